@@ -1,0 +1,128 @@
+"""Reverse mode: one sweep from the outputs to what they are differentiated by.
+
+Every node between the two is visited once, after all its users, so a shared subexpression is
+differentiated once. Cotangents of zero are never built: None stands for them. The nodes of the
+derivative say whose gradient they are: "gradient of train.py:14".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from staticnet.errors import DTypeError, GradientError, ShapeError
+from staticnet.ir import location
+from staticnet.ir.dtype import is_floating
+from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.value import Value
+from staticnet.ops.creation import ones_like, zeros_like
+from staticnet.ops.shape import sum_to_shape
+
+
+def grad(loss: Value, wrt: Sequence[Value] | Value, *, allow_unused: bool = False) -> list[Value]:
+    """d loss / d w for each w of `wrt`, as nodes: printable, and differentiable again.
+
+    loss: [], w: [*s] -> gradient: [*s]
+
+    Raises:
+        ShapeError: if the loss is not a scalar.
+        DTypeError: if the loss or a w is not floating-point.
+        GradientError: if the loss does not depend on a w, unless `allow_unused` gives zeros then.
+    """
+    node = _as_node(loss, "grad")
+    if node.shape != ():
+        raise ShapeError(
+            f"grad: the loss must be a scalar, not {describe(node)} ({node.provenance}); "
+            "reduce it with sn.sum or sn.mean, or give cotangents to sn.vjp"
+        )
+    return vjp([loss], wrt, [ones_like(loss)], allow_unused=allow_unused)
+
+
+def vjp(
+    outputs: Sequence[Value] | Value,
+    wrt: Sequence[Value] | Value,
+    cotangents: Sequence[Value] | Value,
+    *,
+    allow_unused: bool = False,
+) -> list[Value]:
+    """For each w of `wrt`, the sum over outputs y of cotangent(y) * dy/dw: transposed Jacobians.
+
+    y: [*t], cotangent: [*t], w: [*s] -> product: [*s]
+
+    Raises:
+        ShapeError: if cotangents do not match the outputs.
+        DTypeError: if an output or a w is not floating-point.
+        GradientError: if no output depends on a w, unless `allow_unused` gives zeros then.
+    """
+    ys, ws = as_nodes(outputs, "vjp"), as_nodes(wrt, "vjp")
+    gs = as_nodes(cotangents, "vjp")
+    if [y.type for y in ys] != [g.type for g in gs]:
+        raise ShapeError("vjp: there must be one cotangent for each output, of its type")
+    order = topological(ys)
+    dependent = _dependents(order, ws)
+    if not allow_unused:
+        _check_reached(ys, ws, set(order))
+    sums = _sweep(order, dependent, ys, gs)
+    return [sums[w] if w in sums else zeros_like(w) for w in ws]
+
+
+def as_nodes(values: Sequence[Value] | Value, what: str) -> list[Node]:
+    """Floating-point nodes from one Value or several; raises as `grad` says."""
+    listed = [values] if isinstance(values, Value) else list(values)
+    return [_as_node(value, what) for value in listed]
+
+
+def _as_node(value: Any, what: str) -> Node:
+    if not isinstance(value, Node):
+        raise GradientError(f"{what}: expected graph nodes, got {value!r:.60}")
+    if not is_floating(value.dtype):
+        raise DTypeError(
+            f"{what}: {describe(value)} ({value.provenance}) is not floating-point and has no "
+            "derivative; cast it with sn.astype"
+        )
+    return value
+
+
+def _dependents(order: list[Node], ws: list[Node]) -> set[Node]:
+    """The nodes that depend on one of ws, those included."""
+    found = set(ws)
+    for node in order:
+        if any(operand in found for operand in node.inputs):
+            found.add(node)
+    return found
+
+
+def _check_reached(ys: list[Node], ws: list[Node], reached: set[Node]) -> None:
+    for w in ws:
+        if w not in reached:
+            raise GradientError(
+                f"grad: {describe(ys[0])} ({ys[0].provenance}) does not depend on {describe(w)} "
+                f"({w.provenance}); leave it out of wrt, or pass allow_unused=True for zeros"
+            )
+
+
+def _sweep(
+    order: list[Node], dependent: set[Node], ys: list[Node], gs: list[Node]
+) -> dict[Node, Value]:
+    sums: dict[Node, Value] = {}
+    for y, g in zip(ys, gs, strict=True):
+        _accumulate(sums, y, g)
+    saved = location.attribution()
+    try:
+        for node in reversed(order):
+            g_node = sums.get(node)
+            if g_node is None or node not in dependent or not node.op.differentiable:
+                continue
+            location.set_attribution(location.merge((node.provenance,), "gradient"))
+            products = node.op.vjp(node, g_node, *node.inputs)
+            for operand, product in zip(node.inputs, products, strict=True):
+                if product is not None and operand in dependent:
+                    _accumulate(sums, operand, sum_to_shape(product, operand.shape))
+    finally:
+        location.set_attribution(saved)
+    return sums
+
+
+def _accumulate(sums: dict[Node, Value], node: Node, product: Value) -> None:
+    known = sums.get(node)
+    sums[node] = product if known is None else known + product

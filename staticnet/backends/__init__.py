@@ -1,0 +1,1 @@
+"""The backends: each runs a compiled graph on one kind of device."""

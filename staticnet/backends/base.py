@@ -1,0 +1,58 @@
+"""The protocol of a backend, and the choice of one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from staticnet.errors import ArgumentError, DeviceError
+from staticnet.ir.graph import Graph
+
+log = logging.getLogger("staticnet")
+
+
+class Executable(Protocol):
+    """A graph with fixed shapes, ready to run."""
+
+    def run(self, feeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Fresh arrays: the outputs and the updates' values, for feeds in the inputs' order.
+
+        Raises:
+            ExecutionError: naming the user's line; nothing is updated then.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Builds executables for one kind of device."""
+
+    name: str
+
+    def build(self, graph: Graph) -> Executable:
+        """The executable of an optimised graph whose shapes are all fixed."""
+        ...
+
+
+PREFERENCE = ("cuda", "cpu", "numpy")
+
+
+def choose(device: str, available: Mapping[str, Backend]) -> Backend:
+    """The backend of a device; `auto` takes the first there is of cuda, cpu and numpy.
+
+    Raises:
+        ArgumentError: on an unknown device.
+        DeviceError: if the device is known but not there.
+    """
+    if device == "auto":
+        name = next(name for name in PREFERENCE if name in available)
+        log.info("device auto: running on %s", name)
+        return available[name]
+    if device in available:
+        return available[device]
+    if device not in PREFERENCE:
+        raise ArgumentError(f"device {device!r}: use one of auto, {', '.join(PREFERENCE)}")
+    raise DeviceError(
+        f"device {device!r} is not in this build of staticnet, which runs on "
+        f"{', '.join(available)}; use device='auto'"
+    )

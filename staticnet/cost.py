@@ -1,0 +1,76 @@
+"""`cost_analysis`: floating-point operations and bytes of every node, known before a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from staticnet.ir.dim import Dim
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node
+from staticnet.ir.text import value_names
+
+_FREE = ("placeholder", "variable", "constant")
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """One node's work: FLOPs (a fused multiply-add is two), and bytes read and written."""
+
+    name: str
+    op: str
+    type: str
+    flops: int | Dim
+    bytes: int | Dim
+    lines: str
+
+
+@dataclass(frozen=True)
+class CostAnalysis:
+    """The work of a graph, node by node; numbers, or formulas in the symbolic dims.
+
+    `bytes` counts each operand and result once a node, as op-by-op execution moves them.
+    """
+
+    graph: str
+    nodes: tuple[NodeCost, ...]
+
+    @property
+    def flops(self) -> int | Dim:
+        """Floating-point operations of one run."""
+        return _total([node.flops for node in self.nodes])
+
+    @property
+    def bytes(self) -> int | Dim:
+        """Bytes read and written in one run, node by node."""
+        return _total([node.bytes for node in self.nodes])
+
+    def __str__(self) -> str:
+        rows = [("node", "op", "type", "FLOPs", "bytes", "from")]
+        rows += [(n.name, n.op, n.type, str(n.flops), str(n.bytes), n.lines) for n in self.nodes]
+        rows.append(("total", "", "", str(self.flops), str(self.bytes), ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(line.rstrip() for line in [f"cost of {self.graph}", *lines])
+
+
+def _total(values: list[int | Dim]) -> int | Dim:
+    total: int | Dim = 0
+    for value in values:
+        total = total + value
+    return total
+
+
+def analyse(graph: Graph) -> CostAnalysis:
+    """The cost of every computing node of a graph."""
+    names = value_names(graph)
+    return CostAnalysis(
+        graph.name,
+        tuple(_cost(n, names[n]) for n in graph.nodes if n.op.name not in _FREE),
+    )
+
+
+def _cost(node: Node, name: str) -> NodeCost:
+    operands = [operand.type for operand in node.inputs]
+    moved = _total([node.type.nbytes, *(type_.nbytes for type_ in operands)])
+    flops = node.op.flops(node.type, *operands)
+    return NodeCost(f"%{name}", node.op.name, str(node.type), flops, moved, str(node.provenance))

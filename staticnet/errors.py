@@ -1,0 +1,76 @@
+"""One family of exceptions: every error staticnet raises on purpose is a `StaticnetError`.
+
+Each member is also the builtin error that a caller would expect, so `except ValueError` works.
+Messages follow one order: what was asked, with which operands, on which line, and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class StaticnetError(Exception):
+    """The base of the family.
+
+    `located` says that the message names the operation, its operands and the user's line already.
+    """
+
+    located = False
+
+
+class ShapeError(StaticnetError, ValueError):
+    """Shapes, ranks or dimensions do not fit an operation."""
+
+
+class DTypeError(StaticnetError, TypeError):
+    """A dtype is unknown or does not fit an operation."""
+
+
+class ArgumentError(StaticnetError, ValueError, TypeError):
+    """An argument of an operation, layer or optimizer has the wrong type or value."""
+
+
+class GraphError(StaticnetError, ValueError):
+    """A graph is not well formed: an input is missing, a name doubled, a target no variable."""
+
+
+class GradientError(StaticnetError, ValueError):
+    """A derivative was asked for where there is none."""
+
+
+class SymbolicValueError(StaticnetError, TypeError):
+    """Python asked a symbolic node for a value that only a run can give."""
+
+
+class ParseError(StaticnetError, ValueError):
+    """A text form could not be read back."""
+
+
+class VerifyError(StaticnetError, RuntimeError):
+    """The verifier found a broken graph: a defect of the pass it names, not of the program."""
+
+
+class FeedError(StaticnetError, ValueError, TypeError):
+    """What was fed to a function does not fit its placeholders; nothing was run or updated."""
+
+
+class StateError(StaticnetError, ValueError, RuntimeError):
+    """A variable, state dict or checkpoint does not fit."""
+
+
+class DeviceError(StaticnetError, RuntimeError):
+    """A device was asked for that is not there."""
+
+
+class ExecutionError(StaticnetError, RuntimeError):
+    """An operation failed while running; nothing was updated."""
+
+
+class MemoryLimitError(StaticnetError, RuntimeError, MemoryError):
+    """A program does not fit the memory it was given."""
+
+
+class SpecializationError(StaticnetError, RuntimeError):
+    """A function was asked for more specialisations than it may hold."""
+
+
+class FlagError(StaticnetError, ValueError):
+    """An environment variable of staticnet is unknown or has an illegal value."""

@@ -1,0 +1,60 @@
+"""The only place that reads the environment.
+
+| variable | meaning |
+|---|---|
+| `STATICNET_DEBUG=passes,time` | what to log at INFO: each pass's effect, each pass's time |
+| `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR` |
+| `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
+| `STATICNET_DATA=DIR` | where the examples look for data sets |
+
+An unknown name or value raises `FlagError` with the legal ones.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from staticnet.errors import FlagError
+
+_NAMES = ("STATICNET_DEBUG", "STATICNET_DUMP", "STATICNET_VERIFY", "STATICNET_DATA")
+_TOPICS = ("passes", "time")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The environment's settings, parsed."""
+
+    debug: frozenset[str] = frozenset()
+    dump: Path | None = None
+    verify: bool = True
+    data: Path | None = None
+
+
+def read() -> Flags:
+    """Parse the environment as it is now.
+
+    Raises:
+        FlagError: on an unknown `STATICNET_…` name or an illegal value.
+    """
+    for name in os.environ:
+        if name.startswith("STATICNET_") and name not in _NAMES:
+            raise FlagError(f"{name} is not a staticnet variable; the legal ones are {_NAMES}")
+    verify = os.environ.get("STATICNET_VERIFY", "1")
+    if verify not in ("0", "1"):
+        raise FlagError(f"STATICNET_VERIFY={verify!r}: use 0 or 1")
+    return Flags(_debug(), _path("STATICNET_DUMP"), verify == "1", _path("STATICNET_DATA"))
+
+
+def _debug() -> frozenset[str]:
+    topics = frozenset(filter(None, os.environ.get("STATICNET_DEBUG", "").split(",")))
+    unknown = sorted(topics - set(_TOPICS))
+    if unknown:
+        raise FlagError(f"STATICNET_DEBUG={','.join(unknown)}: the legal topics are {_TOPICS}")
+    return topics
+
+
+def _path(name: str) -> Path | None:
+    value = os.environ.get(name)
+    return Path(value) if value else None

@@ -1,0 +1,289 @@
+"""`sn.function`: a graph compiled for a device, ready to call. The pipeline is the tuple below."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staticnet.backends.base import Backend, Executable, choose
+from staticnet.backends.numpy import NumpyBackend
+from staticnet.cost import CostAnalysis, analyse
+from staticnet.errors import ArgumentError, FeedError, GraphError, SpecializationError
+from staticnet.feeds import bind_dims, convert, order_feeds
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, topological
+from staticnet.ir.text import format_graph
+from staticnet.ir.value import Value
+from staticnet.ops.random import permutation_array
+from staticnet.ops.state import Variable
+from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
+from staticnet.passes.constant_folding import CONSTANT_FOLDING
+from staticnet.passes.cse import CSE
+from staticnet.passes.dce import DCE
+from staticnet.passes.infer_shape import INFER_SHAPE
+from staticnet.passes.manager import Record, check_names, run_passes
+
+log = logging.getLogger("staticnet")
+
+PIPELINE = (INFER_SHAPE, CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, DCE)
+BACKENDS: dict[str, Backend] = {"numpy": NumpyBackend()}
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """One binding of the symbolic dims: the optimised graph, what the passes did, the program."""
+
+    dims: Mapping[str, int]
+    graph: Graph
+    records: tuple[Record, ...]
+    executable: Executable
+
+
+class Function:
+    """A compiled graph. Call it with arrays for its placeholders, by position or by name.
+
+    A graph whose shapes are all fixed is compiled when the function is made; one with symbolic dims
+    once for each binding, at the first call with it or by `specialize`.
+    """
+
+    max_specializations = 8
+
+    def __init__(
+        self,
+        graph: Graph,
+        single: bool,
+        backend: Backend,
+        numerics: str,
+        disabled_passes: Collection[str],
+    ) -> None:
+        self.graph = graph
+        self.device = backend.name
+        self.numerics = numerics
+        self.disabled_passes = tuple(disabled_passes)
+        self._single = single
+        self._backend = backend
+        self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
+        if not graph.symbols:
+            self.specialize()
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{node.name}: {node.type}" for node in self.graph.inputs)
+        outputs = ", ".join(str(node.type) for node in self.graph.outputs)
+        return f"<staticnet.function {self.graph.name}({inputs}) -> {outputs} on {self.device}>"
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run once: fresh outputs, then the updates, all or none of them.
+
+        Raises:
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ExecutionError: if an op fails; names the op and the user's line.
+            SpecializationError: at a ninth binding of the symbolic dims.
+        """
+        inputs = self.graph.inputs
+        feeds = order_feeds(inputs, args, named)
+        arrays = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
+        outputs = self._run(self.specialize(**bind_dims(inputs, arrays)), arrays)
+        return outputs[0] if self._single else outputs
+
+    def _run(self, compiled: Specialization, arrays: Sequence[Any]) -> list[Any]:
+        outputs, values = compiled.executable.run(arrays)
+        for (target, _), value in zip(compiled.graph.updates, values, strict=True):
+            assert isinstance(target, Variable)
+            target.array = value
+        return outputs
+
+    def run(
+        self,
+        steps: int,
+        *data: Any,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        **named: Any,
+    ) -> Any:
+        """Run `steps` times on batches drawn from data sets given once; outputs are stacked.
+
+        Each feed has the examples along its first axis. An epoch visits n // batch_size batches,
+        in the order of the examples, or of `sn.random.permutation` under (seed, epoch).
+
+        data: [n, *s] for a placeholder [batch, *s] -> outputs: [steps, *t]
+
+        Raises:
+            FeedError: if the data sets differ in length or do not fit the placeholders.
+            ArgumentError: if steps or batch_size is not a positive int.
+        """
+        sets = [
+            np.asarray(x) if not hasattr(x, "__dlpack__") else np.from_dlpack(x)
+            for x in order_feeds(self.graph.inputs, data, named)
+        ]
+        count, size = _batches(sets, batch_size, steps)
+        per_epoch = count // size
+        order = np.arange(count)
+        rows: list[list[Any]] = []
+        for step in range(steps):
+            epoch, batch = divmod(step, per_epoch)
+            if batch == 0 and shuffle:
+                order = permutation_array(seed, epoch, count)
+            chosen = order[batch * size : (batch + 1) * size]
+            result = self(*(x[chosen] for x in sets))
+            rows.append([result] if self._single else result)
+        stacked = [np.stack(column) for column in zip(*rows, strict=True)]
+        return stacked[0] if self._single else stacked
+
+    def specialize(self, **dims: int) -> Specialization:
+        """The program for one binding of the symbolic dims; compiled if it is new.
+
+        Raises:
+            ArgumentError: if a dim is missing, unknown or no int.
+            ShapeError: if an op does not allow these sizes.
+            SpecializationError: if there are `max_specializations` already.
+        """
+        key = tuple(sorted(dims.items()))
+        known = self._specialized.get(key)
+        if known is not None:
+            return known
+        self._check_dims(dims)
+        if len(self._specialized) >= self.max_specializations:
+            raise SpecializationError(
+                f"{self.graph.name}: {dims} would be specialisation number "
+                f"{len(self._specialized) + 1}, and max_specializations is "
+                f"{self.max_specializations}; pad batches to a common size, or raise it"
+            )
+        graph, records = self._compile(dims)
+        made = Specialization(dims, graph, tuple(records), self._backend.build(graph))
+        self._specialized[key] = made
+        if dims:
+            log.info("%s: specialised for %s", self.graph.name, dims)
+        return made
+
+    def _check_dims(self, dims: Mapping[str, int]) -> None:
+        symbols = self.graph.symbols
+        bad = [d for d, n in dims.items() if type(n) is not int or n < 0]
+        if dims.keys() != symbols or bad:
+            raise ArgumentError(
+                f"{self.graph.name}: its symbolic dims are {sorted(symbols)}; got {dict(dims)}"
+            )
+
+    def _compile(self, dims: Mapping[str, int]) -> tuple[Graph, list[Record]]:
+        return run_passes(
+            self.graph,
+            PIPELINE,
+            dims=dims,
+            numerics=self.numerics,
+            disabled=self.disabled_passes,
+        )
+
+    @property
+    def specializations(self) -> list[dict[str, int]]:
+        """The bindings compiled so far."""
+        return [dict(s.dims) for s in self._specialized.values()]
+
+    def passes(self, **dims: int) -> list[Record]:
+        """What each pass did, for one binding or, with none given, with the dims left symbolic."""
+        return self._compile(dims)[1]
+
+    def as_text(self, after: str | None = None, **dims: int) -> str:
+        """The graph's text: as declared, or after the pass of that name.
+
+        Raises:
+            ArgumentError: if no pass of that name ran.
+        """
+        if after is None:
+            return format_graph(self.graph)
+        for record in self.passes(**dims):
+            if record.name == after:
+                return format_graph(record.graph)
+        ran = [p.name for p in PIPELINE if p.name not in self.disabled_passes]
+        raise ArgumentError(f"as_text: {after!r} did not run; the passes are {ran}")
+
+    def cost_analysis(self, **dims: int) -> CostAnalysis:
+        """FLOPs and bytes per node of the optimised graph; formulas where dims are symbolic."""
+        return analyse(self._compile(dims)[0])
+
+
+def _batches(sets: Sequence[Any], batch_size: int | None, steps: int) -> tuple[int, int]:
+    lengths = {len(x) if x.ndim else 0 for x in sets}
+    if len(lengths) != 1:
+        raise FeedError(f"run: the data sets must have one length, not {sorted(lengths)}")
+    (count,) = lengths
+    size = count if batch_size is None else batch_size
+    for what, number in (("steps", steps), ("batch_size", size)):
+        if type(number) is not int or number < 1:
+            raise ArgumentError(f"run: {what} must be a positive int, not {number!r}")
+    if size > count:
+        raise FeedError(f"run: a batch of {size} does not fit a data set of {count}")
+    return count, size
+
+
+def function(
+    inputs: Sequence[Value] | Value,
+    outputs: Sequence[Value] | Value,
+    updates: Mapping[Variable, Value] | None = None,
+    *,
+    name: str = "main",
+    device: str = "auto",
+    precision: str = "float32",
+    numerics: str = "fast",
+    disabled_passes: Collection[str] = (),
+) -> Function:
+    """Compile a graph: placeholders in, values out, and each updated variable's next value.
+
+    A call never compiles silently: fixed shapes compile here, symbolic ones once a binding. State
+    that updates itself (a random generator's counter) is updated unless `updates` names it.
+    `numerics="exact"` keeps only passes that keep every bit.
+
+    Raises:
+        GraphError: if the graph is not well formed.
+        ArgumentError: on an unknown device, precision, numerics or pass.
+        DeviceError: if the device is not there.
+    """
+    check_names(PIPELINE, disabled_passes)
+    if numerics not in ("exact", "fast"):
+        raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    backend = choose(device, BACKENDS)
+    if precision != "float32":
+        raise ArgumentError(f"precision {precision!r}: the {backend.name} backend has only float32")
+    single = isinstance(outputs, Value)
+    ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
+    pairs = _with_default_updates(outs, dict(updates or {}))
+    graph = Graph(name, ins, outs, tuple(pairs.items()))
+    return Function(graph, single, backend, numerics, disabled_passes)
+
+
+def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
+    """Nodes from one Value or several.
+
+    Raises:
+        GraphError: if one is no node.
+    """
+    listed: list[Any] = [values] if isinstance(values, Value) else list(values)
+    for value in listed:
+        if not isinstance(value, Node):
+            raise GraphError(f"an {what} must be a graph node, not {value!r:.60}")
+    return listed
+
+
+def _with_default_updates(outputs: list[Node], updates: dict[Any, Any]) -> dict[Node, Node]:
+    """`updates` and those of the state they and the outputs read."""
+    for value in updates.values():
+        if not isinstance(value, Node):
+            raise GraphError(f"an update must be a graph node, not {value!r:.60}")
+    while True:
+        reached = topological([*outputs, *updates.values()])
+        missing = {
+            node: node.default_update
+            for node in reached
+            if isinstance(node, Variable)
+            and node.default_update is not None
+            and node not in updates
+        }
+        if not missing:
+            return updates
+        updates |= missing

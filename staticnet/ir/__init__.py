@@ -1,0 +1,1 @@
+"""The intermediate representation: types, nodes, graphs, their text, and the verifier."""

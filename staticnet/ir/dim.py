@@ -1,0 +1,247 @@
+"""Symbolic dimensions: integer polynomials in named unknowns, equal by normal form.
+
+A `Dim` is a sum of products, `3*batch*time + 1`; two Dims are equal exactly when their normal forms
+are. An expression without an unknown is a plain `int`, so code can test `isinstance(d, int)`.
+Integer division that does not come out evenly is an atom of its own, `(batch+1)//2`.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from staticnet.errors import ParseError, ShapeError
+
+Monomial = tuple[Any, ...]  # atoms, sorted by their text, repeated for powers
+Terms = tuple[tuple[Monomial, int], ...]
+
+
+@dataclass(frozen=True)
+class FloorDiv:
+    """An atom: floor(numerator / denominator) that has no polynomial form."""
+
+    numerator: Dim
+    denominator: int
+
+    def __str__(self) -> str:
+        return f"({self.numerator})//{self.denominator}"
+
+
+class Dim:
+    """A symbolic dimension: `sn.Dim("batch")`, and sums and products of such.
+
+    Two dims of equal name are the same dimension. Units: elements along an axis.
+
+    Raises:
+        ShapeError: if the name is not an identifier.
+    """
+
+    __slots__ = ("_hash", "terms")
+    terms: Terms
+    _hash: int
+
+    def __init__(self, name: str) -> None:
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ShapeError(f"Dim: the name must be an identifier, not {name!r}")
+        self._set((((name,), 1),))
+
+    def _set(self, terms: Terms) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self.terms == other.terms
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return parse_dim, (str(self),)
+
+    def __add__(self, other: int | Dim) -> int | Dim:
+        terms = dict(self.terms)
+        for monomial, coefficient in _terms(other):
+            terms[monomial] = terms.get(monomial, 0) + coefficient
+        return _from_terms(terms)
+
+    def __mul__(self, other: int | Dim) -> int | Dim:
+        terms: dict[Monomial, int] = {}
+        for left, a in self.terms:
+            for right, b in _terms(other):
+                monomial = tuple(sorted(left + right, key=str))
+                terms[monomial] = terms.get(monomial, 0) + a * b
+        return _from_terms(terms)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __neg__(self) -> int | Dim:
+        return self * -1
+
+    def __sub__(self, other: int | Dim) -> int | Dim:
+        return self + other * -1
+
+    def __rsub__(self, other: int | Dim) -> int | Dim:
+        return -self + other
+
+    def __floordiv__(self, other: int | Dim) -> int | Dim:
+        exact = exact_quotient(self, other)
+        if exact is not None:
+            return exact
+        if not isinstance(other, int) or other <= 0:
+            raise ShapeError(f"{self} // {other}: the divisor does not divide it and is no number")
+        whole = _from_terms({m: c // other for m, c in self.terms})
+        rest = _from_terms({m: c % other for m, c in self.terms})
+        if isinstance(rest, int):
+            return whole + rest // other
+        return whole + _from_terms({(FloorDiv(rest, other),): 1})
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __int__(self) -> int:
+        raise ShapeError(f"the dimension {self} is symbolic; it has a value only when fed")
+
+    __index__ = __int__
+
+    def __str__(self) -> str:
+        text = ""
+        for monomial, coefficient in self.terms:
+            factors = [str(atom) for atom in monomial]
+            if abs(coefficient) != 1 or not factors:
+                factors.insert(0, str(abs(coefficient)))
+            sign = "-" if coefficient < 0 else "+" if text else ""
+            text += sign + "*".join(factors)
+        return text
+
+    def __repr__(self) -> str:
+        return f"Dim({str(self)!r})"
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names of the unknowns."""
+        names: set[str] = set()
+        for monomial, _ in self.terms:
+            for atom in monomial:
+                names |= {atom} if isinstance(atom, str) else atom.numerator.symbols
+        return frozenset(names)
+
+    def substitute(self, values: Mapping[str, int]) -> int | Dim:
+        """This dimension with some unknowns replaced by numbers."""
+        return _add(
+            _product(_substitute_atom(atom, values) for atom in monomial) * coefficient
+            for monomial, coefficient in self.terms
+        )
+
+
+def _substitute_atom(atom: Any, values: Mapping[str, int]) -> int | Dim:
+    if isinstance(atom, str):
+        return values.get(atom, Dim(atom))
+    return atom.numerator.substitute(values) // atom.denominator
+
+
+def _terms(value: int | Dim) -> Terms:
+    return value.terms if isinstance(value, Dim) else (((), value),)
+
+
+def _order(term: tuple[Monomial, int]) -> tuple[int, list[str]]:
+    return -len(term[0]), [str(atom) for atom in term[0]]
+
+
+def _from_terms(terms: Mapping[Monomial, int]) -> int | Dim:
+    kept = tuple(sorted(((m, c) for m, c in terms.items() if c), key=_order))
+    if not kept:
+        return 0
+    if len(kept) == 1 and not kept[0][0]:
+        return kept[0][1]
+    dim = object.__new__(Dim)
+    dim._set(kept)
+    return dim
+
+
+def _add(values: Iterable[int | Dim]) -> int | Dim:
+    return reduce(operator.add, values, 0)
+
+
+def _product(values: Iterable[int | Dim]) -> int | Dim:
+    return reduce(operator.mul, values, 1)
+
+
+def size_of(shape: Iterable[int | Dim]) -> int | Dim:
+    """The number of elements of a shape: the product of its dims."""
+    return _product(shape)
+
+
+def exact_quotient(a: int | Dim, b: int | Dim) -> int | Dim | None:
+    """q with q * b == a for every value of the unknowns, or None (polynomial long division)."""
+    if b == 0:
+        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if a % b == 0 else None
+    lead, scale = _leading(b)
+    quotient: int | Dim = 0
+    for _ in range(len(_terms(a)) * len(_terms(b)) + 1):
+        if a == 0:
+            return quotient
+        monomial, coefficient = _leading(a)
+        rest = list(monomial)
+        if coefficient % scale or any(rest.count(x) < lead.count(x) for x in lead):
+            return None
+        for atom in lead:
+            rest.remove(atom)
+        step = _from_terms({tuple(rest): coefficient // scale})
+        quotient, a = quotient + step, a - step * b
+    return None
+
+
+def _leading(value: int | Dim) -> tuple[Monomial, int]:
+    """The first term in graded lexicographic order, an order that products keep."""
+    return min(_terms(value), key=_order)
+
+
+def substitute(value: int | Dim, values: Mapping[str, int]) -> int | Dim:
+    """`value` with unknowns replaced; a plain number stays as it is."""
+    return value.substitute(values) if isinstance(value, Dim) else value
+
+
+def symbols_of(shape: Iterable[int | Dim]) -> frozenset[str]:
+    """The unknowns that occur in a shape."""
+    return frozenset().union(*(d.symbols for d in shape if isinstance(d, Dim)))
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def parse_dim(text: str) -> int | Dim:
+    """Read `2*batch+1` back.
+
+    Raises:
+        ParseError: if the text is not a sum of products of names and integers.
+    """
+    try:
+        return _evaluate(ast.parse(text, mode="eval").body, text)
+    except SyntaxError:
+        raise ParseError(f"not a dimension: {text!r}") from None
+
+
+def _evaluate(node: ast.expr, text: str) -> int | Dim:
+    match node:
+        case ast.Constant(value=int() as value):
+            return value
+        case ast.Name(id=name):
+            return Dim(name)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _evaluate(operand, text) * -1
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_evaluate(left, text), _evaluate(right, text))
+        case _:
+            raise ParseError(f"not a dimension: {text!r}")

@@ -1,0 +1,106 @@
+"""Data types: NumPy's own `dtype` objects, with ml_dtypes' bfloat16, and the standard's promotion.
+
+Two arrays promote only within their kind (Python array API, "Type Promotion Rules"); a Python
+scalar takes the array's dtype and never widens it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from staticnet.errors import DTypeError
+
+DType = np.dtype[Any]
+
+_SHORT = {
+    "bool": "bool",
+    "int8": "i8",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "uint8": "u8",
+    "uint16": "u16",
+    "uint32": "u32",
+    "uint64": "u64",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "float32": "f32",
+    "float64": "f64",
+}
+DTYPES: dict[str, DType] = {
+    name: np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name) for name in _SHORT
+}
+_SHORT_NAME = {DTYPES[name]: short for name, short in _SHORT.items()}
+_BY_NAME = DTYPES | {short: DTYPES[name] for name, short in _SHORT.items()}
+
+BOOL, INT32, INT64 = DTYPES["bool"], DTYPES["int32"], DTYPES["int64"]
+UINT32, UINT64 = DTYPES["uint32"], DTYPES["uint64"]
+FLOAT16, BFLOAT16 = DTYPES["float16"], DTYPES["bfloat16"]
+FLOAT32, FLOAT64 = DTYPES["float32"], DTYPES["float64"]
+
+_KIND = {d: {"b": "bool", "i": "int", "u": "uint"}.get(d.kind, "float") for d in DTYPES.values()}
+_SIGNED = {8: DTYPES["int16"], 16: DTYPES["int32"], 32: DTYPES["int64"]}
+
+
+def as_dtype(value: Any) -> DType:
+    """The supported dtype that `value` names: a name (`"float32"`, `"f32"`), dtype or scalar type.
+
+    Raises:
+        DTypeError: if `value` names none of them; the message lists them.
+    """
+    if isinstance(value, str):
+        found = _BY_NAME.get(value)
+    elif isinstance(value, np.dtype) or (isinstance(value, type) and value not in (int, float)):
+        try:
+            found = DTYPES.get(np.dtype(value).name)
+        except TypeError:
+            found = None
+    else:
+        found = None
+    if found is None:
+        raise DTypeError(f"dtype {_show(value)} is not supported; use one of {', '.join(_SHORT)}")
+    return found
+
+
+def _show(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)[:60]
+
+
+def short_name(dtype: DType) -> str:
+    """`f32` for float32, as the text form prints it."""
+    return _SHORT_NAME[dtype]
+
+
+def kind(dtype: DType) -> str:
+    """`"bool"`, `"int"`, `"uint"` or `"float"`."""
+    return _KIND[dtype]
+
+
+def is_floating(dtype: DType) -> bool:
+    """Whether the dtype is a floating-point type: the only ones with derivatives."""
+    return _KIND[dtype] == "float"
+
+
+def is_integer(dtype: DType) -> bool:
+    """Whether the dtype is a signed or unsigned integer."""
+    return _KIND[dtype] in ("int", "uint")
+
+
+def promote(a: DType, b: DType) -> DType | None:
+    """The dtype of a binary operation on two arrays, or None where the standard defines none."""
+    if a == b:
+        return a
+    kinds = {_KIND[a], _KIND[b]}
+    if kinds == {"float"} and {a, b} == {FLOAT16, BFLOAT16}:
+        return FLOAT32
+    if len(kinds) == 1:
+        return a if a.itemsize > b.itemsize else b
+    if kinds == {"int", "uint"}:
+        signed, unsigned = (a, b) if _KIND[a] == "int" else (b, a)
+        if signed.itemsize > unsigned.itemsize:
+            return signed
+        return _SIGNED.get(unsigned.itemsize * 8)
+    return None

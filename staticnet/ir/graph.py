@@ -1,0 +1,141 @@
+"""`Graph(name, inputs, outputs, updates)`: what a function computes; immutable and hash-consed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from staticnet.errors import GraphError
+from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.op import symbols_of_op
+
+if TYPE_CHECKING:
+    import networkx
+
+Updates = tuple[tuple[Node, Node], ...]
+_table: WeakValueDictionary[tuple[Any, ...], Graph] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+class Graph:
+    """Placeholders to feed, nodes to return, and for each updated variable its next value.
+
+    Raises:
+        GraphError: if an input is no placeholder or is named twice, a placeholder is reached that
+            is no input, or an update's target is no variable or differs in type from its value.
+    """
+
+    __slots__ = ("__weakref__", "_nodes", "inputs", "name", "outputs", "updates")
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    updates: Updates
+    _nodes: tuple[Node, ...]
+
+    def __new__(
+        cls, name: str, inputs: Sequence[Node], outputs: Sequence[Node], updates: Updates = ()
+    ) -> Graph:
+        flat = (*inputs, *outputs, *(node for pair in updates for node in pair))
+        key = (name, len(inputs), len(outputs), *map(id, flat))
+        found = _table.get(key)
+        if found is not None:
+            return found
+        graph = object.__new__(cls)
+        graph.name = name
+        graph.inputs = tuple(inputs)
+        graph.outputs = tuple(outputs)
+        graph.updates = tuple((target, value) for target, value in updates)
+        graph._nodes = tuple(topological((*graph.inputs, *graph.roots)))
+        _check(graph)
+        with _lock:
+            return _table.setdefault(key, graph)
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """The outputs and the updates' values."""
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Inputs and all that the roots need, operands first."""
+        return self._nodes
+
+    @property
+    def variables(self) -> tuple[Node, ...]:
+        """The variables that are read or updated, each once."""
+        read = [node for node in self._nodes if node.op.name == "variable"]
+        return tuple(dict.fromkeys([*read, *(target for target, _ in self.updates)]))
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names of all symbolic dims."""
+        names: frozenset[str] = frozenset()
+        for type_ in {node.type for node in self._nodes}:
+            names |= type_.symbols
+        for op in {node.op for node in self._nodes}:
+            names |= symbols_of_op(op)
+        return names
+
+    def __str__(self) -> str:
+        from staticnet.ir.text import format_graph
+
+        return format_graph(self)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {len(self.nodes)} nodes>"
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Node]:
+        """The data flow as a networkx graph: an edge from operand to user, keyed by position."""
+        import networkx as nx
+
+        result: nx.MultiDiGraph[Node] = nx.MultiDiGraph(name=self.name)
+        for node in self._nodes:
+            result.add_node(node, op=node.op.name, type=str(node.type), label=describe(node))
+            for position, operand in enumerate(node.inputs):
+                result.add_edge(operand, node, key=position)
+        return result
+
+    def to_dot(self) -> str:
+        """The data flow in Graphviz' language."""
+        index = {node: i for i, node in enumerate(self._nodes)}
+        lines = [f'digraph "{self.name}" {{', "  node [shape=box, fontname=monospace];"]
+        for node, i in index.items():
+            bold = ", style=bold" if any(node is root for root in self.roots) else ""
+            lines.append(f'  n{i} [label="{describe(node)}"{bold}];')
+            lines.extend(f"  n{index[operand]} -> n{i};" for operand in node.inputs)
+        return "\n".join([*lines, "}"])
+
+
+def _check(graph: Graph) -> None:
+    names: set[str] = set()
+    for node in graph.inputs:
+        if node.op.name != "placeholder":
+            raise GraphError(f"{graph.name}: the input {describe(node)} is not a placeholder")
+        if node.name in names:
+            raise GraphError(f"{graph.name}: two inputs are named {node.name!r}; names must differ")
+        names.add(node.name)
+    given = set(graph.inputs)
+    for node in graph._nodes:
+        if node.op.name == "placeholder" and node not in given:
+            raise GraphError(
+                f"{graph.name}: the placeholder {describe(node)} declared on {node.provenance} is "
+                "needed but is not an input; add it to inputs"
+            )
+    _check_updates(graph)
+
+
+def _check_updates(graph: Graph) -> None:
+    seen: set[Node] = set()
+    for target, value in graph.updates:
+        if target.op.name != "variable":
+            raise GraphError(f"{graph.name}: the update target {describe(target)} is no variable")
+        if target in seen:
+            raise GraphError(f"{graph.name}: the variable {describe(target)} is updated twice")
+        if target.type != value.type:
+            raise GraphError(
+                f"{graph.name}: the update of {describe(target)} has the type {value.type} "
+                f"({value.provenance}); cast or reshape it to the variable's type"
+            )
+        seen.add(target)

@@ -1,0 +1,97 @@
+"""Where a node comes from: the user's line, or the pass that made it and the lines it stands for.
+
+Provenance lies beside a node, never in its key: two lines that write one expression share a node,
+which then remembers both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_USER_ROOMS = tuple(_PACKAGE + room + os.sep for room in ("cli", "train"))
+MAX_LINES = 4
+
+
+class Location(NamedTuple):
+    """A line of a source file, printed `train.py:14`."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        relative = os.path.relpath(self.file) if os.path.isabs(self.file) else self.file
+        return f"{self.file if relative.startswith('..') else relative}:{self.line}"
+
+
+class Provenance(NamedTuple):
+    """The user's lines that a node stands for and, unless the user wrote it, what made it."""
+
+    lines: tuple[Location, ...]
+    made_by: str = ""
+
+    def __str__(self) -> str:
+        where = ", ".join(str(line) for line in self.lines) or "an unknown line"
+        return f"{self.made_by} of {where}" if self.made_by else where
+
+
+class _Override(threading.local):
+    provenance: Provenance | None = None
+
+
+_override = _Override()
+
+
+def current() -> Provenance:
+    """The provenance of a node built now: the one being attributed, else the user's line."""
+    provenance = _override.provenance
+    return provenance if provenance is not None else Provenance((user_line(),))
+
+
+def is_attributed() -> bool:
+    """Whether a pass is building nodes on behalf of existing ones."""
+    return _override.provenance is not None
+
+
+def user_line() -> Location:
+    """The innermost line on the stack that is not the library's own."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(_PACKAGE) and not file.startswith(_USER_ROOMS)
+
+
+@contextmanager
+def attributed(provenance: Provenance) -> Iterator[None]:
+    """Nodes built inside get this provenance."""
+    saved = _override.provenance
+    _override.provenance = provenance
+    try:
+        yield
+    finally:
+        _override.provenance = saved
+
+
+def set_attribution(provenance: Provenance | None) -> None:
+    """`attributed` for hot loops: the caller restores what `attribution()` gave."""
+    _override.provenance = provenance
+
+
+def attribution() -> Provenance | None:
+    """What `set_attribution` would have to restore."""
+    return _override.provenance
+
+
+def merge(provenances: Iterable[Provenance], made_by: str) -> Provenance:
+    """The provenance of something that `made_by` made from several nodes."""
+    lines = dict.fromkeys(line for p in provenances for line in p.lines)
+    return Provenance(tuple(lines)[:MAX_LINES], made_by)

@@ -1,0 +1,131 @@
+"""`Node(op, inputs, type)`: immutable and hash-consed, so equal expressions are one object."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+from staticnet.errors import StaticnetError
+from staticnet.ir import location
+from staticnet.ir.dtype import DType
+from staticnet.ir.location import MAX_LINES, Provenance
+from staticnet.ir.op import Op
+from staticnet.ir.types import Shape, TensorType
+from staticnet.ir.value import Value
+
+
+class Node(Value):
+    """One value of a graph: an op applied to nodes, with its inferred type.
+
+    `name` (for reading) and `provenance` (lines and maker) lie beside the identity: they are not
+    part of what makes two nodes the same.
+    """
+
+    __slots__ = ("__weakref__", "inputs", "name", "op", "provenance", "type")
+    op: Op
+    inputs: tuple[Node, ...]
+    type: TensorType
+    name: str
+    provenance: Provenance
+
+    def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.type = type
+        self.name = getattr(op, "label", "")
+        self.provenance = location.current()
+
+    @classmethod
+    def apply(cls, op: Op, operands: Sequence[Any]) -> Node:
+        """The node of `op` on operands that are nodes already."""
+        return build(op, tuple(operands))
+
+    @property
+    def shape(self) -> Shape:
+        """The dims, each an int or a `Dim`."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.type.dtype
+
+    def __repr__(self) -> str:
+        return f"<{describe(self)}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a node does not pickle; print its graph and read it with sn.parse")
+
+
+_table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def build(op: Op, inputs: tuple[Node, ...]) -> Node:
+    """The one node of `op` on `inputs`; infers its type when it is new.
+
+    Raises:
+        ShapeError, DTypeError, ArgumentError: naming op, operands and the user's line.
+    """
+    key = (op.name, op, *map(id, inputs))
+    found = _table.get(key)
+    if found is not None:
+        if not location.is_attributed():
+            _remember_line(found)
+        return found
+    try:
+        type_ = op.infer(*[node.type for node in inputs])
+    except StaticnetError as error:
+        raise with_context(error, op.name, inputs) from None
+    with _lock:
+        return _table.setdefault(key, node_class(op)(op, inputs, type_))
+
+
+def node_class(op: Op) -> type[Node]:
+    """The class of an op's nodes: `Node`, unless the op declares another."""
+    return getattr(op, "node_class", Node)
+
+
+def _remember_line(node: Node) -> None:
+    line = location.user_line()
+    lines = node.provenance.lines
+    if line not in lines and len(lines) < MAX_LINES:
+        node.provenance = node.provenance._replace(lines=(*lines, line))
+
+
+def describe(value: Any) -> str:
+    """`x f32[batch,3]`: a value as error messages name it."""
+    if isinstance(value, Node):
+        return f"{value.name or value.op.name} {value.type}"
+    return repr(value)[:40]
+
+
+def with_context(error: StaticnetError, what: str, operands: Iterable[Any]) -> StaticnetError:
+    """The error as a user should read it: the op, what is wrong, the operands and the line."""
+    if error.located:
+        return error
+    named = " with ".join(describe(operand) for operand in operands)
+    message = str(error) if str(error).startswith(f"{what}: ") else f"{what}: {error}"
+    located = type(error)(f"{message}{': ' + named if named else ''} ({location.current()})")
+    located.located = True
+    return located
+
+
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """Every node that the roots need, operands first, in a fixed order."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(roots)[::-1]
+    while stack:
+        node = stack[-1]
+        pending = () if node in seen else [i for i in node.inputs if i not in seen]
+        if pending:
+            stack.extend(reversed(pending))
+            continue
+        stack.pop()
+        if node not in seen:
+            seen.add(node)
+            order.append(node)
+    return order

@@ -1,0 +1,168 @@
+"""`Op`: what a node does. Its fields are its attributes; everything known of it is in its class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+from staticnet.errors import ArgumentError, ParseError
+from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
+from staticnet.ir.dtype import DTYPES, as_dtype, short_name
+from staticnet.ir.literal import Literal, parse_literal
+from staticnet.ir.types import MAX_BYTES, Shape, TensorType, format_shape
+
+Axes = tuple[int, ...]
+OPS: dict[str, type[Op]] = {}
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation with its attributes; frozen and hashable, so that equal ones are one.
+
+    A subclass is a frozen dataclass declared with `name=`. It gives at least `infer` and `eval`;
+    `vjp` where it is differentiable; `scalar`, a one-line C expression in `{0}`, `{1}`, …, where it
+    acts on elements. Attributes are int, bool, str, DType, Shape, Axes or Literal: floating-point
+    numbers are operands, never attributes, so equality of attributes is equality of bits.
+    `differentiable` is False where every derivative is zero or there is none.
+    """
+
+    name: ClassVar[str] = ""
+    scalar: ClassVar[str] = ""
+    differentiable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, name: str = "") -> None:
+        if name:
+            cls.name = name
+            OPS[name] = cls
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not ATTRIBUTES[str(field.type)].check(value):
+                raise ArgumentError(
+                    f"{self.name}: {field.name} must be {ATTRIBUTES[str(field.type)].what}, "
+                    f"not {value!r:.60}"
+                )
+
+    def infer(self, *args: Any, **kwargs: Any) -> TensorType:
+        """The result's type from the operands' types; raises ShapeError or DTypeError."""
+        raise NotImplementedError(f"{self.name}.infer")
+
+    def eval(self, *args: Any, **kwargs: Any) -> Any:
+        """The result from the array module `xp` and the operands' arrays."""
+        raise NotImplementedError(f"{self.name}.eval")
+
+    def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """From (y, g, *operands): for each operand the product of g with dy/doperand, or None."""
+        raise NotImplementedError(f"{self.name}.vjp")
+
+    def jvp(self, *args: Any, **kwargs: Any) -> Any:
+        """From (y, operands, tangents): y's tangent; NotImplemented derives it from `vjp`."""
+        return NotImplemented
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        """Floating-point operations; an elementwise function of any kind counts as one."""
+        return 0
+
+    def attributes(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def substitute(self, values: dict[str, int]) -> Op:
+        """The op with symbolic dims in its attributes replaced by numbers."""
+        shapes = {k: v for k, v in self.attributes().items() if _is_symbolic_shape(v)}
+        if not shapes:
+            return self
+        new = {k: tuple(substitute(d, values) for d in v) for k, v in shapes.items()}
+        return type(self)(**(self.attributes() | new))
+
+    def __str__(self) -> str:
+        return f"{self.name}({format_attributes(self)})"
+
+
+def _is_symbolic_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(entry, Dim) for entry in value)
+
+
+class Attribute(NamedTuple):
+    """How attributes of one annotation are checked, described, printed and read."""
+
+    check: Callable[[Any], bool]
+    what: str
+    format: Callable[[Any], str]
+    parse: Callable[[str], Any]
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int and -MAX_BYTES <= value <= MAX_BYTES
+
+
+def _is_shape(value: Any) -> bool:
+    return type(value) is tuple and all(
+        isinstance(d, Dim) or (_is_int(d) and d >= 0) for d in value
+    )
+
+
+def _parse_axes(text: str) -> Axes:
+    return tuple(int(word) for word in text.strip("()").split(",") if word.strip())
+
+
+def _parse_shape(text: str) -> Shape:
+    return tuple(parse_dim(word) for word in text.strip("[]").split(",") if word)
+
+
+def _parse_bool(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ParseError(f"expected True or False, got {text!r}")
+    return text == "True"
+
+
+ATTRIBUTES = {
+    "int": Attribute(_is_int, "an int", str, int),
+    "bool": Attribute(lambda v: type(v) is bool, "True or False", str, _parse_bool),
+    "str": Attribute(lambda v: type(v) is str, "a string", json.dumps, json.loads),
+    "DType": Attribute(
+        lambda v: any(v is d for d in DTYPES.values()), "a dtype", short_name, as_dtype
+    ),
+    "Shape": Attribute(_is_shape, "a tuple of dims", format_shape, _parse_shape),
+    "Axes": Attribute(
+        lambda v: type(v) is tuple and all(map(_is_int, v)), "a tuple of ints", str, _parse_axes
+    ),
+    "Literal": Attribute(lambda v: isinstance(v, Literal), "a literal", str, parse_literal),
+}
+
+
+def format_attributes(op: Op) -> str:
+    """`axes=(0,), keepdims=False`."""
+    return ", ".join(
+        f"{f.name}={ATTRIBUTES[str(f.type)].format(getattr(op, f.name))}" for f in fields(op)
+    )
+
+
+def parse_op(name: str, attributes: dict[str, str]) -> Op:
+    """The op of this name with attributes given as text.
+
+    Raises:
+        ParseError: on an unknown op or attribute, or a value that does not parse.
+    """
+    cls = OPS.get(name)
+    if cls is None:
+        raise ParseError(f"unknown op {name!r}")
+    kinds = {f.name: str(f.type) for f in fields(cls)}
+    if kinds.keys() != attributes.keys():
+        raise ParseError(f"{name} takes the attributes {list(kinds)}, not {list(attributes)}")
+    try:
+        return cls(**{key: ATTRIBUTES[kinds[key]].parse(text) for key, text in attributes.items()})
+    except (ValueError, TypeError) as error:
+        raise ParseError(f"{name}: {error}") from None
+
+
+def symbols_of_op(op: Op) -> frozenset[str]:
+    """The names of symbolic dims in an op's attributes."""
+    found: frozenset[str] = frozenset()
+    for value in op.attributes().values():
+        if _is_symbolic_shape(value):
+            found |= symbols_of(value)
+    return found

@@ -1,0 +1,133 @@
+"""`TensorType`: what is known of a value before it exists, its dtype and its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from staticnet.errors import ShapeError
+from staticnet.ir.dim import Dim, size_of, substitute, symbols_of
+from staticnet.ir.dtype import DType, as_dtype, short_name
+
+Shape = tuple[int | Dim, ...]
+MAX_BYTES = 2**63 - 1
+MAX_RANK = 32
+
+
+class TensorType:
+    """A dtype and a shape, printed `f32[batch,784]`; immutable and compared by value.
+
+    Raises:
+        ShapeError: on a negative dim, more than 32 axes, or more than 2**63 - 1 bytes.
+    """
+
+    __slots__ = ("_hash", "dtype", "shape")
+    dtype: DType
+    shape: Shape
+
+    def __init__(self, dtype: DType, shape: Shape) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self._hash = hash((dtype, shape))
+        if len(shape) > MAX_RANK:
+            raise ShapeError(f"a shape has at most {MAX_RANK} axes, not {len(shape)}")
+        size = dtype.itemsize
+        for dim in shape:
+            if isinstance(dim, int):
+                if dim < 0:
+                    raise ShapeError(f"the shape {format_shape(shape)} has a negative dimension")
+                size *= dim or 1
+        if size > MAX_BYTES:
+            raise ShapeError(
+                f"{short_name(dtype)}{format_shape(shape)} is larger than 2**63-1 bytes"
+            )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, TensorType)
+            and self.dtype == other.dtype
+            and self.shape == other.shape
+        )
+
+    def __str__(self) -> str:
+        return f"{short_name(self.dtype)}{format_shape(self.shape)}"
+
+    def __repr__(self) -> str:
+        return f"TensorType({self})"
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int | Dim:
+        """The number of elements."""
+        return size_of(self.shape)
+
+    @property
+    def nbytes(self) -> int | Dim:
+        """Bytes of a dense array of this type."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names of the symbolic dims."""
+        return symbols_of(self.shape)
+
+    def with_shape(self, shape: Shape) -> TensorType:
+        """The same dtype in another shape."""
+        return TensorType(self.dtype, shape)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        """The same shape in another dtype."""
+        return self if dtype == self.dtype else TensorType(dtype, self.shape)
+
+    def substitute(self, values: Mapping[str, int]) -> TensorType:
+        """The type with symbolic dims replaced by numbers."""
+        return TensorType(self.dtype, tuple(substitute(d, values) for d in self.shape))
+
+
+def format_shape(shape: Any) -> str:
+    """`[batch,784]`."""
+    return f"[{','.join(str(d) for d in shape)}]"
+
+
+def as_shape(value: Any, what: str = "shape") -> Shape:
+    """A shape from a sequence of ints, Dims and names, or from one of them alone.
+
+    Raises:
+        ShapeError: if an entry is neither, is negative, or does not fit 63 bits.
+    """
+    entries = (value,) if isinstance(value, int | str | Dim) else value
+    try:
+        return tuple(_as_dim(entry) for entry in entries)
+    except TypeError:
+        raise ShapeError(f"{what}: expected dims (int, Dim or name), got {value!r:.80}") from None
+    except ShapeError as error:
+        raise ShapeError(f"{what}: {error}") from None
+
+
+def _as_dim(entry: Any) -> int | Dim:
+    if isinstance(entry, Dim):
+        return entry
+    if isinstance(entry, str):
+        return Dim(entry)
+    if isinstance(entry, bool | float) or not hasattr(entry, "__index__"):
+        raise TypeError(entry)
+    number = entry.__index__()
+    if not 0 <= number <= MAX_BYTES:
+        raise ShapeError(f"dimension {number} is not between 0 and 2**63-1")
+    return int(number)
+
+
+def tensor_type(shape: Any, dtype: Any, what: str = "shape") -> TensorType:
+    """A `TensorType` from what a user writes.
+
+    Raises:
+        ShapeError, DTypeError: as `as_shape` and `as_dtype` say.
+    """
+    return TensorType(as_dtype(dtype), as_shape(shape, what))

@@ -1,0 +1,183 @@
+"""`Value`: what an operation applies to, with Python's operators.
+
+A graph `Node` is a Value; so are the other things that the same operations run on (pattern
+variables of the rewriter, tensors of the dynamic executor). `FUNCTIONS` is the registry of public
+operations; the rooms above fill it, so that the operators need no import upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from staticnet.errors import SymbolicValueError
+from staticnet.ir.types import Shape
+
+if TYPE_CHECKING:
+    from staticnet.ir.dtype import DType
+    from staticnet.ir.op import Op
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+class Value:
+    """An array that a computation will have: `.shape`, `.dtype`, `.ndim`, operators, indexing."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # NumPy arrays on the left leave the operator to us
+    apply_priority = 0
+
+    @classmethod
+    def apply(cls, op: Op, operands: Sequence[Any]) -> Any:
+        """The value of `op` on `operands`, of which at least one is of this class."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> Shape:
+        """The dims, each an int or a `Dim`."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> Value:
+        """The transpose of a matrix."""
+        return FUNCTIONS["matrix_transpose"](self)
+
+    def __add__(self, other: Any) -> Value:
+        return FUNCTIONS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return FUNCTIONS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return FUNCTIONS["subtract"](self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return FUNCTIONS["subtract"](other, self)
+
+    def __mul__(self, other: Any) -> Value:
+        return FUNCTIONS["multiply"](self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return FUNCTIONS["multiply"](other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return FUNCTIONS["divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return FUNCTIONS["divide"](other, self)
+
+    def __floordiv__(self, other: Any) -> Value:
+        return FUNCTIONS["floor_divide"](self, other)
+
+    def __rfloordiv__(self, other: Any) -> Value:
+        return FUNCTIONS["floor_divide"](other, self)
+
+    def __mod__(self, other: Any) -> Value:
+        return FUNCTIONS["remainder"](self, other)
+
+    def __rmod__(self, other: Any) -> Value:
+        return FUNCTIONS["remainder"](other, self)
+
+    def __pow__(self, other: Any) -> Value:
+        return FUNCTIONS["pow"](self, other)
+
+    def __rpow__(self, other: Any) -> Value:
+        return FUNCTIONS["pow"](other, self)
+
+    def __matmul__(self, other: Any) -> Value:
+        return FUNCTIONS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Value:
+        return FUNCTIONS["matmul"](other, self)
+
+    def __and__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_and"](self, other)
+
+    def __rand__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_and"](other, self)
+
+    def __or__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_or"](self, other)
+
+    def __ror__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_or"](other, self)
+
+    def __xor__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_xor"](self, other)
+
+    def __rxor__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_xor"](other, self)
+
+    def __lshift__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_left_shift"](self, other)
+
+    def __rshift__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_right_shift"](self, other)
+
+    def __neg__(self) -> Value:
+        return FUNCTIONS["negative"](self)
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __abs__(self) -> Value:
+        return FUNCTIONS["abs"](self)
+
+    def __invert__(self) -> Value:
+        return FUNCTIONS["bitwise_invert"](self)
+
+    def __eq__(self, other: Any) -> Value:  # type: ignore[override]
+        return FUNCTIONS["equal"](self, other)
+
+    def __ne__(self, other: Any) -> Value:  # type: ignore[override]
+        return FUNCTIONS["not_equal"](self, other)
+
+    def __lt__(self, other: Any) -> Value:
+        return FUNCTIONS["less"](self, other)
+
+    def __le__(self, other: Any) -> Value:
+        return FUNCTIONS["less_equal"](self, other)
+
+    def __gt__(self, other: Any) -> Value:
+        return FUNCTIONS["greater"](self, other)
+
+    def __ge__(self, other: Any) -> Value:
+        return FUNCTIONS["greater_equal"](self, other)
+
+    def __getitem__(self, key: Any) -> Value:
+        return FUNCTIONS["getitem"](self, key)
+
+    __hash__ = object.__hash__
+
+    def _no_value(self, act: str, remedy: str) -> NoReturn:
+        raise SymbolicValueError(
+            f"{act}: {self!r} is a node of a graph and has no value until a function runs; {remedy}"
+        )
+
+    def __bool__(self) -> bool:
+        self._no_value("bool", "choose between values with sn.where(condition, a, b)")
+
+    def __iter__(self) -> Any:
+        self._no_value("iter", "index it (x[0], x[1], …) or use sn.unstack(x)")
+
+    def __float__(self) -> float:
+        self._no_value("float", "return it from sn.function and convert the result")
+
+    def __int__(self) -> int:
+        self._no_value("int", "return it from sn.function and convert the result")
+
+    def __index__(self) -> int:
+        self._no_value("index", "index with sn.take(x, indices, axis=...)")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._no_value("numpy.asarray", "use staticnet's functions, or run it with sn.function")

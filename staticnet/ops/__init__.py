@@ -1,0 +1,36 @@
+"""The operations: one class an op, found by name in `staticnet.ir.op.OPS`.
+
+Importing this room registers all of them.
+"""
+
+from staticnet.ops import (
+    arithmetic,
+    comparison,
+    creation,
+    indexing,
+    linalg,
+    movement,
+    random,
+    reduction,
+    selection,
+    shape,
+    sorting,
+    state,
+    transcendental,
+)
+
+__all__ = [
+    "arithmetic",
+    "comparison",
+    "creation",
+    "indexing",
+    "linalg",
+    "movement",
+    "random",
+    "reduction",
+    "selection",
+    "shape",
+    "sorting",
+    "state",
+    "transcendental",
+]

@@ -1,0 +1,114 @@
+"""Checks and normal forms of what users pass to operations: axes, ints, bools, kinds, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import DType, kind
+from staticnet.ir.op import Axes, Op
+from staticnet.ir.types import Shape, format_shape
+
+FLOATS, BOOLS = frozenset({"float"}), frozenset({"bool"})
+INTEGERS = frozenset({"int", "uint"})
+NUMBERS = INTEGERS | FLOATS
+INTEGERS_AND_BOOLS = INTEGERS | BOOLS
+ANY = NUMBERS | BOOLS
+
+
+def check_kind(dtype: DType, kinds: frozenset[str]) -> None:
+    """Raise DTypeError unless the dtype is of one of the kinds."""
+    if kind(dtype) not in kinds:
+        names = {"float": "floating-point", "int": "integer", "uint": "unsigned", "bool": "bool"}
+        wanted = " or ".join(sorted(names[k] for k in kinds))
+        raise DTypeError(f"takes {wanted} operands, not {dtype}; cast with sn.astype(x, dtype)")
+
+
+def check_arity(op: Op, operands: Sequence[Any], arity: int) -> None:
+    """Raise ArgumentError unless there are `arity` operands."""
+    if len(operands) != arity:
+        raise ArgumentError(f"{op.name}: takes {arity} operands, not {len(operands)}")
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The shape that arrays of these shapes broadcast to.
+
+    Raises:
+        ShapeError: if they do not.
+    """
+    rank = max(len(shape) for shape in shapes)
+    result: list[int | Dim] = [1] * rank
+    for shape in shapes:
+        for i, dim in enumerate(shape, rank - len(shape)):
+            if result[i] == 1:
+                result[i] = dim
+            elif dim not in (1, result[i]):
+                listed = " and ".join(format_shape(shape) for shape in shapes)
+                raise ShapeError(f"shapes do not broadcast: {listed}")
+    return tuple(result)
+
+
+def as_int(value: Any, what: str) -> int:
+    """An int argument; a bool or a float is none.
+
+    Raises:
+        ArgumentError: if it is not an int or does not fit 64 bits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or abs(value) >= 2**63:
+        raise ArgumentError(f"{what} must be an int, not {value!r:.60}")
+    return int(value)
+
+
+def normalize_axis(axis: Any, ndim: int, what: str = "axis") -> int:
+    """A non-negative axis.
+
+    Raises:
+        ArgumentError, ShapeError: if it is no int, or is out of range.
+    """
+    number = as_int(axis, what)
+    if not -ndim <= number < ndim:
+        raise ShapeError(f"{what} {number} is out of range for {ndim} axes")
+    return number % ndim
+
+
+def normalize_axes(axis: Any, ndim: int) -> Axes:
+    """Sorted, distinct, non-negative axes; None means all of them.
+
+    Raises:
+        ArgumentError, ShapeError: if one is no int, out of range, or named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    entries = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(normalize_axis(entry, ndim) for entry in entries))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"axis {axis} names an axis twice")
+    return axes
+
+
+def check_axes(axes: Axes, ndim: int) -> None:
+    """Raise ShapeError unless axes are distinct and within [0, ndim)."""
+    if len(set(axes)) != len(axes) or not all(0 <= axis < ndim for axis in axes):
+        raise ShapeError(f"axes {axes} do not fit {ndim} axes")
+
+
+def as_bool(value: Any, what: str) -> bool:
+    """A bool argument.
+
+    Raises:
+        ArgumentError: if it is not a bool.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{what} must be True or False, not {value!r:.60}")
+    return bool(value)
+
+
+def as_sequence(shape: Any) -> Sequence[Any]:
+    """A tuple or list argument; raises ShapeError for anything else."""
+    if not isinstance(shape, tuple | list):
+        raise ShapeError(f"a shape is a sequence of dims, not {shape!r:.60}")
+    return shape

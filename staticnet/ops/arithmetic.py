@@ -1,0 +1,321 @@
+"""Arithmetic, rounding, extrema and powers, by the array API standard's names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.ir.dtype import is_floating
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import FLOATS
+from staticnet.ops.base import ALL, Elementwise, as_value, binary, function, unary
+from staticnet.ops.selection import astype, where
+from staticnet.ops.transcendental import log, sigmoid
+
+
+@dataclass(frozen=True)
+class Negative(Elementwise, name="negative"):
+    """y = -x.  x: [*s] -> y: [*s]"""
+
+    scalar = "-{0}"
+    linear = ALL
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (-g,)
+
+
+negative = unary(Negative)
+
+
+@dataclass(frozen=True)
+class Abs(Elementwise, name="abs"):
+    """y = |x|.  x: [*s] -> y: [*s]"""
+
+    scalar = "fabs({0})"
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (g * sign(x),)
+
+
+abs = unary(Abs)
+
+
+@dataclass(frozen=True)
+class Sign(Elementwise, name="sign"):
+    """y = -1, 0 or 1 with the sign of x; NaN stays NaN.  x: [*s] -> y: [*s]"""
+
+    scalar = "sign({0})"
+    differentiable = False
+
+
+sign = unary(Sign)
+
+
+@dataclass(frozen=True)
+class Ceil(Elementwise, name="ceil"):
+    """y = the least integer >= x.  x: [*s] -> y: [*s]"""
+
+    scalar = "ceil({0})"
+    differentiable = False
+
+
+ceil = unary(Ceil)
+
+
+@dataclass(frozen=True)
+class Floor(Elementwise, name="floor"):
+    """y = the greatest integer <= x.  x: [*s] -> y: [*s]"""
+
+    scalar = "floor({0})"
+    differentiable = False
+
+
+floor = unary(Floor)
+
+
+@dataclass(frozen=True)
+class Trunc(Elementwise, name="trunc"):
+    """y = x without its fraction.  x: [*s] -> y: [*s]"""
+
+    scalar = "trunc({0})"
+    differentiable = False
+
+
+trunc = unary(Trunc)
+
+
+@dataclass(frozen=True)
+class Round(Elementwise, name="round"):
+    """y = the nearest integer, halves to even.  x: [*s] -> y: [*s]"""
+
+    scalar = "rint({0})"
+    differentiable = False
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.rint(x) if is_floating(x.dtype) else x
+
+
+round = unary(Round)
+
+
+@dataclass(frozen=True)
+class Add(Elementwise, name="add"):
+    """z = x + y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} + {1}"
+    arity = 2
+    linear = ALL
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g, g
+
+
+add = binary(Add)
+
+
+@dataclass(frozen=True)
+class Subtract(Elementwise, name="subtract"):
+    """z = x - y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} - {1}"
+    arity = 2
+    linear = ALL
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g, -g
+
+
+subtract = binary(Subtract)
+
+
+@dataclass(frozen=True)
+class Multiply(Elementwise, name="multiply"):
+    """z = x * y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} * {1}"
+    arity = 2
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * y, g * x
+
+
+multiply = binary(Multiply)
+
+
+@dataclass(frozen=True)
+class Divide(Elementwise, name="divide"):
+    """z = x / y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} / {1}"
+    arity = 2
+    kinds = FLOATS
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g / y, -(g * z / y)
+
+
+divide = binary(Divide)
+
+
+@dataclass(frozen=True)
+class FloorDivide(Elementwise, name="floor_divide"):
+    """z = floor(x / y).  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "floor_divide({0}, {1})"
+    arity = 2
+    differentiable = False
+
+
+floor_divide = binary(FloorDivide)
+
+
+@dataclass(frozen=True)
+class Remainder(Elementwise, name="remainder"):
+    """z = x - y * floor(x / y): the sign of y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "remainder({0}, {1})"
+    arity = 2
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g, -(g * floor_divide(x, y))
+
+
+remainder = binary(Remainder)
+
+
+@dataclass(frozen=True)
+class Pow(Elementwise, name="pow"):
+    """z = x**y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "pow({0}, {1})"
+    arity = 2
+    numpy = "power"
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        slope = where(y == 0, 0, g * y * pow(x, y - 1))
+        return slope, g * where((x == 0) & (y >= 0), 0, z * log(where(x == 0, 1, x)))
+
+
+pow = binary(Pow)
+
+
+@dataclass(frozen=True)
+class Atan2(Elementwise, name="atan2"):
+    """z = arctan(x / y) in the quadrant of the point (y, x), in radians.
+
+    x: [*s], y: [*s] -> z: [*s]
+    """
+
+    scalar = "atan2({0}, {1})"
+    arity = 2
+    numpy = "arctan2"
+    kinds = FLOATS
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * y / (x * x + y * y), -(g * x) / (x * x + y * y)
+
+
+atan2 = binary(Atan2)
+
+
+@dataclass(frozen=True)
+class Hypot(Elementwise, name="hypot"):
+    """z = sqrt(x*x + y*y) without overflow.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "hypot({0}, {1})"
+    arity = 2
+    kinds = FLOATS
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * x / z, g * y / z
+
+
+hypot = binary(Hypot)
+
+
+@dataclass(frozen=True)
+class Copysign(Elementwise, name="copysign"):
+    """z = |x| with the sign bit of y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "copysign({0}, {1})"
+    arity = 2
+    kinds = FLOATS
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * copysign(1.0, x) * copysign(1.0, y), None
+
+
+copysign = binary(Copysign)
+
+
+@dataclass(frozen=True)
+class Logaddexp(Elementwise, name="logaddexp"):
+    """z = ln(e**x + e**y) without overflow.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "logaddexp({0}, {1})"
+    arity = 2
+    kinds = FLOATS
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * sigmoid(x - y), g * sigmoid(y - x)
+
+
+logaddexp = binary(Logaddexp)
+
+
+@dataclass(frozen=True)
+class Maximum(Elementwise, name="maximum"):
+    """z = the greater of x and y; NaN wins; at a tie each gets half of the gradient.
+
+    x: [*s], y: [*s] -> z: [*s]
+    """
+
+    scalar = "maximum({0}, {1})"
+    arity = 2
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * _share(x, y), g * _share(y, x)
+
+
+maximum = binary(Maximum)
+
+
+@dataclass(frozen=True)
+class Minimum(Elementwise, name="minimum"):
+    """z = the lesser of x and y; NaN wins; at a tie each gets half of the gradient.
+
+    x: [*s], y: [*s] -> z: [*s]
+    """
+
+    scalar = "minimum({0}, {1})"
+    arity = 2
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g * _share(y, x), g * _share(x, y)
+
+
+minimum = binary(Minimum)
+
+
+def _share(x: Any, y: Any) -> Any:
+    """1 where x > y, 1/2 where they tie, 0 elsewhere, in x's dtype."""
+    return (astype(x >= y, x.dtype) + astype(x > y, x.dtype)) * 0.5
+
+
+@function
+def square(x: Any) -> Value:
+    """y = x * x.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    return x * x
+
+
+@function
+def reciprocal(x: Any) -> Value:
+    """y = 1 / x.  x: [*s] -> y: [*s]"""
+    return divide(1, as_value(x))
+
+
+@function
+def positive(x: Any) -> Value:
+    """y = x.  x: [*s] -> y: [*s]"""
+    return as_value(x)

@@ -1,0 +1,279 @@
+"""Comparisons, classification of floats, and logic on bools and on bits: no derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, INTEGERS_AND_BOOLS
+from staticnet.ops.base import Elementwise, binary, unary
+
+
+@dataclass(frozen=True)
+class Equal(Elementwise, name="equal"):
+    """z = x == y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} == {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+equal = binary(Equal)
+
+
+@dataclass(frozen=True)
+class NotEqual(Elementwise, name="not_equal"):
+    """z = x != y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} != {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+not_equal = binary(NotEqual)
+
+
+@dataclass(frozen=True)
+class Less(Elementwise, name="less"):
+    """z = x < y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} < {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+less = binary(Less)
+
+
+@dataclass(frozen=True)
+class LessEqual(Elementwise, name="less_equal"):
+    """z = x <= y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} <= {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+less_equal = binary(LessEqual)
+
+
+@dataclass(frozen=True)
+class Greater(Elementwise, name="greater"):
+    """z = x > y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} > {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+greater = binary(Greater)
+
+
+@dataclass(frozen=True)
+class GreaterEqual(Elementwise, name="greater_equal"):
+    """z = x >= y.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} >= {1}"
+    arity = 2
+    kinds = ANY
+    gives_bool = True
+    differentiable = False
+
+
+greater_equal = binary(GreaterEqual)
+
+
+@dataclass(frozen=True)
+class Isnan(Elementwise, name="isnan"):
+    """y = whether x is NaN.  x: [*s] -> y: [*s]"""
+
+    scalar = "isnan({0})"
+    kinds = FLOATS
+    gives_bool = True
+    differentiable = False
+
+
+isnan = unary(Isnan)
+
+
+@dataclass(frozen=True)
+class Isinf(Elementwise, name="isinf"):
+    """y = whether x is +-infinity.  x: [*s] -> y: [*s]"""
+
+    scalar = "isinf({0})"
+    kinds = FLOATS
+    gives_bool = True
+    differentiable = False
+
+
+isinf = unary(Isinf)
+
+
+@dataclass(frozen=True)
+class Isfinite(Elementwise, name="isfinite"):
+    """y = whether x is neither NaN nor infinite.  x: [*s] -> y: [*s]"""
+
+    scalar = "isfinite({0})"
+    kinds = FLOATS
+    gives_bool = True
+    differentiable = False
+
+
+isfinite = unary(Isfinite)
+
+
+@dataclass(frozen=True)
+class Signbit(Elementwise, name="signbit"):
+    """y = whether x's sign bit is set (so for -0.0).  x: [*s] -> y: [*s]"""
+
+    scalar = "signbit({0})"
+    kinds = FLOATS
+    gives_bool = True
+    differentiable = False
+
+
+signbit = unary(Signbit)
+
+
+@dataclass(frozen=True)
+class LogicalNot(Elementwise, name="logical_not"):
+    """y = not x.  x: [*s] -> y: [*s]"""
+
+    scalar = "!{0}"
+    kinds = BOOLS
+    gives_bool = True
+    differentiable = False
+
+
+logical_not = unary(LogicalNot)
+
+
+@dataclass(frozen=True)
+class LogicalAnd(Elementwise, name="logical_and"):
+    """z = x and y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} && {1}"
+    arity = 2
+    kinds = BOOLS
+    gives_bool = True
+    differentiable = False
+
+
+logical_and = binary(LogicalAnd)
+
+
+@dataclass(frozen=True)
+class LogicalOr(Elementwise, name="logical_or"):
+    """z = x or y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} || {1}"
+    arity = 2
+    kinds = BOOLS
+    gives_bool = True
+    differentiable = False
+
+
+logical_or = binary(LogicalOr)
+
+
+@dataclass(frozen=True)
+class LogicalXor(Elementwise, name="logical_xor"):
+    """z = x xor y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} != {1}"
+    arity = 2
+    kinds = BOOLS
+    gives_bool = True
+    differentiable = False
+
+
+logical_xor = binary(LogicalXor)
+
+
+@dataclass(frozen=True)
+class BitwiseInvert(Elementwise, name="bitwise_invert"):
+    """y = ~x; on bools, not x.  x: [*s] -> y: [*s]"""
+
+    scalar = "~{0}"
+    numpy = "invert"
+    kinds = INTEGERS_AND_BOOLS
+    differentiable = False
+
+
+bitwise_invert = unary(BitwiseInvert)
+
+
+@dataclass(frozen=True)
+class BitwiseAnd(Elementwise, name="bitwise_and"):
+    """z = x & y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} & {1}"
+    arity = 2
+    kinds = INTEGERS_AND_BOOLS
+    differentiable = False
+
+
+bitwise_and = binary(BitwiseAnd)
+
+
+@dataclass(frozen=True)
+class BitwiseOr(Elementwise, name="bitwise_or"):
+    """z = x | y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} | {1}"
+    arity = 2
+    kinds = INTEGERS_AND_BOOLS
+    differentiable = False
+
+
+bitwise_or = binary(BitwiseOr)
+
+
+@dataclass(frozen=True)
+class BitwiseXor(Elementwise, name="bitwise_xor"):
+    """z = x ^ y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} ^ {1}"
+    arity = 2
+    kinds = INTEGERS_AND_BOOLS
+    differentiable = False
+
+
+bitwise_xor = binary(BitwiseXor)
+
+
+@dataclass(frozen=True)
+class BitwiseLeftShift(Elementwise, name="bitwise_left_shift"):
+    """z = x << y; 0 where y is not below x's width.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "shift_left({0}, {1})"
+    arity = 2
+    numpy = "left_shift"
+    kinds = INTEGERS
+    differentiable = False
+
+
+bitwise_left_shift = binary(BitwiseLeftShift)
+
+
+@dataclass(frozen=True)
+class BitwiseRightShift(Elementwise, name="bitwise_right_shift"):
+    """z = x >> y, keeping the sign.  x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "shift_right({0}, {1})"
+    arity = 2
+    numpy = "right_shift"
+    kinds = INTEGERS
+    differentiable = False
+
+
+bitwise_right_shift = binary(BitwiseRightShift)

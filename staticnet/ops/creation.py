@@ -1,0 +1,200 @@
+"""Arrays from nothing: iota (the one primitive) and the array API's creation functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError
+from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dtype import FLOAT32, INT64, DType, as_dtype
+from staticnet.ir.types import Shape, TensorType, as_shape
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import NUMBERS, as_int, check_axes, check_kind
+from staticnet.ops.base import TensorOp, apply, as_value, constant, function, is_python_scalar
+from staticnet.ops.selection import astype, where
+from staticnet.ops.shape import broadcast_to, expand_dims
+
+
+@dataclass(frozen=True)
+class Iota(TensorOp, name="iota"):
+    """y[i0, i1, …] = i_axis.  -> y: [*shape]"""
+
+    shape: Shape
+    axis: int
+    dtype: DType
+    differentiable = False
+
+    def infer(self) -> TensorType:
+        check_axes((self.axis,), len(self.shape))
+        check_kind(self.dtype, NUMBERS)
+        return TensorType(self.dtype, self.shape)
+
+    def eval(self, xp: Any) -> Any:
+        column = [-1 if i == self.axis else 1 for i in range(len(self.shape))]
+        ramp = xp.arange(self.shape[self.axis]).astype(self.dtype).reshape(column)
+        return xp.broadcast_to(ramp, self.shape)
+
+
+def iota(shape: Any, axis: int = 0, dtype: Any = INT64) -> Value:
+    """y[i0, i1, …] = i_axis.  -> y: [*shape]"""
+    return apply(Iota(as_shape(shape), axis, as_dtype(dtype)))
+
+
+@dataclass(frozen=True)
+class Size(TensorOp, name="size"):
+    """y = the number of elements of an array of `shape`: how a symbolic dim enters arithmetic.
+
+    -> y: int64 []
+    """
+
+    shape: Shape
+    differentiable = False
+
+    def infer(self) -> TensorType:
+        TensorType(INT64, self.shape)
+        return TensorType(INT64, ())
+
+    def eval(self, xp: Any) -> Any:
+        return xp.asarray(size_of(self.shape), INT64)
+
+
+def dim_value(dim: int | Dim, like: Value) -> Value:
+    """A dimension as a scalar of `like`'s dtype; a symbolic one has a value once specialised."""
+    if isinstance(dim, int):
+        return constant(float(dim), like.dtype)
+    return astype(apply(Size((dim,))), like.dtype)
+
+
+@function
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Value:
+    """y = fill_value everywhere; the dtype is the value's unless given.  -> y: [*shape]"""
+    value = as_value(fill_value) if dtype is None else astype(fill_value, dtype)
+    return broadcast_to(value, shape)
+
+
+@function
+def zeros(shape: Any, dtype: Any = FLOAT32) -> Value:
+    """y = 0 everywhere.  -> y: [*shape]"""
+    return full(shape, 0, dtype)
+
+
+@function
+def ones(shape: Any, dtype: Any = FLOAT32) -> Value:
+    """y = 1 everywhere.  -> y: [*shape]"""
+    return full(shape, 1, dtype)
+
+
+@function
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Value:
+    """y = fill_value everywhere, with x's shape and, unless given, dtype."""
+    x = as_value(x)
+    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+
+
+@function
+def zeros_like(x: Any, dtype: Any = None) -> Value:
+    """y = 0 everywhere, with x's shape and, unless given, dtype."""
+    return full_like(x, 0, dtype)
+
+
+@function
+def ones_like(x: Any, dtype: Any = None) -> Value:
+    """y = 1 everywhere, with x's shape and, unless given, dtype."""
+    return full_like(x, 1, dtype)
+
+
+@function
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Value:
+    """y[i] = start + i * step, as long as it is before stop.  -> y: [ceil((stop - start) / step)]
+
+    One argument is `stop`. A symbolic `stop` needs start and step to be ints.
+
+    Raises:
+        ArgumentError: if step is 0 or an argument is no number.
+    """
+    if stop is None:
+        start, stop = 0, start
+    if isinstance(stop, Dim) or isinstance(start, Dim):
+        gap = stop - start + as_int(step, "step") - 1
+        return _ramp((gap // step,), start, step, INT64 if dtype is None else as_dtype(dtype))
+    if not all(is_python_scalar(x) for x in (start, stop, step)) or step == 0:
+        raise ArgumentError(
+            f"start, stop, step = {start!r}, {stop!r}, {step!r}: step 0 or no number"
+        )
+    floating = any(isinstance(x, float) for x in (start, stop, step))
+    target = as_dtype(dtype) if dtype is not None else FLOAT32 if floating else INT64
+    try:
+        length = max(0, int(np.ceil((stop - start) / step)))
+    except (OverflowError, ValueError) as error:
+        raise ArgumentError(f"start, stop, step = {start}, {stop}, {step}: {error}") from None
+    return _ramp(as_shape(length), start, step, target)
+
+
+def _ramp(shape: Any, start: Any, step: Any, dtype: DType) -> Value:
+    ramp = iota(shape, 0, dtype)
+    ramp = ramp if step == 1 else ramp * step
+    if isinstance(start, Dim):
+        raise ArgumentError(f"a symbolic start ({start}) is not supported; slice a longer arange")
+    return ramp if start == 0 else ramp + start
+
+
+@function
+def linspace(
+    start: float, stop: float, num: int, dtype: Any = FLOAT32, endpoint: bool = True
+) -> Value:
+    """y[i] = start + i * (stop - start) / (num - 1): `num` even steps, to stop or before it.
+
+    -> y: [num]
+    """
+    count, target = as_int(num, "num"), as_dtype(dtype)
+    if not is_python_scalar(start) or not is_python_scalar(stop):
+        raise ArgumentError(f"start and stop must be numbers, not {start!r:.40} and {stop!r:.40}")
+    intervals = count - 1 if endpoint else count
+    index = iota(as_shape(count, "num"), 0, target)
+    if intervals < 1:
+        return index * 0 + start
+    ramp = index * ((stop - start) / intervals) + start
+    return where(index == count - 1, stop, ramp) if endpoint else ramp
+
+
+@function
+def eye(n_rows: Any, n_cols: Any = None, k: int = 0, dtype: Any = FLOAT32) -> Value:
+    """y[i, j] = 1 where j - i == k, else 0.  -> y: [n_rows, n_cols]"""
+    shape = as_shape((n_rows, n_rows if n_cols is None else n_cols))
+    return astype(iota(shape, 1) - iota(shape, 0) == as_int(k, "k"), dtype)
+
+
+def _triangle(x: Any, k: int, lower: bool) -> Value:
+    x = as_value(x)
+    if x.ndim < 2:
+        raise ArgumentError(f"takes at least 2 axes, not {x.ndim}")
+    shape = x.shape[-2:]
+    offset = iota(shape, 1) - iota(shape, 0)
+    return where(offset <= k if lower else offset >= k, x, constant(0, x.dtype))
+
+
+@function
+def tril(x: Any, k: int = 0) -> Value:
+    """y[.., i, j] = x where j - i <= k, else 0.  x: [*b, m, n] -> y: [*b, m, n]"""
+    return _triangle(x, as_int(k, "k"), True)
+
+
+@function
+def triu(x: Any, k: int = 0) -> Value:
+    """y[.., i, j] = x where j - i >= k, else 0.  x: [*b, m, n] -> y: [*b, m, n]"""
+    return _triangle(x, as_int(k, "k"), False)
+
+
+@function
+def one_hot(indices: Any, num_classes: int, dtype: Any = FLOAT32) -> Value:
+    """y[.., c] = 1 where indices[..] == c, else 0.  indices: int [*s] -> y: [*s, num_classes]
+
+    An index outside [0, num_classes) gives a row of zeros.
+    """
+    indices = as_value(indices)
+    check_kind(indices.dtype, frozenset({"int", "uint"}))
+    classes = iota(as_shape(as_int(num_classes, "num_classes"), "num_classes"), 0, indices.dtype)
+    return astype(expand_dims(indices, -1) == classes, dtype)

@@ -1,0 +1,37 @@
+"""The reference value of one node: what every backend and every pass is held to.
+
+16-bit floats compute in float32 and round once an op, so a result does not depend on how NumPy
+would have accumulated it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ExecutionError, StaticnetError
+from staticnet.ir.dtype import BFLOAT16, FLOAT16
+from staticnet.ir.node import Node, describe
+
+_HALVES = (FLOAT16, BFLOAT16)
+
+
+def evaluate(node: Node, operands: Sequence[Any]) -> Any:
+    """The value of one node from its operands' arrays.
+
+    Raises:
+        ExecutionError: naming the op, its operands and the user's line.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            if any(x.dtype in _HALVES for x in operands):
+                operands = [x.astype(np.float32) if x.dtype in _HALVES else x for x in operands]
+                return np.asarray(node.op.eval(np, *operands)).astype(node.dtype)
+            return node.op.eval(np, *operands)
+    except StaticnetError:
+        raise
+    except Exception as error:
+        named = " with ".join(describe(operand) for operand in node.inputs)
+        raise ExecutionError(f"{node.op.name}: {error}: {named} ({node.provenance})") from error

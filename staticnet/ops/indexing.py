@@ -1,0 +1,351 @@
+"""Indexing: basic slices, take and scatter-add by integer arrays, sorting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dtype import BOOL, is_integer
+from staticnet.ir.types import Shape, TensorType
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import (
+    INTEGERS,
+    as_int,
+    broadcast_shapes,
+    check_arity,
+    check_axes,
+    check_kind,
+    normalize_axis,
+)
+from staticnet.ops.base import TensorOp, apply, as_value, function
+from staticnet.ops.creation import zeros
+from staticnet.ops.movement import Slice, flip, split
+from staticnet.ops.selection import where
+from staticnet.ops.shape import broadcast_to, reshape, squeeze
+
+
+@dataclass(frozen=True)
+class Take(TensorOp, name="take"):
+    """y[a, j, b] = x[a, indices[j], b], j at `axis`; an index may be negative.
+
+    x: [*a, n, *b], indices: int [*j] -> y: [*a, *j, *b]
+    """
+
+    axis: int
+    linear: ClassVar[slice] = slice(0, 1)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 2)
+        x, indices = operands
+        check_kind(indices.dtype, INTEGERS)
+        check_axes((self.axis,), x.ndim)
+        return x.with_shape((*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :]))
+
+    def eval(self, xp: Any, x: Any, indices: Any) -> Any:
+        return xp.take(x, indices, axis=self.axis)
+
+    def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
+        return apply(ScatterAdd(self.axis), zeros(x.shape, x.dtype), g, indices), None
+
+
+@dataclass(frozen=True)
+class ScatterAdd(TensorOp, name="scatter_add"):
+    """y = x, then y[a, indices[j], b] += updates[a, j, b], j at `axis`, repeats accumulating.
+
+    x: [*a, n, *b], updates: [*a, *j, *b], indices: int [*j] -> y: [*a, n, *b]
+    """
+
+    axis: int
+    same_dtype: ClassVar[slice] = slice(0, 2)
+    linear: ClassVar[slice] = slice(0, 2)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 3)
+        x, updates, indices = operands
+        wanted = Take(self.axis).infer(x, indices)
+        if updates != wanted:
+            raise ShapeError(f"updates must be {wanted}, not {updates}")
+        return x
+
+    def eval(self, xp: Any, x: Any, updates: Any, indices: Any) -> Any:
+        y = x.copy()
+        key = (slice(None),) * self.axis + (indices,)
+        xp.add.at(y, key, updates)
+        return y
+
+    def vjp(self, y: Any, g: Any, x: Any, updates: Any, indices: Any) -> tuple[Any, ...]:
+        return g, apply(Take(self.axis), g, indices), None
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        return operands[1].size
+
+
+def _check_along(op: TensorOp, axis: int, x: TensorType, indices: TensorType) -> TensorType:
+    check_kind(indices.dtype, INTEGERS)
+    check_axes((axis,), x.ndim)
+    if indices.ndim != x.ndim or any(
+        i != axis and a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True))
+    ):
+        raise ShapeError(f"{op.name}: indices {indices} must match {x} outside axis {axis}")
+    return x.with_shape(indices.shape)
+
+
+@dataclass(frozen=True)
+class TakeAlongAxis(TensorOp, name="take_along_axis"):
+    """y[a, j, b] = x[a, indices[a, j, b], b].
+
+    x: [*a, n, *b], indices: int [*a, m, *b] -> y: [*a, m, *b]
+    """
+
+    axis: int
+    linear: ClassVar[slice] = slice(0, 1)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 2)
+        return _check_along(self, self.axis, *operands)
+
+    def eval(self, xp: Any, x: Any, indices: Any) -> Any:
+        return xp.take_along_axis(x, indices, axis=self.axis)
+
+    def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
+        return apply(ScatterAddAlongAxis(self.axis), zeros(x.shape, x.dtype), g, indices), None
+
+
+@dataclass(frozen=True)
+class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
+    """y = x, then y[a, indices[a, j, b], b] += updates[a, j, b], repeats accumulating.
+
+    x: [*a, n, *b], updates and indices: [*a, m, *b] -> y: [*a, n, *b]
+    """
+
+    axis: int
+    same_dtype: ClassVar[slice] = slice(0, 2)
+    linear: ClassVar[slice] = slice(0, 2)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 3)
+        x, updates, indices = operands
+        wanted = _check_along(self, self.axis, x, indices)
+        if updates != wanted:
+            raise ShapeError(f"updates must be {wanted}, not {updates}")
+        return x
+
+    def eval(self, xp: Any, x: Any, updates: Any, indices: Any) -> Any:
+        y = x.copy()
+        key = list(xp.indices(indices.shape, sparse=True))
+        key[self.axis] = indices
+        xp.add.at(y, tuple(key), updates)
+        return y
+
+    def vjp(self, y: Any, g: Any, x: Any, updates: Any, indices: Any) -> tuple[Any, ...]:
+        return g, apply(TakeAlongAxis(self.axis), g, indices), None
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        return operands[1].size
+
+
+def _axis_or_only(axis: Any, ndim: int) -> int:
+    if axis is None and ndim != 1:
+        raise ShapeError(f"needs an axis for {ndim} axes")
+    return normalize_axis(0 if axis is None else axis, ndim)
+
+
+@function
+def take(x: Any, indices: Any, axis: int | None = None) -> Value:
+    """y[a, j, b] = x[a, indices[j], b], j at `axis` (optional for one axis).
+
+    x: [*a, n, *b], indices: int [*j] -> y: [*a, *j, *b]. An index may be negative; one outside
+    [-n, n) fails the run.
+
+    Raises:
+        DTypeError: if the indices are no integers.
+    """
+    x = as_value(x)
+    return apply(Take(_axis_or_only(axis, x.ndim)), x, indices)
+
+
+@function
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Value:
+    """y[a, j, b] = x[a, indices[a, j, b], b], j at `axis`.
+
+    x: [*a, n, *b], indices: int, broadcastable to [*a, m, *b] -> y: [*a, m, *b]
+    """
+    x, indices = as_value(x), as_value(indices)
+    axis = normalize_axis(axis, x.ndim)
+    if indices.ndim != x.ndim:
+        raise ShapeError(f"indices have {indices.ndim} axes, x has {x.ndim}")
+    wanted = (*x.shape[:axis], indices.shape[axis], *x.shape[axis + 1 :])
+    return apply(TakeAlongAxis(axis), x, broadcast_to(indices, wanted))
+
+
+@function
+def gather(x: Any, indices: Any) -> Value:
+    """y[s, :] = x[indices[s, 0], indices[s, 1], …, :].
+
+    x: [*d, *r], indices: int [*s, len(d)] -> y: [*s, *r]
+    """
+    x, indices = as_value(x), as_value(indices)
+    if indices.ndim == 0 or not isinstance(indices.shape[-1], int):
+        raise ShapeError(f"the last axis of indices {indices!r} must be a fixed number of axes")
+    parts = split(indices, indices.shape[-1], axis=-1) if indices.shape[-1] else []
+    return _take_many(x, [squeeze(part, -1) for part in parts], 0)
+
+
+@function
+def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Value:
+    """y = x, then y[a, indices[j], b] += updates[a, j, b], j at `axis`, repeats accumulating.
+
+    x: [*a, n, *b], indices: int [*j], updates: [*a, *j, *b] -> y: [*a, n, *b]
+    """
+    x, updates = as_value(x), as_value(updates)
+    op = ScatterAdd(normalize_axis(axis, x.ndim))
+    return apply(op, x, updates, indices)
+
+
+@function
+def scatter_add_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1) -> Value:
+    """y = x, then y[a, indices[a, j, b], b] += updates[a, j, b], repeats accumulating.
+
+    x: [*a, n, *b], indices and updates: [*a, m, *b] -> y: [*a, n, *b]
+    """
+    x, updates = as_value(x), as_value(updates)
+    op = ScatterAddAlongAxis(normalize_axis(axis, x.ndim))
+    return apply(op, x, updates, indices)
+
+
+@function
+def getitem(x: Any, key: Any) -> Value:
+    """y = x[key]: ints, slices with steps, None, `...`, and adjacent integer arrays.
+
+    Raises:
+        ShapeError: if there are too many indices or one is out of range.
+        ArgumentError: on a bool mask (its result would have no static shape) or another type.
+    """
+    x = as_value(x)
+    entries = _expand_ellipsis(key if isinstance(key, tuple) else (key,), x.ndim)
+    basic: list[Any] = []
+    arrays: list[tuple[int, Value]] = []
+    shape: list[int | Dim] = []
+    flips: list[int] = []
+    axis = 0
+    for entry in entries:
+        if entry is None:
+            shape.append(1)
+            continue
+        dim = x.shape[axis]
+        axis += 1
+        if isinstance(entry, slice):
+            start, stop, step = _slice_bounds(entry, dim)
+            if step < 0:
+                flips.append(axis - 1)
+            basic.append((start, stop, abs(step)))
+            shape.append((stop - start + (abs(step) - 1)) // abs(step))
+        elif isinstance(entry, int | np.integer | Dim) and not isinstance(entry, bool | np.bool_):
+            at = _index_bound(entry, dim)
+            basic.append((at, at + 1, 1))
+        else:
+            arrays.append((len(shape), _index_array(entry)))
+            basic.append((0, dim, 1))
+            shape.append(dim)
+    y = _slice(x, basic, flips)
+    y = reshape(y, shape)
+    return _take_arrays(y, arrays) if arrays else y
+
+
+def _expand_ellipsis(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
+    used = sum(1 for entry in key if entry is not None and entry is not Ellipsis)
+    dots = [i for i, entry in enumerate(key) if entry is Ellipsis]
+    if used > ndim or len(dots) > 1:
+        raise ShapeError(f"{used} indices and {len(dots)} ellipses for {ndim} axes")
+    at = dots[0] if dots else len(key)
+    return key[:at] + (slice(None),) * (ndim - used) + key[at + len(dots) :]
+
+
+def _index_bound(entry: Any, dim: int | Dim) -> int | Dim:
+    number = entry if isinstance(entry, Dim) else as_int(entry, "index")
+    if isinstance(number, int) and isinstance(dim, int) and not -dim <= number < dim:
+        raise ShapeError(f"index {number} is out of range for a dimension of {dim}")
+    return number + dim if isinstance(number, int) and number < 0 else number
+
+
+def _slice_bounds(entry: slice, dim: int | Dim) -> tuple[int | Dim, int | Dim, int]:
+    """Start and stop in memory order, and the step, whose sign says whether to flip."""
+    step = 1 if entry.step is None else as_int(entry.step, "slice step")
+    if step == 0:
+        raise ArgumentError("the slice step is 0")
+    ends = [_slice_end(entry.start), _slice_end(entry.stop)]
+    if isinstance(dim, int) and not any(isinstance(e, Dim) for e in ends):
+        start, stop, _ = slice(ends[0], ends[1], step).indices(dim)
+        length = len(range(start, stop, step))
+        if step > 0:
+            return start, max(start, stop), step
+        return start + (length - 1) * step if length else 0, start + 1 if length else 0, step
+    if step < 0 and (ends != [None, None] or step != -1):
+        raise ShapeError(f"of negative steps the symbolic dimension {dim} takes only [::-1]")
+    start, stop = (
+        default if e is None else e + dim if isinstance(e, int) and e < 0 else e
+        for e, default in zip(ends, (0, dim), strict=True)
+    )
+    return start, stop, step
+
+
+def _slice_end(end: Any) -> int | Dim | None:
+    return end if end is None or isinstance(end, Dim) else as_int(end, "slice bound")
+
+
+def _slice(x: Value, basic: list[Any], flips: list[int]) -> Value:
+    if any(
+        (start, stop, step) != (0, d, 1)
+        for (start, stop, step), d in zip(basic, x.shape, strict=True)
+    ):
+        starts, stops, steps = zip(*basic, strict=True)
+        x = apply(Slice(starts, stops, steps), x)
+    return flip(x, tuple(flips)) if flips else x
+
+
+def _index_array(entry: Any) -> Value:
+    if isinstance(entry, list | tuple | np.ndarray | np.bool_ | bool):
+        entry = np.asarray(entry)
+    try:
+        indices = as_value(entry)
+    except DTypeError:
+        raise ArgumentError(f"{entry!r:.60} is not an index") from None
+    if indices.dtype == BOOL:
+        raise ArgumentError(
+            "a bool mask selects a number of elements that no graph can know; "
+            "use sn.where(mask, x, other)"
+        )
+    if not is_integer(indices.dtype):
+        raise ArgumentError(f"an index must be an integer, not {indices.dtype}")
+    return indices
+
+
+def _take_arrays(x: Value, arrays: list[tuple[int, Value]]) -> Value:
+    first = arrays[0][0]
+    if [at for at, _ in arrays] != list(range(first, first + len(arrays))):
+        raise ShapeError("index arrays must stand on adjacent axes; use sn.permute_dims first")
+    return _take_many(x, [indices for _, indices in arrays], first)
+
+
+def _take_many(x: Value, indices: list[Value], axis: int) -> Value:
+    """x[.., i, j, k, ..]: several index arrays on adjacent axes from `axis` on."""
+    if not indices:
+        return x
+    if len(indices) == 1:
+        return apply(Take(axis), x, indices[0])
+    dims = x.shape[axis : axis + len(indices)]
+    if len(dims) != len(indices):
+        raise ShapeError(f"{len(indices)} indices for {x.ndim} axes")
+    shape = broadcast_shapes(*(i.shape for i in indices))
+    flat: Value | None = None
+    for index, dim in zip(indices, dims, strict=True):
+        if not isinstance(dim, int):
+            raise ShapeError(f"several index arrays need fixed dimensions, not {dim}")
+        positive = where(index < 0, index + dim, index)
+        flat = positive if flat is None else flat * dim + positive
+    merged: Shape = (*x.shape[:axis], size_of(dims), *x.shape[axis + len(dims) :])
+    return apply(Take(axis), reshape(x, merged), broadcast_to(flat, shape))

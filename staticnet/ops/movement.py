@@ -1,0 +1,380 @@
+"""Moving elements without computing: permute, slice, pad, concat, flip, and compositions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.dim import Dim, exact_quotient
+from staticnet.ir.op import Axes
+from staticnet.ir.types import Shape, TensorType, as_shape, format_shape
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import (
+    as_int,
+    as_sequence,
+    check_arity,
+    check_axes,
+    normalize_axes,
+    normalize_axis,
+)
+from staticnet.ops.base import ALL, TensorOp, apply, as_value, function
+from staticnet.ops.shape import (
+    broadcast_to,
+    expand_dims,
+    flatten,
+    reshape,
+    squeeze,
+    sum_to_shape,
+)
+
+
+@dataclass(frozen=True)
+class PermuteDims(TensorOp, name="permute_dims"):
+    """y[i[axes]] = x[i]: axis k of y is axis axes[k] of x.  x: [*s] -> y: [s[a] for a in axes]"""
+
+    axes: Axes
+    linear = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 1)
+        x = operands[0]
+        if sorted(self.axes) != list(range(x.ndim)):
+            raise ShapeError(f"axes {self.axes} are no permutation of {x.ndim} axes")
+        return x.with_shape(tuple(x.shape[axis] for axis in self.axes))
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.transpose(x, self.axes)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (permute_dims(g, tuple(self.axes.index(i) for i in range(len(self.axes)))),)
+
+
+@function
+def permute_dims(x: Any, axes: Any) -> Value:
+    """y: axis k of y is axis axes[k] of x.  x: [*s] -> y: [s[a] for a in axes]
+
+    Raises:
+        ShapeError: if `axes` is no permutation.
+    """
+    x = as_value(x)
+    new = tuple(normalize_axis(axis, x.ndim) for axis in as_sequence(axes))
+    return x if new == tuple(range(x.ndim)) else apply(PermuteDims(new), x)
+
+
+@function
+def matrix_transpose(x: Any) -> Value:
+    """y = x with its last two axes exchanged.  x: [*b, m, n] -> y: [*b, n, m]"""
+    return swapaxes(x, -1, -2)
+
+
+@function
+def swapaxes(x: Any, axis1: int, axis2: int) -> Value:
+    """y = x with two axes exchanged."""
+    x = as_value(x)
+    axes = list(range(x.ndim))
+    i, j = normalize_axis(axis1, x.ndim), normalize_axis(axis2, x.ndim)
+    axes[i], axes[j] = j, i
+    return permute_dims(x, axes)
+
+
+@function
+def moveaxis(x: Any, source: Any, destination: Any) -> Value:
+    """y = x with the axes `source` moved to the places `destination`, the others in order."""
+    x = as_value(x)
+    sources = source if isinstance(source, tuple | list) else (source,)
+    places = destination if isinstance(destination, tuple | list) else (destination,)
+    if len(sources) != len(places):
+        raise ShapeError(f"{len(sources)} source axes for {len(places)} destinations")
+    moved = {
+        normalize_axis(to, x.ndim): normalize_axis(axis, x.ndim)
+        for axis, to in zip(sources, places, strict=True)
+    }
+    rest = iter(i for i in range(x.ndim) if i not in moved.values())
+    return permute_dims(x, [moved[i] if i in moved else next(rest, -1) for i in range(x.ndim)])
+
+
+@dataclass(frozen=True)
+class Slice(TensorOp, name="slice"):
+    """y[i] = x[starts + i * steps], up to and without stops.
+
+    x: [*s] -> y: [ceil((stops - starts) / steps)], with 0 <= starts <= stops <= s and steps >= 1
+    """
+
+    starts: Shape
+    stops: Shape
+    steps: Axes
+    linear = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 1)
+        x = operands[0]
+        if not len(self.starts) == len(self.stops) == len(self.steps) == x.ndim:
+            raise ShapeError(f"{x.ndim} axes need as many starts, stops and steps")
+        rows = zip(self.starts, self.stops, self.steps, x.shape, strict=True)
+        return x.with_shape(tuple(_slice_length(*row) for row in rows))
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x[tuple(map(slice, self.starts, self.stops, self.steps))]
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        high = [
+            dim - (start + (n - 1) * step + 1) if n != 0 else dim - start
+            for dim, start, n, step in zip(x.shape, self.starts, y.shape, self.steps, strict=True)
+        ]
+        interior = tuple(step - 1 for step in self.steps)
+        return (apply(Pad(self.starts, tuple(high), interior), g, 0),)
+
+
+def _slice_length(start: int | Dim, stop: int | Dim, step: int, dim: int | Dim) -> int | Dim:
+    if step < 1:
+        raise ShapeError(f"step {step} is not positive")
+    for low, high in ((start, stop), (stop, dim)):
+        gap = high - low
+        if isinstance(gap, int) and gap < 0:
+            raise ShapeError(f"the slice {start}:{stop} does not lie in a dimension of {dim}")
+    return (stop - start + (step - 1)) // step
+
+
+@dataclass(frozen=True)
+class Pad(TensorOp, name="pad"):
+    """y = x with `low` values before each axis, `high` after it and `interior` between elements.
+
+    x: [*s], value: [] -> y: [low + s + (s - 1) * interior + high]
+    """
+
+    low: Shape
+    high: Shape
+    interior: Axes
+    linear = ALL
+    same_dtype: ClassVar[slice] = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 2)
+        x, value = operands
+        if value.ndim or value.dtype != x.dtype:
+            raise ShapeError(f"the padding value must be a scalar of {x.dtype}, not {value}")
+        if not len(self.low) == len(self.high) == len(self.interior) == x.ndim:
+            raise ShapeError(f"{x.ndim} axes need as many low, high and interior widths")
+        if any(width < 0 for width in self.interior):
+            raise ShapeError(f"interior widths {self.interior} are negative")
+        rows = zip(self.low, x.shape, self.high, self.interior, strict=True)
+        return x.with_shape(tuple(lo + _spread(n, gap) + hi for lo, n, hi, gap in rows))
+
+    def eval(self, xp: Any, x: Any, value: Any) -> Any:
+        rows = list(zip(self.low, x.shape, self.high, self.interior, strict=True))
+        y = xp.empty([lo + _spread(n, gap) + hi for lo, n, hi, gap in rows], x.dtype)
+        y[...] = value
+        y[tuple(slice(lo, lo + _spread(n, gap), gap + 1) for lo, n, _, gap in rows)] = x
+        return y
+
+    def vjp(self, y: Any, g: Any, x: Any, value: Any) -> tuple[Any, ...]:
+        rows = list(zip(self.low, x.shape, self.interior, strict=True))
+        stops = tuple(lo + _spread(n, gap) for lo, n, gap in rows)
+        inner = apply(Slice(self.low, stops, tuple(gap + 1 for gap in self.interior)), g)
+        return inner, sum_to_shape(g, ()) - sum_to_shape(inner, ())
+
+
+def _spread(n: int | Dim, gap: int) -> int | Dim:
+    return n if n == 0 or gap == 0 else n + (n - 1) * gap
+
+
+@function
+def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Value:
+    """y = x with `pad_width` = ((before, after), …) values around each axis.
+
+    x: [*s] -> y: [before + s + after]; one pair serves all axes.
+
+    Raises:
+        ShapeError: if a width is negative or the pairs do not match the axes.
+    """
+    x = as_value(x)
+    pairs = list(as_sequence(pad_width))
+    if len(pairs) == 2 and all(isinstance(width, int) for width in pairs):
+        pairs = [tuple(pairs)] * x.ndim
+    if len(pairs) != x.ndim or any(len(as_sequence(pair)) != 2 for pair in pairs):
+        raise ShapeError(f"pad_width needs a pair of widths for each of {x.ndim} axes")
+    low, high = (as_shape([pair[i] for pair in pairs], "pad_width") for i in (0, 1))
+    return apply(Pad(low, high, (0,) * x.ndim), x, constant_values)
+
+
+@dataclass(frozen=True)
+class Concat(TensorOp, name="concat"):
+    """y = the operands one after the other along an axis.
+
+    x_k: [.., n_k, ..] -> y: [.., sum of n_k, ..]
+    """
+
+    axis: int
+    linear = ALL
+    same_dtype: ClassVar[slice] = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        if not operands:
+            raise ArgumentError("concat: takes at least one operand")
+        first, axis = operands[0], self.axis
+        check_axes((axis,), first.ndim)
+        total: int | Dim = 0
+        for x in operands:
+            if x.dtype != first.dtype or x.ndim != first.ndim:
+                raise ShapeError(f"{first} and {x} differ in rank or dtype")
+            if any(
+                a != b
+                for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True))
+                if i != axis
+            ):
+                raise ShapeError(f"{first} and {x} differ outside axis {axis}")
+            total = total + x.shape[axis]
+        return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
+
+    def eval(self, xp: Any, *xs: Any) -> Any:
+        return xp.concatenate(xs, axis=self.axis)
+
+    def vjp(self, y: Any, g: Any, *xs: Any) -> tuple[Any, ...]:
+        return tuple(split(g, [x.shape[self.axis] for x in xs], axis=self.axis))
+
+
+@function
+def concat(xs: Sequence[Any], axis: int | None = 0) -> Value:
+    """y = xs one after the other along `axis`; None flattens them first.
+
+    Raises:
+        ShapeError: if they differ outside that axis.
+    """
+    values = [as_value(x) for x in _operands(xs)]
+    if axis is None:
+        values, axis = [flatten(x) for x in values], 0
+    return apply(Concat(normalize_axis(axis, values[0].ndim)), *values)
+
+
+def _operands(xs: Any) -> Sequence[Any]:
+    if not isinstance(xs, tuple | list) or not xs:
+        raise ArgumentError(f"expected a non-empty list of arrays, got {xs!r:.60}")
+    return xs
+
+
+@function
+def stack(xs: Sequence[Any], axis: int = 0) -> Value:
+    """y = xs side by side along a new axis.  n of [*s] -> y: [*s[:axis], n, *s[axis:]]"""
+    return concat([expand_dims(x, axis) for x in _operands(xs)], axis)
+
+
+@function
+def split(x: Any, sections: Any, axis: int = 0) -> list[Value]:
+    """x cut along `axis` into `sections` equal parts, or into parts of the given lengths.
+
+    Raises:
+        ShapeError: if the parts do not add up to the axis.
+    """
+    x = as_value(x)
+    axis = normalize_axis(axis, x.ndim)
+    if isinstance(sections, int):
+        length = exact_quotient(x.shape[axis], as_int(sections, "sections"))
+        if length is None or sections < 1:
+            raise ShapeError(f"axis {axis} of {x.shape[axis]} has no {sections} equal parts")
+        sections = [length] * sections
+    lengths = as_shape(sections, "sections")
+    total: int | Dim = 0
+    parts = []
+    for length in lengths:
+        starts = tuple(total if i == axis else 0 for i in range(x.ndim))
+        total = total + length
+        stops = tuple(total if i == axis else d for i, d in enumerate(x.shape))
+        parts.append(apply(Slice(starts, stops, (1,) * x.ndim), x))
+    if total != x.shape[axis]:
+        raise ShapeError(f"lengths {format_shape(lengths)} do not add up to {x.shape[axis]}")
+    return parts
+
+
+@function
+def unstack(x: Any, axis: int = 0) -> list[Value]:
+    """The slices of x along `axis`, without that axis.
+
+    Raises:
+        ShapeError: if the axis is symbolic.
+    """
+    x = as_value(x)
+    axis = normalize_axis(axis, x.ndim)
+    length = x.shape[axis]
+    if not isinstance(length, int):
+        raise ShapeError(f"axis {axis} is symbolic ({length}); only a fixed length unstacks")
+    return [squeeze(part, axis) for part in split(x, [1] * length, axis)]
+
+
+@dataclass(frozen=True)
+class Flip(TensorOp, name="flip"):
+    """y[i] = x[n - 1 - i] along each of `axes`.  x: [*s] -> y: [*s]"""
+
+    axes: Axes
+    linear = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 1)
+        check_axes(self.axes, operands[0].ndim)
+        return operands[0]
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.flip(x, self.axes)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (apply(self, g),)
+
+
+@function
+def flip(x: Any, axis: Any = None) -> Value:
+    """y = x in reverse along `axis`; None means all axes.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    axes = normalize_axes(axis, x.ndim)
+    return apply(Flip(axes), x) if axes else x
+
+
+@function
+def roll(x: Any, shift: Any, axis: Any = None) -> Value:
+    """y[(i + shift) mod n] = x[i] along `axis`; None rolls the flattened array."""
+    x = as_value(x)
+    if axis is None:
+        return reshape(roll(reshape(x, -1), as_int(shift, "shift"), 0), x.shape)
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    shifts = shift if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"{len(shifts)} shifts for {len(axes)} axes")
+    for amount, ax in zip(shifts, axes, strict=True):
+        x = _roll_axis(x, as_int(amount, "shift"), normalize_axis(ax, x.ndim))
+    return x
+
+
+def _roll_axis(x: Value, shift: int, axis: int) -> Value:
+    length = x.shape[axis]
+    if isinstance(length, int):
+        shift = shift % length if length else 0
+    if shift == 0:
+        return x
+    cut = length - shift if shift > 0 else -shift
+    return concat(split(x, [cut, length - cut], axis)[::-1], axis)
+
+
+@function
+def tile(x: Any, repetitions: Any) -> Value:
+    """y = x repeated whole, `repetitions` times along each axis.  x: [*s] -> y: [r * s]"""
+    x = as_value(x)
+    counts = as_shape(repetitions, "repetitions")
+    rank = max(len(counts), x.ndim)
+    counts = (1,) * (rank - len(counts)) + counts
+    dims = (1,) * (rank - x.ndim) + x.shape
+    paired = [d for pair in zip(counts, dims, strict=True) for d in pair]
+    spread = reshape(x, [d for dim in dims for d in (1, dim)])
+    return reshape(broadcast_to(spread, paired), [c * d for c, d in zip(counts, dims, strict=True)])
+
+
+@function
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Value:
+    """y = x with each element along `axis` `repeats` times; None flattens first."""
+    x = as_value(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    axis = normalize_axis(axis, x.ndim)
+    count = as_int(repeats, "repeats")
+    wide = (*x.shape[: axis + 1], *as_shape(count, "repeats"), *x.shape[axis + 1 :])
+    merged = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
+    return reshape(broadcast_to(expand_dims(x, axis + 1), wide), merged)

@@ -1,0 +1,208 @@
+"""Random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+2011) as one op of a key and a counter, and distributions composed from its bits.
+
+Element e of a draw is word e mod 4 of the block with counter (e div 4, step counter): the same bits
+in any order of execution, on any backend and on resume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, DTypeError
+from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype, is_floating
+from staticnet.ir.types import Shape, TensorType, as_shape
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_int, check_arity
+from staticnet.ops.base import TensorOp, apply, constant, is_python_scalar
+from staticnet.ops.selection import astype
+from staticnet.ops.sorting import argsort
+from staticnet.ops.state import Variable, variable
+from staticnet.ops.transcendental import cos, log, sqrt
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_LOW = 0xFFFFFFFF
+
+
+def philox4x32(counter: Any, key: Any, rounds: int = 10, xp: Any = np) -> list[Any]:
+    """Four uint32 words from a counter of four and a key of two, each an array or a number."""
+    c = [xp.asarray(word, np.uint64) for word in counter]
+    k = [int(word) for word in key]
+    for _ in range(rounds):
+        p0, p1 = c[0] * np.uint64(_MULTIPLIERS[0]), c[2] * np.uint64(_MULTIPLIERS[1])
+        high0, low0 = p0 >> np.uint64(32), p0 & np.uint64(_LOW)
+        high1, low1 = p1 >> np.uint64(32), p1 & np.uint64(_LOW)
+        c = [high1 ^ c[1] ^ np.uint64(k[0]), low1, high0 ^ c[3] ^ np.uint64(k[1]), low0]
+        k = [(word + weyl) & _LOW for word, weyl in zip(k, _WEYL, strict=True)]
+    return [word.astype(np.uint32) for word in c]
+
+
+def random_words(key: int, counter: int, size: int, xp: Any = np) -> Any:
+    """`size` words of the stream that (key, counter) names.  -> uint32 [size]"""
+    block = xp.arange(-(-size // 4), dtype=np.uint64)
+    words = philox4x32(
+        (block & np.uint64(_LOW), block >> np.uint64(32), counter & _LOW, counter >> 32),
+        (key & _LOW, key >> 32),
+        xp=xp,
+    )
+    return xp.stack(words, axis=-1).reshape(-1)[:size]
+
+
+@dataclass(frozen=True)
+class RandomBits(TensorOp, name="random_bits"):
+    """y[e] = word e mod 4 of Philox 4x32-10 at (e div 4, counter) under key.
+
+    key: uint64 [], counter: uint64 [] -> y: uint32 [*shape]
+    """
+
+    shape: Shape
+    differentiable = False
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 2)
+        for operand in operands:
+            if operand != TensorType(UINT64, ()):
+                raise DTypeError(f"key and counter must be uint64 scalars, not {operand}")
+        return TensorType(UINT32, self.shape)
+
+    def eval(self, xp: Any, key: Any, counter: Any) -> Any:
+        size = math.prod(self.shape)  # type: ignore[arg-type]
+        return random_words(int(key), int(counter), size, xp).reshape(self.shape)
+
+
+class Key(NamedTuple):
+    """What names a random draw: a stream (`key`) and a place in it (`counter`), uint64 scalars."""
+
+    key: Value
+    counter: Value
+
+
+def key(seed: int, counter: Any = 0) -> Key:
+    """The key of a stream. Equal keys draw equal numbers; `fold_in` makes others of it.
+
+    Raises:
+        ArgumentError: if the seed is no int in [0, 2**64).
+    """
+    return Key(constant(_as_seed(seed), UINT64), astype(counter, UINT64))
+
+
+def _as_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise ArgumentError(f"a seed must be an int in [0, 2**64), not {seed!r:.60}")
+    return int(seed)
+
+
+def mix(seed: int, number: int) -> int:
+    """Another seed, from a seed and a number: 64 bits of Philox, on the host."""
+    words = random_words(_as_seed(seed), _as_seed(number), 2)
+    return int(words[0]) | int(words[1]) << 32
+
+
+def fold_in(k: Key, number: int) -> Key:
+    """Another key, from a key and a number: 64 bits of Philox."""
+    bits = apply(RandomBits((2,)), k.key, constant(_as_seed(number), UINT64))
+    low, high = astype(bits[0], UINT64), astype(bits[1], UINT64)
+    return Key(low | (high << 32), k.counter)
+
+
+class Generator:
+    """A source of keys for what draws anew at every run, as dropout does.
+
+    All its keys share one counter variable, which rises by one with each run of a function that
+    reads it; each call of `key()` gives another stream.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = _as_seed(seed)
+        self.counter: Variable = variable(np.uint64(0), "random.counter", trainable=False)
+        self.counter.default_update = self.counter + 1  # type: ignore[assignment]
+        self._calls = 0
+
+    def key(self) -> Key:
+        """A key that no other call gave."""
+        self._calls += 1
+        return Key(constant(mix(self.seed, self._calls), UINT64), self.counter)
+
+
+def random_bits(k: Key, shape: Any) -> Value:
+    """y = 32 random bits an element.  -> y: uint32 [*shape]"""
+    _check_key(k)
+    return apply(RandomBits(as_shape(shape)), k.key, k.counter)
+
+
+def _check_key(k: Any) -> None:
+    if not isinstance(k, Key):
+        raise ArgumentError(f"expected a key from sn.random.key(seed), got {k!r:.60}")
+
+
+def uniform(
+    k: Key, shape: Any = (), dtype: Any = FLOAT32, low: Any = 0.0, high: Any = 1.0
+) -> Value:
+    """y ~ U[low, high), with 24 random bits, or 53 in float64.  -> y: [*shape]
+
+    Raises:
+        DTypeError: if the dtype is not floating-point.
+    """
+    unit = _unit(k, as_shape(shape), as_dtype(dtype))
+    if is_python_scalar(low) and low == 0 and is_python_scalar(high) and high == 1:
+        return unit
+    return unit * (high - low) + low
+
+
+def _unit(k: Key, shape: Shape, dtype: Any) -> Value:
+    if not is_floating(dtype):
+        raise DTypeError(f"uniform: takes a floating-point dtype, not {dtype}")
+    if dtype == FLOAT64:
+        words = random_bits(k, (*shape, 2))
+        high, low = astype(words[..., 0] >> 5, FLOAT64), astype(words[..., 1] >> 6, FLOAT64)
+        return (high * 67108864.0 + low) * 2.0**-53
+    unit = astype(random_bits(k, shape) >> 8, FLOAT32) * 2.0**-24
+    return astype(unit, dtype)
+
+
+def normal(k: Key, shape: Any = (), dtype: Any = FLOAT32, mean: Any = 0.0, std: Any = 1.0) -> Value:
+    """y ~ N(mean, std**2), by Box and Muller's transform.  -> y: [*shape]"""
+    new, target = as_shape(shape), as_dtype(dtype)
+    wide = target if target == FLOAT64 else FLOAT32
+    pair = _unit(k, (*new, 2), wide)
+    radius = sqrt(log(1 - pair[..., 0]) * -2)
+    y = astype(radius * cos(pair[..., 1] * (2 * math.pi)), target)
+    if is_python_scalar(mean) and mean == 0 and is_python_scalar(std) and std == 1:
+        return y
+    return y * std + mean
+
+
+def bernoulli(k: Key, p: Any, shape: Any = ()) -> Value:
+    """y is True with probability p, to 24 bits.  -> y: bool [*shape]"""
+    return uniform(k, shape) < p
+
+
+def randint(k: Key, low: int, high: int, shape: Any = (), dtype: Any = INT64) -> Value:
+    """y, an integer in [low, high), each with probability within 2**-32 of even.  -> y: [*shape]
+
+    Raises:
+        ArgumentError: if the range is empty or wider than 2**32.
+    """
+    span = as_int(high, "high") - as_int(low, "low")
+    if not 0 < span <= 2**32:
+        raise ArgumentError(f"randint: [{low}, {high}) must hold 1 to 2**32 integers")
+    scaled = (astype(random_bits(k, shape), UINT64) * span) >> 32
+    return astype(astype(scaled, INT64) + low, dtype)
+
+
+def permutation(k: Key, n: int | Dim) -> Value:
+    """y = 0 … n-1 in random order: the argsort of 64 random bits each.  -> y: int64 [n]"""
+    words = astype(random_bits(k, (*as_shape(n), 2)), UINT64)
+    return argsort(words[..., 0] | (words[..., 1] << 32))
+
+
+def permutation_array(seed: int, epoch: int, n: int) -> np.ndarray[Any, Any]:
+    """On the host, what `permutation(key(seed, epoch), n)` gives."""
+    words = random_words(_as_seed(seed), _as_seed(epoch), 2 * n).astype(np.uint64).reshape(n, 2)
+    return np.argsort(words[:, 0] | (words[:, 1] << np.uint64(32)), kind="stable")

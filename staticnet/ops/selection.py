@@ -1,0 +1,125 @@
+"""Choosing, converting and passing on: where, casts, clip, relu, stop_gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from staticnet.ir.dtype import DType, as_dtype, is_floating
+from staticnet.ir.types import TensorType
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import ANY, BOOLS, check_kind
+from staticnet.ops.base import (
+    ALL,
+    Elementwise,
+    apply,
+    as_value,
+    constant,
+    function,
+    is_python_scalar,
+    unary,
+)
+
+
+@dataclass(frozen=True)
+class Where(Elementwise, name="where"):
+    """z = x where c, else y.  c: bool [*s], x: [*s], y: [*s] -> z: [*s]"""
+
+    scalar = "{0} ? {1} : {2}"
+    arity = 3
+    kinds = ANY
+    same_dtype: ClassVar[slice] = slice(1, None)
+    linear: ClassVar[slice] = slice(1, None)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        if operands:
+            check_kind(operands[0].dtype, BOOLS)
+        return super().infer(*operands)
+
+    def eval(self, xp: Any, c: Any, x: Any, y: Any) -> Any:
+        return xp.where(c, x, y)
+
+    def vjp(self, z: Any, g: Any, c: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return None, where(c, g, 0), where(c, 0, g)
+
+
+@function
+def where(condition: Any, x: Any, y: Any) -> Value:
+    """z = x where condition, else y.  condition: bool [*s], x: [*s], y: [*s] -> z: [*s]"""
+    return apply(Where(), condition, x, y)
+
+
+@dataclass(frozen=True)
+class Cast(Elementwise, name="cast"):
+    """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]"""
+
+    dtype: DType
+    scalar = "({dtype}){0}"
+    kinds = ANY
+    linear: ClassVar[slice] = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        return super().infer(*operands).with_dtype(self.dtype)
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x.astype(self.dtype)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (astype(g, x.dtype) if is_floating(x.dtype) else None,)
+
+
+@function
+def astype(x: Any, dtype: Any) -> Value:
+    """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]
+
+    Raises:
+        DTypeError: if the dtype is not supported.
+    """
+    dtype = as_dtype(dtype)
+    if is_python_scalar(x):
+        return constant(x, dtype)
+    x = as_value(x)
+    return x if x.dtype == dtype else apply(Cast(dtype), x)
+
+
+@dataclass(frozen=True)
+class StopGradient(Elementwise, name="stop_gradient"):
+    """y = x, with derivative 0.  x: [*s] -> y: [*s]"""
+
+    scalar = "{0}"
+    kinds = ANY
+    differentiable = False
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x
+
+
+stop_gradient = unary(StopGradient)
+
+
+@dataclass(frozen=True)
+class Relu(Elementwise, name="relu"):
+    """y = max(x, 0), with derivative 0 at 0; NaN stays NaN.  x: [*s] -> y: [*s]"""
+
+    scalar = "relu({0})"
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.maximum(x, 0)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (where(y > 0, g, 0),)
+
+
+relu = unary(Relu)
+
+
+@function
+def clip(x: Any, min: Any = None, max: Any = None) -> Value:
+    """y = x limited to [min, max]; None is no limit; the derivative at a limit is 1.
+
+    x: [*s], min and max: broadcastable to [*s] -> y: [*s]
+    """
+    x = as_value(x)
+    if max is not None:
+        x = where(x > max, max, x)
+    return x if min is None else where(x < min, min, x)

@@ -1,0 +1,193 @@
+"""Reshape, broadcast and sum: the three operations whose derivatives are one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.errors import ShapeError
+from staticnet.ir.dim import Dim, exact_quotient, size_of
+from staticnet.ir.dtype import INT64, UINT64, DType, as_dtype, kind
+from staticnet.ir.op import Axes
+from staticnet.ir.types import Shape, TensorType, as_shape, format_shape
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import (
+    as_bool,
+    as_sequence,
+    broadcast_shapes,
+    check_arity,
+    normalize_axes,
+    normalize_axis,
+)
+from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, function
+from staticnet.ops.selection import astype
+
+
+@dataclass(frozen=True)
+class Reshape(TensorOp, name="reshape"):
+    """y = x's elements in C order in another shape.  x: [*s] -> y: [*shape]"""
+
+    shape: Shape
+    linear = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 1)
+        result = operands[0].with_shape(self.shape)
+        if result.size != operands[0].size:
+            raise ShapeError(
+                f"{operands[0].size} elements do not fit {format_shape(self.shape)}, "
+                f"which has {result.size}"
+            )
+        return result
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.reshape(x, self.shape)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (reshape(g, x.shape),)
+
+
+@function
+def reshape(x: Any, shape: Any) -> Value:
+    """y = x's elements in C order in another shape; one dim may be -1.  x: [*s] -> y: [*shape]
+
+    Raises:
+        ShapeError: if the number of elements differs, or -1 has no or no single answer.
+    """
+    x = as_value(x)
+    entries = [shape] if isinstance(shape, int | Dim | str) else list(as_sequence(shape))
+    unknown = [i for i, d in enumerate(entries) if isinstance(d, int) and d == -1]
+    if len(unknown) > 1:
+        raise ShapeError(f"at most one dim may be -1, got {format_shape(entries)}")
+    if unknown:
+        known = size_of(as_shape(d for i, d in enumerate(entries) if i != unknown[0]))
+        missing = exact_quotient(size_of(x.shape), known)
+        if missing is None:
+            raise ShapeError(f"-1 in {format_shape(entries)} has no whole value")
+        entries[unknown[0]] = missing
+    new = as_shape(entries)
+    return x if new == x.shape else apply(Reshape(new), x)
+
+
+@function
+def expand_dims(x: Any, axis: Any = 0) -> Value:
+    """y = x with axes of length 1 at the places `axis` of the result."""
+    x = as_value(x)
+    count = len(axis) if isinstance(axis, tuple | list) else 1
+    axes = normalize_axes(axis if axis is not None else 0, x.ndim + count)
+    dims = iter(x.shape)
+    return reshape(x, [1 if i in axes else next(dims) for i in range(x.ndim + count)])
+
+
+@function
+def squeeze(x: Any, axis: Any = None) -> Value:
+    """y = x without the named axes of length 1; None means all of them.
+
+    Raises:
+        ShapeError: if a named axis has another length.
+    """
+    x = as_value(x)
+    if axis is None:
+        axes: Axes = tuple(i for i, d in enumerate(x.shape) if d == 1)
+    else:
+        axes = normalize_axes(axis, x.ndim)
+    for i in axes:
+        if x.shape[i] != 1:
+            raise ShapeError(f"axis {i} has length {x.shape[i]}, not 1")
+    return reshape(x, [d for i, d in enumerate(x.shape) if i not in axes])
+
+
+@function
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Value:
+    """y = x with the axes start_dim … end_dim made one."""
+    x = as_value(x)
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first = normalize_axis(start_dim, x.ndim, "start_dim")
+    last = normalize_axis(end_dim, x.ndim, "end_dim")
+    middle = size_of(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], middle, *x.shape[last + 1 :]))
+
+
+@dataclass(frozen=True)
+class BroadcastTo(TensorOp, name="broadcast_to"):
+    """y = x repeated along new axes and axes of length 1.  x: [*s] -> y: [*shape]"""
+
+    shape: Shape
+    linear = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_arity(self, operands, 1)
+        x = operands[0]
+        if len(x.shape) > len(self.shape) or broadcast_shapes(x.shape, self.shape) != self.shape:
+            raise ShapeError(f"{x} does not broadcast to {format_shape(self.shape)}")
+        return x.with_shape(self.shape)
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.broadcast_to(x, self.shape)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (sum_to_shape(g, x.shape),)
+
+
+@function
+def broadcast_to(x: Any, shape: Any) -> Value:
+    """y = x repeated along new axes and axes of length 1.  x: [*s] -> y: [*shape]
+
+    Raises:
+        ShapeError: if x does not broadcast to `shape`.
+    """
+    x, new = as_value(x), as_shape(shape)
+    return x if new == x.shape else apply(BroadcastTo(new), x)
+
+
+@function
+def broadcast_arrays(*xs: Any) -> list[Value]:
+    """Each of xs broadcast to their common shape."""
+    values = [as_value(x) for x in xs]
+    shape = broadcast_shapes(*(x.shape for x in values))
+    return [broadcast_to(x, shape) for x in values]
+
+
+@dataclass(frozen=True)
+class Sum(Reduction, name="sum"):
+    """y = the sum of x along axes, in x's dtype.  x: [*s] -> y: [s without axes]"""
+
+    linear = ALL
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.sum(x, axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (broadcast_to(keep_axes(g, self.axes, x), x.shape),)
+
+
+def keep_axes(y: Any, axes: Axes, x: Any) -> Any:
+    """A reduction's result with the reduced axes back as 1, to broadcast against x."""
+    return reshape(y, tuple(1 if i in axes else d for i, d in enumerate(x.shape)))
+
+
+@function
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Value:
+    """y = the sum of x along `axis` (None: all axes).  x: [*s] -> y: [s without axis]
+
+    Integers are summed in 64 bits and bools counted, as the array API standard has it.
+    """
+    x = as_value(x)
+    x = astype(x, wide_dtype(x.dtype) if dtype is None else as_dtype(dtype))
+    op = Sum(normalize_axes(axis, x.ndim), as_bool(keepdims, "keepdims"))
+    return apply(op, x) if op.axes else x
+
+
+def wide_dtype(dtype: DType) -> DType:
+    """The dtype in which elements of `dtype` are summed: 64 bits for integers and bools."""
+    return {"float": dtype, "uint": UINT64}.get(kind(dtype), INT64)
+
+
+def sum_to_shape(x: Any, shape: Shape) -> Any:
+    """x summed over the axes along which an array of `shape` was broadcast to x's shape."""
+    if x.shape == shape:
+        return x
+    extra = x.ndim - len(shape)
+    axes = [i for i, d in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and d != 1)]
+    return reshape(apply(Sum(tuple(axes), False), x) if axes else x, shape)

@@ -1,0 +1,148 @@
+"""What a graph is fed and what it keeps: placeholders and variables."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, StateError
+from staticnet.ir.dtype import FLOAT32, DType, kind
+from staticnet.ir.node import Node, build, describe
+from staticnet.ir.op import Op
+from staticnet.ir.types import Shape, TensorType, tensor_type
+from staticnet.ops.base import TensorOp, as_array
+
+_input_numbers = itertools.count(1)
+_KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+
+
+@dataclass(frozen=True)
+class Placeholder(TensorOp, name="placeholder"):
+    """An input of a graph, named `label`.  -> y: [*shape]"""
+
+    label: str
+    dtype: DType
+    shape: Shape
+
+    def infer(self) -> TensorType:
+        return TensorType(self.dtype, self.shape)
+
+    def vjp(self, y: Any, g: Any) -> tuple[Any, ...]:
+        return ()
+
+
+def placeholder(shape: Any, dtype: Any = FLOAT32, name: str | None = None) -> Node:
+    """An input to feed. A string or `Dim` in the shape is symbolic; equal names are equal dims.
+
+    Two placeholders of equal name, shape and dtype are the same node. -> y: [*shape]
+
+    Raises:
+        ShapeError, DTypeError: if the shape or dtype is not one.
+        ArgumentError: if the name is not an identifier.
+    """
+    name = f"input_{next(_input_numbers)}" if name is None else name
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ArgumentError(f"placeholder: the name must be an identifier, not {name!r:.60}")
+    type_ = tensor_type(shape, dtype, f"placeholder {name}")
+    return build(Placeholder(name, type_.dtype, type_.shape), ())
+
+
+class Variable(Node):
+    """State that lives on the device between runs; `.value` reads and sets it from the host.
+
+    `trainable` says whether optimizers update it; `default_update`, if set, is the value it takes
+    after each run of a function that reads it and whose `updates` do not name it.
+    """
+
+    __slots__ = ("array", "default_update", "trainable")
+    array: Any
+    trainable: bool
+    default_update: Node | None
+
+    def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
+        super().__init__(op, inputs, type)
+        self.array = None
+        self.trainable = True
+        self.default_update = None
+
+    @property
+    def value(self) -> np.ndarray[Any, Any]:
+        """A copy of the present value, on the host.
+
+        Raises:
+            StateError: if it was read from text and never set.
+        """
+        return np.array(self.device_array().get() if hasattr(self.array, "get") else self.array)
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        self.array = self.check(new)
+
+    def check(self, new: Any) -> np.ndarray[Any, Any]:
+        """`new` as a fresh array of this variable's type.
+
+        Raises:
+            StateError: if the shape differs, or the dtype is of a greater kind.
+        """
+        array = as_array(new)
+        if array.shape != self.shape:
+            raise StateError(f"{describe(self)} cannot hold an array of shape {list(array.shape)}")
+        if _KIND_ORDER[kind(array.dtype)] > _KIND_ORDER[kind(self.dtype)]:
+            raise StateError(f"{describe(self)} cannot hold {array.dtype}; convert it first")
+        return np.array(array, self.dtype, order="C")
+
+    def device_array(self) -> Any:
+        """The array itself, on whatever device holds it.
+
+        Raises:
+            StateError: if it was read from text and never set.
+        """
+        if self.array is None:
+            raise StateError(f"{describe(self)} has no value yet: set its .value")
+        return self.array
+
+
+@dataclass(frozen=True)
+class VariableOp(TensorOp, name="variable"):
+    """State, told apart by `id`.  -> y: [*shape]"""
+
+    id: int
+    dtype: DType
+    shape: Shape
+    node_class = Variable
+
+    def infer(self) -> TensorType:
+        _Ids.last = max(_Ids.last, self.id)
+        return TensorType(self.dtype, self.shape)
+
+    def vjp(self, y: Any, g: Any) -> tuple[Any, ...]:
+        return ()
+
+
+class _Ids:
+    """The greatest id in use, those read from text included."""
+
+    last = 0
+
+
+def variable(value: Any, name: str | None = None, trainable: bool = True) -> Variable:
+    """State that lives on the device, with `value` as its first value.  -> y: value's shape
+
+    A name is for reading; it need not be unique.
+
+    Raises:
+        DTypeError: if the value has no supported dtype.
+        ArgumentError: if the name is not a string.
+    """
+    if not isinstance(name, str | None):
+        raise ArgumentError(f"variable: the name must be a string, not {name!r:.60}")
+    array = as_array(value)
+    node = build(VariableOp(_Ids.last + 1, array.dtype, array.shape), ())
+    assert isinstance(node, Variable)
+    node.name = name or ""
+    node.trainable = bool(trainable)
+    node.array = np.array(array, order="C")
+    return node

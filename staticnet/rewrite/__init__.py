@@ -1,0 +1,1 @@
+"""Rewriting: rules as equations between patterns, and the driver that applies them."""

@@ -1,0 +1,142 @@
+"""Patterns and rules. A pattern is an expression of pattern variables, written with the graph's own
+operators; a rule is an equation with a pattern on its left.
+
+    @algebraic(lambda x: x * 1, EXACT)
+    def multiply_by_one(x): return x
+
+The same lambda, given tensors, builds an instance of the left side: the tests evaluate both sides.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staticnet.ir.node import Node
+from staticnet.ir.op import Op
+from staticnet.ir.value import Value
+from staticnet.ops.base import Constant
+from staticnet.ops.shape import BroadcastTo
+
+COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "equal", "not_equal"})
+
+
+class Numerics(enum.Enum):
+    """What a rewrite does to the result: keeps its bits, its real value, or neither."""
+
+    EXACT = "exact"
+    REASSOCIATES = "reassociates"
+    APPROXIMATES = "approximates"
+
+
+EXACT, REASSOCIATES, APPROXIMATES = Numerics
+
+
+class Pattern(Value):
+    """An op applied to patterns and numbers, or a variable (an op of None)."""
+
+    __slots__ = ("name", "op", "operands")
+    apply_priority = 2
+
+    def __init__(self, op: Op | None, operands: Sequence[Any], name: str = "") -> None:
+        self.op = op
+        self.operands = tuple(operands)
+        self.name = name
+
+    @classmethod
+    def apply(cls, op: Op, operands: Sequence[Any]) -> Pattern:
+        """The pattern of `op` on patterns and numbers."""
+        return cls(op, operands)
+
+    def match(self, node: Node, found: dict[str, Node]) -> bool:
+        """Whether `node` has this form; `found` gets what the variables stand for."""
+        if self.op is None:
+            return found.setdefault(self.name, node) is node
+        if node.op != self.op:
+            return False
+        orders = [node.inputs]
+        if self.op.name in COMMUTATIVE:
+            orders.append(node.inputs[::-1])
+        for inputs in orders:
+            trial = dict(found)
+            pairs = zip(self.operands, inputs, strict=True)
+            if all(_match(operand, operand_node, trial) for operand, operand_node in pairs):
+                found.update(trial)
+                return True
+        return False
+
+
+def _match(operand: Any, node: Node, found: dict[str, Node]) -> bool:
+    if isinstance(operand, Pattern):
+        return operand.match(node, found)
+    return is_number(node, operand)
+
+
+def is_number(node: Node, number: float) -> bool:
+    """Whether a node is this number everywhere, to the bit (0.0 is not -0.0)."""
+    if isinstance(node.op, BroadcastTo):
+        node = node.inputs[0]
+    if not isinstance(node.op, Constant) or node.op.value.type.size != 1:
+        return False
+    dtype = node.dtype
+    if dtype.kind in "biu" and number != int(number):
+        return False
+    return bool(np.array(number).astype(dtype).tobytes() == node.op.value.data)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rewrite of nodes of one op: what it does, what it keeps, where it holds, and an instance.
+
+    `rewrite(node)` gives the right side or None. `domain`, if not empty, says for which inputs the
+    two sides agree as `numerics` says. `example(*tensors)` builds a left side.
+    """
+
+    name: str
+    root: type[Op]
+    numerics: Numerics
+    domain: str
+    rewrite: Callable[[Node], Value | None]
+    example: Callable[..., Value]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the rule keeps every bit for every input."""
+        return self.numerics is EXACT and not self.domain
+
+
+def algebraic(
+    left: Callable[..., Any], numerics: Numerics, domain: str = "", floating: bool | None = None
+) -> Callable[[Callable[..., Any]], Rule]:
+    """A rule `left == right` of patterns; `floating` limits it to such dtypes, or to others."""
+    names = list(inspect.signature(left).parameters)
+    pattern = left(*(Pattern(None, (), name) for name in names))
+
+    def decorate(right: Callable[..., Any]) -> Rule:
+        def rewrite(node: Node) -> Value | None:
+            found: dict[str, Node] = {}
+            if floating is not None and (node.dtype.kind in "fV") != floating:
+                return None
+            if not pattern.match(node, found):
+                return None
+            return right(*(found[name] for name in names))
+
+        return Rule(right.__name__, type(pattern.op), numerics, domain, rewrite, left)
+
+    return decorate
+
+
+def structural(
+    root: type[Op], example: Callable[..., Any], numerics: Numerics = EXACT, domain: str = ""
+) -> Callable[[Callable[[Node], Value | None]], Rule]:
+    """A rule on nodes of `root` that looks at attributes, given as a function of the node."""
+
+    def decorate(rewrite: Callable[[Node], Value | None]) -> Rule:
+        return Rule(rewrite.__name__, root, numerics, domain, rewrite, example)
+
+    return decorate
