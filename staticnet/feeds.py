@@ -116,10 +116,10 @@ def _check_derived(
     values = {name: value for name, (value, _) in found.items()}
     if len(unknown) == 1:
         (name,) = unknown
-        at = [substitute(dim, values | {name: x}) for x in (0, 1, 2)]
+        at: list[Any] = [substitute(dim, values | {name: x}) for x in (0, 1, 2)]
         offset, slope = at[0], at[1] - at[0]
-        if at[2] - at[1] == slope != 0 and (length - offset) % slope == 0:  # type: ignore[operator]
-            _bind(found, name, (length - offset) // slope, node)  # type: ignore[arg-type]
+        if at[2] - at[1] == slope != 0 and (length - offset) % slope == 0:
+            _bind(found, name, (length - offset) // slope, node)
             return
     if unknown or substitute(dim, values) != length:
         raise FeedError(f"{_show(node)} is fed {length} on axis {axis}, which must be {dim}")

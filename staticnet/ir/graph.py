@@ -37,6 +37,7 @@ class Graph:
     def __new__(
         cls, name: str, inputs: Sequence[Node], outputs: Sequence[Node], updates: Updates = ()
     ) -> Graph:
+        """The one graph of these parts, checked when it is new."""
         flat = (*inputs, *outputs, *(node for pair in updates for node in pair))
         key = (name, len(inputs), len(outputs), *map(id, flat))
         found = _table.get(key)

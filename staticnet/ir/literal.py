@@ -11,7 +11,7 @@ import numpy as np
 
 from staticnet.errors import ParseError
 from staticnet.ir.dtype import DType, as_dtype, short_name
-from staticnet.ir.types import Shape, TensorType, format_shape
+from staticnet.ir.types import TensorType, format_shape
 
 MAX_READABLE = 16
 _FORM = re.compile(r"(\w+)\[([\d,]*)\] (.*)", re.S)
@@ -35,8 +35,7 @@ class Literal:
     @property
     def array(self) -> np.ndarray[Any, Any]:
         """A read-only view of the value."""
-        shape: Shape = self.type.shape
-        return np.frombuffer(self.data, self.type.dtype).reshape(shape)  # type: ignore[arg-type]
+        return np.frombuffer(self.data, self.type.dtype).reshape(self.type.shape)
 
     @property
     def scalar(self) -> Any:

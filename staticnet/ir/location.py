@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -66,6 +67,7 @@ def user_line() -> Location:
     return Location(frame.f_code.co_filename, frame.f_lineno)
 
 
+@cache
 def _is_library(file: str) -> bool:
     return file.startswith(_PACKAGE) and not file.startswith(_USER_ROOMS)
 

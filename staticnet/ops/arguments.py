@@ -58,9 +58,10 @@ def as_int(value: Any, what: str) -> int:
     Raises:
         ArgumentError: if it is not an int or does not fit 64 bits.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or abs(value) >= 2**63:
+    number = int(value) if isinstance(value, int | np.integer) else None
+    if number is None or isinstance(value, bool) or abs(number) >= 2**63:
         raise ArgumentError(f"{what} must be an int, not {value!r:.60}")
-    return int(value)
+    return number
 
 
 def normalize_axis(axis: Any, ndim: int, what: str = "axis") -> int:

@@ -125,7 +125,7 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
 
 def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
     same = range(len(operands))[getattr(op, "same_dtype", NONE)]
-    if len(same) < 2:
+    if len(same) < 2 or len({getattr(operands[i], "dtype", i) for i in same}) == 1:
         return tuple(x if isinstance(x, Node) else constant(x) for x in operands)
     target = common_dtype(op.name, [operands[i] for i in same])
     return tuple(

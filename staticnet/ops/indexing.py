@@ -279,11 +279,11 @@ def _slice_bounds(entry: slice, dim: int | Dim) -> tuple[int | Dim, int | Dim, i
         raise ArgumentError("the slice step is 0")
     ends = [_slice_end(entry.start), _slice_end(entry.stop)]
     if isinstance(dim, int) and not any(isinstance(e, Dim) for e in ends):
-        start, stop, _ = slice(ends[0], ends[1], step).indices(dim)
-        length = len(range(start, stop, step))
+        first, last, _ = slice(ends[0], ends[1], step).indices(dim)
+        length = len(range(first, last, step))
         if step > 0:
-            return start, max(start, stop), step
-        return start + (length - 1) * step if length else 0, start + 1 if length else 0, step
+            return first, max(first, last), step
+        return (first + (length - 1) * step, first + 1, step) if length else (0, 0, step)
     if step < 0 and (ends != [None, None] or step != -1):
         raise ShapeError(f"of negative steps the symbolic dimension {dim} takes only [::-1]")
     start, stop = (

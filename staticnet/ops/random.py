@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError
-from staticnet.ir.dim import Dim
+from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
@@ -72,7 +72,7 @@ class RandomBits(TensorOp, name="random_bits"):
         return TensorType(UINT32, self.shape)
 
     def eval(self, xp: Any, key: Any, counter: Any) -> Any:
-        size = math.prod(self.shape)  # type: ignore[arg-type]
+        size = int(size_of(self.shape))
         return random_words(int(key), int(counter), size, xp).reshape(self.shape)
 
 
