@@ -1,0 +1,75 @@
+"""safetensors files: named arrays, with nothing in them that could run."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import StateError, StaticnetError
+from staticnet.ir.dtype import DTYPES, as_dtype
+
+Array = np.ndarray[Any, Any]
+
+
+def save(
+    file: str | os.PathLike[str],
+    tensors: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write arrays by name; the file is complete or, if anything fails, as it was before.
+
+    Raises:
+        StateError: if a name is no string or an array has a dtype that staticnet does not know.
+        OSError: if the file cannot be written.
+    """
+    from safetensors.numpy import save as serialize
+
+    arrays = {_name(name): _dense(name, value) for name, value in tensors.items()}
+    data = serialize(arrays, dict(metadata) if metadata else None)
+    target = Path(file)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(file: str | os.PathLike[str]) -> dict[str, Array]:
+    """The arrays of a file, by name.
+
+    Raises:
+        StateError: if the file is damaged or holds a dtype that staticnet does not know.
+        OSError: if it cannot be read.
+    """
+    import safetensors
+
+    try:
+        entries = safetensors.deserialize(Path(file).read_bytes())
+        return {name: _array(entry) for name, entry in entries}
+    except (safetensors.SafetensorError, StaticnetError) as error:
+        raise StateError(f"{os.fspath(file)}: not a readable safetensors file: {error}") from None
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise StateError(f"safetensors: a tensor's name must be a string, not {name!r:.60}")
+    return name
+
+
+def _dense(name: str, value: Any) -> Array:
+    """`value` as the library takes it: contiguous, with the machine's byte order."""
+    array = np.asarray(value)
+    if array.dtype.name not in DTYPES:
+        raise StateError(f"safetensors: {name!r} has the dtype {array.dtype}, which has no place")
+    return np.array(array, DTYPES[array.dtype.name], order="C")
+
+
+def _array(entry: Mapping[str, Any]) -> Array:
+    dtype = as_dtype(entry["dtype"].lower())
+    return np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
