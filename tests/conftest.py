@@ -1,0 +1,37 @@
+"""Fixtures that all tests share: golden files and the tolerance table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text must be that of tests/golden/<name>."""
+
+    def check(name: str, text: str) -> None:
+        file = HERE / "golden" / name
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text.rstrip() + "\n", encoding="utf-8")
+        assert file.exists(), f"no golden file {file.name}: run pytest --update-golden"
+        assert text.rstrip() + "\n" == file.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture(autouse=True)
+def _no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests decide the flags themselves; the data folder may come from outside."""
+    for name in [n for n in os.environ if n.startswith("STATICNET_") and n != "STATICNET_DATA"]:
+        monkeypatch.delenv(name)

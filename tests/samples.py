@@ -1,0 +1,184 @@
+"""One line a sample: how to call an op, on which float64 inputs, and PyTorch's name for it.
+
+`torch` is a function of the torch module and tensors, or a sentence that says why there is none.
+Inputs keep clear of points where a derivative jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import staticnet as sn
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A call `build(*nodes)` of the op named `op`, its inputs, and its oracle."""
+
+    op: str
+    build: Callable[..., Any]
+    args: tuple[Array, ...]
+    torch: Callable[..., Any] | str
+
+
+def r(*shape: int, low: float = -2.0, high: float = 2.0, seed: int = 0) -> Array:
+    """Random float64 values in [low, high), each at least 1/16 away from whole and half numbers."""
+    rng = np.random.default_rng([seed, *shape])
+    quarters = rng.integers(int(low * 2), int(high * 2), shape) / 2
+    return quarters + rng.uniform(1 / 16, 7 / 16, shape)
+
+
+def pos(*shape: int, seed: int = 0) -> Array:
+    """Random float64 values in (0, 2)."""
+    return r(*shape, low=0.0, seed=seed)
+
+
+def unit(*shape: int, seed: int = 0) -> Array:
+    """Random float64 values in (-0.9, 0.9)."""
+    return np.random.default_rng([seed, *shape]).uniform(-0.9, 0.9, shape)
+
+
+def distinct(*shape: int, seed: int = 0) -> Array:
+    """A random order of distinct values 0.5 apart."""
+    n = int(np.prod(shape))
+    return (np.random.default_rng([seed, n]).permutation(n) * 0.5 - n / 4).reshape(shape)
+
+
+def ints(x: Any) -> Any:
+    """x rounded to integers, as int32."""
+    return sn.astype(sn.round(x * 4), "int32")
+
+
+X, Y = r(3, 4), r(3, 4, seed=1)
+ROW = r(4, seed=2)
+CUBE = r(2, 3, 4, seed=3)
+I1 = np.array([2, 0, -1, 2])
+I2 = np.array([[0, 3, 1], [2, 2, -4], [1, 0, 0]])
+NONE = "PyTorch has no such op"
+
+
+def S(op: str, build: Callable[..., Any], *args: Array, torch: Any = NONE) -> Sample:
+    return Sample(op, build, args, torch)
+
+
+def _unary() -> list[Sample]:
+    same = "abs sign ceil floor trunc round exp expm1 sin cos tan sinh cosh tanh asinh atan erf"
+    cases: list[tuple[str, Array, str]] = [(name, X, name) for name in same.split()]
+    cases += [
+        (name, pos(3, 4), name) for name in ["sqrt", "rsqrt", "log", "log1p", "log2", "log10"]
+    ]
+    cases += [(name, unit(3, 4), name) for name in ["asin", "acos", "atanh"]]
+    cases += [("negative", X, "neg"), ("sigmoid", X, "sigmoid"), ("relu", X, "relu")]
+    cases += [("acosh", 1 + pos(3, 4), "acosh")]
+    cases += [(name, X, name) for name in ["isnan", "isinf", "isfinite", "signbit"]]
+    return [
+        S(name, getattr(sn, name), x, torch=lambda t, x, n=torch_name: getattr(t, n)(x))
+        for name, x, torch_name in cases
+    ]
+
+
+def _binary() -> list[Sample]:
+    same = "add subtract multiply divide remainder atan2 hypot copysign logaddexp"
+    same += " maximum minimum"
+    comparisons = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le"}
+    comparisons |= {"greater": "gt", "greater_equal": "ge"}
+    cases = [(name, name) for name in same.split()] + list(comparisons.items())
+    samples = [
+        S(name, getattr(sn, name), X, y, torch=lambda t, x, y, n=torch_name: getattr(t, n)(x, y))
+        for name, torch_name in cases
+        for y in (Y, ROW)
+    ]
+    return [
+        *samples,
+        S("pow", sn.pow, pos(3, 4), ROW, torch=lambda t, x, y: t.pow(x, y)),
+        S("floor_divide", sn.floor_divide, X, ROW, torch=lambda t, x, y: (x / y).floor().detach()),
+    ]
+
+
+def _logic() -> list[Sample]:
+    def on_bools(name: str) -> Callable[..., Any]:
+        return lambda x, y: getattr(sn, name)(x > 0, y > 0)
+
+    def on_ints(name: str) -> Callable[..., Any]:
+        return lambda x, y: getattr(sn, name)(ints(x), sn.abs(ints(y)))
+
+    def torch_ints(t: Any, x: Any, y: Any, f: str) -> Any:
+        a, b = (x * 4).round().to(t.int32), (y * 4).round().to(t.int32).abs()
+        return getattr(t, f)(a, b)
+
+    samples = [
+        S(n, on_bools(n), X, Y, torch=lambda t, x, y, n=n: getattr(t, n)(x > 0, y > 0))
+        for n in ("logical_and", "logical_or", "logical_xor", "bitwise_and")
+    ]
+    samples += [
+        S(n, on_ints(n), X, Y, torch=lambda t, x, y, n=n: torch_ints(t, x, y, n))
+        for n in ("bitwise_and", "bitwise_or", "bitwise_xor")
+    ]
+    samples += [
+        S(n, on_ints(n), X, Y, torch=lambda t, x, y, n=n: torch_ints(t, x, y, n))
+        for n in ("bitwise_left_shift", "bitwise_right_shift")
+    ]
+    return [
+        *samples,
+        S("logical_not", lambda x: sn.logical_not(x > 0), X, torch=lambda t, x: ~(x > 0)),
+        S(
+            "bitwise_invert",
+            lambda x: sn.bitwise_invert(ints(x)),
+            X,
+            torch=lambda t, x: ~(x * 4).round().to(t.int32),
+        ),
+        S("all", lambda x: sn.all(x > -1, 0), X, torch=lambda t, x: t.all(x > -1, 0)),
+        S("any", lambda x: sn.any(x > 1, 1), X, torch=lambda t, x: t.any(x > 1, 1)),
+    ]
+
+
+OTHERS = [
+    S("where", lambda x, y: sn.where(x > y, x, y), X, ROW, torch=lambda t, x, y: t.where(x > y, x, y)),
+    S("cast", lambda x: sn.astype(x, "int32"), X, torch=lambda t, x: x.to(t.int32)),
+    S("cast", lambda x: sn.astype(sn.astype(x, "bool"), "float64"), X, torch=lambda t, x: (x != 0) * 1.0),
+    S("stop_gradient", lambda x: sn.stop_gradient(x) * x, X, torch=lambda t, x: x.detach() * x),
+    S("constant", lambda x: x * sn.constant(Y), X, torch=lambda t, x: x * t.tensor(Y)),
+    S("iota", lambda x: x * sn.arange(4, dtype="float64"), X, torch=lambda t, x: x * t.arange(4)),
+    S("size", lambda x: sn.mean(x, 0), X, torch=lambda t, x: t.mean(x, 0)),
+    S("placeholder", lambda x: x, X, torch=lambda t, x: x * 1),
+    S("variable", lambda x: x + sn.variable(Y), X, torch=lambda t, x: x + t.tensor(Y)),
+    S("reshape", lambda x: sn.reshape(x, (2, -1)), X, torch=lambda t, x: x.reshape(2, -1)),
+    S("permute_dims", lambda x: sn.permute_dims(x, (2, 0, 1)), CUBE, torch=lambda t, x: x.permute(2, 0, 1)),
+    S("broadcast_to", lambda x: sn.broadcast_to(x, (2, 3, 4)), ROW, torch=lambda t, x: x.expand(2, 3, 4)),
+    S("slice", lambda x: x[1:, ::2], X, torch=lambda t, x: x[1:, ::2]),
+    S("slice", lambda x: x[..., -1], CUBE, torch=lambda t, x: x[..., -1]),
+    S("slice", lambda x: x[0, None, 3:0:-2], X, torch=lambda t, x: x.flip(1)[0, None, 0:3:2]),
+    S("slice", lambda x: x[:, 2:2], X, torch=lambda t, x: x[:, 2:2]),
+    S("pad", lambda x: sn.pad(x, ((1, 0), (2, 3)), 7.0), X, torch=lambda t, x: t.nn.functional.pad(x, (2, 3, 1, 0), value=7.0)),
+    S("concat", lambda x, y: sn.concat([x, y, x], 1), X, Y, torch=lambda t, x, y: t.cat([x, y, x], 1)),
+    S("flip", lambda x: sn.flip(x, (0, 2)), CUBE, torch=lambda t, x: t.flip(x, (0, 2))),
+    S("sum", lambda x: sn.sum(x, (0, 2)), CUBE, torch=lambda t, x: t.sum(x, (0, 2))),
+    S("sum", lambda x: sn.sum(x, 1, keepdims=True), CUBE, torch=lambda t, x: t.sum(x, 1, keepdim=True)),
+    S("max", lambda x: sn.max(x, (0, 2)), distinct(2, 3, 4), torch=lambda t, x: t.amax(x, (0, 2))),
+    S("min", lambda x: sn.min(x, 1, keepdims=True), distinct(2, 3, 4), torch=lambda t, x: t.amin(x, 1, keepdim=True)),
+    S("prod", lambda x: sn.prod(x, 1), X, torch=lambda t, x: t.prod(x, 1)),
+    S("prod", lambda x: sn.prod(x * sn.constant(np.array([1.0, 0.0, 1.0, 1.0]))), r(4), torch=lambda t, x: t.prod(x * t.tensor([1.0, 0, 1, 1], dtype=t.float64))),
+    S("argmax", lambda x: sn.argmax(x, 1), distinct(3, 4), torch=lambda t, x: t.argmax(x, 1)),
+    S("argmin", lambda x: sn.argmin(x, 0, keepdims=True), distinct(3, 4), torch=lambda t, x: t.argmin(x, 0, keepdim=True)),
+    S("cumulative_sum", lambda x: sn.cumulative_sum(x, 1), CUBE, torch=lambda t, x: t.cumsum(x, 1)),
+    S("cumulative_prod", lambda x: sn.cumulative_prod(x, 1), CUBE, torch=lambda t, x: t.cumprod(x, 1)),
+    S("argsort", lambda x: sn.argsort(x, 1, descending=True), distinct(3, 4), torch=lambda t, x: t.argsort(x, 1, descending=True)),
+    S("take", lambda x: sn.take(x, sn.constant(I1), 0), X, torch=lambda t, x: x[t.tensor(I1)]),
+    S("take", lambda x: x[:, sn.constant(I2[:, :2] % 3)], CUBE, torch=lambda t, x: x[:, t.tensor(I2[:, :2] % 3)]),
+    S("scatter_add", lambda x, u: sn.scatter_add(x, sn.constant(I1 % 3), u, 0), X, r(4, 4, seed=5), torch=lambda t, x, u: x.index_add(0, t.tensor(I1 % 3), u)),
+    S("take_along_axis", lambda x: sn.take_along_axis(x, sn.constant(I2), 1), X, torch=lambda t, x: t.gather(x, 1, t.tensor(I2 % 4))),
+    S("scatter_add_along_axis", lambda x, u: sn.scatter_add_along_axis(x, sn.constant(I2), u, 1), X, r(3, 3, seed=6), torch=lambda t, x, u: t.scatter_add(x, 1, t.tensor(I2 % 4), u)),
+    S("matmul", sn.matmul, r(3, 4), r(4, 2), torch=lambda t, x, y: x @ y),
+    S("matmul", sn.matmul, r(2, 3, 4), r(4, 2), torch=lambda t, x, y: x @ y),
+    S("matmul", sn.matmul, r(5, 1, 3, 4), r(2, 4, 2), torch=lambda t, x, y: x @ y),
+    S("matmul", sn.matmul, r(4), r(2, 4, 3), torch=lambda t, x, y: x @ y),
+    S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),
+]  # fmt: skip
+
+SAMPLES = [*_unary(), *_binary(), *_logic(), *OTHERS]
