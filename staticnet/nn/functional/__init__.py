@@ -1,0 +1,55 @@
+"""Functions of values: activations, linear maps, dropout, losses."""
+
+from staticnet.nn.functional.activation import (
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    mish,
+    selu,
+    silu,
+    softmax,
+    softplus,
+)
+from staticnet.nn.functional.classification import cross_entropy, nll_loss
+from staticnet.nn.functional.dropout import dropout
+from staticnet.nn.functional.linear import linear
+from staticnet.nn.functional.loss import (
+    binary_cross_entropy_with_logits,
+    hinge_embedding_loss,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+)
+from staticnet.ops.selection import relu
+from staticnet.ops.transcendental import sigmoid, tanh
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "gelu",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]

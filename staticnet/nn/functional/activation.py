@@ -1,0 +1,130 @@
+"""Activations: compositions of elementwise ops.
+
+Where a branch of a piecewise function overflows outside its domain, its operand is replaced there
+before the function is applied: 0 * inf in the unused branch's gradient would be NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from staticnet.errors import ArgumentError
+from staticnet.ir.value import Value
+from staticnet.nn.functional.arguments import as_floating
+from staticnet.ops.arithmetic import logaddexp
+from staticnet.ops.base import function
+from staticnet.ops.reduction import max
+from staticnet.ops.selection import stop_gradient, where
+from staticnet.ops.shape import sum
+from staticnet.ops.transcendental import erf, exp, expm1, log, sigmoid, tanh
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+@function
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Value:
+    """y = x where x > 0, else negative_slope * x.  x: [*s] -> y: [*s]
+
+    Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013.
+    """
+    x = as_floating(x)
+    return where(x > 0, x, x * negative_slope)
+
+
+@function
+def elu(x: Any, alpha: float = 1.0) -> Value:
+    """y = x where x > 0, else alpha * (e**x - 1).  x: [*s] -> y: [*s]
+
+    Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2016.
+    """
+    x = as_floating(x)
+    return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
+
+
+@function
+def selu(x: Any) -> Value:
+    """y = scale * elu(x, alpha), which keeps mean 0 and variance 1.  x: [*s] -> y: [*s]
+
+    Klambauer et al., "Self-normalizing neural networks", 2017.
+    """
+    return SELU_SCALE * elu(as_floating(x), SELU_ALPHA)
+
+
+@function
+def gelu(x: Any, approximate: str = "none") -> Value:
+    """y = x * Phi(x), Phi the normal distribution function.  x: [*s] -> y: [*s]
+
+    approximate: "tanh" takes Phi(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2.
+    Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Raises:
+        ArgumentError: if `approximate` is neither "none" nor "tanh".
+    """
+    x = as_floating(x)
+    if approximate == "none":
+        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    raise ArgumentError(f"approximate must be 'none' or 'tanh', not {approximate!r:.60}")
+
+
+@function
+def silu(x: Any) -> Value:
+    """y = x * sigmoid(x), also called swish.  x: [*s] -> y: [*s]
+
+    Elfwing et al., "Sigmoid-weighted linear units", 2018.
+    """
+    x = as_floating(x)
+    return x * sigmoid(x)
+
+
+@function
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    """y = ln(1 + e**(beta * x)) / beta, or x where beta * x > threshold.  x: [*s] -> y: [*s]"""
+    x = as_floating(x)
+    scaled = x * beta
+    return where(scaled > threshold, x, logaddexp(scaled, 0) / beta)
+
+
+@function
+def mish(x: Any) -> Value:
+    """y = x * tanh(softplus(x)).  x: [*s] -> y: [*s]
+
+    Misra, "Mish: a self regularized non-monotonic activation function", 2020.
+    """
+    x = as_floating(x)
+    return x * tanh(logaddexp(x, 0))
+
+
+@function
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
+    """y = x limited to [min_val, max_val]; the derivative at a limit is 0.  x: [*s] -> y: [*s]
+
+    Raises:
+        ArgumentError: if min_val > max_val.
+    """
+    x = as_floating(x)
+    if min_val > max_val:
+        raise ArgumentError(f"min_val {min_val} must not be greater than max_val {max_val}")
+    return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
+
+
+@function
+def softmax(x: Any, axis: int = -1) -> Value:
+    """y = e**x / sum(e**x) along `axis`.  x: [*s] -> y: [*s]"""
+    powers = exp(_below_zero(as_floating(x), axis))
+    return powers / sum(powers, axis, keepdims=True)
+
+
+@function
+def log_softmax(x: Any, axis: int = -1) -> Value:
+    """y = x - ln(sum(e**x)) along `axis`.  x: [*s] -> y: [*s]"""
+    shifted = _below_zero(as_floating(x), axis)
+    return shifted - log(sum(exp(shifted), axis, keepdims=True))
+
+
+def _below_zero(x: Value, axis: int) -> Value:
+    """x less its maximum, so that no power overflows; softmax does not depend on the shift."""
+    return x - stop_gradient(max(x, axis, keepdims=True))

@@ -1,0 +1,64 @@
+"""Checks that the functions share: floating-point operands, probabilities, reductions of a loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.types import format_shape
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.base import as_value, is_python_scalar
+from staticnet.ops.reduction import mean
+from staticnet.ops.shape import sum
+
+
+def as_floating(x: Any) -> Value:
+    """`x` as a Value.
+
+    Raises:
+        DTypeError: if it is not floating-point.
+    """
+    x = as_value(x)
+    check_kind(x.dtype, FLOATS)
+    return x
+
+
+def as_number(value: Any, what: str, least: float, most: float) -> float:
+    """A Python number in [least, most].
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    if isinstance(value, bool) or not is_python_scalar(value) or not least <= value <= most:
+        raise ArgumentError(f"{what} must be a number in [{least}, {most}], not {value!r:.60}")
+    return value
+
+
+def check_same_shape(input: Value, target: Value, what: str = "target") -> None:
+    """Raise ShapeError unless the two have one shape: broadcasting here is mostly a mistake."""
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{what} {format_shape(target.shape)} must have the input's shape "
+            f"{format_shape(input.shape)}; reshape or broadcast one of them"
+        )
+
+
+def reduce_loss(loss: Value, reduction: str) -> Value:
+    """The mean or the sum of a loss's elements, or the loss itself for "none".
+
+    Raises:
+        ArgumentError: if the reduction is none of the three.
+    """
+    check_reduction(reduction)
+    if reduction == "none":
+        return loss
+    return mean(loss) if reduction == "mean" else sum(loss)
+
+
+def check_reduction(reduction: Any, *others: str) -> None:
+    """Raise ArgumentError unless `reduction` is "mean", "sum", "none" or one of `others`."""
+    known = ("mean", "sum", "none", *others)
+    if reduction not in known:
+        listed = ", ".join(repr(name) for name in known)
+        raise ArgumentError(f"reduction must be one of {listed}, not {reduction!r:.60}")

@@ -1,0 +1,154 @@
+"""Losses of predictions against targets of the same shape.
+
+`reduction` is "mean" (over all elements), "sum" or "none"; an unknown one is an ArgumentError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.value import Value
+from staticnet.nn.functional.arguments import (
+    as_floating,
+    check_reduction,
+    check_same_shape,
+    reduce_loss,
+)
+from staticnet.ops.arithmetic import abs, logaddexp, square
+from staticnet.ops.base import as_value, function
+from staticnet.ops.creation import dim_value
+from staticnet.ops.selection import astype, relu, where
+from staticnet.ops.shape import sum
+from staticnet.ops.transcendental import exp, log
+
+
+def _pair(input: Any, target: Any) -> tuple[Value, Value]:
+    """Prediction and target as Values of one shape."""
+    input, target = as_floating(input), as_value(target)
+    check_same_shape(input, target)
+    return input, target
+
+
+@function
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
+    """y = (input - target)**2.  input, target: [*s] -> y: [], or [*s] if not reduced
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    input, target = _pair(input, target)
+    return reduce_loss(square(input - target), reduction)
+
+
+@function
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
+    """y = |input - target|.  input, target: [*s] -> y: [], or [*s] if not reduced
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    input, target = _pair(input, target)
+    return reduce_loss(abs(input - target), reduction)
+
+
+@function
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Value:
+    """y = d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2); d = input - target.
+
+    input, target: [*s] -> y: [], or [*s] if not reduced. Huber, "Robust estimation of a location
+    parameter", 1964.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: if delta is not positive.
+    """
+    input, target = _pair(input, target)
+    if not delta > 0:
+        raise ArgumentError(f"delta must be positive, not {delta!r:.60}")
+    difference = input - target
+    distance = abs(difference)
+    far = delta * (distance - 0.5 * delta)
+    return reduce_loss(where(distance <= delta, 0.5 * square(difference), far), reduction)
+
+
+@function
+def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Value:
+    """y = max(0, margin - target * input), target -1 or 1: the loss of support vector machines.
+
+    input, target: [*s] -> y: [], or [*s] if not reduced
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    input, target = _pair(input, target)
+    return reduce_loss(relu(margin - astype(target, input.dtype) * input), reduction)
+
+
+@function
+def hinge_embedding_loss(
+    input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
+) -> Value:
+    """y = input where target is 1, max(0, margin - input) where it is -1; input is a distance.
+
+    input, target: [*s] -> y: [], or [*s] if not reduced
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    input, target = _pair(input, target)
+    return reduce_loss(where(target == 1, input, relu(margin - input)), reduction)
+
+
+@function
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Value:
+    """y = -weight * (pos_weight * t * ln s + (1 - t) * ln(1 - s)); s = sigmoid(input), t = target.
+
+    input, target: [*s], weight and pos_weight: broadcastable to [*s] -> y: [], or [*s] if not
+    reduced. ln s and ln(1 - s) come from input itself, so none of it overflows.
+
+    Raises:
+        ShapeError: if the shapes differ or a weight does not broadcast.
+    """
+    input, target = _pair(input, target)
+    loss = (1 - target) * input
+    positive = logaddexp(-input, 0)  # -ln s
+    if pos_weight is None:
+        loss = loss + positive
+    else:
+        loss = loss + (1 + (as_floating(pos_weight) - 1) * target) * positive
+    if weight is not None:
+        loss = loss * as_floating(weight)
+    check_same_shape(input, loss, "the weighted loss")
+    return reduce_loss(loss, reduction)
+
+
+@function
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Value:
+    """y = t * (ln t - input): the divergence of e**input from t, both elementwise.
+
+    input: ln of probabilities [*s], target: t or, if log_target, ln t [*s] -> y: [], or [*s] if
+    not reduced. "batchmean" divides the sum by the length of the first axis: the definition of
+    Kullback and Leibler, "On information and sufficiency", 1951, averaged over a batch.
+
+    Raises:
+        ShapeError: if the shapes differ, or "batchmean" meets a scalar.
+    """
+    input, target = _pair(input, target)
+    check_reduction(reduction, "batchmean")
+    if log_target:
+        loss = exp(target) * (target - input)
+    else:
+        entropy = target * log(where(target == 0, 1, target))  # 0 ln 0 is 0, as in the limit
+        loss = entropy - target * input
+    if reduction != "batchmean":
+        return reduce_loss(loss, reduction)
+    if input.ndim == 0:
+        raise ShapeError("the reduction 'batchmean' needs a batch axis, and the input is a scalar")
+    return sum(loss) / dim_value(input.shape[0], loss)
