@@ -1,0 +1,62 @@
+"""Optimizers, schedules, clipping and averaging: all of it graph nodes, nothing hidden.
+
+updates = sn.optim.Adam(lr=1e-3).minimize(loss)
+step = sn.function([x, y], loss, updates=updates)
+"""
+
+from staticnet.optim.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
+from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
+from staticnet.optim.base import Optimizer, UpdateRule
+from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from staticnet.optim.large_batch import LAMB, Lion
+from staticnet.optim.schedule import (
+    Constant,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LinearLR,
+    OneCycleLR,
+    PolynomialLR,
+    Schedule,
+    SequentialLR,
+    StepLR,
+)
+from staticnet.optim.sgd import SGD, Momentum, Nesterov
+from staticnet.optim.updates import Updates
+from staticnet.optim.wrappers import Accumulate, decoupled_weight_decay, ema, skip_nonfinite
+
+__all__ = [
+    "LAMB",
+    "SGD",
+    "AMSGrad",
+    "Accumulate",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Constant",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LinearLR",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "OneCycleLR",
+    "Optimizer",
+    "PolynomialLR",
+    "RAdam",
+    "RMSprop",
+    "Schedule",
+    "SequentialLR",
+    "StepLR",
+    "UpdateRule",
+    "Updates",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "decoupled_weight_decay",
+    "ema",
+    "global_norm",
+    "skip_nonfinite",
+]

@@ -1,0 +1,199 @@
+"""Learning rates as functions of the step: PyTorch's schedulers, in closed form, as graph nodes.
+
+A schedule is called on the int64 node that counts the updates made so far, and gives a float64
+scalar, which the optimizer casts to the dtype it computes in. Any function of that node will do:
+`Adam(lr=lambda step: 1e-3 / sn.sqrt(sn.astype(step + 1, "float32")))`.
+"""
+
+# ruff: noqa: D102 (rate is documented once, on Schedule)
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.errors import ArgumentError
+from staticnet.ir.dtype import FLOAT64
+from staticnet.ops.arithmetic import floor_divide, minimum
+from staticnet.ops.base import as_value, constant
+from staticnet.ops.selection import astype, where
+from staticnet.ops.transcendental import cos
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """lr = f(t), t the number of updates made before.  step: int64 [] -> lr: float64 []
+
+    Raises:
+        ArgumentError: if a count of steps is not a positive int.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("step_size", "T_max", "total_iters", "total_steps"):
+            steps = getattr(self, name, 1)
+            if type(steps) is not int or steps < 1:
+                what = f"{type(self).__name__}: {name}"
+                raise ArgumentError(f"{what} must be a positive int, not {steps!r:.60}")
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of the update after `step` others.  step: int64 [] -> lr: float64 []"""
+        return self.rate(astype(as_value(step), FLOAT64))
+
+    def rate(self, t: Any) -> Any:
+        """The formula.  t: float64 [] -> lr: float64 []"""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """lr(t) = lr."""
+
+    lr: float
+
+    def rate(self, t: Any) -> Any:
+        return constant(self.lr, FLOAT64)
+
+
+@dataclass(frozen=True)
+class StepLR(Schedule):
+    """lr(t) = lr * gamma**floor(t / step_size)."""
+
+    lr: float
+    step_size: int
+    gamma: float = 0.1
+
+    def rate(self, t: Any) -> Any:
+        return self.lr * self.gamma ** floor_divide(t, self.step_size)
+
+
+@dataclass(frozen=True)
+class ExponentialLR(Schedule):
+    """lr(t) = lr * gamma**t."""
+
+    lr: float
+    gamma: float
+
+    def rate(self, t: Any) -> Any:
+        return self.lr * self.gamma**t
+
+
+@dataclass(frozen=True)
+class LinearLR(Schedule):
+    """lr(t) = lr * (start_factor + (end_factor - start_factor) * min(t / total_iters, 1)).
+
+    The usual warm-up.
+    """
+
+    lr: float
+    start_factor: float = 1 / 3
+    end_factor: float = 1.0
+    total_iters: int = 5
+
+    def rate(self, t: Any) -> Any:
+        progress = minimum(t / self.total_iters, 1.0)
+        return self.lr * (self.start_factor + (self.end_factor - self.start_factor) * progress)
+
+
+@dataclass(frozen=True)
+class PolynomialLR(Schedule):
+    """lr(t) = lr * (1 - min(t / total_iters, 1))**power."""
+
+    lr: float
+    total_iters: int = 5
+    power: float = 1.0
+
+    def rate(self, t: Any) -> Any:
+        return self.lr * (1 - minimum(t / self.total_iters, 1.0)) ** self.power
+
+
+@dataclass(frozen=True)
+class CosineAnnealingLR(Schedule):
+    """lr(t) = eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2; past T_max it rises again.
+
+    Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+    """
+
+    lr: float
+    T_max: int
+    eta_min: float = 0.0
+
+    def rate(self, t: Any) -> Any:
+        return _cosine(self.lr, self.eta_min, t / self.T_max)
+
+
+def _cosine(start: float, end: float, progress: Any) -> Any:
+    return end + (start - end) / 2 * (1 + cos(math.pi * progress))
+
+
+def _linear(start: float, end: float, progress: Any) -> Any:
+    return start + (end - start) * progress
+
+
+_ANNEALING: dict[str, Callable[[float, float, Any], Any]] = {"cos": _cosine, "linear": _linear}
+
+
+@dataclass(frozen=True)
+class OneCycleLR(Schedule):
+    """lr(t) rises from max_lr / div_factor to max_lr, then falls to that / final_div_factor.
+
+    The top is at t = pct_start * total_steps - 1, the end at total_steps - 1, where it stays.
+    Smith, Topin, "Super-convergence: very fast training of neural networks using large learning
+    rates", 2018.
+
+    Raises:
+        ArgumentError: if anneal_strategy is unknown or pct_start leaves one of the phases empty.
+    """
+
+    max_lr: float
+    total_steps: int
+    pct_start: float = 0.3
+    anneal_strategy: str = "cos"
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.anneal_strategy not in _ANNEALING:
+            raise ArgumentError(f"OneCycleLR: anneal_strategy is one of {sorted(_ANNEALING)}")
+        if not 0 < self.pct_start * self.total_steps - 1 < self.total_steps - 1:
+            raise ArgumentError("OneCycleLR: pct_start must leave steps for both phases")
+
+    def rate(self, t: Any) -> Any:
+        anneal = _ANNEALING[self.anneal_strategy]
+        top, end = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        initial = self.max_lr / self.div_factor
+        rising = anneal(initial, self.max_lr, t / top)
+        progress = minimum((t - top) / (end - top), 1.0)
+        falling = anneal(self.max_lr, initial / self.final_div_factor, progress)
+        return where(t <= top, rising, falling)
+
+
+@dataclass(frozen=True)
+class SequentialLR:
+    """lr(t) = schedules[i](t - milestones[i-1]) for milestones[i-1] <= t < milestones[i].
+
+    Warm-up, then another: `SequentialLR([LinearLR(lr, total_iters=100), cosine], [100])`.
+
+    Raises:
+        ArgumentError: if the milestones do not rise or are not one fewer than the schedules.
+    """
+
+    schedules: Sequence[Callable[[Any], Any]]
+    milestones: Sequence[int]
+
+    def __post_init__(self) -> None:
+        ends = list(self.milestones)
+        if len(ends) != len(self.schedules) - 1 or ends != sorted(set(ends)):
+            raise ArgumentError(
+                f"SequentialLR: {len(self.schedules)} schedules need {len(self.schedules) - 1} "
+                f"rising milestones, not {ends}"
+            )
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of the update after `step` others.  step: int64 [] -> lr: []"""
+        step = as_value(step)
+        rate = self.schedules[0](step)
+        for start, schedule in zip(self.milestones, self.schedules[1:], strict=True):
+            rate = where(step < start, rate, schedule(step - start))
+        return rate
