@@ -12,7 +12,7 @@ from samples import CUBE, X, Y, distinct, pos, r
 import staticnet as sn
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 
-I = np.array([2, 0, -1, 2])
+INDEX = np.array([2, 0, -1, 2])
 
 
 def run(f: Callable[..., Any], *args: Any) -> Any:
@@ -69,9 +69,9 @@ CASES: list[tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, y: sn.vecdot(x, y), lambda x, y: (x * y).sum(-1), (X, Y)),
     (lambda x, y: sn.outer(x, y), np.outer, (r(3), r(4))),
     (lambda x, y: sn.matmul(x, y), np.matmul, (r(4), r(4, seed=1))),
-    (lambda x: sn.one_hot(x, 4), lambda x: np.eye(4)[x] * (x >= 0)[:, None], (I,)),
-    (lambda x: x[sn.constant(I), sn.constant(I)], lambda x: x[I, I], (r(3, 3),)),
-    (lambda x: x[..., sn.constant(I)], lambda x: x[..., I], (CUBE,)),
+    (lambda x: sn.one_hot(x, 4), lambda x: np.eye(4)[x] * (x >= 0)[:, None], (INDEX,)),
+    (lambda x: x[sn.constant(INDEX), sn.constant(INDEX)], lambda x: x[INDEX, INDEX], (r(3, 3),)),
+    (lambda x: x[..., sn.constant(INDEX)], lambda x: x[..., INDEX], (CUBE,)),
     (lambda x: x[::-1, 1::-1], lambda x: x[::-1, 1::-1], (X,)),
     (lambda x: x[-1, ..., None, 1:3], lambda x: x[-1, ..., None, 1:3], (CUBE,)),
     (lambda x: sn.gather(x, np.array([[0, 1], [2, 3]])), lambda x: x[[0, 2], [1, 3]], (X,)),

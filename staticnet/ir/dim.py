@@ -2,7 +2,7 @@
 
 A `Dim` is a sum of products, `3*batch*time + 1`; two Dims are equal exactly when their normal forms
 are. An expression without an unknown is a plain `int`, so code can test `isinstance(d, int)`.
-Integer division that does not come out evenly is an atom of its own, `(batch+1)//2`.
+Integer division that does not come out evenly is an atom of its own, `((batch+1)//2)`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FloorDiv:
     denominator: int
 
     def __str__(self) -> str:
-        return f"({self.numerator})//{self.denominator}"
+        return f"(({self.numerator})//{self.denominator})"
 
 
 class Dim:

@@ -75,7 +75,8 @@ class Variable(Node):
         Raises:
             StateError: if it was read from text and never set.
         """
-        return np.array(self.device_array().get() if hasattr(self.array, "get") else self.array)
+        array = self.device_array()
+        return np.array(array.get() if hasattr(array, "get") else array)
 
     @value.setter
     def value(self, new: Any) -> None:
