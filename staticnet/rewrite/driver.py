@@ -61,70 +61,72 @@ def rewrite(graph: Graph, rules: Iterable[Rule], made_by: str, fired: Counter[st
     `fired` counts the rules' names.
 
     Raises:
-        VerifyError: if a rule gives another dtype, or one node is rewritten 64 times over.
+        VerifyError: if a rule gives another type, or a node is rewritten without end.
     """
-    by_root: dict[str, list[Rule]] = {}
-    for rule in rules:
-        by_root.setdefault(rule.root.name, []).append(rule)
-    done: dict[Node, Node] = {}
+    rewriter = _Rewriter(rules, fired)
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
-        result = _normalize(keep(node, inputs), by_root, done, fired)
-        done[node] = result
-        return result
+        return rewriter.normalize(keep(node, inputs), 0)
 
     return rebuild(graph, made_by, replace)
 
 
-def _normalize(
-    node: Node, by_root: dict[str, list[Rule]], done: dict[Node, Node], fired: Counter[str]
-) -> Node:
-    """The normal form of a node whose operands are in normal form."""
-    chain: list[Node] = []
-    while node not in done:
-        chain.append(node)
-        found = _first(node, by_root.get(node.op.name, ()), fired)
-        if found is None:
-            done[node] = node
-            break
-        if len(chain) > MAX_REWRITES_PER_NODE:
-            raise VerifyError(f"{node!r} ({node.provenance}) is rewritten without end")
-        node = _settle(found, by_root, done, fired)
-    for earlier in chain:
-        done[earlier] = done[node]
-    return done[node]
+class _Rewriter:
+    """Normal forms under rules, remembered node by node."""
 
+    def __init__(self, rules: Iterable[Rule], fired: Counter[str]) -> None:
+        self.fired = fired
+        self.done: dict[Node, Node] = {}
+        self.by_root: dict[str, list[Rule]] = {}
+        for rule in rules:
+            self.by_root.setdefault(rule.root.name, []).append(rule)
 
-def _settle(
-    root: Node, by_root: dict[str, list[Rule]], done: dict[Node, Node], fired: Counter[str]
-) -> Node:
-    """A right side with the new nodes below its root in normal form."""
-    stack = [(root, False)]
-    while stack:
-        node, ready = stack.pop()
-        if node in done:
-            continue
-        if ready:
-            inputs = tuple([done[operand] for operand in node.inputs])
-            fresh = keep(node, inputs)
+    def normalize(self, node: Node, steps: int) -> Node:
+        """The normal form of a node whose operands are in normal form.
+
+        `steps` counts the rewrites that led to it: a right side whose parts are rewritten in turn
+        goes on counting, so rules that feed each other without end are caught.
+        """
+        chain: list[Node] = []
+        while node not in self.done:
+            chain.append(node)
+            right = self._first(node)
+            if right is None:
+                self.done[node] = node
+                break
+            if steps + len(chain) > MAX_REWRITES_PER_NODE:
+                raise VerifyError(f"{node!r} ({node.provenance}) is rewritten without end")
+            node = self._settle(right, steps + len(chain))
+        for earlier in chain:
+            self.done[earlier] = self.done[node]
+        return self.done[node]
+
+    def _settle(self, root: Node, steps: int) -> Node:
+        """A right side with the new nodes below its root in normal form."""
+        stack = [(root, False)]
+        while stack:
+            node, ready = stack.pop()
+            if node in self.done:
+                continue
+            if not ready:
+                stack.append((node, True))
+                stack.extend((operand, False) for operand in node.inputs)
+                continue
+            fresh = keep(node, tuple([self.done[operand] for operand in node.inputs]))
             if node is root:
                 return fresh
-            done[node] = _normalize(fresh, by_root, done, fired)
-        else:
-            stack.append((node, True))
-            stack.extend((operand, False) for operand in node.inputs)
-    return done[root]
+            self.done[node] = self.normalize(fresh, steps)
+        return self.done[root]
 
-
-def _first(node: Node, rules: Iterable[Rule], fired: Counter[str]) -> Node | None:
-    for rule in rules:
-        right: Value | None = rule.rewrite(node)
-        if right is None or right is node:
-            continue
-        if right.shape != node.shape:
-            right = broadcast_to(right, node.shape)
-        if not isinstance(right, Node) or right.type != node.type:
-            raise VerifyError(f"the rule {rule.name} makes {right!r} of {node!r}")
-        fired[rule.name] += 1
-        return right
-    return None
+    def _first(self, node: Node) -> Node | None:
+        for rule in self.by_root.get(node.op.name, ()):
+            right: Value | None = rule.rewrite(node)
+            if right is None or right is node:
+                continue
+            if right.shape != node.shape:
+                right = broadcast_to(right, node.shape)
+            if not isinstance(right, Node) or right.type != node.type:
+                raise VerifyError(f"the rule {rule.name} makes {right!r} of {node!r}")
+            self.fired[rule.name] += 1
+            return right
+        return None
