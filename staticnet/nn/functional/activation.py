@@ -66,7 +66,8 @@ def gelu(x: Any, approximate: str = "none") -> Value:
     if approximate == "none":
         return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
     if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+        # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel where u is far below 0
+        return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
     raise ArgumentError(f"approximate must be 'none' or 'tanh', not {approximate!r:.60}")
 
 
