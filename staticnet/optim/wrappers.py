@@ -125,7 +125,7 @@ def decoupled_weight_decay(
 ) -> Updates:
     """w' = w' - lr * weight_decay * w: decay of the parameters beside any optimizer's step.
 
-    Applies at every run, so a gradient is accumulated by an optimizer with a decay of its own.
+    It decays at every run; inside `Accumulate` take an optimizer with a decay of its own.
     Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
 
     Raises:
