@@ -377,6 +377,20 @@ def test_cross_entropy_checks_its_arguments(error, target, options, message):
         nn.cross_entropy(sn.placeholder((4, 3), "float64"), target, **options)
 
 
+def test_weights_do_not_widen_the_loss():
+    x, wide = sn.placeholder((4, 3), "float32"), np.ones(3, "float64")
+    assert nn.cross_entropy(x, np.zeros(4, int), wide).dtype == "float32"
+    target = sn.placeholder((4, 3))
+    loss = nn.binary_cross_entropy_with_logits(x, target, weight=wide, pos_weight=wide)
+    assert loss.dtype == "float32"
+
+
+def test_hinge_loss_takes_integer_signs():
+    values = ours(nn.hinge_loss, [PREDICTION, SIGNS.astype("int8")], [0])
+    for value, wanted in zip(values, ours(nn.hinge_loss, [PREDICTION, SIGNS], [0]), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
 def test_cross_entropy_needs_a_class_axis():
     with pytest.raises(ShapeError, match="cross_entropy: .*axis of classes"):
         nn.cross_entropy(sn.placeholder(()), np.int64(0))

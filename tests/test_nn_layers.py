@@ -237,6 +237,18 @@ def test_the_mode_is_read_when_the_graph_is_built(p):
     assert (layer.train()(x) is x) == (p == 0)
 
 
+def test_a_seed_of_a_layer_is_not_the_key_of_that_seed():
+    words = sn.random.random_bits(sn.random.key(3), (16,))
+    key_draws = sn.function([], words)() / 2.0**32
+    layer_draws = nn.init.uniform((16,), dtype="float64", seed=3)
+    assert np.abs(key_draws - layer_draws).min() > 1e-8
+
+
+def test_dropout_takes_numpys_numbers():
+    assert nn.Dropout(np.float64(0.25)).p == 0.25
+    assert repr(nn.Dropout(0.25)) == "Dropout(p=0.25)"
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.5, "x", None])
 def test_dropout_layer_checks_p(p):
     with pytest.raises(ArgumentError, match="Dropout: p must be"):

@@ -17,7 +17,7 @@ from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import as_dtype, is_floating
 from staticnet.ir.types import as_shape, format_shape
 from staticnet.nn.seed import next_seed
-from staticnet.ops.random import key, random_words
+from staticnet.ops.random import random_words
 
 Array = np.ndarray[Any, Any]
 
@@ -228,13 +228,8 @@ def _scaled_uniform(shape: Any, std: float, dtype: Any, seed: int | None) -> Arr
 def _unit(shape: Any, seed: int | None) -> Array:
     """Even on (0, 1), both ends left out: (word + 1/2) / 2**32."""
     full = _fixed_shape(shape)
-    words = random_words(_checked(next_seed(seed)), 0, math.prod(full)).reshape(full)
+    words = random_words(next_seed(seed), 0, math.prod(full)).reshape(full)
     return (words + 0.5) * 2.0**-32
-
-
-def _checked(seed: int) -> int:
-    key(seed)
-    return int(seed)
 
 
 def _quantile(p: Array) -> Array:

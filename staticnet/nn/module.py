@@ -79,6 +79,11 @@ class Module:
         for name, value in vars(self).items():
             yield from _parts(name, value)
 
+    def _variables(self) -> Iterator[tuple[str, Variable]]:
+        for name, part in self._parts():
+            if isinstance(part, Variable):
+                yield name, part
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of each module held directly."""
         for name, part in self._parts():
@@ -105,9 +110,8 @@ class Module:
     def _all_variables(self) -> Iterator[tuple[str, Variable]]:
         """Every dotted name: a shared Variable comes under each of its names."""
         for path, module in self._all_modules(""):
-            for name, part in module._parts():
-                if isinstance(part, Variable):
-                    yield _join(path, name), part
+            for name, variable in module._variables():
+                yield _join(path, name), variable
 
     def _named_variables(self, trainable: bool) -> list[tuple[str, Variable]]:
         first: dict[int, tuple[str, Variable]] = {}
@@ -135,9 +139,9 @@ class Module:
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze the parameters, or train them again; buffers stay as they are."""
         for module in self.modules():
-            for name, part in module._parts():
-                if isinstance(part, Variable) and name not in module._buffer_names:
-                    part.trainable = bool(requires_grad)
+            for name, variable in module._variables():
+                if name not in module._buffer_names:
+                    variable.trainable = bool(requires_grad)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -166,7 +170,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Set the state from what `state_dict` gave: all of it or, on an error, nothing.
 
-        `strict=False` leaves out names that only one side has.
+        `strict=False` leaves out names that only one side has. A float of another width is
+        converted; a float does not load into an integer.
 
         Raises:
             StateError: listing missing and unexpected names, and values whose shape or dtype do
@@ -198,14 +203,13 @@ class Module:
         rows: list[SummaryRow] = []
         seen: set[int] = set()
         for name, module in self.named_modules():
-            parts = [p for p in module._parts() if not isinstance(p[1], Variable)]
             own = {
-                id(part): (part, local not in module._buffer_names)
-                for local, part in module._parts()
-                if isinstance(part, Variable) and id(part) not in seen
+                id(variable): (variable, local not in module._buffer_names)
+                for local, variable in module._variables()
+                if id(variable) not in seen
             }
             seen |= own.keys()
-            if own or not parts:
+            if own or not any(module.named_children()):
                 rows.append(SummaryRow.of(name, type(module).__name__, list(own.values())))
         return Summary(type(self).__name__, tuple(rows))
 

@@ -24,14 +24,18 @@ def manual_seed(seed: int) -> None:
     Raises:
         ArgumentError: if the seed is no int in [0, 2**64).
     """
-    mix(seed, 0)
+    mix(seed, 0)  # refuses a bad seed before anything changes
     _Stream.state = (int(seed), itertools.count(1))
 
 
 def next_seed(seed: int | None = None) -> int:
-    """`seed` if it is given, else the next of the stream."""
+    """A seed made of `seed` if it is given, else the next of the stream.
+
+    Raises:
+        ArgumentError: if the seed is no int in [0, 2**64).
+    """
     if seed is not None:
-        return seed
+        return mix(seed, 0)
     start, numbers = _Stream.state
     return mix(start, next(numbers))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
-from staticnet.nn.functional.arguments import as_floating
+from staticnet.nn.arguments import as_floating
 from staticnet.ops.arithmetic import logaddexp
 from staticnet.ops.base import function
 from staticnet.ops.reduction import max

@@ -9,14 +9,14 @@ from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import INT64, is_floating, is_integer
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import Value
-from staticnet.nn.functional.activation import log_softmax
-from staticnet.nn.functional.arguments import (
+from staticnet.nn.arguments import (
     as_floating,
     as_number,
     check_reduction,
     check_same_shape,
     reduce_loss,
 )
+from staticnet.nn.functional.activation import log_softmax
 from staticnet.ops.arguments import as_int
 from staticnet.ops.base import as_value, function
 from staticnet.ops.creation import dim_value
@@ -71,7 +71,7 @@ def _class_axis(x: Value) -> int:
 def _scores(log_probability: Value, weight: Any) -> _Scores:
     axis = _class_axis(log_probability)
     if weight is not None:
-        weight = as_floating(weight)
+        weight = astype(as_floating(weight), log_probability.dtype)
         classes = log_probability.shape[axis : axis + 1]
         if weight.shape != classes:
             raise ShapeError(

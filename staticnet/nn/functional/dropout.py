@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from staticnet.ir.value import Value
-from staticnet.nn.functional.arguments import as_floating, as_number
+from staticnet.nn.arguments import as_floating, as_number
 from staticnet.ops.base import function
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.random import Key, bernoulli

@@ -7,7 +7,7 @@ from typing import Any
 from staticnet.errors import ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
-from staticnet.nn.functional.arguments import as_floating
+from staticnet.nn.arguments import as_floating
 from staticnet.ops.base import as_value, function
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
-from staticnet.nn.functional.arguments import (
+from staticnet.nn.arguments import (
     as_floating,
     check_reduction,
     check_same_shape,
@@ -117,14 +117,13 @@ def binary_cross_entropy_with_logits(
         ShapeError: if the shapes differ or a weight does not broadcast.
     """
     input, target = _pair(input, target)
-    loss = (1 - target) * input
-    positive = logaddexp(-input, 0)  # -ln s
-    if pos_weight is None:
-        loss = loss + positive
-    else:
-        loss = loss + (1 + (as_floating(pos_weight) - 1) * target) * positive
+    positive = logaddexp(-input, 0)  # -ln s; and -ln(1 - s) is input more
+    if pos_weight is not None:
+        pos_weight = astype(as_floating(pos_weight), input.dtype)
+        positive = positive * (1 + (pos_weight - 1) * target)
+    loss = (1 - target) * input + positive
     if weight is not None:
-        loss = loss * as_floating(weight)
+        loss = loss * astype(as_floating(weight), input.dtype)
     check_same_shape(input, loss, "the weighted loss")
     return reduce_loss(loss, reduction)
 

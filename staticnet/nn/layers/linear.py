@@ -5,25 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
 from staticnet.nn import init
+from staticnet.nn.arguments import as_number, as_size
 from staticnet.nn.functional import dropout, linear
-from staticnet.nn.functional.arguments import as_number
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seed, next_seeds
-from staticnet.ops.arguments import as_int
 from staticnet.ops.indexing import take
 from staticnet.ops.random import Generator
 from staticnet.ops.state import Variable, variable
-
-
-def as_size(value: Any, what: str) -> int:
-    """A positive int argument; raises ArgumentError for another."""
-    size = as_int(value, what)
-    if size < 1:
-        raise ArgumentError(f"{what} must be positive, not {size}")
-    return size
 
 
 class Linear(Module):

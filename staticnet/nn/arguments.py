@@ -1,14 +1,16 @@
-"""Checks that the functions share: floating-point operands, probabilities, reductions of a loss."""
+"""Checks that functions and layers share: floating-point operands, numbers, sizes, reductions."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import FLOATS, check_kind
-from staticnet.ops.base import as_value, is_python_scalar
+from staticnet.ops.arguments import FLOATS, as_int, check_kind
+from staticnet.ops.base import as_value
 from staticnet.ops.reduction import mean
 from staticnet.ops.shape import sum
 
@@ -25,14 +27,27 @@ def as_floating(x: Any) -> Value:
 
 
 def as_number(value: Any, what: str, least: float, most: float) -> float:
-    """A Python number in [least, most].
+    """A number in [least, most].
 
     Raises:
         ArgumentError: if it is none.
     """
-    if isinstance(value, bool) or not is_python_scalar(value) or not least <= value <= most:
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, numbers) or not least <= value <= most:
         raise ArgumentError(f"{what} must be a number in [{least}, {most}], not {value!r:.60}")
-    return value
+    return float(value)
+
+
+def as_size(value: Any, what: str) -> int:
+    """A positive int.
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    size = as_int(value, what)
+    if size < 1:
+        raise ArgumentError(f"{what} must be positive, not {size}")
+    return size
 
 
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:
