@@ -105,6 +105,9 @@ def test_minimize_takes_what_is_trainable_in_the_order_of_the_graph():
     assert [id(p) for p in optim.SGD().minimize(loss).parameters] == [id(w)]
     assert [id(p) for p in optim.SGD().minimize(loss, b).parameters] == [id(b)]
     assert [id(p) for p in optim.SGD().minimize(loss, [b, w]).parameters] == [id(b), id(w)]
+    assert [id(p) for p in optim.SGD().minimize(loss, iter([b, w])).parameters] == [id(b), id(w)]
+    group = {"params": iter([w])}
+    assert [id(p) for p in optim.SGD().minimize(loss, [group]).parameters] == [id(w)]
 
 
 def test_minimize_runs_nothing():
@@ -207,10 +210,11 @@ def test_numpy_scalars_do_not_widen():
 
 
 @pytest.mark.parametrize("name", ["Adam", "RAdam", "NAdam"])
-def test_bias_corrections_are_accurate_in_float32(name):
+@pytest.mark.parametrize("beta2", [0.9999, 0.99999])
+def test_bias_corrections_are_accurate_in_float32(name, beta2):
     """Against PyTorch, which takes them in Python's float64; 1 - 0.9999 has 3 digits in float32."""
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
-    options = {"lr": 0.1, "betas": (0.9, 0.9999)}
+    options = {"lr": 0.1, "betas": (0.9, beta2)}
     w, _, loss = two_parameters("float32")
     step = sn.function([], [], updates=getattr(optim, name)(**options).minimize(loss, w))
     tw = torch.ones(3, 2, requires_grad=True)

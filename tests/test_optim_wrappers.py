@@ -93,6 +93,7 @@ def test_ema_follows_its_formula_and_starts_at_the_parameter():
         model.step(DATA)
         expected = 0.9 * expected + 0.1 * model.w.value
     np.testing.assert_allclose(shadow.value, expected, rtol=1e-14)
+    assert optim.skip_nonfinite(model.updates).shadows == {model.w: shadow}
     assert not shadow.trainable
     assert shadow.name == "w.ema"
 

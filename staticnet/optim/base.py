@@ -7,7 +7,7 @@ keeps for a parameter, and `update` is its formula for one parameter.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeAlias
@@ -64,8 +64,10 @@ class Optimizer:
             ShapeError, DTypeError: if the loss is no floating-point scalar.
             ArgumentError: if `wrt` is none of these.
         """
-        parameters = _trainable(loss) if wrt is None else parameters_of(wrt)
-        return self.apply(dict(zip(parameters, grad(loss, parameters), strict=True)), wrt)
+        chosen = _groups(_trainable(loss) if wrt is None else wrt)
+        groups = [{**options, "params": params} for options, params in chosen]
+        parameters = parameters_of(groups)
+        return self.apply(dict(zip(parameters, grad(loss, parameters), strict=True)), groups)
 
     def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
         """The updates for given gradients, so that they can be changed in between; runs nothing.
@@ -269,11 +271,12 @@ def _groups(wrt: Parameters) -> list[tuple[dict[str, Any], list[Variable]]]:
     return groups
 
 
-def _variables(values: Sequence[Any]) -> list[Variable]:
-    for value in values:
+def _variables(values: Iterable[Any]) -> list[Variable]:
+    listed = list(values)
+    for value in listed:
         if not isinstance(value, Variable):
             raise ArgumentError(f"minimize: wrt must hold variables, not {value!r:.60}")
-    return list(values)
+    return listed
 
 
 def _trainable(loss: Value) -> list[Variable]:
