@@ -16,7 +16,7 @@ from staticnet.report.layout import NODE_HEIGHT, NODE_WIDTH, Layout, layout, use
 from staticnet.report.roles import ROLES, roles
 
 _HERE = Path(__file__).parent
-_LABEL_CHARS = 22
+_LABEL_CHARS = 23
 _ATTRIBUTE_CHARS = 200
 
 
@@ -102,12 +102,15 @@ class _Page:
         name, role = f"%{self.names[node]}", self.roles[node]
         root = " root" if node in self.written or node in self.outputs else ""
         label = escape(f"{name} = {node.op.name}, {node.type}, {role}")
+        lines = (name, f"{node.op.name} {node.type}")
+        if role != "input":
+            lines = (node.op.name, f"{name} {node.type}")
+        upper, lower = (escape(_short(line, _LABEL_CHARS)) for line in lines)
         return (
             f'<g id="v{self.numbers[node]}" class="n {role}{root}" role="button" tabindex="-1" '
             f'aria-label="{label}" transform="translate({x} {y})">'
             f'<rect width="{NODE_WIDTH}" height="{NODE_HEIGHT}"/>'
-            f'<text x="8" y="15">{escape(_short(node.op.name, _LABEL_CHARS))}</text>'
-            f'<text x="8" y="29">{escape(_short(f"{name} {node.type}", _LABEL_CHARS))}</text></g>'
+            f'<text x="10" y="15">{upper}</text><text x="10" y="29">{lower}</text></g>'
         )
 
     def rows(self) -> str:

@@ -13,7 +13,7 @@ from statistics import fmean
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 
-NODE_WIDTH, NODE_HEIGHT = 160, 36
+NODE_WIDTH, NODE_HEIGHT = 176, 36
 GAP_X, GAP_Y, MARGIN = 20, 44, 24
 SWEEPS = 6
 
