@@ -3,12 +3,13 @@
 Declare a symbolic graph, derive its gradient, compile the whole training step, run it.
 """
 
-from staticnet import errors
+from staticnet import errors, nn, optim
 from staticnet.autodiff import grad, jvp, vjp
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
 from staticnet.ir.text import parse
+from staticnet.nn.seed import manual_seed
 from staticnet.ops import random
 from staticnet.ops.arithmetic import (
     abs,
@@ -243,6 +244,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "manual_seed",
     "matmul",
     "matrix_transpose",
     "max",
@@ -253,10 +255,12 @@ __all__ = [
     "moveaxis",
     "multiply",
     "negative",
+    "nn",
     "not_equal",
     "one_hot",
     "ones",
     "ones_like",
+    "optim",
     "outer",
     "pad",
     "parse",

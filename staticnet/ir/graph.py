@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from staticnet.errors import GraphError
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.op import symbols_of_op
+from staticnet.ir.printer import format_graph
 
 if TYPE_CHECKING:
     import networkx
@@ -80,8 +81,6 @@ class Graph:
         return names
 
     def __str__(self) -> str:
-        from staticnet.ir.text import format_graph
-
         return format_graph(self)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from staticnet.errors import StaticnetError
+from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import DType
 from staticnet.ir.location import MAX_LINES, Provenance
@@ -63,8 +63,10 @@ _table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
-def build(op: Op, inputs: tuple[Node, ...]) -> Node:
+def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     """The one node of `op` on `inputs`; infers its type when it is new.
+
+    `given` are the operands as the user wrote them, for error messages.
 
     Raises:
         ShapeError, DTypeError, ArgumentError: naming op, operands and the user's line.
@@ -76,9 +78,11 @@ def build(op: Op, inputs: tuple[Node, ...]) -> Node:
             _remember_line(found)
         return found
     try:
+        if op.arity not in (None, len(inputs)):
+            raise ArgumentError(f"takes {op.arity} operands, not {len(inputs)}")
         type_ = op.infer(*[node.type for node in inputs])
     except StaticnetError as error:
-        raise with_context(error, op.name, inputs) from None
+        raise with_context(error, op.name, given or inputs) from None
     with _lock:
         return _table.setdefault(key, node_class(op)(op, inputs, type_))
 

@@ -25,12 +25,14 @@ class Op:
     `vjp` where it is differentiable; `scalar`, a one-line C expression in `{0}`, `{1}`, …, where it
     acts on elements. Attributes are int, bool, str, DType, Shape, Axes or Literal: floating-point
     numbers are operands, never attributes, so equality of attributes is equality of bits.
-    `differentiable` is False where every derivative is zero or there is none.
+    `differentiable` is False where every derivative is zero or there is none. `arity` is the number
+    of operands; None is any number.
     """
 
     name: ClassVar[str] = ""
     scalar: ClassVar[str] = ""
     differentiable: ClassVar[bool] = True
+    arity: ClassVar[int | None] = 1
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:

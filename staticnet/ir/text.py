@@ -23,63 +23,16 @@ from staticnet.ir.dtype import as_dtype
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Location, Provenance, attributed
 from staticnet.ir.node import Node, build
-from staticnet.ir.op import format_attributes, parse_op
+from staticnet.ir.op import parse_op
+from staticnet.ir.printer import format_graph, value_names
 from staticnet.ir.types import TensorType
+
+__all__ = ["format_graph", "parse", "parse_type", "value_names"]
 
 _HEADER = re.compile(r"graph ([\w.]+)\((.*)\) \{")
 _STATEMENT = re.compile(r"%([\w.]+): (\w+\[.*?\]) = (\w+)\((.*)\)")
 _UPDATE = re.compile(r"update %([\w.]+) = %([\w.]+)")
 _TYPE = re.compile(r"(\w+)\[(.*)\]")
-
-
-def format_graph(graph: Graph) -> str:
-    """The text form of a graph."""
-    names = value_names(graph)
-    header = ", ".join(f"%{names[node]}: {node.type}" for node in graph.inputs)
-    lines = [f"graph {graph.name}({header}) {{"]
-    for node in (*graph.nodes, *_only_written(graph)):
-        if node.op.name != "placeholder":
-            operands = [f"%{names[operand]}" for operand in node.inputs]
-            arguments = ", ".join(filter(None, [*operands, format_attributes(node.op)]))
-            lines.append(f"  %{names[node]}: {node.type} = {node.op.name}({arguments})")
-    lines.append(f"  return {', '.join('%' + names[node] for node in graph.outputs)}".rstrip())
-    lines += [f"  update %{names[target]} = %{names[value]}" for target, value in graph.updates]
-    return "\n".join([*lines, "}"])
-
-
-def _only_written(graph: Graph) -> list[Node]:
-    """Variables that are updated but never read."""
-    read = set(graph.nodes)
-    return [target for target, _ in graph.updates if target not in read]
-
-
-def value_names(graph: Graph) -> dict[Node, str]:
-    """A distinct name for each node: a placeholder's own, a given one, else a number."""
-    names = {node: node.name for node in graph.inputs}
-    taken = set(names.values())
-    number = 0
-    for node in (*graph.nodes, *_only_written(graph)):
-        if node in names:
-            continue
-        if node.name:
-            name = _free(re.sub(r"[^\w.]", "_", node.name), taken)
-        else:
-            name = str(number)
-            number += 1
-        names[node] = name
-        taken.add(name)
-    return names
-
-
-def _free(name: str, taken: set[str]) -> str:
-    if name.isdigit():
-        name = f"_{name}"
-    count = 1
-    free = name
-    while free in taken:
-        free = f"{name}.{count}"
-        count += 1
-    return free
 
 
 def parse(text: str) -> Graph:

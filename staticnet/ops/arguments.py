@@ -10,7 +10,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import DType, kind
-from staticnet.ir.op import Axes, Op
+from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, format_shape
 
 FLOATS, BOOLS = frozenset({"float"}), frozenset({"bool"})
@@ -28,19 +28,13 @@ def check_kind(dtype: DType, kinds: frozenset[str]) -> None:
         raise DTypeError(f"takes {wanted} operands, not {dtype}; cast with sn.astype(x, dtype)")
 
 
-def check_arity(op: Op, operands: Sequence[Any], arity: int) -> None:
-    """Raise ArgumentError unless there are `arity` operands."""
-    if len(operands) != arity:
-        raise ArgumentError(f"{op.name}: takes {arity} operands, not {len(operands)}")
-
-
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape that arrays of these shapes broadcast to.
 
     Raises:
         ShapeError: if they do not.
     """
-    rank = max(len(shape) for shape in shapes)
+    rank = max((len(shape) for shape in shapes), default=0)
     result: list[int | Dim] = [1] * rank
     for shape in shapes:
         for i, dim in enumerate(shape, rank - len(shape)):

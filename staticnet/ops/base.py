@@ -15,7 +15,7 @@ import numpy as np
 
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import BOOL, DTYPES, FLOAT32, INT64, DType, as_dtype, kind, promote
+from staticnet.ir.dtype import BOOL, DTYPES, FLOAT32, INT64, DType, as_dtype, is_floating, kind, promote
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
@@ -24,7 +24,6 @@ from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import (
     NUMBERS,
     broadcast_shapes,
-    check_arity,
     check_axes,
     check_kind,
 )
@@ -50,6 +49,7 @@ class Constant(TensorOp, name="constant"):
     """y = value.  -> y: the literal's shape"""
 
     value: Literal
+    arity = 0
 
     def infer(self) -> TensorType:
         return self.value.type
@@ -84,7 +84,11 @@ def apply(op: Op, *operands: Any) -> Any:
             owner = type(operand)
     if owner is not Node:
         return owner.apply(op, operands)
-    return build(op, _as_nodes(op, operands))
+    try:
+        nodes = _as_nodes(op, operands)
+    except StaticnetError as error:
+        raise with_context(error, op.name, [x for x in operands if isinstance(x, Node)]) from None
+    return build(op, nodes, operands)
 
 
 def as_value(x: Any) -> Value:
@@ -184,6 +188,7 @@ def _as_node_of(x: Any, dtype: DType) -> Node:
         return scalar_constant(x, dtype) if is_python_scalar(x) else constant(as_array(x), dtype)
     if x.dtype == dtype:
         return x
+    x.type.with_dtype(dtype)  # too large a result is this op's error, not the cast's
     return FUNCTIONS["astype"](x, dtype)
 
 
@@ -194,8 +199,16 @@ def scalar_constant(x: Any, dtype: DType) -> Node:
         DTypeError: if it does not fit an integer dtype's range.
     """
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
-        raise DTypeError(f"the number {x} is out of the range of {dtype}")
-    return build(Constant(Literal(dtype, (), np.array(x, dtype).tobytes())), ())
+        raise DTypeError(f"the number {x:.5g} is out of the range of {dtype}")
+    number = np.asarray(_as_float(x) if is_floating(dtype) else x)
+    return build(Constant(Literal.of(number.astype(dtype))), ())
+
+
+def _as_float(x: Any) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        raise DTypeError(f"the int of {x.bit_length()} bits is too large for a float") from None
 
 
 @dataclass(frozen=True)
@@ -209,11 +222,9 @@ class Elementwise(TensorOp):
     same_dtype: ClassVar[slice] = ALL
     kinds: ClassVar[frozenset[str]] = NUMBERS
     gives_bool: ClassVar[bool] = False
-    arity: ClassVar[int] = 1
     numpy: ClassVar[str] = ""
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, self.arity)
         first = operands[self.same_dtype][0]
         for other in operands[self.same_dtype]:
             if other.dtype != first.dtype:
@@ -275,7 +286,6 @@ class Reduction(TensorOp):
     has_identity: ClassVar[bool] = True
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         x = operands[0]
         check_kind(x.dtype, self.kinds)
         check_axes(self.axes, x.ndim)

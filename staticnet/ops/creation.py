@@ -26,6 +26,7 @@ class Iota(TensorOp, name="iota"):
     axis: int
     dtype: DType
     differentiable = False
+    arity = 0
 
     def infer(self) -> TensorType:
         check_axes((self.axis,), len(self.shape))
@@ -52,6 +53,7 @@ class Size(TensorOp, name="size"):
 
     shape: Shape
     differentiable = False
+    arity = 0
 
     def infer(self) -> TensorType:
         TensorType(INT64, self.shape)

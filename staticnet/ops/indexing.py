@@ -16,7 +16,6 @@ from staticnet.ops.arguments import (
     INTEGERS,
     as_int,
     broadcast_shapes,
-    check_arity,
     check_axes,
     check_kind,
     normalize_axis,
@@ -37,9 +36,9 @@ class Take(TensorOp, name="take"):
 
     axis: int
     linear: ClassVar[slice] = slice(0, 1)
+    arity = 2
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 2)
         x, indices = operands
         check_kind(indices.dtype, INTEGERS)
         check_axes((self.axis,), x.ndim)
@@ -62,9 +61,9 @@ class ScatterAdd(TensorOp, name="scatter_add"):
     axis: int
     same_dtype: ClassVar[slice] = slice(0, 2)
     linear: ClassVar[slice] = slice(0, 2)
+    arity = 3
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 3)
         x, updates, indices = operands
         wanted = Take(self.axis).infer(x, indices)
         if updates != wanted:
@@ -103,9 +102,9 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
 
     axis: int
     linear: ClassVar[slice] = slice(0, 1)
+    arity = 2
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 2)
         return _check_along(self, self.axis, *operands)
 
     def eval(self, xp: Any, x: Any, indices: Any) -> Any:
@@ -125,9 +124,9 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
     axis: int
     same_dtype: ClassVar[slice] = slice(0, 2)
     linear: ClassVar[slice] = slice(0, 2)
+    arity = 3
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 3)
         x, updates, indices = operands
         wanted = _check_along(self, self.axis, x, indices)
         if updates != wanted:
@@ -189,9 +188,10 @@ def gather(x: Any, indices: Any) -> Value:
     x: [*d, *r], indices: int [*s, len(d)] -> y: [*s, *r]
     """
     x, indices = as_value(x), as_value(indices)
-    if indices.ndim == 0 or not isinstance(indices.shape[-1], int):
-        raise ShapeError(f"the last axis of indices {indices!r} must be a fixed number of axes")
-    parts = split(indices, indices.shape[-1], axis=-1) if indices.shape[-1] else []
+    count = indices.shape[-1] if indices.ndim else None
+    if not isinstance(count, int) or count > x.ndim:
+        raise ShapeError(f"the last axis of the indices must be a number of x's axes, not {count}")
+    parts = split(indices, count, axis=-1) if count else []
     return _take_many(x, [squeeze(part, -1) for part in parts], 0)
 
 

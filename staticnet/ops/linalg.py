@@ -17,7 +17,6 @@ from staticnet.ops.arguments import (
     as_int,
     as_sequence,
     broadcast_shapes,
-    check_arity,
     check_kind,
     normalize_axis,
 )
@@ -36,9 +35,9 @@ class Matmul(TensorOp, name="matmul"):
     """
 
     same_dtype: ClassVar[slice] = ALL
+    arity = 2
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 2)
         x, y = operands
         check_kind(x.dtype, NUMBERS)
         if x.dtype != y.dtype or x.ndim < 2 or y.ndim < 2:
@@ -117,7 +116,9 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
             raise ShapeError(f"axes = {count} does not fit {x.ndim} and {y.ndim} axes")
         pairs = ([x.ndim - count + i for i in range(count)], list(range(count)))
     else:
-        left, right = (as_sequence(part) for part in as_sequence(axes))
+        if len(as_sequence(axes)) != 2:
+            raise ShapeError(f"axes must be a number or a pair of sequences, not {axes!r:.60}")
+        left, right = (as_sequence(part) for part in axes)
         pairs = (
             [normalize_axis(axis, x.ndim) for axis in left],
             [normalize_axis(axis, y.ndim) for axis in right],

@@ -14,7 +14,6 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     as_int,
     as_sequence,
-    check_arity,
     check_axes,
     normalize_axes,
     normalize_axis,
@@ -29,6 +28,8 @@ from staticnet.ops.shape import (
     sum_to_shape,
 )
 
+MAX_PARTS = 4096  # of split and unstack: each part is a node
+
 
 @dataclass(frozen=True)
 class PermuteDims(TensorOp, name="permute_dims"):
@@ -38,7 +39,6 @@ class PermuteDims(TensorOp, name="permute_dims"):
     linear = ALL
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         x = operands[0]
         if sorted(self.axes) != list(range(x.ndim)):
             raise ShapeError(f"axes {self.axes} are no permutation of {x.ndim} axes")
@@ -108,7 +108,6 @@ class Slice(TensorOp, name="slice"):
     linear = ALL
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         x = operands[0]
         if not len(self.starts) == len(self.stops) == len(self.steps) == x.ndim:
             raise ShapeError(f"{x.ndim} axes need as many starts, stops and steps")
@@ -149,9 +148,9 @@ class Pad(TensorOp, name="pad"):
     interior: Axes
     linear = ALL
     same_dtype: ClassVar[slice] = ALL
+    arity = 2
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 2)
         x, value = operands
         if value.ndim or value.dtype != x.dtype:
             raise ShapeError(f"the padding value must be a scalar of {x.dtype}, not {value}")
@@ -209,6 +208,7 @@ class Concat(TensorOp, name="concat"):
     axis: int
     linear = ALL
     same_dtype: ClassVar[slice] = ALL
+    arity = None
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:
@@ -270,10 +270,13 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Value]:
     x = as_value(x)
     axis = normalize_axis(axis, x.ndim)
     if isinstance(sections, int):
-        length = exact_quotient(x.shape[axis], as_int(sections, "sections"))
-        if length is None or sections < 1:
-            raise ShapeError(f"axis {axis} of {x.shape[axis]} has no {sections} equal parts")
-        sections = [length] * sections
+        count = as_int(sections, "sections")
+        length = exact_quotient(x.shape[axis], count)
+        if length is None or not 1 <= count <= MAX_PARTS:
+            raise ShapeError(
+                f"axis {axis} of {x.shape[axis]} has no {count} equal parts, at most {MAX_PARTS}"
+            )
+        sections = [length] * count
     lengths = as_shape(sections, "sections")
     total: int | Dim = 0
     parts = []
@@ -297,8 +300,8 @@ def unstack(x: Any, axis: int = 0) -> list[Value]:
     x = as_value(x)
     axis = normalize_axis(axis, x.ndim)
     length = x.shape[axis]
-    if not isinstance(length, int):
-        raise ShapeError(f"axis {axis} is symbolic ({length}); only a fixed length unstacks")
+    if not isinstance(length, int) or length > MAX_PARTS:
+        raise ShapeError(f"axis {axis} has length {length}; at most {MAX_PARTS} slices unstack")
     return [squeeze(part, axis) for part in split(x, [1] * length, axis)]
 
 
@@ -310,7 +313,6 @@ class Flip(TensorOp, name="flip"):
     linear = ALL
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         check_axes(self.axes, operands[0].ndim)
         return operands[0]
 

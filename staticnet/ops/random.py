@@ -18,7 +18,7 @@ from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int, check_arity
+from staticnet.ops.arguments import as_int
 from staticnet.ops.base import TensorOp, apply, constant, is_python_scalar
 from staticnet.ops.selection import astype
 from staticnet.ops.sorting import argsort
@@ -63,9 +63,9 @@ class RandomBits(TensorOp, name="random_bits"):
 
     shape: Shape
     differentiable = False
+    arity = 2
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 2)
         for operand in operands:
             if operand != TensorType(UINT64, ()):
                 raise DTypeError(f"key and counter must be uint64 scalars, not {operand}")

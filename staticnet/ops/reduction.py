@@ -14,7 +14,6 @@ from staticnet.ops.arguments import (
     BOOLS,
     NUMBERS,
     as_bool,
-    check_arity,
     check_axes,
     check_kind,
     normalize_axes,
@@ -219,7 +218,6 @@ class Scan(TensorOp):
     numpy: ClassVar[str] = ""
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         check_kind(operands[0].dtype, NUMBERS)
         check_axes((self.axis,), operands[0].ndim)
         return operands[0]

@@ -15,7 +15,6 @@ from staticnet.ops.arguments import (
     as_bool,
     as_sequence,
     broadcast_shapes,
-    check_arity,
     normalize_axes,
     normalize_axis,
 )
@@ -31,7 +30,6 @@ class Reshape(TensorOp, name="reshape"):
     linear = ALL
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         result = operands[0].with_shape(self.shape)
         if result.size != operands[0].size:
             raise ShapeError(
@@ -117,7 +115,6 @@ class BroadcastTo(TensorOp, name="broadcast_to"):
     linear = ALL
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         x = operands[0]
         if len(x.shape) > len(self.shape) or broadcast_shapes(x.shape, self.shape) != self.shape:
             raise ShapeError(f"{x} does not broadcast to {format_shape(self.shape)}")

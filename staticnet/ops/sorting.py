@@ -13,7 +13,6 @@ from staticnet.ops.arguments import (
     NUMBERS,
     as_bool,
     as_int,
-    check_arity,
     check_axes,
     check_kind,
     normalize_axis,
@@ -35,7 +34,6 @@ class Argsort(TensorOp, name="argsort"):
     differentiable = False
 
     def infer(self, *operands: TensorType) -> TensorType:
-        check_arity(self, operands, 1)
         check_kind(operands[0].dtype, NUMBERS)
         check_axes((self.axis,), operands[0].ndim)
         return operands[0].with_dtype(INT64)

@@ -26,6 +26,7 @@ class Placeholder(TensorOp, name="placeholder"):
     label: str
     dtype: DType
     shape: Shape
+    arity = 0
 
     def infer(self) -> TensorType:
         return TensorType(self.dtype, self.shape)
@@ -114,6 +115,7 @@ class VariableOp(TensorOp, name="variable"):
     dtype: DType
     shape: Shape
     node_class = Variable
+    arity = 0
 
     def infer(self) -> TensorType:
         _Ids.last = max(_Ids.last, self.id)

@@ -1,6 +1,5 @@
 """Adam and its kin: moving averages of the gradient and of its square, bias-corrected."""
 
-# ruff: noqa: D102 (initial_state and update are documented once, on UpdateRule)
 from __future__ import annotations
 
 import math

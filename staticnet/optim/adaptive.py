@@ -1,6 +1,5 @@
 """Rates per element from the history of squared gradients: Adagrad, Adadelta, RMSprop."""
 
-# ruff: noqa: D102 (initial_state and update are documented once, on UpdateRule)
 from __future__ import annotations
 
 from dataclasses import dataclass

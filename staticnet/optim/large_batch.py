@@ -1,6 +1,5 @@
 """Made for large models and batches: Lion's sign and LAMB's trust ratio."""
 
-# ruff: noqa: D102 (initial_state and update are documented once, on UpdateRule)
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -5,7 +5,6 @@ scalar, which the optimizer casts to the dtype it computes in. Any function of t
 `Adam(lr=lambda step: 1e-3 / sn.sqrt(sn.astype(step + 1, "float32")))`.
 """
 
-# ruff: noqa: D102 (rate is documented once, on Schedule)
 from __future__ import annotations
 
 import math

@@ -1,6 +1,5 @@
 """Gradient descent: plain, with momentum, with Nesterov's momentum."""
 
-# ruff: noqa: D102 (initial_state and update are documented once, on UpdateRule)
 from __future__ import annotations
 
 from dataclasses import dataclass

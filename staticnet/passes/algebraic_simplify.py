@@ -11,9 +11,10 @@ from typing import Any
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import broadcast_shapes
 from staticnet.ops.arithmetic import abs, maximum, minimum
 from staticnet.ops.arithmetic import pow as power
-from staticnet.ops.base import Constant, apply
+from staticnet.ops.base import Constant, Elementwise, apply
 from staticnet.ops.comparison import logical_not
 from staticnet.ops.movement import Flip, PermuteDims, Slice, concat, flip, permute_dims
 from staticnet.ops.selection import (
@@ -204,6 +205,34 @@ def broadcast_of_broadcast(node: Node) -> Value | None:
     return broadcast_to(x.inputs[0], node.shape) if isinstance(x.op, BroadcastTo) else None
 
 
+@structural(BroadcastTo, lambda x: broadcast_to(reshape(x[0], (1, 1)), (3, 2)))
+def broadcast_of_reshaped_scalar(node: Node) -> Value | None:
+    (x,) = node.inputs
+    if not isinstance(x.op, Reshape) or x.inputs[0].shape != ():
+        return None
+    return broadcast_to(x.inputs[0], node.shape)
+
+
+@structural(Reshape, lambda x: reshape(broadcast_to(x[0], (3, 2)), (6,)))
+def reshape_of_broadcast_scalar(node: Node) -> Value | None:
+    (x,) = node.inputs
+    if not isinstance(x.op, BroadcastTo) or x.inputs[0].shape != ():
+        return None
+    return broadcast_to(x.inputs[0], node.shape)
+
+
+@structural(Elementwise, lambda x: broadcast_to(x[0], x.shape) < x)
+def elementwise_of_broadcast(node: Node) -> Value | None:
+    """An elementwise op broadcasts by itself: an operand's broadcast to its shape is not needed."""
+    for i, x in enumerate(node.inputs):
+        if not isinstance(x.op, BroadcastTo):
+            continue
+        operands = [*node.inputs[:i], x.inputs[0], *node.inputs[i + 1 :]]
+        if broadcast_shapes(*(operand.shape for operand in operands)) == node.shape:
+            return apply(node.op, *operands)
+    return None
+
+
 @structural(Flip, lambda x: flip(flip(x, 0), 0))
 def flip_of_flip(node: Node) -> Value | None:
     (x,) = node.inputs
@@ -303,6 +332,9 @@ RULES = (
     reshape_of_reshape,
     permute_of_permute,
     broadcast_of_broadcast,
+    broadcast_of_reshaped_scalar,
+    reshape_of_broadcast_scalar,
+    elementwise_of_broadcast,
     flip_of_flip,
     slice_of_everything,
     cast_there_and_back,

@@ -12,7 +12,7 @@ import numpy as np
 
 from staticnet.errors import ExecutionError
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, build
 from staticnet.ir.op import symbols_of_op
 from staticnet.ops.base import Constant, constant
 from staticnet.ops.creation import Iota
@@ -39,11 +39,19 @@ def constant_folding(graph: Graph, context: Context) -> Graph:
         if isinstance(node.op, _CHEAP) or value.nbytes > MAX_FOLDED_BYTES:
             return node
         context.notes[f"folded {node.op.name}"] += 1
-        folded = constant(value)
+        folded = _literal(value)
         known[folded] = value
         return folded
 
     return rebuild(graph, "constant_folding", replace)
+
+
+def _literal(value: np.ndarray[Any, Any]) -> Node:
+    """The value as a constant; if it is one number everywhere, as that number broadcast."""
+    first = value.reshape(-1)[:1].tobytes()
+    if value.size > 1 and value.tobytes() == first * value.size:
+        return build(BroadcastTo(value.shape), (constant(value.reshape(-1)[0]),))
+    return constant(value)
 
 
 def _value(node: Node, known: dict[Node, Any]) -> np.ndarray[Any, Any] | None:

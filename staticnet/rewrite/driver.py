@@ -9,6 +9,7 @@ from staticnet.errors import VerifyError
 from staticnet.ir import location
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
+from staticnet.ir.op import Op
 from staticnet.ir.value import Value
 from staticnet.ops.shape import broadcast_to
 from staticnet.rewrite.pattern import Rule
@@ -77,9 +78,8 @@ class _Rewriter:
     def __init__(self, rules: Iterable[Rule], fired: Counter[str]) -> None:
         self.fired = fired
         self.done: dict[Node, Node] = {}
-        self.by_root: dict[str, list[Rule]] = {}
-        for rule in rules:
-            self.by_root.setdefault(rule.root.name, []).append(rule)
+        self.rules = tuple(rules)
+        self.by_op: dict[type[Op], list[Rule]] = {}
 
     def normalize(self, node: Node, steps: int) -> Node:
         """The normal form of a node whose operands are in normal form.
@@ -118,8 +118,14 @@ class _Rewriter:
             self.done[node] = self.normalize(fresh, steps)
         return self.done[root]
 
+    def _rules_of(self, op: type[Op]) -> list[Rule]:
+        found = self.by_op.get(op)
+        if found is None:
+            found = self.by_op[op] = [rule for rule in self.rules if issubclass(op, rule.root)]
+        return found
+
     def _first(self, node: Node) -> Node | None:
-        for rule in self.by_root.get(node.op.name, ()):
+        for rule in self._rules_of(type(node.op)):
             right: Value | None = rule.rewrite(node)
             if right is None or right is node:
                 continue

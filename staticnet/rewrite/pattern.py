@@ -91,7 +91,7 @@ def is_number(node: Node, number: float) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rewrite of nodes of one op: what it does, what it keeps, where it holds, and an instance.
+    """A rewrite of nodes of one op or family: what it keeps, where it holds, and an instance.
 
     `rewrite(node)` gives the right side or None. `domain`, if not empty, says for which inputs the
     two sides agree as `numerics` says. `example(*tensors)` builds a left side.

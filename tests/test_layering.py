@@ -1,0 +1,103 @@
+"""The house: each room imports only from rooms listed above it, and no import runs in a circle."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+import staticnet
+
+ROOT = Path(staticnet.__file__).parent
+ROOMS = (
+    ("errors",),
+    ("flags",),
+    ("ir",),
+    ("ops",),
+    ("autodiff",),
+    ("rewrite",),
+    ("passes",),
+    ("backends",),
+    ("feeds", "cost"),
+    ("function",),
+    ("nn",),
+    ("optim",),
+    ("io",),
+    ("train",),
+    ("report",),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}
+MODULES = {
+    ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in ROOT.rglob("*.py")
+}
+
+
+def imports(file: Path) -> set[str]:
+    """The project's modules that a file imports, at its top or inside a function."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return {name for name in found if name in MODULES}
+
+
+EDGES = {name: imports(file) for name, file in MODULES.items()}
+# the front door imports every room, and what runs the package imports the front door
+ENTRANCES = ("staticnet", "staticnet.__main__")
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room(name) for name in MODULES if name not in ENTRANCES} - {"kernels"}
+    assert rooms == set(RANK)
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - set(ENTRANCES)))
+def test_imports_only_downwards(module: str) -> None:
+    for target in EDGES[module]:
+        if target == "staticnet":
+            assert RANK[room(module)] > RANK["optim"], f"{module} imports the front door"
+        elif room(target) != room(module):
+            assert RANK[room(target)] < RANK[room(module)], f"{module} imports {target}"
+
+
+def test_no_circles() -> None:
+    graph = nx.DiGraph((a, b) for a, targets in EDGES.items() for b in targets if b != "staticnet")
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def test_only_flags_reads_the_environment() -> None:
+    readers = [n for n, file in MODULES.items() if "os.environ" in file.read_text(encoding="utf-8")]
+    assert readers == ["staticnet.flags"]
+
+
+def test_heavy_libraries_are_imported_late() -> None:
+    code = (
+        "import sys, staticnet\n"
+        "heavy = 'scipy cupy torch jax matplotlib sklearn networkx rich safetensors'.split()\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    run = [sys.executable, "-c", code]
+    output = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert output.stdout.strip() == "[]"

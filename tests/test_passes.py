@@ -1,0 +1,115 @@
+"""Golden text for every pass: tests/golden/<pass>/<case>.sn holds the graph before and after."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import staticnet as sn
+from staticnet.errors import ArgumentError, FlagError, VerifyError
+from staticnet.function import PIPELINE
+from staticnet.passes.manager import Context, Pass, run_passes
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*/*.sn"))
+MARK = "// after "
+
+
+def settings(text: str) -> tuple[dict[str, int], str]:
+    """What the comments of a golden file say: `// dims: batch=4`, `// numerics: exact`."""
+    dims = re.search(r"// dims: (.*)", text)
+    pairs = [word.split("=") for word in dims[1].split()] if dims else []
+    numerics = re.search(r"// numerics: (\w+)", text)
+    return {name: int(value) for name, value in pairs}, numerics[1] if numerics else "fast"
+
+
+@pytest.mark.parametrize("file", FILES, ids=[f"{f.parent.name}/{f.stem}" for f in FILES])
+def test_golden(file: Path, golden: Callable[[str, str], None]) -> None:
+    name = file.parent.name
+    before = file.read_text(encoding="utf-8").partition(MARK)[0].rstrip()
+    graph = sn.parse(before)
+    dims, numerics = settings(before)
+    passes = [p for p in PIPELINE if name in (p.name, "pipeline")]
+    after, _ = run_passes(graph, passes, dims=dims, numerics=numerics)
+    assert sn.parse(str(after)) is after
+    golden(f"{name}/{file.name}", f"{before}\n{MARK}{name}\n{after}")
+
+
+def test_every_pass_has_a_golden_file() -> None:
+    assert {p.name for p in PIPELINE} | {"pipeline"} == {file.parent.name for file in FILES}
+
+
+@pytest.mark.parametrize("p", PIPELINE, ids=[p.name for p in PIPELINE])
+def test_passes_are_idempotent(p: Pass) -> None:
+    text = (GOLDEN / "pipeline" / "train_step.sn").read_text(encoding="utf-8")
+    graph = sn.parse(text.partition(MARK)[0])
+    once = p.run(graph, Context())
+    assert p.run(once, Context()) is once
+
+
+def small() -> sn.Graph:
+    x = sn.placeholder((3,), name="x")
+    return sn.Graph("small", [x], [sn.tanh(x) * 1])
+
+
+def test_a_broken_pass_is_named() -> None:
+    from staticnet.ir.node import Node
+    from staticnet.ir.types import TensorType
+
+    def break_types(graph: sn.Graph, context: Context) -> sn.Graph:
+        (y,) = graph.outputs
+        wrong = Node(y.op, y.inputs, TensorType(y.dtype, (7,)))
+        return sn.Graph(graph.name, graph.inputs, [wrong])
+
+    with pytest.raises(VerifyError, match=r"after break_types: .*the op infers f32\[3\]"):
+        run_passes(small(), [*PIPELINE, Pass("break_types", break_types)])
+
+
+def test_records_say_what_was_done() -> None:
+    graph, records = run_passes(small(), PIPELINE)
+    assert [record.name for record in records] == [p.name for p in PIPELINE]
+    assert records[2].notes == {"multiply_by_one": 1}
+    assert (records[2].before, records[2].after) == (4, 2)
+    assert "multiply_by_one ×1" in str(records[2])
+    assert records[-1].graph is graph
+
+
+def test_debug_logs_and_dump_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STATICNET_DEBUG", "passes")
+    monkeypatch.setenv("STATICNET_DUMP", str(tmp_path / "dump"))
+    with caplog.at_level(logging.INFO, "staticnet"):
+        run_passes(small(), PIPELINE)
+    assert [r.message.split()[0] for r in caplog.records] == [p.name for p in PIPELINE]
+    files = sorted(file.name for file in (tmp_path / "dump").iterdir())
+    assert files[2] == "small.2.algebraic_simplify.sn"
+    assert "multiply" not in (tmp_path / "dump" / files[2]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("STATICNET_DEBUG", "passes,everything", "everything: the legal topics are"),
+        ("STATICNET_VERIFY", "yes", "use 0 or 1"),
+        ("STATICNET_VERIFFY", "1", "STATICNET_VERIFFY is not a staticnet variable; the legal"),
+    ],
+)
+def test_wrong_flags(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(FlagError, match=message):
+        run_passes(small(), PIPELINE)
+
+
+def test_the_verifier_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATICNET_VERIFY", "0")
+    assert len(run_passes(small(), PIPELINE)[1]) == len(PIPELINE)
+
+
+def test_unknown_pass_to_leave_out() -> None:
+    with pytest.raises(ArgumentError, match="'fusion' is no pass"):
+        run_passes(small(), PIPELINE, disabled=["fusion"])
