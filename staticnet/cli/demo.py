@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     images, labels, test_images, test_labels = load_digits()
     model, step, predict = build(options.seed, options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
     print(model.summary())
     compiled = step.specialize(batch=BATCH)
     print(f"\nThe training step for a batch of {BATCH}, on {step.device}:")
@@ -59,7 +60,6 @@ def run(options: argparse.Namespace) -> None:
     predicted = predict(test_images)
     report(epochs, accuracy(predicted, test_labels), len(test_labels))
 
-    options.out.mkdir(parents=True, exist_ok=True)
     safetensors.save(options.out / "weights.safetensors", model.state_dict())
     (options.out / "graph.sn").write_text(f"{compiled.graph}\n", encoding="utf-8")
     (options.out / "graph.html").write_text(graph_html(compiled.graph), encoding="utf-8")

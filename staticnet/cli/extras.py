@@ -11,13 +11,18 @@ class DependencyError(StaticnetError, ImportError):
     """An optional dependency is not installed."""
 
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
 def require(*modules: str, extra: str) -> None:
     """Check that modules can be imported, without importing them.
 
     Raises:
         DependencyError: naming the ones that are missing and the command that installs them.
     """
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    missing = [
+        DISTRIBUTIONS.get(name, name) for name in modules if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise DependencyError(
             f'{" and ".join(missing)} not found; run: pip install "staticnet[{extra}]"'

@@ -45,10 +45,11 @@ def fit(
     data: one array [n, *s] for each placeholder [batch, *s], in the function's order
 
     Raises:
-        ArgumentError: if epochs is no positive int, or the batch is larger than the data set.
+        ArgumentError: if a count is no positive int, or the batch is larger than the data set.
     """
-    if type(epochs) is not int or epochs < 1:
-        raise ArgumentError(f"fit: epochs must be a positive int, not {epochs!r}")
+    for what, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if type(number) is not int or number < 1:
+            raise ArgumentError(f"fit: {what} must be a positive int, not {number!r}")
     steps = len(data[0]) // batch_size
     if steps < 1:
         raise ArgumentError(f"fit: a batch of {batch_size} does not fit {len(data[0])} examples")
