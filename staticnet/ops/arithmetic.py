@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from staticnet.ir.dtype import is_floating
@@ -13,7 +12,6 @@ from staticnet.ops.selection import astype, where
 from staticnet.ops.transcendental import log, sigmoid
 
 
-@dataclass(frozen=True)
 class Negative(Elementwise, name="negative"):
     """y = -x.  x: [*s] -> y: [*s]"""
 
@@ -27,7 +25,6 @@ class Negative(Elementwise, name="negative"):
 negative = unary(Negative)
 
 
-@dataclass(frozen=True)
 class Abs(Elementwise, name="abs"):
     """y = |x|.  x: [*s] -> y: [*s]"""
 
@@ -40,7 +37,6 @@ class Abs(Elementwise, name="abs"):
 abs = unary(Abs)
 
 
-@dataclass(frozen=True)
 class Sign(Elementwise, name="sign"):
     """y = -1, 0 or 1 with the sign of x; NaN stays NaN.  x: [*s] -> y: [*s]"""
 
@@ -51,7 +47,6 @@ class Sign(Elementwise, name="sign"):
 sign = unary(Sign)
 
 
-@dataclass(frozen=True)
 class Ceil(Elementwise, name="ceil"):
     """y = the least integer >= x.  x: [*s] -> y: [*s]"""
 
@@ -62,7 +57,6 @@ class Ceil(Elementwise, name="ceil"):
 ceil = unary(Ceil)
 
 
-@dataclass(frozen=True)
 class Floor(Elementwise, name="floor"):
     """y = the greatest integer <= x.  x: [*s] -> y: [*s]"""
 
@@ -73,7 +67,6 @@ class Floor(Elementwise, name="floor"):
 floor = unary(Floor)
 
 
-@dataclass(frozen=True)
 class Trunc(Elementwise, name="trunc"):
     """y = x without its fraction.  x: [*s] -> y: [*s]"""
 
@@ -84,7 +77,6 @@ class Trunc(Elementwise, name="trunc"):
 trunc = unary(Trunc)
 
 
-@dataclass(frozen=True)
 class Round(Elementwise, name="round"):
     """y = the nearest integer, halves to even.  x: [*s] -> y: [*s]"""
 
@@ -98,7 +90,6 @@ class Round(Elementwise, name="round"):
 round = unary(Round)
 
 
-@dataclass(frozen=True)
 class Add(Elementwise, name="add"):
     """z = x + y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -113,7 +104,6 @@ class Add(Elementwise, name="add"):
 add = binary(Add)
 
 
-@dataclass(frozen=True)
 class Subtract(Elementwise, name="subtract"):
     """z = x - y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -128,7 +118,6 @@ class Subtract(Elementwise, name="subtract"):
 subtract = binary(Subtract)
 
 
-@dataclass(frozen=True)
 class Multiply(Elementwise, name="multiply"):
     """z = x * y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -142,7 +131,6 @@ class Multiply(Elementwise, name="multiply"):
 multiply = binary(Multiply)
 
 
-@dataclass(frozen=True)
 class Divide(Elementwise, name="divide"):
     """z = x / y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -157,7 +145,6 @@ class Divide(Elementwise, name="divide"):
 divide = binary(Divide)
 
 
-@dataclass(frozen=True)
 class FloorDivide(Elementwise, name="floor_divide"):
     """z = floor(x / y).  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -169,7 +156,6 @@ class FloorDivide(Elementwise, name="floor_divide"):
 floor_divide = binary(FloorDivide)
 
 
-@dataclass(frozen=True)
 class Remainder(Elementwise, name="remainder"):
     """z = x - y * floor(x / y): the sign of y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -183,7 +169,6 @@ class Remainder(Elementwise, name="remainder"):
 remainder = binary(Remainder)
 
 
-@dataclass(frozen=True)
 class Pow(Elementwise, name="pow"):
     """z = x**y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -199,7 +184,6 @@ class Pow(Elementwise, name="pow"):
 pow = binary(Pow)
 
 
-@dataclass(frozen=True)
 class Atan2(Elementwise, name="atan2"):
     """z = arctan(x / y) in the quadrant of the point (y, x), in radians.
 
@@ -218,7 +202,6 @@ class Atan2(Elementwise, name="atan2"):
 atan2 = binary(Atan2)
 
 
-@dataclass(frozen=True)
 class Hypot(Elementwise, name="hypot"):
     """z = sqrt(x*x + y*y) without overflow.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -233,7 +216,6 @@ class Hypot(Elementwise, name="hypot"):
 hypot = binary(Hypot)
 
 
-@dataclass(frozen=True)
 class Copysign(Elementwise, name="copysign"):
     """z = |x| with the sign bit of y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -248,7 +230,6 @@ class Copysign(Elementwise, name="copysign"):
 copysign = binary(Copysign)
 
 
-@dataclass(frozen=True)
 class Logaddexp(Elementwise, name="logaddexp"):
     """z = ln(e**x + e**y) without overflow.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -263,7 +244,6 @@ class Logaddexp(Elementwise, name="logaddexp"):
 logaddexp = binary(Logaddexp)
 
 
-@dataclass(frozen=True)
 class Maximum(Elementwise, name="maximum"):
     """z = the greater of x and y; NaN wins; at a tie each gets half of the gradient.
 
@@ -280,7 +260,6 @@ class Maximum(Elementwise, name="maximum"):
 maximum = binary(Maximum)
 
 
-@dataclass(frozen=True)
 class Minimum(Elementwise, name="minimum"):
     """z = the lesser of x and y; NaN wins; at a tie each gets half of the gradient.
 

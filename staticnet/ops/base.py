@@ -15,7 +15,17 @@ import numpy as np
 
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import BOOL, DTYPES, FLOAT32, INT64, DType, as_dtype, is_floating, kind, promote
+from staticnet.ir.dtype import (
+    BOOL,
+    DTYPES,
+    FLOAT32,
+    INT64,
+    DType,
+    as_dtype,
+    is_floating,
+    kind,
+    promote,
+)
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
@@ -32,7 +42,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 NONE, ALL = slice(0, 0), slice(0, None)
 
 
-@dataclass(frozen=True)
 class TensorOp(Op):
     """An op on tensors. Its class says which operands must share a dtype and where it is linear.
 
@@ -211,7 +220,6 @@ def _as_float(x: Any) -> float:
         raise DTypeError(f"the int of {x.bit_length()} bits is too large for a float") from None
 
 
-@dataclass(frozen=True)
 class Elementwise(TensorOp):
     """y[i] = f(x0[i], x1[i], …), operands broadcast to one shape.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, INTEGERS_AND_BOOLS
 from staticnet.ops.base import Elementwise, binary, unary
 
 
-@dataclass(frozen=True)
 class Equal(Elementwise, name="equal"):
     """z = x == y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -22,7 +19,6 @@ class Equal(Elementwise, name="equal"):
 equal = binary(Equal)
 
 
-@dataclass(frozen=True)
 class NotEqual(Elementwise, name="not_equal"):
     """z = x != y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -36,7 +32,6 @@ class NotEqual(Elementwise, name="not_equal"):
 not_equal = binary(NotEqual)
 
 
-@dataclass(frozen=True)
 class Less(Elementwise, name="less"):
     """z = x < y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -50,7 +45,6 @@ class Less(Elementwise, name="less"):
 less = binary(Less)
 
 
-@dataclass(frozen=True)
 class LessEqual(Elementwise, name="less_equal"):
     """z = x <= y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -64,7 +58,6 @@ class LessEqual(Elementwise, name="less_equal"):
 less_equal = binary(LessEqual)
 
 
-@dataclass(frozen=True)
 class Greater(Elementwise, name="greater"):
     """z = x > y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -78,7 +71,6 @@ class Greater(Elementwise, name="greater"):
 greater = binary(Greater)
 
 
-@dataclass(frozen=True)
 class GreaterEqual(Elementwise, name="greater_equal"):
     """z = x >= y.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -92,7 +84,6 @@ class GreaterEqual(Elementwise, name="greater_equal"):
 greater_equal = binary(GreaterEqual)
 
 
-@dataclass(frozen=True)
 class Isnan(Elementwise, name="isnan"):
     """y = whether x is NaN.  x: [*s] -> y: [*s]"""
 
@@ -105,7 +96,6 @@ class Isnan(Elementwise, name="isnan"):
 isnan = unary(Isnan)
 
 
-@dataclass(frozen=True)
 class Isinf(Elementwise, name="isinf"):
     """y = whether x is +-infinity.  x: [*s] -> y: [*s]"""
 
@@ -118,7 +108,6 @@ class Isinf(Elementwise, name="isinf"):
 isinf = unary(Isinf)
 
 
-@dataclass(frozen=True)
 class Isfinite(Elementwise, name="isfinite"):
     """y = whether x is neither NaN nor infinite.  x: [*s] -> y: [*s]"""
 
@@ -131,7 +120,6 @@ class Isfinite(Elementwise, name="isfinite"):
 isfinite = unary(Isfinite)
 
 
-@dataclass(frozen=True)
 class Signbit(Elementwise, name="signbit"):
     """y = whether x's sign bit is set (so for -0.0).  x: [*s] -> y: [*s]"""
 
@@ -144,7 +132,6 @@ class Signbit(Elementwise, name="signbit"):
 signbit = unary(Signbit)
 
 
-@dataclass(frozen=True)
 class LogicalNot(Elementwise, name="logical_not"):
     """y = not x.  x: [*s] -> y: [*s]"""
 
@@ -157,7 +144,6 @@ class LogicalNot(Elementwise, name="logical_not"):
 logical_not = unary(LogicalNot)
 
 
-@dataclass(frozen=True)
 class LogicalAnd(Elementwise, name="logical_and"):
     """z = x and y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -171,7 +157,6 @@ class LogicalAnd(Elementwise, name="logical_and"):
 logical_and = binary(LogicalAnd)
 
 
-@dataclass(frozen=True)
 class LogicalOr(Elementwise, name="logical_or"):
     """z = x or y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -185,7 +170,6 @@ class LogicalOr(Elementwise, name="logical_or"):
 logical_or = binary(LogicalOr)
 
 
-@dataclass(frozen=True)
 class LogicalXor(Elementwise, name="logical_xor"):
     """z = x xor y, of bools.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -199,7 +183,6 @@ class LogicalXor(Elementwise, name="logical_xor"):
 logical_xor = binary(LogicalXor)
 
 
-@dataclass(frozen=True)
 class BitwiseInvert(Elementwise, name="bitwise_invert"):
     """y = ~x; on bools, not x.  x: [*s] -> y: [*s]"""
 
@@ -212,7 +195,6 @@ class BitwiseInvert(Elementwise, name="bitwise_invert"):
 bitwise_invert = unary(BitwiseInvert)
 
 
-@dataclass(frozen=True)
 class BitwiseAnd(Elementwise, name="bitwise_and"):
     """z = x & y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -225,7 +207,6 @@ class BitwiseAnd(Elementwise, name="bitwise_and"):
 bitwise_and = binary(BitwiseAnd)
 
 
-@dataclass(frozen=True)
 class BitwiseOr(Elementwise, name="bitwise_or"):
     """z = x | y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -238,7 +219,6 @@ class BitwiseOr(Elementwise, name="bitwise_or"):
 bitwise_or = binary(BitwiseOr)
 
 
-@dataclass(frozen=True)
 class BitwiseXor(Elementwise, name="bitwise_xor"):
     """z = x ^ y, bit by bit.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -251,7 +231,6 @@ class BitwiseXor(Elementwise, name="bitwise_xor"):
 bitwise_xor = binary(BitwiseXor)
 
 
-@dataclass(frozen=True)
 class BitwiseLeftShift(Elementwise, name="bitwise_left_shift"):
     """z = x << y; 0 where y is not below x's width.  x: [*s], y: [*s] -> z: [*s]"""
 
@@ -265,7 +244,6 @@ class BitwiseLeftShift(Elementwise, name="bitwise_left_shift"):
 bitwise_left_shift = binary(BitwiseLeftShift)
 
 
-@dataclass(frozen=True)
 class BitwiseRightShift(Elementwise, name="bitwise_right_shift"):
     """z = x >> y, keeping the sign.  x: [*s], y: [*s] -> z: [*s]"""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +26,6 @@ from staticnet.ops.selection import where
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape, squeeze, sum, sum_to_shape
 
 
-@dataclass(frozen=True)
 class Matmul(TensorOp, name="matmul"):
     """z[.., i, j] = sum over k of x[.., i, k] * y[.., k, j], leading axes broadcast.
 

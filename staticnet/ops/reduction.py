@@ -28,7 +28,6 @@ from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, s
 from staticnet.ops.transcendental import exp, log, sqrt
 
 
-@dataclass(frozen=True)
 class Max(Reduction, name="max"):
     """y = the greatest of x along axes; NaN wins; ties share the gradient.  [*s] -> [s - axes]"""
 
@@ -38,7 +37,6 @@ class Max(Reduction, name="max"):
         return (_to_extremum(self, y, g, x),)
 
 
-@dataclass(frozen=True)
 class Min(Reduction, name="min"):
     """y = the least of x along axes; NaN wins; ties share the gradient.  [*s] -> [s - axes]"""
 
@@ -54,7 +52,6 @@ def _to_extremum(op: Reduction, y: Any, g: Any, x: Any) -> Any:
     return share * keep_axes(g, op.axes, x)
 
 
-@dataclass(frozen=True)
 class Prod(Reduction, name="prod"):
     """y = the product of x along axes, in x's dtype.  x: [*s] -> y: [s without axes]"""
 
@@ -88,7 +85,6 @@ def _exclusive_product(x: Any) -> Any:
     return concat([ones, apply(CumulativeProd(x.ndim - 1), leading)], axis=-1)
 
 
-@dataclass(frozen=True)
 class Any_(Reduction, name="any"):
     """y = whether any of x is true along axes.  x: bool [*s] -> y: bool [s without axes]"""
 
@@ -96,7 +92,6 @@ class Any_(Reduction, name="any"):
     differentiable = False
 
 
-@dataclass(frozen=True)
 class All_(Reduction, name="all"):
     """y = whether all of x are true along axes.  x: bool [*s] -> y: bool [s without axes]"""
 
@@ -174,12 +169,10 @@ class ArgReduction(TensorOp):
         return operands[0].size
 
 
-@dataclass(frozen=True)
 class Argmax(ArgReduction, name="argmax"):
     """y = the first index of the greatest of x along `axis`.  x: [*s] -> y: int64 [s - axis]"""
 
 
-@dataclass(frozen=True)
 class Argmin(ArgReduction, name="argmin"):
     """y = the first index of the least of x along `axis`.  x: [*s] -> y: int64 [s - axis]"""
 
@@ -229,7 +222,6 @@ class Scan(TensorOp):
         return result.size
 
 
-@dataclass(frozen=True)
 class CumulativeSum(Scan, name="cumulative_sum"):
     """y[i] = x[0] + … + x[i] along `axis`.  x: [*s] -> y: [*s]"""
 
@@ -240,7 +232,6 @@ class CumulativeSum(Scan, name="cumulative_sum"):
         return (flip(apply(self, flip(g, self.axis)), self.axis),)
 
 
-@dataclass(frozen=True)
 class CumulativeProd(Scan, name="cumulative_prod"):
     """y[i] = x[0] * … * x[i] along `axis`.  x: [*s] -> y: [*s]"""
 

@@ -21,7 +21,6 @@ from staticnet.ops.base import (
 )
 
 
-@dataclass(frozen=True)
 class Where(Elementwise, name="where"):
     """z = x where c, else y.  c: bool [*s], x: [*s], y: [*s] -> z: [*s]"""
 
@@ -82,7 +81,6 @@ def astype(x: Any, dtype: Any) -> Value:
     return x if x.dtype == dtype else apply(Cast(dtype), x)
 
 
-@dataclass(frozen=True)
 class StopGradient(Elementwise, name="stop_gradient"):
     """y = x, with derivative 0.  x: [*s] -> y: [*s]"""
 
@@ -97,7 +95,6 @@ class StopGradient(Elementwise, name="stop_gradient"):
 stop_gradient = unary(StopGradient)
 
 
-@dataclass(frozen=True)
 class Relu(Elementwise, name="relu"):
     """y = max(x, 0), with derivative 0 at 0; NaN stays NaN.  x: [*s] -> y: [*s]"""
 

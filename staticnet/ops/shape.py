@@ -146,7 +146,6 @@ def broadcast_arrays(*xs: Any) -> list[Value]:
     return [broadcast_to(x, shape) for x in values]
 
 
-@dataclass(frozen=True)
 class Sum(Reduction, name="sum"):
     """y = the sum of x along axes, in x's dtype.  x: [*s] -> y: [s without axes]"""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from staticnet.ops.arguments import FLOATS
@@ -19,7 +18,6 @@ def special(xp: Any) -> Any:
     return result
 
 
-@dataclass(frozen=True)
 class Sqrt(Elementwise, name="sqrt"):
     """y = sqrt(x).  x: [*s] -> y: [*s]"""
 
@@ -33,7 +31,6 @@ class Sqrt(Elementwise, name="sqrt"):
 sqrt = unary(Sqrt)
 
 
-@dataclass(frozen=True)
 class Rsqrt(Elementwise, name="rsqrt"):
     """y = 1 / sqrt(x).  x: [*s] -> y: [*s]"""
 
@@ -50,7 +47,6 @@ class Rsqrt(Elementwise, name="rsqrt"):
 rsqrt = unary(Rsqrt)
 
 
-@dataclass(frozen=True)
 class Exp(Elementwise, name="exp"):
     """y = e**x.  x: [*s] -> y: [*s]"""
 
@@ -64,7 +60,6 @@ class Exp(Elementwise, name="exp"):
 exp = unary(Exp)
 
 
-@dataclass(frozen=True)
 class Expm1(Elementwise, name="expm1"):
     """y = e**x - 1, accurate near 0.  x: [*s] -> y: [*s]"""
 
@@ -78,7 +73,6 @@ class Expm1(Elementwise, name="expm1"):
 expm1 = unary(Expm1)
 
 
-@dataclass(frozen=True)
 class Log(Elementwise, name="log"):
     """y = ln x.  x: [*s] -> y: [*s]"""
 
@@ -92,7 +86,6 @@ class Log(Elementwise, name="log"):
 log = unary(Log)
 
 
-@dataclass(frozen=True)
 class Log1p(Elementwise, name="log1p"):
     """y = ln(1 + x), accurate near 0.  x: [*s] -> y: [*s]"""
 
@@ -106,7 +99,6 @@ class Log1p(Elementwise, name="log1p"):
 log1p = unary(Log1p)
 
 
-@dataclass(frozen=True)
 class Log2(Elementwise, name="log2"):
     """y = log2 x.  x: [*s] -> y: [*s]"""
 
@@ -120,7 +112,6 @@ class Log2(Elementwise, name="log2"):
 log2 = unary(Log2)
 
 
-@dataclass(frozen=True)
 class Log10(Elementwise, name="log10"):
     """y = log10 x.  x: [*s] -> y: [*s]"""
 
@@ -134,7 +125,6 @@ class Log10(Elementwise, name="log10"):
 log10 = unary(Log10)
 
 
-@dataclass(frozen=True)
 class Sin(Elementwise, name="sin"):
     """y = sin x, x in radians.  x: [*s] -> y: [*s]"""
 
@@ -148,7 +138,6 @@ class Sin(Elementwise, name="sin"):
 sin = unary(Sin)
 
 
-@dataclass(frozen=True)
 class Cos(Elementwise, name="cos"):
     """y = cos x, x in radians.  x: [*s] -> y: [*s]"""
 
@@ -162,7 +151,6 @@ class Cos(Elementwise, name="cos"):
 cos = unary(Cos)
 
 
-@dataclass(frozen=True)
 class Tan(Elementwise, name="tan"):
     """y = tan x, x in radians.  x: [*s] -> y: [*s]"""
 
@@ -176,7 +164,6 @@ class Tan(Elementwise, name="tan"):
 tan = unary(Tan)
 
 
-@dataclass(frozen=True)
 class Asin(Elementwise, name="asin"):
     """y = arcsin x, in radians.  x: [*s] -> y: [*s]"""
 
@@ -191,7 +178,6 @@ class Asin(Elementwise, name="asin"):
 asin = unary(Asin)
 
 
-@dataclass(frozen=True)
 class Acos(Elementwise, name="acos"):
     """y = arccos x, in radians.  x: [*s] -> y: [*s]"""
 
@@ -206,7 +192,6 @@ class Acos(Elementwise, name="acos"):
 acos = unary(Acos)
 
 
-@dataclass(frozen=True)
 class Atan(Elementwise, name="atan"):
     """y = arctan x, in radians.  x: [*s] -> y: [*s]"""
 
@@ -221,7 +206,6 @@ class Atan(Elementwise, name="atan"):
 atan = unary(Atan)
 
 
-@dataclass(frozen=True)
 class Sinh(Elementwise, name="sinh"):
     """y = (e**x - e**-x) / 2.  x: [*s] -> y: [*s]"""
 
@@ -235,7 +219,6 @@ class Sinh(Elementwise, name="sinh"):
 sinh = unary(Sinh)
 
 
-@dataclass(frozen=True)
 class Cosh(Elementwise, name="cosh"):
     """y = (e**x + e**-x) / 2.  x: [*s] -> y: [*s]"""
 
@@ -249,7 +232,6 @@ class Cosh(Elementwise, name="cosh"):
 cosh = unary(Cosh)
 
 
-@dataclass(frozen=True)
 class Tanh(Elementwise, name="tanh"):
     """y = tanh x.  x: [*s] -> y: [*s]"""
 
@@ -263,7 +245,6 @@ class Tanh(Elementwise, name="tanh"):
 tanh = unary(Tanh)
 
 
-@dataclass(frozen=True)
 class Asinh(Elementwise, name="asinh"):
     """y = arsinh x.  x: [*s] -> y: [*s]"""
 
@@ -278,7 +259,6 @@ class Asinh(Elementwise, name="asinh"):
 asinh = unary(Asinh)
 
 
-@dataclass(frozen=True)
 class Acosh(Elementwise, name="acosh"):
     """y = arcosh x, x >= 1.  x: [*s] -> y: [*s]"""
 
@@ -293,7 +273,6 @@ class Acosh(Elementwise, name="acosh"):
 acosh = unary(Acosh)
 
 
-@dataclass(frozen=True)
 class Atanh(Elementwise, name="atanh"):
     """y = artanh x, |x| < 1.  x: [*s] -> y: [*s]"""
 
@@ -308,7 +287,6 @@ class Atanh(Elementwise, name="atanh"):
 atanh = unary(Atanh)
 
 
-@dataclass(frozen=True)
 class Erf(Elementwise, name="erf"):
     """y = 2 / sqrt(pi) * the integral of e**(-t*t) from 0 to x.  x: [*s] -> y: [*s]"""
 
@@ -325,7 +303,6 @@ class Erf(Elementwise, name="erf"):
 erf = unary(Erf)
 
 
-@dataclass(frozen=True)
 class Sigmoid(Elementwise, name="sigmoid"):
     """y = 1 / (1 + e**-x).  x: [*s] -> y: [*s]"""
 
