@@ -74,6 +74,11 @@ def reduce_loss(loss: Value, reduction: str) -> Value:
 def check_reduction(reduction: Any, *others: str) -> None:
     """Raise ArgumentError unless `reduction` is "mean", "sum", "none" or one of `others`."""
     known = ("mean", "sum", "none", *others)
-    if reduction not in known:
+    check_choice(reduction, "reduction", *known)
+
+
+def check_choice(value: Any, what: str, *known: str) -> None:
+    """Raise ArgumentError unless `value` is one of the names `known`."""
+    if not isinstance(value, str) or value not in known:
         listed = ", ".join(repr(name) for name in known)
-        raise ArgumentError(f"reduction must be one of {listed}, not {reduction!r:.60}")
+        raise ArgumentError(f"{what} must be one of {listed}, not {value!r:.60}")

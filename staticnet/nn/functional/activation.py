@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
-from staticnet.nn.arguments import as_floating
+from staticnet.nn.arguments import as_floating, as_number, check_choice
 from staticnet.ops.arithmetic import logaddexp
 from staticnet.ops.base import function
 from staticnet.ops.reduction import max
@@ -63,12 +62,11 @@ def gelu(x: Any, approximate: str = "none") -> Value:
         ArgumentError: if `approximate` is neither "none" nor "tanh".
     """
     x = as_floating(x)
+    check_choice(approximate, "approximate", "none", "tanh")
     if approximate == "none":
         return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-    if approximate == "tanh":
-        # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel where u is far below 0
-        return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
-    raise ArgumentError(f"approximate must be 'none' or 'tanh', not {approximate!r:.60}")
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel where u is far below 0
+    return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
 
 
 @function
@@ -107,9 +105,9 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
         ArgumentError: if min_val > max_val.
     """
     x = as_floating(x)
-    if min_val > max_val:
-        raise ArgumentError(f"min_val {min_val} must not be greater than max_val {max_val}")
-    return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
+    high = as_number(max_val, "max_val", -math.inf, math.inf)
+    low = as_number(min_val, "min_val", -math.inf, high)
+    return where(x <= low, low, where(x >= high, high, x))
 
 
 @function

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import (
     as_floating,
+    as_number,
     check_reduction,
     check_same_shape,
     reduce_loss,
@@ -64,8 +66,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
         ArgumentError: if delta is not positive.
     """
     input, target = _pair(input, target)
-    if not delta > 0:
-        raise ArgumentError(f"delta must be positive, not {delta!r:.60}")
+    if not as_number(delta, "delta", 0, math.inf) > 0:
+        raise ArgumentError("delta must be positive, not 0")
     difference = input - target
     distance = abs(difference)
     far = delta * (distance - 0.5 * delta)
