@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("demo", help="train a digit classifier and draw what it does")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="(%(default)s)")
-    parser.add_argument("--epochs", type=int, default=30, help="(%(default)s)")
+    parser.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order (%(default)s)")
     parser.add_argument("--device", default="auto", help="(%(default)s)")
     parser.set_defaults(run=run)
@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError("--epochs must be at least 1, and --seed at least 0")
     start = time.perf_counter()
     images, labels, test_images, test_labels = load_digits()
-    model, step, predict = build(options.seed, options.device)
+    steps = options.epochs * (len(images) // BATCH)
+    model, step, predict = build(options.seed, options.device, steps)
     options.out.mkdir(parents=True, exist_ok=True)
     print(model.summary())
     compiled = step.specialize(batch=BATCH)
@@ -88,17 +89,20 @@ def load_digits() -> tuple[Array, Array, Array, Array]:
     return train, train_labels, test, test_labels
 
 
-def build(seed: int, device: str) -> tuple[nn.Module, Function, Function]:
+def build(seed: int, device: str, steps: int) -> tuple[nn.Module, Function, Function]:
     """The model, its training step (images, labels -> loss), and images -> classes."""
     nn.manual_seed(seed)
     x = sn.placeholder(("batch", 64), "float32", name="images")
     y = sn.placeholder(("batch",), "int64", name="labels")
-    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-    logits = model(x)
-    loss = nn.cross_entropy(logits, y)
-    updates = optim.Adam(lr=2e-3).minimize(loss)
+    model = nn.Sequential(
+        nn.Dropout(0.1), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 10)
+    )
+    loss = nn.cross_entropy(model(x), y)
+    rate = optim.CosineAnnealingLR(3e-3, T_max=steps)
+    updates = optim.Adam(lr=rate).minimize(loss)
+    classes = sn.argmax(model.eval()(x), axis=1)
     step = sn.function([x, y], loss, updates=updates, name="train", device=device)
-    predict = sn.function([x], sn.argmax(logits, axis=1), name="predict", device=device)
+    predict = sn.function([x], classes, name="predict", device=device)
     return model, step, predict
 
 
