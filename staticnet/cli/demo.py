@@ -60,16 +60,8 @@ def run(options: argparse.Namespace) -> None:
     )
     predicted = predict(test_images)
     report(epochs, accuracy(predicted, test_labels), len(test_labels))
-
-    safetensors.save(options.out / "weights.safetensors", model.state_dict())
-    (options.out / "graph.sn").write_text(f"{compiled.graph}\n", encoding="utf-8")
-    (options.out / "graph.html").write_text(graph_html(compiled.graph), encoding="utf-8")
-    from staticnet.cli import plots
-
-    plots.save_loss(options.out / "loss.png", epochs)
     matrix = confusion_matrix(predicted, test_labels, len(CLASSES))
-    plots.save_confusion(options.out / "confusion.png", matrix, CLASSES)
-    print(f"wrote {options.out}/: loss.png confusion.png weights.safetensors graph.sn graph.html")
+    write(options.out, model, compiled.graph, epochs, matrix)
     print(f"total {time.perf_counter() - start:.1f} s")
 
 
@@ -112,3 +104,15 @@ def report(epochs: list[Epoch], test_accuracy: float, count: int) -> None:
     seconds = sum(epoch.seconds for epoch in epochs)
     print(f"\n{steps} steps in {seconds:.1f} s: {steps / seconds:,.0f} steps/s")
     print(f"test accuracy {test_accuracy:.2%} on {count} images it was not trained on")
+
+
+def write(out: Path, model: nn.Module, graph: sn.Graph, epochs: list[Epoch], matrix: Array) -> None:
+    """Write the weights, the graph as text and as a page, and the pictures."""
+    from staticnet.cli import plots
+
+    safetensors.save(out / "weights.safetensors", model.state_dict())
+    (out / "graph.sn").write_text(f"{graph}\n", encoding="utf-8")
+    (out / "graph.html").write_text(graph_html(graph), encoding="utf-8")
+    plots.save_loss(out / "loss.png", epochs)
+    plots.save_confusion(out / "confusion.png", matrix, CLASSES)
+    print(f"wrote {out}/: loss.png confusion.png weights.safetensors graph.sn graph.html")

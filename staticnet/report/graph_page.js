@@ -156,7 +156,12 @@
     view.addEventListener(end, () => { drag = null; view.classList.remove("dragging"); });
   }
   setZoom(Math.max(Math.min(view.clientWidth / size.width, 1), 0.7));
-  view.scrollTo((view.scrollWidth - view.clientWidth) / 2, 0);
+  const boxes = [...picture.querySelectorAll(".n")];
+  if (boxes.length) {
+    const top = boxes.reduce((a, b) => (corner(b).f < corner(a).f ? b : a));
+    const middle = corner(top).e + top.querySelector("rect").width.baseVal.value / 2;
+    view.scrollTo(middle * zoom - view.clientWidth / 2, 0);
+  }
 
   // --- searching the table ---
   const rows = [...document.querySelectorAll("tbody tr")];
