@@ -3,8 +3,6 @@
 Every stage prints what it made, so that what is said here can be seen. Read it beside its output.
 """
 
-# ruff: noqa: E402, I001  (the tour imports things where it needs them)
-
 # ---------------------------------------------------------------------------------------------
 # 1. A graph is declared, not run.
 #

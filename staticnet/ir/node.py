@@ -12,7 +12,7 @@ from staticnet.ir import location
 from staticnet.ir.dtype import DType
 from staticnet.ir.location import MAX_LINES, Provenance
 from staticnet.ir.op import Op
-from staticnet.ir.types import Shape, TensorType
+from staticnet.ir.types import Shape, TensorType, format_shape
 from staticnet.ir.value import Value
 
 
@@ -103,6 +103,8 @@ def describe(value: Any) -> str:
     """`x f32[batch,3]`: a value as error messages name it."""
     if isinstance(value, Node):
         return f"{value.name or value.op.name} {value.type}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array {value.dtype}{format_shape(value.shape)}"
     return repr(value)[:40]
 
 

@@ -49,7 +49,7 @@ def constant_folding(graph: Graph, context: Context) -> Graph:
 def _literal(value: np.ndarray[Any, Any]) -> Node:
     """The value as a constant; if it is one number everywhere, as that number broadcast."""
     first = value.reshape(-1)[:1].tobytes()
-    if value.size > 1 and value.tobytes() == first * value.size:
+    if value.ndim and value.size and value.tobytes() == first * value.size:
         return build(BroadcastTo(value.shape), (constant(value.reshape(-1)[0]),))
     return constant(value)
 
