@@ -50,7 +50,9 @@ class _Page:
         self.users = users_of(graph)
         self.numbers = {node: i for i, node in enumerate(graph.nodes)}
         self.outputs = set(graph.outputs)
-        self.written = {value: target for target, value in graph.updates}
+        self.targets: dict[Node, list[Node]] = {}
+        for target, value in graph.updates:
+            self.targets.setdefault(value, []).append(target)
 
     def summary(self) -> str:
         graph = self.graph
@@ -100,7 +102,7 @@ class _Page:
 
     def _box(self, node: Node, x: int, y: int) -> str:
         name, role = f"%{self.names[node]}", self.roles[node]
-        root = " root" if node in self.written or node in self.outputs else ""
+        root = " root" if node in self.targets or node in self.outputs else ""
         label = escape(f"{name} = {node.op.name}, {node.type}, {role}")
         lines = (name, f"{node.op.name} {node.type}")
         if role != "input":
@@ -135,8 +137,8 @@ class _Page:
         parts = [self.roles[node]]
         if node in self.outputs:
             parts.append("output")
-        if node in self.written:
-            parts.append(f"next value of %{escape(self.names[self.written[node]])}")
+        for target in self.targets.get(node, ()):
+            parts.append(f"next value of %{escape(self.names[target])}")
         return ", ".join(parts)
 
     def _link(self, node: Node) -> str:
