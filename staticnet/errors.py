@@ -60,6 +60,10 @@ class DeviceError(StaticnetError, RuntimeError):
     """A device was asked for that is not there."""
 
 
+class CompileError(StaticnetError, RuntimeError):
+    """A C compiler is unusable, refused a source, or built what cannot be loaded."""
+
+
 class ExecutionError(StaticnetError, RuntimeError):
     """An operation failed while running; nothing was updated."""
 
@@ -74,3 +78,11 @@ class SpecializationError(StaticnetError, RuntimeError):
 
 class FlagError(StaticnetError, ValueError):
     """An environment variable of staticnet is unknown or has an illegal value."""
+
+
+class DataError(StaticnetError, ValueError, OSError):
+    """A data set is not where it was looked for, or its files are damaged."""
+
+
+class DependencyError(StaticnetError, ImportError):
+    """An optional dependency is not installed."""

@@ -6,19 +6,28 @@
 | `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR` |
 | `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
 | `STATICNET_DATA=DIR` | where the examples look for data sets |
+| `STATICNET_CACHE=DIR` | the store of built C; else `staticnet` in `$XDG_CACHE_HOME` or `~/.cache` |
+| `CC="gcc -m64"` | the C compiler, with arguments; else the first of those on `PATH` |
 
-An unknown name or value raises `FlagError` with the legal ones.
+An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the legal ones.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from staticnet.errors import FlagError
 
-_NAMES = ("STATICNET_DEBUG", "STATICNET_DUMP", "STATICNET_VERIFY", "STATICNET_DATA")
+_NAMES = (
+    "STATICNET_DEBUG",
+    "STATICNET_DUMP",
+    "STATICNET_VERIFY",
+    "STATICNET_DATA",
+    "STATICNET_CACHE",
+)
 _TOPICS = ("passes", "time")
 
 
@@ -30,6 +39,9 @@ class Flags:
     dump: Path | None = None
     verify: bool = True
     data: Path | None = None
+    cache: Path | None = None
+    cc: tuple[str, ...] = ()
+    path: str = ""
 
 
 def read() -> Flags:
@@ -44,7 +56,15 @@ def read() -> Flags:
     verify = os.environ.get("STATICNET_VERIFY", "1")
     if verify not in ("0", "1"):
         raise FlagError(f"STATICNET_VERIFY={verify!r}: use 0 or 1")
-    return Flags(_debug(), _path("STATICNET_DUMP"), verify == "1", _path("STATICNET_DATA"))
+    return Flags(
+        debug=_debug(),
+        dump=_path("STATICNET_DUMP"),
+        verify=verify == "1",
+        data=_path("STATICNET_DATA"),
+        cache=_cache(),
+        cc=_cc(),
+        path=os.environ.get("PATH", os.defpath),
+    )
 
 
 def _debug() -> frozenset[str]:
@@ -58,3 +78,24 @@ def _debug() -> frozenset[str]:
 def _path(name: str) -> Path | None:
     value = os.environ.get(name)
     return Path(value) if value else None
+
+
+def _cache() -> Path | None:
+    """The cache's folder, or None for a user without a home."""
+    if chosen := _path("STATICNET_CACHE"):
+        return chosen
+    base = _path("XDG_CACHE_HOME")
+    if base is None or not base.is_absolute():  # the standard has relative ones ignored
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return base / "staticnet"
+
+
+def _cc() -> tuple[str, ...]:
+    value = os.environ.get("CC", "")
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise FlagError(f"CC={value!r} is no command line: {error}") from error

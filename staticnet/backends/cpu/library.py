@@ -1,0 +1,57 @@
+"""C source to a loaded library: built at most once per machine, loaded once per process."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import time
+from pathlib import Path
+
+from staticnet import flags
+from staticnet.backends.cpu import cache
+from staticnet.backends.cpu.compiler import Compiler
+from staticnet.errors import CompileError
+
+log = logging.getLogger("staticnet")
+
+SUFFIX = ".so"
+_loaded: dict[str, ctypes.CDLL] = {}
+
+
+def load(source: str, compiler: Compiler) -> ctypes.CDLL:
+    """The library of a C source; one object per source and compiler in a process.
+
+    Raises:
+        CompileError: if it does not compile, or cannot be loaded from any folder.
+    """
+    key = cache.digest(compiler.identity(), source)
+    if key in _loaded:
+        return _loaded[key]
+    start = time.perf_counter()
+    library, fresh = _load(key, source, compiler)
+    if "time" in flags.read().debug:
+        milliseconds = (time.perf_counter() - start) * 1e3
+        act = "compiled" if fresh else "loaded from the cache"
+        log.info("cpu: library %s %s in %.1f ms", key[:12], act, milliseconds)
+    return _loaded.setdefault(key, library)
+
+
+def _load(key: str, source: str, compiler: Compiler) -> tuple[ctypes.CDLL, bool]:
+    """The library, and whether it was compiled now."""
+
+    def make(output: Path) -> None:
+        compiler.compile(source, output)
+
+    try:
+        file, fresh = cache.build(key, SUFFIX, make)
+        return ctypes.CDLL(str(file)), fresh
+    except OSError as error:  # no code may be run from the cache's disk, or a sweep was faster
+        log.info("cache: %s; using a folder of this process", error)
+    try:
+        file, fresh = cache.private().build(key, SUFFIX, make)
+        return ctypes.CDLL(str(file)), fresh
+    except OSError as error:
+        raise CompileError(
+            f"a built library cannot be loaded: {error}; set STATICNET_CACHE to a folder of your "
+            "own from which code may run"
+        ) from error
