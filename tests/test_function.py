@@ -46,7 +46,7 @@ class TestFeeds:
             ((rows(4), np.arange(4), 1), {}, r"3 feeds for 2 placeholders \(x, y\)"),
             ((rows(4), np.arange(4)), {"z": 1}, "no placeholder is named 'z'; there are x, y"),
             ((rows(4), np.arange(4)), {"x": 1}, "'x' is fed twice"),
-            ((rows(4).astype("f8"), np.arange(4)), {}, r"x: .* fed float64; convert it with .astype\("),
+            ((rows(4).astype("f8"), np.arange(4)), {}, r"x: .* float64; convert it with .astype"),
             ((rows(4), np.arange(4.0)), {}, "y: .* is fed float64"),
             ((rows(4), np.arange(4, dtype=np.uint64)), {}, "y: .* is fed uint64"),
             ((rows(4)[0], np.arange(4)), {}, r"x: .* is fed an array of 1 axes: \[3\]"),

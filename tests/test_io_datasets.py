@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from staticnet import flags
+from staticnet.errors import DataError
 from staticnet.io import datasets
-from staticnet.io.datasets import DataError, load_idx
+from staticnet.io.datasets import load_idx
 
 
 def idx(array, code=0x08):

@@ -21,6 +21,8 @@ ROOMS = (
     ("autodiff",),
     ("rewrite",),
     ("passes",),
+    ("plan",),
+    ("codegen",),
     ("backends",),
     ("feeds", "cost"),
     ("function",),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import staticnet
-from staticnet.io import kernels
+from staticnet.codegen.resources import kernels_path
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,13 +58,13 @@ def test_the_version_can_be_read_without_importing_and_is_in_the_changelog():
 
 
 def test_the_device_code_is_found():
-    assert (kernels.path() / "__init__.py").is_file()
+    assert (kernels_path() / "__init__.py").is_file()
 
 
 def test_a_bare_checkout_imports_and_finds_its_own_device_code(tmp_path):
     code = (
-        "import staticnet; from staticnet.io import kernels;"
-        "print(staticnet.__file__); print(kernels.path())"
+        "import staticnet; from staticnet.codegen.resources import kernels_path;"
+        "print(staticnet.__file__); print(kernels_path())"
     )
     for cwd, path in ((ROOT, ""), (tmp_path, str(ROOT))):
         found = run(sys.executable, "-c", code, cwd=cwd, PYTHONPATH=path).split()
@@ -137,9 +137,9 @@ def test_an_installed_wheel_works_anywhere_and_in_the_checkouts_root(built, tmp_
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
     run(*pip, "--target", target, built[0], cwd=tmp_path)
     code = (
-        "import staticnet; from staticnet.io import kernels; import staticnet.report as r;"
+        "import staticnet; from staticnet.codegen.resources import kernels_path; import staticnet.report as r;"
         "g = staticnet.parse('graph f(%x: f32[2]) {\\n  return %x\\n}');"
-        "assert 'svg' in r.graph_html(g); print(staticnet.__file__); print(kernels.path())"
+        "assert 'svg' in r.graph_html(g); print(staticnet.__file__); print(kernels_path())"
     )
     checkout = [str(ROOT / "staticnet/__init__.py"), str(ROOT / "kernels")]
     wheel = [str(target / "staticnet/__init__.py"), str(target / "staticnet/kernels")]

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from staticnet.errors import StaticnetError
-
-
-class DependencyError(StaticnetError, ImportError):
-    """An optional dependency is not installed."""
-
+from staticnet.errors import DependencyError
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from staticnet import flags
-from staticnet.errors import StaticnetError
+from staticnet.errors import DataError
 
 Array = np.ndarray[Any, Any]
 Folder = str | os.PathLike[str] | None
@@ -48,10 +48,6 @@ CIFAR10_CLASSES = (
 )
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-
-class DataError(StaticnetError, ValueError, OSError):
-    """A data set is not where it was looked for, or its files are damaged."""
 
 
 @dataclass(frozen=True)

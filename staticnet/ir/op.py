@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from staticnet.errors import ArgumentError, ParseError
 from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
 from staticnet.ir.dtype import DTYPES, as_dtype, short_name
+from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
 from staticnet.ir.types import MAX_BYTES, Shape, TensorType, format_shape
 
@@ -26,13 +27,14 @@ class Op:
     acts on elements. Attributes are int, bool, str, DType, Shape, Axes or Literal: floating-point
     numbers are operands, never attributes, so equality of attributes is equality of bits.
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
-    of operands; None is any number.
+    of operands; None is any number. `moves` marks movement ops, which have a `source`.
     """
 
     name: ClassVar[str] = ""
     scalar: ClassVar[str] = ""
     differentiable: ClassVar[bool] = True
     arity: ClassVar[int | None] = 1
+    moves: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:
@@ -71,6 +73,10 @@ class Op:
     def attributes(self) -> dict[str, Any]:
         """The fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        """Of a movement op: which element of its operand, of `shape`, is the result's at `index`."""
+        raise NotImplementedError(f"{self.name}.source")
 
     def substitute(self, values: dict[str, int]) -> Op:
         """The op with symbolic dims in its attributes replaced by numbers."""

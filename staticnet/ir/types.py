@@ -91,6 +91,11 @@ class TensorType:
         return TensorType(self.dtype, tuple(substitute(d, values) for d in self.shape))
 
 
+def fixed(shape: Shape) -> tuple[int, ...]:
+    """A shape without symbolic dims; raises ShapeError where there is one."""
+    return tuple(int(dim) for dim in shape)
+
+
 def format_shape(shape: Any) -> str:
     """`[batch,784]`."""
     return f"[{','.join(str(d) for d in shape)}]"

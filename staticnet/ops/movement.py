@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, exact_quotient
+from staticnet.ir.index import Index
 from staticnet.ir.op import Axes
-from staticnet.ir.types import Shape, TensorType, as_shape, format_shape
+from staticnet.ir.types import Shape, TensorType, as_shape, fixed, format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     as_int,
@@ -37,6 +38,7 @@ class PermuteDims(TensorOp, name="permute_dims"):
 
     axes: Axes
     linear = ALL
+    moves = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x = operands[0]
@@ -49,6 +51,9 @@ class PermuteDims(TensorOp, name="permute_dims"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (permute_dims(g, tuple(self.axes.index(i) for i in range(len(self.axes)))),)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        return tuple(index[self.axes.index(i)] for i in range(len(shape)))
 
 
 @function
@@ -106,6 +111,7 @@ class Slice(TensorOp, name="slice"):
     stops: Shape
     steps: Axes
     linear = ALL
+    moves = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x = operands[0]
@@ -124,6 +130,10 @@ class Slice(TensorOp, name="slice"):
         ]
         interior = tuple(step - 1 for step in self.steps)
         return (apply(Pad(self.starts, tuple(high), interior), g, 0),)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        rows = zip(index, fixed(self.starts), self.steps, strict=True)
+        return tuple(i * step + start for i, start, step in rows)
 
 
 def _slice_length(start: int | Dim, stop: int | Dim, step: int, dim: int | Dim) -> int | Dim:
@@ -311,6 +321,7 @@ class Flip(TensorOp, name="flip"):
 
     axes: Axes
     linear = ALL
+    moves = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         check_axes(self.axes, operands[0].ndim)
@@ -321,6 +332,10 @@ class Flip(TensorOp, name="flip"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (apply(self, g),)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        rows = enumerate(zip(index, shape, strict=True))
+        return tuple(i * -1 + (n - 1) if axis in self.axes else i for axis, (i, n) in rows)
 
 
 @function

@@ -8,8 +8,9 @@ from typing import Any
 from staticnet.errors import ShapeError
 from staticnet.ir.dim import Dim, exact_quotient, size_of
 from staticnet.ir.dtype import INT64, UINT64, DType, as_dtype, kind
+from staticnet.ir.index import Index, broadcast, linear, split
 from staticnet.ir.op import Axes
-from staticnet.ir.types import Shape, TensorType, as_shape, format_shape
+from staticnet.ir.types import Shape, TensorType, as_shape, fixed, format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     as_bool,
@@ -28,6 +29,7 @@ class Reshape(TensorOp, name="reshape"):
 
     shape: Shape
     linear = ALL
+    moves = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         result = operands[0].with_shape(self.shape)
@@ -43,6 +45,9 @@ class Reshape(TensorOp, name="reshape"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (reshape(g, x.shape),)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        return split(linear(index, fixed(self.shape)), shape)
 
 
 @function
@@ -113,6 +118,7 @@ class BroadcastTo(TensorOp, name="broadcast_to"):
 
     shape: Shape
     linear = ALL
+    moves = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x = operands[0]
@@ -125,6 +131,9 @@ class BroadcastTo(TensorOp, name="broadcast_to"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (sum_to_shape(g, x.shape),)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        return broadcast(index, shape)
 
 
 @function

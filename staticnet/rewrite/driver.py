@@ -26,7 +26,8 @@ def rebuild(graph: Graph, made_by: str, replace: Callable[[Node, tuple[Node, ...
     saved = location.attribution()
     try:
         for node in graph.nodes:
-            location.set_attribution(location.Provenance(node.provenance.lines, made_by))
+            maker = node.provenance.made_by or made_by  # a gradient stays one
+            location.set_attribution(location.Provenance(node.provenance.lines, maker))
             inputs = tuple([new[operand] for operand in node.inputs])
             new[node] = result = replace(node, inputs)
             if node.name and not result.name and result is not node:

@@ -1,0 +1,1 @@
+"""From groups of nodes to text: the loop nest that every target shares, and its printers."""

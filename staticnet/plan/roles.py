@@ -1,0 +1,84 @@
+"""What code generation does with a node: keeps it in memory, inlines it, looks through it, fuses it."""
+
+from __future__ import annotations
+
+import enum
+
+from staticnet.ir.index import Index, Symbol, broadcast, linear
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Constant, Elementwise, Reduction
+from staticnet.ops.creation import Iota, Size
+from staticnet.ops.indexing import Take, TakeAlongAxis
+from staticnet.ops.linalg import Matmul
+from staticnet.ops.movement import Concat, Pad
+from staticnet.ops.random import RandomBits
+from staticnet.ops.state import Placeholder, VariableOp
+
+
+class Role(enum.Enum):
+    """How a node reaches the program."""
+
+    LEAF = "leaf"  # it lies in memory before the run
+    INLINE = "inline"  # it is written into expressions: numbers, ramps
+    VIEW = "view"  # it is another node's elements at other indices
+    POINT = "point"  # each element is computed from elements
+    REDUCE = "reduce"  # elements along axes are combined
+    LIBRARY = "library"  # a product of matrices
+    OPAQUE = "opaque"  # a routine of its own
+
+
+_POINTS = (Elementwise, Pad, Concat, Take, TakeAlongAxis, RandomBits)
+
+
+def role(node: Node) -> Role:
+    """The role of a node."""
+    op = node.op
+    if isinstance(op, Placeholder | VariableOp):
+        return Role.LEAF
+    if isinstance(op, Constant):
+        return Role.INLINE if op.value.type.size == 1 else Role.LEAF
+    if isinstance(op, Iota | Size):
+        return Role.INLINE
+    if op.moves:
+        return Role.VIEW
+    if isinstance(op, _POINTS):
+        return Role.POINT
+    if isinstance(op, Reduction):
+        return Role.REDUCE
+    return Role.LIBRARY if isinstance(op, Matmul) else Role.OPAQUE
+
+
+def base(node: Node) -> Node:
+    """The node whose elements a chain of views shows."""
+    while node.op.moves:
+        (node,) = node.inputs
+    return node
+
+
+def resolve(node: Node, index: tuple[Index, ...]) -> tuple[Node, tuple[Index, ...]]:
+    """The node below a chain of views, and its element that `node` shows at `index`."""
+    while node.op.moves:
+        (operand,) = node.inputs
+        index = node.op.source(index, fixed(operand.shape))
+        node = operand
+    return node, index
+
+
+def axes_of(shape: tuple[int, ...], prefix: str = "i") -> tuple[Index, ...]:
+    """One loop variable an axis."""
+    return tuple(Index.of(Symbol(f"{prefix}{k}", n)) for k, n in enumerate(shape))
+
+
+def shows_all_in_order(node: Node) -> bool:
+    """Whether a view has its base's elements, all of them, in memory order."""
+    index = axes_of(fixed(node.shape))
+    below, at = resolve(node, index)
+    if below.type.size != node.type.size:
+        return False
+    return linear(at, fixed(below.shape)) == linear(index, fixed(node.shape))
+
+
+def operand_index(index: tuple[Index, ...], operand: Node) -> tuple[Index, ...]:
+    """The element of an elementwise op's operand that the result's element at `index` takes."""
+    return broadcast(index, fixed(operand.shape))
