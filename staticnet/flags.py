@@ -6,7 +6,7 @@
 | `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR` |
 | `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
 | `STATICNET_DATA=DIR` | where the examples look for data sets |
-| `STATICNET_CACHE=DIR` | the store of built C; else `staticnet` in `$XDG_CACHE_HOME` or `~/.cache` |
+| `STATICNET_CACHE=DIR` | where built C lies; else `staticnet` in `XDG_CACHE_HOME` or `~/.cache` |
 | `CC="gcc -m64"` | the C compiler, with arguments; else the first of those on `PATH` |
 
 An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the legal ones.

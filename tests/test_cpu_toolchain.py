@@ -311,7 +311,7 @@ def test_two_processes_at_once(cc: Compiler, folder: Path) -> None:
         "cc = compiler.find_compiler()\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
-        f"print([library.load(f'int f(void) {{{{ return {{i}}; }}}}', cc).f() for i in range(8)])\n"
+        "print([library.load(f'int f(void) {{ return {i}; }}', cc).f() for i in range(8)])\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(flags.__file__).parent.parent)}
     workers = [
