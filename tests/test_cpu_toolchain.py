@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib.util
 import itertools
 import logging
@@ -282,7 +283,8 @@ def test_a_damaged_object_is_built_again(
     file.chmod(0o700)
     assert reload_(cc).answer() == 42
     assert len(counted) == 2
-    assert [f.read_bytes() for f in objects(folder)] == [content]
+    (rebuilt,) = objects(folder)
+    assert hashlib.sha256(rebuilt.read_bytes()).hexdigest() in rebuilt.name
 
 
 def test_an_object_with_a_wrong_name_is_not_loaded(folder: Path) -> None:
@@ -393,6 +395,7 @@ def test_an_object_that_cannot_be_loaded_from_the_cache(
         return real(name)
 
     monkeypatch.setattr(ctypes, "CDLL", noexec)
+    assert compiler._probe(cc.command) == cc
     assert library.load(SOURCE, cc).answer() == 42
     monkeypatch.setattr(cache, "private", cache.open_cache)
     with pytest.raises(CompileError, match="cannot be loaded.*from which code may run"):

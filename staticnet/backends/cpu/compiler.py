@@ -16,6 +16,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,9 +175,18 @@ def _works(compiler: Compiler, source: str, output: Path) -> bool:
     library = output.with_stem(output.stem + compiler.flags[-1])
     try:
         compiler.compile(source, library)
-        return int(ctypes.CDLL(str(library)).staticnet_probe()) > 0
+        return int(_loaded(library).staticnet_probe()) > 0
     except (CompileError, OSError):
         return False
+
+
+def _loaded(library: Path) -> ctypes.CDLL:
+    """A probe loaded from where it is, or from elsewhere if no code may be run from there."""
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:
+        folder = tempfile.mkdtemp(dir=cache.private().folder)
+        return ctypes.CDLL(shutil.copy(library, folder))
 
 
 def _run(command: tuple[str, ...], source: Path | None = None) -> str:
