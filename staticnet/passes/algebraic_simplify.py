@@ -15,8 +15,17 @@ from staticnet.ops.arguments import broadcast_shapes
 from staticnet.ops.arithmetic import abs, maximum, minimum
 from staticnet.ops.arithmetic import pow as power
 from staticnet.ops.base import Constant, Elementwise, apply
+from staticnet.ops.linalg import Matmul
 from staticnet.ops.comparison import logical_not
-from staticnet.ops.movement import Flip, PermuteDims, Slice, concat, flip, permute_dims
+from staticnet.ops.movement import (
+    Flip,
+    PermuteDims,
+    Slice,
+    concat,
+    flip,
+    matrix_transpose,
+    permute_dims,
+)
 from staticnet.ops.selection import (
     Cast,
     Where,
@@ -199,6 +208,21 @@ def permute_of_permute(node: Node) -> Value | None:
     return permute_dims(x.inputs[0], [x.op.axes[axis] for axis in node.op.axes])
 
 
+@structural(
+    PermuteDims, lambda x: (reshape(x, (3, 4)) @ reshape(x, (4, 3))).T, REASSOCIATES
+)
+def transpose_of_product(node: Node) -> Value | None:
+    """(x y)' = y' x': gradients of weights come out as the weights lie."""
+    (product,) = node.inputs
+    rank = node.ndim
+    if not isinstance(product.op, Matmul) or not isinstance(node.op, PermuteDims):
+        return None
+    if node.op.axes != (*range(rank - 2), rank - 1, rank - 2):
+        return None
+    x, y = product.inputs
+    return apply(product.op, matrix_transpose(y), matrix_transpose(x))
+
+
 @structural(BroadcastTo, lambda x: broadcast_to(broadcast_to(x, (2, *x.shape)), (3, 2, *x.shape)))
 def broadcast_of_broadcast(node: Node) -> Value | None:
     (x,) = node.inputs
@@ -331,6 +355,7 @@ RULES = (
     where_of_constant,
     reshape_of_reshape,
     permute_of_permute,
+    transpose_of_product,
     broadcast_of_broadcast,
     broadcast_of_reshaped_scalar,
     reshape_of_broadcast_scalar,

@@ -156,8 +156,41 @@ class Fusion:
                     fits = self._joins_point(node, group)
                 if fits:
                     self._add(group, node)
+                    self._merge_makers(makers, group)
                     return True
         return False
+
+    def _merge_makers(self, makers: set[Group], group: Group) -> None:
+        """Draw other maps over the same space, which feed the group, into it."""
+        for other in makers - {group}:
+            same = other.fused and other.kind == "map" and other.domain == group.domain
+            small = len(other.nodes) + len(group.nodes) <= MAX_NODES
+            if same and small and not self._between(other, group):
+                self._merge(other, group)
+
+    def _between(self, first: Group, last: Group) -> bool:
+        """Whether a third group depends on `first` and feeds `last`, or the two are turned round."""
+        needed = self._needs[last.number]
+        if self._needs[first.number] >> last.number & 1:
+            return True
+        return any(
+            needed >> other.number & 1 and self._needs[other.number] >> first.number & 1
+            for other in self.groups
+            if other is not first and other is not last
+        )
+
+    def _merge(self, gone: Group, group: Group) -> None:
+        group.nodes[:0] = gone.nodes
+        for node in gone.nodes:
+            self.group_of[node] = group
+        gone.nodes = []
+        old, new = 1 << gone.number, 1 << group.number
+        wide = (self._needs[group.number] | self._needs[gone.number]) & ~old & ~new
+        self._needs[group.number], self._needs[gone.number] = wide, 0
+        for other in self.groups:
+            bits = self._needs[other.number]
+            if bits & (old | new):
+                self._needs[other.number] = (bits & ~old) | new | wide
 
     def _convex(self, node: Node, group: Group) -> bool:
         """Whether no operand from outside depends on the group."""

@@ -1,0 +1,101 @@
+/* What generated C needs besides scalar functions: indices, 16-bit floats, routines without a loop
+   nest of their own. Included after math.h, once a program. */
+#ifndef SN_RUNTIME_H
+#define SN_RUNTIME_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SN_NAN __builtin_nanf("")
+#define SN_INF __builtin_inff()
+#define SN_MIN(a, b) ((a) < (b) ? (a) : (b))
+
+static inline int64_t sn_clamp(int64_t i, int64_t low, int64_t high) {
+  return i < low ? low : i > high ? high : i;
+}
+
+/* An index into n elements, negative ones from the end; one outside sets *error and becomes 0. */
+static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error) {
+  i += i < 0 ? n : 0;
+  if ((uint64_t)i >= (uint64_t)n) {
+    *error = 1;
+    return 0;
+  }
+  return i;
+}
+
+/* 16-bit floats lie in memory as bits and compute as float; `round` keeps a float that has 16 bits. */
+static inline float sn_load_bf16(uint16_t h) { return sn_from_bits_f32((uint32_t)h << 16); }
+
+static inline uint16_t sn_store_bf16(float x) {
+  const uint32_t bits = sn_bits_f32(x);
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return (uint16_t)(x != x ? (bits >> 16) | 0x40 : rounded);
+}
+
+static inline float sn_load_f16(uint16_t h) {
+  const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = h & 0x7fff;
+  const float normal = sn_from_bits_f32((magnitude << 13) + (112u << 23));
+  const float subnormal = (float)magnitude * 0x1p-24f;
+  const float special = sn_from_bits_f32((magnitude << 13) + (224u << 23));
+  const float x = magnitude >= 0x7c00 ? special : magnitude >= 0x0400 ? normal : subnormal;
+  return sn_from_bits_f32(sn_bits_f32(x) | sign);
+}
+
+static inline uint16_t sn_store_f16(float x) {
+  const uint32_t bits = sn_bits_f32(x), sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
+  /* adding 0.5 puts a subnormal result's 10 bits at the end of the float's, rounded to even */
+  const uint32_t subnormal = sn_bits_f32(sn_from_bits_f32(magnitude) + 0.5f) - 0x3f000000;
+  const uint32_t normal = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+  uint32_t h = magnitude < (113u << 23) ? subnormal : normal;
+  h = magnitude >= 0x477ff000 ? 0x7c00 : h;
+  h = magnitude > 0x7f800000 ? 0x7e00 | ((magnitude >> 13) & 0x3ff) : h;
+  return (uint16_t)(h | sign);
+}
+
+static inline float sn_round_f16(float x) { return sn_load_f16(sn_store_f16(x)); }
+static inline float sn_round_bf16(float x) { return sn_load_bf16(sn_store_bf16(x)); }
+
+/* c = a b for matrices with any strides, row by row; for products too small or of types without BLAS.
+   T: the elements' type, A: that of the sum, LOAD and STORE: between the two. */
+#define SN_PRODUCT(NAME, T, A, LOAD, STORE)                                                        \
+  static inline __attribute__((always_inline)) void NAME(                                          \
+      int64_t m, int64_t n, int64_t k, const T *a, int64_t ar, int64_t ac, const T *b, int64_t br, \
+      int64_t bc, T *c) {                                                                          \
+    for (int64_t i = 0; i < m; ++i)                                                                \
+      for (int64_t j = 0; j < n; ++j) {                                                            \
+        A sum = 0;                                                                                 \
+        for (int64_t l = 0; l < k; ++l) sum += (A)LOAD(a[i * ar + l * ac]) * (A)LOAD(b[l * br + j * bc]); \
+        c[i * n + j] = STORE(sum);                                                                 \
+      }                                                                                            \
+  }
+
+/* The indices that sort n elements `step` apart, by merging; stable; NaN is greatest. */
+#define SN_ARGSORT(NAME, T, LOAD)                                                                  \
+  static inline int NAME##_before(T x, T y, int descending) {                                      \
+    const int xn = LOAD(x) != LOAD(x), yn = LOAD(y) != LOAD(y);                                    \
+    if (descending) return xn || yn ? xn > yn : LOAD(x) > LOAD(y);                                 \
+    return xn || yn ? xn < yn : LOAD(x) < LOAD(y);                                                 \
+  }                                                                                                \
+  static void NAME(int64_t n, const T *x, int64_t *y, int64_t step, int descending) {              \
+    int64_t *from = (int64_t *)malloc(2 * (size_t)n * sizeof(int64_t)), *to = from + n;            \
+    int64_t *const room = from;                                                                    \
+    for (int64_t i = 0; i < n; ++i) from[i] = i;                                                   \
+    for (int64_t width = 1; width < n; width *= 2) {                                               \
+      for (int64_t low = 0; low < n; low += 2 * width) {                                           \
+        const int64_t middle = SN_MIN(low + width, n), high = SN_MIN(low + 2 * width, n);          \
+        int64_t i = low, j = middle;                                                               \
+        for (int64_t o = low; o < high; ++o) {                                                     \
+          const int right = i >= middle ||                                                         \
+              (j < high && NAME##_before(x[from[j] * step], x[from[i] * step], descending));       \
+          to[o] = right ? from[j++] : from[i++];                                                   \
+        }                                                                                          \
+      }                                                                                            \
+      int64_t *const swap = from; from = to; to = swap;                                            \
+    }                                                                                              \
+    for (int64_t i = 0; i < n; ++i) y[i * step] = from[i];                                         \
+    free(room);                                                                                    \
+  }
+
+#endif

@@ -1,0 +1,131 @@
+"""Runs a program: one foreign call a step, on the state's own memory."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from staticnet.backends.cpu import blas
+from staticnet.backends.cpu.compiler import Compiler
+from staticnet.backends.cpu.library import load
+from staticnet.codegen.program import Program, write_program
+from staticnet.errors import ExecutionError
+from staticnet.ir.graph import Graph
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Constant
+from staticnet.ops.state import Variable
+from staticnet.plan.memory import ALIGNMENT
+from staticnet.plan.plan import Plan, make_plan
+
+
+def address(array: np.ndarray[Any, Any]) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+class RunArguments(ctypes.Structure):
+    """`sn_run_arguments` of the program."""
+
+    _fields_ = [
+        ("steps", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("order", ctypes.c_void_p),
+        ("feeds", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("row_bytes", ctypes.c_void_p),
+        ("output_bytes", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("results", ctypes.c_void_p),
+    ]
+
+
+class CpuExecutable:
+    """A loaded program with its arena, its constants and the table of addresses it reads."""
+
+    def __init__(self, graph: Graph, compiler: Compiler) -> None:
+        self.plan: Plan = make_plan(graph)
+        self.program: Program = write_program(self.plan, blas.PROTOTYPES)
+        library = load(self.program.source, compiler)
+        pointers = blas.pointers(["sgemm", "dgemm"])
+        library.sn_set_blas(
+            ctypes.c_void_p(pointers["sgemm"]), ctypes.c_void_p(pointers["dgemm"])
+        )
+        self._step = library.sn_step
+        self._many = library.sn_run
+        self._lock = threading.Lock()
+        self._arena = np.empty(self.plan.arena_bytes + ALIGNMENT, np.uint8)
+        self._arena_address = -(-address(self._arena) // ALIGNMENT) * ALIGNMENT
+        self._variables = [v for v in graph.variables if isinstance(v, Variable)]
+        self._held: list[Any] = [None] * len(self._variables)
+        self._constants = [_constant(node.op) for node in self.plan.constants]
+        self._types = [(fixed(node.shape), node.dtype) for node in graph.outputs]
+        self._inputs = len(graph.inputs)
+        self._first_constant = self._inputs + len(self._variables)
+        self._first_output = self._first_constant + len(self._constants)
+        size = self._first_output + len(self._types)
+        self._table = (ctypes.c_void_p * size)()
+        for i, array in enumerate(self._constants, self._first_constant):
+            self._table[i] = address(array)
+        self._c_arena = ctypes.c_void_p(self._arena_address)
+        self._empty = f"{graph.name}: an index was out of range; nothing was updated"
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """One step: fresh outputs; the variables are updated in place."""
+        table = self._table
+        held = []
+        with self._lock:
+            self._hold_state()
+            for i, feed in enumerate(feeds):
+                if not feed.flags.c_contiguous:
+                    feed = np.ascontiguousarray(feed)
+                    held.append(feed)
+                table[i] = feed.__array_interface__["data"][0]
+            outputs = [np.empty(shape, dtype) for shape, dtype in self._types]
+            for i, output in enumerate(outputs, self._first_output):
+                table[i] = output.__array_interface__["data"][0]
+            if self._step(table, self._c_arena):
+                raise ExecutionError(self._empty)
+        return outputs
+
+    def _hold_state(self) -> None:
+        """Point the table at the variables' arrays, which a user may have replaced."""
+        for i, variable in enumerate(self._variables):
+            array = variable.array
+            if array is not self._held[i] or array is None:
+                array = variable.device_array()
+                if not array.flags.c_contiguous:
+                    array = variable.array = np.ascontiguousarray(array)
+                self._held[i] = array
+                self._table[self._inputs + i] = address(array)
+
+    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
+        """len(order) // batch steps on rows of the data sets: each output stacked."""
+        steps = len(order) // batch
+        data = [np.ascontiguousarray(x) for x in data]
+        rooms = [np.empty((batch, *x.shape[1:]), x.dtype) for x in data]
+        results = [np.empty((steps, *shape), dtype) for shape, dtype in self._types]
+        rows = np.array([x[:1].nbytes for x in data], np.int64)
+        output_bytes = np.array([x[:1].nbytes for x in results], np.int64)
+        data_table = np.array([address(x) for x in data], np.uintp)
+        result_table = np.array([address(x) for x in results], np.uintp)
+        order = np.ascontiguousarray(order, np.int64)
+        arguments = RunArguments(
+            steps, batch, address(order), len(data), len(results), address(rows),
+            address(output_bytes), address(data_table), address(result_table),
+        )  # fmt: skip
+        with self._lock:
+            self._hold_state()
+            for i, room in enumerate(rooms):
+                self._table[i] = address(room)
+            if self._many(self._table, self._c_arena, ctypes.byref(arguments)):
+                raise ExecutionError(self._empty)
+        return results
+
+
+def _constant(op: Any) -> np.ndarray[Any, Any]:
+    assert isinstance(op, Constant)
+    return op.value.array

@@ -1,0 +1,251 @@
+"""From a fused group to its kernel: which loop computes, keeps and stores what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from staticnet.codegen.kernel import Keep, Kernel, Loop, Parameter, Reduce, Statement, Store
+from staticnet.codegen.scope import Scope, compute_dtype
+from staticnet.ir.index import Index, Symbol, linear
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Reduction
+from staticnet.plan.fusion import Group
+from staticnet.plan.roles import Role, base, role
+
+MAX_KEPT = 4096  # elements of a row that is kept in a local array
+_CHEAP = frozenset({"add", "subtract", "multiply", "negative", "relu", "where", "cast", "maximum"})
+Buffers = Callable[[Node], Node | None]
+
+
+class Builder:
+    """Builds the kernel of one group.
+
+    `buffer_of` gives the node whose memory holds a node, or None if it lies in none.
+    """
+
+    def __init__(self, group: Group, stored: set[Node], buffer_of: Buffers) -> None:
+        self.group = group
+        self.stored = stored
+        self.members = set(group.nodes)
+        self._numbers = {node: i for i, node in enumerate(group.nodes)}
+        self._buffer_of = buffer_of
+        self._names: dict[Node, str] = {}
+        self._written: set[Node] = set()
+        self._keeps: dict[Node, str] = {}
+        self.buffers: list[Node] = []
+        self.may_fail = False
+
+    def build(self) -> Kernel:
+        """The kernel; `self.buffers` are the nodes whose memory its parameters are."""
+        if self.group.inner:
+            kernel = self._rows()
+        elif self.group.columns:
+            kernel = self._columns()
+        else:
+            kernel = self._map()
+        return kernel
+
+    def _parameter(self, node: Node, written: bool = False) -> str:
+        holder = self._buffer_of(node)
+        if holder is None:
+            return ""
+        if holder not in self._names:
+            self._names[holder] = f"p{len(self._names)}"
+            self.buffers.append(holder)
+        if written:
+            self._written.add(holder)
+        return self._names[holder]
+
+    def _scope(self, prefix: str, parent: Scope | None = None) -> Scope:
+        return Scope(self._parameter, self.members.__contains__, prefix, parent)
+
+    def _kernel(self, outer: tuple[Symbol, ...], loops: list[Loop], after: list[Statement]) -> Kernel:
+        parameters = tuple(
+            Parameter(name, node.dtype, node in self._written) for node, name in self._names.items()
+        )
+        keeps = tuple(
+            (name, compute_dtype(node.dtype), _size(self.group.domain[len(self.group.outer) :]))
+            for node, name in self._keeps.items()
+        )
+        kind = self.group.kind
+        return Kernel(kind, parameters, outer, tuple(loops), tuple(after), keeps, self.may_fail)
+
+    def _store(self, scope: Scope, node: Node, index: tuple[Index, ...], text: str) -> None:
+        buffer = self._parameter(node, written=True)
+        at = linear(index, fixed(node.shape))
+        scope.statements.append(Store(buffer, at, node.dtype, text))
+
+    def _map(self) -> Kernel:
+        if self._collapses():
+            size = _size(self.group.domain)
+            place = Symbol("i", size)
+            flat = _split_by(Index.of(place), self.group.domain)
+            return self._map_over((place,), (), flat)
+        symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
+        index = tuple(map(Index.of, symbols))
+        return self._map_over(symbols[:-1], symbols[-1:], index)
+
+    def _collapses(self) -> bool:
+        """Whether each value is read and written in one order: then the space is one axis."""
+        domain = self.group.domain
+        if len(domain) < 2:
+            return False
+        for node in self.group.nodes:
+            if role(node) is not Role.POINT or node.op.name in _ELSEWHERE:
+                return False
+            for operand in node.inputs:
+                if operand in self.members or role(operand) is Role.INLINE:
+                    continue
+                scalar = base(operand).type.size == 1
+                if not scalar and (operand.op.moves or fixed(operand.shape) != domain):
+                    return False
+        return True
+
+    def _map_over(
+        self, outer: tuple[Symbol, ...], inner: tuple[Symbol, ...], index: tuple[Index, ...]
+    ) -> Kernel:
+        scope = self._scope("t")
+        for node in self.group.nodes:
+            if node in self.stored:
+                self._store(scope, node, index, scope.value(node, index))
+        self.may_fail = scope.may_fail
+        return self._kernel(outer, [Loop((), inner, tuple(scope.statements))], [])
+
+    def _columns(self) -> Kernel:
+        symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
+        index = tuple(map(Index.of, symbols))
+        scope, after = self._scope("t"), self._scope("s")
+        count = self.group.columns
+        for number, node in enumerate(self.group.nodes):
+            if isinstance(node.op, Reduction):
+                text = scope.value(node.inputs[0], index)
+                name = f"a{number}"
+                scope.statements.append(Reduce(name, compute_dtype(node.dtype), node.op.name, text))
+                after.define(node, name)
+                self._store(after, node, index[count:], after.let(node.dtype, name))
+            elif node in self.stored:
+                self._store(scope, node, index, scope.value(node, index))
+        self.may_fail = scope.may_fail
+        loop = Loop((), symbols[:count], tuple(scope.statements))
+        return self._kernel(symbols[count:], [loop], after.statements)
+
+    def _rows(self) -> Kernel:
+        group = self.group
+        symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(group.domain))
+        outer, inner = symbols[: len(group.outer)], symbols[len(group.outer) :]
+        ready = self._ready()
+        last = max(ready.values())
+        row = self._scope("r")
+        loops: list[Loop] = []
+        for turn in range(last + 1):
+            self._row_values(row, turn, ready, outer)
+            before, row.statements = row.statements, []
+            body = self._loop_body(row, turn, ready, symbols)
+            if body:
+                loops.append(Loop(tuple(before), inner, tuple(body)))
+            else:
+                row.statements = before
+            row._prefix = f"r{turn}_"
+        return self._kernel(outer, loops, row.statements)
+
+    def _ready(self) -> dict[Node, int]:
+        """For a row value, the number of loops it needs; for a full one, the loop it is first in."""
+        ready: dict[Node, int] = {}
+        for node in self.group.nodes:
+            needs = [ready[m] for x in node.inputs for m in (self._member(x),) if m is not None]
+            turn = max(needs, default=0)
+            ready[node] = turn + 1 if isinstance(node.op, Reduction) else turn
+        return ready
+
+    def _member(self, node: Node) -> Node | None:
+        if node in self.members:
+            return node
+        below = base(node)
+        return below if below in self.members else None
+
+    def _row_values(
+        self, row: Scope, turn: int, ready: dict[Node, int], outer: tuple[Symbol, ...]
+    ) -> None:
+        """The row values that the loops before `turn` make possible."""
+        index = tuple(map(Index.of, outer))
+        for node in self.group.nodes:
+            if node not in self.group.rows or ready[node] != turn:
+                continue
+            shape = fixed(node.shape)
+            at = index if len(shape) == len(index) else (*index, *[Index()] * self.group.inner)
+            if not isinstance(node.op, Reduction):
+                row.define(node, row._compute(node, at))
+            if node in self.stored:
+                self._store(row, node, at, row.value(node, at))
+
+    def _loop_body(
+        self, row: Scope, turn: int, ready: dict[Node, int], symbols: tuple[Symbol, ...]
+    ) -> list[Statement]:
+        index = self._axes(symbols)
+        scope = self._scope(f"t{turn}_", row)
+        place = linear(index[len(self.group.outer) :], self.group.domain[len(self.group.outer) :])
+        for node, name in self._keeps.items():
+            if ready[node] < turn:
+                scope.define(node, f"{name}[{place}]")
+        for node in self.group.nodes:
+            if ready[node] - isinstance(node.op, Reduction) != turn:
+                continue
+            if isinstance(node.op, Reduction):
+                self._reduce(scope, row, node, symbols)
+            elif node not in self.group.rows:
+                self._full(scope, node, index, turn, ready, place)
+        self.may_fail |= scope.may_fail
+        return scope.statements
+
+    def _axes(self, symbols: tuple[Symbol, ...]) -> tuple[Index, ...]:
+        return tuple(map(Index.of, symbols))
+
+    def _reduce(self, scope: Scope, row: Scope, node: Node, symbols: tuple[Symbol, ...]) -> None:
+        (x,) = node.inputs
+        name = f"a{self._numbers[node]}"
+        text = scope.value(x, self._operand_axes(node, symbols))
+        scope.statements.append(Reduce(name, compute_dtype(node.dtype), node.op.name, text))
+        row.define(node, name)
+
+    def _operand_axes(self, node: Node, symbols: tuple[Symbol, ...]) -> tuple[Index, ...]:
+        """The operand's element at a point of the domain, whose reduced axes come last."""
+        assert isinstance(node.op, Reduction)
+        rank = node.inputs[0].ndim
+        order = [i for i in range(rank) if i not in node.op.axes] + list(node.op.axes)
+        index = self._axes(symbols)
+        return tuple(index[order.index(i)] for i in range(rank))
+
+    def _full(
+        self, scope: Scope, node: Node, index: tuple[Index, ...], turn: int,
+        ready: dict[Node, int], place: Index,
+    ) -> None:  # fmt: skip
+        later = any(
+            any(self._member(x) is node for x in user.inputs)
+            and ready[user] - isinstance(user.op, Reduction) > turn
+            for user in self.group.nodes
+        )
+        size = _size(self.group.domain[len(self.group.outer) :])
+        keep = later and node.op.name not in _CHEAP and size <= MAX_KEPT
+        if node in self.stored or keep:
+            text = scope.value(node, index)
+            if node in self.stored:
+                self._store(scope, node, index, text)
+            if keep:
+                name = self._keeps[node] = f"k{len(self._keeps)}"
+                scope.statements.append(Keep(name, place, compute_dtype(node.dtype), text))
+
+
+_ELSEWHERE = frozenset({"pad", "concat", "take", "take_along_axis", "random_bits"})
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def _split_by(place: Index, domain: tuple[int, ...]) -> tuple[Index, ...]:
+    """An index whose last entry is the place itself: every value lies in one order."""
+    return (*[Index()] * (len(domain) - 1), place)

@@ -1,0 +1,215 @@
+"""The whole step as one C file: kernels, and `sn_step`, which runs them and BLAS in order.
+
+`sn_step(buffers, arena)` gets the addresses of feeds, state, constants and outputs in one table and
+returns 0, or 1 if an index was out of range; nothing of the state is changed then. `sn_run` makes
+many steps in one call, drawing batches of rows from data sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+from staticnet.codegen import c
+from staticnet.codegen.build import Builder
+from staticnet.codegen.kernel import Kernel
+from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.routines import helper, needs, routine
+from staticnet.codegen.scope import c_type
+from staticnet.ir.node import Node
+from staticnet.plan.fusion import Group
+from staticnet.plan.plan import Plan
+
+PARALLEL_WORK = 1 << 15  # elements below which one thread is faster than two
+
+_PRELUDE = """
+static {gemm_type} *{gemm};
+static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
+                                   const {t} *b, int ldb, {t} *c) {{
+  const {t} one = 1, zero = 0;
+  {gemm}(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &zero, c, &m);
+}}
+"""
+_RUN = """
+typedef struct {
+  int64_t steps, batch;
+  const int64_t *order; /* rows of the data sets, steps * batch of them */
+  int64_t feeds, outputs;
+  const int64_t *row_bytes;    /* of each feed */
+  const int64_t *output_bytes; /* of each output, which advances by them */
+  char *const *data;           /* of each feed */
+  char **results;              /* of each output */
+} sn_run_arguments;
+
+int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
+  for (int64_t s = 0; s < a->steps; ++s) {
+    for (int64_t f = 0; f < a->feeds; ++f)
+      for (int64_t r = 0; r < a->batch; ++r)
+        memcpy((char *)buffers[f] + r * a->row_bytes[f],
+               a->data[f] + a->order[s * a->batch + r] * a->row_bytes[f], a->row_bytes[f]);
+    for (int64_t o = 0; o < a->outputs; ++o)
+      buffers[SN_FIRST_OUTPUT + o] = a->results[o] + s * a->output_bytes[o];
+    if (sn_step(buffers, arena)) return 1;
+  }
+  return 0;
+}
+"""
+
+
+@dataclass
+class Program:
+    """A plan's C source, and what runs where in it."""
+
+    source: str
+    launches: int
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+
+
+@cache
+def prelude() -> str:
+    """The scalar functions and helpers that every program begins with."""
+    folder = kernels_path()
+    return "".join((folder / name).read_text(encoding="utf-8") for name in ("math.h", "runtime.h"))
+
+
+def write_program(plan: Plan, blas: str) -> Program:
+    """The program of a plan. `blas` declares the types of BLAS' routines."""
+    return _Writer(plan, blas).program
+
+
+class _Writer:
+    def __init__(self, plan: Plan, blas: str) -> None:
+        self.plan = plan
+        self.functions: dict[str, str] = {}
+        self.kernels: dict[str, Kernel] = {}
+        self.helpers: dict[str, None] = {}
+        self.lines: list[str] = []
+        self._waiting: list[tuple[Group, str, Kernel, list[Node]]] = []
+        self._write_step()
+        self.program = Program(self._file(blas), len(plan.steps), self.kernels)
+
+    def _pointer(self, node: Node) -> str:
+        """The address of a node's memory, typed."""
+        holder = self.plan.holder(node)
+        assert holder is not None, node
+        place = self.plan.places[holder]
+        if place.kind == "arena":
+            return f"(({c_type(node.dtype)} *)(arena + {place.at}))"
+        return f"(({c_type(node.dtype)} *)slot[{self._slot(place.kind, place.at)}])"
+
+    def _slot(self, kind: str, at: int) -> int:
+        graph = self.plan.graph
+        starts = {"feed": 0, "state": len(graph.inputs)}
+        starts["constant"] = starts["state"] + len(graph.variables)
+        starts["output"] = starts["constant"] + len(self.plan.constants)
+        return starts[kind] + at
+
+    def _write_step(self) -> None:
+        for node, output in self.plan.first_copies:
+            self._copy(f"slot[{self._slot('output', output)}]", node)
+        for i, group in enumerate(self.plan.steps):
+            if i == self.plan.guard:
+                self._flush()
+                self.lines.append("if (failed) return 1;")
+            if group.fused:
+                self._kernel(group)
+            else:
+                self._flush()
+                self._routine(group)
+        self._flush()
+        if self.plan.last_copies:
+            self.lines.append("if (failed) return 1;")
+        for node, place in self.plan.last_copies:
+            self._copy(f"slot[{self._slot(place.kind, place.at)}]", node)
+
+    def _copy(self, target: str, node: Node) -> None:
+        self.lines.append(f"memcpy({target}, {self._pointer(node)}, {node.type.nbytes});")
+
+    def _routine(self, group: Group) -> None:
+        (node,) = group.nodes
+        need = needs(node)
+        if need:
+            self.helpers[need] = None
+        lines = routine(node, self._pointer, self.plan.places.__contains__)
+        self.lines += [f"{{ // {node.op.name} {node.type}: {node.provenance}"]
+        self.lines += [*(f"  {line}" for line in lines), "}"]
+
+    def _kernel(self, group: Group) -> None:
+        builder = Builder(group, self.plan.stored, self.plan.direct)
+        kernel = builder.build()
+        if kernel.extent == 0:
+            return
+        body = c.function(kernel, "NAME")
+        name = self.functions.setdefault(body, f"k{len(self.functions)}")
+        self.kernels[name] = kernel
+        if any(self._conflict(kernel, builder.buffers, k, theirs) for *_, k, theirs in self._waiting):
+            self._flush()
+        self._waiting.append((group, name, kernel, builder.buffers))
+
+    def _conflict(self, one: Kernel, ours: list[Node], other: Kernel, theirs: list[Node]) -> bool:
+        """Whether one of two kernels writes memory that the other touches: they need an order."""
+        for p, mine in zip(one.parameters, ours, strict=True):
+            for q, yours in zip(other.parameters, theirs, strict=True):
+                if (p.written or q.written) and self._overlap(mine, yours):
+                    return True
+        return False
+
+    def _overlap(self, one: Node, other: Node) -> bool:
+        (kind, start, end), (other_kind, other_start, other_end) = map(self._extent, (one, other))
+        return kind == other_kind and start < other_end and other_start < end
+
+    def _extent(self, node: Node) -> tuple[str, int, int]:
+        place = self.plan.places[node]
+        size = self.plan.blocks[node].padded if place.kind == "arena" else 1
+        return place.kind, place.at, place.at + size
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        calls = [self._call(*entry) for entry in waiting]
+        work = sum(kernel.work for _, _, kernel, _ in waiting)
+        parallel = work >= PARALLEL_WORK and any(k.extent > 1 for _, _, k, _ in waiting)
+        if parallel:
+            self.lines += ["#pragma omp parallel", "{", "  SN_THREAD"]
+            self.lines += [f"  {call}" for call in calls]
+            self.lines.append("}")
+        else:
+            self.lines += ["{", "  SN_ALONE", *(f"  {call}" for call in calls), "}"]
+
+    def _call(self, group: Group, name: str, kernel: Kernel, buffers: list[Node]) -> str:
+        pointers = ", ".join(self._pointer(node) for node in buffers)
+        lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
+        note = f" // {group.kind} {list(group.domain)}: {'; '.join(lines[:3])}"
+        return f"{name}(SN_SHARE({kernel.extent}), {pointers}, error);{note}"
+
+    def _file(self, blas: str) -> str:
+        parts = [prelude(), blas]
+        for s, t in (("f32", "float"), ("f64", "double")):
+            parts.append(_PRELUDE.format(gemm_type=f"sn_gemm_{s}", gemm=f"sn_{s}_gemm", s=s, t=t))
+        parts += [helper(need) for need in self.helpers]
+        parts += [f"// {n}\n" + b.replace("NAME", n, 1) for b, n in self.functions.items()]
+        parts.append(_THREADS)
+        parts.append("int sn_step(void **slot, char *arena) {")
+        parts.append("  volatile int failed = 0, *const error = &failed;")
+        parts += [line if line.startswith("#") else f"  {line}" for line in self.lines]
+        parts += ["  return failed;", "}"]
+        parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
+        return "\n".join(parts) + "\n"
+
+
+_THREADS = """
+#ifdef _OPENMP
+#include <omp.h>
+#define SN_THREAD const int64_t share = omp_get_thread_num(), shares = omp_get_num_threads();
+#else
+#define SN_THREAD const int64_t share = 0, shares = 1;
+#endif
+#define SN_ALONE const int64_t share = 0, shares = 1;
+#define SN_SHARE(n) (n) * share / shares, (n) * (share + 1) / shares
+
+void sn_set_blas(void *sgemm, void *dgemm) {
+  sn_f32_gemm = (sn_gemm_f32 *)sgemm;
+  sn_f64_gemm = (sn_gemm_f64 *)dgemm;
+}
+"""

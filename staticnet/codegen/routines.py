@@ -1,0 +1,247 @@
+"""Steps that are no loop nest of elements: products by BLAS, scans, scatters, sorts, arg-extrema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from staticnet.codegen.scope import HALVES, c_type, compute_dtype
+from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, as_dtype, short_name
+from staticnet.ir.index import Index, Symbol
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.plan.fusion import matrix_layout
+
+SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
+Pointer = Callable[[Node], str]
+
+
+def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
+    """The C statements of one opaque node; `pointer` spells a node's memory."""
+    if node.op.name == "matmul":
+        return _matmul(node, pointer, in_memory)
+    return _ROUTINES[node.op.name](node, node.op, pointer)
+
+
+def _load(dtype: DType, text: str) -> str:
+    return f"sn_load_{short_name(dtype)}({text})" if dtype in HALVES else text
+
+
+def _save(dtype: DType, text: str) -> str:
+    return f"sn_store_{short_name(dtype)}({text})" if dtype in HALVES else text
+
+
+def _product(shape: Any) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def _around(node: Node, axis: int) -> tuple[int, int, int]:
+    """Elements before, along and after an axis."""
+    shape = fixed(node.shape)
+    return _product(shape[:axis]), shape[axis], _product(shape[axis + 1 :])
+
+
+def _matmul(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
+    shape = fixed(node.shape)
+    rows, columns = shape[-2:]
+    inner = fixed(node.inputs[0].shape)[-1]
+    out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
+    left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs)
+    if inner == 0:
+        call = f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
+    elif node.dtype in (FLOAT32, FLOAT64) and rows * columns * inner > SMALL_PRODUCT:
+        call = _blas(node.dtype, (rows, columns, inner), left, right, out)
+    else:
+        call = _small(node.dtype, (rows, columns, inner), left, right, out)
+    lines = [call] if _product(shape) else []
+    for axis in reversed(range(len(shape) - 2)):
+        head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
+        lines = [head, *(f"  {line}" for line in lines), "}"]
+    return lines
+
+
+def _batch_place(shape: tuple[int, ...]) -> Index:
+    place, stride = Index(), 1
+    for axis in reversed(range(len(shape) - 2)):
+        place = place + Index.of(Symbol(f"i{axis}", shape[axis])) * stride
+        stride *= shape[axis]
+    return place
+
+
+def _matrix(
+    x: Node, shape: tuple[int, ...], pointer: Pointer, in_memory: Callable[[Node], bool]
+) -> tuple[str, bool, int]:
+    """The address of an operand's matrix, whether it lies transposed, its leading dimension."""
+    own = fixed(x.shape)
+    extra = len(shape) - len(own)
+    names = {f"i{k}": f"i{k + extra}" for k in range(len(own) - 2)}
+    if in_memory(x):
+        below, transposed, leading = x, False, own[-1]
+        first, stride = Index(), own[-1] * own[-2]
+        for axis in reversed(range(len(own) - 2)):
+            first = first + Index.of(Symbol(f"i{axis}", own[axis])) * stride
+            stride *= own[axis]
+    else:
+        layout = matrix_layout(x)
+        assert layout is not None
+        below, first, transposed, leading = layout
+    renamed = Index(
+        tuple((Symbol(names[s.text], s.extent), c) for s, c in first.terms), first.constant
+    )
+    return f"{pointer(below)} + ({renamed})", transposed, max(1, leading)
+
+
+def _blas(
+    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str
+) -> str:
+    """Row-major c = a b is column-major c' = b' a': the operands change places."""
+    m, n, k = sizes
+    flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
+    name = f"sn_call_gemm_{short_name(dtype)}"
+    (a, _, lda), (b, _, ldb) = left, right
+    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out});"
+
+
+def _small(
+    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str
+) -> str:
+    m, n, k = sizes
+    (a, at, lda), (b, bt, ldb) = left, right
+    a_steps = f"1, {lda}" if at else f"{lda}, 1"
+    b_steps = f"1, {ldb}" if bt else f"{ldb}, 1"
+    name = f"sn_product_{short_name(dtype)}"
+    return f"{name}({m}, {n}, {k}, {a}, {a_steps}, {b}, {b_steps}, {out});"
+
+
+def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
+    (x,) = node.inputs
+    before, n, after = _around(x, op.axis)
+    total, combine = ("0", "+") if op.name == "cumulative_sum" else ("1", "*")
+    inner = c_type(compute_dtype(node.dtype))
+    load = _load(node.dtype, f"{pointer(x)}[at]")
+    return [
+        f"for (int64_t b = 0; b < {before}; ++b)",
+        f"  for (int64_t a = 0; a < {after}; ++a) {{",
+        f"    {inner} total = {total};",
+        f"    for (int64_t i = 0; i < {n}; ++i) {{",
+        f"      const int64_t at = (b*{n} + i)*{after} + a;",
+        f"      total = total {combine} {load};",
+        f"      {pointer(node)}[at] = {_save(node.dtype, 'total')};",
+        "    }",
+        "  }",
+    ]
+
+
+def _copy(node: Node, x: Node, pointer: Pointer) -> str:
+    return f"memcpy({pointer(node)}, {pointer(x)}, {node.type.nbytes});"
+
+
+def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
+    x, updates, indices = node.inputs
+    before, n, after = _around(x, op.axis)
+    count = _product(fixed(indices.shape))
+    return [
+        _copy(node, x, pointer),
+        f"for (int64_t b = 0; b < {before}; ++b)",
+        f"  for (int64_t j = 0; j < {count}; ++j) {{",
+        f"    const int64_t to = (b*{n} + sn_index({pointer(indices)}[j], {n}, error))*{after};",
+        f"    for (int64_t a = 0; a < {after}; ++a) {{",
+        f"      const int64_t from = (b*{count} + j)*{after} + a;",
+        *_add(node, updates, "to + a", "from", pointer),
+        "    }",
+        "  }",
+    ]
+
+
+def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
+    x, updates, indices = node.inputs
+    before, n, after = _around(x, op.axis)
+    count = fixed(indices.shape)[op.axis]
+    return [
+        _copy(node, x, pointer),
+        f"for (int64_t b = 0; b < {before}; ++b)",
+        f"  for (int64_t j = 0; j < {count}; ++j)",
+        f"    for (int64_t a = 0; a < {after}; ++a) {{",
+        f"      const int64_t from = (b*{count} + j)*{after} + a;",
+        f"      const int64_t i = sn_index({pointer(indices)}[from], {n}, error);",
+        *_add(node, updates, f"(b*{n} + i)*{after} + a", "from", pointer),
+        "    }",
+    ]
+
+
+def _add(node: Node, updates: Node, to: str, source: str, pointer: Pointer) -> list[str]:
+    target = f"{pointer(node)}[{to}]"
+    value = _load(node.dtype, f"{pointer(updates)}[{source}]")
+    return [f"      {target} = {_save(node.dtype, f'{_load(node.dtype, target)} + {value}')};"]
+
+
+def _argsort(node: Node, op: Any, pointer: Pointer) -> list[str]:
+    (x,) = node.inputs
+    before, n, after = _around(x, op.axis)
+    sort = f"sn_argsort_{short_name(x.dtype)}"
+    place = f"b*{n * after} + a"
+    return [
+        f"for (int64_t b = 0; b < {before}; ++b)",
+        f"  for (int64_t a = 0; a < {after}; ++a)",
+        f"    {sort}({n}, {pointer(x)} + {place}, {pointer(node)} + {place}, {after}, "
+        f"{int(op.descending)});",
+    ]
+
+
+def _extremum(node: Node, op: Any, pointer: Pointer) -> list[str]:
+    (x,) = node.inputs
+    before, n, after = _around(x, op.axis)
+    sign = ">" if op.name == "argmax" else "<"
+    inner = c_type(compute_dtype(x.dtype))
+    load = _load(x.dtype, f"{pointer(x)}[(b*{n} + i)*{after} + a]")
+    first = load.replace("+ i)", "+ 0)")
+    return [
+        f"for (int64_t b = 0; b < {before}; ++b)",
+        f"  for (int64_t a = 0; a < {after}; ++a) {{",
+        f"    {inner} best = {first};",
+        "    int64_t place = 0;",
+        f"    for (int64_t i = 1; i < {n}; ++i) {{",
+        f"      const {inner} value = {load};",
+        f"      if (best == best && (value {sign} best || value != value)) {{",
+        "        best = value;",
+        "        place = i;",
+        "      }",
+        "    }",
+        f"    {pointer(node)}[b*{after} + a] = place;",
+        "  }",
+    ]
+
+
+_ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
+    "cumulative_sum": _scan,
+    "cumulative_prod": _scan,
+    "scatter_add": _scatter,
+    "scatter_add_along_axis": _scatter_along,
+    "argsort": _argsort,
+    "argmax": _extremum,
+    "argmin": _extremum,
+}
+
+
+def needs(node: Node) -> str:
+    """The helper that a routine's C calls and the prelude must define, or nothing."""
+    if node.op.name == "argsort":
+        return f"argsort {short_name(node.inputs[0].dtype)}"
+    if node.op.name == "matmul":
+        return f"product {short_name(node.dtype)}"
+    return ""
+
+
+def helper(need: str) -> str:
+    """The C that defines a helper."""
+    kind, _, name = need.partition(" ")
+    dtype = as_dtype(name)
+    load = f"sn_load_{name}" if dtype in HALVES else ""
+    if kind == "argsort":
+        return f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, {load})"
+    inner = c_type(compute_dtype(dtype))
+    save = f"sn_store_{name}" if dtype in HALVES else ""
+    return f"SN_PRODUCT(sn_product_{name}, {c_type(dtype)}, {inner}, {load}, {save})"

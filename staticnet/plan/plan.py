@@ -1,0 +1,196 @@
+"""The plan of a graph: steps in order, and where every value lies.
+
+A step runs one fused kernel or one routine. Values lie in feeds, state, constants, outputs or the
+arena. An update is written straight into its variable where nothing reads the old value afterwards
+and nothing can fail afterwards; else it is copied at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Constant
+from staticnet.plan.fusion import Fusion, Group
+from staticnet.plan.memory import Lifetime, place
+from staticnet.plan.roles import Role, base, role
+
+_MAY_FAIL = frozenset({"take", "take_along_axis", "scatter_add", "scatter_add_along_axis"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Memory: `kind` is feed, state, constant, output or arena; `at` its number or byte offset."""
+
+    kind: str
+    at: int
+
+
+@dataclass
+class Plan:
+    """Groups in the order they run, places of values, and copies before and after."""
+
+    graph: Graph
+    steps: list[Group] = field(default_factory=list)
+    stored: set[Node] = field(default_factory=set)
+    places: dict[Node, Place] = field(default_factory=dict)
+    constants: list[Node] = field(default_factory=list)
+    first_copies: list[tuple[Node, int]] = field(default_factory=list)
+    last_copies: list[tuple[Node, Place]] = field(default_factory=list)
+    guard: int = 0
+    arena_bytes: int = 0
+    blocks: dict[Node, Lifetime] = field(default_factory=dict)
+
+    def holder(self, node: Node) -> Node | None:
+        """The node whose memory a node lies in: itself, or what it shows in order; None if none."""
+        if node in self.places:
+            return node
+        below = base(node)
+        return below if below in self.places else None
+
+    def direct(self, node: Node) -> Node | None:
+        """The node itself if it lies in memory of its own."""
+        return node if node in self.places else None
+
+
+def make_plan(graph: Graph, fuse: bool = True) -> Plan:
+    """The plan of an optimised graph whose shapes are fixed."""
+    return _Planner(graph, Fusion(graph, fuse)).plan
+
+
+class _Planner:
+    def __init__(self, graph: Graph, fusion: Fusion) -> None:
+        self.graph = graph
+        self.fusion = fusion
+        self.groups = [group for group in fusion.groups if group.nodes]
+        self.plan = Plan(graph)
+        self.readers: dict[Node, set[Group]] = {}
+        self._find_readers()
+        self._leaves()
+        self._find_stored()
+        order = self._order()
+        self._outputs(order)
+        self._updates(order)
+        self.plan.steps = list(nx.lexicographical_topological_sort(order, key=lambda g: g.number))
+        self._guard()
+        self._arena()
+
+    def _memory(self, node: Node) -> Node:
+        """The node in memory that a use of `node` reads."""
+        return node if node in self.fusion.group_of else base(node)
+
+    def _find_readers(self) -> None:
+        for group in self.groups:
+            for node in group.nodes:
+                for operand in node.inputs:
+                    self.readers.setdefault(self._memory(operand), set()).add(group)
+
+    def _leaves(self) -> None:
+        plan = self.plan
+        for i, node in enumerate(self.graph.inputs):
+            plan.places[node] = Place("feed", i)
+        for i, node in enumerate(self.graph.variables):
+            plan.places[node] = Place("state", i)
+        for node in self.graph.nodes:
+            if isinstance(node.op, Constant) and role(node) is Role.LEAF:
+                plan.places[node] = Place("constant", len(plan.constants))
+                plan.constants.append(node)
+
+    def _find_stored(self) -> None:
+        for root in self.graph.roots:
+            node = self._memory(root)
+            if node in self.fusion.group_of:
+                self.plan.stored.add(node)
+        for node, groups in self.readers.items():
+            own = self.fusion.group_of.get(node)
+            if own is not None and groups - {own}:
+                self.plan.stored.add(node)
+        for group in self.groups:
+            if not group.fused:
+                self.plan.stored.add(group.nodes[0])
+
+    def _order(self) -> nx.DiGraph[Group]:
+        order: nx.DiGraph[Group] = nx.DiGraph()
+        order.add_nodes_from(self.groups)
+        for node, groups in self.readers.items():
+            own = self.fusion.group_of.get(node)
+            if own is not None:
+                order.add_edges_from((own, group) for group in groups if group is not own)
+        return order
+
+    def _outputs(self, order: nx.DiGraph[Group]) -> None:
+        for i, root in enumerate(self.graph.outputs):
+            node = self._memory(root)
+            if node not in self.fusion.group_of:
+                self.plan.first_copies.append((node, i))
+            elif node in self.plan.places:
+                self.plan.last_copies.append((node, Place("output", i)))
+            else:
+                self.plan.places[node] = Place("output", i)
+
+    def _updates(self, order: nx.DiGraph[Group]) -> None:
+        state = {node: i for i, node in enumerate(self.graph.variables)}
+        failing = [g for g in self.groups if any(n.op.name in _MAY_FAIL for n in g.nodes)]
+        for target, root in self.graph.updates:
+            value, home = self._memory(root), Place("state", state[target])
+            writer = self.fusion.group_of.get(value)
+            if writer is not None and value not in self.plan.places:
+                before = (self.readers.get(target, set()) | set(failing)) - {writer}
+                if self._in_place(target, value, writer) and _can_precede(order, before, writer):
+                    order.add_edges_from((group, writer) for group in before)
+                    self.plan.places[value] = home
+                    continue
+            self.plan.last_copies.append((value, home))
+
+    def _in_place(self, target: Node, value: Node, writer: Group) -> bool:
+        """Whether the group that makes the value may write it over the variable's old one."""
+        if any(n.op.name in _MAY_FAIL for n in writer.nodes):
+            return False
+        if not any(operand is target or base(operand) is target
+                   for n in writer.nodes for operand in n.inputs):  # fmt: skip
+            return True
+        if writer.kind != "map" or fixed(value.shape) != writer.domain:
+            return False
+        for node in writer.nodes:
+            for operand in node.inputs:
+                if operand.op.moves and base(operand) is target:
+                    return False
+                if operand is target and fixed(target.shape) != writer.domain:
+                    return False
+        return True
+
+    def _guard(self) -> None:
+        """The step before which a failure must be noticed: the first that writes state."""
+        state_writers = {n for n, p in self.plan.places.items() if p.kind == "state"}
+        for i, group in enumerate(self.plan.steps):
+            if any(node in state_writers for node in group.nodes):
+                self.plan.guard = i
+                return
+        self.plan.guard = len(self.plan.steps)
+
+    def _arena(self) -> None:
+        plan = self.plan
+        step = {group: i for i, group in enumerate(plan.steps)}
+        end = len(plan.steps)
+        late = {node for node, _ in plan.last_copies}
+        for node in sorted(plan.stored - plan.places.keys(), key=lambda n: step[self._group(n)]):
+            uses = [step[g] for g in self.readers.get(node, ())]
+            last = end if node in late else max(uses, default=step[self._group(node)])
+            size = int(node.type.nbytes)
+            plan.blocks[node] = Lifetime(size, step[self._group(node)], last)
+        plan.arena_bytes = place(list(plan.blocks.values()))
+        for node, block in plan.blocks.items():
+            plan.places[node] = Place("arena", block.offset)
+
+    def _group(self, node: Node) -> Group:
+        return self.fusion.group_of[node]
+
+
+def _can_precede(order: nx.DiGraph[Group], before: set[Group], writer: Group) -> bool:
+    """Whether all of `before` can run before `writer`."""
+    after = nx.descendants(order, writer)
+    return not before & after
