@@ -128,7 +128,7 @@ SN_FLOAT_FUNCTIONS(f64, , u64, 0x7FF0000000000000u)
 // 2^n for n in [-126, 127].
 SN_FUNC sn_f32 sn_pow2_f32(sn_i32 n) { return sn_from_bits_f32((sn_u32)(n + 127) << 23); }
 
-// e^x = 2^n e^r with |r| <= ln(2)/2, n and r by Cody and Waite; sets n and r.
+// x = n ln(2) + r with |r| <= ln(2)/2, by Cody and Waite; sets n, gives r.
 SN_FUNC sn_f32 sn_exp_reduce_f32(sn_f32 x, sn_i32 *n) {
   sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
   sn_f32 k = t - SN_ROUND_F32;
@@ -136,18 +136,30 @@ SN_FUNC sn_f32 sn_exp_reduce_f32(sn_f32 x, sn_i32 *n) {
   return (x - k * 0.693145752f) - k * 1.42860677e-6f;
 }
 
-// 2^shift e^x: a polynomial times 2^n, in two factors so that the result may be denormal.
+// e^r for |r| <= ln(2)/2.
+SN_FUNC sn_f32 sn_exp_poly_f32(sn_f32 r) {
+  sn_f32 p = SN_POLY5(r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f,
+                      1.38379715e-3f);
+  return (p * (r * r) + r) + 1.0f;
+}
+
+// e^x for |x| <= 87, where 2^n is one normal factor.
+SN_FUNC sn_f32 sn_exp_inner_f32(sn_f32 x) {
+  sn_i32 n;
+  sn_f32 r = sn_exp_reduce_f32(x, &n);
+  return sn_exp_poly_f32(r) * sn_pow2_f32(n);
+}
+
+// 2^shift e^x for all x, by two factors 2^(n/2) so that the result may be denormal.
 SN_FUNC sn_f32 sn_exp_shifted_f32(sn_f32 x, sn_i32 shift) {
   sn_i32 n, half;
-  sn_f32 r, p;
-  x = x > 90.0f ? 90.0f : x;
-  x = x < -105.0f ? -105.0f : x;
-  r = sn_exp_reduce_f32(x, &n);
-  p = SN_POLY5(r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f, 1.38379715e-3f);
-  p = (p * (r * r) + r) + 1.0f;
+  sn_f32 r, c = x > 90.0f ? 90.0f : x;
+  c = c < -105.0f ? -105.0f : c;
+  r = sn_exp_reduce_f32(c, &n);
   n = (sn_i32)((sn_u32)n + (sn_u32)shift);
   half = n >> 1;
-  return p * sn_pow2_f32(half) * sn_pow2_f32((sn_i32)((sn_u32)n - (sn_u32)half));
+  return sn_exp_poly_f32(r) * sn_pow2_f32(half) *
+         sn_pow2_f32((sn_i32)((sn_u32)n - (sn_u32)half));
 }
 
 SN_FUNC sn_f32 sn_exp_f32(sn_f32 x) { return sn_exp_shifted_f32(x, 0); }
@@ -174,27 +186,26 @@ SN_FUNC sn_f32 sn_sigmoid_f32(sn_f32 x) {
   return (x < 0.0f ? z : 1.0f) / (1.0f + z);
 }
 
-// x P(x^2) / Q(x^2) below 9.02, where tanh rounds to 1.
+// 1 - 2 / (e^2|x| + 1) from 0.55 on (1 from 9.02 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_tanh_f32(sn_f32 x) {
-  sn_f32 s = x * x;
-  sn_f32 p = SN_POLY5(s, 1.0f, 1.3786961e-1f, 4.0105213e-3f, 3.1631265e-5f, 5.0901217e-8f);
-  sn_f32 q = SN_POLY6(s, 1.0f, 4.7120294e-1f, 2.7744848e-2f, 4.2109936e-4f, 1.6206635e-6f,
-                      7.401289e-10f);
-  sn_f32 y = x * p / q;
-  y = x > 9.02f ? 1.0f : y;
-  return x < -9.02f ? -1.0f : y;
+  sn_f32 a = sn_fabs_f32(x), s = x * x;
+  sn_f32 p = SN_POLY5(s, -3.3333316e-1f, 1.3332546e-1f, -5.3847853e-2f, 2.1052506e-2f,
+                      -6.246065e-3f);
+  sn_f32 c = a > 10.0f ? 10.0f : a;
+  sn_f32 y = 1.0f - 2.0f / (sn_exp_inner_f32(c + c) + 1.0f);
+  return sn_copysign_f32(a < 0.55f ? a + a * (s * p) : y, x);
 }
 
-// x P(x^2) / Q(x^2) below 3.93, where erf rounds to 1.
+// 1 - e^-g(|x|) from 0.85 on with g = -ln(erfc) (1 from 3.93 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_erf_f32(sn_f32 x) {
-  sn_f32 s = x * x;
-  sn_f32 p = SN_POLY7(s, 1.1283792f, 1.8514751e-1f, 5.4254748e-2f, 3.8402905e-3f, 3.771687e-4f,
-                      4.620093e-6f, -1.2858139e-8f);
-  sn_f32 q = SN_POLY6(s, 1.0f, 4.974161e-1f, 1.138869e-1f, 1.5434838e-2f, 1.3024105e-3f,
-                      6.250119e-5f);
-  sn_f32 y = x * p / q;
-  y = x > 3.93f ? 1.0f : y;
-  return x < -3.93f ? -1.0f : y;
+  sn_f32 a = sn_fabs_f32(x), s = x * x;
+  sn_f32 p = SN_POLY6(s, 1.2837917e-1f, -3.761259e-1f, 1.1282865e-1f, -2.6807288e-2f,
+                      5.0577037e-3f, -6.3485187e-4f);
+  sn_f32 c = a > 4.0f ? 4.0f : a;
+  sn_f32 g = SN_POLY7(c, 1.045192e-4f, 1.128061f, 6.365188e-1f, 1.0452616e-1f, -2.2519225e-2f,
+                      3.117916e-3f, -2.0368537e-4f);
+  sn_f32 y = 1.0f - sn_exp_inner_f32(-g);
+  return sn_copysign_f32(a < 0.85f ? a + a * p : y, x);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -397,7 +408,8 @@ SN_FUNC sn_f32 sn_acosh_f32(sn_f32 x) {
 SN_FUNC sn_f32 sn_atanh_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), d = a + a;
   sn_f32 y = 0.5f * sn_log1p_f32(d + d * a / (1.0f - a));
-  return sn_copysign_f32(a == 1.0f ? SN_INF_F32 : y, x);
+  y = a == 1.0f ? SN_INF_F32 : y;
+  return sn_copysign_f32(a > 1.0f ? SN_NAN_F32 : y, x);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -466,20 +478,21 @@ SN_FUNC sn_f32 sn_logaddexp_f32(sn_f32 x, sn_f32 y) {
 
 // x - b rint(x / b) without error, 28 bits of the quotient at a time, then moved to b's sign.
 // Infinite b acts as 2^200: larger than any x, and past float's range.
-#define SN_REMAINDER_STEP(scale) \
-  r -= ((r * (inverse / scale) + SN_ROUND_F64) - SN_ROUND_F64) * (b * scale)
+#define SN_REMAINDER_STEP(k)                                            \
+  r -= ((r * (inverse * sn_from_bits_f64((1023ull - k) << 52)) + SN_ROUND_F64) - SN_ROUND_F64) * \
+       (b * sn_from_bits_f64((1023ull + k) << 52))
 SN_FUNC sn_f64 sn_floor_mod_f32(sn_f32 x, sn_f64 b) {
   sn_f64 r = x, inverse = 1.0 / b;
-  SN_REMAINDER_STEP(7.237005577332262e75);  // 2^252
-  SN_REMAINDER_STEP(2.695994666715064e67);
-  SN_REMAINDER_STEP(1.0043362776618689e59);
-  SN_REMAINDER_STEP(3.741444191567111e50);
-  SN_REMAINDER_STEP(1.3937965749081639e42);
-  SN_REMAINDER_STEP(5.192296858534828e33);
-  SN_REMAINDER_STEP(1.9342813113834067e25);
-  SN_REMAINDER_STEP(7.205759403792794e16);
-  SN_REMAINDER_STEP(268435456.0);
-  SN_REMAINDER_STEP(1.0);
+  SN_REMAINDER_STEP(252);
+  SN_REMAINDER_STEP(224);
+  SN_REMAINDER_STEP(196);
+  SN_REMAINDER_STEP(168);
+  SN_REMAINDER_STEP(140);
+  SN_REMAINDER_STEP(112);
+  SN_REMAINDER_STEP(84);
+  SN_REMAINDER_STEP(56);
+  SN_REMAINDER_STEP(28);
+  SN_REMAINDER_STEP(0);
   return r * b < 0.0 ? r + b : r;
 }
 #undef SN_REMAINDER_STEP
