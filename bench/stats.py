@@ -1,0 +1,76 @@
+"""Medians, quartiles, ratios and their bootstrap intervals, from raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+Rounds = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the bounds of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def spans(self, x: float) -> bool:
+        """Whether x lies within the bounds."""
+        return self.low <= x <= self.high
+
+
+def quartiles(rounds: Rounds) -> tuple[float, float, float]:
+    """The lower quartile, median and upper quartile of all samples."""
+    low, middle, high = np.quantile(np.concatenate([*map(np.asarray, rounds)]), (0.25, 0.5, 0.75))
+    return float(low), float(middle), float(high)
+
+
+def round_medians(rounds: Rounds) -> np.ndarray:
+    """The median of each round: samples within one are not independent, rounds nearly are."""
+    return np.array([np.median(each) for each in rounds])
+
+
+def median_interval(rounds: Rounds, seed: int = 0) -> Interval:
+    """The median of the rounds' medians; rounds are resampled."""
+    medians = round_medians(rounds)
+    picked = medians[_picks(len(medians), seed)]
+    return _interval(float(np.median(medians)), np.median(picked, axis=1))
+
+
+def ratio_to_best(ours: Rounds, others: Sequence[Rounds], seed: int = 0) -> Interval:
+    """Our time over that of the fastest other; below 1 is faster.
+
+    Rounds are interleaved, so round i of all contenders is resampled together, and the fastest
+    other is chosen anew in each resample.
+    """
+    rounds = min(len(each) for each in (ours, *others))
+    mine = round_medians(ours)[:rounds]
+    theirs = np.array([round_medians(each)[:rounds] for each in others])
+    value = float(np.median(mine) / np.median(theirs, axis=1).min())
+    picks = _picks(rounds, seed)
+    best = np.median(theirs[:, picks], axis=2).min(axis=0)
+    return _interval(value, np.median(mine[picks], axis=1) / best)
+
+
+def _picks(rounds: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, rounds, (RESAMPLES, rounds))
+
+
+def _interval(value: float, resampled: np.ndarray) -> Interval:
+    low, high = np.quantile(resampled, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(value, float(low), float(high))
+
+
+def verdict(ratio: Interval) -> str:
+    """`1.90x faster`, `1.20x slower`, or `no difference` if the interval spans 1."""
+    if ratio.spans(1):
+        return "no difference"
+    if ratio.value < 1:
+        return f"{1 / ratio.value:.2f}x faster"
+    return f"{ratio.value:.2f}x slower"

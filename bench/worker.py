@@ -1,0 +1,187 @@
+"""A process that holds one contender: `python -m bench.worker WORKLOAD CONTENDER DEVICE`.
+
+It reads commands as lines of JSON and answers each with one line:
+
+| command | answer |
+|---|---|
+| `{"do": "prepare", "data": FILE}` | checks, first-call seconds per mode; drops the last one |
+| `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
+| `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
+| `{"do": "quit"}` | none |
+
+An exception is answered as `{"error": text}`. Whatever libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import math
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import numpy as np
+
+from bench.program import CHECK_STEPS, Mode, Program, Workload
+
+SAMPLES = 32
+BLOCKS, AGREE = 3, 0.05
+MODULES = {
+    "staticnet": "staticnet",
+    "torch": "torch",
+    "torch.compile": "torch",
+    "copy.torch": "torch",
+    "jax": "jax",
+}
+
+
+class Worker:
+    """The state between commands: the program, if one is prepared."""
+
+    def __init__(self, workload: Workload, contender: str, device: str) -> None:
+        self.workload, self.contender, self.device = workload, contender, device
+        self.program: Program | None = None
+        self.base_rss = max_rss()
+
+    def prepare(self, data: str) -> dict[str, Any]:
+        """Build the program and run what is checked; the first step's time includes building."""
+        self.program = None
+        gc.collect()
+        with np.load(data) as file:
+            arrays = {name: file[name] for name in file.files}
+        start = time.perf_counter()
+        self.program = self.workload.contenders[self.contender](arrays, self.device)
+        checks: dict[str, list[float]] = {}
+        first: dict[str, float] = {}
+        for name, mode in self.program.modes.items():
+            values, ended = run_check(name, mode)
+            checks[name], first[name] = values, ended - start
+            start = time.perf_counter()
+        return {"checks": checks, "first_call_s": first, "steps": self._steps()}
+
+    def memory(self) -> dict[str, Any]:
+        """The growth of the greatest resident size since the import, and what the program says."""
+        assert self.program is not None
+        grown = max_rss() - self.base_rss
+        return {"rss_growth": grown, "reported": self.program.memory()}
+
+    def warm(self, mode: str, seconds: float, limit: float) -> dict[str, Any]:
+        """Repeat until the medians of BLOCKS blocks agree, or `limit` seconds have passed."""
+        repeat = self._mode(mode).repeat
+        started, took, done = time.perf_counter(), timed(repeat, 1), 1
+        calls = max(1, math.ceil(seconds / 4 / max(took, 1e-9)))
+        blocks: list[float] = []
+        while not settled(blocks) and time.perf_counter() - started < limit:
+            block = [timed(repeat, max(1, calls // 4)) / max(1, calls // 4) for _ in range(4)]
+            done += 4 * max(1, calls // 4)
+            blocks.append(statistics.median(block))
+            calls = max(1, round(seconds / 4 / max(blocks[-1], 1e-9)))
+        last = blocks[-1] if blocks else took
+        return {
+            "calls": max(1, round(seconds / SAMPLES / max(last, 1e-9))),
+            "warm_up": {"calls": done, "blocks": len(blocks), "settled": settled(blocks)},
+        }
+
+    def round(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
+        """One sample unrecorded, then as many as fit in `seconds`, at least one."""
+        chosen = self._mode(mode)
+        enabled = gc.isenabled()
+        gc.disable()
+        timed(chosen.repeat, calls)
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
+        while not samples or (time.perf_counter() < end and len(samples) < 2 * SAMPLES):
+            samples.append(timed(chosen.repeat, calls) / (calls * chosen.steps))
+        if enabled:
+            gc.enable()
+        return {"samples": [float(f"{s:.5g}") for s in samples]}
+
+    def _mode(self, name: str) -> Mode:
+        assert self.program is not None, "prepare comes first"
+        return self.program.modes[name]
+
+    def _steps(self) -> dict[str, int]:
+        assert self.program is not None
+        return {name: mode.steps for name, mode in self.program.modes.items()}
+
+
+def run_check(name: str, mode: Mode) -> tuple[list[float], float]:
+    """What must be right, and when the first call had ended."""
+    if name == "run":
+        values = mode.check(CHECK_STEPS)
+        return values.tolist(), time.perf_counter()
+    first = mode.check(1)
+    ended = time.perf_counter()
+    return np.concatenate([first, mode.check(CHECK_STEPS - 1)]).tolist(), ended
+
+
+def settled(blocks: list[float]) -> bool:
+    """Whether the last BLOCKS medians lie within AGREE of the least of them."""
+    last = blocks[-BLOCKS:]
+    return len(last) == BLOCKS and max(last) <= (1 + AGREE) * min(last)
+
+
+def timed(repeat: Callable[[int], Any], n: int) -> float:
+    start = time.perf_counter()
+    repeat(n)
+    return time.perf_counter() - start
+
+
+def max_rss() -> int:
+    """The greatest resident size of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def pin(threads: int) -> None:
+    """Restrict this process to as many CPUs as it may have threads; torch is told, too."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def serve(worker: Worker, commands: TextIO, answers: TextIO) -> None:
+    """Answer commands until the end."""
+    acts = {
+        "prepare": worker.prepare,
+        "memory": worker.memory,
+        "warm": worker.warm,
+        "round": worker.round,
+    }
+    for line in commands:
+        command = json.loads(line)
+        act = command.pop("do")
+        if act == "quit":
+            return
+        try:
+            answer = acts[act](**command)
+        except Exception as error:  # the parent reports it and goes on with the others
+            answer = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def main(workload: str, contender: str, device: str) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    pin(threads)
+    from bench.workloads import WORKLOADS
+
+    start = time.perf_counter()
+    if contender in MODULES:
+        module = importlib.import_module(MODULES[contender])
+        if module.__name__ == "torch":
+            module.set_num_threads(threads)
+    imported = time.perf_counter() - start
+    worker = Worker(WORKLOADS[workload], contender, device)
+    print(json.dumps({"ready": True, "import_s": imported}), file=answers, flush=True)
+    serve(worker, sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,79 @@
+"""`staticnet bench`: the benchmark suite of a checkout."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import staticnet
+from staticnet.errors import ArgumentError, DependencyError
+
+
+def add_to(commands: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = commands.add_parser("bench", help="time staticnet and its peers, interleaved")
+    parser.add_argument("--suite", default="cpu", help="(%(default)s)")
+    parser.add_argument("--workload", nargs="+", default=(), metavar="NAME", help="only these")
+    parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help="only these")
+    parser.add_argument("--rounds", type=int, help="of each contender (10)")
+    parser.add_argument("--seconds", type=float, help="a round (0.08)")
+    parser.add_argument("--threads", type=int, default=0, help="of each contender (at most 2)")
+    parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="raw samples, as lines of JSON")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="print changes since then")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the suite.
+
+    Raises:
+        DependencyError: if there is no checkout around this package.
+        ArgumentError: if an option is unknown or out of its range.
+    """
+    root = Path(staticnet.__file__).resolve().parents[1]
+    if not (root / "bench" / "driver.py").is_file():
+        raise DependencyError(
+            "the benchmarks are not part of an installed staticnet; clone the repository and run "
+            "python -m staticnet bench in it"
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    driver = importlib.import_module("bench.driver")
+    _check(options, driver)
+    driver.run(
+        driver.Settings(
+            suite=options.suite,
+            workloads=options.workload,
+            contenders=options.contender,
+            rounds=options.rounds or (3 if options.quick else 10),
+            seconds=options.seconds or (0.02 if options.quick else 0.08),
+            device=options.device,
+            quick=options.quick,
+            out=options.out,
+            against=options.against,
+            threads=options.threads,
+        )
+    )
+
+
+def _check(options: argparse.Namespace, driver: Any) -> None:
+    for what, given, known in (
+        ("suite", [options.suite], driver.SUITES),
+        ("workload", options.workload, driver.WORKLOADS),
+        ("contender", options.contender, driver.CONTENDERS),
+        ("device", [options.device], ("auto", "cpu", "numpy")),
+    ):
+        for name in given:
+            if name not in known:
+                raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
+    for what in ("rounds", "seconds", "threads"):
+        number = getattr(options, what)
+        if number is not None and number < 0:
+            raise ArgumentError(f"--{what} must be positive")
+    if options.against is not None and not options.against.is_file():
+        raise ArgumentError(f"--against: there is no file {options.against}")
