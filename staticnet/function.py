@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.backends.base import Backend, Executable, choose
+from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.errors import ArgumentError, FeedError, GraphError, SpecializationError
@@ -26,11 +27,13 @@ from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.manager import Record, check_names, run_passes
+from staticnet.plan.text import format_groups
 
 log = logging.getLogger("staticnet")
 
 PIPELINE = (INFER_SHAPE, CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, DCE)
-BACKENDS: dict[str, Backend] = {"numpy": NumpyBackend()}
+PASSES = (*(p.name for p in PIPELINE), "fusion")
+BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "numpy": NumpyBackend()}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
@@ -68,6 +71,8 @@ class Function:
         self._single = single
         self._backend = backend
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
+        self._by_shapes: dict[tuple[Any, ...], Specialization] = {}
+        self._dtypes = [node.dtype for node in graph.inputs]
         if not graph.symbols:
             self.specialize()
 
@@ -85,17 +90,26 @@ class Function:
             SpecializationError: at a ninth binding of the symbolic dims.
         """
         inputs = self.graph.inputs
-        feeds = order_feeds(inputs, args, named)
-        arrays = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
-        outputs = self._run(self.specialize(**bind_dims(inputs, arrays)), arrays)
+        if named or len(args) != len(inputs):
+            args = tuple(order_feeds(inputs, args, named))
+        arrays: Sequence[Any] = args
+        for array, dtype in zip(args, self._dtypes, strict=True):
+            if type(array) is not np.ndarray or array.dtype != dtype:
+                arrays = [convert(node, feed) for node, feed in zip(inputs, args, strict=True)]
+                break
+        compiled = self._by_shapes.get(tuple([x.shape for x in arrays]))
+        if compiled is None:
+            compiled = self._bind(arrays)
+        outputs = compiled.executable.run(arrays)
         return outputs[0] if self._single else outputs
 
-    def _run(self, compiled: Specialization, arrays: Sequence[Any]) -> list[Any]:
-        outputs, values = compiled.executable.run(arrays)
-        for (target, _), value in zip(compiled.graph.updates, values, strict=True):
-            assert isinstance(target, Variable)
-            target.array = value
-        return outputs
+    def _bind(self, arrays: Sequence[Any]) -> Specialization:
+        """The program for the shapes of these arrays."""
+        inputs = self.graph.inputs
+        checked = [convert(node, feed) for node, feed in zip(inputs, arrays, strict=True)]
+        compiled = self.specialize(**bind_dims(inputs, checked))
+        self._by_shapes[tuple([x.shape for x in arrays])] = compiled
+        return compiled
 
     def run(
         self,
@@ -117,22 +131,19 @@ class Function:
             FeedError: if the data sets differ in length or do not fit the placeholders.
             ArgumentError: if steps or batch_size is not a positive int.
         """
-        sets = [
-            np.asarray(x) if not hasattr(x, "__dlpack__") else np.from_dlpack(x)
-            for x in order_feeds(self.graph.inputs, data, named)
-        ]
+        inputs = self.graph.inputs
+        feeds = order_feeds(inputs, data, named)
+        sets = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
         count, size = _batches(sets, batch_size, steps)
+        compiled = self._bind([x[:size] for x in sets])
         per_epoch = count // size
-        order = np.arange(count)
-        rows: list[list[Any]] = []
-        for step in range(steps):
-            epoch, batch = divmod(step, per_epoch)
-            if batch == 0 and shuffle:
-                order = permutation_array(seed, epoch, count)
-            chosen = order[batch * size : (batch + 1) * size]
-            result = self(*(x[chosen] for x in sets))
-            rows.append([result] if self._single else result)
-        stacked = [np.stack(column) for column in zip(*rows, strict=True)]
+        parts: list[list[Any]] = []
+        for first in range(0, steps, per_epoch):
+            epoch = first // per_epoch
+            order = permutation_array(seed, epoch, count) if shuffle else np.arange(count)
+            taken = size * min(per_epoch, steps - first)
+            parts.append(compiled.executable.run_many(sets, order[:taken], size))
+        stacked = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return stacked[0] if self._single else stacked
 
     def specialize(self, **dims: int) -> Specialization:
@@ -155,7 +166,9 @@ class Function:
                 f"{self.max_specializations}; pad batches to a common size, or raise it"
             )
         graph, records = self._compile(dims)
-        made = Specialization(dims, graph, tuple(records), self._backend.build(graph))
+        made = Specialization(
+            dims, graph, tuple(records), self._backend.build(graph, self.disabled_passes)
+        )
         self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
@@ -175,7 +188,7 @@ class Function:
             PIPELINE,
             dims=dims,
             numerics=self.numerics,
-            disabled=self.disabled_passes,
+            disabled=[name for name in self.disabled_passes if name != "fusion"],
         )
 
     @property
@@ -195,10 +208,13 @@ class Function:
         """
         if after is None:
             return format_graph(self.graph)
-        for record in self.passes(**dims):
+        graph, records = self._compile(dims)
+        ran = [name for name in PASSES if name not in self.disabled_passes]
+        if after == "fusion" and after in ran:
+            return format_groups(graph)
+        for record in records:
             if record.name == after:
                 return format_graph(record.graph)
-        ran = [p.name for p in PIPELINE if p.name not in self.disabled_passes]
         raise ArgumentError(f"as_text: {after!r} did not run; the passes are {ran}")
 
     def cost_analysis(self, **dims: int) -> CostAnalysis:
@@ -242,7 +258,7 @@ def function(
         ArgumentError: on an unknown device, precision, numerics or pass.
         DeviceError: if the device is not there.
     """
-    check_names(PIPELINE, disabled_passes)
+    check_names(PASSES, disabled_passes)
     if numerics not in ("exact", "fast"):
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:

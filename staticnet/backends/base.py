@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from staticnet.errors import ArgumentError, DeviceError
@@ -15,11 +15,18 @@ log = logging.getLogger("staticnet")
 class Executable(Protocol):
     """A graph with fixed shapes, ready to run."""
 
-    def run(self, feeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Fresh arrays: the outputs and the updates' values, for feeds in the inputs' order.
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """One step: fresh outputs for feeds in the inputs' order; the updates are made.
 
         Raises:
-            ExecutionError: naming the user's line; nothing is updated then.
+            ExecutionError: if an op fails; nothing is updated then.
+        """
+        ...
+
+    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
+        """len(order) / batch steps, each on the next `batch` rows that `order` names.
+
+        -> each output, stacked
         """
         ...
 
@@ -29,7 +36,7 @@ class Backend(Protocol):
 
     name: str
 
-    def build(self, graph: Graph) -> Executable:
+    def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
         """The executable of an optimised graph whose shapes are all fixed."""
         ...
 

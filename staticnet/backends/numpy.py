@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class NumpyExecutable:
         ]
         self._outputs = [slot[node] for node in graph.outputs]
         self._updates = [slot[value] for _, value in graph.updates]
+        self._targets = [target for target, _ in graph.updates if isinstance(target, Variable)]
         computed = [n for n in graph.nodes if n.op.name not in (*_LEAVES, "constant")]
         last_use = {slot[operand]: node for node in computed for operand in node.inputs}
         kept = {*self._outputs, *self._updates}
@@ -40,8 +41,8 @@ class NumpyExecutable:
             for node in computed
         ]
 
-    def run(self, feeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Fresh outputs and updates' values."""
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """One step: fresh outputs; the updates are made when everything is computed."""
         values: list[Any] = [None] * self._slots
         for i, array in self._constants:
             values[i] = array
@@ -54,16 +55,25 @@ class NumpyExecutable:
             for i in dead:
                 values[i] = None
         fresh: set[int] = {i for _, _, i, _ in self._steps}
-        return (
-            [_take(values, i, fresh) for i in self._outputs],
-            [_take(values, i, fresh) for i in self._updates],
-        )
+        outputs = [_take(values, i, fresh) for i in self._outputs]
+        new = [_take(values, i, fresh) for i in self._updates]
+        for target, array in zip(self._targets, new, strict=True):
+            target.array = array
+        return outputs
+
+    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
+        """One step after the other."""
+        rows = [
+            self.run([x[chosen] for x in data]) for chosen in np.asarray(order).reshape(-1, batch)
+        ]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 def _take(values: list[Any], i: int, fresh: set[int]) -> Any:
     """An array that shares memory with nothing else: itself the first time, else a copy."""
     array = values[i]
-    if i in fresh and isinstance(array, np.ndarray) and array.flags.owndata:
+    whole = isinstance(array, np.ndarray) and array.flags.owndata and array.flags.c_contiguous
+    if i in fresh and whole:
         fresh.discard(i)
         return array
     return np.array(array, order="C")
@@ -74,6 +84,6 @@ class NumpyBackend:
 
     name = "numpy"
 
-    def build(self, graph: Graph) -> NumpyExecutable:
+    def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> NumpyExecutable:
         """The interpreter of a graph."""
         return NumpyExecutable(graph)

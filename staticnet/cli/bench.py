@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--rounds", type=int, help="of each contender (10)")
     parser.add_argument("--seconds", type=float, help="a round (0.08)")
-    parser.add_argument("--threads", type=int, default=0, help="of each contender (at most 2)")
+    parser.add_argument("--threads", type=int, help="of each contender (at most 2)")
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="raw samples, as lines of JSON")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
             quick=options.quick,
             out=options.out,
             against=options.against,
-            threads=options.threads,
+            threads=options.threads or 0,
         )
     )
 
@@ -73,7 +73,7 @@ def _check(options: argparse.Namespace, driver: Any) -> None:
                 raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
     for what in ("rounds", "seconds", "threads"):
         number = getattr(options, what)
-        if number is not None and number < 0:
-            raise ArgumentError(f"--{what} must be positive")
+        if number is not None and not number > 0:
+            raise ArgumentError(f"--{what} must be positive, not {number}")
     if options.against is not None and not options.against.is_file():
         raise ArgumentError(f"--against: there is no file {options.against}")

@@ -60,7 +60,9 @@ class Builder:
     def _scope(self, prefix: str, parent: Scope | None = None) -> Scope:
         return Scope(self._parameter, self.members.__contains__, prefix, parent)
 
-    def _kernel(self, outer: tuple[Symbol, ...], loops: list[Loop], after: list[Statement]) -> Kernel:
+    def _kernel(
+        self, outer: tuple[Symbol, ...], loops: list[Loop], after: list[Statement]
+    ) -> Kernel:
         parameters = tuple(
             Parameter(name, node.dtype, node in self._written) for node, name in self._names.items()
         )
@@ -80,7 +82,7 @@ class Builder:
         if self._collapses():
             size = _size(self.group.domain)
             place = Symbol("i", size)
-            flat = _split_by(Index.of(place), self.group.domain)
+            flat = _flat(Index.of(place), self.group.domain)
             return self._map_over((place,), (), flat)
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
         index = tuple(map(Index.of, symbols))
@@ -95,10 +97,11 @@ class Builder:
             if role(node) is not Role.POINT or node.op.name in _ELSEWHERE:
                 return False
             for operand in node.inputs:
-                if operand in self.members or role(operand) is Role.INLINE:
+                if operand in self.members or base(operand).type.size == 1:
                     continue
-                scalar = base(operand).type.size == 1
-                if not scalar and (operand.op.moves or fixed(operand.shape) != domain):
+                if role(operand) is Role.INLINE:
+                    return False
+                if operand.op.moves or fixed(operand.shape) != domain:
                     return False
         return True
 
@@ -172,12 +175,20 @@ class Builder:
         for node in self.group.nodes:
             if node not in self.group.rows or ready[node] != turn:
                 continue
-            shape = fixed(node.shape)
-            at = index if len(shape) == len(index) else (*index, *[Index()] * self.group.inner)
+            at = self._row_index(node, index)
             if not isinstance(node.op, Reduction):
                 row.define(node, row._compute(node, at))
             if node in self.stored:
                 self._store(row, node, at, row.value(node, at))
+
+    def _row_index(self, node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
+        """The element of a row value at a point of the outer space; kept axes of length 1 are 0."""
+        if node.ndim == len(index):
+            return index
+        if not isinstance(node.op, Reduction):
+            return (*index, *[Index()] * self.group.inner)
+        rest = iter(index)
+        return tuple(Index() if i in node.op.axes else next(rest) for i in range(node.ndim))
 
     def _loop_body(
         self, row: Scope, turn: int, ready: dict[Node, int], symbols: tuple[Symbol, ...]
@@ -246,6 +257,7 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _split_by(place: Index, domain: tuple[int, ...]) -> tuple[Index, ...]:
-    """An index whose last entry is the place itself: every value lies in one order."""
-    return (*[Index()] * (len(domain) - 1), place)
+def _flat(place: Index, domain: tuple[int, ...]) -> tuple[Index, ...]:
+    """An index whose last entry of an axis longer than 1 is the place itself, of stride 1."""
+    last = max((i for i, n in enumerate(domain) if n != 1), default=len(domain) - 1)
+    return tuple(place if i == last else Index() for i in range(len(domain)))

@@ -164,7 +164,9 @@ def initial(combine: str, dtype: DType) -> str:
     return "1" if combine in ("prod", "all") else "0"
 
 
-def _statements(statements: tuple[Statement, ...], renamed: dict[str, str] | None = None) -> list[str]:
+def _statements(
+    statements: tuple[Statement, ...], renamed: dict[str, str] | None = None
+) -> list[str]:
     return [line for s in statements for line in _statement(s, renamed or {})]
 
 

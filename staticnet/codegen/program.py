@@ -21,16 +21,36 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
 
 PARALLEL_WORK = 1 << 15  # elements below which one thread is faster than two
+SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
-_PRELUDE = """
-static {gemm_type} *{gemm};
+# A product is cut into slabs along its longer side, as many as its work deserves and whatever the
+# number of threads: so the bits do not depend on it. BLAS itself runs on one thread meanwhile.
+_PRODUCT = """
+static sn_gemm_{s} *sn_{s}_gemm;
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
                                    const {t} *b, int ldb, {t} *c) {{
   const {t} one = 1, zero = 0;
-  {gemm}(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &zero, c, &m);
+  const int64_t work = (int64_t)m * n * k, wanted = work / SN_SLAB_WORK, along_m = m >= n;
+  const int64_t length = along_m ? m : n, slabs = sn_clamp(SN_MIN(wanted, length / 32), 1, 64);
+#pragma omp parallel for schedule(static) if (slabs > 1)
+  for (int64_t s = 0; s < slabs; ++s) {{
+    const int64_t tiles = (length + 15) / 16;
+    const int64_t first = 16 * (tiles * s / slabs);
+    const int64_t last = SN_MIN(16 * (tiles * (s + 1) / slabs), length);
+    const int ms = along_m ? (int)(last - first) : m, ns = along_m ? n : (int)(last - first);
+    const int64_t i = along_m ? first : 0, j = along_m ? 0 : first;
+    sn_{s}_gemm(&ta, &tb, &ms, &ns, &k, &one, a + (ta == 'N' ? i : i * lda), &lda,
+                b + (tb == 'N' ? j * ldb : j), &ldb, &zero, c + i + j * m, &m);
+  }}
 }}
 """
 _RUN = """
+int sn_step(void **slot, char *arena) {
+  const int threads = sn_take_threads(), failed = sn_one_step(slot, arena);
+  sn_give_threads(threads);
+  return failed;
+}
+
 typedef struct {
   int64_t steps, batch;
   const int64_t *order; /* rows of the data sets, steps * batch of them */
@@ -42,16 +62,19 @@ typedef struct {
 } sn_run_arguments;
 
 int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
-  for (int64_t s = 0; s < a->steps; ++s) {
+  const int threads = sn_take_threads();
+  int failed = 0;
+  for (int64_t s = 0; s < a->steps && !failed; ++s) {
     for (int64_t f = 0; f < a->feeds; ++f)
       for (int64_t r = 0; r < a->batch; ++r)
         memcpy((char *)buffers[f] + r * a->row_bytes[f],
                a->data[f] + a->order[s * a->batch + r] * a->row_bytes[f], a->row_bytes[f]);
     for (int64_t o = 0; o < a->outputs; ++o)
       buffers[SN_FIRST_OUTPUT + o] = a->results[o] + s * a->output_bytes[o];
-    if (sn_step(buffers, arena)) return 1;
+    failed = sn_one_step(buffers, arena);
   }
-  return 0;
+  sn_give_threads(threads);
+  return failed;
 }
 """
 
@@ -107,6 +130,8 @@ class _Writer:
     def _write_step(self) -> None:
         for node, output in self.plan.first_copies:
             self._copy(f"slot[{self._slot('output', output)}]", node)
+        for node, block in self.plan.saved.items():
+            self._copy(f"arena + {block.offset}", node)
         for i, group in enumerate(self.plan.steps):
             if i == self.plan.guard:
                 self._flush()
@@ -120,7 +145,12 @@ class _Writer:
         if self.plan.last_copies:
             self.lines.append("if (failed) return 1;")
         for node, place in self.plan.last_copies:
-            self._copy(f"slot[{self._slot(place.kind, place.at)}]", node)
+            target = f"slot[{self._slot(place.kind, place.at)}]"
+            if node in self.plan.saved:
+                block = self.plan.saved[node]
+                self.lines.append(f"memcpy({target}, arena + {block.offset}, {node.type.nbytes});")
+            else:
+                self._copy(target, node)
 
     def _copy(self, target: str, node: Node) -> None:
         self.lines.append(f"memcpy({target}, {self._pointer(node)}, {node.type.nbytes});")
@@ -142,7 +172,9 @@ class _Writer:
         body = c.function(kernel, "NAME")
         name = self.functions.setdefault(body, f"k{len(self.functions)}")
         self.kernels[name] = kernel
-        if any(self._conflict(kernel, builder.buffers, k, theirs) for *_, k, theirs in self._waiting):
+        if any(
+            self._conflict(kernel, builder.buffers, k, theirs) for *_, k, theirs in self._waiting
+        ):
             self._flush()
         self._waiting.append((group, name, kernel, builder.buffers))
 
@@ -185,12 +217,12 @@ class _Writer:
 
     def _file(self, blas: str) -> str:
         parts = [prelude(), blas]
-        for s, t in (("f32", "float"), ("f64", "double")):
-            parts.append(_PRELUDE.format(gemm_type=f"sn_gemm_{s}", gemm=f"sn_{s}_gemm", s=s, t=t))
+        parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}")
+        parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [helper(need) for need in self.helpers]
         parts += [f"// {n}\n" + b.replace("NAME", n, 1) for b, n in self.functions.items()]
         parts.append(_THREADS)
-        parts.append("int sn_step(void **slot, char *arena) {")
+        parts.append("static int sn_one_step(void **slot, char *arena) {")
         parts.append("  volatile int failed = 0, *const error = &failed;")
         parts += [line if line.startswith("#") else f"  {line}" for line in self.lines]
         parts += ["  return failed;", "}"]
@@ -208,8 +240,23 @@ _THREADS = """
 #define SN_ALONE const int64_t share = 0, shares = 1;
 #define SN_SHARE(n) (n) * share / shares, (n) * (share + 1) / shares
 
-void sn_set_blas(void *sgemm, void *dgemm) {
+static void (*sn_set_blas_threads)(int);
+static int (*sn_get_blas_threads)(void);
+
+void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads) {
   sn_f32_gemm = (sn_gemm_f32 *)sgemm;
   sn_f64_gemm = (sn_gemm_f64 *)dgemm;
+  sn_set_blas_threads = (void (*)(int))set_threads;
+  sn_get_blas_threads = (int (*)(void))get_threads;
+}
+
+static int sn_take_threads(void) {
+  const int before = sn_get_blas_threads ? sn_get_blas_threads() : 0;
+  if (before > 1) sn_set_blas_threads(1);
+  return before;
+}
+
+static void sn_give_threads(int before) {
+  if (before > 1) sn_set_blas_threads(before);
 }
 """

@@ -94,9 +94,7 @@ def _matrix(
     return f"{pointer(below)} + ({renamed})", transposed, max(1, leading)
 
 
-def _blas(
-    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str
-) -> str:
+def _blas(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
     """Row-major c = a b is column-major c' = b' a': the operands change places."""
     m, n, k = sizes
     flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
@@ -105,9 +103,7 @@ def _blas(
     return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out});"
 
 
-def _small(
-    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str
-) -> str:
+def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
     m, n, k = sizes
     (a, at, lda), (b, bt, ldb) = left, right
     a_steps = f"1, {lda}" if at else f"{lda}, 1"

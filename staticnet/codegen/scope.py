@@ -164,7 +164,9 @@ class Scope:
                 inside.append(f"({place}) % {step} == 0")
             clamped = f"sn_clamp({place}, 0, {(n - 1) * step})"
             exact = place.least >= 0 and place.greatest <= (n - 1) * step and step == 1
-            at.append(place if exact else self.at(f"{clamped} / {step}" if step > 1 else clamped, n))
+            at.append(
+                place if exact else self.at(f"{clamped} / {step}" if step > 1 else clamped, n)
+            )
         element = self.value(x, tuple(at))
         if not inside:
             return element
@@ -175,14 +177,14 @@ class Scope:
         text = ""
         start = 0
         parts = [x for x in node.inputs if 0 not in fixed(x.shape)]
-        for x in parts:
+        for number, x in enumerate(parts, 1):
             n = fixed(x.shape)[op.axis]
             local = place + -start
             if local.least < 0 or local.greatest >= n:
                 local = self.at(f"sn_clamp({local}, 0, {n - 1})", n)
             element = self.value(x, (*index[: op.axis], local, *index[op.axis + 1 :]))
             start += n
-            text += f"({place}) < {start} ? {element} : " if x is not parts[-1] else element
+            text += f"({place}) < {start} ? {element} : " if number < len(parts) else element
         return self.let(node.dtype, text)
 
     def _take(self, node: Node, op: Take | TakeAlongAxis, index: At_) -> str:

@@ -15,8 +15,8 @@ from staticnet.ops.arguments import broadcast_shapes
 from staticnet.ops.arithmetic import abs, maximum, minimum
 from staticnet.ops.arithmetic import pow as power
 from staticnet.ops.base import Constant, Elementwise, apply
-from staticnet.ops.linalg import Matmul
 from staticnet.ops.comparison import logical_not
+from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import (
     Flip,
     PermuteDims,
@@ -208,9 +208,7 @@ def permute_of_permute(node: Node) -> Value | None:
     return permute_dims(x.inputs[0], [x.op.axes[axis] for axis in node.op.axes])
 
 
-@structural(
-    PermuteDims, lambda x: (reshape(x, (3, 4)) @ reshape(x, (4, 3))).T, REASSOCIATES
-)
+@structural(PermuteDims, lambda x: (reshape(x, (3, 4)) @ reshape(x, (4, 3))).T, REASSOCIATES)
 def transpose_of_product(node: Node) -> Value | None:
     """(x y)' = y' x': gradients of weights come out as the weights lie."""
     (product,) = node.inputs

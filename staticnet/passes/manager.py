@@ -60,12 +60,13 @@ class Record:
         return f"{self.name:<20} {change}  {notes}".rstrip()
 
 
-def check_names(pipeline: Sequence[Pass], disabled: Collection[str]) -> None:
+def check_names(names: Sequence[str], disabled: Collection[str]) -> None:
     """Raise ArgumentError if a pass is to be left out that is not there."""
-    names = [p.name for p in pipeline]
     for name in disabled:
         if name not in names:
-            raise ArgumentError(f"disabled_passes: {name!r} is no pass; the passes are {names}")
+            raise ArgumentError(
+                f"disabled_passes: {name!r} is no pass; the passes are {list(names)}"
+            )
 
 
 def run_passes(
@@ -82,7 +83,7 @@ def run_passes(
         ArgumentError: if `disabled` names no pass.
         VerifyError: naming the pass after which the graph is broken.
     """
-    check_names(pipeline, disabled)
+    check_names([p.name for p in pipeline], disabled)
     settings = flags.read()
     records: list[Record] = []
     for number, p in enumerate(pipeline):

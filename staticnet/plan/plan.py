@@ -41,6 +41,7 @@ class Plan:
     constants: list[Node] = field(default_factory=list)
     first_copies: list[tuple[Node, int]] = field(default_factory=list)
     last_copies: list[tuple[Node, Place]] = field(default_factory=list)
+    saved: dict[Node, Lifetime] = field(default_factory=dict)
     guard: int = 0
     arena_bytes: int = 0
     blocks: dict[Node, Lifetime] = field(default_factory=dict)
@@ -144,6 +145,8 @@ class _Planner:
                     order.add_edges_from((group, writer) for group in before)
                     self.plan.places[value] = home
                     continue
+            if value in state and value is not target:  # it may have been written by then
+                self.plan.saved[value] = Lifetime(int(value.type.nbytes), 0, len(self.groups))
             self.plan.last_copies.append((value, home))
 
     def _in_place(self, target: Node, value: Node, writer: Group) -> bool:
@@ -182,7 +185,7 @@ class _Planner:
             last = end if node in late else max(uses, default=step[self._group(node)])
             size = int(node.type.nbytes)
             plan.blocks[node] = Lifetime(size, step[self._group(node)], last)
-        plan.arena_bytes = place(list(plan.blocks.values()))
+        plan.arena_bytes = place([*plan.blocks.values(), *plan.saved.values()])
         for node, block in plan.blocks.items():
             plan.places[node] = Place("arena", block.offset)
 

@@ -113,6 +113,14 @@ def set_blas_threads(n: int) -> int | None:
     return before
 
 
+def thread_controls() -> tuple[int, int]:
+    """The C addresses of the functions that set and get the number of threads; 0 if there are none."""
+    set_, get = _symbol("set_num_threads"), _symbol("get_num_threads")
+    if set_ is None or get is None:
+        return 0, 0
+    return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (set_, get))  # type: ignore[return-value]
+
+
 def _module() -> Any:
     return importlib.import_module("scipy.linalg.cython_blas")
 

@@ -46,14 +46,12 @@ class RunArguments(ctypes.Structure):
 class CpuExecutable:
     """A loaded program with its arena, its constants and the table of addresses it reads."""
 
-    def __init__(self, graph: Graph, compiler: Compiler) -> None:
-        self.plan: Plan = make_plan(graph)
+    def __init__(self, graph: Graph, compiler: Compiler, fuse: bool = True) -> None:
+        self.plan: Plan = make_plan(graph, fuse)
         self.program: Program = write_program(self.plan, blas.PROTOTYPES)
         library = load(self.program.source, compiler)
-        pointers = blas.pointers(["sgemm", "dgemm"])
-        library.sn_set_blas(
-            ctypes.c_void_p(pointers["sgemm"]), ctypes.c_void_p(pointers["dgemm"])
-        )
+        pointers = (*blas.pointers(["sgemm", "dgemm"]).values(), *blas.thread_controls())
+        library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         self._step = library.sn_step
         self._many = library.sn_run
         self._lock = threading.Lock()
@@ -113,6 +111,7 @@ class CpuExecutable:
         data_table = np.array([address(x) for x in data], np.uintp)
         result_table = np.array([address(x) for x in results], np.uintp)
         order = np.ascontiguousarray(order, np.int64)
+        assert order.size == steps * batch
         arguments = RunArguments(
             steps, batch, address(order), len(data), len(results), address(rows),
             address(output_bytes), address(data_table), address(result_table),

@@ -1,0 +1,228 @@
+"""The CPU backend against the reference: every op, dtype and golden graph, and random graphs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from random_graphs import graphs
+from samples import SAMPLES, Sample
+
+import staticnet as sn
+from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.errors import DTypeError
+from staticnet.ir.dtype import DTYPES, is_floating
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+
+# by dtype: what two correct implementations of one op may differ by, relative to the result's scale
+RTOL = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-6, "float64": 1e-13}
+
+
+def close(got: Any, wanted: Any, rtol: float | None = None) -> None:
+    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
+    if not is_floating(wanted.dtype):
+        np.testing.assert_array_equal(got, wanted)
+        return
+    tolerance = RTOL[wanted.dtype.name] if rtol is None else rtol
+    a, b = got.astype(np.float64), wanted.astype(np.float64)
+    scale = np.max(np.abs(b), initial=1e-30, where=np.isfinite(b))
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
+
+
+def both(inputs: Any, outputs: Any, feeds: Any, **options: Any) -> tuple[Any, Any]:
+    runs = [sn.function(inputs, outputs, device=d, **options)(*feeds) for d in ("cpu", "numpy")]
+    return runs[0], runs[1]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[f"{s.op}-{i}" for i, s in enumerate(SAMPLES)])
+def test_every_op_and_dtype(sample: Sample) -> None:
+    """One program for all dtypes and their derivatives: compiling is what takes the time."""
+    inputs, outputs, feeds = [], [], []
+    for dtype in DTYPES.values():
+        xs = [sn.placeholder(a.shape, dtype, f"{dtype}_{i}") for i, a in enumerate(sample.args)]
+        try:
+            y = sample.build(*xs)
+        except DTypeError:
+            continue
+        inputs += xs
+        outputs.append(y)
+        feeds += [np.asarray(a).astype(dtype) for a in sample.args]
+        if is_floating(y.dtype) and dtype in ("float32", "float64"):
+            outputs += sn.grad(sn.sum(y * y), xs)
+    assert outputs
+    for got, wanted in zip(*both(inputs, outputs, feeds), strict=True):
+        close(got, wanted)
+
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=[f"{f.parent.name}/{f.stem}" for f in GOLDEN])
+def test_golden_graphs(file: Path) -> None:
+    graph = sn.parse(file.read_text(encoding="utf-8").partition("// after ")[0])
+    rng = np.random.default_rng(0)
+    dims = {name: 4 for name in graph.symbols}
+    feeds = []
+    for node in graph.inputs:
+        shape = node.type.substitute(dims).shape
+        feeds.append((rng.uniform(0.5, 2, shape) * 2).astype(node.dtype))
+    results = []
+    for device in ("cpu", "numpy"):
+        for v in graph.variables:
+            v.value = np.full(v.shape, 0.5)  # type: ignore[attr-defined]
+        f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device=device)
+        results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
+    for got, wanted in zip(*results, strict=True):
+        close(got, wanted)
+
+
+steady = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@steady
+@given(graphs())
+def test_random_graphs(case: tuple[sn.Graph, list[Any]]) -> None:
+    graph, feeds = case
+    note(str(graph))
+    for got, wanted in zip(*both(graph.inputs, graph.outputs, feeds), strict=True):
+        close(got, wanted, 1e-9)
+
+
+@pytest.mark.slow
+@settings(steady, max_examples=2000)
+@given(graphs(steps=20))
+def test_many_random_graphs(case: tuple[sn.Graph, list[Any]]) -> None:
+    graph, feeds = case
+    note(str(graph))
+    reference = sn.function(graph.inputs, graph.outputs, device="numpy")(*feeds)
+    for left_out in ((), ("fusion",), ("algebraic_simplify",), ("constant_folding",), ("cse",)):
+        f = sn.function(graph.inputs, graph.outputs, device="cpu", disabled_passes=left_out)
+        for got, wanted in zip(f(*feeds), reference, strict=True):
+            close(got, wanted, 1e-9)
+
+
+def test_nan_and_infinity_travel() -> None:
+    x = sn.placeholder((3, 70), name="x")
+    feed = np.zeros((3, 70), np.float32)
+    feed[0, 3], feed[1, 5], feed[2, 69] = np.nan, np.inf, -np.inf
+    outputs = [
+        sn.max(x, 1), sn.min(x, 1), sn.sum(x, 1), sn.prod(x, 1), sn.nn.softmax(x), sn.exp(x),
+        sn.relu(x), sn.maximum(x, 0.0), sn.sum(x, 0), sn.sort(x), sn.argmax(x, 1), sn.logsumexp(x, 1),
+        sn.nn.log_softmax(x), x * 0, sn.sqrt(x),
+    ]  # fmt: skip
+    for got, wanted in zip(*both(x, outputs, [feed]), strict=True):
+        close(got, wanted)
+
+
+def test_a_bad_index_fails_and_updates_nothing() -> None:
+    x, i = sn.placeholder((4,), name="x"), sn.placeholder((2,), "int64", "i")
+    w = sn.variable(np.zeros(4, np.float32), "w")
+    f = sn.function([x, i], sn.take(x, i), updates={w: w + x}, device="cpu")
+    with pytest.raises(sn.errors.ExecutionError, match="out of range"):
+        f(np.ones(4, "f"), np.array([0, 4]))
+    np.testing.assert_array_equal(w.value, 0)
+    f(np.ones(4, "f"), np.array([-1, 3]))
+    np.testing.assert_array_equal(w.value, 1)
+
+
+def mlp(device: str, **options: Any) -> Any:
+    sn.manual_seed(0)
+    x, y = sn.placeholder(("b", 20), name="x"), sn.placeholder(("b",), "int64", "y")
+    layers = [sn.nn.Linear(20, 32), sn.nn.GELU(), sn.nn.Dropout(0.2), sn.nn.Linear(32, 5)]
+    loss = sn.nn.cross_entropy(sn.nn.Sequential(*layers)(x), y)
+    updates = sn.optim.Adam(lr=0.01).minimize(loss)
+    return sn.function([x, y], loss, updates=updates, device=device, **options)
+
+
+def batch(n: int) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 20)).astype(np.float32), rng.integers(0, 5, n)
+
+
+def test_training_follows_the_reference() -> None:
+    data = batch(96)
+    losses = {d: mlp(d).run(60, *data, batch_size=32, shuffle=True) for d in ("cpu", "numpy")}
+    np.testing.assert_allclose(losses["cpu"], losses["numpy"], rtol=2e-4)
+    assert losses["cpu"][-1] < losses["cpu"][0]
+
+
+def test_run_equals_calls_to_the_bit() -> None:
+    x, y = batch(64)
+    called = [float(mlp("cpu")(x[:32], y[:32]))]
+    step = mlp("cpu")
+    called = [step(x[i : i + 32], y[i : i + 32]) for i in (0, 32, 0)]
+    np.testing.assert_array_equal(mlp("cpu").run(3, x, y, batch_size=32), called)
+
+
+def test_state_that_the_user_replaces_is_used() -> None:
+    w = sn.variable(np.ones(3, np.float32), "w")
+    f = sn.function([], w * 2, updates={w: w + 1}, device="cpu")
+    f()
+    w.value = np.full(3, 10.0)
+    np.testing.assert_array_equal(f(), 20)
+    np.testing.assert_array_equal(w.value, 11)
+
+
+def test_swapped_state_is_read_before_it_is_written() -> None:
+    a, b = sn.variable(np.float32(1), "a"), sn.variable(np.float32(2), "b")
+    f = sn.function([], [a, b], updates={a: b, b: a + b}, device="cpu")
+    assert [float(v) for v in f()] == [1, 2]
+    assert [float(v) for v in f()] == [2, 3]
+    assert (a.value, b.value) == (3, 5)
+
+
+def test_without_a_compiler_it_runs_on_numpy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import staticnet.backends.cpu as cpu
+
+    monkeypatch.setattr(cpu, "find_compiler", lambda: None)
+    monkeypatch.setattr(cpu, "_told", set())
+    x = sn.placeholder((2,), name="x")
+    for _ in range(2):
+        np.testing.assert_array_equal(sn.function(x, x + 1, device="cpu")(np.ones(2, "f")), 2)
+    assert [r.message.split(":")[0] for r in caplog.records] == ["no C compiler was found"]
+
+
+def test_kernels_that_are_equal_compile_once() -> None:
+    x = sn.placeholder((40,), name="x")
+    variables = [sn.variable(np.ones(40, np.float32), f"w{i}") for i in range(5)]
+    f = sn.function(x, [], updates={v: v * 0.5 + x for v in variables}, device="cpu")
+    program = f.specialize().executable.program  # type: ignore[attr-defined]
+    assert program.source.count("static void k") == 1
+    assert shutil.which("cc") or program.launches
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_bits_do_not_depend_on_threads(threads: str, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import numpy as np, staticnet as sn\n"
+        "x = sn.placeholder((300, 400), name='x'); w = sn.constant(np.random.default_rng(0)"
+        ".normal(size=(400, 200)).astype('f'))\n"
+        "y = sn.tanh(x @ w)\n"
+        "f = sn.function(x, [y, sn.sum(y), sn.sum(y, 0), sn.nn.softmax(x)], device='cpu')\n"
+        "r = f(np.random.default_rng(1).normal(size=(300, 400)).astype('f'))\n"
+        "import hashlib; print(hashlib.sha256(b''.join(a.tobytes() for a in r)).hexdigest())"
+    )
+
+    def digest(n: str) -> str:
+        command = [
+            sys.executable,
+            "-c",
+            f"import os; os.environ['OMP_NUM_THREADS'] = '{n}'\n{code}",
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert digest(threads) == digest("2")
