@@ -88,6 +88,7 @@ class Client:
             self._process.kill()
             raise WorkerError(f"no answer within {timeout:.0f} s") from None
         if not line:
+            self._answers.put("")
             raise WorkerError(f"the worker has ended: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

@@ -22,10 +22,12 @@ import numpy as np
 from bench import environment, report
 from bench.client import Client, WorkerError
 from bench.first_call import measure_first_calls
+from bench.kernels import COPY_LIMIT
 from bench.program import CONTENDERS, Array, Workload
 from bench.workloads import SUITES, WORKLOADS
 
 MEMORY_LIMIT = 6 << 30
+WARM_UP_LIMIT = 12  # in rounds
 QUICK_CONTENDERS = tuple(c for c in CONTENDERS if c != "torch.compile")
 Record = dict[str, Any]
 
@@ -186,7 +188,7 @@ def _prepare(
             line["first_call_s"] = answer["first_call_s"][mode]
             line["steps"] = answer["steps"][mode]
             if c.startswith("copy"):
-                line["bytes"] = min(line["bytes"], 256 << 20)
+                line["bytes"] = min(line["bytes"], COPY_LIMIT)
             else:
                 line["check"] = compare(np.array(values), expected[mode], workload)
             if line.get("check", {}).get("right", True):
@@ -219,8 +221,9 @@ def _time(
     log: Log,
 ) -> None:
     """Warm up, then the rounds; each contender's line is logged when all have ended."""
-    seconds = settings.seconds
-    limit = 0.2 if settings.quick else 2.0
+    kernels = all(line["size"] for line in lines.values())
+    seconds = settings.seconds / 2 if kernels else settings.seconds
+    limit = 0.2 if settings.quick else WARM_UP_LIMIT * seconds
     for c, line in list(lines.items()):
         with _failing(c, lines, log):
             line |= clients[c].ask("warm", mode=mode, seconds=seconds, limit=limit)

@@ -38,8 +38,10 @@ def twice(result: Array) -> Array:
     return np.concatenate([result.ravel(), result.ravel()])
 
 
-def kernel_mode(call: Callable[[], Any], width: int) -> Mode:
-    """A call that gives its result as something NumPy can read."""
+def kernel_mode(
+    call: Callable[[], Any], width: int, read: Callable[[Any], Array] = np.asarray
+) -> Mode:
+    """A call, and how to read what it gives."""
 
     def repeat(n: int) -> None:
         for _ in range(n):
@@ -47,7 +49,7 @@ def kernel_mode(call: Callable[[], Any], width: int) -> Mode:
 
     def check(n: int) -> Array:
         repeat(n - 1)
-        return rows(np.asarray(call()), width).ravel()
+        return rows(read(call()), width).ravel()
 
     return Mode(repeat, check)
 
@@ -65,12 +67,11 @@ def staticnet_kernel(formula: Callable[..., Any], width: int = WIDTH) -> Build:
         output = sn.function(inputs, result, device=device)
         feeds = list(data.values())
 
-        def into() -> Any:
-            update(*feeds)
-            return out.array
-
         return Program(
-            {"into": kernel_mode(into, width), "fresh": kernel_mode(lambda: output(*feeds), width)}
+            {
+                "into": kernel_mode(lambda: update(*feeds), width, lambda _: out.value),
+                "fresh": kernel_mode(lambda: output(*feeds), width),
+            }
         )
 
     return build

@@ -17,6 +17,7 @@ from bench import stats
 from bench.program import OURS
 
 Record = dict[str, Any]
+ENOUGH = 6
 HEADER = ("workload", "size", "mode", "contender", "median", "quartiles", "rate", "vs best other")
 
 
@@ -133,6 +134,12 @@ def show(records: Sequence[Record], say: Callable[[str], None]) -> None:
         _rich(cells)
     else:
         say("\n".join(plain(HEADER, cells)))
+    fewest = min(
+        (len(r["samples"]) for r in records if r.get("status") == "ok" and "samples" in r),
+        default=ENOUGH,
+    )
+    if fewest < ENOUGH:
+        say(f"{fewest} rounds are too few for intervals to be trusted; use {ENOUGH} or more")
     say("\n".join(first_calls(records)))
 
 

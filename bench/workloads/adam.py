@@ -27,11 +27,7 @@ def staticnet(data: Arrays, device: str) -> Program:
     optimizer = sn.optim.Adam(lr=LR, betas=(BETA1, BETA2), eps=EPS)
     update = sn.function([], [], updates=optimizer.apply({p: g}), device=device)
 
-    def call() -> Any:
-        update()
-        return p.array
-
-    return Program({"into": kernel_mode(call, WIDTH)})
+    return Program({"into": kernel_mode(update, WIDTH, lambda _: p.value)})
 
 
 def torch(data: Arrays, device: str) -> Program:

@@ -19,7 +19,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--workload", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--rounds", type=int, help="of each contender (10)")
-    parser.add_argument("--seconds", type=float, help="a round (0.08)")
+    parser.add_argument(
+        "--seconds", type=float, help="a round of a network; half for kernels (0.08)"
+    )
     parser.add_argument("--threads", type=int, help="of each contender (at most 2)")
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
