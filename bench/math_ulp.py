@@ -58,7 +58,7 @@ UNARY = {
     "trunc": ("trunc(x)", -10, 10),
     "rint": ("rint(x)", -10, 10),
     "fabs": ("fabs(x)", -10, 10),
-    "sign": ("x > 0 ? 1 : x < 0 ? -1 : x", -10, 10),
+    "sign": ("x != x ? x : (x > 0) - (x < 0)", -10, 10),
     "relu": ("x < 0 ? 0 : x", -10, 10),
 }
 BINARY: dict[str, Callable[..., Any]] = {
@@ -225,7 +225,11 @@ class Driver:
     def loop(self, name: str, *x: Any, out: Any) -> None:
         """The compiled loop over arrays that are contiguous float32 [n]."""
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*x, out)]
-        getattr(self._library, f"f32_{name}")(*pointers, ctypes.c_long(out.size))
+        self.function(name)(*pointers, ctypes.c_long(out.size))
+
+    def function(self, name: str) -> Any:
+        """The compiled loop, of pointers and a count."""
+        return getattr(self._library, f"f32_{name}")
 
     def exact(self, name: str, x: Any) -> Any:
         """The function of one argument in double.  x: float32 [n] -> y: float64 [n]"""
@@ -325,7 +329,7 @@ def speed(driver: Driver, name: str, size: int = 2048) -> tuple[float, float]:
     x = [rng.uniform(low, high, size).astype(np.float32) for _ in range(count)]
     y = np.empty(size, np.float32)
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*x, y)]
-    compiled = getattr(driver._library, f"f32_{name}")
+    compiled = driver.function(name)
     peer = PEER.get(name) or getattr(np, NUMPY.get(name, name))
     n = ctypes.c_long(size)
     ours = _best(lambda: compiled(*pointers, n))
@@ -350,6 +354,7 @@ def row(driver: Driver, plain: Driver, name: str, full: bool) -> str:
         place = f"{where:.9g}"
     else:
         worst, place = worst_sampled(driver, name)
+    place = place if worst else "—"
     unfused = worst_sampled(plain, name)[0]
     width = (driver.vectorised or {}).get(name, 0)
     ours, peer = speed(driver, name)

@@ -97,7 +97,7 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
 // ---------------------------------------------------------------------------------------------
 // Both float types: rounding, signs, comparison, roots
 
-#define SN_FLOAT_FUNCTIONS(f, F, u, top)                                                       \
+#define SN_FLOAT_FUNCTIONS(f, F, top)                                                          \
   SN_FUNC sn_##f sn_fabs_##f(sn_##f x) { return SN_LIBM(fabs##F)(x); }                         \
   SN_FUNC sn_##f sn_floor_##f(sn_##f x) { return SN_LIBM(floor##F)(x); }                       \
   SN_FUNC sn_##f sn_ceil_##f(sn_##f x) { return SN_LIBM(ceil##F)(x); }                         \
@@ -107,8 +107,8 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
   SN_FUNC sn_##f sn_rsqrt_##f(sn_##f x) { return 1 / SN_LIBM(sqrt##F)(x); }                    \
   SN_FUNC sn_##f sn_copysign_##f(sn_##f x, sn_##f y) { return SN_LIBM(copysign##F)(x, y); }    \
   /* NaN wins, in either operand */                                                            \
-  SN_FUNC sn_##f sn_maximum_##f(sn_##f x, sn_##f y) { return ((x >= y) | (x != x)) ? x : y; }    \
-  SN_FUNC sn_##f sn_minimum_##f(sn_##f x, sn_##f y) { return ((x <= y) | (x != x)) ? x : y; }    \
+  SN_FUNC sn_##f sn_maximum_##f(sn_##f x, sn_##f y) { return ((x > y) | (x != x)) ? x : y; }    \
+  SN_FUNC sn_##f sn_minimum_##f(sn_##f x, sn_##f y) { return ((x < y) | (x != x)) ? x : y; }    \
   SN_FUNC sn_##f sn_relu_##f(sn_##f x) { return x < 0 ? 0 : x; }                               \
   SN_FUNC sn_##f sn_sign_##f(sn_##f x) {                                                       \
     sn_##f y = (sn_##f)(x > 0 ? 1 : 0) - (sn_##f)(x < 0 ? 1 : 0);                              \
@@ -117,10 +117,10 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
   SN_FUNC sn_bool sn_isnan_##f(sn_##f x) { return x != x; }                                    \
   SN_FUNC sn_bool sn_isinf_##f(sn_##f x) { return sn_fabs_##f(x) == sn_from_bits_##f(top); }   \
   SN_FUNC sn_bool sn_isfinite_##f(sn_##f x) { return sn_fabs_##f(x) < sn_from_bits_##f(top); } \
-  SN_FUNC sn_bool sn_signbit_##f(sn_##f x) { return (sn_##u)sn_bits_##f(x) >> (8 * sizeof x - 1); }
+  SN_FUNC sn_bool sn_signbit_##f(sn_##f x) { return SN_LIBM(copysign##F)((sn_##f)1, x) < 0; }
 
-SN_FLOAT_FUNCTIONS(f32, f, u32, 0x7F800000u)
-SN_FLOAT_FUNCTIONS(f64, , u64, 0x7FF0000000000000u)
+SN_FLOAT_FUNCTIONS(f32, f, 0x7F800000u)
+SN_FLOAT_FUNCTIONS(f64, , 0x7FF0000000000000u)
 
 // ---------------------------------------------------------------------------------------------
 // float32: exponentials
@@ -419,7 +419,7 @@ SN_FUNC sn_f32 sn_atanh_f32(sn_f32 x) {
 SN_FUNC sn_f32 sn_hypot_f32(sn_f32 x, sn_f32 y) {
   sn_f32 a = sn_fabs_f32(x), b = sn_fabs_f32(y);
   sn_f32 r = (sn_f32)SN_LIBM(sqrt)((sn_f64)a * a + (sn_f64)b * b);
-  return ((a == SN_INF_F32) | (b == SN_INF_F32)) ? SN_INF_F32 : r;
+  return a == SN_INF_F32 || b == SN_INF_F32 ? SN_INF_F32 : r;
 }
 
 // 2^(y log2|x|); log2 by an odd polynomial in (m - 1) / (m + 1); special cases as C99 has them.
