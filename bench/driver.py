@@ -28,6 +28,7 @@ from bench.workloads import SUITES, WORKLOADS
 
 MEMORY_LIMIT = 6 << 30
 WARM_UP_LIMIT = 12  # in rounds
+BUSY = 0.5
 QUICK_CONTENDERS = tuple(c for c in CONTENDERS if c != "torch.compile")
 Record = dict[str, Any]
 
@@ -94,6 +95,8 @@ def run(settings: Settings, say: Callable[[str], None] = print) -> list[Record]:
             "quick": settings.quick,
         }
         log.add(about)
+        if (about["load"] or 0) > BUSY:
+            say(f"other processes are running (load {about['load']}): medians will not be fair")
         for name in settings.names:
             say(f"{name}: {WORKLOADS[name].about}")
             _workload(WORKLOADS[name], settings, threads, log)

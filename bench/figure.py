@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import report
 
 Record = dict[str, Any]
@@ -24,9 +26,9 @@ def markdown(records: Sequence[Record]) -> str:
         f"{report.human(about['ram_bytes'] or 0)} of memory, {about['os']}.  ",
         f"Python {about['python']}; {versions}.",
         "",
-        "A median is over all samples of all rounds; `vs best other` is this median over the",
-        "fastest other contender's, with its 95 % bootstrap interval over rounds. An interval that",
-        "spans 1 is no difference.",
+        "A median is that of the rounds' medians; `vs best other` is it over the fastest other",
+        "contender's, with its 95 % bootstrap interval over rounds. An interval that spans 1 is",
+        "no difference.",
         "",
         "| " + " | ".join(report.HEADER) + " |",
         "|" + "---|" * len(report.HEADER),
@@ -80,6 +82,6 @@ def _bars(ax: Any, rows: Sequence[report.Row]) -> None:
     medians = [row.median * 1e6 for row in rows]
     below = [(row.median - row.low) * 1e6 for row in rows]
     above = [(row.high - row.median) * 1e6 for row in rows]
-    ax.barh(names, medians, xerr=[below, above], color="0.7")
+    ax.barh(names, medians, xerr=[np.maximum(below, 0), np.maximum(above, 0)], color="0.7")
     ax.invert_yaxis()
     ax.set_xlabel("microseconds a step (quartiles)")
