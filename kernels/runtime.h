@@ -16,10 +16,10 @@ static inline int64_t sn_clamp(int64_t i, int64_t low, int64_t high) {
 }
 
 /* An index into n elements, negative ones from the end; one outside sets *error and becomes 0. */
-static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error) {
+static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error, int site) {
   i += i < 0 ? n : 0;
   if ((uint64_t)i >= (uint64_t)n) {
-    *error = 1;
+    *error = site;
     return 0;
   }
   return i;

@@ -211,6 +211,8 @@ class Function:
         graph, records = self._compile(dims)
         ran = [name for name in PASSES if name not in self.disabled_passes]
         if after == "fusion" and after in ran:
+            if graph.symbols:
+                raise ArgumentError(f"as_text: fusion needs numbers for {sorted(graph.symbols)}")
             return format_groups(graph)
         for record in records:
             if record.name == after:

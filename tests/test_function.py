@@ -266,7 +266,7 @@ class TestOptions:
             ({"device": "tpu"}, "use one of auto, cuda, cpu, numpy"),
             ({"numerics": "sloppy"}, "use 'exact' or 'fast'"),
             ({"precision": "int4"}, "use one of float32"),
-            ({"precision": "bfloat16"}, "the numpy backend has only float32"),
+            ({"precision": "bfloat16"}, "backend has only float32"),
             ({"disabled_passes": ["fuse"]}, "'fuse' is no pass; the passes are"),
         ]:
             with pytest.raises(ArgumentError, match=message):
@@ -312,8 +312,11 @@ def test_as_text_after_each_pass() -> None:
     assert "size(shape=[2*batch])" in f.as_text(after="infer_shape")
     assert "size(shape=[8])" in f.as_text(after="infer_shape", batch=4)
     assert "size" not in f.as_text(after="constant_folding", batch=4)
-    with pytest.raises(ArgumentError, match="'fusion' did not run; the passes are"):
+    assert "// step 0: matmul [4,2]" in f.as_text(after="fusion", batch=4)
+    with pytest.raises(ArgumentError, match="fusion needs numbers for .'batch'"):
         f.as_text(after="fusion")
+    with pytest.raises(ArgumentError, match="'layout' did not run; the passes are"):
+        f.as_text(after="layout")
 
 
 def test_cost_is_a_formula_and_a_number() -> None:

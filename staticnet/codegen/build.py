@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from staticnet.codegen.kernel import Keep, Kernel, Loop, Parameter, Reduce, Statement, Store
 from staticnet.codegen.scope import Scope, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
@@ -15,21 +13,16 @@ from staticnet.plan.roles import Role, base, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
 _CHEAP = frozenset({"add", "subtract", "multiply", "negative", "relu", "where", "cast", "maximum"})
-Buffers = Callable[[Node], Node | None]
 
 
 class Builder:
-    """Builds the kernel of one group.
+    """Builds the kernel of one group; `stored` are the nodes that lie in memory."""
 
-    `buffer_of` gives the node whose memory holds a node, or None if it lies in none.
-    """
-
-    def __init__(self, group: Group, stored: set[Node], buffer_of: Buffers) -> None:
+    def __init__(self, group: Group, stored: set[Node]) -> None:
         self.group = group
         self.stored = stored
         self.members = set(group.nodes)
         self._numbers = {node: i for i, node in enumerate(group.nodes)}
-        self._buffer_of = buffer_of
         self._names: dict[Node, str] = {}
         self._written: set[Node] = set()
         self._keeps: dict[Node, str] = {}
@@ -47,15 +40,12 @@ class Builder:
         return kernel
 
     def _parameter(self, node: Node, written: bool = False) -> str:
-        holder = self._buffer_of(node)
-        if holder is None:
-            return ""
-        if holder not in self._names:
-            self._names[holder] = f"p{len(self._names)}"
-            self.buffers.append(holder)
+        if node not in self._names:
+            self._names[node] = f"p{len(self._names)}"
+            self.buffers.append(node)
         if written:
-            self._written.add(holder)
-        return self._names[holder]
+            self._written.add(node)
+        return self._names[node]
 
     def _scope(self, prefix: str, parent: Scope | None = None) -> Scope:
         return Scope(self._parameter, self.members.__contains__, prefix, parent)

@@ -20,7 +20,7 @@ def function(kernel: Kernel, name: str) -> str:
     for p in kernel.parameters:
         const = "" if p.written else "const "
         parameters.append(f"{const}{c_type(p.dtype)} *{p.name}")
-    parameters.append("volatile int *error")
+    parameters += ["volatile int *error", "int site"]
     body = _columns(kernel) if kernel.kind == "columns" else _over_outer(kernel)
     return "\n".join([f"static void {name}({', '.join(parameters)}) {{", *_indent(body), "}"])
 

@@ -1,7 +1,7 @@
 """The whole step as one C file: kernels, and `sn_step`, which runs them and BLAS in order.
 
 `sn_step(buffers, arena)` gets the addresses of feeds, state, constants and outputs in one table and
-returns 0, or 1 if an index was out of range; nothing of the state is changed then. `sn_run` makes
+returns 0, or the number of the node whose index was out of range; the state is unchanged then. `sn_run` makes
 many steps in one call, drawing batches of rows from data sets.
 """
 
@@ -18,7 +18,7 @@ from staticnet.codegen.routines import helper, needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
-from staticnet.plan.plan import Plan
+from staticnet.plan.plan import MAY_FAIL, Plan
 
 PARALLEL_WORK = 1 << 15  # elements below which one thread is faster than two
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
@@ -86,6 +86,7 @@ class Program:
     source: str
     launches: int
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    sites: list[Node] = field(default_factory=list)
 
 
 @cache
@@ -107,9 +108,10 @@ class _Writer:
         self.kernels: dict[str, Kernel] = {}
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
+        self.sites: list[Node] = []
         self._waiting: list[tuple[Group, str, Kernel, list[Node]]] = []
         self._write_step()
-        self.program = Program(self._file(blas), len(plan.steps), self.kernels)
+        self.program = Program(self._file(blas), len(plan.steps), self.kernels, self.sites)
 
     def _pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
@@ -135,7 +137,7 @@ class _Writer:
         for i, group in enumerate(self.plan.steps):
             if i == self.plan.guard:
                 self._flush()
-                self.lines.append("if (failed) return 1;")
+                self.lines.append("if (failed) return failed;")
             if group.fused:
                 self._kernel(group)
             else:
@@ -143,7 +145,7 @@ class _Writer:
                 self._routine(group)
         self._flush()
         if self.plan.last_copies:
-            self.lines.append("if (failed) return 1;")
+            self.lines.append("if (failed) return failed;")
         for node, place in self.plan.last_copies:
             target = f"slot[{self._slot(place.kind, place.at)}]"
             if node in self.plan.saved:
@@ -161,11 +163,21 @@ class _Writer:
         if need:
             self.helpers[need] = None
         lines = routine(node, self._pointer, self.plan.places.__contains__)
-        self.lines += [f"{{ // {node.op.name} {node.type}: {node.provenance}"]
+        self.lines.append(f"{{ // {node.op.name} {node.type}: {node.provenance}")
+        if any("site" in line for line in lines):
+            self.lines.append(f"  const int site = {self._site(group)};")
         self.lines += [*(f"  {line}" for line in lines), "}"]
 
+    def _site(self, group: Group) -> int:
+        """What a failure in a group is told by: the number of its failing node, from 1; 0 if none."""
+        failing = [node for node in group.nodes if node.op.name in MAY_FAIL]
+        if not failing:
+            return 0
+        self.sites.append(failing[0])
+        return len(self.sites)
+
     def _kernel(self, group: Group) -> None:
-        builder = Builder(group, self.plan.stored, self.plan.direct)
+        builder = Builder(group, self.plan.stored)
         kernel = builder.build()
         if kernel.extent == 0:
             return
@@ -213,7 +225,7 @@ class _Writer:
         pointers = ", ".join(self._pointer(node) for node in buffers)
         lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
         note = f" // {group.kind} {list(group.domain)}: {'; '.join(lines[:3])}"
-        return f"{name}(SN_SHARE({kernel.extent}), {pointers}, error);{note}"
+        return f"{name}(SN_SHARE({kernel.extent}), {pointers}, error, {self._site(group)});{note}"
 
     def _file(self, blas: str) -> str:
         parts = [prelude(), blas]

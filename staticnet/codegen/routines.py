@@ -143,7 +143,7 @@ def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
         _copy(node, x, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j) {{",
-        f"    const int64_t to = (b*{n} + sn_index({pointer(indices)}[j], {n}, error))*{after};",
+        f"    const int64_t to = (b*{n} + sn_index({pointer(indices)}[j], {n}, error, site))*{after};",
         f"    for (int64_t a = 0; a < {after}; ++a) {{",
         f"      const int64_t from = (b*{count} + j)*{after} + a;",
         *_add(node, updates, "to + a", "from", pointer),
@@ -162,7 +162,7 @@ def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
         f"  for (int64_t j = 0; j < {count}; ++j)",
         f"    for (int64_t a = 0; a < {after}; ++a) {{",
         f"      const int64_t from = (b*{count} + j)*{after} + a;",
-        f"      const int64_t i = sn_index({pointer(indices)}[from], {n}, error);",
+        f"      const int64_t i = sn_index({pointer(indices)}[from], {n}, error, site);",
         *_add(node, updates, f"(b*{n} + i)*{after} + a", "from", pointer),
         "    }",
     ]

@@ -90,15 +90,10 @@ class Scope:
         kind = role(node)
         if kind is Role.INLINE:
             return self._inline(node, index)
-        if not self._inside(node):
-            if kind is Role.VIEW and not self._load(node):
-                (operand,) = node.inputs
-                return self.value(operand, node.op.source(index, fixed(operand.shape)))
-            return self._read(node, index)
         if kind is Role.VIEW:
             (operand,) = node.inputs
             return self.value(operand, node.op.source(index, fixed(operand.shape)))
-        return self._compute(node, index)
+        return self._compute(node, index) if self._inside(node) else self._read(node, index)
 
     def _inline(self, node: Node, index: At_) -> str:
         op = node.op
@@ -197,7 +192,7 @@ class Scope:
             end = op.axis + 1
             chosen = self.value(indices, index)
         self.may_fail = True
-        at = self.at(f"sn_index({chosen}, {n}, error)", n)
+        at = self.at(f"sn_index({chosen}, {n}, error, site)", n)
         return self.value(x, (*index[: op.axis], at, *index[end:]))
 
 

@@ -30,6 +30,7 @@ from staticnet.plan.roles import (
 )
 
 MAX_NODES = 96
+_ROUTINES = (Role.LIBRARY, Role.OPAQUE)
 
 
 @dataclass(eq=False)
@@ -77,7 +78,7 @@ class Fusion:
 
     def _place(self, node: Node) -> None:
         kind = role(node)
-        if kind in (Role.LIBRARY, Role.OPAQUE):
+        if kind in _ROUTINES:
             for operand in node.inputs:
                 if not self._direct(node, operand):
                     self.materialize(operand)
@@ -131,11 +132,17 @@ class Fusion:
                 self._needs[other] |= wide
 
     def _sources(self, node: Node) -> list[Node]:
-        """The nodes in memory or in groups that a node's operands show."""
-        found = [
-            base(operand) if operand not in self.group_of else operand for operand in node.inputs
-        ]
+        """The nodes of groups that a node's operands are or show.
+
+        A kernel looks through every view, even one that lies in memory for a routine: so a group
+        never waits for a copy of what it makes itself.
+        """
+        found = [self.memory(operand, role(node) in _ROUTINES) for operand in node.inputs]
         return [x for x in found if x in self.group_of]
+
+    def memory(self, operand: Node, by_routine: bool) -> Node:
+        """The node whose elements a use of `operand` reads."""
+        return operand if by_routine and operand in self.group_of else base(operand)
 
     def _reached(self, node: Node) -> int:
         bits = 0
@@ -220,14 +227,13 @@ class Fusion:
 
     def _is_inside(self, operand: Node, group: Group) -> bool:
         """Whether an operand, or what it shows, is made in the group."""
-        return any(self.group_of.get(x) is group for x in (operand, base(operand)))
+        return self.group_of.get(base(operand)) is group
 
     def _at_home(
         self, node: Node, index: tuple[Index, ...], group: Group, domain: tuple[Index, ...]
     ) -> bool:
         """Whether an operand made in the group is used at the point of the domain that makes it."""
-        if node not in self.group_of:
-            node, index = resolve(node, index)
+        node, index = resolve(node, index)
         if node in group.rows:
             row = domain[: len(group.outer)]
             return index in (row, (*row, *[Index()] * group.inner))

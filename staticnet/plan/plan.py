@@ -8,8 +8,7 @@ and nothing can fail afterwards; else it is copied at the end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
@@ -19,7 +18,10 @@ from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import Lifetime, place
 from staticnet.plan.roles import Role, base, role
 
-_MAY_FAIL = frozenset({"take", "take_along_axis", "scatter_add", "scatter_add_along_axis"})
+if TYPE_CHECKING:
+    import networkx as nx
+
+MAY_FAIL = frozenset({"take", "take_along_axis", "scatter_add", "scatter_add_along_axis"})
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,6 @@ class Plan:
         below = base(node)
         return below if below in self.places else None
 
-    def direct(self, node: Node) -> Node | None:
-        """The node itself if it lies in memory of its own."""
-        return node if node in self.places else None
-
 
 def make_plan(graph: Graph, fuse: bool = True) -> Plan:
     """The plan of an optimised graph whose shapes are fixed."""
@@ -76,7 +74,7 @@ class _Planner:
         order = self._order()
         self._outputs(order)
         self._updates(order)
-        self.plan.steps = list(nx.lexicographical_topological_sort(order, key=lambda g: g.number))
+        self.plan.steps = _sorted(order)
         self._guard()
         self._arena()
 
@@ -88,7 +86,8 @@ class _Planner:
         for group in self.groups:
             for node in group.nodes:
                 for operand in node.inputs:
-                    self.readers.setdefault(self._memory(operand), set()).add(group)
+                    read = self.fusion.memory(operand, not group.fused)
+                    self.readers.setdefault(read, set()).add(group)
 
     def _leaves(self) -> None:
         plan = self.plan
@@ -115,6 +114,8 @@ class _Planner:
                 self.plan.stored.add(group.nodes[0])
 
     def _order(self) -> nx.DiGraph[Group]:
+        import networkx as nx  # a tenth of a second that most programs need not wait for
+
         order: nx.DiGraph[Group] = nx.DiGraph()
         order.add_nodes_from(self.groups)
         for node, groups in self.readers.items():
@@ -135,7 +136,7 @@ class _Planner:
 
     def _updates(self, order: nx.DiGraph[Group]) -> None:
         state = {node: i for i, node in enumerate(self.graph.variables)}
-        failing = [g for g in self.groups if any(n.op.name in _MAY_FAIL for n in g.nodes)]
+        failing = [g for g in self.groups if any(n.op.name in MAY_FAIL for n in g.nodes)]
         for target, root in self.graph.updates:
             value, home = self._memory(root), Place("state", state[target])
             writer = self.fusion.group_of.get(value)
@@ -151,7 +152,7 @@ class _Planner:
 
     def _in_place(self, target: Node, value: Node, writer: Group) -> bool:
         """Whether the group that makes the value may write it over the variable's old one."""
-        if any(n.op.name in _MAY_FAIL for n in writer.nodes):
+        if any(n.op.name in MAY_FAIL for n in writer.nodes):
             return False
         if not any(operand is target or base(operand) is target
                    for n in writer.nodes for operand in n.inputs):  # fmt: skip
@@ -195,5 +196,13 @@ class _Planner:
 
 def _can_precede(order: nx.DiGraph[Group], before: set[Group], writer: Group) -> bool:
     """Whether all of `before` can run before `writer`."""
+    import networkx as nx
+
     after = nx.descendants(order, writer)
     return not before & after
+
+
+def _sorted(order: nx.DiGraph[Group]) -> list[Group]:
+    import networkx as nx
+
+    return list(nx.lexicographical_topological_sort(order, key=lambda group: group.number))

@@ -15,6 +15,7 @@ from staticnet.backends.cpu.library import load
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
 from staticnet.ir.graph import Graph
+from staticnet.ir.node import describe
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
@@ -69,7 +70,6 @@ class CpuExecutable:
         for i, array in enumerate(self._constants, self._first_constant):
             self._table[i] = address(array)
         self._c_arena = ctypes.c_void_p(self._arena_address)
-        self._empty = f"{graph.name}: an index was out of range; nothing was updated"
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the variables are updated in place."""
@@ -85,8 +85,9 @@ class CpuExecutable:
             outputs = [np.empty(shape, dtype) for shape, dtype in self._types]
             for i, output in enumerate(outputs, self._first_output):
                 table[i] = output.__array_interface__["data"][0]
-            if self._step(table, self._c_arena):
-                raise ExecutionError(self._empty)
+            failed = self._step(table, self._c_arena)
+        if failed:
+            raise self._failure(failed)
         return outputs
 
     def _hold_state(self) -> None:
@@ -120,9 +121,18 @@ class CpuExecutable:
             self._hold_state()
             for i, room in enumerate(rooms):
                 self._table[i] = address(room)
-            if self._many(self._table, self._c_arena, ctypes.byref(arguments)):
-                raise ExecutionError(self._empty)
+            failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
+        if failed:
+            raise self._failure(failed)
         return results
+
+    def _failure(self, site: int) -> ExecutionError:
+        node = self.program.sites[site - 1]
+        named = " with ".join(describe(operand) for operand in node.inputs)
+        return ExecutionError(
+            f"{node.op.name}: an index is out of range: {named} ({node.provenance}); "
+            "this step updated nothing"
+        )
 
 
 def _constant(op: Any) -> np.ndarray[Any, Any]:
