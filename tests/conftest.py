@@ -31,6 +31,13 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(autouse=True)
+def _auto_is_the_reference(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of the front compile no C: `auto` is NumPy, but in modules that set COMPILES."""
+    if not getattr(request.module, "COMPILES", False):
+        monkeypatch.setattr("staticnet.backends.base.PREFERENCE", ("numpy",))
+
+
+@pytest.fixture(autouse=True)
 def _no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests decide the flags themselves; the data folder may come from outside."""
     for name in [n for n in os.environ if n.startswith("STATICNET_") and n != "STATICNET_DATA"]:

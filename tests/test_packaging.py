@@ -137,7 +137,8 @@ def test_an_installed_wheel_works_anywhere_and_in_the_checkouts_root(built, tmp_
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
     run(*pip, "--target", target, built[0], cwd=tmp_path)
     code = (
-        "import staticnet; from staticnet.codegen.resources import kernels_path; import staticnet.report as r;"
+        "import staticnet; from staticnet.codegen.resources import kernels_path;"
+        "import staticnet.report as r;"
         "g = staticnet.parse('graph f(%x: f32[2]) {\\n  return %x\\n}');"
         "assert 'svg' in r.graph_html(g); print(staticnet.__file__); print(kernels_path())"
     )

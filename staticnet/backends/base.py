@@ -41,7 +41,8 @@ class Backend(Protocol):
         ...
 
 
-PREFERENCE = ("cuda", "cpu", "numpy")
+DEVICES = ("cuda", "cpu", "numpy")
+PREFERENCE = DEVICES  # in which `auto` looks for one
 
 
 def choose(device: str, available: Mapping[str, Backend]) -> Backend:
@@ -57,8 +58,8 @@ def choose(device: str, available: Mapping[str, Backend]) -> Backend:
         return available[name]
     if device in available:
         return available[device]
-    if device not in PREFERENCE:
-        raise ArgumentError(f"device {device!r}: use one of auto, {', '.join(PREFERENCE)}")
+    if device not in DEVICES:
+        raise ArgumentError(f"device {device!r}: use one of auto, {', '.join(DEVICES)}")
     raise DeviceError(
         f"device {device!r} is not in this build of staticnet, which runs on "
         f"{', '.join(available)}; use device='auto'"

@@ -143,7 +143,7 @@ class Builder:
         return self._kernel(outer, loops, row.statements)
 
     def _ready(self) -> dict[Node, int]:
-        """For a row value, the number of loops it needs; for a full one, the loop it is first in."""
+        """For a row value, how many loops it needs; for a full one, the loop it is first in."""
         ready: dict[Node, int] = {}
         for node in self.group.nodes:
             needs = [ready[m] for x in node.inputs for m in (self._member(x),) if m is not None]

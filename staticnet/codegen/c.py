@@ -47,7 +47,8 @@ def _over_outer(kernel: Kernel) -> list[str]:
     simple = len(kernel.loops) == 1 and not kernel.loops[0].symbols
     if simple and len(kernel.outer) == 1 and not kernel.after:
         statements = _statements(kernel.loops[0].body)
-        head = f"for (int64_t {kernel.outer[0].text} = begin; {kernel.outer[0].text} < end; ++{kernel.outer[0].text}) {{"
+        i = kernel.outer[0].text
+        head = f"for (int64_t {i} = begin; {i} < end; ++{i}) {{"
         simd = [] if kernel.may_fail else ["#pragma omp simd"]
         return [*simd, head, *_indent(statements), "}"]
     inside = _positions(kernel.outer, "o")

@@ -1,9 +1,9 @@
 """The loop nest that every target prints: index spaces, statements, reductions, stores.
 
-A kernel runs over `outer` (split among threads) and, for each point of it, over `loops`: index spaces
-of the axes that the group reduces. Statements before a loop are row values, made from what the loops
-before it reduced. A map has one loop over its last axis. `columns` kernels sum over leading axes.
-Expressions are text: C and CUDA spell scalar arithmetic alike.
+A kernel runs over `outer` (split among threads) and, for each point of it, over `loops`: index
+spaces of the axes that the group reduces. Statements before a loop are row values, made from what
+the loops before it reduced. A map has one loop over its last axis. `columns` kernels sum over
+leading axes. Expressions are text: C and CUDA spell scalar arithmetic alike.
 """
 
 from __future__ import annotations

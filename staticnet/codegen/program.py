@@ -1,8 +1,8 @@
 """The whole step as one C file: kernels, and `sn_step`, which runs them and BLAS in order.
 
-`sn_step(buffers, arena)` gets the addresses of feeds, state, constants and outputs in one table and
-returns 0, or the number of the node whose index was out of range; the state is unchanged then. `sn_run` makes
-many steps in one call, drawing batches of rows from data sets.
+`sn_step(slot, arena)` gets the addresses of feeds, state, constants and outputs in one table and
+returns 0, or the number of a node whose index was out of range; the state is unchanged then.
+`sn_run` makes many steps in one call, drawing batches of rows from data sets.
 """
 
 from __future__ import annotations

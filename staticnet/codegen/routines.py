@@ -1,4 +1,4 @@
-"""Steps that are no loop nest of elements: products by BLAS, scans, scatters, sorts, arg-extrema."""
+"""Steps that are no loop nest of elements: products, scans, scatters, sorts, arg-extrema."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
         _copy(node, x, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j) {{",
-        f"    const int64_t to = (b*{n} + sn_index({pointer(indices)}[j], {n}, error, site))*{after};",
+        f"    const int64_t i = sn_index({pointer(indices)}[j], {n}, error, site);",
+        f"    const int64_t to = (b*{n} + i)*{after};",
         f"    for (int64_t a = 0; a < {after}; ++a) {{",
         f"      const int64_t from = (b*{count} + j)*{after} + a;",
         *_add(node, updates, "to + a", "from", pointer),

@@ -42,12 +42,12 @@ def literal(value: Any, dtype: DType) -> str:
             return "(-9223372036854775807LL-1)"
         suffix = "" if dtype.itemsize < 8 else "ULL" if dtype.kind == "u" else "LL"
         return f"({number}{suffix})" if number < 0 else f"{number}{suffix}"
-    number = float(value)
-    if np.isnan(number):
+    real = float(value)
+    if np.isnan(real):
         return "SN_NAN"
-    if np.isinf(number):
-        return "SN_INF" if number > 0 else "(-SN_INF)"
-    text = repr(number) if dtype == FLOAT64 else f"{np.float32(number)!s}f"
+    if np.isinf(real):
+        return "SN_INF" if real > 0 else "(-SN_INF)"
+    text = repr(real) if dtype == FLOAT64 else f"{np.float32(real)!s}f"
     return f"({text})" if text.startswith("-") else text
 
 

@@ -1,10 +1,10 @@
 """Fusion: which nodes share a kernel.
 
-A group has one index space, its `domain`. Every node of it is either *full* (an element for each point
-of the domain) or, in a group that reduces the domain's last `inner` axes, a *row* value (one for each
-point of the axes before). A kernel keeps rows on chip: softmax, layer norm and their gradients are one
-group. A group may also reduce leading axes (`columns`): sums for bias gradients beside the map that feeds
-them.
+A group has one index space, its `domain`. Every node of it is either *full* (an element for each
+point of the domain) or, in a group that reduces the domain's last `inner` axes, a *row* value (one
+for each point of the axes before). A kernel keeps rows on chip: softmax, layer norm and their
+gradients are one group. A group may also reduce leading axes (`columns`): sums for bias gradients
+beside the map that feeds them.
 
 Nodes join in the graph's order; a node joins the last group that makes one of its operands, if the
 group then still is convex: nothing outside it stands between its nodes.
@@ -176,7 +176,7 @@ class Fusion:
                 self._merge(other, group)
 
     def _between(self, first: Group, last: Group) -> bool:
-        """Whether a third group depends on `first` and feeds `last`, or the two are turned round."""
+        """Whether a third group depends on `first` and feeds `last`, or `first` needs `last`."""
         needed = self._needs[last.number]
         if self._needs[first.number] >> last.number & 1:
             return True

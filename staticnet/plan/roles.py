@@ -1,4 +1,4 @@
-"""What code generation does with a node: keeps it in memory, inlines it, looks through it, fuses it."""
+"""What code generation does with a node: keep it, inline it, look through it, fuse it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _told: set[str] = set()
 
 
 class CpuBackend:
-    """Compiles a graph to one C function; without a C compiler it runs on NumPy and says so once."""
+    """Compiles a graph to one C function; without a C compiler it is NumPy, and says so once."""
 
     name = "cpu"
 

@@ -114,7 +114,7 @@ def set_blas_threads(n: int) -> int | None:
 
 
 def thread_controls() -> tuple[int, int]:
-    """The C addresses of the functions that set and get the number of threads; 0 if there are none."""
+    """The C addresses of the functions that set and get the thread count; 0 if there are none."""
     set_, get = _symbol("set_num_threads"), _symbol("get_num_threads")
     if set_ is None or get is None:
         return 0, 0
