@@ -169,7 +169,7 @@ class _Writer:
         self.lines += [*(f"  {line}" for line in lines), "}"]
 
     def _site(self, group: Group) -> int:
-        """What a failure in a group is told by: the number of its failing node, from 1; 0 if none."""
+        """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
         failing = [node for node in group.nodes if node.op.name in MAY_FAIL]
         if not failing:
             return 0

@@ -75,7 +75,7 @@ class Op:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
-        """Of a movement op: the element of its operand, of `shape`, that the result has at `index`."""
+        """Of a movement op: the operand's element that the result has at `index`."""
         raise NotImplementedError(f"{self.name}.source")
 
     def substitute(self, values: dict[str, int]) -> Op:
