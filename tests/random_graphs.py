@@ -98,10 +98,12 @@ STEPS = [_unary, _unary, _binary, _binary, _select, _reduce, _move, _index, _mat
 
 
 @st.composite
-def graphs(draw: Draw, dtype: str = "float64", steps: int = 12) -> tuple[sn.Graph, list[Any]]:
+def graphs(
+    draw: Draw, dtype: str = "float64", steps: int = 12, prefix: str = "x"
+) -> tuple[sn.Graph, list[Any]]:
     """A graph of up to `steps` random steps with one to three outputs, and feeds for it."""
     shapes = draw(st.lists(st.sampled_from(SHAPES[1:-1]), min_size=1, max_size=3))
-    inputs = [sn.placeholder(shape, dtype, f"x{i}") for i, shape in enumerate(shapes)]
+    inputs = [sn.placeholder(shape, dtype, f"{prefix}{i}") for i, shape in enumerate(shapes)]
     pool: list[Any] = [*inputs, sn.constant(0.5, dtype)]
     for _ in range(draw(st.integers(1, steps))):
         made = draw(st.sampled_from(STEPS))(draw, pool)

@@ -165,6 +165,7 @@ def test_bad_options(arguments):
 
 
 def test_without_a_checkout_it_says_so(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.staticnet, "__file__", str(tmp_path / "staticnet" / "__init__.py"))
     chosen = options()
     with pytest.raises(DependencyError, match="clone the repository"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
 from random_graphs import graphs
 from samples import SAMPLES, Sample
 
@@ -98,15 +99,24 @@ def test_random_graphs(case: tuple[sn.Graph, list[Any]]) -> None:
         close(got, wanted, 1e-9)
 
 
+@st.composite
+def many_graphs(draw: Any, count: int = 20) -> tuple[list[Any], list[Any], list[Any]]:
+    """Several random graphs side by side: one program, as compiling is what takes the time."""
+    made = [draw(graphs(steps=20, prefix=f"g{i}_")) for i in range(count)]
+    inputs = [x for graph, _ in made for x in graph.inputs]
+    outputs = [y for graph, _ in made for y in graph.outputs]
+    return inputs, outputs, [feed for _, feeds in made for feed in feeds]
+
+
 @pytest.mark.slow
-@settings(steady, max_examples=2000)
-@given(graphs(steps=20))
-def test_many_random_graphs(case: tuple[sn.Graph, list[Any]]) -> None:
-    graph, feeds = case
-    note(str(graph))
-    reference = sn.function(graph.inputs, graph.outputs, device="numpy")(*feeds)
+@settings(steady, max_examples=100)
+@given(many_graphs())
+def test_two_thousand_random_graphs(case: tuple[list[Any], list[Any], list[Any]]) -> None:
+    inputs, outputs, feeds = case
+    note(str(sn.Graph("random", inputs, outputs)))
+    reference = sn.function(inputs, outputs, device="numpy")(*feeds)
     for left_out in ((), ("fusion",), ("algebraic_simplify",), ("constant_folding",), ("cse",)):
-        f = sn.function(graph.inputs, graph.outputs, device="cpu", disabled_passes=left_out)
+        f = sn.function(inputs, outputs, device="cpu", disabled_passes=left_out)
         for got, wanted in zip(f(*feeds), reference, strict=True):
             close(got, wanted, 1e-9)
 
@@ -228,3 +238,24 @@ def test_bits_do_not_depend_on_threads(threads: str, tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert digest(threads) == digest("2")
+
+
+def test_feeds_of_any_layout() -> None:
+    x = sn.placeholder((5, 7), name="x")
+    f = sn.function(x, [x * 2, sn.sum(x, 0)], device="cpu")
+    wide = np.arange(140, dtype=np.float32).reshape(10, 14)
+    room = np.zeros(5 * 7 * 4 + 1, np.uint8)
+    crooked = room[1:].view(np.float32).reshape(5, 7)
+    crooked[...] = wide[:5, :7]
+    frozen = wide[:5, :7].copy()
+    frozen.flags.writeable = False
+    for feed in (wide[::2, ::2], wide[:5, :7].T.copy().T, wide[4::-1, 6::-1], crooked, frozen):
+        np.testing.assert_array_equal(f(feed)[0], feed * 2)
+        np.testing.assert_allclose(f(feed)[1], feed.sum(0), rtol=1e-6)
+
+
+def test_integers_wrap() -> None:
+    x = sn.placeholder((100,), "int32", "x")
+    feed = np.full(100, 2**31 - 1, np.int32)
+    for got, wanted in zip(*both(x, [x + 1, x * x, -x, sn.abs(x + 1)], [feed]), strict=True):
+        np.testing.assert_array_equal(got, wanted)

@@ -37,12 +37,7 @@ def run(options: argparse.Namespace) -> None:
         DependencyError: if there is no checkout around this package.
         ArgumentError: if an option is unknown or out of its range.
     """
-    root = Path(staticnet.__file__).resolve().parents[1]
-    if not (root / "bench" / "driver.py").is_file():
-        raise DependencyError(
-            "the benchmarks are not part of an installed staticnet; clone the repository and run "
-            "python -m staticnet bench in it"
-        )
+    root = _checkout()
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     driver = importlib.import_module("bench.driver")
@@ -60,6 +55,17 @@ def run(options: argparse.Namespace) -> None:
             against=options.against,
             threads=options.threads or 0,
         )
+    )
+
+
+def _checkout() -> Path:
+    """The checkout that this package lies in, or else the one that we stand in."""
+    for root in (Path(staticnet.__file__).resolve().parents[1], Path.cwd()):
+        if (root / "bench" / "driver.py").is_file() and (root / "staticnet").is_dir():
+            return root
+    raise DependencyError(
+        "the benchmarks are not part of an installed staticnet; clone the repository and run "
+        "staticnet bench in it"
     )
 
 

@@ -29,6 +29,7 @@ COMMON = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
+    "-fwrapv",  # integers wrap, as NumPy's do
     "-std=c11",
     "-fPIC",
     "-shared",

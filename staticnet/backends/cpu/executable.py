@@ -78,9 +78,9 @@ class CpuExecutable:
         with self._lock:
             self._hold_state()
             for i, feed in enumerate(feeds):
-                if not feed.flags.c_contiguous:
-                    feed = np.ascontiguousarray(feed)
-                    held.append(feed)
+                if not (feed.flags.c_contiguous and feed.flags.aligned):
+                    feed = feed.copy(order="C")
+                    held.append(feed)  # until the step is done
                 table[i] = feed.__array_interface__["data"][0]
             outputs = [np.empty(shape, dtype) for shape, dtype in self._types]
             for i, output in enumerate(outputs, self._first_output):
@@ -104,7 +104,7 @@ class CpuExecutable:
     def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
         """len(order) // batch steps on rows of the data sets: each output stacked."""
         steps = len(order) // batch
-        data = [np.ascontiguousarray(x) for x in data]
+        data = [np.require(x, requirements=["C", "A"]) for x in data]
         rooms = [np.empty((batch, *x.shape[1:]), x.dtype) for x in data]
         results = [np.empty((steps, *shape), dtype) for shape, dtype in self._types]
         rows = np.array([x[:1].nbytes for x in data], np.int64)
