@@ -13,7 +13,13 @@ from staticnet.backends.base import Backend, Executable, choose
 from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.cost import CostAnalysis, analyse
-from staticnet.errors import ArgumentError, FeedError, GraphError, SpecializationError
+from staticnet.errors import (
+    ArgumentError,
+    FeedError,
+    GraphError,
+    MemoryLimitError,
+    SpecializationError,
+)
 from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
@@ -27,6 +33,8 @@ from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.manager import Record, check_names, run_passes
+from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
+from staticnet.plan.plan import make_plan
 from staticnet.plan.text import format_groups
 
 log = logging.getLogger("staticnet")
@@ -63,8 +71,10 @@ class Function:
         backend: Backend,
         numerics: str,
         disabled_passes: Collection[str],
+        memory_limit: int | None = None,
     ) -> None:
         self.graph = graph
+        self.memory_limit = memory_limit
         self.device = backend.name
         self.numerics = numerics
         self.disabled_passes = tuple(disabled_passes)
@@ -166,6 +176,7 @@ class Function:
                 f"{self.max_specializations}; pad batches to a common size, or raise it"
             )
         graph, records = self._compile(dims)
+        self._check_memory(graph)
         made = Specialization(
             dims, graph, tuple(records), self._backend.build(graph, self.disabled_passes)
         )
@@ -189,6 +200,27 @@ class Function:
             dims=dims,
             numerics=self.numerics,
             disabled=[name for name in self.disabled_passes if name != "fusion"],
+        )
+
+    def _check_memory(self, graph: Graph) -> None:
+        if self.memory_limit is None:
+            return
+        memory = analyse_memory(make_plan(graph, "fusion" not in self.disabled_passes))
+        if memory.peak > self.memory_limit:
+            raise MemoryLimitError(
+                f"{graph.name}: needs {memory.peak} bytes, the limit is {self.memory_limit}; "
+                f"feed a smaller batch, or raise memory_limit\n{memory}"
+            )
+
+    def memory_analysis(self, **dims: int) -> MemoryAnalysis:
+        """The bytes that the planned step needs, and whose they are, for one binding of the dims.
+
+        Raises:
+            ArgumentError: if a symbolic dim has no number.
+        """
+        self._check_dims(dims)
+        return analyse_memory(
+            make_plan(self._compile(dims)[0], "fusion" not in self.disabled_passes)
         )
 
     @property
@@ -248,17 +280,19 @@ def function(
     precision: str = "float32",
     numerics: str = "fast",
     disabled_passes: Collection[str] = (),
+    memory_limit: int | None = None,
 ) -> Function:
     """Compile a graph: placeholders in, values out, and each updated variable's next value.
 
     A call never compiles silently: fixed shapes compile here, symbolic ones once a binding. State
     that updates itself (a random generator's counter) is updated unless `updates` names it.
-    `numerics="exact"` keeps only passes that keep every bit.
+    `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes.
 
     Raises:
         GraphError: if the graph is not well formed.
         ArgumentError: on an unknown device, precision, numerics or pass.
         DeviceError: if the device is not there.
+        MemoryLimitError: if the planned step needs more than `memory_limit`; names who needs it.
     """
     check_names(PASSES, disabled_passes)
     if numerics not in ("exact", "fast"):
@@ -272,7 +306,7 @@ def function(
     ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
     pairs = _with_default_updates(outs, dict(updates or {}))
     graph = Graph(name, ins, outs, tuple(pairs.items()))
-    return Function(graph, single, backend, numerics, disabled_passes)
+    return Function(graph, single, backend, numerics, disabled_passes, memory_limit)
 
 
 def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:

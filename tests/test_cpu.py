@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from random_graphs import graphs
 from samples import SAMPLES, Sample
 
 import staticnet as sn
+import staticnet.backends.cpu as cpu
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import DTypeError
 from staticnet.ir.dtype import DTYPES, is_floating
@@ -169,7 +171,6 @@ def test_training_follows_the_reference() -> None:
 
 def test_run_equals_calls_to_the_bit() -> None:
     x, y = batch(64)
-    called = [float(mlp("cpu")(x[:32], y[:32]))]
     step = mlp("cpu")
     called = [step(x[i : i + 32], y[i : i + 32]) for i in (0, 32, 0)]
     np.testing.assert_array_equal(mlp("cpu").run(3, x, y, batch_size=32), called)
@@ -195,8 +196,6 @@ def test_swapped_state_is_read_before_it_is_written() -> None:
 def test_without_a_compiler_it_runs_on_numpy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import staticnet.backends.cpu as cpu
-
     monkeypatch.setattr(cpu, "find_compiler", lambda: None)
     monkeypatch.setattr(cpu, "_told", set())
     x = sn.placeholder((2,), name="x")
@@ -211,14 +210,11 @@ def test_kernels_that_are_equal_compile_once() -> None:
     f = sn.function(x, [], updates={v: v * 0.5 + x for v in variables}, device="cpu")
     program = f.specialize().executable.program  # type: ignore[attr-defined]
     assert program.source.count("static void k") == 1
-    assert shutil.which("cc") or program.launches
+    assert program.launches == 5
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
 def test_bits_do_not_depend_on_threads(threads: str, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import numpy as np, staticnet as sn\n"
         "x = sn.placeholder((300, 400), name='x'); w = sn.constant(np.random.default_rng(0)"

@@ -81,11 +81,10 @@ int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
 
 @dataclass
 class Program:
-    """A plan's C source, and what runs where in it."""
+    """A plan's C source, how many steps it runs, and the nodes that its failures are told by."""
 
     source: str
     launches: int
-    kernels: dict[str, Kernel] = field(default_factory=dict)
     sites: list[Node] = field(default_factory=list)
 
 
@@ -105,13 +104,12 @@ class _Writer:
     def __init__(self, plan: Plan, blas: str) -> None:
         self.plan = plan
         self.functions: dict[str, str] = {}
-        self.kernels: dict[str, Kernel] = {}
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
         self.sites: list[Node] = []
         self._waiting: list[tuple[Group, str, Kernel, list[Node]]] = []
         self._write_step()
-        self.program = Program(self._file(blas), len(plan.steps), self.kernels, self.sites)
+        self.program = Program(self._file(blas), len(plan.steps), self.sites)
 
     def _pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
@@ -183,7 +181,6 @@ class _Writer:
             return
         body = c.function(kernel, "NAME")
         name = self.functions.setdefault(body, f"k{len(self.functions)}")
-        self.kernels[name] = kernel
         if any(
             self._conflict(kernel, builder.buffers, k, theirs) for *_, k, theirs in self._waiting
         ):
