@@ -255,3 +255,12 @@ def test_integers_wrap() -> None:
     feed = np.full(100, 2**31 - 1, np.int32)
     for got, wanted in zip(*both(x, [x + 1, x * x, -x, sn.abs(x + 1)], [feed]), strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_kernel_reads_the_old_state_before_it_writes_the_new() -> None:
+    x = sn.placeholder((50,), name="x")
+    w = sn.variable(np.ones(50, np.float32), "w")
+    new = x * 2
+    f = sn.function(x, w + new, updates={w: new}, device="cpu")
+    np.testing.assert_array_equal(f(np.full(50, 3, np.float32)), 7)
+    np.testing.assert_array_equal(w.value, 6)

@@ -103,7 +103,9 @@ class Builder:
             if node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))
         self.may_fail = scope.may_fail
-        return self._kernel(outer, [Loop((), inner, tuple(scope.statements))], [])
+        # stores come last: one may write a variable in place that another value still reads
+        body = sorted(scope.statements, key=lambda statement: isinstance(statement, Store))
+        return self._kernel(outer, [Loop((), inner, tuple(body))], [])
 
     def _columns(self) -> Kernel:
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
