@@ -42,14 +42,14 @@ def test_memory_is_used_again() -> None:
 def test_groups_are_in_an_order_that_works(case: tuple[sn.Graph, list[object]]) -> None:
     plan = make_plan(case[0])
     seen: set[object] = set()
-    for group in plan.steps:
-        for node in group.nodes:
+    for step in plan.steps:
+        for node in step.nodes:
             for operand in node.inputs:
                 below = operand
                 while below.op.moves and below not in plan.places:
                     (below,) = below.inputs
                 if below in plan.stored:
-                    assert below in seen or below in set(group.nodes)
+                    assert below in seen or below in set(step.nodes)
             seen.add(node)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from staticnet.codegen.kernel import Keep, Kernel, Loop, Parameter, Reduce, Statement, Store
 from staticnet.codegen.scope import Scope, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.base import Reduction
+from staticnet.ops.base import Elementwise, Reduction
 from staticnet.plan.fusion import Group
 from staticnet.plan.roles import Role, base, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
-_CHEAP = frozenset({"add", "subtract", "multiply", "negative", "relu", "where", "cast", "maximum"})
+_COSTLY = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
 
 class Builder:
@@ -84,7 +86,7 @@ class Builder:
         if len(domain) < 2:
             return False
         for node in self.group.nodes:
-            if role(node) is not Role.POINT or node.op.name in _ELSEWHERE:
+            if not isinstance(node.op, Elementwise):
                 return False
             for operand in node.inputs:
                 if operand in self.members or base(operand).type.size == 1:
@@ -229,7 +231,7 @@ class Builder:
             for user in self.group.nodes
         )
         size = _size(self.group.domain[len(self.group.outer) :])
-        keep = later and node.op.name not in _CHEAP and size <= MAX_KEPT
+        keep = later and bool(_COSTLY.search(node.op.scalar)) and size <= MAX_KEPT
         if node in self.stored or keep:
             text = scope.value(node, index)
             if node in self.stored:
@@ -237,9 +239,6 @@ class Builder:
             if keep:
                 name = self._keeps[node] = f"k{len(self._keeps)}"
                 scope.statements.append(Keep(name, place, compute_dtype(node.dtype), text))
-
-
-_ELSEWHERE = frozenset({"pad", "concat", "take", "take_along_axis", "random_bits"})
 
 
 def _size(shape: tuple[int, ...]) -> int:

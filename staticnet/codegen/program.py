@@ -18,7 +18,8 @@ from staticnet.codegen.routines import helper, needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
-from staticnet.plan.plan import MAY_FAIL, Plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.schedule import Step
 
 PARALLEL_WORK = 1 << 15  # elements below which one thread is faster than two
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
@@ -107,7 +108,6 @@ class _Writer:
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
         self.sites: list[Node] = []
-        self._waiting: list[tuple[Group, str, Kernel, list[Node]]] = []
         self._write_step()
         self.program = Program(self._file(blas), len(plan.steps), self.sites)
 
@@ -132,16 +132,13 @@ class _Writer:
             self._copy(f"slot[{self._slot('output', output)}]", node)
         for node, block in self.plan.saved.items():
             self._copy(f"arena + {block.offset}", node)
-        for i, group in enumerate(self.plan.steps):
+        for i, step in enumerate(self.plan.steps):
             if i == self.plan.guard:
-                self._flush()
                 self.lines.append("if (failed) return failed;")
-            if group.fused:
-                self._kernel(group)
+            if step.fused:
+                self._kernels(step)
             else:
-                self._flush()
-                self._routine(group)
-        self._flush()
+                self._routine(step.groups[0])
         if self.plan.last_copies:
             self.lines.append("if (failed) return failed;")
         for node, place in self.plan.last_copies:
@@ -168,55 +165,30 @@ class _Writer:
 
     def _site(self, group: Group) -> int:
         """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
-        failing = [node for node in group.nodes if node.op.name in MAY_FAIL]
+        failing = [node for node in group.nodes if node.op.may_fail]
         if not failing:
             return 0
         self.sites.append(failing[0])
         return len(self.sites)
 
-    def _kernel(self, group: Group) -> None:
-        builder = Builder(group, self.plan.stored)
-        kernel = builder.build()
-        if kernel.extent == 0:
-            return
-        body = c.function(kernel, "NAME")
-        name = self.functions.setdefault(body, f"k{len(self.functions)}")
-        if any(
-            self._conflict(kernel, builder.buffers, k, theirs) for *_, k, theirs in self._waiting
-        ):
-            self._flush()
-        self._waiting.append((group, name, kernel, builder.buffers))
-
-    def _conflict(self, one: Kernel, ours: list[Node], other: Kernel, theirs: list[Node]) -> bool:
-        """Whether one of two kernels writes memory that the other touches: they need an order."""
-        for p, mine in zip(one.parameters, ours, strict=True):
-            for q, yours in zip(other.parameters, theirs, strict=True):
-                if (p.written or q.written) and self._overlap(mine, yours):
-                    return True
-        return False
-
-    def _overlap(self, one: Node, other: Node) -> bool:
-        (kind, start, end), (other_kind, other_start, other_end) = map(self._extent, (one, other))
-        return kind == other_kind and start < other_end and other_start < end
-
-    def _extent(self, node: Node) -> tuple[str, int, int]:
-        place = self.plan.places[node]
-        size = self.plan.blocks[node].padded if place.kind == "arena" else 1
-        return place.kind, place.at, place.at + size
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        calls = [self._call(*entry) for entry in waiting]
-        work = sum(kernel.work for _, _, kernel, _ in waiting)
-        parallel = work >= PARALLEL_WORK and any(k.extent > 1 for _, _, k, _ in waiting)
-        if parallel:
+    def _kernels(self, step: Step) -> None:
+        """The calls of a step's kernels; threads share each kernel's outer space."""
+        calls, work, widest = [], 0, 0
+        for group in step.groups:
+            builder = Builder(group, self.plan.stored)
+            kernel = builder.build()
+            if kernel.extent == 0:
+                continue
+            body = c.function(kernel, "NAME")
+            name = self.functions.setdefault(body, f"k{len(self.functions)}")
+            calls.append(self._call(group, name, kernel, builder.buffers))
+            work += kernel.work
+            widest = max(widest, kernel.extent)
+        if work >= PARALLEL_WORK and widest > 1:
             self.lines += ["#pragma omp parallel", "{", "  SN_THREAD"]
-            self.lines += [f"  {call}" for call in calls]
-            self.lines.append("}")
         else:
-            self.lines += ["{", "  SN_ALONE", *(f"  {call}" for call in calls), "}"]
+            self.lines += ["{", "  SN_ALONE"]
+        self.lines += [*(f"  {call}" for call in calls), "}"]
 
     def _call(self, group: Group, name: str, kernel: Kernel, buffers: list[Node]) -> str:
         pointers = ", ".join(self._pointer(node) for node in buffers)

@@ -27,7 +27,8 @@ class Op:
     acts on elements. Attributes are int, bool, str, DType, Shape, Axes or Literal: floating-point
     numbers are operands, never attributes, so equality of attributes is equality of bits.
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
-    of operands; None is any number. `moves` marks movement ops, which have a `source`.
+    of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
+    marks those whose operands' values can be wrong, as an index out of range.
     """
 
     name: ClassVar[str] = ""
@@ -35,6 +36,7 @@ class Op:
     differentiable: ClassVar[bool] = True
     arity: ClassVar[int | None] = 1
     moves: ClassVar[bool] = False
+    may_fail: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:

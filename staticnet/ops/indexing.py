@@ -37,6 +37,7 @@ class Take(TensorOp, name="take"):
     axis: int
     linear: ClassVar[slice] = slice(0, 1)
     arity = 2
+    may_fail = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, indices = operands
@@ -62,6 +63,7 @@ class ScatterAdd(TensorOp, name="scatter_add"):
     same_dtype: ClassVar[slice] = slice(0, 2)
     linear: ClassVar[slice] = slice(0, 2)
     arity = 3
+    may_fail = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
@@ -103,6 +105,7 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
     axis: int
     linear: ClassVar[slice] = slice(0, 1)
     arity = 2
+    may_fail = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         return _check_along(self, self.axis, *operands)
@@ -125,6 +128,7 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
     same_dtype: ClassVar[slice] = slice(0, 2)
     linear: ClassVar[slice] = slice(0, 2)
     arity = 3
+    may_fail = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands

@@ -19,6 +19,7 @@ from staticnet.ir.index import Index
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Elementwise, Reduction
+from staticnet.plan.dependence import Dependences
 from staticnet.plan.roles import (
     Role,
     axes_of,
@@ -70,7 +71,7 @@ class Fusion:
         self.enabled = enabled
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
-        self._needs: list[int] = []  # for each group, a bit for every group it depends on
+        self.order = Dependences()
         for node in graph.nodes:
             self._place(node)
         for node in graph.roots:
@@ -116,20 +117,16 @@ class Fusion:
             self._start(node, fixed(node.shape))
 
     def _start(self, node: Node, domain: tuple[int, ...], fused: bool = True) -> Group:
-        group = Group(len(self.groups), domain, fused=fused)
+        group = Group(self.order.add(), domain, fused=fused)
         self.groups.append(group)
-        self._needs.append(0)
         self._add(group, node)
         return group
 
     def _add(self, group: Group, node: Node) -> None:
         group.nodes.append(node)
         self.group_of[node] = group
-        self._needs[group.number] |= self._reached(node) & ~(1 << group.number)
-        wide = self._needs[group.number]
-        for other in range(len(self.groups)):
-            if self._needs[other] >> group.number & 1:
-                self._needs[other] |= wide
+        makers = {self.group_of[source].number for source in self._sources(node)}
+        self.order.require(group.number, makers - {group.number})
 
     def _sources(self, node: Node) -> list[Node]:
         """The nodes of groups that a node's operands are or show.
@@ -143,13 +140,6 @@ class Fusion:
     def memory(self, operand: Node, by_routine: bool) -> Node:
         """The node whose elements a use of `operand` reads."""
         return operand if by_routine and operand in self.group_of else base(operand)
-
-    def _reached(self, node: Node) -> int:
-        bits = 0
-        for source in self._sources(node):
-            number = self.group_of[source].number
-            bits |= 1 << number | self._needs[number]
-        return bits
 
     def _join(self, node: Node) -> bool:
         if not self.enabled:
@@ -172,38 +162,21 @@ class Fusion:
         for other in makers - {group}:
             same = other.fused and other.kind == "map" and other.domain == group.domain
             small = len(other.nodes) + len(group.nodes) <= MAX_NODES
-            if same and small and not self._between(other, group):
+            waits = self.order.waits(other.number, group.number)
+            if same and small and not waits and not self.order.between(other.number, group.number):
                 self._merge(other, group)
-
-    def _between(self, first: Group, last: Group) -> bool:
-        """Whether a third group depends on `first` and feeds `last`, or `first` needs `last`."""
-        needed = self._needs[last.number]
-        if self._needs[first.number] >> last.number & 1:
-            return True
-        return any(
-            needed >> other.number & 1 and self._needs[other.number] >> first.number & 1
-            for other in self.groups
-            if other is not first and other is not last
-        )
 
     def _merge(self, gone: Group, group: Group) -> None:
         group.nodes[:0] = gone.nodes
         for node in gone.nodes:
             self.group_of[node] = group
         gone.nodes = []
-        old, new = 1 << gone.number, 1 << group.number
-        wide = (self._needs[group.number] | self._needs[gone.number]) & ~old & ~new
-        self._needs[group.number], self._needs[gone.number] = wide, 0
-        for other in self.groups:
-            bits = self._needs[other.number]
-            if bits & (old | new):
-                self._needs[other.number] = (bits & ~old) | new | wide
+        self.order.merge(gone.number, group.number)
 
     def _convex(self, node: Node, group: Group) -> bool:
         """Whether no operand from outside depends on the group."""
-        bit = 1 << group.number
         outside = {self.group_of[s].number for s in self._sources(node)} - {group.number}
-        return not any(self._needs[number] & bit for number in outside)
+        return not self.order.waits_for_any(outside, group.number)
 
     def _joins_point(self, node: Node, group: Group) -> bool:
         shape = fixed(node.shape)

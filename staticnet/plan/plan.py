@@ -1,14 +1,13 @@
 """The plan of a graph: steps in order, and where every value lies.
 
-A step runs one fused kernel or one routine. Values lie in feeds, state, constants, outputs or the
-arena. An update is written straight into its variable where nothing reads the old value afterwards
-and nothing can fail afterwards; else it is copied at the end.
+A step runs fused kernels side by side, or one routine. Values lie in feeds, state, constants,
+outputs or the arena. An update is written straight into its variable where nothing reads the old
+value afterwards and nothing can fail afterwards; else it is copied at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
@@ -17,11 +16,7 @@ from staticnet.ops.base import Constant
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import Lifetime, place
 from staticnet.plan.roles import Role, base, role
-
-if TYPE_CHECKING:
-    import networkx as nx
-
-MAY_FAIL = frozenset({"take", "take_along_axis", "scatter_add", "scatter_add_along_axis"})
+from staticnet.plan.schedule import Step, schedule
 
 
 @dataclass(frozen=True)
@@ -34,10 +29,10 @@ class Place:
 
 @dataclass
 class Plan:
-    """Groups in the order they run, places of values, and copies before and after."""
+    """Steps in the order they run, places of values, and copies before and after."""
 
     graph: Graph
-    steps: list[Group] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     stored: set[Node] = field(default_factory=set)
     places: dict[Node, Place] = field(default_factory=dict)
     constants: list[Node] = field(default_factory=list)
@@ -71,10 +66,9 @@ class _Planner:
         self._find_readers()
         self._leaves()
         self._find_stored()
-        order = self._order()
-        self._outputs(order)
-        self._updates(order)
-        self.plan.steps = _sorted(order)
+        self._outputs()
+        self._updates()
+        self.plan.steps = schedule(self.groups, fusion.order)
         self._guard()
         self._arena()
 
@@ -113,18 +107,7 @@ class _Planner:
             if not group.fused:
                 self.plan.stored.add(group.nodes[0])
 
-    def _order(self) -> nx.DiGraph[Group]:
-        import networkx as nx  # a tenth of a second that most programs need not wait for
-
-        order: nx.DiGraph[Group] = nx.DiGraph()
-        order.add_nodes_from(self.groups)
-        for node, groups in self.readers.items():
-            own = self.fusion.group_of.get(node)
-            if own is not None:
-                order.add_edges_from((own, group) for group in groups if group is not own)
-        return order
-
-    def _outputs(self, order: nx.DiGraph[Group]) -> None:
+    def _outputs(self) -> None:
         for i, root in enumerate(self.graph.outputs):
             node = self._memory(root)
             if node not in self.fusion.group_of:
@@ -134,16 +117,19 @@ class _Planner:
             else:
                 self.plan.places[node] = Place("output", i)
 
-    def _updates(self, order: nx.DiGraph[Group]) -> None:
+    def _updates(self) -> None:
         state = {node: i for i, node in enumerate(self.graph.variables)}
-        failing = [g for g in self.groups if any(n.op.name in MAY_FAIL for n in g.nodes)]
+        failing = {g for g in self.groups if _may_fail(g)}
+        order = self.fusion.order
         for target, root in self.graph.updates:
             value, home = self._memory(root), Place("state", state[target])
             writer = self.fusion.group_of.get(value)
             if writer is not None and value not in self.plan.places:
-                before = (self.readers.get(target, set()) | set(failing)) - {writer}
-                if self._in_place(target, value, writer) and _can_precede(order, before, writer):
-                    order.add_edges_from((group, writer) for group in before)
+                before = (self.readers.get(target, set()) | failing) - {writer}
+                numbers = [group.number for group in before]
+                waiting = order.waits_for_any(numbers, writer.number)
+                if self._in_place(target, value, writer) and not waiting:
+                    order.require(writer.number, numbers)
                     self.plan.places[value] = home
                     continue
             if value in state and value is not target:  # it may have been written by then
@@ -152,7 +138,7 @@ class _Planner:
 
     def _in_place(self, target: Node, value: Node, writer: Group) -> bool:
         """Whether the group that makes the value may write it over the variable's old one."""
-        if any(n.op.name in MAY_FAIL for n in writer.nodes):
+        if _may_fail(writer):
             return False
         if not any(operand is target or base(operand) is target
                    for n in writer.nodes for operand in n.inputs):  # fmt: skip
@@ -170,15 +156,15 @@ class _Planner:
     def _guard(self) -> None:
         """The step before which a failure must be noticed: the first that writes state."""
         state_writers = {n for n, p in self.plan.places.items() if p.kind == "state"}
-        for i, group in enumerate(self.plan.steps):
-            if any(node in state_writers for node in group.nodes):
+        for i, step in enumerate(self.plan.steps):
+            if any(node in state_writers for node in step.nodes):
                 self.plan.guard = i
                 return
         self.plan.guard = len(self.plan.steps)
 
     def _arena(self) -> None:
         plan = self.plan
-        step = {group: i for i, group in enumerate(plan.steps)}
+        step = {group: i for i, step in enumerate(plan.steps) for group in step.groups}
         end = len(plan.steps)
         late = {node for node, _ in plan.last_copies}
         for node in sorted(plan.stored - plan.places.keys(), key=lambda n: step[self._group(n)]):
@@ -194,15 +180,5 @@ class _Planner:
         return self.fusion.group_of[node]
 
 
-def _can_precede(order: nx.DiGraph[Group], before: set[Group], writer: Group) -> bool:
-    """Whether all of `before` can run before `writer`."""
-    import networkx as nx
-
-    after = nx.descendants(order, writer)
-    return not before & after
-
-
-def _sorted(order: nx.DiGraph[Group]) -> list[Group]:
-    import networkx as nx
-
-    return list(nx.lexicographical_topological_sort(order, key=lambda group: group.number))
+def _may_fail(group: Group) -> bool:
+    return any(node.op.may_fail for node in group.nodes)
