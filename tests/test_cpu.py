@@ -265,3 +265,12 @@ def test_a_kernel_reads_the_old_state_before_it_writes_the_new() -> None:
     f = sn.function(x, w + new, updates={w: new}, device="cpu")
     np.testing.assert_array_equal(f(np.full(50, 3, np.float32)), 7)
     np.testing.assert_array_equal(w.value, 6)
+
+
+def test_a_view_that_is_also_returned_is_copied_before_a_product_reads_it() -> None:
+    x, z = sn.placeholder((40, 30), name="x"), sn.placeholder((40, 50), name="z")
+    turned = sn.permute_dims(sn.tanh(x), (1, 0))
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(40, n)).astype(np.float32) for n in (30, 50)]
+    for got, wanted in zip(*both([x, z], [turned @ z, turned], feeds), strict=True):
+        close(got, wanted)

@@ -7,17 +7,20 @@ gradients are one group. A group may also reduce leading axes (`columns`): sums 
 beside the map that feeds them.
 
 Nodes join in the graph's order; a node joins the last group that makes one of its operands, if the
-group then still is convex: nothing outside it stands between its nodes.
+group then still is convex: nothing outside it stands between its nodes. Where a node stays apart
+from the maker of an operand, the reason is kept, in words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index
 from staticnet.ir.node import Node
-from staticnet.ir.types import fixed
+from staticnet.ir.printer import value_names
+from staticnet.ir.types import fixed, format_shape
 from staticnet.ops.base import Elementwise, Reduction
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.roles import (
@@ -64,26 +67,35 @@ class Group:
 
 
 class Fusion:
-    """The partition of a graph's nodes into groups, and the dependences between groups."""
+    """The partition of a graph's nodes into groups, and the dependences between groups.
+
+    `apart` says, for a node and a user of it in another group, why they do not share a kernel.
+    """
 
     def __init__(self, graph: Graph, enabled: bool = True) -> None:
         self.graph = graph
         self.enabled = enabled
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
+        self.apart: dict[tuple[Node, Node], str] = {}
         self.order = Dependences()
+        self._looking: dict[Node, list[Group]] = {}  # routines that look through a view
         for node in graph.nodes:
             self._place(node)
         for node in graph.roots:
-            self.materialize(node)
+            self.materialize(node, "what is returned or kept lies in memory in order")
 
     def _place(self, node: Node) -> None:
         kind = role(node)
         if kind in _ROUTINES:
             for operand in node.inputs:
                 if not self._direct(node, operand):
-                    self.materialize(operand)
-            self._start(node, fixed(node.shape), fused=False)
+                    self.materialize(operand, f"{node.op.name} cannot read it through the view")
+            group = self._start(node, fixed(node.shape), fused=False)
+            for operand in node.inputs:
+                if operand not in self.group_of:
+                    self._looking.setdefault(operand, []).append(group)
+            self._keep_apart(node, _routine(node))
         elif kind in (Role.POINT, Role.REDUCE) and not self._join(node):
             self._open(node)
 
@@ -97,13 +109,17 @@ class Fusion:
             return matrix_layout(operand) is not None
         return role(base(operand)) is not Role.INLINE and shows_all_in_order(operand)
 
-    def materialize(self, node: Node) -> None:
+    def materialize(self, node: Node, why: str) -> None:
         """Give a view or an inlined value a group of its own, unless it lies in memory as it is."""
         if node in self.group_of or role(node) is Role.LEAF:
             return
         if node.op.moves and role(base(node)) is not Role.INLINE and shows_all_in_order(node):
             return
-        self._start(node, fixed(node.shape))
+        group = self._start(node, fixed(node.shape))
+        self._keep_apart(node, why)
+        for reader in self._looking.get(node, ()):  # from here on they read this copy
+            self.order.require(reader.number, [group.number])
+            self.apart[node, reader.nodes[0]] = _routine(reader.nodes[0])
 
     def _open(self, node: Node) -> None:
         if isinstance(node.op, Reduction):
@@ -142,29 +158,62 @@ class Fusion:
         return operand if by_routine and operand in self.group_of else base(operand)
 
     def _join(self, node: Node) -> bool:
-        if not self.enabled:
-            return False
         makers = {self.group_of[source] for source in self._sources(node)}
-        for group in sorted(makers, key=lambda g: -g.number):
-            if group.fused and len(group.nodes) < MAX_NODES and self._convex(node, group):
-                if isinstance(node.op, Reduction):
-                    fits = self._joins_reduction(node, group)
-                else:
-                    fits = self._joins_point(node, group)
-                if fits:
-                    self._add(group, node)
-                    self._merge_makers(makers, group)
-                    return True
+        latest_first = sorted(makers, key=lambda g: -g.number)
+        for group in latest_first:
+            why_not = self._why_not(node, group)
+            if not why_not:
+                self._add(group, node)
+                self._merge_makers(node, latest_first, group)
+                return True
+            self._keep_apart(node, why_not, group)
         return False
 
-    def _merge_makers(self, makers: set[Group], group: Group) -> None:
+    def _keep_apart(self, node: Node, why: str, maker: Group | None = None) -> None:
+        """Note why a node is in no kernel with its operands, those of one maker or all."""
+        for source in self._sources(node):
+            if maker in (None, self.group_of[source]):
+                self.apart.setdefault((source, node), why)
+
+    def _why_not(self, node: Node, group: Group) -> str:
+        """Why a node cannot join a group, or nothing if it joins."""
+        if not group.fused:
+            return _routine(group.nodes[0])
+        if not self.enabled:
+            return "fusion is disabled"
+        if len(group.nodes) >= MAX_NODES:
+            return f"the kernel has {MAX_NODES} nodes already"
+        for source in self._sources(node):
+            if self.order.waits(self.group_of[source].number, group.number):
+                return f"a cycle: it also needs {self._name(source)}, which waits for that kernel"
+        if isinstance(node.op, Reduction):
+            return self._why_not_reduction(node, group)
+        return self._why_not_point(node, group)
+
+    def _merge_makers(self, node: Node, makers: list[Group], group: Group) -> None:
         """Draw other maps over the same space, which feed the group, into it."""
-        for other in makers - {group}:
-            same = other.fused and other.kind == "map" and other.domain == group.domain
-            small = len(other.nodes) + len(group.nodes) <= MAX_NODES
-            waits = self.order.waits(other.number, group.number)
-            if same and small and not waits and not self.order.between(other.number, group.number):
+        for other in makers:
+            if other is group:
+                continue
+            why_not = self._why_not_merge(other, group)
+            if why_not:
+                self._keep_apart(node, why_not, other)
+            else:
                 self._merge(other, group)
+
+    def _why_not_merge(self, gone: Group, group: Group) -> str:
+        """Why a group cannot be drawn into one that it feeds, or nothing if it can."""
+        if not gone.fused:
+            return _routine(gone.nodes[0])
+        if gone.kind != "map" or gone.domain != group.domain:
+            return f"a {_space(gone)} kernel cannot be drawn into a {_space(group)} kernel"
+        if len(gone.nodes) + len(group.nodes) > MAX_NODES:
+            return f"one kernel would have more than {MAX_NODES} nodes"
+        if self.order.waits(gone.number, group.number):
+            return "a cycle: each of the two kernels needs a value of the other"
+        if self.order.between(gone.number, group.number):
+            return "a cycle: another step runs between the two kernels"
+        return ""
 
     def _merge(self, gone: Group, group: Group) -> None:
         group.nodes[:0] = gone.nodes
@@ -173,66 +222,96 @@ class Fusion:
         gone.nodes = []
         self.order.merge(gone.number, group.number)
 
-    def _convex(self, node: Node, group: Group) -> bool:
-        """Whether no operand from outside depends on the group."""
-        outside = {self.group_of[s].number for s in self._sources(node)} - {group.number}
-        return not self.order.waits_for_any(outside, group.number)
-
-    def _joins_point(self, node: Node, group: Group) -> bool:
+    def _why_not_point(self, node: Node, group: Group) -> str:
         shape = fixed(node.shape)
         inside = [x for x in node.inputs if self._is_inside(x, group)]
         if not isinstance(node.op, Elementwise):
-            return False  # its operands are read at other places than its own
+            return f"{node.op.name} reads elements at other places than its own"
         if group.columns and any(base(x).op.name == "sum" for x in inside):
-            return False
+            return "a sum over leading axes is complete only when its kernel ends"
         domain = axes_of(group.domain)
         if shape == group.domain:
-            return all(self._at_home(x, operand_index(domain, x), group, domain) for x in inside)
+            return self._moved(inside, domain, group)
         if not group.inner or not group.is_row_shape(shape):
-            return False
+            return f"its shape is {format_shape(shape)}, the kernel is {_space(group)}"
         if not all(base(x) in group.rows for x in inside):
-            return False
+            return f"it has one element a row, and what it reads has {_space(group)}"
         index = tuple([*domain[: len(group.outer)], *[Index()] * group.inner][: len(shape)])
-        if all(self._at_home(x, operand_index(index, x), group, domain) for x in inside):
+        moved = self._moved(inside, index, group)
+        if not moved:
             group.rows.add(node)
-            return True
-        return False
+        return moved
 
     def _is_inside(self, operand: Node, group: Group) -> bool:
         """Whether an operand, or what it shows, is made in the group."""
         return self.group_of.get(base(operand)) is group
 
-    def _at_home(
-        self, node: Node, index: tuple[Index, ...], group: Group, domain: tuple[Index, ...]
-    ) -> bool:
-        """Whether an operand made in the group is used at the point of the domain that makes it."""
-        node, index = resolve(node, index)
-        if node in group.rows:
-            row = domain[: len(group.outer)]
-            return index in (row, (*row, *[Index()] * group.inner))
-        return index == domain
+    def _moved(self, operands: list[Node], index: tuple[Index, ...], group: Group) -> str:
+        """Which operand is used elsewhere than at the point of the domain that makes it, if any."""
+        for operand in operands:
+            node, at = resolve(operand, operand_index(index, operand))
+            home = axes_of(group.domain)
+            homes = [home]
+            if node in group.rows:
+                home = home[: len(group.outer)]
+                homes = [home, (*home, *[Index()] * group.inner)]
+            if at not in homes:
+                return f"{self._name(node)} is made at {_point(home)} and read at {_point(at)}"
+        return ""
 
-    def _joins_reduction(self, node: Node, group: Group) -> bool:
+    def _why_not_reduction(self, node: Node, group: Group) -> str:
         assert isinstance(node.op, Reduction)
         (x,) = node.inputs
         shape, axes = fixed(x.shape), node.op.axes
-        domain = axes_of(group.domain)
         if shape != group.domain or base(x) in group.rows:
-            return False
-        if not self._at_home(x, domain, group, domain):
-            return False
-        count = len(axes)
-        if axes == tuple(range(len(shape) - count, len(shape))) and not group.columns:
+            return f"it reduces {format_shape(shape)}, the kernel is {_space(group)}"
+        moved = self._moved([x], axes_of(group.domain), group)
+        if moved:
+            return moved
+        count, rank = len(axes), len(shape)
+        clash = f"it reduces axes {_axes(axes)}, the kernel {_axes(_reduced(group))}"
+        if axes == tuple(range(rank - count, rank)) and not group.columns:
             if group.inner in (0, count):
                 group.inner = count
                 group.rows.add(node)
-                return True
-            return False
-        leading = axes == tuple(range(count)) and count < len(shape) and node.op.name == "sum"
-        if leading and not group.inner and group.columns in (0, count) and not node.op.keepdims:
-            group.columns = count
-            return True
-        return False
+                return ""
+            return clash
+        if group.inner or group.columns not in (0, count):
+            return clash
+        leading = axes == tuple(range(count)) and count < rank
+        if not leading or node.op.name != "sum" or node.op.keepdims:
+            return f"{node.op.name} over axes {_axes(axes)} is no plain sum over leading axes"
+        group.columns = count
+        return ""
+
+    def _name(self, node: Node) -> str:
+        return f"%{self._names[node]}"
+
+    @cached_property
+    def _names(self) -> dict[Node, str]:
+        return value_names(self.graph)
+
+
+def _routine(node: Node) -> str:
+    """What an op is that no kernel takes in."""
+    return f"{node.op.name} is a {'library call' if role(node) is Role.LIBRARY else 'routine'}"
+
+
+def _space(group: Group) -> str:
+    return f"{group.kind} {format_shape(group.domain)}"
+
+
+def _reduced(group: Group) -> tuple[int, ...]:
+    rank = len(group.domain)
+    return tuple(range(rank - group.inner, rank) if group.inner else range(group.columns))
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return ",".join(map(str, axes))
+
+
+def _point(index: tuple[Index, ...]) -> str:
+    return f"[{','.join(map(str, index))}]"
 
 
 def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
