@@ -32,14 +32,16 @@ from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
+from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Record, check_names, run_passes
+from staticnet.passes.precision import PRECISION
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.plan import make_plan
 from staticnet.plan.text import format_groups
 
 log = logging.getLogger("staticnet")
 
-PIPELINE = (INFER_SHAPE, CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, DCE)
+PIPELINE = (INFER_SHAPE, CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE)
 PASSES = (*(p.name for p in PIPELINE), "fusion")
 BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "numpy": NumpyBackend()}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -72,8 +74,10 @@ class Function:
         numerics: str,
         disabled_passes: Collection[str],
         memory_limit: int | None = None,
+        precision: str = "float32",
     ) -> None:
         self.graph = graph
+        self.precision = precision
         self.memory_limit = memory_limit
         self.device = backend.name
         self.numerics = numerics
@@ -199,6 +203,9 @@ class Function:
             PIPELINE,
             dims=dims,
             numerics=self.numerics,
+            precision=self.precision,
+            epilogues=self._backend.epilogues,
+            products=self._backend.products,
             disabled=[name for name in self.disabled_passes if name != "fusion"],
         )
 
@@ -245,7 +252,7 @@ class Function:
         if after == "fusion" and after in ran:
             if graph.symbols:
                 raise ArgumentError(f"as_text: fusion needs numbers for {sorted(graph.symbols)}")
-            return format_groups(graph)
+            return format_groups(make_plan(graph))
         for record in records:
             if record.name == after:
                 return format_graph(record.graph)
@@ -288,9 +295,15 @@ def function(
     that updates itself (a random generator's counter) is updated unless `updates` names it.
     `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes.
 
+    `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
+    everything else, variables and their updates included, stays float32. "tf32" asks for that mode
+    of NVIDIA's matrix units; other devices compute in float32. Gradients may underflow in float16,
+    whose smallest number is 6e-8: the loss is not scaled for you.
+
     Raises:
         GraphError: if the graph is not well formed.
-        ArgumentError: on an unknown device, precision, numerics or pass.
+        ArgumentError: on an unknown device, precision, numerics or pass, or on numerics="exact"
+            with another precision than float32.
         DeviceError: if the device is not there.
         MemoryLimitError: if the planned step needs more than `memory_limit`; names who needs it.
     """
@@ -299,14 +312,23 @@ def function(
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    if numerics == "exact" and precision != "float32":
+        raise ArgumentError(
+            f"precision {precision!r} rounds, and numerics 'exact' keeps every bit; use "
+            "numerics='fast' or precision='float32'"
+        )
     backend = choose(device, BACKENDS)
-    if precision != "float32":
-        raise ArgumentError(f"precision {precision!r}: the {backend.name} backend has only float32")
+    if precision == "tf32" and "tf32" not in backend.products:
+        log.info(
+            "precision tf32: device %s has no such units; it computes in float32, which is at "
+            "least as exact",
+            backend.name,
+        )
     single = isinstance(outputs, Value)
     ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
     pairs = _with_default_updates(outs, dict(updates or {}))
     graph = Graph(name, ins, outs, tuple(pairs.items()))
-    return Function(graph, single, backend, numerics, disabled_passes, memory_limit)
+    return Function(graph, single, backend, numerics, disabled_passes, memory_limit, precision)
 
 
 def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:

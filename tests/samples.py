@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from staticnet.ops.base import apply
+from staticnet.ops.library import MatmulEpilogue
 
 Array = np.ndarray[Any, Any]
 
@@ -178,6 +180,10 @@ OTHERS = [
     S("matmul", sn.matmul, r(2, 3, 4), r(4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(5, 1, 3, 4), r(2, 4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(4), r(2, 4, 3), torch=lambda t, x, y: x @ y),
+    S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("relu"), x, y, b), r(3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: t.relu(x @ y + b)),
+    S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),
+    S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),
+    S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("none"), x, y, b), r(2, 3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: x @ y + b),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),
 ]  # fmt: skip
 

@@ -266,7 +266,7 @@ class TestOptions:
             ({"device": "tpu"}, "use one of auto, cuda, cpu, numpy"),
             ({"numerics": "sloppy"}, "use 'exact' or 'fast'"),
             ({"precision": "int4"}, "use one of float32"),
-            ({"precision": "bfloat16"}, "backend has only float32"),
+            ({"precision": "bfloat16", "numerics": "exact"}, "or precision='float32'"),
             ({"disabled_passes": ["fuse"]}, "'fuse' is no pass; the passes are"),
         ]:
             with pytest.raises(ArgumentError, match=message):

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,17 @@ FILES = sorted(GOLDEN.glob("*/*.sn"))
 MARK = "// after "
 
 
-def settings(text: str) -> tuple[dict[str, int], str]:
-    """What the comments of a golden file say: `// dims: batch=4`, `// numerics: exact`."""
-    dims = re.search(r"// dims: (.*)", text)
-    pairs = [word.split("=") for word in dims[1].split()] if dims else []
-    numerics = re.search(r"// numerics: (\w+)", text)
-    return {name: int(value) for name, value in pairs}, numerics[1] if numerics else "fast"
+def settings(text: str) -> dict[str, Any]:
+    """What a golden file's comments say: `// dims: batch=4`, `// numerics: exact`, ….
+
+    `// epilogues: bias relu` and `// products: float32` are what the backend's library offers.
+    """
+    found = dict(re.findall(r"^// (dims|numerics|precision|epilogues|products): (.*)", text, re.M))
+    options: dict[str, Any] = {key: found[key] for key in found.keys() & {"numerics", "precision"}}
+    for key in found.keys() & {"epilogues", "products"}:
+        options[key] = frozenset(found[key].split())
+    pairs = [word.split("=") for word in found.get("dims", "").split()]
+    return options | {"dims": {name: int(value) for name, value in pairs}}
 
 
 @pytest.mark.parametrize("file", FILES, ids=[f"{f.parent.name}/{f.stem}" for f in FILES])
@@ -32,9 +38,8 @@ def test_golden(file: Path, golden: Callable[[str, str], None]) -> None:
     name = file.parent.name
     before = file.read_text(encoding="utf-8").partition(MARK)[0].rstrip()
     graph = sn.parse(before)
-    dims, numerics = settings(before)
     passes = [p for p in PIPELINE if name in (p.name, "pipeline")]
-    after, _ = run_passes(graph, passes, dims=dims, numerics=numerics)
+    after, _ = run_passes(graph, passes, **settings(before))
     assert sn.parse(str(after)) is after
     golden(f"{name}/{file.name}", f"{before}\n{MARK}{name}\n{after}")
 

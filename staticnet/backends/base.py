@@ -32,9 +32,16 @@ class Executable(Protocol):
 
 
 class Backend(Protocol):
-    """Builds executables for one kind of device."""
+    """Builds executables for one kind of device.
+
+    `epilogues` names what its library computes in the call of a product, of
+    `staticnet.ops.library.EPILOGUES`. `products` names the floating dtypes whose products it
+    computes, and "tf32" if it has that mode; the `library` pass leaves it no others.
+    """
 
     name: str
+    epilogues: frozenset[str]
+    products: frozenset[str]
 
     def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
         """The executable of an optimised graph whose shapes are all fixed."""

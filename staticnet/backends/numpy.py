@@ -10,6 +10,7 @@ import numpy as np
 from staticnet.ir.graph import Graph
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.state import Variable
+from staticnet.passes.manager import ALL_PRODUCTS
 
 _LEAVES = ("placeholder", "variable")
 
@@ -83,6 +84,8 @@ class NumpyBackend:
     """Runs everywhere."""
 
     name = "numpy"
+    epilogues: frozenset[str] = frozenset()
+    products = ALL_PRODUCTS
 
     def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> NumpyExecutable:
         """The interpreter of a graph."""

@@ -15,6 +15,7 @@ from staticnet.ir.verify import verify
 from staticnet.rewrite.pattern import Numerics
 
 log = logging.getLogger("staticnet")
+ALL_PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
 @dataclass
@@ -22,10 +23,15 @@ class Context:
     """What a pass may know besides the graph, and where it notes what it did.
 
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
+    `precision` is the type that products compute in. `epilogues` and `products` are what the
+    backend's library offers, as `Backend` says.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
     numerics: str = "fast"
+    precision: str = "float32"
+    epilogues: frozenset[str] = frozenset()
+    products: frozenset[str] = ALL_PRODUCTS
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -75,6 +81,9 @@ def run_passes(
     *,
     dims: Mapping[str, int] | None = None,
     numerics: str = "fast",
+    precision: str = "float32",
+    epilogues: frozenset[str] = frozenset(),
+    products: frozenset[str] = ALL_PRODUCTS,
     disabled: Collection[str] = (),
 ) -> tuple[Graph, list[Record]]:
     """The graph after the pipeline, and a record for each pass that ran.
@@ -91,7 +100,7 @@ def run_passes(
             continue
         if numerics == "exact" and p.numerics is not Numerics.EXACT and not p.selects:
             continue
-        context = Context(dims or {}, numerics)
+        context = Context(dims or {}, numerics, precision, epilogues, products)
         start = time.perf_counter()
         after = p.run(graph, context)
         seconds = time.perf_counter() - start

@@ -9,7 +9,9 @@ from staticnet.backends.base import Executable
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.executable import CpuExecutable
 from staticnet.backends.numpy import NumpyBackend
+from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
+from staticnet.ops.library import MatmulEpilogue
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")
@@ -20,13 +22,22 @@ class CpuBackend:
     """Compiles a graph to one C function; without a C compiler it is NumPy, and says so once."""
 
     name = "cpu"
+    epilogues: frozenset[str] = frozenset()
+    products = frozenset({"float32", "float64"})
 
     def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
         """The compiled program of an optimised graph.
 
         Raises:
-            CompileError: if the compiler that was asked for does not work.
+            CompileError: if the compiler that was asked for does not work, or the graph holds an op
+                of another backend's library and the pass that expands it was left out.
         """
+        for node in graph.nodes:
+            if isinstance(node.op, MatmulEpilogue):
+                raise CompileError(
+                    f"{node.op.name}: the cpu backend has no such routine ({node.provenance}); "
+                    "take 'library' out of disabled_passes"
+                )
         compiler = find_compiler()
         if compiler is not None:
             return CpuExecutable(graph, compiler, fuse="fusion" not in disabled_passes)

@@ -1,0 +1,116 @@
+"""Composites that a library computes in one call. Each has `expand`, the plain ops it stands for.
+
+The `library` pass makes these nodes and, where a backend's library lacks them, undoes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32
+from staticnet.ir.types import TensorType
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.base import ALL, TensorOp, apply
+from staticnet.ops.linalg import Matmul
+from staticnet.ops.selection import Relu, astype, relu
+from staticnet.ops.shape import sum_to_shape
+from staticnet.ops.transcendental import Sigmoid, sigmoid
+
+ACTIVATIONS = ("none", "relu", "gelu")
+HALVES = (FLOAT16, BFLOAT16)
+EPILOGUES = frozenset({"bias", "relu", "relu_bias", "gelu", "gelu_bias"})
+_GELU_SCALE, _GELU_CUBIC = math.sqrt(8 / math.pi), 0.044715
+
+
+def gelu_tanh(x: Any, sigmoid: Callable[[Any], Any] = sigmoid) -> Any:
+    """y = x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3)): the gelu of libraries.
+
+    The form of `sn.nn.gelu(x, approximate="tanh")`; on arrays it is given their sigmoid.
+    """
+    return x * sigmoid(_GELU_SCALE * (x + _GELU_CUBIC * (x * x * x)))
+
+
+def _gelu_vjp(g: Any, x: Any) -> Any:
+    s = sigmoid(_GELU_SCALE * (x + _GELU_CUBIC * (x * x * x)))
+    slope = _GELU_SCALE * (1 + (3 * _GELU_CUBIC) * (x * x))
+    return g * (s + x * s * (1 - s) * slope)
+
+
+@dataclass(frozen=True)
+class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
+    """z = activation(x @ y + bias), leading axes broadcast; the bias may be missing.
+
+    x: [*b, m, k], y: [*b, k, n], bias: [n] -> z: [*b, m, n]
+
+    activation: "none", "relu" or "gelu", the tanh form. A 16-bit result is rounded once.
+    """
+
+    activation: str
+    arity = None
+    same_dtype: ClassVar[slice] = ALL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation not in ACTIVATIONS:
+            raise ArgumentError(
+                f"{self.name}: activation must be one of {', '.join(ACTIVATIONS)}, "
+                f"not {self.activation!r:.60}"
+            )
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        if len(operands) not in (2, 3):
+            raise ArgumentError(f"takes 2 matrices and maybe a bias, not {len(operands)} operands")
+        if self.epilogue(len(operands)) == "none":
+            raise ArgumentError("with neither bias nor activation it is a matmul")
+        x, y, *bias = operands
+        check_kind(x.dtype, FLOATS)
+        product = Matmul().infer(x, y)
+        if bias and bias[0] != x.with_shape(product.shape[-1:]):
+            raise ShapeError(f"the bias must be {x.with_shape(product.shape[-1:])}, not {bias[0]}")
+        return product
+
+    def epilogue(self, operands: int) -> str:
+        """What follows the product, as a backend names it: one of EPILOGUES."""
+        if operands < 3:
+            return self.activation
+        return "bias" if self.activation == "none" else f"{self.activation}_bias"
+
+    def expand(self, *operands: Any) -> Value:
+        """The plain ops that this stands for, with the bits of `eval`."""
+        dtype = operands[0].dtype
+        wide = FLOAT32 if dtype in HALVES else dtype
+        z = self._before_activation(*[astype(x, wide) for x in operands])
+        if self.activation != "none":
+            z = relu(z) if self.activation == "relu" else gelu_tanh(z)
+        return astype(z, dtype)
+
+    def _before_activation(self, x: Any, y: Any, *bias: Any) -> Value:
+        z = apply(Matmul(), x, y)
+        return z + bias[0] if bias else z
+
+    def eval(self, xp: Any, x: Any, y: Any, *bias: Any) -> Any:
+        z = xp.matmul(x, y)
+        z = z + bias[0] if bias else z
+        if self.activation == "relu":
+            return Relu().eval(xp, z)
+        if self.activation == "gelu":
+            return gelu_tanh(z, lambda u: Sigmoid().eval(xp, u))
+        return z
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any, *bias: Any) -> tuple[Any, ...]:
+        if self.activation == "relu":
+            (g,) = Relu().vjp(z, g, None)
+        elif self.activation == "gelu":
+            g = _gelu_vjp(g, self._before_activation(x, y, *bias))
+        dx, dy = Matmul().vjp(z, g, x, y)
+        return (dx, dy, *(sum_to_shape(g, b.shape) for b in bias))
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        after = (self.activation != "none") + (len(operands) == 3)
+        return Matmul().flops(result, *operands[:2]) + result.size * after

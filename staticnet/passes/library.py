@@ -1,0 +1,199 @@
+"""`library`: what the backend's library computes in one call is one node; what it lacks is none.
+
+A product whose only use is a bias along its last axis, an activation, or both in turn becomes a
+`matmul_epilogue` if the backend offers that epilogue; one that it does not offer is expanded. A
+16-bit product that it does not offer becomes a float32 product between casts, which has the same
+bits: 16-bit products sum in float32 in any case. See docs/adr/0009.
+"""
+
+from __future__ import annotations
+
+from staticnet.ir import location
+from staticnet.ir.dtype import FLOAT32
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, build
+from staticnet.ops.arithmetic import Add
+from staticnet.ops.base import Constant
+from staticnet.ops.library import HALVES, MatmulEpilogue, gelu_tanh
+from staticnet.ops.linalg import Matmul
+from staticnet.ops.selection import Cast, Relu
+from staticnet.ops.shape import BroadcastTo, Reshape
+from staticnet.passes.manager import Context, Pass
+from staticnet.passes.precision import cast, cast_below_views
+from staticnet.rewrite.driver import keep, rebuild
+from staticnet.rewrite.pattern import Numerics, Pattern
+
+GELU = gelu_tanh(Pattern(None, (), "x"))
+
+
+def library(graph: Graph, context: Context) -> Graph:
+    """The graph in terms of what `context.epilogues` and `context.products` offer."""
+    graph = _expand(graph, context)
+    if context.epilogues:
+        graph = _Matcher(graph, context).run()
+    return _widen(graph, context)
+
+
+def _expand(graph: Graph, context: Context) -> Graph:
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        op = node.op
+        if not isinstance(op, MatmulEpilogue) or op.epilogue(len(inputs)) in context.epilogues:
+            return keep(node, inputs)
+        context.notes[f"expanded {op.epilogue(len(inputs))}"] += 1
+        expanded = op.expand(*inputs)
+        assert isinstance(expanded, Node)
+        return expanded
+
+    found = any(isinstance(node.op, MatmulEpilogue) for node in graph.nodes)
+    return rebuild(graph, "library", replace) if found else graph
+
+
+def _widen(graph: Graph, context: Context) -> Graph:
+    """16-bit products that the library lacks, computed in float32 and rounded once."""
+
+    def lacks(node: Node) -> bool:
+        half = isinstance(node.op, Matmul) and node.dtype in HALVES
+        return half and node.dtype.name not in context.products
+
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if not lacks(node):
+            return keep(node, inputs)
+        context.notes[f"widened {node.dtype} matmul"] += 1
+        wide = tuple([cast_below_views(operand, FLOAT32) for operand in inputs])
+        return build(Cast(node.dtype), (build(node.op, wide),))
+
+    return rebuild(graph, "library", replace) if any(map(lacks, graph.nodes)) else graph
+
+
+class _Matcher:
+    """Finds products with what follows them, and makes each one node.
+
+    A match covers the nodes from the product to its root. All but the root must be used by the
+    match alone; who else needs them would have the product computed twice.
+    """
+
+    def __init__(self, graph: Graph, context: Context) -> None:
+        self.graph = graph
+        self.context = context
+        self.new: dict[Node, Node] = {}
+        self.users: dict[Node, set[Node]] = {}
+        self.roots = set(graph.roots)
+        for node in graph.nodes:
+            for operand in node.inputs:
+                self.users.setdefault(operand, set()).add(node)
+
+    def run(self) -> Graph:
+        """The graph with every match made one node."""
+        return rebuild(self.graph, "library", self._replace)
+
+    def _replace(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        result = self._fused(node)
+        if result is None:
+            result = keep(node, inputs)
+            if isinstance(result.op, Cast):  # of a fused node, which was widened
+                result = cast(result.inputs[0], result.dtype)
+        self.new[node] = result
+        return result
+
+    def _fused(self, root: Node) -> Node | None:
+        """The node that does all that leads to `root`, or None if the library cannot."""
+        activation, before = _activation(root)
+        product, bias = _product_and_bias(before)
+        op = MatmulEpilogue(activation)
+        name = op.epilogue(2 if bias is None else 3)
+        if product is None or name not in self.context.epilogues:
+            return None
+        if product.dtype in HALVES and self.context.numerics == "exact":
+            return None  # it rounds once, and the ops that it stands for each
+        covered = _covered(root, product, bias)
+        if not self._is_private(covered, root):
+            return None
+        self.context.notes[f"fused {name}"] += 1
+        operands = [self.new[x] for x in product.inputs]
+        maker = root.provenance.made_by or "library"
+        lines = location.merge([x.provenance for x in covered], maker)
+        with location.attributed(lines):
+            if bias is not None:
+                operands.append(_as_vector(self.new[bias], product))
+            return _in_form_of(root, build(op, tuple(operands)))
+
+    def _is_private(self, covered: list[Node], root: Node) -> bool:
+        """Whether only the root of a match is used outside it."""
+        inside = set(covered)
+        return all(
+            node is root or (node not in self.roots and self.users[node] <= inside)
+            for node in covered
+        )
+
+
+def _activation(root: Node) -> tuple[str, Node]:
+    """The activation that `root` is of, and its operand; "none" and itself if it is of none."""
+    if isinstance(root.op, Relu):
+        return "relu", root.inputs[0]
+    found: dict[str, Node] = {}
+    return ("gelu", found["x"]) if GELU.match(root, found) else ("none", root)
+
+
+def _product_and_bias(node: Node) -> tuple[Node | None, Node | None]:
+    """The product and the bias that `node` is the sum of; a bias of None if it adds none."""
+    if not isinstance(node.op, Add):
+        return _product(node), None
+    for left, right in (node.inputs, node.inputs[::-1]):
+        product = _product(left)
+        fits = product is not None and left.shape == node.shape and right is not product
+        if product is not None and fits and _is_bias(right, product):
+            return product, right
+    return None, None
+
+
+def _product(node: Node) -> Node | None:
+    """The product that `node` shows, widened or with its leading axes reshaped."""
+    while True:
+        if isinstance(node.op, Matmul):
+            return node if node.dtype in (FLOAT32, *HALVES) else None
+        widened = isinstance(node.op, Cast) and node.dtype == FLOAT32
+        if not node.inputs or not (widened or isinstance(node.op, Reshape)):
+            return None
+        (x,) = node.inputs
+        if x.shape[-1:] != node.shape[-1:] or (widened and x.dtype not in HALVES):
+            return None
+        node = x
+
+
+def _is_bias(x: Node, product: Node) -> bool:
+    """Whether x is a vector of the product's last axis."""
+    while isinstance(x.op, BroadcastTo):
+        (x,) = x.inputs
+    return x.shape[-1:] == product.shape[-1:] and all(d == 1 for d in x.shape[:-1])
+
+
+def _as_vector(bias: Node, product: Node) -> Node:
+    while isinstance(bias.op, BroadcastTo):
+        (bias,) = bias.inputs
+    if bias.ndim != 1:
+        bias = build(Reshape(product.shape[-1:]), (bias,))
+    return cast_below_views(bias, product.dtype)
+
+
+def _covered(root: Node, product: Node, bias: Node | None) -> list[Node]:
+    """The nodes from the product to the root, but for numbers."""
+    covered: dict[Node, None] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node is bias or node in covered or isinstance(node.op, Constant | BroadcastTo):
+            continue
+        covered[node] = None
+        if node is not product:
+            stack.extend(node.inputs)
+    return list(covered)[::-1]
+
+
+def _in_form_of(root: Node, fused: Node) -> Node:
+    """The fused node with the root's shape and dtype."""
+    if fused.shape != root.shape:
+        fused = build(Reshape(root.shape), (fused,))
+    return fused if fused.dtype == root.dtype else build(Cast(root.dtype), (fused,))
+
+
+LIBRARY = Pass("library", library, Numerics.APPROXIMATES, selects=True)

@@ -1,0 +1,86 @@
+"""`precision`: products of matrices take 16-bit operands; everything else stays float32.
+
+A float32 product becomes a product in the compute type, which sums in float32 and rounds once, and
+a cast back. The casts are elementwise: they join the kernels on both sides, and 16-bit values are
+what lies in memory between. Variables and their updates stay float32. An operand is cast below the
+views through which products see it: so it is cast once for all of them, and a transpose stays one
+that the library reads in place.
+
+float16 has 5 exponent bits: gradients below 6e-8 become zero, values above 65504 infinity. This
+pass scales no loss; multiply the loss and divide the gradients yourself, or use bfloat16.
+
+After PyTorch's autocast, https://docs.pytorch.org/docs/stable/amp.html: its 16-bit list is the
+products, float64 is never touched. See docs/adr/0008.
+"""
+
+from __future__ import annotations
+
+from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, DType, is_floating
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, build
+from staticnet.ops.base import Constant
+from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.linalg import Matmul
+from staticnet.ops.movement import Slice
+from staticnet.ops.selection import Cast
+from staticnet.ops.state import Placeholder, VariableOp
+from staticnet.passes.manager import Context, Pass
+from staticnet.rewrite.driver import keep, rebuild
+from staticnet.rewrite.pattern import Numerics
+
+COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
+PRODUCTS = (Matmul, MatmulEpilogue)
+
+
+def precision(graph: Graph, context: Context) -> Graph:
+    """The graph with float32 products computed in `context.precision`.
+
+    tf32 is a mode of the device's matrix units, not a type: the graph stays as it is.
+    """
+    compute = COMPUTE_TYPES.get(context.precision)
+    if compute is None:
+        return graph
+
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if not isinstance(node.op, PRODUCTS) or node.dtype != FLOAT32:
+            return keep(node, inputs)
+        context.notes[f"{node.op.name} in {compute}"] += 1
+        narrow = tuple([cast_below_views(operand, compute) for operand in inputs])
+        return build(Cast(FLOAT32), (build(node.op, narrow),))
+
+    return rebuild(graph, "precision", replace)
+
+
+def cast_below_views(x: Node, dtype: DType) -> Node:
+    """x in another floating dtype, cast where its elements are made and not where they are viewed.
+
+    A slice of what lies in memory already is cast itself: the rest may not be needed.
+    """
+    views: list[Node] = []
+    while x.op.moves and not _is_slice_of_leaf(x):
+        views.append(x)
+        (x,) = x.inputs
+    result = cast(x, dtype)
+    for view in reversed(views):
+        result = build(view.op, (result,))
+    return result
+
+
+def _is_slice_of_leaf(x: Node) -> bool:
+    return isinstance(x.op, Slice) and isinstance(
+        x.inputs[0].op, Constant | Placeholder | VariableOp
+    )
+
+
+def cast(x: Node, dtype: DType) -> Node:
+    """x in another dtype; what was widened from a floating one comes back as it was."""
+    if x.dtype == dtype:
+        return x
+    if isinstance(x.op, Cast) and is_floating(x.dtype) and x.dtype.itemsize > dtype.itemsize:
+        (origin,) = x.inputs
+        if origin.dtype == dtype:
+            return origin
+    return build(Cast(dtype), (x,))
+
+
+PRECISION = Pass("precision", precision, Numerics.APPROXIMATES)

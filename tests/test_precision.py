@@ -1,0 +1,280 @@
+"""`precision=`: what the pass does to types, bits and training, against an oracle and PyTorch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from random_graphs import graphs
+
+import staticnet as sn
+from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.errors import ArgumentError
+from staticnet.function import PIPELINE
+from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32
+from staticnet.ops.evaluate import evaluate
+from staticnet.passes.manager import Context
+from staticnet.passes.precision import cast, cast_below_views, precision
+
+HALVES = ("bfloat16", "float16")
+GOLDEN = sorted((Path(__file__).parent / "golden" / "precision").glob("*.sn"))
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")
+F = sn.nn.functional
+
+
+def classifier(**options: Any) -> tuple[Any, list[Any]]:
+    """A training step of two layers on sixteen classes of noisy points, and its data."""
+    rng = np.random.default_rng(0)
+    batch = sn.Dim("batch")
+    x, y = sn.placeholder((batch, 20), name="x"), sn.placeholder((batch,), "int64", "y")
+    shapes = {"w1": (32, 20), "b1": (32,), "w2": (16, 32), "b2": (16,)}
+    w = {
+        name: sn.variable((rng.normal(size=s) / s[-1] ** 0.5).astype("f"), name)
+        for name, s in shapes.items()
+    }
+    hidden = sn.relu(F.linear(x, w["w1"], w["b1"]))
+    loss = sn.nn.cross_entropy(F.linear(hidden, w["w2"], w["b2"]), y)
+    updates = sn.optim.Adam(lr=1e-2).minimize(loss)
+    f = sn.function([x, y], loss, updates, **options)
+    labels = rng.integers(0, 16, 256)
+    points = rng.normal(size=(16, 20))[labels] + 0.3 * rng.normal(size=(256, 20))
+    return f, [points.astype("f"), labels]
+
+
+def products(text: str) -> list[Any]:
+    return [node for node in sn.parse(text).nodes if node.op.name == "matmul"]
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_every_product_of_a_training_step_takes_the_compute_type(name: str) -> None:
+    f, _ = classifier(device="numpy", precision=name)
+    before, after = f.graph, sn.parse(f.as_text(after="precision"))
+    found = products(str(after))
+    assert len(found) == 5  # two forward, two for weights, one for the hidden layer
+    assert {x.dtype.name for node in found for x in (node, *node.inputs)} == {name}
+    assert [y.type for y in after.outputs] == [y.type for y in before.outputs]
+    assert [(w.type, v.type) for w, v in after.updates] == [
+        (w.type, v.type) for w, v in before.updates
+    ]
+    others = [n for n in after.nodes if n.op.name not in ("matmul", "cast", "permute_dims")]
+    assert {n.dtype.name for n in others} <= {"float32", "int64", "bool"}
+
+
+def test_what_several_products_use_is_cast_once() -> None:
+    f, _ = classifier(device="numpy", precision="bfloat16")
+    graph = sn.parse(f.as_text(after="precision", batch=8))
+    made = [n.inputs[0] for n in graph.nodes if n.op.name == "cast" and n.dtype == BFLOAT16]
+    # x, w1, hidden, w2 and the two gradients of pre-activations
+    assert len(made) == len(set(made)) == 6
+    assert all(not node.op.moves for node in made)
+
+
+def test_float32_and_tf32_leave_the_graph_alone(caplog: pytest.LogCaptureFixture) -> None:
+    plain, data = classifier(device="numpy")
+    with caplog.at_level(logging.INFO, "staticnet"):
+        tf32, _ = classifier(device="numpy", precision="tf32")
+        assert tf32(*data) == plain(*data)
+    told = [r for r in caplog.records if "tf32" in r.message]
+    assert [r.levelname for r in told] == ["INFO"]
+    assert "device numpy has no such units; it computes in float32" in told[0].message
+    assert products(tf32.as_text(after="precision"))[0].dtype == FLOAT32
+
+
+@pytest.mark.parametrize("name", ["tf32", *HALVES])
+def test_exact_numerics_contradict_it(name: str) -> None:
+    x = sn.placeholder((2, 2), name="x")
+    with pytest.raises(ArgumentError, match=rf"{name}.*use numerics='fast' or precision='float32'"):
+        sn.function(x, x @ x, precision=name, numerics="exact")
+
+
+def test_it_can_be_left_out() -> None:
+    f, _ = classifier(device="numpy", precision="bfloat16", disabled_passes=["precision"])
+    assert {n.dtype for n in products(f.as_text(after="library"))} == {FLOAT32}
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+@pytest.mark.parametrize("name", HALVES)
+def test_it_is_idempotent(file: Path, name: str) -> None:
+    graph = sn.parse(file.read_text(encoding="utf-8").partition("// after ")[0])
+    once = precision(graph, Context(precision=name))
+    assert once is not graph
+    assert precision(once, Context(precision=name)) is once
+
+
+def test_casts_that_lose_nothing_collapse_and_others_stay() -> None:
+    b, f = sn.placeholder((2,), "bfloat16", "b"), sn.placeholder((2,), "float32", "f")
+    i = sn.placeholder((2,), "int32", "i")
+    assert cast(sn.astype(b, "float32"), BFLOAT16) is b
+    assert cast(sn.astype(b, "float64"), BFLOAT16) is b
+    assert cast(f, FLOAT32) is f
+    for there, dtype in [
+        (sn.astype(f, "bfloat16"), FLOAT32),
+        (sn.astype(b, "float16"), BFLOAT16),
+        (sn.astype(b, "int32"), BFLOAT16),
+        (sn.astype(i, "float32"), BFLOAT16),
+    ]:
+        assert cast(there, dtype).inputs == (there,)
+
+
+def test_casts_go_below_a_long_chain_of_views() -> None:
+    x = sn.placeholder((2, 3), name="x")
+    y = sn.tanh(x)
+    for _ in range(3000):
+        y = sn.flip(sn.permute_dims(y, (1, 0)), 0)
+    below = cast_below_views(y, FLOAT16)
+    while below.op.moves:
+        (below,) = below.inputs
+    assert (below.op.name, below.inputs[0].op.name) == ("cast", "tanh")
+
+
+steady = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def rounded(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype).astype(np.float32)
+
+
+def by_definition(graph: sn.Graph, feeds: list[Any], dtype: Any) -> list[Any]:
+    """The graph's values if every product rounds its operands and its float32 sum to `dtype`."""
+    values = dict(zip(graph.inputs, feeds, strict=True))
+    with np.errstate(all="ignore"):
+        for node in graph.nodes[len(feeds) :]:
+            operands = [values[x] for x in node.inputs]
+            if node.op.name == "matmul" and node.dtype == FLOAT32:
+                x, y = (rounded(operand, dtype) for operand in operands)
+                values[node] = rounded(x @ y, dtype)
+            else:
+                values[node] = evaluate(node, operands)
+    return [values[y] for y in graph.outputs]
+
+
+@pytest.mark.parametrize("name", HALVES)
+@steady
+@given(case=graphs("float32"))
+def test_it_rounds_the_products_and_nothing_else(
+    name: str, case: tuple[sn.Graph, list[Any]]
+) -> None:
+    graph, feeds = case
+    note(str(graph))
+    wanted = by_definition(graph, feeds, sn.constant(0, name).dtype)
+    others = [p.name for p in PIPELINE if p.name != "precision"]
+    f = sn.function(
+        graph.inputs, graph.outputs, device="numpy", precision=name, disabled_passes=others
+    )
+    for a, b in zip(f(*feeds), wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+SMOOTH = [sn.tanh, sn.sin, sn.relu, sn.sigmoid, sn.abs, lambda x: x / 3, lambda x: 1 - x]
+
+
+@st.composite
+def smooth_graphs(draw: Any) -> tuple[sn.Graph, list[Any]]:
+    """Up to three products with functions of slope at most 1, sums and views between them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    n = draw(st.integers(1, 9))
+    inputs = [sn.placeholder((n, n), name=f"x{i}") for i in range(2)]
+    pool: list[Any] = [*inputs]
+    for _ in range(draw(st.integers(1, 3))):
+        x, y = draw(st.sampled_from(pool)), draw(st.sampled_from(pool))
+        z = draw(st.sampled_from(SMOOTH))(x @ (y.T if draw(st.booleans()) else y) / n)
+        views = [lambda z: z, lambda z: z.T, lambda z: sn.flip(z, 0), lambda z: sn.mean(z, 0)]
+        pool.append(z + draw(st.sampled_from(views))(z))
+    feeds = [rng.uniform(-1, 1, (n, n)).astype("f") for _ in inputs]
+    loss = sn.mean(pool[-1] * pool[-1])
+    grads = sn.grad(loss, inputs, allow_unused=True)
+    return sn.Graph("smooth", inputs, [pool[-1], loss, *grads]), feeds
+
+
+def near(got: Any, wanted: Any, tolerance: float) -> None:
+    assert got.dtype == wanted.dtype
+    assert np.max(np.abs(got - wanted), initial=0) <= tolerance * max(1, np.max(np.abs(wanted)))
+
+
+@steady
+@given(smooth_graphs())
+def test_values_and_gradients_stay_near_float32(case: tuple[sn.Graph, list[Any]]) -> None:
+    graph, feeds = case
+    note(str(graph))
+    wanted = sn.function(graph.inputs, graph.outputs, device="numpy")(*feeds)
+    for name, tolerance in (("bfloat16", 2**-5), ("float16", 2**-8)):
+        f = sn.function(graph.inputs, graph.outputs, device="numpy", precision=name)
+        for a, b in zip(f(*feeds), wanted, strict=True):
+            near(a, b, tolerance)
+
+
+@needs_compiler
+@settings(steady, max_examples=8)
+@given(smooth_graphs())
+def test_the_cpu_agrees_with_numpy(case: tuple[sn.Graph, list[Any]]) -> None:
+    graph, feeds = case
+    note(str(graph))
+    for name, tolerance in (("bfloat16", 2**-6), ("float16", 2**-9)):
+        got, wanted = (
+            sn.function(graph.inputs, graph.outputs, device=device, precision=name)(*feeds)
+            for device in ("cpu", "numpy")
+        )
+        for a, b in zip(got, wanted, strict=True):
+            near(a, b, tolerance)
+
+
+@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_compiler)])
+def test_training_reaches_the_loss_of_float32(device: str) -> None:
+    final = {}
+    for name in ("float32", *HALVES):
+        f, data = classifier(device=device, precision=name)
+        losses = f.run(200, *data, batch_size=64, shuffle=True, seed=1)
+        assert losses.dtype == np.float32
+        final[name] = float(np.mean(losses[-8:]))
+        assert losses[0] > 2
+    assert final["float32"] < 0.05
+    for name in HALVES:
+        assert final[name] == pytest.approx(final["float32"], rel=0.1)
+
+
+@needs_compiler
+def test_the_cpu_multiplies_16_bit_matrices_with_blas() -> None:
+    """Rounded operands in float32 have the bits of 16-bit products, and BLAS takes them."""
+    f, data = classifier(device="cpu", precision="bfloat16")
+    f(*data)
+    source = f.specialize(batch=256).executable.program.source
+    assert "sn_call_gemm_f32(" in source
+    assert "sn_product_bf16" not in source
+
+
+def ulp(x: Any) -> Any:
+    """The distance of bfloat16 numbers around x."""
+    return np.spacing(np.abs(x).astype(ml_dtypes.bfloat16)).astype(np.float64)
+
+
+def test_a_linear_layer_against_pytorch_autocast() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
+    rng = np.random.default_rng(3)
+    values = [rng.normal(size=s).astype("f") for s in ((32, 100), (50, 100), (50,))]
+    x, w, b = [sn.placeholder(v.shape, name=n) for v, n in zip(values, "xwb", strict=True)]
+    y = F.linear(x, w)
+    loss = sn.sum(y * y)
+    f = sn.function([x, w, b], [y, F.linear(x, w, b), *sn.grad(loss, [x, w])], precision="bfloat16")
+    product, biased, dx, dw = f(*values)
+    tx, tw, tb = [torch.tensor(v, requires_grad=True) for v in values]
+    with torch.autocast("cpu", torch.bfloat16):
+        ty = torch.nn.functional.linear(tx, tw)
+        tbiased = torch.nn.functional.linear(tx, tw, tb).detach().float().numpy()
+    (ty.float() ** 2).sum().backward()
+    wanted = ty.detach().float().numpy()
+    assert np.all(np.abs(product - wanted) <= ulp(wanted))
+    # ours rounds the product, PyTorch the bias and the sum: half an ulp each
+    halves = ulp(product) / 2 + ulp(values[2]) / 2 + ulp(tbiased) / 2
+    assert np.all(np.abs(biased - tbiased) <= halves + 1e-6)
+    for ours, theirs in ((dx, tx.grad.numpy()), (dw, tw.grad.numpy())):
+        assert np.max(np.abs(ours - theirs)) <= 2**-7 * np.max(np.abs(theirs))
