@@ -15,8 +15,11 @@ from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import Lifetime, place
+from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.roles import Role, base, role
 from staticnet.plan.schedule import Step, schedule
+from staticnet.plan.text import format_plan
+from staticnet.plan.traffic import Traffic, allocations, traffic
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,13 @@ class Place:
 
 @dataclass
 class Plan:
-    """Steps in the order they run, places of values, and copies before and after."""
+    """Steps in the order they run, places of values, and copies before and after.
+
+    Its numbers are known before a run and hold for each: assert them in tests of your own.
+    """
 
     graph: Graph
+    fusion: Fusion
     steps: list[Step] = field(default_factory=list)
     stored: set[Node] = field(default_factory=set)
     places: dict[Node, Place] = field(default_factory=dict)
@@ -40,6 +47,7 @@ class Plan:
     last_copies: list[tuple[Node, Place]] = field(default_factory=list)
     saved: dict[Node, Lifetime] = field(default_factory=dict)
     guard: int = 0
+    scratch: int = 0
     arena_bytes: int = 0
     blocks: dict[Node, Lifetime] = field(default_factory=dict)
 
@@ -49,6 +57,45 @@ class Plan:
             return node
         below = base(node)
         return below if below in self.places else None
+
+    def __str__(self) -> str:
+        return format_plan(self)
+
+    @property
+    def launched(self) -> list[tuple[int, Group]]:
+        """Each kernel or routine, in order, with the number of the launch that runs it."""
+        return [(i, group) for i, step in enumerate(self.steps) for group in step.groups]
+
+    @property
+    def launches(self) -> int:
+        """Kernels and routines that a step starts; kernels that run side by side are one launch."""
+        return len(self.steps)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that kernels, routines and copies read and write: each buffer once a kernel."""
+        copied = [*self.first_copies, *self.saved.items(), *self.last_copies]
+        moved = sum(self.traffic(group).bytes for _, group in self.launched)
+        return moved + sum(2 * int(node.type.nbytes) for node, _ in copied)
+
+    @property
+    def allocations(self) -> int:
+        """How often the compiled step asks the system for memory: only to sort."""
+        return sum(allocations(group) for _, group in self.launched)
+
+    @property
+    def output_allocations(self) -> int:
+        """Arrays that a call makes for its results."""
+        return len(self.graph.outputs)
+
+    @property
+    def host_syncs(self) -> int:
+        """How often a step waits for Python: never, one foreign call runs all of it."""
+        return 0
+
+    def traffic(self, group: Group) -> Traffic:
+        """The bytes that a kernel or routine reads and writes."""
+        return traffic(group, self.fusion, self.stored)
 
 
 def make_plan(graph: Graph, fuse: bool = True) -> Plan:
@@ -61,7 +108,7 @@ class _Planner:
         self.graph = graph
         self.fusion = fusion
         self.groups = [group for group in fusion.groups if group.nodes]
-        self.plan = Plan(graph)
+        self.plan = Plan(graph, fusion)
         self.readers: dict[Node, set[Group]] = {}
         self._find_readers()
         self._leaves()
@@ -167,12 +214,16 @@ class _Planner:
         step = {group: i for i, step in enumerate(plan.steps) for group in step.groups}
         end = len(plan.steps)
         late = {node for node, _ in plan.last_copies}
-        for node in sorted(plan.stored - plan.places.keys(), key=lambda n: step[self._group(n)]):
+        stored = plan.stored - plan.places.keys()
+        made = (node for now in plan.steps for node in now.nodes if node in stored)
+        for node in made:
             uses = [step[g] for g in self.readers.get(node, ())]
             last = end if node in late else max(uses, default=step[self._group(node)])
             size = int(node.type.nbytes)
             plan.blocks[node] = Lifetime(size, step[self._group(node)], last)
-        plan.arena_bytes = place([*plan.blocks.values(), *plan.saved.values()])
+        plan.scratch = place([*plan.blocks.values(), *plan.saved.values()])
+        needed = (sum(map(scratch_bytes, now.groups)) for now in plan.steps)
+        plan.arena_bytes = plan.scratch + max(needed, default=0)
         for node, block in plan.blocks.items():
             plan.places[node] = Place("arena", block.offset)
 

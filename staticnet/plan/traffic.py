@@ -1,0 +1,70 @@
+"""What a kernel moves: the bytes it reads from memory and writes there; and its allocations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.indexing import Take, TakeAlongAxis
+from staticnet.plan.fusion import Fusion, Group
+from staticnet.plan.roles import Role, role
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes by the node whose memory it is, each buffer once a kernel; views belong to their base.
+
+    A use that takes part of a buffer, as a slice or a gather does, counts for what it takes.
+    """
+
+    reads: dict[Node, int]
+    writes: dict[Node, int]
+
+    @property
+    def bytes(self) -> int:
+        """All bytes, both ways."""
+        return sum(self.reads.values()) + sum(self.writes.values())
+
+
+def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
+    """The bytes that a group moves when `stored` are the nodes that lie in memory."""
+    reads: dict[Node, int] = {}
+    for (below, _), size in _uses(group, fusion).items():
+        reads[below] = min(reads.get(below, 0) + size, _bytes(below))
+    writes = {node: _bytes(node) for node in group.nodes if node in stored}
+    return Traffic(reads, writes)
+
+
+def _uses(group: Group, fusion: Fusion) -> dict[tuple[Node, Node], int]:
+    """The bytes of each use of memory: the buffer's node and the operand through which it is."""
+    uses: dict[tuple[Node, Node], int] = {}
+    members = set(group.nodes)
+    for node in group.nodes:
+        for place, operand in enumerate(node.inputs):
+            below = fusion.memory(operand, not group.fused)
+            if below in members or (group.fused and role(below) is Role.INLINE):
+                continue
+            taken = operand
+            if node.op.moves or (place == 0 and isinstance(node.op, Take | TakeAlongAxis)):
+                taken = node
+            size = int(taken.type.size) * operand.dtype.itemsize
+            uses[below, operand] = max(uses.get((below, operand), 0), size)
+    return uses
+
+
+def _bytes(node: Node) -> int:
+    return int(node.type.nbytes)
+
+
+def allocations(group: Group) -> int:
+    """How often a group's routine asks the system for memory: to sort, once for each row."""
+    (node, *_) = group.nodes
+    if node.op.name != "argsort":
+        return 0
+    (x,) = node.inputs
+    rows = 1
+    for axis, n in enumerate(fixed(x.shape)):
+        rows *= 1 if axis == node.op.attributes()["axis"] else n
+    return rows
