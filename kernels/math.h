@@ -150,16 +150,19 @@ SN_FUNC sn_f32 sn_exp_inner_f32(sn_f32 x) {
   return sn_exp_poly_f32(r) * sn_pow2_f32(n);
 }
 
-// 2^shift e^x for all x, by two factors 2^(n/2) so that the result may be denormal.
+// 2^shift e^x for all x, by two factors 2^(n/2) so that the result may be denormal. The low bits of
+// t are n + shift; beyond the float range they are wrong, and the result is chosen at the end: clamping
+// x first would make compilers follow the clamped values through all that comes after.
 SN_FUNC sn_f32 sn_exp_shifted_f32(sn_f32 x, sn_i32 shift) {
-  sn_i32 n, half;
-  sn_f32 r, c = x > 90.0f ? 90.0f : x;
-  c = c < -105.0f ? -105.0f : c;
-  r = sn_exp_reduce_f32(c, &n);
-  n = (sn_i32)((sn_u32)n + (sn_u32)shift);
-  half = n >> 1;
-  return sn_exp_poly_f32(r) * sn_pow2_f32(half) *
-         sn_pow2_f32((sn_i32)((sn_u32)n - (sn_u32)half));
+  sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
+  sn_f32 k = t - SN_ROUND_F32;
+  sn_f32 r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  sn_u32 n = sn_bits_f32(t) + (sn_u32)shift;
+  sn_u32 half = (n << 22) & 0xFF800000u, rest = (n << 23) - half;
+  sn_f32 y = sn_exp_poly_f32(r) * sn_from_bits_f32(half + 0x3F800000u) *
+             sn_from_bits_f32(rest + 0x3F800000u);
+  y = x > 90.0f ? sn_from_bits_f32(0x7F800000u) : y;
+  return x < -105.0f ? 0.0f : y;
 }
 
 SN_FUNC sn_f32 sn_exp_f32(sn_f32 x) { return sn_exp_shifted_f32(x, 0); }

@@ -10,6 +10,38 @@
 #define SN_NAN __builtin_nanf("")
 #define SN_INF __builtin_inff()
 #define SN_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define SN_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define SN_ALIGNED __attribute__((aligned(64)))
+
+/* Where the part of thread `share` of `shares` begins in n pieces of work, at a multiple of `unit`. */
+#define SN_CUT(n, share, unit) \
+  ((share) >= shares ? (int64_t)(n) : (int64_t)(n) * (share) / shares / (unit) * (unit))
+
+/* Copies to memory that is not read again soon, without first fetching what it holds. */
+static inline void sn_stream(void *to, const void *from, size_t bytes) {
+#if defined(__AVX__)
+  typedef float line __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef float place __attribute__((vector_size(32), may_alias));
+  char *t = (char *)to;
+  const char *f = (const char *)from;
+  const size_t gap = -(uintptr_t)to & 31, head = gap < bytes ? gap : bytes;
+  memcpy(t, f, head);
+  for (t += head, f += head, bytes -= head; bytes >= 32; t += 32, f += 32, bytes -= 32)
+#if defined(__clang__)
+    __builtin_nontemporal_store((place) * (const line *)f, (place *)t);
+#else
+    __builtin_ia32_movntps256((float *)t, (place) * (const line *)f);
+#endif
+  memcpy(t, f, bytes);
+#else
+  memcpy(to, from, bytes);
+#endif
+}
+#if defined(__AVX__) && !defined(__clang__)
+#define SN_FENCE __builtin_ia32_sfence();
+#else
+#define SN_FENCE __sync_synchronize();
+#endif
 
 static inline int64_t sn_clamp(int64_t i, int64_t low, int64_t high) {
   return i < low ? low : i > high ? high : i;

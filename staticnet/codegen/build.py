@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 
-from staticnet.codegen.kernel import Keep, Kernel, Loop, Parameter, Reduce, Statement, Store
+from staticnet.codegen.kernel import (
+    Keep,
+    Kernel,
+    Loop,
+    Parameter,
+    Reduce,
+    Statement,
+    Store,
+    runs_along,
+)
 from staticnet.codegen.scope import Scope, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Elementwise, Reduction
 from staticnet.plan.fusion import Group
+from staticnet.plan.partials import block_count, block_lines
 from staticnet.plan.roles import Role, base, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
@@ -62,8 +72,12 @@ class Builder:
             (name, compute_dtype(node.dtype), _size(self.group.domain[len(self.group.outer) :]))
             for node, name in self._keeps.items()
         )
-        kind = self.group.kind
-        return Kernel(kind, parameters, outer, tuple(loops), tuple(after), keeps, self.may_fail)
+        blocks = block_count(self.group)
+        tiled = _is_tiled(self.group, outer, loops)
+        return Kernel(
+            self.group.kind, parameters, outer, tuple(loops), tuple(after), keeps, self.may_fail,
+            blocks, block_lines(self.group) if blocks else 0, tiled=tiled,
+        )  # fmt: skip
 
     def _store(self, scope: Scope, node: Node, index: tuple[Index, ...], text: str) -> None:
         buffer = self._parameter(node, written=True)
@@ -75,7 +89,7 @@ class Builder:
             size = _size(self.group.domain)
             place = Symbol("i", size)
             flat = _flat(Index.of(place), self.group.domain)
-            return self._map_over((place,), (), flat)
+            return self._map_over((), (place,), flat)
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
         index = tuple(map(Index.of, symbols))
         return self._map_over(symbols[:-1], symbols[-1:], index)
@@ -84,7 +98,7 @@ class Builder:
         """Whether each value is read and written in one order: then the space is one axis."""
         domain = self.group.domain
         if len(domain) < 2:
-            return False
+            return True
         for node in self.group.nodes:
             if not isinstance(node.op, Elementwise):
                 return False
@@ -120,7 +134,8 @@ class Builder:
                 name = f"a{number}"
                 scope.statements.append(Reduce(name, compute_dtype(node.dtype), node.op.name, text))
                 after.define(node, name)
-                self._store(after, node, index[count:], after.let(node.dtype, name))
+                kept = (Index(),) * count if node.op.keepdims else ()
+                self._store(after, node, (*kept, *index[count:]), after.let(node.dtype, name))
             elif node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))
         self.may_fail = scope.may_fail
@@ -239,6 +254,13 @@ class Builder:
             if keep:
                 name = self._keeps[node] = f"k{len(self._keeps)}"
                 scope.statements.append(Keep(name, place, compute_dtype(node.dtype), text))
+
+
+def _is_tiled(group: Group, outer: tuple[Symbol, ...], loops: list[Loop]) -> bool:
+    """Whether a map reads along its last outer axis, and across its inner one."""
+    if group.kind != "map" or not outer:
+        return False
+    return any(runs_along(s, outer[-1], loops[0].symbols[-1]) for s in loops[0].body)
 
 
 def _size(shape: tuple[int, ...]) -> int:

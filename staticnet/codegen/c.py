@@ -1,32 +1,64 @@
-"""Kernels as C functions `name(begin, end, buffers…, error)` over a range of their outer space."""
+"""Kernels as C functions `name(share, shares, buffers…, scratch, error, site)`.
+
+`shares` threads call a kernel, each with its number `share`. It takes its part of the outer space;
+where threads share a reduction, they meet at a barrier between the blocks and their combination.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 
-from staticnet.codegen.kernel import At, Keep, Kernel, Let, Loop, Reduce, Statement, Store
-from staticnet.codegen.scope import HALVES, c_type, literal
+from staticnet.codegen.kernel import (
+    At,
+    Keep,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Reduce,
+    Statement,
+    Store,
+    runs_along,
+)
+from staticnet.codegen.scope import HALVES, c_type, compute_dtype, literal
 from staticnet.ir.dtype import DType, short_name
-from staticnet.ir.index import Symbol
+from staticnet.ir.index import Index, Symbol
+from staticnet.plan.partials import SLOT
 
 BLOCK = 1024  # a float sum is kept in blocks of so many, so that its error grows slowly
 COLUMNS = 256  # columns that a column kernel sums at a time, in registers and level-1 cache
+TILE = 32  # of each axis of a map that reads across its inner one
+LINE = 16  # elements that no two threads write: a cache line or more
+STREAM = 256  # elements that are gathered before they go around the caches
 _CLAUSE = {"sum": "+", "prod": "*", "any": "|", "all": "&", "max": "max", "min": "min"}
 
 
 def function(kernel: Kernel, name: str) -> str:
     """The C function of a kernel."""
-    parameters = ["int64_t begin", "int64_t end"]
+    parameters = ["int64_t share", "int64_t shares"]
     for p in kernel.parameters:
         const = "" if p.written else "const "
         parameters.append(f"{const}{c_type(p.dtype)} *{p.name}")
+    if kernel.blocks:
+        parameters.append("char *scratch")
     parameters += ["volatile int *error", "int site"]
-    body = _columns(kernel) if kernel.kind == "columns" else _over_outer(kernel)
+    body = _Printer(kernel).lines()
     return "\n".join([f"static void {name}({', '.join(parameters)}) {{", *_indent(body), "}"])
 
 
 def _indent(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
+
+
+def _for(
+    variable: str, low: str | int, high: str | int, body: list[str], step: int = 1
+) -> list[str]:
+    advance = f"++{variable}" if step == 1 else f"{variable} += {step}"
+    head = f"for (int64_t {variable} = {low}; {variable} < {high}; {advance}) {{"
+    return [head, *_indent(body), "}"]
 
 
 def _positions(symbols: tuple[Symbol, ...], flat: str) -> list[str]:
@@ -40,115 +72,329 @@ def _positions(symbols: tuple[Symbol, ...], flat: str) -> list[str]:
     return lines[::-1]
 
 
-def _over_outer(kernel: Kernel) -> list[str]:
-    body: list[str] = []
-    for name, dtype, size in kernel.keeps:
-        body.append(f"{c_type(dtype)} {name}[{size}];")
-    simple = len(kernel.loops) == 1 and not kernel.loops[0].symbols
-    if simple and len(kernel.outer) == 1 and not kernel.after:
-        statements = _statements(kernel.loops[0].body)
-        i = kernel.outer[0].text
-        head = f"for (int64_t {i} = begin; {i} < end; ++{i}) {{"
-        simd = [] if kernel.may_fail else ["#pragma omp simd"]
-        return [*simd, head, *_indent(statements), "}"]
-    inside = _positions(kernel.outer, "o")
-    for loop in kernel.loops:
-        inside += _loop(loop, kernel)
-    inside += _statements(kernel.after)
-    return [*body, "for (int64_t o = begin; o < end; ++o) {", *_indent(inside), "}"]
+def _share(count: int, unit: int = 1) -> list[str]:
+    """The part of a thread, `begin` to `end`, which starts at a multiple of `unit`."""
+    cuts = (f"SN_CUT({count}, {share}, {unit})" for share in ("share", "share + 1"))
+    return ["const int64_t begin = {}, end = {};".format(*cuts)]
 
 
-def _loop(loop: Loop, kernel: Kernel) -> list[str]:
-    lines = _statements(loop.before)
-    reduces = [s for s in loop.body if isinstance(s, Reduce)]
+class _Printer:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.simd = not kernel.may_fail
+
+    def lines(self) -> list[str]:
+        kernel = self.kernel
+        if kernel.kind == "map":
+            body = self._tiled() if kernel.tiled else self._map()
+        elif kernel.kind == "columns":
+            body = self._shared_columns() if kernel.blocks else self._columns()
+        else:
+            body = self._shared_rows() if kernel.blocks else self._rows()
+        tiles = [
+            f"{c_type(p.dtype)} {p.name}_line[{STREAM}] SN_ALIGNED;"
+            for p in kernel.parameters
+            if p.name in kernel.streams
+        ]
+        return [*tiles, *body, *(["SN_FENCE"] if tiles else [])]
+
+    # maps
+
+    def _map(self) -> list[str]:
+        (loop,) = self.kernel.loops
+        (v,) = loop.symbols
+        if not self.kernel.outer:
+            return [*_share(v.extent, LINE), *self._innermost(v, "begin", "end", loop.body)]
+        n = v.extent
+        inside = [
+            f"const int64_t first = SN_MAX(begin - o*{n}, 0), last = SN_MIN(end - o*{n}, {n});",
+            *_positions(self.kernel.outer, "o"),
+            *self._innermost(v, "first", "last", loop.body),
+        ]
+        head = f"for (int64_t o = begin / {n}; o*{n} < end; ++o) {{"
+        return [*_share(self.kernel.size, LINE), head, *_indent(inside), "}"]
+
+    def _tiled(self) -> list[str]:
+        """Tiles of the last two axes; what lies along the first is turned in a local array."""
+        (loop,) = self.kernel.loops
+        (v,) = loop.symbols
+        *others, u = self.kernel.outer
+        rows = Symbol(f"{u.text}_tile", math.ceil(u.extent / TILE))
+        columns = (f"{v.text}_tile", f"SN_MIN({v.text}_tile + {TILE}, {v.extent})")
+        lines = (f"{rows.text}*{TILE}", f"SN_MIN(({rows.text} + 1)*{TILE}, {u.extent})")
+        at = f"({v.text} - {columns[0]})*{TILE + 1} + {u.text} - {lines[0]}"
+        turned = [s for s in loop.body if runs_along(s, u, v)]
+        body = tuple(
+            Let(s.name, compute_dtype(s.dtype), f"{s.name}_tile[{at}]") if s in turned else s
+            for s in loop.body
+        )
+        inside: list[str] = []
+        for load in turned:
+            tile = f"{load.name}_tile"
+            inside.append(f"{c_type(compute_dtype(load.dtype))} {tile}[{TILE * (TILE + 1)}];")
+            copy = _for(u.text, *lines, [f"{tile}[{at}] = {_loaded(load)};"])
+            inside += _for(v.text, *columns, copy)
+        inside += _for(u.text, *lines, self._innermost(v, *columns, body))
+        walk = _for(columns[0], 0, v.extent, inside, TILE)
+        count = math.prod(s.extent for s in others) * rows.extent
+        return [
+            *_share(count),
+            *_for("o", "begin", "end", [*_positions((*others, rows), "o"), *walk]),
+        ]
+
+    def _innermost(
+        self, v: Symbol, low: str, high: str, body: tuple[Statement, ...],
+        reduces: tuple[Reduce, ...] = (), renamed: dict[str, str] | None = None,
+    ) -> list[str]:  # fmt: skip
+        """The vector loop over one axis; streamed stores are gathered in lines first."""
+        pragma = [" ".join(["#pragma omp simd", *_clauses(reduces, renamed)])] if self.simd else []
+        streamed = [s for s in body if isinstance(s, Store) and self._streams(s, v)]
+        if not streamed:
+            return [*pragma, *_for(v.text, low, high, _statements(body, renamed))]
+        start = f"{v.text}_line"
+        texts = _statements(tuple(s for s in body if s not in streamed), renamed)
+        texts += [f"{s.buffer}_line[{v.text} - {start}] = {_stored(s)};" for s in streamed]
+        inside = [
+            f"const int64_t {v.text}_end = SN_MIN({start} + {STREAM}, {high});",
+            *pragma,
+            *_for(v.text, start, f"{v.text}_end", texts),
+            *(
+                f"sn_stream({s.buffer} + {_renamed(s.at, v, start)}, {s.buffer}_line, "
+                f"({v.text}_end - {start}) * sizeof *{s.buffer});"
+                for s in streamed
+            ),
+        ]
+        return _for(start, low, high, inside, STREAM)
+
+    def _streams(self, store: Store, v: Symbol) -> bool:
+        along = dict(store.at.terms).get(v) == 1
+        others = (s.text for s, _ in store.at.terms if s != v)
+        return along and store.buffer in self.kernel.streams and not any(
+            re.search(rf"\b{v.text}\b", text) for text in others
+        )  # fmt: skip
+
+    # rows
+
+    def _rows(self) -> list[str]:
+        kernel = self.kernel
+        keeps = [f"{c_type(dtype)} {name}[{size}];" for name, dtype, size in kernel.keeps]
+        inside = _positions(kernel.outer, "o")
+        for loop in kernel.loops:
+            inside += _statements(loop.before)
+            reduces = _reduces(loop)
+            inside += _starts(reduces)
+            inside += self._nest(loop, reduces, "0", str(loop.symbols[0].extent))
+            inside += _nan_ends(reduces)
+        inside += _statements(kernel.after)
+        return [*_share(kernel.rows), *keeps, *_for("o", "begin", "end", inside)]
+
+    def _nest(self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str) -> list[str]:
+        """The loops over reduced axes, of the first from `low` to `high`."""
+        *before, last = loop.symbols
+        bounds = ("0", str(last.extent)) if before else (low, high)
+        sums = {
+            r.name: f"{r.name}_block" for r in reduces if r.combine == "sum" and r.dtype.kind == "f"
+        }
+        if sums and last.extent > 2 * BLOCK:
+            start = f"{last.text}_0"
+            inner = self._innermost(last, start, f"{last.text}_1", loop.body, reduces, sums)
+            types = {sums[r.name]: c_type(r.dtype) for r in reduces if r.name in sums}
+            block = [
+                f"const int64_t {last.text}_1 = SN_MIN({start} + {BLOCK}, {bounds[1]});",
+                *(f"{types[name]} {name} = 0;" for name in sums.values()),
+                *inner,
+                *(f"{name} += {part};" for name, part in sums.items()),
+            ]
+            lines = _for(start, bounds[0], bounds[1], block, BLOCK)
+        else:
+            lines = self._innermost(last, *bounds, loop.body, reduces)
+        for symbol in reversed(before):
+            first = symbol is loop.symbols[0]
+            lines = _for(symbol.text, low if first else 0, high if first else symbol.extent, lines)
+        return lines
+
+    def _shared_rows(self) -> list[str]:
+        """Few long rows: threads share the blocks of each, and all combine the blocks' results."""
+        kernel = self.kernel
+        inside = _positions(kernel.outer, "o")
+        slot = 0
+        for loop in kernel.loops:
+            inside += _by_first(loop.before)
+            reduces = _reduces(loop)
+            extent = loop.symbols[0].extent
+            low, high = f"b*{kernel.lines}", f"SN_MIN((b + 1)*{kernel.lines}, {extent})"
+            block = [*_starts(reduces), *self._nest(loop, reduces, low, high), *_nan_ends(reduces)]
+            rooms = {r.name: _room(r, (slot + i) * kernel.blocks) for i, r in enumerate(reduces)}
+            slot += len(reduces)
+            block += [f"{rooms[r.name]}[b] = {r.name};" for r in reduces]
+            inside += [
+                "{",
+                *_indent([*_share(kernel.blocks), *_for("b", "begin", "end", block)]),
+                "}",
+            ]
+            if reduces:
+                inside.append("#pragma omp barrier")
+                inside += _starts(reduces)
+                parts = tuple(
+                    Reduce(r.name, r.dtype, r.combine, f"{rooms[r.name]}[b]") for r in reduces
+                )
+                inside += _for("b", 0, kernel.blocks, _statements(parts))
+                inside += _nan_ends(reduces)
+        inside += _by_first(kernel.after)
+        if kernel.rows > 1:
+            inside.append("#pragma omp barrier")
+        return _for("o", 0, kernel.rows, inside)
+
+    # columns
+
+    def _columns(self) -> list[str]:
+        (loop,) = self.kernel.loops
+        reduces = _reduces(loop)
+        rows = math.prod(symbol.extent for symbol in loop.symbols)
+        body = [
+            *_cleared(reduces, "all"),
+            *self._summed(loop, reduces, "0", str(rows)),
+            *_for("c", 0, "width", self._finish([f"{r.name}_all[c]" for r in reduces])),
+        ]
+        return [*_share(self.kernel.rows, LINE), *self._chunks("begin", "end", body)]
+
+    def _chunks(self, low: str, high: str, body: list[str]) -> list[str]:
+        width = f"const int64_t width = SN_MIN({COLUMNS}, {high} - first);"
+        return _for("first", low, high, [width, *body], COLUMNS)
+
+    def _summed(self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str) -> list[str]:
+        """Combine rows from `low` to `high` into `<name>_all`, a block at a time."""
+        body = tuple(s for s in loop.body if not isinstance(s, Reduce))
+        inner = [
+            *(["#pragma omp simd"] if self.simd else []),
+            *_for("c", 0, "width", [
+                "const int64_t o = first + c;",
+                *_positions(self.kernel.outer, "o"),
+                *_statements(body),
+                *(_combined(r, f"{r.name}_row[c]", r.text) for r in reduces),
+            ]),
+        ]  # fmt: skip
+        rows = [*_positions(loop.symbols, "r"), *inner]
+        block = [
+            *_cleared(reduces, "row"),
+            *_for("r", "r0", f"SN_MIN(r0 + {BLOCK}, {high})", rows),
+            *_for("c", 0, "width", [
+                _combined(r, f"{r.name}_all[c]", f"{r.name}_row[c]") for r in reduces
+            ]),
+        ]  # fmt: skip
+        return _for("r0", low, high, block, BLOCK)
+
+    def _finish(self, sums: list[str]) -> list[str]:
+        """A column's results from its sums."""
+        (loop,) = self.kernel.loops
+        return [
+            "const int64_t o = first + c;",
+            *_positions(self.kernel.outer, "o"),
+            *(
+                f"const {c_type(r.dtype)} {r.name} = {text};"
+                for r, text in zip(_reduces(loop), sums, strict=True)
+            ),
+            *_statements(self.kernel.after),
+        ]
+
+    def _shared_columns(self) -> list[str]:
+        """Few columns: threads share blocks of rows, and then the columns."""
+        kernel = self.kernel
+        (loop,) = kernel.loops
+        reduces = _reduces(loop)
+        rows, width = math.prod(s.extent for s in loop.symbols), kernel.rows
+        rooms = [_room(r, i * kernel.blocks * width) for i, r in enumerate(reduces)]
+        low, high = (f"{b}*{rows}/{kernel.blocks}" for b in ("b", "(b + 1)"))
+        block = [
+            *_cleared(reduces, "all"),
+            *self._summed(loop, reduces, low, high),
+            *_for("c", 0, "width", [
+                f"{room}[b*{width} + first + c] = {r.name}_all[c];"
+                for r, room in zip(reduces, rooms, strict=True)
+            ]),
+        ]  # fmt: skip
+        combine = [
+            *(f"{c_type(r.dtype)} {r.name}_b = {initial(r.combine, r.dtype)};" for r in reduces),
+            *_for("b", 0, kernel.blocks, [
+                _combined(r, f"{r.name}_b", f"{room}[b*{width} + first + c]")
+                for r, room in zip(reduces, rooms, strict=True)
+            ]),
+            *self._finish([f"{r.name}_b" for r in reduces]),
+        ]  # fmt: skip
+        parts = _for("b", "begin", "end", self._chunks("0", str(width), block))
+        return [
+            "{",
+            *_indent([*_share(kernel.blocks), *parts]),
+            "}",
+            "#pragma omp barrier",
+            *_share(width),
+            *self._chunks("begin", "end", _for("c", 0, "width", combine)),
+        ]
+
+
+def _cleared(reduces: tuple[Reduce, ...], name: str) -> list[str]:
+    """Arrays `<reduction>_<name>`, a start for each column."""
+    lines = []
+    for r in reduces:
+        array = f"{r.name}_{name}"
+        lines.append(f"{c_type(r.dtype)} {array}[{COLUMNS}];")
+        start = initial(r.combine, r.dtype)
+        lines.append(f"for (int64_t c = 0; c < width; ++c) {array}[c] = {start};")
+    return lines
+
+
+def _combined(r: Reduce, target: str, text: str) -> str:
+    """A statement that combines a value into `target`; of extrema, NaN stays."""
+    if r.combine in ("max", "min"):
+        sign = ">" if r.combine == "max" else "<"
+        return f"{target} = ({text} {sign} {target}) | ({text} != {text}) ? {text} : {target};"
+    return f"{target} {_CLAUSE[r.combine]}= {text};"
+
+
+def _reduces(loop: Loop) -> tuple[Reduce, ...]:
+    return tuple(s for s in loop.body if isinstance(s, Reduce))
+
+
+def _starts(reduces: tuple[Reduce, ...]) -> list[str]:
+    lines = []
     for r in reduces:
         lines.append(f"{c_type(r.dtype)} {r.name} = {initial(r.combine, r.dtype)};")
         if _watches_nan(r):
             lines.append(f"int {r.name}_nan = 0;")
-    if not loop.symbols:
-        return lines + _statements(loop.body)
-    lines += _nest(loop, reduces, kernel)
-    for r in reduces:
-        if _watches_nan(r):
-            lines.append(f"{r.name} = {r.name}_nan ? SN_NAN : {r.name};")
     return lines
 
 
-def _nest(loop: Loop, reduces: list[Reduce], kernel: Kernel) -> list[str]:
-    *before, last = loop.symbols
-    sums = [r for r in reduces if r.combine == "sum" and r.dtype.kind == "f"]
-    blocked = bool(sums) and last.extent > 2 * BLOCK
-    body = _statements(loop.body, {r.name: f"{r.name}_block" for r in sums} if blocked else {})
-    names = {r.name: f"{r.name}_block" if blocked and r in sums else r.name for r in reduces}
-    clauses = [f"reduction({_CLAUSE[r.combine]}:{names[r.name]})" for r in reduces]
-    clauses += [f"reduction(|:{r.name}_nan)" for r in reduces if _watches_nan(r)]
-    pragma = [] if kernel.may_fail else [" ".join(["#pragma omp simd", *clauses])]
-    v = last.text
-    if blocked:
-        inner = [
-            f"for (int64_t {v}_0 = 0; {v}_0 < {last.extent}; {v}_0 += {BLOCK}) {{",
-            f"  const int64_t {v}_1 = SN_MIN({v}_0 + {BLOCK}, {last.extent});",
-            *(f"  {c_type(r.dtype)} {r.name}_block = 0;" for r in sums),
-            *_indent(pragma),
-            f"  for (int64_t {v} = {v}_0; {v} < {v}_1; ++{v}) {{",
-            *_indent(_indent(body)),
-            "  }",
-            *(f"  {r.name} += {r.name}_block;" for r in sums),
-            "}",
-        ]
-    else:
-        head = f"for (int64_t {v} = 0; {v} < {last.extent}; ++{v}) {{"
-        inner = [*pragma, head, *_indent(body), "}"]
-    for symbol in reversed(before):
-        v = symbol.text
-        head = f"for (int64_t {v} = 0; {v} < {symbol.extent}; ++{v}) {{"
-        inner = [head, *_indent(inner), "}"]
-    return inner
+def _nan_ends(reduces: tuple[Reduce, ...]) -> list[str]:
+    return [f"{r.name} = {r.name}_nan ? SN_NAN : {r.name};" for r in reduces if _watches_nan(r)]
 
 
-def _columns(kernel: Kernel) -> list[str]:
-    (loop,) = kernel.loops
-    reduces = [s for s in loop.body if isinstance(s, Reduce)]
-    sums = {r.name: f"{r.name}_row[c]" for r in reduces}
-    position = _positions(kernel.outer, "o")
-    rows = 1
-    for symbol in loop.symbols:
-        rows *= symbol.extent
-    inner = [
-        *([] if kernel.may_fail else ["#pragma omp simd"]),
-        "for (int64_t c = 0; c < width; ++c) {",
-        "  const int64_t o = first + c;",
-        *_indent(position),
-        *_indent(_statements(loop.body, sums)),
-        "}",
-    ]
-    block: list[str] = []
-    for r in reduces:
-        block.append(f"{c_type(r.dtype)} {r.name}_row[{COLUMNS}] = {{0}};")
-    block += [
-        f"for (int64_t r = r0; r < SN_MIN(r0 + {BLOCK}, {rows}); ++r) {{",
-        *_indent(_positions(loop.symbols, "r")),
-        *_indent(inner),
-        "}",
-        *(
-            f"for (int64_t c = 0; c < width; ++c) {r.name}_sum[c] += {r.name}_row[c];"
-            for r in reduces
-        ),
-    ]
-    finish = [f"const {c_type(r.dtype)} {r.name} = {r.name}_sum[c];" for r in reduces]
-    return [
-        f"for (int64_t first = begin; first < end; first += {COLUMNS}) {{",
-        f"  const int64_t width = SN_MIN({COLUMNS}, end - first);",
-        *(f"  {c_type(r.dtype)} {r.name}_sum[{COLUMNS}] = {{0}};" for r in reduces),
-        f"  for (int64_t r0 = 0; r0 < {rows}; r0 += {BLOCK}) {{",
-        *_indent(_indent(block)),
-        "  }",
-        "  for (int64_t c = 0; c < width; ++c) {",
-        "    const int64_t o = first + c;",
-        *_indent(_indent([*position, *finish, *_statements(kernel.after)])),
-        "  }",
-        "}",
-    ]
+def _clauses(reduces: tuple[Reduce, ...], renamed: dict[str, str] | None) -> list[str]:
+    names = renamed or {}
+    clauses = [f"reduction({_CLAUSE[r.combine]}:{names.get(r.name, r.name)})" for r in reduces]
+    return clauses + [f"reduction(|:{r.name}_nan)" for r in reduces if _watches_nan(r)]
+
+
+def _room(r: Reduce, slot: int) -> str:
+    """The scratch memory of a reduction's partial results."""
+    return f"(({c_type(r.dtype)} *)(scratch + {slot * SLOT}))"
+
+
+def _by_first(statements: tuple[Statement, ...]) -> list[str]:
+    """Row statements that all threads run, and of which one stores."""
+    lines = []
+    for s in statements:
+        lines += (
+            [f"if (share == 0) {_statement(s, {})[0]}"]
+            if isinstance(s, Store)
+            else _statement(s, {})
+        )
+    return lines
+
+
+def _renamed(at: Index, symbol: Symbol, name: str) -> Index:
+    return Index(
+        tuple((Symbol(name, s.extent) if s == symbol else s, c) for s, c in at.terms), at.constant
+    )
 
 
 def _watches_nan(r: Reduce) -> bool:
@@ -175,16 +421,25 @@ def _statement(s: Statement, renamed: dict[str, str]) -> list[str]:
     match s:
         case Let(name, dtype, text):
             return [f"const {c_type(dtype)} {name} = {text};"]
+        case Load(name, _, _, dtype):
+            return [f"const {c_type(compute_dtype(dtype))} {name} = {_loaded(s)};"]
         case At(name, text):
             return [f"const int64_t {name} = {text};"]
         case Keep(name, at, _, text):
             return [f"{name}[{at}] = {text};"]
-        case Store(buffer, at, dtype, text):
-            if dtype in HALVES:
-                text = f"sn_store_{short_name(dtype)}({text})"
-            return [f"{buffer}[{at}] = {text};"]
+        case Store(buffer, at, _, _):
+            return [f"{buffer}[{at}] = {_stored(s)};"]
         case Reduce():
             return _combine(s, renamed.get(s.name, s.name))
+
+
+def _loaded(s: Load) -> str:
+    element = f"{s.buffer}[{s.at}]"
+    return f"sn_load_{short_name(s.dtype)}({element})" if s.dtype in HALVES else element
+
+
+def _stored(s: Store) -> str:
+    return f"sn_store_{short_name(s.dtype)}({s.text})" if s.dtype in HALVES else s.text
 
 
 def _combine(r: Reduce, name: str) -> list[str]:

@@ -1,14 +1,17 @@
 """The loop nest that every target prints: index spaces, statements, reductions, stores.
 
-A kernel runs over `outer` (split among threads) and, for each point of it, over `loops`: index
-spaces of the axes that the group reduces. Statements before a loop are row values, made from what
-the loops before it reduced. A map has one loop over its last axis. `columns` kernels sum over
-leading axes. Expressions are text: C and CUDA spell scalar arithmetic alike.
+A kernel runs over `outer` and, for each point of it, over `loops`: index spaces of the axes that
+the group reduces. Statements before a loop are row values, made from what the loops before it
+reduced. A map has one loop over its last axis. `columns` kernels sum over leading axes. Threads
+share the points of `outer`, of maps those of the whole space, or blocks of a reduction.
+Expressions are text: C and CUDA spell scalar arithmetic alike.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from staticnet.ir.dtype import DType
 from staticnet.ir.index import Index, Symbol
@@ -21,6 +24,16 @@ class Let:
     name: str
     dtype: DType
     text: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """`name` is the element `at` of a buffer, in the dtype that the kernel computes in."""
+
+    name: str
+    buffer: str
+    at: Index
+    dtype: DType
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Reduce:
     text: str
 
 
-Statement = Let | At | Store | Keep | Reduce
+Statement = Let | Load | At | Store | Keep | Reduce
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,14 @@ class Loop:
     before: tuple[Statement, ...]
     symbols: tuple[Symbol, ...]
     body: tuple[Statement, ...]
+
+
+def runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuard[Load]:
+    """Whether a statement loads neighbours along one axis and strides along the other."""
+    if not isinstance(statement, Load):
+        return False
+    steps = dict(statement.at.terms)
+    return steps.get(along) == 1 and steps.get(across, 0) > 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +105,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A loop nest over buffers. `keeps` are local arrays of a row: name, dtype, length."""
+    """A loop nest over buffers. `keeps` are local arrays of a row: name, dtype, length.
+
+    With `blocks`, threads share each reduction: of a row the first reduced axis is cut into so many
+    blocks of `lines`, of columns the rows are. `streams` are buffers that are written around the
+    caches. `tiled` maps read something along their last outer axis, so both axes go in tiles.
+    """
 
     kind: str
     parameters: tuple[Parameter, ...]
@@ -93,21 +119,34 @@ class Kernel:
     after: tuple[Statement, ...]
     keeps: tuple[tuple[str, DType, int], ...] = ()
     may_fail: bool = False
+    blocks: int = 0
+    lines: int = 0
+    streams: frozenset[str] = frozenset()
+    tiled: bool = False
 
     @property
-    def extent(self) -> int:
-        """The number of points that threads share: of `outer`, or of a column kernel's columns."""
-        size = 1
-        for symbol in self.outer:
-            size *= symbol.extent
-        return size
+    def rows(self) -> int:
+        """The number of points of `outer`."""
+        return math.prod(symbol.extent for symbol in self.outer)
+
+    @property
+    def size(self) -> int:
+        """Points of the whole index space."""
+        return self.rows * (math.prod(s.extent for s in self.loops[0].symbols) if self.loops else 1)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it stores nothing."""
+        return self.rows == 0 or (self.kind == "map" and self.size == 0)
 
     @property
     def work(self) -> int:
-        """Points of the whole index space."""
-        inner = 1
-        for loop in self.loops:
-            for symbol in loop.symbols:
-                inner *= symbol.extent
-            break
-        return self.extent * inner
+        """A measure of what a run costs: statements at all points, a function's call for eight."""
+        bodies = [s for loop in self.loops for s in loop.body]
+        calls = sum(getattr(s, "text", "").count("sn_") for s in bodies)
+        return self.size * (len(bodies) + 7 * calls)
+
+    @property
+    def shared(self) -> bool:
+        """Whether there is more than one piece of work for threads to share."""
+        return (self.size if self.kind == "map" else self.rows) > 1 or self.blocks > 1

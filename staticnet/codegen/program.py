@@ -7,7 +7,7 @@ returns 0, or the number of a node whose index was out of range; the state is un
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from staticnet.codegen import c
@@ -18,10 +18,12 @@ from staticnet.codegen.routines import helper, needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
+from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.plan import Plan
 from staticnet.plan.schedule import Step
 
-PARALLEL_WORK = 1 << 15  # elements below which one thread is faster than two
+PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
+STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
 # A product is cut into slabs along its longer side, as many as its work deserves and whatever the
@@ -173,28 +175,43 @@ class _Writer:
 
     def _kernels(self, step: Step) -> None:
         """The calls of a step's kernels; threads share each kernel's outer space."""
-        calls, work, widest = [], 0, 0
+        calls, work, shared, scratch = [], 0, False, self.plan.scratch
         for group in step.groups:
             builder = Builder(group, self.plan.stored)
             kernel = builder.build()
-            if kernel.extent == 0:
+            if kernel.empty:
                 continue
+            pointers = [self._pointer(node) for node in builder.buffers]
+            kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
             body = c.function(kernel, "NAME")
             name = self.functions.setdefault(body, f"k{len(self.functions)}")
-            calls.append(self._call(group, name, kernel, builder.buffers))
+            if kernel.blocks:
+                pointers.append(f"arena + {scratch}")
+                scratch += scratch_bytes(group)
+            calls.append(self._call(group, name, pointers))
             work += kernel.work
-            widest = max(widest, kernel.extent)
-        if work >= PARALLEL_WORK and widest > 1:
+            shared |= kernel.shared
+        if work >= PARALLEL_WORK and shared:
             self.lines += ["#pragma omp parallel", "{", "  SN_THREAD"]
         else:
             self.lines += ["{", "  SN_ALONE"]
         self.lines += [*(f"  {call}" for call in calls), "}"]
 
-    def _call(self, group: Group, name: str, kernel: Kernel, buffers: list[Node]) -> str:
-        pointers = ", ".join(self._pointer(node) for node in buffers)
+    def _streams(self, kernel: Kernel, buffers: list[Node], pointers: list[str]) -> frozenset[str]:
+        """The results of a large kernel that it does not read: they go around the caches."""
+        if sum(int(node.type.nbytes) for node in buffers) < STREAM_BYTES:
+            return frozenset()
+        read = {at for p, at in zip(kernel.parameters, pointers, strict=True) if not p.written}
+        return frozenset(
+            p.name
+            for p, at in zip(kernel.parameters, pointers, strict=True)
+            if p.written and at not in read
+        )
+
+    def _call(self, group: Group, name: str, pointers: list[str]) -> str:
         lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
         note = f" // {group.kind} {list(group.domain)}: {'; '.join(lines[:3])}"
-        return f"{name}(SN_SHARE({kernel.extent}), {pointers}, error, {self._site(group)});{note}"
+        return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"
 
     def _file(self, blas: str) -> str:
         parts = [prelude(), blas]
@@ -219,7 +236,6 @@ _THREADS = """
 #define SN_THREAD const int64_t share = 0, shares = 1;
 #endif
 #define SN_ALONE const int64_t share = 0, shares = 1;
-#define SN_SHARE(n) (n) * share / shares, (n) * (share + 1) / shares
 
 static void (*sn_set_blas_threads)(int);
 static int (*sn_get_blas_threads)(void);

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.codegen.kernel import At, Let, Statement
+from staticnet.codegen.kernel import At, Let, Load, Statement
 from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol, linear
@@ -106,22 +106,24 @@ class Scope:
 
     def _read(self, node: Node, index: At_) -> str:
         place = linear(index, fixed(node.shape))
-        element = f"{self._load(node)}[{place}]"
-        if node.dtype in HALVES:
-            element = f"sn_load_{short_name(node.dtype)}({element})"
-        return self.let(node.dtype, element)
+        name = self._name()
+        self.statements.append(Load(name, self._load(node), place, node.dtype))
+        return name
 
     def let(self, dtype: DType, text: str) -> str:
         """A new name for an expression."""
-        if dtype in HALVES and not text.startswith("sn_load"):
+        if dtype in HALVES:
             text = f"sn_round_{short_name(dtype)}({text})"
-        name = f"{self._prefix}{len(self.statements)}"
+        name = self._name()
         self.statements.append(Let(name, compute_dtype(dtype), text))
         return name
 
+    def _name(self) -> str:
+        return f"{self._prefix}{len(self.statements)}"
+
     def at(self, text: str, extent: int) -> Index:
         """A computed index with values in [0, extent)."""
-        name = f"{self._prefix}{len(self.statements)}"
+        name = self._name()
         self.statements.append(At(name, text))
         return Index.of(Symbol(name, extent)) if extent > 1 else Index()
 

@@ -13,6 +13,7 @@ from the maker of an operand, the reason is kept, in words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,6 +35,7 @@ from staticnet.plan.roles import (
 )
 
 MAX_NODES = 96
+MIN_COLUMNS = 8  # below which a reduction of leading axes is a row of each column, read in strides
 _ROUTINES = (Role.LIBRARY, Role.OPAQUE)
 
 
@@ -126,6 +128,9 @@ class Fusion:
             (x,) = node.inputs
             shape, axes = fixed(x.shape), node.op.axes
             kept = tuple(n for i, n in enumerate(shape) if i not in axes)
+            if _leads(node.op, len(shape)) and math.prod(kept) >= MIN_COLUMNS:
+                self._start(node, shape).columns = len(axes)
+                return
             group = self._start(node, (*kept, *(shape[i] for i in axes)))
             group.inner = len(axes)
             group.rows.add(node)
@@ -206,7 +211,7 @@ class Fusion:
         if not gone.fused:
             return _routine(gone.nodes[0])
         if gone.kind != "map" or gone.domain != group.domain:
-            return f"a {_space(gone)} kernel cannot be drawn into a {_space(group)} kernel"
+            return f"it is with another operand; {_space(gone)} cannot join {_space(group)} there"
         if len(gone.nodes) + len(group.nodes) > MAX_NODES:
             return f"one kernel would have more than {MAX_NODES} nodes"
         if self.order.waits(gone.number, group.number):
@@ -227,8 +232,8 @@ class Fusion:
         inside = [x for x in node.inputs if self._is_inside(x, group)]
         if not isinstance(node.op, Elementwise):
             return f"{node.op.name} reads elements at other places than its own"
-        if group.columns and any(base(x).op.name == "sum" for x in inside):
-            return "a sum over leading axes is complete only when its kernel ends"
+        if group.columns and any(isinstance(base(x).op, Reduction) for x in inside):
+            return "a reduction of leading axes is complete only when its kernel ends"
         domain = axes_of(group.domain)
         if shape == group.domain:
             return self._moved(inside, domain, group)
@@ -278,9 +283,8 @@ class Fusion:
             return clash
         if group.inner or group.columns not in (0, count):
             return clash
-        leading = axes == tuple(range(count)) and count < rank
-        if not leading or node.op.name != "sum" or node.op.keepdims:
-            return f"{node.op.name} over axes {_axes(axes)} is no plain sum over leading axes"
+        if not _leads(node.op, rank):
+            return f"{node.op.name} over axes {_axes(axes)} is neither over leading nor last axes"
         group.columns = count
         return ""
 
@@ -299,6 +303,12 @@ def _routine(node: Node) -> str:
 
 def _space(group: Group) -> str:
     return f"{group.kind} {format_shape(group.domain)}"
+
+
+def _leads(op: Reduction, rank: int) -> bool:
+    """Whether an op reduces leading axes, and not all."""
+    count = len(op.axes)
+    return op.axes == tuple(range(count)) and count < rank
 
 
 def _reduced(group: Group) -> tuple[int, ...]:

@@ -1,0 +1,51 @@
+"""Reductions that threads share: a long row, or few columns, is combined in blocks.
+
+The blocks depend on the shape alone, so the bits of a result do not depend on how many threads
+there are. What each block gives lies in scratch memory until all blocks are done.
+"""
+
+from __future__ import annotations
+
+import math
+
+from staticnet.ops.base import Reduction
+from staticnet.plan.fusion import Group
+
+FEW_ROWS = 4  # as many rows as this, or fewer, are shared element by element
+FEW_COLUMNS = 512
+BLOCK = 8192  # elements of a row that one thread combines
+MAX_BLOCKS = 64  # of rows above a column
+SLOT = 8  # bytes for a partial result
+
+
+def block_count(group: Group) -> int:
+    """The blocks in which a group's reductions are combined; 0 if no two threads share one."""
+    if group.inner:
+        shape = group.domain[len(group.outer) :]
+        rows, row = math.prod(group.outer), math.prod(shape)
+        if rows > FEW_ROWS or row < 4 * BLOCK:
+            return 0
+        return math.ceil(shape[0] / _lines(shape))
+    if group.columns:
+        rows = math.prod(group.domain[: group.columns])
+        columns = math.prod(group.domain[group.columns :])
+        if columns > FEW_COLUMNS or rows * columns < 4 * BLOCK:
+            return 0
+        return min(MAX_BLOCKS, math.ceil(rows * columns / BLOCK), rows)
+    return 0
+
+
+def block_lines(group: Group) -> int:
+    """How much of the first reduced axis is one block of a row."""
+    return _lines(group.domain[len(group.outer) :])
+
+
+def scratch_bytes(group: Group) -> int:
+    """Bytes of partial results."""
+    reductions = sum(isinstance(node.op, Reduction) for node in group.nodes)
+    width = math.prod(group.domain[group.columns :]) if group.columns else 1
+    return block_count(group) * reductions * width * SLOT
+
+
+def _lines(shape: tuple[int, ...]) -> int:
+    return max(1, BLOCK // math.prod(shape[1:]))
