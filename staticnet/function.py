@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from staticnet.backends.base import Backend, Executable, choose
 from staticnet.backends.cpu import CpuBackend
+from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.numpy import NumpyBackend
+from staticnet.codegen.program import write_program
+from staticnet.codegen.standalone import write_standalone
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.errors import (
     ArgumentError,
@@ -197,15 +202,18 @@ class Function:
                 f"{self.graph.name}: its symbolic dims are {sorted(symbols)}; got {dict(dims)}"
             )
 
-    def _compile(self, dims: Mapping[str, int]) -> tuple[Graph, list[Record]]:
+    def _compile(
+        self, dims: Mapping[str, int], backend: Backend | None = None
+    ) -> tuple[Graph, list[Record]]:
+        backend = backend or self._backend
         return run_passes(
             self.graph,
             PIPELINE,
             dims=dims,
             numerics=self.numerics,
             precision=self.precision,
-            epilogues=self._backend.epilogues,
-            products=self._backend.products,
+            epilogues=backend.epilogues,
+            products=backend.products,
             disabled=[name for name in self.disabled_passes if name != "fusion"],
         )
 
@@ -257,6 +265,28 @@ class Function:
             if record.name == after:
                 return format_graph(record.graph)
         raise ArgumentError(f"as_text: {after!r} did not run; the passes are {ran}")
+
+    def export_c(self, path: str | os.PathLike[str], /, **dims: int) -> list[Path]:
+        """Write the step as one C file with a `main`, for one binding of the dims; -> its files.
+
+        The variables' present values are the program's initial state. More than 16 KiB of them go
+        to a second file, `step.state.bin` for `step.c`, which must lie beside the compiled program.
+        The C file's first lines say how to compile it and what it is fed.
+
+        Raises:
+            ArgumentError: if a symbolic dim has no number, or the path does not end in `.c`.
+            StateError: if a variable was read from text and never set.
+            OSError: if a file cannot be written.
+        """
+        file = Path(path)
+        if file.suffix != ".c":
+            raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
+        self._check_dims(dims)
+        graph, _ = self._compile(dims, BACKENDS["cpu"])
+        plan = make_plan(graph, "fusion" not in self.disabled_passes)
+        values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
+        program = write_program(plan, PROTOTYPES)
+        return write_standalone(plan, program, values, file.stem).write(file.parent)
 
     def cost_analysis(self, **dims: int) -> CostAnalysis:
         """FLOPs and bytes per node of the optimised graph; formulas where dims are symbolic."""

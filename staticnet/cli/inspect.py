@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
         ParseError: if the file is no graph's text.
         OSError: if a file cannot be read or written.
     """
-    graph = _read(options.file)
+    graph = read_graph(options.file)
     if options.dot:
         print(graph.to_dot())
     else:
@@ -49,7 +49,13 @@ def describe(graph: Graph) -> str:
     return f"{len(graph.nodes)} nodes ({counts}), {cost} floating-point operations a run"
 
 
-def _read(file: Path) -> Graph:
+def read_graph(file: Path) -> Graph:
+    """The graph whose text a file holds.
+
+    Raises:
+        ParseError: naming the file, if it is no graph's text.
+        OSError: if it cannot be read.
+    """
     try:
         return parse(file.read_text(encoding="utf-8"))
     except (ParseError, UnicodeDecodeError) as error:

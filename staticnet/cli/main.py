@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from staticnet import __version__, flags
-from staticnet.cli import bench, demo, inspect
+from staticnet.cli import bench, demo, export, inspect
 from staticnet.errors import StaticnetError
 
-COMMANDS = (demo, bench, inspect)
+COMMANDS = (demo, bench, inspect, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
