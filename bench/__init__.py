@@ -5,9 +5,13 @@
 | `workloads/` | one file a workload: each framework's code for it, side by side |
 | `program.py` | what a workload and a contender's program are |
 | `training.py`, `kernels.py` | the loops that are timed: training steps, single kernels |
+| `adam_rule.py` | Adam's formula, for those who are given one |
+| `copies.py`, `copy.c` | copies, the floor that kernels are compared with |
 | `worker.py` | a process that holds one contender |
 | `client.py`, `first_call.py` | the parent's end of a worker; compile times and memory |
-| `driver.py` | starts the workers, checks them against the reference, interleaves their rounds |
+| `driver.py` | starts the workers of each workload and decides who fits into memory |
+| `rounds.py` | checks the contenders against the reference and interleaves their rounds |
 | `stats.py` | medians, intervals and ratios |
 | `report.py`, `figure.py` | tables; Markdown and a plot |
+| `changes.py` | what became slower or faster since another run |
 """

@@ -11,11 +11,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from bench import copies
+from bench.program import COPIES
+
 LIBRARIES = ("staticnet", "numpy", "scipy", "torch", "jax", "jaxlib", "optax")
 REQUIRES = {
     "torch": ("torch", "pip install torch"),
     "torch.compile": ("torch", "pip install torch"),
-    "copy.torch": ("torch", "pip install torch"),
     "jax": ("jax", "pip install jax"),
 }
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +43,9 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def missing(contender: str) -> str | None:
-    """Why a contender cannot run here, with the remedy; None if it can. Imports nothing."""
+    """Why a contender cannot run here, with the remedy; None if it can. Imports no framework."""
+    if contender in COPIES:
+        return copies.missing(contender)
     module, remedy = REQUIRES.get(contender, ("numpy", ""))
     if importlib.util.find_spec(module) is None:
         return f"{module} is not installed: {remedy}"

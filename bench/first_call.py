@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench import environment
 from bench.client import Client, WorkerError
 from bench.workloads import WORKLOADS
@@ -45,8 +43,6 @@ def measure_first_calls(contenders: Sequence[str], device: str, threads: int) ->
     """One record for each contender and state of its cache."""
     workload = WORKLOADS["mlp"]
     with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data.npz")
-        np.savez(data, **workload.make_data(0))
         for contender in contenders:
             if contender not in workload.contenders:
                 continue
@@ -64,17 +60,17 @@ def measure_first_calls(contenders: Sequence[str], device: str, threads: int) ->
                     yield record | {"status": "skipped", "reason": settings}
                     continue
                 extra = {} if isinstance(settings, str) else settings
-                yield record | _measure(contender, device, threads, extra, data)
+                yield record | _measure(contender, device, threads, extra)
 
 
-def _measure(contender: str, device: str, threads: int, extra: dict[str, str], data: str) -> Record:
+def _measure(contender: str, device: str, threads: int, extra: dict[str, str]) -> Record:
     reason = environment.missing(contender)
     if reason:
         return {"status": "missing", "reason": reason}
     with Client("mlp", contender, device, threads, extra) as client:
         try:
             imported = client.ready()["import_s"]
-            prepared = client.ask("prepare", data=data)
+            prepared = client.ask("prepare", size=0, steps=WORKLOADS["mlp"].check_steps)
             memory = client.ask("memory")
         except WorkerError as error:
             return {"status": "failed", "reason": str(error)}

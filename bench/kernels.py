@@ -9,9 +9,8 @@ Inputs are where the framework wants them: NumPy arrays for staticnet, tensors, 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,8 @@ SIZES = (*tuple(KIB * 8**i for i in range(7)), GIB)
 QUICK_SIZES = (64 * KIB,)
 ITEM = 4
 WIDTH = 1024
-COPY_LIMIT = 256 * MIB
-THREAD_FROM = 512 * KIB
+BLOCK = 2**22 - 3
+CHECKS = 2
 
 
 def rows(array: Array, width: int) -> Array:
@@ -84,8 +83,7 @@ def torch_kernel(fresh: Callable[..., Any], into: Callable[..., Any], width: int
         import torch
 
         tensors = [torch.from_numpy(a) for a in data.values()]
-        with torch.no_grad():
-            out = torch.empty_like(fresh(*tensors))
+        out = _torch_out(fresh, tensors)
 
         def call_into() -> Any:
             with torch.no_grad():
@@ -108,8 +106,7 @@ def torch_compiled_kernel(fresh: Callable[..., Any], width: int = WIDTH) -> Buil
         import torch
 
         tensors = [torch.from_numpy(a) for a in data.values()]
-        with torch.no_grad():
-            out = torch.empty_like(fresh(*tensors))
+        out = _torch_out(fresh, tensors)
 
         @torch.compile(fullgraph=True, dynamic=False)
         def compiled_into(out: Any, *tensors: Any) -> None:
@@ -129,6 +126,14 @@ def torch_compiled_kernel(fresh: Callable[..., Any], width: int = WIDTH) -> Buil
         return _program(call_into, call_fresh, width)
 
     return build
+
+
+def _torch_out(formula: Callable[..., Any], tensors: list[Any]) -> Any:
+    """Memory for the result; on the `meta` device only its shape is computed."""
+    import torch
+
+    shape = formula(*(x.to("meta") for x in tensors)).shape
+    return torch.empty(shape)
 
 
 def _program(into: Callable[[], Any], fresh: Callable[[], Any], width: int) -> Program:
@@ -161,53 +166,15 @@ def jax_kernel(formula: Callable[..., Any], width: int = WIDTH) -> Build:
     return build
 
 
-def copies(traffic: Callable[[int], int]) -> Mapping[str, Build]:
-    """Plain copies that move as many bytes as the kernel: what the memory can do.
+def uniform(seed: int, *shape: int, scale: float = 1.0) -> Array:
+    """Numbers in [-scale, scale), float32; after BLOCK of them they begin again.
 
-    The kernel's size is read off its first array; copies stop growing at COPY_LIMIT bytes.
+    BLOCK is a prime, so no two rows are alike, and a GiB is drawn in a fraction of a second.
     """
-
-    def length(data: Arrays) -> int:
-        moved = min(traffic(next(iter(data.values())).nbytes), COPY_LIMIT)
-        return max(moved // 2 // ITEM, 1)
-
-    def with_numpy(data: Arrays, device: str) -> Program:
-        return _numpy_copy(np.ones(length(data), np.float32))
-
-    def with_torch(data: Arrays, device: str) -> Program:
-        import torch
-
-        source = torch.ones(length(data))
-        target = torch.zeros_like(source)
-        return Program({"into": kernel_mode(lambda: target.copy_(source), WIDTH)})
-
-    return {"copy.numpy": with_numpy, "copy.torch": with_torch}
-
-
-def _numpy_copy(source: Array) -> Program:
-    """np.copyto, from THREAD_FROM bytes on in as many parts as there are threads."""
-    target = np.zeros_like(source)
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    if source.nbytes < THREAD_FROM or threads == 1:
-        return Program({"into": kernel_mode(lambda: np.copyto(target, source), WIDTH)})
-    pool = ThreadPoolExecutor(threads - 1)
-    first, *others = zip(
-        np.array_split(target, threads), np.array_split(source, threads), strict=True
-    )
-
-    def copy() -> Array:
-        waiting = [pool.submit(np.copyto, *part) for part in others]
-        np.copyto(*first)
-        for part in waiting:
-            part.result()
-        return target
-
-    return Program({"into": kernel_mode(copy, WIDTH)})
-
-
-def uniform(seed: int, *shape: int) -> Array:
-    """Numbers in [-1, 1), float32."""
-    drawn = np.random.default_rng(seed).random(shape, np.float32)
-    drawn *= 2
-    drawn -= 1
-    return drawn
+    drawn = np.empty(math.prod(shape), np.float32)
+    first = np.random.default_rng(seed).random(min(drawn.size, BLOCK), np.float32)
+    first *= 2 * scale
+    first -= scale
+    for start in range(0, drawn.size, BLOCK):
+        drawn[start : start + BLOCK] = first[: drawn.size - start]
+    return drawn.reshape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 
 CHECK_STEPS = 20
-CONTENDERS = ("staticnet", "torch", "torch.compile", "jax", "copy.numpy", "copy.torch")
 OURS = "staticnet"
+COPIES = ("copy.numpy", "copy.c", "copy.stream")
+CONTENDERS = (OURS, "torch", "torch.compile", "jax", *COPIES)
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ class Workload:
     """A task that every contender must do alike.
 
     `reference` gives, in float64, what the checks of each mode must give: the mode's `check(1)`
-    followed by its `check(CHECK_STEPS - 1)`, except for `run`, checked once after all others.
-    `size` is the bytes of one array of a kernel, and 0 for a network.
+    followed by its `check(check_steps - 1)`, except for `run`, checked once after all others.
+    `size` is the bytes of one array of a kernel, and 0 for a network. `make_data` gives the same
+    numbers in every process. All of these give bytes, but `flops`:
+
+    - `bytes_moved`: what a call reads and writes at least; the rates told are of these.
+    - `working_set`: the memory that a call touches at least. Where it is not 0, copies that touch
+      and move as much are timed beside the kernel.
+    - `footprint`: the most that any contender holds at once, its inputs and temporaries included.
     """
 
     name: str
@@ -59,8 +66,20 @@ class Workload:
     contenders: Mapping[str, Build]
     rtol: float
     atol: float
+    check_steps: int = CHECK_STEPS
     sizes: tuple[int, ...] = (0,)
     quick_sizes: tuple[int, ...] = (0,)
     bytes_moved: Callable[[int], int] = _nothing
     flops: Callable[[int], int] = _nothing
-    footprint: Callable[[int], int] = field(default=_nothing)
+    working_set: Callable[[int], int] = _nothing
+    footprint: Callable[[int], int] = _nothing
+
+    def runs(self, contender: str) -> bool:
+        """Whether a contender is one of this workload's."""
+        if contender in COPIES:
+            return self.working_set(self.sizes[0]) > 0
+        return contender in self.contenders
+
+    def holds(self, contender: str, size: int) -> int:
+        """About the most bytes that a contender holds at once."""
+        return self.working_set(size) if contender in COPIES else self.footprint(size)

@@ -1,6 +1,6 @@
 """Tables, Markdown and a plot, from a file of results alone.
 
-python -m bench.report FILE [--markdown OUT.md] [--plot OUT.png] [--against OLD]
+python -m bench.report FILE [--markdown OUT.md] [--plot OUT.png] [--against OLD [--tolerance 1.10]]
 """
 
 from __future__ import annotations
@@ -18,12 +18,34 @@ from bench.program import OURS
 
 Record = dict[str, Any]
 ENOUGH = 6
-HEADER = ("workload", "size", "mode", "contender", "median", "quartiles", "rate", "vs best other")
+HEADER = (
+    *("workload", "size", "mode", "contender", "median", "quartiles", "rate"),
+    "vs best other, same mode",
+    "run vs best other's call",
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contender's time over that of the fastest other."""
+
+    ratio: stats.Interval
+    other: str
+
+    def text(self) -> str:
+        """Verdict, ratio, interval, and who the other is."""
+        r = self.ratio
+        bounds = f"[{_number(r.low)}, {_number(r.high)}]"
+        return f"{stats.verdict(r)}: {_number(r.value)} {bounds} of {self.other}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is told of one workload, size, mode and contender."""
+    """What is told of one workload, size, mode and contender.
+
+    `same_mode` compares with the best other; of `run`, `with_calls` does with the best other that
+    is called step by step. `share_of_copy` is the bandwidth over that of the best copy, `copy`.
+    """
 
     workload: str
     size: int
@@ -34,35 +56,39 @@ class Row:
     low: float = 0.0
     median: float = 0.0
     high: float = 0.0
-    ratio: stats.Interval | None = None
-    against: str = ""
+    same_mode: Comparison | None = None
+    with_calls: Comparison | None = None
     bytes_per_second: float = 0.0
     flops_per_second: float = 0.0
     share_of_copy: float | None = None
+    copy: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, in HEADER's order."""
         size = human(self.size) if self.size else ""
         start = (self.workload, size, self.mode, self.contender)
         if self.status != "ok":
-            return (*start, self.status.upper(), "", "", " ".join(self.reason.split())[:70])
+            return (*start, self.status.upper(), "", "", " ".join(self.reason.split())[:70], "")
         spread = f"{duration(self.low)} - {duration(self.high)}"
-        return (*start, duration(self.median), spread, self._rate(), self._comparison())
+        compared = [c.text() if c else "" for c in (self.same_mode, self.with_calls)]
+        return (*start, duration(self.median), spread, self._rate(), *compared)
 
     def _rate(self) -> str:
         if self.flops_per_second:
             return f"{self.flops_per_second / 1e9:.1f} GFLOP/s"
         if not self.bytes_per_second:
             return ""
-        share = f" ({self.share_of_copy:.0%} of copy)" if self.share_of_copy is not None else ""
-        return f"{self.bytes_per_second / 1e9:.1f} GB/s{share}"
+        told = f"{self.bytes_per_second / 1e9:.1f} GB/s"
+        return told if self.share_of_copy is None else f"{told} ({self.share()} of {self.copy})"
 
-    def _comparison(self) -> str:
-        if self.ratio is None:
-            return ""
-        r = self.ratio
-        numbers = f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}] of {self.against}"
-        return f"{stats.verdict(r)}: {numbers}"
+    def share(self) -> str:
+        """The share of the copy, in percent."""
+        return f"{self.share_of_copy or 0:.0%}"
+
+
+def _number(x: float) -> str:
+    """Two decimals, more below 0.1."""
+    return f"{x:.2f}" if x >= 0.1 else f"{x:.2g}"
 
 
 def read(path: Path) -> list[Record]:
@@ -72,82 +98,113 @@ def read(path: Path) -> list[Record]:
 
 def rows(records: Iterable[Record]) -> list[Row]:
     """One row for each result line, in the file's order of workloads and sizes."""
-    results = [r for r in records if r["kind"] == "result"]
-    groups: dict[tuple[str, int, str], list[Record]] = {}
-    for record in results:
-        key = (record["workload"], record["size"], record["mode"])
-        groups.setdefault(key, []).append(record)
+    places: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if record["kind"] == "result":
+            places.setdefault((record["workload"], record["size"]), []).append(record)
     return [
-        _row(record, group, _copy_bandwidth(results, record))
-        for group in groups.values()
-        for record in sorted(group, key=lambda r: r["contender"] != OURS)
+        _row(record, place)
+        for place in places.values()
+        for mode in dict.fromkeys(record["mode"] for record in place)
+        for record in sorted(place, key=lambda r: r["contender"] != OURS)
+        if record["mode"] == mode
     ]
 
 
-def _row(record: Record, group: Sequence[Record], copy: float | None) -> Row:
+def _row(record: Record, place: Sequence[Record]) -> Row:
+    """`place` holds all results of the same workload and size."""
     names = ("workload", "size", "mode", "contender", "status", "reason")
     start = {name: record[name] for name in names}
     if record["status"] != "ok":
         return Row(**start)
     low, median, high = stats.quartiles(record["samples"])
-    is_copy = record["contender"].startswith("copy")
-    others = [
-        r
-        for r in group
-        if r["status"] == "ok" and r is not record and not r["contender"].startswith("copy")
-    ]
-    ratio, against = None, ""
-    if others and not is_copy:
-        ratio = stats.ratio_to_best(record["samples"], [r["samples"] for r in others])
-        best = min(others, key=lambda r: stats.median_interval(r["samples"]).value)
-        against = best["contender"]
-    bandwidth = record["bytes"] / median
+    rates = {
+        "low": low,
+        "median": median,
+        "high": high,
+        "bytes_per_second": record["bytes"] / median,
+        "flops_per_second": record["flops"] / median,
+    }
+    if _is_copy(record):
+        return Row(**start, **rates)
+    copy, bandwidth = _best_copy(place)
     return Row(
         **start,
-        low=low,
-        median=median,
-        high=high,
-        ratio=ratio,
-        against=against,
-        bytes_per_second=bandwidth,
-        flops_per_second=record["flops"] / median,
-        share_of_copy=bandwidth / copy if copy and not is_copy else None,
+        **rates,
+        same_mode=_compare(record, place, record["mode"]),
+        with_calls=_compare(record, place, "call") if record["mode"] == "run" else None,
+        share_of_copy=rates["bytes_per_second"] / bandwidth if bandwidth else None,
+        copy=copy,
     )
 
 
-def _copy_bandwidth(results: Sequence[Record], record: Record) -> float | None:
-    """The best copy's bytes a second for the workload and size of a record."""
-    found = [
-        r["bytes"] / stats.quartiles(r["samples"])[1]
-        for r in results
-        if r["contender"].startswith("copy")
-        and r["status"] == "ok"
-        and (r["workload"], r["size"]) == (record["workload"], record["size"])
-    ]
-    return max(found, default=None)
+def _compare(record: Record, place: Sequence[Record], mode: str) -> Comparison | None:
+    """With the fastest other contender in a mode, if there is one."""
+    others = {
+        r["contender"]: r["samples"]
+        for r in place
+        if r["status"] == "ok"
+        and r["mode"] == mode
+        and r["contender"] != record["contender"]
+        and not _is_copy(r)
+    }
+    if not others:
+        return None
+    ratio = stats.ratio_to_best(record["samples"], list(others.values()))
+    return Comparison(ratio, min(others, key=lambda c: stats.median(others[c])))
+
+
+def _best_copy(place: Sequence[Record]) -> tuple[str, float]:
+    """The copy with the least median, and its bytes a second; 0 if there is none."""
+    found = {
+        r["contender"]: r["bytes"] / stats.median(r["samples"])
+        for r in place
+        if _is_copy(r) and r["status"] == "ok"
+    }
+    return max(found.items(), key=lambda item: item[1], default=("", 0.0))
+
+
+def _is_copy(record: Record) -> bool:
+    return record["contender"].startswith("copy")
+
+
+def table(records: Iterable[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and cells; a last column that is empty throughout is left out."""
+    cells = [row.cells() for row in rows(records)]
+    if any(row[-1] for row in cells):
+        return HEADER, cells
+    return HEADER[:-1], [row[:-1] for row in cells]
 
 
 def show(records: Sequence[Record], say: Callable[[str], None]) -> None:
     """Print the tables: drawn on a terminal, plain elsewhere."""
-    cells = [row.cells() for row in rows(records)]
+    header, cells = table(records)
     if sys.stdout.isatty():
-        _rich(cells)
+        _rich(header, cells)
     else:
-        say("\n".join(plain(HEADER, cells)))
-    fewest = min(
-        (len(r["samples"]) for r in records if r.get("status") == "ok" and "samples" in r),
-        default=ENOUGH,
-    )
-    if fewest < ENOUGH:
-        say(f"{fewest} rounds are too few for intervals to be trusted; use {ENOUGH} or more")
-    say("\n".join(first_calls(records)))
+        say("\n".join(plain(header, cells)))
+    for line in (*few_rounds(records), *first_calls(records)):
+        say(line)
 
 
-def _rich(cells: Sequence[Sequence[str]]) -> None:
+def few_rounds(records: Iterable[Record]) -> list[str]:
+    """A line on where there were too few rounds, if there are such places."""
+    places = {
+        describe(r["workload"], r["size"]): len(r["samples"])
+        for r in records
+        if r["kind"] == "result" and r["status"] == "ok" and len(r["samples"]) < ENOUGH
+    }
+    if not places:
+        return []
+    named = ", ".join(f"{place} ({rounds})" for place, rounds in places.items())
+    return [f"fewer than {ENOUGH} rounds are too few for intervals to be trusted: {named}"]
+
+
+def _rich(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*HEADER)
+    table = Table(*header)
     for i, row in enumerate(cells):
         last = i + 1 == len(cells) or cells[i + 1][:3] != row[:3]
         style = "bold" if row[3] == OURS else None
@@ -182,39 +239,9 @@ def first_calls(records: Iterable[Record]) -> list[str]:
     return lines
 
 
-def changes(old: Iterable[Record], new: Iterable[Record]) -> list[tuple[Record, Any, Any]]:
-    """Results whose medians' intervals do not overlap: the new record, the old and new median."""
-
-    def key(r: Record) -> tuple[Any, ...]:
-        return r["workload"], r["size"], r["mode"], r["contender"]
-
-    before = {key(r): r for r in old if r["kind"] == "result" and r["status"] == "ok"}
-    found = []
-    for record in new:
-        if record["kind"] != "result" or record["status"] != "ok" or key(record) not in before:
-            continue
-        was = stats.median_interval(before[key(record)]["samples"])
-        now = stats.median_interval(record["samples"])
-        if was.high < now.low or now.high < was.low:
-            found.append((record, was, now))
-    return found
-
-
-def show_changes(old: Sequence[Record], new: Sequence[Record], say: Callable[[str], None]) -> None:
-    """Print what became slower, then what became faster."""
-    for name in ("cpu", "threads", "python", "versions"):
-        if old[0].get(name) != new[0].get(name):
-            say(f"not the same {name}: {old[0].get(name)} before, {new[0].get(name)} now")
-    found = changes(old, new)
-    for title, slower in (("slower", True), ("faster", False)):
-        chosen = [c for c in found if (c[2].value > c[1].value) == slower]
-        say(f"{title} than before: {len(chosen)}")
-        for r, was, now in chosen:
-            size = f" {human(r['size'])}" if r["size"] else ""
-            what = f"{r['workload']}{size} {r['mode']} {r['contender']}"
-            factor = max(now.value / was.value, was.value / now.value)
-            times = f"{duration(was.value)} -> {duration(now.value)}"
-            say(f"  {what}: {times} ({factor:.2f}x {title})")
+def describe(workload: str, size: int, mode: str = "") -> str:
+    """A place in the table, in words."""
+    return " ".join(part for part in (workload, human(size) if size else "", mode) if part)
 
 
 def human(size: int) -> str:
@@ -233,15 +260,16 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables of a file, and write what else is asked for."""
-    from bench import figure
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables of a file, write what else is asked for; 1 if it is worse than another."""
+    from bench import changes, figure
 
     parser = argparse.ArgumentParser(prog="python -m bench.report")
     parser.add_argument("file", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--against", type=Path)
+    parser.add_argument("--tolerance", type=float, default=changes.TOLERANCE)
     options = parser.parse_args(arguments)
     records = read(options.file)
     show(records, print)
@@ -250,8 +278,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.plot:
         figure.plot(records, options.plot)
     if options.against:
-        show_changes(read(options.against), records, print)
+        return int(changes.show(read(options.against), records, print, options.tolerance))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

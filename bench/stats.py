@@ -33,7 +33,7 @@ def quartiles(rounds: Rounds) -> tuple[float, float, float]:
     samples = np.concatenate([np.asarray(each) for each in rounds])
     weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in rounds])
     low, high = np.quantile(samples, (0.25, 0.75), weights=weights, method="inverted_cdf")
-    return float(low), float(np.median(round_medians(rounds))), float(high)
+    return float(low), median(rounds), float(high)
 
 
 def round_medians(rounds: Rounds) -> np.ndarray:
@@ -41,11 +41,9 @@ def round_medians(rounds: Rounds) -> np.ndarray:
     return np.array([np.median(each) for each in rounds])
 
 
-def median_interval(rounds: Rounds, seed: int = 0) -> Interval:
-    """The median of the rounds' medians; rounds are resampled."""
-    medians = round_medians(rounds)
-    picked = medians[_picks(len(medians), seed)]
-    return _interval(float(np.median(medians)), np.median(picked, axis=1))
+def median(rounds: Rounds) -> float:
+    """The median of the rounds' medians."""
+    return float(np.median(round_medians(rounds)))
 
 
 def ratio_to_best(ours: Rounds, others: Sequence[Rounds], seed: int = 0) -> Interval:
@@ -54,13 +52,31 @@ def ratio_to_best(ours: Rounds, others: Sequence[Rounds], seed: int = 0) -> Inte
     Rounds are interleaved, so round i of all contenders is resampled together, and the fastest
     other is chosen anew in each resample.
     """
+    return _interval(*_ratio(ours, others, seed))
+
+
+def change(
+    before: tuple[Rounds, Sequence[Rounds]], now: tuple[Rounds, Sequence[Rounds]], seed: int = 0
+) -> Interval:
+    """The ratio to the best other now, over that of before; above 1 has become slower.
+
+    Each is `(ours, others)`; with no others, medians are compared instead of ratios. The two runs
+    are resampled independently.
+    """
+    was, was_resampled = _ratio(*before, seed)
+    now_is, now_resampled = _ratio(*now, seed + 1)
+    return _interval(now_is / was, now_resampled / was_resampled)
+
+
+def _ratio(ours: Rounds, others: Sequence[Rounds], seed: int) -> tuple[float, np.ndarray]:
+    """Our median over the least of the others', which is 1 if there are none; the resampled."""
     rounds = min(len(each) for each in (ours, *others))
     mine = round_medians(ours)[:rounds]
-    theirs = np.array([round_medians(each)[:rounds] for each in others])
-    value = float(np.median(mine) / np.median(theirs, axis=1).min())
+    theirs = np.array([round_medians(each)[:rounds] for each in others] or [np.ones(rounds)])
     picks = _picks(rounds, seed)
     best = np.median(theirs[:, picks], axis=2).min(axis=0)
-    return _interval(value, np.median(mine[picks], axis=1) / best)
+    value = float(np.median(mine) / np.median(theirs, axis=1).min())
+    return value, np.median(mine[picks], axis=1) / best
 
 
 def _picks(rounds: int, seed: int) -> np.ndarray:

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +53,77 @@ def _epochs(epoch: Callable[[], Array], steps: int) -> Mode:
             epoch()
 
     return Mode(repeat, lambda n: np.asarray(epoch())[:n], steps)
+
+
+def torch_program(descend: Callable[[Any, Any], Any], data: Arrays, size: int) -> Program:
+    """`descend` takes a batch of tensors and gives its loss, a tensor without a gradient."""
+    import torch
+
+    feeds = batches(data, size)
+    resident = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in feeds]
+    return training_program(
+        lambda x, y: descend(torch.from_numpy(x), torch.from_numpy(y)).item(),
+        lambda: torch.stack([descend(x, y) for x, y in resident]).numpy(),
+        feeds,
+    )
+
+
+def jax_program(descend: Callable[[Any, Any], Any], state: Any, data: Arrays, size: int) -> Program:
+    """`descend(state, (x, y))` gives the next state, which is donated, and the loss.
+
+    A step is jitted; an epoch is a scan over batches on the device.
+    """
+    import jax
+
+    one = jax.jit(descend, donate_argnums=0)
+    many = jax.jit(functools.partial(jax.lax.scan, descend), donate_argnums=0)
+    feeds = [(x, y.astype(np.int32) if y.dtype == np.int64 else y) for x, y in batches(data, size)]
+    resident = jax.device_put(tuple(np.stack(column) for column in zip(*feeds, strict=True)))
+
+    def step(x: Array, y: Array) -> float:
+        nonlocal state
+        state, loss = one(state, (x, y))
+        return float(loss)
+
+    def epoch() -> Array:
+        nonlocal state
+        state, losses = many(state, resident)
+        return np.asarray(losses)
+
+    def memory() -> dict[str, int]:
+        analysis = one.lower(state, feeds[0]).compile().memory_analysis()
+        names = ("argument", "output", "temp", "alias")
+        return {name: getattr(analysis, f"{name}_size_in_bytes") for name in names}
+
+    return training_program(step, epoch, feeds, memory)
+
+
+def staticnet_network(layers: Sequence[str], widths: Sequence[int], data: Arrays) -> Any:
+    """`sn.nn.Linear` of these widths, and a layer after each as long as one is named."""
+    import staticnet as sn
+
+    model = _sequential(sn.nn, layers, widths)
+    for parameter, name in zip(model.parameters(), parameter_names(len(widths) - 1), strict=True):
+        parameter.value = data[name]
+    return model
+
+
+def torch_network(layers: Sequence[str], widths: Sequence[int], data: Arrays) -> Any:
+    """`torch.nn.Linear` of these widths, and a layer after each as long as one is named."""
+    import torch
+
+    model = _sequential(torch.nn, layers, widths)
+    for parameter, name in zip(model.parameters(), parameter_names(len(widths) - 1), strict=True):
+        parameter.data = torch.from_numpy(data[name].copy())
+    return model
+
+
+def _sequential(nn: Any, layers: Sequence[str], widths: Sequence[int]) -> Any:
+    made: list[Any] = []
+    for i, (n, m) in enumerate(itertools.pairwise(widths)):
+        made.append(nn.Linear(n, m))
+        made += [getattr(nn, layer)() for layer in layers[i : i + 1]]
+    return nn.Sequential(*made)
 
 
 def reference_losses(

@@ -4,12 +4,16 @@ It reads commands as lines of JSON and answers each with one line:
 
 | command | answer |
 |---|---|
-| `{"do": "prepare", "data": FILE}` | checks, first-call seconds per mode; drops the last one |
+| `{"do": "prepare", "size": N, "steps": K}` | checks of K steps, first-call seconds per mode |
 | `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
 | `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
+| `{"do": "few", "mode": M, "seconds": S, "calls": K}` | the same, of K calls timed one by one |
+| `{"do": "memory"}` | how much the resident size has grown, and what the program says |
+| `{"do": "release"}` | drops the program and its buffers |
 | `{"do": "quit"}` | none |
 
-An exception is answered as `{"error": text}`. Whatever libraries print goes to standard error.
+The inputs are drawn here, from the workload's seed: no process holds them for another. An
+exception is answered as `{"error": text}`. Whatever libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from bench.program import CHECK_STEPS, Mode, Program, Workload
+from bench.copies import copy_program
+from bench.program import COPIES, Mode, Program, Workload
 
 SAMPLES = 32
 BLOCKS, AGREE = 3, 0.05
@@ -37,7 +42,6 @@ MODULES = {
     "staticnet": "staticnet",
     "torch": "torch",
     "torch.compile": "torch",
-    "copy.torch": "torch",
     "jax": "jax",
 }
 
@@ -50,21 +54,32 @@ class Worker:
         self.program: Program | None = None
         self.base_rss = max_rss()
 
-    def prepare(self, data: str) -> dict[str, Any]:
+    def prepare(self, size: int, steps: int) -> dict[str, Any]:
         """Build the program and run what is checked; the first step's time includes building."""
-        self.program = None
-        gc.collect()
-        with np.load(data) as file:
-            arrays = {name: file[name] for name in file.files}
-        start = time.perf_counter()
-        self.program = self.workload.contenders[self.contender](arrays, self.device)
+        self.release()
+        self.program, start = self._build(size)
         checks: dict[str, list[float]] = {}
         first: dict[str, float] = {}
         for name, mode in self.program.modes.items():
-            values, ended = run_check(name, mode)
+            values, ended = run_check(name, mode, steps)
             checks[name], first[name] = values, ended - start
             start = time.perf_counter()
         return {"checks": checks, "first_call_s": first, "steps": self._steps()}
+
+    def _build(self, size: int) -> tuple[Program, float]:
+        """The program, which alone still holds its inputs, and when its building began."""
+        if self.contender in COPIES:
+            moved, held = self.workload.bytes_moved(size), self.workload.working_set(size)
+            return copy_program(self.contender, moved, held), time.perf_counter()
+        arrays = self.workload.make_data(size)
+        start = time.perf_counter()
+        return self.workload.contenders[self.contender](arrays, self.device), start
+
+    def release(self) -> dict[str, Any]:
+        """Drop the program and give its memory back."""
+        self.program = None
+        gc.collect()
+        return {}
 
     def memory(self) -> dict[str, Any]:
         """The growth of the greatest resident size since the import, and what the program says."""
@@ -91,13 +106,20 @@ class Worker:
 
     def round(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
         """One sample unrecorded, then as many as fit in `seconds`, at least one."""
+        timed(self._mode(mode).repeat, calls)
+        return self._samples(mode, seconds, calls, 2 * SAMPLES)
+
+    def few(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
+        """So many calls, fewer if they do not fit in `seconds`, at least one; a sample each."""
+        return self._samples(mode, seconds, 1, calls)
+
+    def _samples(self, mode: str, seconds: float, calls: int, most: int) -> dict[str, Any]:
         chosen = self._mode(mode)
         enabled = gc.isenabled()
         gc.disable()
-        timed(chosen.repeat, calls)
         samples: list[float] = []
         end = time.perf_counter() + seconds
-        while not samples or (time.perf_counter() < end and len(samples) < 2 * SAMPLES):
+        while not samples or (time.perf_counter() < end and len(samples) < most):
             samples.append(timed(chosen.repeat, calls) / (calls * chosen.steps))
         if enabled:
             gc.enable()
@@ -112,14 +134,16 @@ class Worker:
         return {name: mode.steps for name, mode in self.program.modes.items()}
 
 
-def run_check(name: str, mode: Mode) -> tuple[list[float], float]:
+def run_check(name: str, mode: Mode, steps: int) -> tuple[list[float], float]:
     """What must be right, and when the first call had ended."""
     if name == "run":
-        values = mode.check(CHECK_STEPS)
+        values = mode.check(steps)
         return values.tolist(), time.perf_counter()
-    first = mode.check(1)
+    values = mode.check(1)
     ended = time.perf_counter()
-    return np.concatenate([first, mode.check(CHECK_STEPS - 1)]).tolist(), ended
+    if steps > 1:
+        values = np.concatenate([values, mode.check(steps - 1)])
+    return values.tolist(), ended
 
 
 def settled(blocks: list[float]) -> bool:
@@ -160,6 +184,8 @@ def serve(worker: Worker, commands: TextIO, answers: TextIO) -> None:
         "memory": worker.memory,
         "warm": worker.warm,
         "round": worker.round,
+        "few": worker.few,
+        "release": worker.release,
     }
     for line in commands:
         command = json.loads(line)

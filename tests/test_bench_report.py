@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench import figure, report, stats
+from bench import changes, figure, report, stats
 
 ENVIRONMENT = {
     "kind": "environment",
@@ -69,6 +69,9 @@ RECORDS = [
 ]
 
 
+SAME_MODE = report.HEADER.index("vs best other, same mode")
+
+
 @pytest.fixture
 def recorded(tmp_path):
     path = tmp_path / "results.jsonl"
@@ -91,17 +94,37 @@ def test_rounds_weigh_alike_in_median_and_quartiles(recorded):
 
 def test_the_ratio_is_to_the_fastest_other(recorded):
     ours = row(recorded, "staticnet")
-    assert ours.against == "jax"
-    assert ours.ratio.value == pytest.approx(0.5, rel=0.03)
-    assert ours.ratio.low < 0.5 < ours.ratio.high < 0.6
-    assert row(recorded, "torch").against == "staticnet"
-    assert "2.0" in ours.cells()[-1]
-    assert "faster" in ours.cells()[-1]
+    assert ours.same_mode.other == "jax"
+    ratio = ours.same_mode.ratio
+    assert ratio.value == pytest.approx(0.5, rel=0.03)
+    assert ratio.low < 0.5 < ratio.high < 0.6
+    assert row(recorded, "torch").same_mode.other == "staticnet"
+    assert ours.cells()[SAME_MODE].startswith("2.00x faster: 0.50 [")
 
 
 def test_an_interval_that_spans_1_is_no_difference(recorded):
-    assert row(recorded, "staticnet", "fresh").cells()[-1].startswith("no difference")
-    assert row(recorded, "jax", "fresh").cells()[-1].startswith("no difference")
+    assert row(recorded, "staticnet", "fresh").cells()[SAME_MODE].startswith("no difference")
+    assert row(recorded, "jax", "fresh").cells()[SAME_MODE].startswith("no difference")
+
+
+def test_a_run_is_compared_with_runs_and_with_calls(recorded):
+    network = {"workload": "mlp", "size": 0, "bytes": 0}
+    records = [
+        ENVIRONMENT,
+        *(result("staticnet", OURS, mode=mode, **network) for mode in ("call", "run")),
+        result("jax", SLOWEST, mode="call", **network),
+        result("jax", [[0.5e-6]] * 6, mode="run", **network),
+        result("torch", SLOWER, mode="call", **network),
+    ]
+    run, call = row(records, "staticnet", "run"), row(records, "staticnet", "call")
+    assert (run.same_mode.other, run.with_calls.other) == ("jax", "torch")
+    assert run.same_mode.ratio.value == pytest.approx(2.0, rel=0.03)
+    assert run.with_calls.ratio.value == pytest.approx(0.5, rel=0.03)
+    assert call.with_calls is None
+    header, cells = report.table(records)
+    assert header[-2:] == ("vs best other, same mode", "run vs best other's call")
+    assert [line[-1] != "" for line in cells] == [line[2] == "run" for line in cells]
+    assert report.table(recorded)[0][-1] == "vs best other, same mode"
 
 
 def test_rates_are_shares_of_the_copy_and_the_copy_is_no_rival(recorded):
@@ -109,13 +132,23 @@ def test_rates_are_shares_of_the_copy_and_the_copy_is_no_rival(recorded):
     assert ours.bytes_per_second == pytest.approx(3e9)
     assert ours.share_of_copy == pytest.approx(0.5)
     assert row(recorded, "staticnet", "fresh").share_of_copy == pytest.approx(0.5)
-    assert row(recorded, "copy.numpy").ratio is None
+    assert row(recorded, "copy.numpy").same_mode is None
+    assert ours.cells()[6] == "3.0 GB/s (50% of copy.numpy)"
+
+
+def test_the_share_is_of_the_copy_with_the_best_median(recorded):
+    one_fast_round = [[0.1e-6], *[[0.6e-6]] * 5]
+    best = [[0.4e-6]] * 6
+    records = [*recorded, result("copy.c", one_fast_round), result("copy.stream", best)]
+    ours = row(records, "staticnet")
+    assert ours.copy == "copy.stream"
+    assert ours.share_of_copy == pytest.approx(0.4)
 
 
 def test_what_did_not_run_says_why(recorded):
     cells = row(recorded, "torch.compile").cells()
     assert cells[4] == "MISSING"
-    assert "pip install" in cells[-1]
+    assert "pip install" in cells[SAME_MODE]
 
 
 def test_first_calls_are_lines(recorded):
@@ -125,18 +158,57 @@ def test_first_calls_are_lines(recorded):
     ]
 
 
-def test_changes_are_intervals_that_do_not_overlap(recorded):
-    twice = [[2 * s for s in each] for each in OURS]
-    now = [ENVIRONMENT, result("staticnet", twice), result("jax", NOISY, mode="fresh")]
-    (changed,) = report.changes(recorded, now)
-    assert changed[0]["contender"] == "staticnet"
-    assert changed[2].value == pytest.approx(2 * changed[1].value)
+def times(factor, rounds):
+    return [[factor * s for s in each] for each in rounds]
+
+
+def compared(old, new, **options):
     said = []
-    report.show_changes(recorded, now, said.append)
-    assert said[0] == "slower than before: 1"
-    assert "1 us -> 2 us (2.00x slower)" in said[1]
-    assert said[2] == "faster than before: 0"
-    assert report.changes(recorded, recorded) == []
+    worse = changes.show(old, new, said.append, **options)
+    return worse, said
+
+
+def test_a_worse_ratio_is_named(recorded):
+    now = [ENVIRONMENT, result("staticnet", times(1.5, OURS)), result("jax", SLOWER)]
+    worse, said = compared(recorded, now)
+    assert worse
+    assert said[1] == "slower: 1"
+    assert said[2].startswith("  pointwise 1 KiB into: 1.50x [")
+    assert "ratio to the best of jax; 1 us -> 1.5 us" in said[2]
+    assert not compared(recorded, now, tolerance=1.6)[0]
+    better, said = compared(now, [ENVIRONMENT, *recorded[2:4]])
+    assert not better
+    assert said[1:4] == ["slower: 0", "no longer there: 0", "faster: 1"]
+
+
+def test_a_slower_machine_is_no_worse_ratio(recorded):
+    slow = [result("staticnet", times(2, OURS)), result("jax", times(2, SLOWER))]
+    assert not compared(recorded, [ENVIRONMENT, *slow])[0]
+
+
+def test_without_others_seconds_are_compared(recorded):
+    worse, said = compared(recorded, [ENVIRONMENT, result("staticnet", times(2, OURS))])
+    assert worse
+    assert "of its seconds" in said[2]
+
+
+def test_a_change_whose_interval_spans_1_is_none(recorded):
+    noisy = [result("staticnet", times(1.2, NOISY), mode="fresh")]
+    assert not compared([ENVIRONMENT, result("staticnet", NOISY, mode="fresh")], noisy)[0]
+    assert not compared(recorded, recorded)[0]
+
+
+def test_what_fails_now_is_worse(recorded):
+    failed = result("staticnet", [], status="wrong", mode="into")
+    worse, said = compared(recorded, [ENVIRONMENT, failed, result("jax", SLOWER)])
+    assert worse
+    assert "no longer there: 2" in said
+    assert not compared(recorded, [ENVIRONMENT, result("jax", SLOWER)])[0]
+
+
+def test_another_machine_is_named(recorded):
+    said = compared(recorded, [ENVIRONMENT | {"cpu": "another"}])[1]
+    assert said[0] == "not the same cpu: a CPU before, another now"
 
 
 def test_markdown_and_plot(recorded, tmp_path):
@@ -155,6 +227,16 @@ def test_the_report_prints_a_plain_table(recorded, tmp_path, capsys):
     assert (tmp_path / "page.md").read_text().startswith("# Benchmark")
 
 
+def test_the_report_gives_a_status(recorded, tmp_path, capsys):
+    old, new = str(tmp_path / "results.jsonl"), tmp_path / "new.jsonl"
+    slow = [ENVIRONMENT, result("staticnet", times(1.5, OURS)), result("jax", SLOWER)]
+    new.write_text("".join(json.dumps(record) + "\n" for record in slow))
+    assert report.main([old, "--against", old]) == 0
+    assert report.main([str(new), "--against", old]) == 1
+    assert report.main([str(new), "--against", old, "--tolerance", "2"]) == 0
+    assert "pointwise 1 KiB into: 1.50x" in capsys.readouterr().out
+
+
 def test_identical_contenders_are_no_difference():
     rng = np.random.default_rng(0)
     wins = 0
@@ -167,7 +249,7 @@ def test_identical_contenders_are_no_difference():
 def test_few_rounds_are_named_as_such():
     said = []
     report.show([ENVIRONMENT, result("staticnet", [[1e-6]] * 3)], said.append)
-    assert any("too few" in line for line in said)
+    assert any("too few" in line and "pointwise 1 KiB (3)" in line for line in said)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench import driver, environment, report
+from bench import copies, driver, environment, kernels, report, rounds
 from bench.client import Client, WorkerError
-from bench.program import CHECK_STEPS
+from bench.program import COPIES, OURS
 from bench.worker import settled
 from bench.workloads import WORKLOADS
 from staticnet.cli import bench
+from staticnet.cli.main import main
 from staticnet.errors import ArgumentError, DependencyError
 
 
@@ -52,27 +54,25 @@ def test_a_quick_run_of_staticnet_alone(workloads, tmp_path, capsys):
     assert len(report.rows([about, *records])) == len(records)
 
 
-def test_a_wrong_contender_is_reported_and_not_timed(monkeypatch):
-    workload = WORKLOADS["pointwise"]
-    doubled = {name: 2 * x for name, x in workload.reference(workload.make_data(65536)).items()}
-    monkeypatch.setattr(driver, "_data", wrong_data(driver._data, doubled))
-    settings = driver.Settings(
-        workloads=["pointwise"], contenders=["staticnet"], device="numpy", quick=True, rounds=1
-    )
-    _, *lines = driver.run(settings, lambda text: None)
+def quick(name, *contenders, **options):
+    """The records of a quick run on the NumPy backend, without the environment's."""
+    chosen = {"device": "numpy", "quick": True, "rounds": 2, "seconds": 0.01} | options
+    settings = driver.Settings(workloads=[name], contenders=contenders, **chosen)
+    return driver.run(settings, lambda text: None)[1:]
+
+
+def doubled(workload, size):
+    given = workload.reference(workload.make_data(size))
+    return {name: 2 * np.ravel(x) for name, x in given.items()}
+
+
+@pytest.mark.parametrize("share", [driver.TOGETHER, 0.0])
+def test_a_wrong_contender_is_reported_and_not_timed(monkeypatch, share):
+    monkeypatch.setattr(driver, "TOGETHER", share)
+    monkeypatch.setattr(driver, "expected", doubled)
+    lines = quick("pointwise", "staticnet")
     assert [(r["mode"], r["status"]) for r in lines] == [("into", "wrong"), ("fresh", "wrong")]
     assert all("samples" not in r and "the reference says" in r["reason"] for r in lines)
-
-
-def wrong_data(original, expected):
-    import contextlib
-
-    @contextlib.contextmanager
-    def made(workload, size):
-        with original(workload, size) as (path, _):
-            yield path, expected
-
-    return made
 
 
 def test_an_absent_library_is_missing_with_its_remedy(monkeypatch):
@@ -83,22 +83,111 @@ def test_an_absent_library_is_missing_with_its_remedy(monkeypatch):
     assert "pip install it" in line["reason"]
 
 
-def test_what_does_not_fit_is_skipped(monkeypatch):
-    monkeypatch.setattr(driver, "MEMORY_LIMIT", 1024)
-    settings = driver.Settings(workloads=["adam"], contenders=["staticnet"], quick=True)
-    _, line = driver.run(settings, lambda text: None)
-    assert line["status"] == "skipped"
-    assert "GiB" in line["reason"]
+def test_what_does_not_fit_together_goes_in_turn(monkeypatch):
+    monkeypatch.setattr(driver, "TOGETHER", 0.0)
+    monkeypatch.setattr(rounds, "FEW_ROUNDS", 3)
+    asked = []
+    original = Client.ask
+    monkeypatch.setattr(
+        Client,
+        "ask",
+        lambda self, do, **more: asked.append((self.contender, do)) or original(self, do, **more),
+    )
+    lines = quick("adam", "staticnet", "copy.numpy", rounds=9)
+    assert [(r["contender"], r["status"]) for r in lines] == [
+        ("staticnet", "ok"),
+        ("copy.numpy", "ok"),
+    ]
+    assert all(r["turns"] == "in turn" and len(r["samples"]) == 3 for r in lines)
+    assert all(1 <= len(each) <= rounds.FEW_CALLS for r in lines for each in r["samples"])
+    turn = ["prepare", "few", "release"]
+    ours, copy = ([(c, do) for do in turn] for c in ("staticnet", "copy.numpy"))
+    assert asked[:18] == [*ours, *copy, *copy, *ours, *ours, *copy]
 
 
-def test_a_worker_answers_errors_and_goes_on(tmp_path):
+def test_a_contender_that_becomes_wrong_has_failed(monkeypatch):
+    race = rounds.Race(WORKLOADS["adam"], 65536, {}, {"into": np.ones(2)}, list().append)
+    race.lines["staticnet"] = {"into": {}}
+    monkeypatch.setattr(
+        race, "_ask_to_prepare", lambda c, steps: {"checks": {"into": [1.0 + steps]}}
+    )
+    with pytest.raises(WorkerError, match="into, prepared again: value 0 is 2"):
+        race._prepare_again("staticnet")
+
+
+def test_the_order_rotates():
+    orders = [rounds.rotated("abc", i) for i in range(4)]
+    assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+    assert rounds.rotated([], 1) == []
+
+
+def test_what_does_not_fit_alone_is_skipped(monkeypatch):
+    size = WORKLOADS["adam"].quick_sizes[0]
+    monkeypatch.setattr(environment, "memory", lambda field: 5 * size)
+    ours, copy = quick("adam", "staticnet", "copy.numpy")
+    assert (ours["contender"], ours["status"]) == ("staticnet", "skipped")
+    assert "GiB of memory" in ours["reason"]
+    assert (copy["contender"], copy["status"], copy["turns"]) == ("copy.numpy", "ok", "in turn")
+
+
+@pytest.mark.parametrize("name", ["pointwise", "softmax", "layer_norm", "adam"])
+def test_inputs_are_drawn_alike_and_held_once(name):
+    workload = WORKLOADS[name]
+    size = 8 * kernels.MIB
+    tracemalloc.start()
+    data = workload.make_data(size)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    held = sum(x.nbytes for x in data.values())
+    assert peak < 1.1 * held + kernels.BLOCK * kernels.ITEM
+    again = workload.make_data(size)
+    assert all(np.array_equal(data[key], again[key]) for key in data)
+    assert held <= workload.footprint(size)
+
+
+def test_numbers_begin_again_after_a_block(monkeypatch):
+    few = kernels.uniform(1, 3, 5, scale=4)
+    assert few.dtype == np.float32
+    assert few.shape == (3, 5)
+    assert 1 < np.abs(few).max() < 4
+    monkeypatch.setattr(kernels, "BLOCK", 7)
+    short = kernels.uniform(1, 3, 5, scale=4).ravel()
+    assert np.array_equal(short[:7], few.ravel()[:7])
+    assert np.array_equal(short, np.resize(short[:7], 15))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the size is read from /proc")
+@pytest.mark.parametrize("contender", ["staticnet", "copy.numpy"])
+def test_release_gives_memory_back(contender):
+    size = 32 * kernels.MIB
+    workload = WORKLOADS["pointwise"]
+    with Client("pointwise", contender, "numpy", 1) as client:
+        client.ready()
+        client.ask("prepare", size=kernels.MIB, steps=1)
+        client.ask("release")
+        before = resident(client)
+        client.ask("prepare", size=size, steps=1)
+        assert resident(client) - before > 2 * size
+        client.ask("release")
+        assert resident(client) - before < size / 2
+        with pytest.raises(WorkerError, match="prepare comes first"):
+            client.ask("few", mode="into", seconds=1, calls=1)
+    assert workload.holds(contender, size) >= 3 * size
+
+
+def resident(client):
+    status = Path(f"/proc/{client._process.pid}/status").read_text()
+    return 1024 * next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmRSS:"))
+
+
+def test_a_worker_answers_errors_and_goes_on():
     with Client("playground", "staticnet", "numpy", 1) as client:
         assert client.ready()["ready"]
-        with pytest.raises(WorkerError, match="FileNotFoundError"):
-            client.ask("prepare", data=str(tmp_path / "none.npz"))
-        np.savez(tmp_path / "data.npz", **WORKLOADS["playground"].make_data(0))
-        answer = client.ask("prepare", data=str(tmp_path / "data.npz"))
-        assert len(answer["checks"]["call"]) == CHECK_STEPS
+        with pytest.raises(WorkerError, match="unexpected keyword"):
+            client.ask("prepare", data="a file")
+        steps = WORKLOADS["playground"].check_steps
+        answer = client.ask("prepare", size=0, steps=steps)
+        assert len(answer["checks"]["call"]) == len(answer["checks"]["run"]) == steps
         assert client.ask("memory")["rss_growth"] >= 0
 
 
@@ -120,24 +209,73 @@ def test_peers_agree_with_the_reference(name, contender):
     expected = workload.reference(data)
     program = workload.contenders[contender](data, "numpy")
     for mode, each in program.modes.items():
-        values = each.check(CHECK_STEPS)
+        values = each.check(workload.check_steps)
         if mode != "run":
             wanted = np.ravel(expected[mode])
             wanted = wanted if workload.sizes == (0,) else wanted[len(wanted) // 2 :]
         else:
             wanted = expected[mode]
-        assert driver.compare(values, wanted, workload)["right"]
+        assert rounds.compare(values, wanted, workload)["right"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1.1])
 def test_compare_finds_any_wrong_value(bad):
     workload = WORKLOADS["mlp"]
-    found = driver.compare(np.array([1, bad]), np.ones(2), workload)
+    found = rounds.compare(np.array([1, bad]), np.ones(2), workload)
     assert not found["right"]
     assert found["text"].startswith("value 1 is")
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert driver.compare(np.ones(2), np.ones(2), workload)["right"]
-    assert not driver.compare(np.ones(3), np.ones(2), workload)["right"]
+    assert rounds.compare(np.ones(2), np.ones(2), workload)["right"]
+    assert not rounds.compare(np.ones(3), np.ones(2), workload)["right"]
+
+
+@pytest.fixture(params=COPIES)
+def copy(request):
+    reason = environment.missing(request.param)
+    if reason:
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.mark.parametrize("items", [1, 3, 17, 1000, 300_001])
+def test_a_copy_copies_all_and_no_more(copy, items, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    source = np.random.default_rng(0).random(items + 4).astype(np.float32)
+    target = np.zeros_like(source)
+    prepare = copies._foreign(copies.FUNCTIONS[copy]) if copy in copies.FUNCTIONS else None
+    (prepare or copies._numpy())(target[:items], source[:items])()
+    assert np.array_equal(target[:items], source[:items])
+    assert not target[items:].any()
+
+
+def test_a_copy_moves_what_it_says_in_the_memory_it_says(copy, monkeypatch):
+    moved = []
+    monkeypatch.setattr(
+        copies, "_numpy", lambda: lambda target, source: moved.append(2 * source.nbytes) or counted
+    )
+    monkeypatch.setattr(copies, "_foreign", lambda name: copies._numpy())
+
+    def counted():
+        pass
+
+    with pytest.raises(RuntimeError, match="something else"):
+        copies.copy_program(copy, 7 * 4096, 4 * 4096)
+    assert moved == [4 * 4096, 3 * 4096]
+
+
+def test_every_kernel_but_a_product_has_copies():
+    with_copies = {name for name, w in WORKLOADS.items() if w.runs("copy.numpy")}
+    assert with_copies == {"pointwise", "softmax", "layer_norm", "adam"}
+    assert all(w.runs(OURS) and not w.runs("mxnet") for w in WORKLOADS.values())
+
+
+def test_copies_without_a_compiler_are_missing(monkeypatch):
+    from staticnet.backends.cpu import compiler
+
+    monkeypatch.setattr(compiler, "find_compiler", lambda: None)
+    assert environment.missing("copy.numpy") is None
+    assert "apt install gcc" in environment.missing("copy.c")
+    assert "apt install gcc" in environment.missing("copy.stream")
 
 
 def test_warm_up_ends_when_three_blocks_agree():
@@ -155,13 +293,39 @@ def test_warm_up_ends_when_three_blocks_agree():
         ("--rounds", "-1"),
         ("--seconds", "0"),
         ("--device", "tpu"),
+        ("--tolerance", "1"),
         ("--against", "no_such_file"),
+        ("--against", __file__),
     ],
 )
 def test_bad_options(arguments):
     chosen = options(*arguments)
     with pytest.raises(ArgumentError, match=arguments[0]):
         chosen.run(chosen)
+
+
+def test_an_empty_file_holds_no_results(tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    chosen = options("--against", str(empty))
+    with pytest.raises(ArgumentError, match="holds no results"):
+        chosen.run(chosen)
+
+
+def test_worse_than_before_is_status_1(tmp_path, capsys):
+    recorded = tmp_path / "results.jsonl"
+    arguments = ("--quick", "--contender", "staticnet", "--device", "numpy", "--workload", "adam")
+    assert main(["bench", *arguments, "--out", str(recorded)]) == 0
+    against = ("--against", str(recorded), "--tolerance", "50")
+    assert main(["bench", *arguments, *against]) == 0
+    lines = [json.loads(line) for line in recorded.read_text().splitlines()]
+    lines[1]["samples"] = [[s / 1000 for s in each] for each in lines[1]["samples"]]
+    recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *arguments, *against, "--out", str(recorded)])
+    assert ended.value.code == 1
+    assert "slower: 1\n  adam 64 KiB into: " in capsys.readouterr().out
 
 
 def test_without_a_checkout_it_says_so(monkeypatch, tmp_path):

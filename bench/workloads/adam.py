@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.kernels import ITEM, QUICK_SIZES, SIZES, copies, kernel_mode, rows, uniform
-from bench.program import CHECK_STEPS, Array, Arrays, Program, Workload
+from bench import adam_rule
+from bench.kernels import ITEM, QUICK_SIZES, SIZES, kernel_mode, rows, uniform
+from bench.program import Array, Arrays, Program, Workload
 
 WIDTH = 128
-LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
+STEPS = 5
 
 
 def make_data(size: int) -> dict[str, Array]:
@@ -24,8 +25,8 @@ def staticnet(data: Arrays, device: str) -> Program:
 
     p = sn.variable(data["p"], "p")
     g = sn.variable(data["g"], "g", trainable=False)
-    optimizer = sn.optim.Adam(lr=LR, betas=(BETA1, BETA2), eps=EPS)
-    update = sn.function([], [], updates=optimizer.apply({p: g}), device=device)
+    updates = sn.optim.Adam(**adam_rule.OPTIONS).apply({p: g})
+    update = sn.function([], [], updates=updates, device=device)
 
     return Program({"into": kernel_mode(update, WIDTH, lambda _: p.value)})
 
@@ -36,7 +37,7 @@ def torch(data: Arrays, device: str) -> Program:
 
     p = torch.nn.Parameter(torch.from_numpy(data["p"].copy()))
     p.grad = torch.from_numpy(data["g"])
-    optimizer = torch.optim.Adam([p], lr=LR, betas=(BETA1, BETA2), eps=EPS, fused=True)
+    optimizer = torch.optim.Adam([p], **adam_rule.OPTIONS, fused=True)
 
     def call() -> Any:
         optimizer.step()
@@ -52,17 +53,13 @@ def torch_compile(data: Arrays, device: str) -> Program:
     p, g = torch.from_numpy(data["p"].copy()), torch.from_numpy(data["g"])
     m, v, t = torch.zeros_like(p), torch.zeros_like(p), torch.zeros(())
 
+    @torch.no_grad()
     @torch.compile(fullgraph=True, dynamic=False)
     def update(p: Any, g: Any, m: Any, v: Any, t: Any) -> None:
-        t.add_(1)
-        rate, root = LR / (1 - BETA1**t), torch.sqrt(1 - BETA2**t)
-        m.lerp_(g, 1 - BETA1)
-        v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
-        p.sub_(rate * (m / (torch.sqrt(v) / root + EPS)))
+        adam_rule.update_tensors(t, [p], [g], [m], [v])
 
     def call() -> Any:
-        with torch.no_grad():
-            update(p, g, m, v, t)
+        update(p, g, m, v, t)
         return p
 
     return Program({"into": kernel_mode(call, WIDTH)})
@@ -75,38 +72,31 @@ def jax(data: Arrays, device: str) -> Program:
     import jax
     import jax.numpy as jnp
 
-    g = jax.device_put(data["g"])
-    p = jnp.copy(data["p"])
-    state = (p, jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros(()))
+    g = [jax.device_put(data["g"])]
+    p = [jnp.copy(data["p"])]
+    state = (p, [jnp.zeros_like(p[0])], [jnp.zeros_like(p[0])], jnp.zeros(()))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def update(state: Any, g: Any) -> Any:
         p, m, v, t = state
-        t = t + 1
-        rate, root = LR / (1 - BETA1**t), jnp.sqrt(1 - BETA2**t)
-        m = BETA1 * m + (1 - BETA1) * g
-        v = BETA2 * v + (1 - BETA2) * g * g
-        return p - rate * (m / (jnp.sqrt(v) / root + EPS)), m, v, t
+        return *adam_rule.updated(jnp, t + 1, p, g, m, v), t + 1
 
     def call() -> Any:
         nonlocal state
         state = jax.block_until_ready(update(state, g))
-        return state[0]
+        return state[0][0]
 
     return Program({"into": kernel_mode(call, WIDTH)})
 
 
 def reference(data: Arrays) -> Any:
-    """The parameter in float64 after the first update, and after CHECK_STEPS of them."""
-    p, g = (rows(data[name], WIDTH).astype(np.float64).ravel() for name in "pg")
-    m, v = np.zeros_like(p), np.zeros_like(p)
+    """The parameter in float64 after the first update, and after STEPS of them."""
+    p, g = ([rows(data[name], WIDTH).astype(np.float64).ravel()] for name in "pg")
+    m, v = [np.zeros_like(g[0])], [np.zeros_like(g[0])]
     seen = []
-    for t in range(1, CHECK_STEPS + 1):
-        m = BETA1 * m + (1 - BETA1) * g
-        v = BETA2 * v + (1 - BETA2) * g * g
-        rate, root = LR / (1 - BETA1**t), np.sqrt(1 - BETA2**t)
-        p = p - rate * (m / (np.sqrt(v) / root + EPS))
-        seen.append(p)
+    for t in range(1, STEPS + 1):
+        p, m, v = adam_rule.updated(np, t, p, g, m, v)
+        seen += p
     return {"into": np.concatenate([seen[0], seen[-1]])}
 
 
@@ -125,12 +115,13 @@ ADAM = Workload(
         "torch": torch,
         "torch.compile": torch_compile,
         "jax": jax,
-        **copies(bytes_moved),
     },
     rtol=1e-4,
     atol=1e-5,
+    check_steps=STEPS,
     sizes=SIZES,
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
-    footprint=lambda size: 5 * size,
+    working_set=lambda size: 4 * size,
+    footprint=lambda size: 8 * size,
 )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from bench.kernels import (
+    CHECKS,
     ITEM,
     QUICK_SIZES,
     SIZES,
     WIDTH,
-    copies,
     jax_kernel,
     rows,
     staticnet_kernel,
@@ -92,12 +92,13 @@ LAYER_NORM = Workload(
         "torch": torch_kernel(torch, torch_into),
         "torch.compile": torch_compiled_kernel(torch),
         "jax": jax_kernel(jax),
-        **copies(bytes_moved),
     },
     rtol=1e-4,
     atol=1e-5,
+    check_steps=CHECKS,
     sizes=SIZES[1:],
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
+    working_set=bytes_moved,
     footprint=lambda size: 3 * size,
 )

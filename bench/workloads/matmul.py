@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.kernels import (
+    CHECKS,
     ITEM,
     KIB,
     MIB,
@@ -78,6 +79,7 @@ MATMUL = Workload(
     },
     rtol=1e-4,
     atol=1e-4,
+    check_steps=CHECKS,
     sizes=(KIB, 16 * KIB, 256 * KIB, 4 * MIB, 16 * MIB),
     quick_sizes=(16 * KIB,),
     bytes_moved=lambda size: 3 * size,

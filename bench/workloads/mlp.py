@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
+from bench import adam_rule
 from bench.program import Array, Arrays, Program, Workload
 from bench.training import (
     batches,
+    jax_program,
     parameter_names,
     reference_losses,
+    staticnet_network,
+    torch_network,
+    torch_program,
     training_program,
     weights,
 )
@@ -19,8 +23,8 @@ from bench.training import (
 WIDTHS = (784, 256, 128, 10)
 LAYERS = len(WIDTHS) - 1
 NAMES = parameter_names(LAYERS)
+ACTIVATIONS = ("ReLU", "ReLU")
 BATCH, STEPS = 64, 100
-LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 
 
 def make_data(size: int) -> dict[str, Array]:
@@ -38,26 +42,15 @@ def staticnet(data: Arrays, device: str) -> Program:
 
     x = sn.placeholder((BATCH, WIDTHS[0]), name="x")
     y = sn.placeholder((BATCH,), "int64", name="y")
-    layers: list[Any] = []
-    for n, m in itertools.pairwise(WIDTHS):
-        layers += [sn.nn.Linear(n, m), sn.nn.ReLU()]
-    model = sn.nn.Sequential(*layers[:-1])
-    for parameter, name in zip(model.parameters(), NAMES, strict=True):
-        parameter.value = data[name]
-    loss = sn.nn.cross_entropy(model(x), y)
-    updates = sn.optim.Adam(lr=LR, betas=(BETA1, BETA2), eps=EPS).minimize(loss)
+    loss = sn.nn.cross_entropy(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
+    updates = sn.optim.Adam(**adam_rule.OPTIONS).minimize(loss)
     step = sn.function([x, y], loss, updates=updates, device=device)
-
-    def memory() -> dict[str, int]:
-        analysis = getattr(step, "memory_analysis", None)
-        planned = getattr(analysis(), "peak", None) if analysis else None
-        return {"planned peak": planned} if isinstance(planned, int) else {}
 
     return training_program(
         lambda x, y: float(step(x, y)),
         lambda: step.run(STEPS, data["x"], data["y"], batch_size=BATCH),
         batches(data, BATCH),
-        memory,
+        lambda: {"planned peak": step.memory_analysis().peak},
     )
 
 
@@ -65,16 +58,8 @@ def torch(data: Arrays, device: str) -> Program:
     """Eager, with the fused optimizer."""
     import torch
 
-    layers: list[Any] = []
-    for n, m in itertools.pairwise(WIDTHS):
-        layers += [torch.nn.Linear(n, m), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    with torch.no_grad():
-        for parameter, name in zip(model.parameters(), NAMES, strict=True):
-            parameter.copy_(torch.from_numpy(data[name]))
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS, fused=True
-    )
+    model = torch_network(ACTIVATIONS, WIDTHS, data)
+    optimizer = torch.optim.Adam(model.parameters(), **adam_rule.OPTIONS, fused=True)
 
     def descend(x: Any, y: Any) -> Any:
         loss = torch.nn.functional.cross_entropy(model(x), y)
@@ -83,13 +68,7 @@ def torch(data: Arrays, device: str) -> Program:
         optimizer.step()
         return loss.detach()
 
-    feeds = batches(data, BATCH)
-    resident = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in feeds]
-    return training_program(
-        lambda x, y: descend(torch.from_numpy(x), torch.from_numpy(y)).item(),
-        lambda: torch.stack([descend(x, y) for x, y in resident]).numpy(),
-        feeds,
-    )
+    return torch_program(descend, data, BATCH)
 
 
 def torch_compile(data: Arrays, device: str) -> Program:
@@ -107,35 +86,18 @@ def torch_compile(data: Arrays, device: str) -> Program:
             x = torch.relu(x) if i + 1 < LAYERS else x
         return torch.nn.functional.cross_entropy(x, y)
 
+    @torch.no_grad()
     @torch.compile(fullgraph=True, dynamic=False)
     def descend(x: Any, y: Any) -> Any:
         grads, loss = torch.func.grad_and_value(objective)(params, x, y)
-        t.add_(1)
-        rate, root = LR / (1 - BETA1**t), torch.sqrt(1 - BETA2**t)
-        for p, g, m, v in zip(params, grads, firsts, seconds, strict=True):
-            m.lerp_(g, 1 - BETA1)
-            v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
-            p.sub_(rate * (m / (torch.sqrt(v) / root + EPS)))
+        adam_rule.update_tensors(t, params, grads, firsts, seconds)
         return loss
 
-    feeds = batches(data, BATCH)
-    resident = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in feeds]
-
-    def step(x: Array, y: Array) -> float:
-        with torch.no_grad():
-            return descend(torch.from_numpy(x), torch.from_numpy(y)).item()
-
-    def epoch() -> Array:
-        with torch.no_grad():
-            return torch.stack([descend(x, y) for x, y in resident]).numpy()
-
-    return training_program(step, epoch, feeds)
+    return torch_program(descend, data, BATCH)
 
 
 def jax(data: Arrays, device: str) -> Program:
-    """One jitted step, all state donated; an epoch is a scan over batches on the device."""
-    import functools
-
+    """One jitted step, all state donated."""
     import jax
     import jax.numpy as jnp
 
@@ -153,54 +115,22 @@ def jax(data: Arrays, device: str) -> Program:
     def descend(state: Any, batch: Any) -> Any:
         params, m, v, t = state
         loss, grads = jax.value_and_grad(objective)(params, *batch)
-        t = t + 1
-        rate, root = LR / (1 - BETA1**t), jnp.sqrt(1 - BETA2**t)
-        m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, grads)
-        v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, grads)
-        params = jax.tree.map(
-            lambda p, m, v: p - rate * (m / (jnp.sqrt(v) / root + EPS)), params, m, v
-        )
-        return (params, m, v, t), loss
+        return (*adam_rule.updated(jnp, t + 1, params, grads, m, v), t + 1), loss
 
-    one = jax.jit(descend, donate_argnums=0)
-    many = jax.jit(functools.partial(jax.lax.scan, descend), donate_argnums=0)
-    feeds = [(x, y.astype(np.int32)) for x, y in batches(data, BATCH)]
-    resident = jax.device_put(tuple(np.stack(column) for column in zip(*feeds, strict=True)))
-
-    def step(x: Array, y: Array) -> float:
-        nonlocal state
-        state, loss = one(state, (x, y))
-        return float(loss)
-
-    def epoch() -> Array:
-        nonlocal state
-        state, losses = many(state, resident)
-        return np.asarray(losses)
-
-    def memory() -> dict[str, int]:
-        analysis = one.lower(state, feeds[0]).compile().memory_analysis()
-        names = ("argument", "output", "temp", "alias")
-        return {name: getattr(analysis, f"{name}_size_in_bytes") for name in names}
-
-    return training_program(step, epoch, feeds, memory)
+    return jax_program(descend, state, data, BATCH)
 
 
 def reference(data: Arrays) -> Any:
     """The same steps in float64, the gradients by hand."""
-    p = {name: data[name].astype(np.float64) for name in NAMES}
-    m = {name: np.zeros_like(p[name]) for name in NAMES}
-    v = {name: np.zeros_like(p[name]) for name in NAMES}
+    p = [data[name].astype(np.float64) for name in NAMES]
+    m, v = ([np.zeros_like(x) for x in p] for _ in range(2))
     t = 0
 
     def descend(x: Array, y: Array) -> float:
         nonlocal t
         t += 1
-        loss, grads = _gradients(p, x.astype(np.float64), y)
-        rate, root = LR / (1 - BETA1**t), np.sqrt(1 - BETA2**t)
-        for name, g in grads.items():
-            m[name] = BETA1 * m[name] + (1 - BETA1) * g
-            v[name] = BETA2 * v[name] + (1 - BETA2) * g * g
-            p[name] = p[name] - rate * (m[name] / (np.sqrt(v[name]) / root + EPS))
+        loss, grads = _gradients(dict(zip(NAMES, p, strict=True)), x.astype(np.float64), y)
+        p[:], m[:], v[:] = adam_rule.updated(np, t, p, [grads[name] for name in NAMES], m, v)
         return loss
 
     return reference_losses(descend, batches(data, BATCH))

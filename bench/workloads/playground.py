@@ -5,7 +5,6 @@ Nothing here is large enough to take time, so this measures what a step costs be
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,19 @@ import numpy as np
 from bench.program import Array, Arrays, Program, Workload
 from bench.training import (
     batches,
+    jax_program,
     parameter_names,
     reference_losses,
+    staticnet_network,
+    torch_network,
+    torch_program,
     training_program,
     weights,
 )
 
 WIDTHS = (2, 4, 2, 1)
 NAMES = parameter_names(len(WIDTHS) - 1)
+ACTIVATIONS = ("Tanh", "Tanh", "Tanh")
 BATCH, STEPS = 10, 1000
 LR = 0.03
 
@@ -38,13 +42,7 @@ def staticnet(data: Arrays, device: str) -> Program:
 
     x = sn.placeholder((BATCH, 2), name="x")
     y = sn.placeholder((BATCH, 1), name="y")
-    layers: list[Any] = []
-    for n, m in itertools.pairwise(WIDTHS):
-        layers += [sn.nn.Linear(n, m), sn.nn.Tanh()]
-    model = sn.nn.Sequential(*layers)
-    for parameter, name in zip(model.parameters(), NAMES, strict=True):
-        parameter.value = data[name]
-    loss = sn.nn.mse_loss(model(x), y)
+    loss = sn.nn.mse_loss(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
     step = sn.function([x, y], loss, updates=sn.optim.SGD(lr=LR).minimize(loss), device=device)
 
     return training_program(
@@ -58,13 +56,7 @@ def torch(data: Arrays, device: str) -> Program:
     """Eager, with the fused optimizer."""
     import torch
 
-    layers: list[Any] = []
-    for n, m in itertools.pairwise(WIDTHS):
-        layers += [torch.nn.Linear(n, m), torch.nn.Tanh()]
-    model = torch.nn.Sequential(*layers)
-    with torch.no_grad():
-        for parameter, name in zip(model.parameters(), NAMES, strict=True):
-            parameter.copy_(torch.from_numpy(data[name]))
+    model = torch_network(ACTIVATIONS, WIDTHS, data)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, fused=True)
 
     def descend(x: Any, y: Any) -> Any:
@@ -74,13 +66,7 @@ def torch(data: Arrays, device: str) -> Program:
         optimizer.step()
         return loss.detach()
 
-    feeds = batches(data, BATCH)
-    resident = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in feeds]
-    return training_program(
-        lambda x, y: descend(torch.from_numpy(x), torch.from_numpy(y)).item(),
-        lambda: torch.stack([descend(x, y) for x, y in resident]).numpy(),
-        feeds,
-    )
+    return torch_program(descend, data, BATCH)
 
 
 def torch_compile(data: Arrays, device: str) -> Program:
@@ -94,6 +80,7 @@ def torch_compile(data: Arrays, device: str) -> Program:
             x = torch.tanh(torch.nn.functional.linear(x, w, b))
         return torch.nn.functional.mse_loss(x, y)
 
+    @torch.no_grad()
     @torch.compile(fullgraph=True, dynamic=False)
     def descend(x: Any, y: Any) -> Any:
         grads, loss = torch.func.grad_and_value(objective)(params, x, y)
@@ -101,28 +88,13 @@ def torch_compile(data: Arrays, device: str) -> Program:
             parameter.sub_(LR * grad)
         return loss
 
-    feeds = batches(data, BATCH)
-    resident = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in feeds]
-
-    def step(x: Array, y: Array) -> float:
-        with torch.no_grad():
-            return descend(torch.from_numpy(x), torch.from_numpy(y)).item()
-
-    def epoch() -> Array:
-        with torch.no_grad():
-            return torch.stack([descend(x, y) for x, y in resident]).numpy()
-
-    return training_program(step, epoch, feeds)
+    return torch_program(descend, data, BATCH)
 
 
 def jax(data: Arrays, device: str) -> Program:
-    """One jitted step, the parameters donated; an epoch is a scan over batches on the device."""
-    import functools
-
+    """One jitted step, the parameters donated."""
     import jax
     import jax.numpy as jnp
-
-    params = [jax.device_put(data[name]) for name in NAMES]
 
     def objective(params: Any, x: Any, y: Any) -> Any:
         for w, b in zip(params[::2], params[1::2], strict=True):
@@ -133,23 +105,7 @@ def jax(data: Arrays, device: str) -> Program:
         loss, grads = jax.value_and_grad(objective)(params, *batch)
         return [p - LR * g for p, g in zip(params, grads, strict=True)], loss
 
-    one = jax.jit(descend, donate_argnums=0)
-    many = jax.jit(functools.partial(jax.lax.scan, descend), donate_argnums=0)
-    resident = jax.device_put(
-        (data["x"].reshape(STEPS, BATCH, 2), data["y"].reshape(STEPS, BATCH, 1))
-    )
-
-    def step(x: Array, y: Array) -> float:
-        nonlocal params
-        params, loss = one(params, (x, y))
-        return float(loss)
-
-    def epoch() -> Array:
-        nonlocal params
-        params, losses = many(params, resident)
-        return np.asarray(losses)
-
-    return training_program(step, epoch, batches(data, BATCH))
+    return jax_program(descend, [jax.device_put(data[name]) for name in NAMES], data, BATCH)
 
 
 def reference(data: Arrays) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from bench.kernels import (
+    CHECKS,
     ITEM,
     QUICK_SIZES,
     SIZES,
-    copies,
     jax_kernel,
     rows,
     staticnet_kernel,
@@ -81,12 +81,13 @@ POINTWISE = Workload(
         "torch": torch_kernel(torch, torch_into, WIDTH),
         "torch.compile": torch_compiled_kernel(torch, WIDTH),
         "jax": jax_kernel(jax, WIDTH),
-        **copies(bytes_moved),
     },
     rtol=1e-5,
     atol=1e-6,
+    check_steps=CHECKS,
     sizes=SIZES,
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
-    footprint=lambda size: 4 * size,
+    working_set=lambda size: 3 * size,
+    footprint=lambda size: 5 * size,
 )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from bench.kernels import (
+    CHECKS,
     ITEM,
     QUICK_SIZES,
     SIZES,
     WIDTH,
-    copies,
     jax_kernel,
     rows,
     staticnet_kernel,
@@ -25,7 +25,7 @@ from bench.program import Array, Arrays, Workload
 
 def make_data(size: int) -> dict[str, Array]:
     """x: [size / 4 / 1024, 1024]"""
-    return {"x": 4 * uniform(1, size // ITEM // WIDTH, WIDTH)}
+    return {"x": uniform(1, size // ITEM // WIDTH, WIDTH, scale=4)}
 
 
 def staticnet(x: Any) -> Any:
@@ -79,12 +79,13 @@ SOFTMAX = Workload(
         "torch": torch_kernel(torch, torch_into),
         "torch.compile": torch_compiled_kernel(torch),
         "jax": jax_kernel(jax),
-        **copies(bytes_moved),
     },
     rtol=1e-5,
     atol=1e-8,
+    check_steps=CHECKS,
     sizes=SIZES[1:],
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
+    working_set=bytes_moved,
     footprint=lambda size: 3 * size,
 )

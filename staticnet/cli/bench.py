@@ -26,7 +26,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="raw samples, as lines of JSON")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="print changes since then")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="print changes; status 1 if any is worse"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, help="a ratio that is worse by less is not told (1.10)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,13 +41,15 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         DependencyError: if there is no checkout around this package.
         ArgumentError: if an option is unknown or out of its range.
+        SystemExit: with 1, if a result is worse than that of `--against`.
     """
     root = _checkout()
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     driver = importlib.import_module("bench.driver")
     _check(options, driver)
-    driver.run(
+    old = _recorded(options.against) if options.against else None
+    records = driver.run(
         driver.Settings(
             suite=options.suite,
             workloads=options.workload,
@@ -52,10 +59,24 @@ def run(options: argparse.Namespace) -> None:
             device=options.device,
             quick=options.quick,
             out=options.out,
-            against=options.against,
             threads=options.threads or 0,
         )
     )
+    if old:
+        changes = importlib.import_module("bench.changes")
+        if changes.show(old, records, print, options.tolerance or changes.TOLERANCE):
+            raise SystemExit(1)
+
+
+def _recorded(path: Path) -> list[Any]:
+    """The records of an earlier run, read before this one may overwrite them."""
+    try:
+        records = importlib.import_module("bench.report").read(path)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"--against {path}: {error}; use a file that --out wrote") from error
+    if not records or any(not isinstance(r, dict) or "kind" not in r for r in records):
+        raise ArgumentError(f"--against {path} holds no results; use a file that --out wrote")
+    return records
 
 
 def _checkout() -> Path:
@@ -79,9 +100,7 @@ def _check(options: argparse.Namespace, driver: Any) -> None:
         for name in given:
             if name not in known:
                 raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
-    for what in ("rounds", "seconds", "threads"):
+    for what, least in (("rounds", 0), ("seconds", 0), ("threads", 0), ("tolerance", 1)):
         number = getattr(options, what)
-        if number is not None and not number > 0:
-            raise ArgumentError(f"--{what} must be positive, not {number}")
-    if options.against is not None and not options.against.is_file():
-        raise ArgumentError(f"--against: there is no file {options.against}")
+        if number is not None and not number > least:
+            raise ArgumentError(f"--{what} must be greater than {least}, not {number}")

@@ -1,0 +1,170 @@
+"""Preparing contenders and timing their rounds.
+
+Two ways, by the memory that they need:
+
+- **together**: all are prepared and warmed up, then take turns. Their buffers stay.
+- **in turn**: where all together do not fit, each prepares, is timed and releases its buffers
+  before the next one goes; a few calls a turn, not warmed up beyond the one that is checked.
+
+Either way the order rotates from round to round, and a turn times all modes of a contender.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.client import Client, WorkerError
+from bench.program import COPIES, Array, Workload
+
+WARM_UP_LIMIT = 12  # in rounds
+FEW_ROUNDS, FEW_CALLS, FEW_SECONDS = 5, 5, 1.0
+Record = dict[str, Any]
+
+
+@dataclass
+class Race:
+    """The contenders of one workload and size; each one's line so far, by mode."""
+
+    workload: Workload
+    size: int
+    clients: Mapping[str, Client]
+    expected: Mapping[str, Array]
+    add: Callable[[Record], None]
+    lines: dict[str, dict[str, Record]] = field(default_factory=dict)
+
+    def together(self, rounds: int, seconds: float, limit: float) -> None:
+        """Prepare and warm up all, then time them; a warm-up takes at most `limit` seconds."""
+        for c in self.clients:
+            self._prepare(c, "together")
+        for c in list(self.lines):
+            with self._failing(c):
+                self._warm(c, seconds, limit)
+        for i in range(rounds):
+            for c in rotated(list(self.lines), i):
+                with self._failing(c):
+                    self._turn(c, "round", seconds)
+        self._end()
+
+    def in_turn(self, rounds: int) -> None:
+        """Each is prepared, timed and released before the next one."""
+        running = list(self.clients)
+        for i in range(min(rounds, FEW_ROUNDS)):
+            for c in rotated(running, i):
+                if i == 0:
+                    self._prepare(c, "in turn")
+                if c not in self.lines:
+                    continue
+                with self._failing(c):
+                    if i > 0:
+                        self._prepare_again(c)
+                    self._turn(c, "few", FEW_SECONDS)
+                    self.clients[c].ask("release")
+            running = [c for c in running if c in self.lines]
+        self._end()
+
+    def _prepare(self, c: str, turns: str) -> None:
+        """A line for each mode to be timed; others are added as wrong or failed."""
+        try:
+            answer = self._ask_to_prepare(c, self.workload.check_steps)
+        except WorkerError as error:
+            status = "missing" if "CxxCompiler" in str(error) else "failed"
+            self.add(new_line(self.workload, self.size, "", c, status, str(error)))
+            return
+        lines = {}
+        for mode, values in answer["checks"].items():
+            line = new_line(self.workload, self.size, mode, c, "ok", "")
+            line["first_call_s"] = answer["first_call_s"][mode]
+            line["steps"] = answer["steps"][mode]
+            line["turns"] = turns
+            if c not in COPIES:
+                line["check"] = compare(np.array(values), self.expected[mode], self.workload)
+            if line.get("check", {}).get("right", True):
+                lines[mode] = line | {"samples": []}
+            else:
+                self.add(line | {"status": "wrong", "reason": line["check"]["text"]})
+        if lines:
+            self.lines[c] = lines
+
+    def _prepare_again(self, c: str) -> None:
+        """As at first, but that one step is enough to be checked.
+
+        Raises:
+            WorkerError: if the contender fails or has become wrong.
+        """
+        for mode, values in self._ask_to_prepare(c, 1)["checks"].items():
+            if c in COPIES or mode not in self.lines[c]:
+                continue
+            check = compare(np.array(values), self.expected[mode][: len(values)], self.workload)
+            if not check["right"]:
+                raise WorkerError(f"{mode}, prepared again: {check['text']}")
+
+    def _ask_to_prepare(self, c: str, steps: int) -> Record:
+        return self.clients[c].ask("prepare", size=self.size, steps=steps)
+
+    def _warm(self, c: str, seconds: float, limit: float) -> None:
+        for mode, line in self.lines[c].items():
+            line |= self.clients[c].ask("warm", mode=mode, seconds=seconds, limit=limit)
+
+    def _turn(self, c: str, act: str, seconds: float) -> None:
+        for mode, line in self.lines[c].items():
+            calls = line.get("calls", FEW_CALLS)
+            answer = self.clients[c].ask(act, mode=mode, seconds=seconds, calls=calls)
+            line["samples"].append(answer["samples"])
+
+    @contextlib.contextmanager
+    def _failing(self, c: str) -> Iterator[None]:
+        """A contender that fails here is added as failed and leaves the race."""
+        try:
+            yield
+        except WorkerError as error:
+            for line in self.lines.pop(c).values():
+                self.add(line | {"status": "failed", "reason": str(error), "samples": []})
+
+    def _end(self) -> None:
+        for mode in dict.fromkeys(mode for lines in self.lines.values() for mode in lines):
+            for lines in self.lines.values():
+                if mode in lines:
+                    self.add(lines[mode])
+
+
+def rotated(names: Sequence[str], by: int) -> list[str]:
+    """The names from the one at `by` on, counted round."""
+    start = by % max(len(names), 1)
+    return [*names[start:], *names[:start]]
+
+
+def compare(values: Array, expected: Array, workload: Workload) -> Record:
+    """Whether |values - expected| <= atol + rtol * |expected|, and by how much it is missed."""
+    about: Record = {"values": len(values), "rtol": workload.rtol, "atol": workload.atol}
+    if values.shape != expected.shape:
+        return about | {"right": False, "text": f"{len(values)} values, not {len(expected)}"}
+    error = np.abs(values - expected)
+    allowed = workload.atol + workload.rtol * np.abs(expected)
+    worst = float(np.max(error / allowed)) if np.isfinite(error).all() else float("inf")
+    at = int(np.argmax(np.where(np.isfinite(error), error / allowed, np.inf)))
+    text = f"value {at} is {values[at]:.7g}; the reference says {expected[at]:.7g}"
+    # JSON has no infinity
+    shown = round(worst, 4) if np.isfinite(worst) else None
+    return about | {"right": worst <= 1, "share_of_tolerance": shown, "text": text}
+
+
+def new_line(
+    workload: Workload, size: int, mode: str, contender: str, status: str, reason: str
+) -> Record:
+    """A result without samples."""
+    return {
+        "kind": "result",
+        "workload": workload.name,
+        "size": size,
+        "mode": mode,
+        "contender": contender,
+        "status": status,
+        "reason": reason,
+        "bytes": workload.bytes_moved(size),
+        "flops": workload.flops(size),
+    }
