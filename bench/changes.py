@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import stats
-from bench.program import COPIES, OURS
-from bench.report import describe, duration
+from bench.program import OURS
+from bench.report import describe, duration, is_copy
 
 TOLERANCE = 1.10
 Record = dict[str, Any]
@@ -47,7 +47,7 @@ def changes(old: Iterable[Record], new: Iterable[Record]) -> list[Change]:
         was = before.get(place, {})
         if OURS not in results or OURS not in was:
             continue
-        others = tuple(c for c in results if c in was and c != OURS and c not in COPIES)
+        others = tuple(c for c in results if c in was and c != OURS and not is_copy(c))
         first, second = ((each[OURS], [each[c] for c in others]) for each in (was, results))
         ratio = stats.change(first, second)
         medians = stats.median(was[OURS]), stats.median(results[OURS])

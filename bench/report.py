@@ -125,7 +125,7 @@ def _row(record: Record, place: Sequence[Record]) -> Row:
         "bytes_per_second": record["bytes"] / median,
         "flops_per_second": record["flops"] / median,
     }
-    if _is_copy(record):
+    if is_copy(record["contender"]):
         return Row(**start, **rates)
     copy, bandwidth = _best_copy(place)
     return Row(
@@ -146,7 +146,7 @@ def _compare(record: Record, place: Sequence[Record], mode: str) -> Comparison |
         if r["status"] == "ok"
         and r["mode"] == mode
         and r["contender"] != record["contender"]
-        and not _is_copy(r)
+        and not is_copy(r["contender"])
     }
     if not others:
         return None
@@ -159,13 +159,14 @@ def _best_copy(place: Sequence[Record]) -> tuple[str, float]:
     found = {
         r["contender"]: r["bytes"] / stats.median(r["samples"])
         for r in place
-        if _is_copy(r) and r["status"] == "ok"
+        if is_copy(r["contender"]) and r["status"] == "ok"
     }
     return max(found.items(), key=lambda item: item[1], default=("", 0.0))
 
 
-def _is_copy(record: Record) -> bool:
-    return record["contender"].startswith("copy")
+def is_copy(contender: str) -> bool:
+    """Whether a contender is a copy, of this version or of an older one."""
+    return contender.startswith("copy.")
 
 
 def table(records: Iterable[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

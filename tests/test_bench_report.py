@@ -220,6 +220,25 @@ def test_markdown_and_plot(recorded, tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_the_plot_shows_ratios_by_size_and_the_line_at_1(recorded):
+    pytest.importorskip("matplotlib")
+    larger = [result("staticnet", OURS, size=4096), result("jax", times(0.5, OURS), size=4096)]
+    network = [result("staticnet", OURS, workload="mlp", size=0, mode="call")]
+    axes = figure.draw([*recorded, *larger, *network]).axes
+    titles = {ax.get_title(): ax for ax in axes if ax.axison}
+    assert list(titles) == [
+        "mlp, call: time a step",
+        "pointwise: staticnet / best other",
+        "pointwise, into",
+        "pointwise, fresh",
+    ]
+    into, _, one = titles["pointwise: staticnet / best other"].get_lines()
+    assert list(into.get_xdata()) == [1024, 4096]
+    assert list(into.get_ydata()) == pytest.approx([0.5, 2.0], rel=0.03)
+    assert set(one.get_ydata()) == {1.0}
+    assert not any(ax.axison for ax in figure.draw([ENVIRONMENT]).axes)
+
+
 def test_the_report_prints_a_plain_table(recorded, tmp_path, capsys):
     report.main([str(tmp_path / "results.jsonl"), "--markdown", str(tmp_path / "page.md")])
     lines = capsys.readouterr().out.splitlines()
