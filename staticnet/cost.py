@@ -28,11 +28,15 @@ class NodeCost:
 class CostAnalysis:
     """The work of a graph, node by node; numbers, or formulas in the symbolic dims.
 
-    `bytes` counts each operand and result once a node, as op-by-op execution moves them.
+    `bytes` counts each operand and result once a node, as op-by-op execution moves them;
+    `bytes_moved` what the kernels move after fusion, in `launches` launches. These two are None
+    while a dim is symbolic: kernels are chosen for sizes.
     """
 
     graph: str
     nodes: tuple[NodeCost, ...]
+    launches: int | None = None
+    bytes_moved: int | None = None
 
     @property
     def flops(self) -> int | Dim:
@@ -50,6 +54,8 @@ class CostAnalysis:
         rows.append(("total", "", "", str(self.flops), str(self.bytes), ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+        if self.launches is not None:
+            lines.append(f"after fusion: {self.launches} launches, {self.bytes_moved} bytes")
         return "\n".join(line.rstrip() for line in [f"cost of {self.graph}", *lines])
 
 
@@ -60,12 +66,16 @@ def _total(values: list[int | Dim]) -> int | Dim:
     return total
 
 
-def analyse(graph: Graph) -> CostAnalysis:
-    """The cost of every computing node of a graph."""
+def analyse(
+    graph: Graph, launches: int | None = None, bytes_moved: int | None = None
+) -> CostAnalysis:
+    """The cost of every computing node of a graph, with what its plan says."""
     names = value_names(graph)
     return CostAnalysis(
         graph.name,
         tuple(_cost(n, names[n]) for n in graph.nodes if n.op.name not in _FREE),
+        launches,
+        bytes_moved,
     )
 
 

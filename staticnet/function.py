@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from staticnet.backends.base import Backend, Executable, choose
+from staticnet.backends.base import Backend, choose
 from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.numpy import NumpyBackend
@@ -26,6 +25,7 @@ from staticnet.errors import (
     SpecializationError,
 )
 from staticnet.feeds import bind_dims, convert, order_feeds
+from staticnet.inspection import Inspection, Specialization
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
 from staticnet.ir.text import format_graph
@@ -41,8 +41,8 @@ from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Record, check_names, run_passes
 from staticnet.passes.precision import PRECISION
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
-from staticnet.plan.plan import make_plan
-from staticnet.plan.text import format_groups
+from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.text import STAGES
 
 log = logging.getLogger("staticnet")
 
@@ -52,17 +52,7 @@ BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "numpy": NumpyBackend()}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
-@dataclass(frozen=True)
-class Specialization:
-    """One binding of the symbolic dims: the optimised graph, what the passes did, the program."""
-
-    dims: Mapping[str, int]
-    graph: Graph
-    records: tuple[Record, ...]
-    executable: Executable
-
-
-class Function:
+class Function(Inspection):
     """A compiled graph. Call it with arrays for its placeholders, by position or by name.
 
     A graph whose shapes are all fixed is compiled when the function is made; one with symbolic dims
@@ -186,9 +176,8 @@ class Function:
             )
         graph, records = self._compile(dims)
         self._check_memory(graph)
-        made = Specialization(
-            dims, graph, tuple(records), self._backend.build(graph, self.disabled_passes)
-        )
+        executable = self._backend.build(graph, self.disabled_passes)
+        made = Specialization(dims, graph, tuple(records), executable, self._fuse)
         self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
@@ -239,6 +228,15 @@ class Function:
         )
 
     @property
+    def _fuse(self) -> bool:
+        return "fusion" not in self.disabled_passes
+
+    def _plan_at(self, dims: Mapping[str, int]) -> Plan:
+        self._check_dims(dims)
+        known = self._specialized.get(tuple(sorted(dims.items())))
+        return known.plan if known else make_plan(self._compile(dims)[0], self._fuse)
+
+    @property
     def specializations(self) -> list[dict[str, int]]:
         """The bindings compiled so far."""
         return [dict(s.dims) for s in self._specialized.values()]
@@ -250,17 +248,19 @@ class Function:
     def as_text(self, after: str | None = None, **dims: int) -> str:
         """The graph's text: as declared, or after the pass of that name.
 
+        The plan's stages are passes here: fusion, schedule, plan_memory.
+
         Raises:
             ArgumentError: if no pass of that name ran.
         """
         if after is None:
             return format_graph(self.graph)
         graph, records = self._compile(dims)
-        ran = [name for name in PASSES if name not in self.disabled_passes]
-        if after == "fusion" and after in ran:
+        ran = [n for n in dict.fromkeys((*PASSES, *STAGES)) if n not in self.disabled_passes]
+        if after in STAGES and after in ran:
             if graph.symbols:
-                raise ArgumentError(f"as_text: fusion needs numbers for {sorted(graph.symbols)}")
-            return format_groups(make_plan(graph))
+                raise ArgumentError(f"as_text: {after} needs numbers for {sorted(graph.symbols)}")
+            return STAGES[after](make_plan(graph, self._fuse))
         for record in records:
             if record.name == after:
                 return format_graph(record.graph)
@@ -289,8 +289,15 @@ class Function:
         return write_standalone(plan, program, values, file.stem).write(file.parent)
 
     def cost_analysis(self, **dims: int) -> CostAnalysis:
-        """FLOPs and bytes per node of the optimised graph; formulas where dims are symbolic."""
-        return analyse(self._compile(dims)[0])
+        """FLOPs and bytes per node of the optimised graph; formulas where dims are symbolic.
+
+        With all dims given, also the launches of a step and the bytes that they move.
+        """
+        graph = self._compile(dims)[0]
+        if graph.symbols:
+            return analyse(graph)
+        plan = make_plan(graph, self._fuse)
+        return analyse(graph, plan.launches, plan.bytes_moved)
 
 
 def _batches(sets: Sequence[Any], batch_size: int | None, steps: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ ROOMS = (
     ("codegen",),
     ("backends",),
     ("feeds", "cost"),
+    ("inspection",),
     ("function",),
     ("nn",),
     ("optim",),

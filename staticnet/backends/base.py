@@ -6,8 +6,11 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from staticnet.backends.profile import Profile
+from staticnet.codegen.program import Program
 from staticnet.errors import ArgumentError, DeviceError
 from staticnet.ir.graph import Graph
+from staticnet.plan.plan import Plan
 
 log = logging.getLogger("staticnet")
 
@@ -45,6 +48,24 @@ class Backend(Protocol):
 
     def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
         """The executable of an optimised graph whose shapes are all fixed."""
+        ...
+
+    def program(self, plan: Plan) -> Program:
+        """The generated source of a plan.
+
+        Raises:
+            DeviceError: if this backend generates none.
+        """
+        ...
+
+    def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
+        """The time of each part of a step; state stays as it is.
+
+        `repeat` is the number of steps that are timed; None is as many as fit half a second.
+
+        Raises:
+            ExecutionError: if an op fails.
+        """
         ...
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+import time
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from staticnet.backends.base import Executable
+from staticnet.backends.profile import Part, Profile, make_profile, repeat_runs
+from staticnet.backends.rates import PRODUCTS, best_rate, numpy_rates
+from staticnet.codegen.program import Program
+from staticnet.errors import DeviceError
 from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node
+from staticnet.ir.printer import value_names
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import ALL_PRODUCTS
+from staticnet.plan.plan import Plan
+from staticnet.plan.roles import Role, role
 
 _LEAVES = ("placeholder", "variable")
 
@@ -19,6 +30,7 @@ class NumpyExecutable:
     """A graph as a list of steps over numbered slots; a slot is freed after its last use."""
 
     def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         slot = {node: i for i, node in enumerate(graph.nodes)}
         self._slots = len(slot)
         self._inputs = [slot[node] for node in graph.inputs]
@@ -44,17 +56,9 @@ class NumpyExecutable:
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the updates are made when everything is computed."""
-        values: list[Any] = [None] * self._slots
-        for i, array in self._constants:
-            values[i] = array
-        for i, variable in self._variables:
-            values[i] = variable.device_array()
-        for i, feed in zip(self._inputs, feeds, strict=True):
-            values[i] = feed
-        for node, operands, result, dead in self._steps:
-            values[result] = evaluate(node, [values[i] for i in operands])
-            for i in dead:
-                values[i] = None
+        values = self._begin(feeds)
+        for _ in self._compute(values):
+            pass
         fresh: set[int] = {i for _, _, i, _ in self._steps}
         outputs = [_take(values, i, fresh) for i in self._outputs]
         new = [_take(values, i, fresh) for i in self._updates]
@@ -62,12 +66,47 @@ class NumpyExecutable:
             target.array = array
         return outputs
 
+    def _begin(self, feeds: Sequence[Any]) -> list[Any]:
+        """The slots before a step."""
+        values: list[Any] = [None] * self._slots
+        for i, array in self._constants:
+            values[i] = array
+        for i, variable in self._variables:
+            values[i] = variable.device_array()
+        for i, feed in zip(self._inputs, feeds, strict=True):
+            values[i] = feed
+        return values
+
+    def _compute(self, values: list[Any]) -> Iterator[Node]:
+        """Fill the slots; each node is given when it is done."""
+        for node, operands, result, dead in self._steps:
+            values[result] = evaluate(node, [values[i] for i in operands])
+            for i in dead:
+                values[i] = None
+            yield node
+
     def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
         """One step after the other."""
         rows = [
             self.run([x[chosen] for x in data]) for chosen in np.asarray(order).reshape(-1, batch)
         ]
         return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    def profile(self, feeds: Sequence[Any], repeat: int | None) -> Profile:
+        """The time of each node; nothing is updated."""
+        names = value_names(self.graph)
+        parts = [_part(node, names[node]) for node, _, _, _ in self._steps]
+        times = repeat_runs(lambda: self._time(feeds), repeat)
+        timer = 1 / best_rate(lambda: [time.perf_counter() for _ in range(1000)], 1000)
+        rates = numpy_rates({part.dtype for part in parts if part.dtype})
+        return make_profile(self.graph.name, "numpy", parts, times, timer, rates)
+
+    def _time(self, feeds: Sequence[Any]) -> list[float]:
+        values = self._begin(feeds)
+        marks = [time.perf_counter()]
+        for _ in self._compute(values):
+            marks.append(time.perf_counter())
+        return [end - start for start, end in itertools.pairwise(marks)]
 
 
 def _take(values: list[Any], i: int, fresh: set[int]) -> Any:
@@ -80,6 +119,16 @@ def _take(values: list[Any], i: int, fresh: set[int]) -> Any:
     return np.array(array, order="C")
 
 
+def _part(node: Node, name: str) -> Part:
+    operands = [x.type for x in node.inputs]
+    moved = 0 if node.op.moves else sum(int(t.nbytes) for t in (node.type, *operands))
+    flops = node.op.flops(node.type, *operands)
+    assert isinstance(flops, int)
+    product = role(node) is Role.LIBRARY and node.dtype.name in PRODUCTS
+    dtype = node.dtype.name if product else ""
+    return Part(f"%{name}", node.op.name, moved, flops, (str(node.provenance),), dtype)
+
+
 class NumpyBackend:
     """Runs everywhere."""
 
@@ -90,3 +139,19 @@ class NumpyBackend:
     def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> NumpyExecutable:
         """The interpreter of a graph."""
         return NumpyExecutable(graph)
+
+    def program(self, plan: Plan) -> Program:
+        """There is none.
+
+        Raises:
+            DeviceError: always.
+        """
+        raise DeviceError(
+            f"{plan.graph.name}: the numpy backend interprets the graph and generates no source; "
+            "use device='cpu', or read explain()"
+        )
+
+    def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
+        """The time of each node."""
+        assert isinstance(executable, NumpyExecutable)
+        return executable.profile(feeds, repeat)

@@ -84,9 +84,13 @@ int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
 
 @dataclass
 class Program:
-    """A plan's C source, how many steps it runs, and the nodes that its failures are told by."""
+    """A plan's C source, how many steps it runs, and the nodes that its failures are told by.
+
+    `body` is the part of the source that is this plan's own: kernels, and the step.
+    """
 
     source: str
+    body: str
     launches: int
     sites: list[Node] = field(default_factory=list)
 
@@ -98,20 +102,26 @@ def prelude() -> str:
     return "".join((folder / name).read_text(encoding="utf-8") for name in ("math.h", "runtime.h"))
 
 
-def write_program(plan: Plan, blas: str) -> Program:
-    """The program of a plan. `blas` declares the types of BLAS' routines."""
-    return _Writer(plan, blas).program
+def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
+    """The program of a plan. `blas` declares the types of BLAS' routines.
+
+    A `marked` one says `SN_MARK(i);` at the beginning, before and after each launch, and at the
+    end; what that means is to be defined before it.
+    """
+    return _Writer(plan, blas, marked).program
 
 
 class _Writer:
-    def __init__(self, plan: Plan, blas: str) -> None:
+    def __init__(self, plan: Plan, blas: str, marked: bool) -> None:
         self.plan = plan
+        self.marked = marked
         self.functions: dict[str, str] = {}
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
         self.sites: list[Node] = []
         self._write_step()
-        self.program = Program(self._file(blas), len(plan.steps), self.sites)
+        body = self._body()
+        self.program = Program(self._file(blas, body), body, len(plan.steps), self.sites)
 
     def _pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
@@ -130,10 +140,12 @@ class _Writer:
         return starts[kind] + at
 
     def _write_step(self) -> None:
+        self._mark(0)
         for node, output in self.plan.first_copies:
             self._copy(f"slot[{self._slot('output', output)}]", node)
         for node, block in self.plan.saved.items():
             self._copy(f"arena + {block.offset}", node)
+        self._mark(1)
         for i, step in enumerate(self.plan.steps):
             if i == self.plan.guard:
                 self.lines.append("if (failed) return failed;")
@@ -141,6 +153,7 @@ class _Writer:
                 self._kernels(step)
             else:
                 self._routine(step.groups[0])
+            self._mark(i + 2)
         if self.plan.last_copies:
             self.lines.append("if (failed) return failed;")
         for node, place in self.plan.last_copies:
@@ -150,6 +163,11 @@ class _Writer:
                 self.lines.append(f"memcpy({target}, arena + {block.offset}, {node.type.nbytes});")
             else:
                 self._copy(target, node)
+        self._mark(len(self.plan.steps) + 2)
+
+    def _mark(self, number: int) -> None:
+        if self.marked:
+            self.lines.append(f"SN_MARK({number});")
 
     def _copy(self, target: str, node: Node) -> None:
         self.lines.append(f"memcpy({target}, {self._pointer(node)}, {node.type.nbytes});")
@@ -213,19 +231,22 @@ class _Writer:
         note = f" // {group.kind} {list(group.domain)}: {'; '.join(lines[:3])}"
         return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"
 
-    def _file(self, blas: str) -> str:
+    def _file(self, blas: str, body: str) -> str:
         parts = [prelude(), blas]
         parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}")
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [helper(need) for need in self.helpers]
-        parts += [f"// {n}\n" + b.replace("NAME", n, 1) for b, n in self.functions.items()]
-        parts.append(_THREADS)
+        parts += [_THREADS, body]
+        parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
+        return "\n".join(parts) + "\n"
+
+    def _body(self) -> str:
+        """The kernels and the step that calls them."""
+        parts = [f"// {n}\n" + b.replace("NAME", n, 1) for b, n in self.functions.items()]
         parts.append("static int sn_one_step(void **slot, char *arena) {")
         parts.append("  volatile int failed = 0, *const error = &failed;")
         parts += [line if line.startswith("#") else f"  {line}" for line in self.lines]
-        parts += ["  return failed;", "}"]
-        parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
-        return "\n".join(parts) + "\n"
+        return "\n".join([*parts, "  return failed;", "}"])
 
 
 _THREADS = """

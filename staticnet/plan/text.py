@@ -141,3 +141,6 @@ def _reused(plan: Plan) -> dict[Node, list[Node]]:
         cut += [(max(a, end), b, n) for a, b, n in owners if end < b]
         owners = [*cut, (first, end, node)]
     return reused
+
+
+STAGES = {"fusion": format_groups, "schedule": format_steps, "plan_memory": format_plan}

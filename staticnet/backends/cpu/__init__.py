@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from staticnet.backends.base import Executable
+from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.executable import CpuExecutable
+from staticnet.backends.cpu.profile import profile
 from staticnet.backends.numpy import NumpyBackend
+from staticnet.backends.profile import Profile
+from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
 from staticnet.ops.library import MatmulEpilogue
+from staticnet.plan.plan import Plan
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")
@@ -48,3 +54,13 @@ class CpuBackend:
                 'install gcc or clang, or run: pip install "staticnet[cc]"'
             )
         return NumpyBackend().build(graph)
+
+    def program(self, plan: Plan) -> Program:
+        """The C program of a plan, not yet compiled."""
+        return write_program(plan, PROTOTYPES)
+
+    def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
+        """The time of each launch; without a C compiler, of each node on NumPy."""
+        if isinstance(executable, CpuExecutable):
+            return profile(executable, feeds, repeat)
+        return NumpyBackend().profile(executable, feeds, repeat)

@@ -45,12 +45,19 @@ class RunArguments(ctypes.Structure):
 
 
 class CpuExecutable:
-    """A loaded program with its arena, its constants and the table of addresses it reads."""
+    """A loaded program with its arena, its constants and the table of addresses it reads.
 
-    def __init__(self, graph: Graph, compiler: Compiler, fuse: bool = True) -> None:
+    `clock` is C that defines what the program's marks do; without it there are none.
+    """
+
+    def __init__(
+        self, graph: Graph, compiler: Compiler, fuse: bool = True, clock: str = ""
+    ) -> None:
         self.plan: Plan = make_plan(graph, fuse)
-        self.program: Program = write_program(self.plan, blas.PROTOTYPES)
-        library = load(self.program.source, compiler)
+        self.program: Program = write_program(self.plan, blas.PROTOTYPES, bool(clock))
+        self.compiler = compiler
+        self.fuse = fuse
+        self._library = library = load(clock + self.program.source, compiler)
         pointers = (*blas.pointers(["sgemm", "dgemm"]).values(), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         self._step = library.sn_step

@@ -1,0 +1,46 @@
+"""What this CPU reaches, measured once a process: copies of several sizes, and large products."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Collection
+
+import numpy as np
+
+from staticnet.backends.cpu.compiler import Compiler
+from staticnet.backends.cpu.library import load
+from staticnet.backends.rates import PRODUCT, REPEATED, SIZES, Rates, best_rate
+from staticnet.codegen.resources import kernels_path
+
+_GEMM = {"float32": "sgemm", "float64": "dgemm"}
+
+
+def rates(compiler: Compiler, dtypes: Collection[str]) -> Rates:
+    """The rates of compiled copies, and of BLAS' products in the given dtypes."""
+    return Rates(_copies(compiler), {dtype: _product(dtype) for dtype in sorted(dtypes)})
+
+
+@functools.cache
+def _copies(compiler: Compiler) -> tuple[tuple[int, float], ...]:
+    """For each size the rate of a copy on one thread or on all, whichever is faster."""
+    copy = load((kernels_path() / "copy.h").read_text(encoding="utf-8"), compiler).sn_copy
+    copy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
+    rooms = np.zeros((2, SIZES[-1] // 2), np.uint8)
+    to, source = (room.ctypes.data for room in rooms)
+    found = []
+    for size in SIZES:
+        times = max(1, REPEATED // size)
+        work = functools.partial(copy, to, source, size // 2, times)
+        acts = [functools.partial(work, parallel) for parallel in (0, 1)]
+        found.append((size, max(best_rate(act, size * times) for act in acts)))
+    return tuple(found)
+
+
+@functools.cache
+def _product(dtype: str) -> float:
+    """FLOP/s of a square product, with as many threads as BLAS takes."""
+    gemm = getattr(importlib.import_module("scipy.linalg.blas"), _GEMM[dtype])
+    a, b, c = np.ones((3, PRODUCT, PRODUCT), dtype)
+    return best_rate(lambda: gemm(1.0, a.T, b.T, c=c.T, overwrite_c=1), 2.0 * PRODUCT**3)

@@ -1,0 +1,113 @@
+"""What a compiled function tells of itself: its plan, the reasons for it, its source, its times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from staticnet.backends.base import Backend, Executable
+from staticnet.backends.cpu.executable import CpuExecutable
+from staticnet.backends.profile import Profile
+from staticnet.errors import ArgumentError
+from staticnet.feeds import convert, order_feeds
+from staticnet.ir.graph import Graph
+from staticnet.passes.manager import Record
+from staticnet.plan.explain import Explanation, explain
+from staticnet.plan.plan import Plan, make_plan
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """One binding of the symbolic dims: the optimised graph, what the passes did, the program."""
+
+    dims: Mapping[str, int]
+    graph: Graph
+    records: tuple[Record, ...]
+    executable: Executable
+    fuse: bool = True
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The steps in order and where values lie: what a device that compiles runs."""
+        if isinstance(self.executable, CpuExecutable):
+            return self.executable.plan
+        return make_plan(self.graph, self.fuse)
+
+
+class Inspection:
+    """The methods of a function that show what it became.
+
+    `dims` give each symbolic dim a number; without them it is the one specialisation that there is.
+    """
+
+    graph: Graph
+    _backend: Backend
+    _specialized: dict[tuple[tuple[str, int], ...], Specialization]
+
+    def _plan_at(self, dims: Mapping[str, int]) -> Plan:
+        """The plan of a binding, compiled or not."""
+        raise NotImplementedError
+
+    def _bind(self, arrays: Sequence[Any]) -> Specialization:
+        """The program for the shapes of these arrays."""
+        raise NotImplementedError
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the one specialisation: its `launches`, `bytes_moved`, `allocations`, ….
+
+        Raises:
+            ArgumentError: if there is none yet, or more than one: ask `specialize(...)` for its.
+        """
+        return self._plan_at(self._only_dims({}))
+
+    def _only_dims(self, dims: Mapping[str, int]) -> Mapping[str, int]:
+        if dims or not self.graph.symbols:
+            return dims
+        bindings = [made.dims for made in self._specialized.values()]
+        if len(bindings) != 1:
+            made = ", ".join(str(dict(binding)) for binding in bindings) or "none"
+            raise ArgumentError(
+                f"{self.graph.name}: its symbolic dims are {sorted(self.graph.symbols)}, and the "
+                f"specialisations are {made}; say which, as specialize(batch=64).plan or "
+                "explain(batch=64)"
+            )
+        return bindings[0]
+
+    def explain(self, **dims: int) -> Explanation:
+        """Which nodes share a kernel, what each kernel moves, and why it is no larger.
+
+        Raises:
+            ArgumentError: if it is not clear which numbers the symbolic dims have.
+        """
+        return explain(self._plan_at(self._only_dims(dims)))
+
+    def source(self, *, whole: bool = False, **dims: int) -> str:
+        """The generated C: kernels and the step that calls them, or the `whole` compiled file.
+
+        Raises:
+            DeviceError: if this function's device generates none.
+            ArgumentError: if it is not clear which numbers the symbolic dims have.
+        """
+        program = self._backend.program(self._plan_at(self._only_dims(dims)))
+        return program.source if whole else program.body
+
+    def profile(self, *args: Any, repeat: int | None = None, **named: Any) -> Profile:
+        """Run the step on copies of its variables, and time each launch (on NumPy: each node).
+
+        It is timed `repeat` times, or as often as fits half a second. The program that is timed is
+        the compiled one with a look at the clock after each launch.
+
+        Raises:
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ExecutionError: if an op fails.
+            ArgumentError: if `repeat` is not a positive int.
+        """
+        if repeat is not None and (type(repeat) is not int or repeat < 1):
+            raise ArgumentError(f"profile: repeat must be a positive int, not {repeat!r}")
+        inputs = self.graph.inputs
+        feeds = order_feeds(inputs, args, named)
+        arrays = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
+        return self._backend.profile(self._bind(arrays).executable, arrays, repeat)

@@ -1,0 +1,178 @@
+"""`explain`: which nodes share a kernel, what each kernel moves, and why it is no larger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from staticnet.ir.node import Node
+from staticnet.ir.printer import value_names
+from staticnet.ir.types import format_shape
+from staticnet.plan.fusion import Group
+from staticnet.plan.plan import Plan
+from staticnet.plan.text import location, overwritten, statements
+
+
+@dataclass(frozen=True)
+class Access:
+    """A value that a kernel reads or writes, how many bytes of it, and where it lies."""
+
+    value: str
+    bytes: int
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.bytes:,})"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Why `user` is not in the kernel `maker`, which makes its operand `value`."""
+
+    value: str
+    maker: int
+    user: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.user} is not in kernel {self.maker} with {self.value}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class KernelAccount:
+    """One kernel or routine: `nodes` over the index space `domain`, run by launch `launch`.
+
+    `in_place` pairs each value that it writes over one that it reads with the latter. `lines` are
+    the user's. `reasons` tell, of each operand from another kernel, why it is not made in this one.
+    """
+
+    number: int
+    launch: int
+    kind: str
+    domain: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    statements: tuple[str, ...]
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]
+    in_place: tuple[tuple[str, str], ...]
+    flops: int
+    lines: tuple[str, ...]
+    reasons: tuple[Apart, ...]
+
+    @property
+    def space(self) -> str:
+        """`map [64,10]`: the kind and the index space."""
+        return f"{self.kind} {format_shape(self.domain)}"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read and written, each buffer once."""
+        return sum(access.bytes for access in (*self.reads, *self.writes))
+
+    def __str__(self) -> str:
+        head = f"kernel {self.number}: {self.space}"
+        width = max(map(len, self.statements))
+        lines = [f"{head}, {self.bytes:,} bytes, {self.flops:,} FLOPs"]
+        for statement, node in zip(self.statements, self.nodes, strict=True):
+            lines.append(f"  {statement:<{width}}  // {node.provenance}")
+        for word, accesses in (("reads", self.reads), ("writes", self.writes)):
+            lines += [f"  {word} {', '.join(map(str, accesses))}"] if accesses else []
+        over = ", ".join(f"{new} over {old}" for new, old in self.in_place)
+        lines += [f"  in place {over}"] if over else []
+        return "\n".join([*lines, *self._apart()])
+
+    def _apart(self) -> list[str]:
+        """The reasons, one line for all operands that share one."""
+        edges: dict[tuple[int, str], list[str]] = {}
+        for apart in self.reasons:
+            edge = f"{apart.user} reads {apart.value}"
+            edges.setdefault((apart.maker, apart.reason), []).append(edge)
+        return [
+            f"  not in kernel {maker} ({', '.join(pairs)}): {reason}"
+            for (maker, reason), pairs in edges.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The account of a plan, kernel by kernel in the order they run."""
+
+    graph: str
+    launches: int
+    bytes_moved: int
+    kernels: tuple[KernelAccount, ...]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a step."""
+        return sum(kernel.flops for kernel in self.kernels)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
+            f"{self.bytes_moved:,} bytes moved, {self.flops:,} FLOPs"
+        ]
+        for launch in range(self.launches):
+            together = [kernel for kernel in self.kernels if kernel.launch == launch]
+            side = ", side by side" if len(together) > 1 else ""
+            lines.append(f"launch {launch}{side}")
+            lines += [f"  {line}" for kernel in together for line in str(kernel).splitlines()]
+        return "\n".join(lines)
+
+
+def explain(plan: Plan) -> Explanation:
+    """The account of a plan."""
+    accounts = _Accounts(plan)
+    kernels = [accounts.kernel(i, *entry) for i, entry in enumerate(plan.launched)]
+    return Explanation(plan.graph.name, plan.launches, plan.bytes_moved, tuple(kernels))
+
+
+class _Accounts:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
+        self.statements = statements(plan.graph)
+        self.numbers = {group: i for i, (_, group) in enumerate(plan.launched)}
+
+    def kernel(self, number: int, launch: int, group: Group) -> KernelAccount:
+        moved = self.plan.traffic(group)
+        return KernelAccount(
+            number,
+            launch,
+            group.kind,
+            group.domain,
+            tuple(group.nodes),
+            tuple(self.statements[node] for node in group.nodes),
+            tuple(self._access(node, size) for node, size in moved.reads.items()),
+            tuple(self._access(node, size) for node, size in moved.writes.items()),
+            tuple(
+                (self.names[node], self.names[old])
+                for node in moved.writes
+                for old in overwritten(self.plan, group, node)
+            ),
+            sum(_flops(node) for node in group.nodes),
+            tuple(dict.fromkeys(str(node.provenance) for node in group.nodes)),
+            self._reasons(group),
+        )
+
+    def _access(self, node: Node, size: int) -> Access:
+        return Access(self.names[node], size, location(self.plan, node))
+
+    def _reasons(self, group: Group) -> tuple[Apart, ...]:
+        """One for each pair of a node and an operand that another kernel makes."""
+        fusion = self.plan.fusion
+        found: dict[Apart, None] = {}
+        for node in group.nodes:
+            for operand in node.inputs:
+                source = fusion.memory(operand, not group.fused)
+                reason = fusion.apart.get((source, node))
+                maker = fusion.group_of.get(source)
+                if reason is not None and maker is not None and maker is not group:
+                    value, user = self.names[source], self.names[node]
+                    found[Apart(value, self.numbers[maker], user, reason)] = None
+        return tuple(found)
+
+
+def _flops(node: Node) -> int:
+    flops = node.op.flops(node.type, *(operand.type for operand in node.inputs))
+    assert isinstance(flops, int)
+    return flops
