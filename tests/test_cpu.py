@@ -274,3 +274,13 @@ def test_a_view_that_is_also_returned_is_copied_before_a_product_reads_it() -> N
     feeds = [rng.normal(size=(40, n)).astype(np.float32) for n in (30, 50)]
     for got, wanted in zip(*both([x, z], [turned @ z, turned], feeds), strict=True):
         close(got, wanted)
+
+
+def test_an_update_may_move_its_own_variable() -> None:
+    """Read at other elements than the one that is written: not in place."""
+    for moved in (sn.matrix_transpose, lambda w: sn.flip(w, 1), lambda w: sn.roll(w, 1, 0)):
+        w = sn.variable(np.arange(9, dtype=np.float32).reshape(3, 3), "w")
+        f = sn.function([], [], updates={w: moved(w)}, device="cpu")
+        wanted = sn.function([], moved(w), device="numpy")()
+        f()
+        np.testing.assert_array_equal(w.value, wanted)

@@ -46,11 +46,7 @@ class MemoryAnalysis:
 def analyse_memory(plan: Plan) -> MemoryAnalysis:
     """The bytes of a plan."""
     graph = plan.graph
-    alive: list[Node] = []
-    for step in range(len(plan.steps)):
-        now = [node for node, block in plan.blocks.items() if block.first <= step <= block.last]
-        if _bytes(now) > _bytes(alive):
-            alive = now
+    alive = max((_alive(plan, step) for step in range(len(plan.steps))), key=_bytes, default=[])
     owners = [Owner(describe(n), int(n.type.nbytes), str(n.provenance)) for n in alive]
     return MemoryAnalysis(
         _bytes(graph.inputs),
@@ -60,6 +56,13 @@ def analyse_memory(plan: Plan) -> MemoryAnalysis:
         plan.arena_bytes,
         tuple(sorted(owners, key=lambda owner: -owner.bytes)),
     )
+
+
+def _alive(plan: Plan, step: int) -> list[Node]:
+    """The values in the arena at a step, without those that are written over in it."""
+    blocks = plan.blocks
+    gone = {plan.over[node] for node in plan.over if blocks[node].first == step}
+    return [n for n, b in blocks.items() if b.first <= step <= b.last and n not in gone]
 
 
 def _bytes(nodes: list[Node] | tuple[Node, ...]) -> int:

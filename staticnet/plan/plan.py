@@ -2,22 +2,23 @@
 
 A step runs fused kernels side by side, or one routine. Values lie in feeds, state, constants,
 outputs or the arena. An update is written straight into its variable where nothing reads the old
-value afterwards and nothing can fail afterwards; else it is copied at the end.
+value afterwards and nothing can fail afterwards; else it is copied at the end. A map may also write
+a value of the arena over one that nothing else needs any more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.base import Constant
+from staticnet.ops.base import Constant, Elementwise
 from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.memory import Lifetime, place
+from staticnet.plan.memory import Lifetime, padded, place
 from staticnet.plan.partials import scratch_bytes
-from staticnet.plan.roles import Role, base, role
-from staticnet.plan.schedule import Step, schedule
+from staticnet.plan.roles import Role, base, role, shows_all_in_order
+from staticnet.plan.schedule import Ledger, Step, Values, schedule
 from staticnet.plan.text import format_plan
 from staticnet.plan.traffic import Traffic, allocations, traffic
 
@@ -50,6 +51,7 @@ class Plan:
     scratch: int = 0
     arena_bytes: int = 0
     blocks: dict[Node, Lifetime] = field(default_factory=dict)
+    over: dict[Node, Node] = field(default_factory=dict)
 
     def holder(self, node: Node) -> Node | None:
         """The node whose memory a node lies in: itself, or what it shows in order; None if none."""
@@ -115,7 +117,8 @@ class _Planner:
         self._find_stored()
         self._outputs()
         self._updates()
-        self.plan.steps = schedule(self.groups, fusion.order)
+        self.values = self._values()
+        self.plan.steps = schedule(self.groups, fusion.order, [self.values])
         self._guard()
         self._arena()
 
@@ -128,6 +131,8 @@ class _Planner:
             for node in group.nodes:
                 for operand in node.inputs:
                     read = self.fusion.memory(operand, not group.fused)
+                    if group.fused and role(read) is Role.INLINE:
+                        continue  # written into the kernel, also where a routine has it in memory
                     self.readers.setdefault(read, set()).add(group)
 
     def _leaves(self) -> None:
@@ -187,18 +192,27 @@ class _Planner:
         """Whether the group that makes the value may write it over the variable's old one."""
         if _may_fail(writer):
             return False
-        if not any(operand is target or base(operand) is target
-                   for n in writer.nodes for operand in n.inputs):  # fmt: skip
+        if not any(base(operand) is target for n in writer.nodes for operand in n.inputs):
             return True
-        if writer.kind != "map" or fixed(value.shape) != writer.domain:
-            return False
-        for node in writer.nodes:
-            for operand in node.inputs:
-                if operand.op.moves and base(operand) is target:
-                    return False
-                if operand is target and fixed(target.shape) != writer.domain:
-                    return False
-        return True
+        return fixed(value.shape) == writer.domain and _reads_in_place(writer, target)
+
+    def _values(self) -> Values:
+        """What lies in the arena: what the order of the groups has to keep small."""
+        stored = self.plan.stored - self.plan.places.keys()
+        makes = {g: [node for node in g.nodes if node in stored] for g in self.groups}
+        reads: dict[Group, list[Node]] = {}
+        for node, groups in self.readers.items():
+            if node in stored:
+                for group in groups - {self._group(node)}:
+                    reads.setdefault(group, []).append(node)
+        late = frozenset(node for node, _ in self.plan.last_copies)
+        over = {
+            value: [node for node in reads.get(group, ()) if _may_write_over(group, value, node)]
+            for group, values in makes.items()
+            for value in values
+        }
+        sizes = {node: int(padded(node.type.nbytes)) for node in stored}
+        return Values(sizes, makes, reads, late, over)
 
     def _guard(self) -> None:
         """The step before which a failure must be noticed: the first that writes state."""
@@ -211,21 +225,43 @@ class _Planner:
 
     def _arena(self) -> None:
         plan = self.plan
-        step = {group: i for i, step in enumerate(plan.steps) for group in step.groups}
         end = len(plan.steps)
-        late = {node for node, _ in plan.last_copies}
-        stored = plan.stored - plan.places.keys()
-        made = (node for now in plan.steps for node in now.nodes if node in stored)
-        for node in made:
-            uses = [step[g] for g in self.readers.get(node, ())]
-            last = end if node in late else max(uses, default=step[self._group(node)])
-            size = int(node.type.nbytes)
-            plan.blocks[node] = Lifetime(size, step[self._group(node)], last)
-        plan.scratch = place([*plan.blocks.values(), *plan.saved.values()])
+        ledger = Ledger(self.values)
+        last = dict.fromkeys(self.values.late, end)
+        for i, step in enumerate(plan.steps):
+            for group in step.groups:
+                plan.over |= dict(ledger.written_over(group))
+                for node in self.values.makes[group]:
+                    plan.blocks[node] = Lifetime(int(node.type.nbytes), i, last.get(node, i))
+                for node in self.values.reads.get(group, ()):
+                    plan.blocks[node].last = max(i, plan.blocks[node].last)
+            ledger.run(step.groups)
+        for block in plan.saved.values():
+            block.last = end
+        shared = self._shared()
+        plan.scratch = place([*shared.values(), *plan.saved.values()])
         needed = (sum(map(scratch_bytes, now.groups)) for now in plan.steps)
         plan.arena_bytes = plan.scratch + max(needed, default=0)
         for node, block in plan.blocks.items():
+            first = node
+            while first in plan.over:
+                first = plan.over[first]
+            block.offset = shared[first].offset
             plan.places[node] = Place("arena", block.offset)
+
+    def _shared(self) -> dict[Node, Lifetime]:
+        """The blocks of memory by the first of the values that lie in it one after the other."""
+        shared: dict[Node, Lifetime] = {}
+        owner: dict[Node, Node] = {}
+        for node, block in self.plan.blocks.items():
+            below = self.plan.over.get(node)
+            if below is None:
+                owner[node] = node
+                shared[node] = replace(block)
+            else:
+                owner[node] = owner[below]
+                shared[owner[node]].last = block.last
+        return shared
 
     def _group(self, node: Node) -> Group:
         return self.fusion.group_of[node]
@@ -233,3 +269,23 @@ class _Planner:
 
 def _may_fail(group: Group) -> bool:
     return any(node.op.may_fail for node in group.nodes)
+
+
+def _may_write_over(group: Group, value: Node, other: Node) -> bool:
+    """Whether a group may write a value into the memory of another one that it reads."""
+    alike = value.dtype == other.dtype and value.type.size == other.type.size
+    return alike and fixed(value.shape) == group.domain and _reads_in_place(group, other)
+
+
+def _reads_in_place(group: Group, target: Node) -> bool:
+    """Whether a map reads `target` at no other element than the one that it is at.
+
+    A map stores after all it reads of an element; other kernels read a row again after a store.
+    """
+    uses = [(node, x) for node in group.nodes for x in node.inputs if base(x) is target]
+    return group.kind == "map" and all(
+        isinstance(node.op, Elementwise)
+        and fixed(x.shape) == group.domain
+        and shows_all_in_order(x)
+        for node, x in uses
+    )

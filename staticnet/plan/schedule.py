@@ -1,9 +1,14 @@
-"""The order of groups, and which of them run side by side as one step."""
+"""The order of groups, and which of them run side by side as one step.
+
+Of the orders that the dependences allow, one that needs little memory: by number, or always the
+group next that leaves the fewest bytes alive, whichever has the lower peak.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from staticnet.ir.node import Node
 from staticnet.plan.dependence import Dependences
@@ -27,31 +32,237 @@ class Step:
         return [node for group in self.groups for node in group.nodes]
 
 
-def schedule(groups: Sequence[Group], order: Dependences) -> list[Step]:
-    """Steps in an order that runs each group after those that it waits for."""
-    steps: list[Step] = []
-    side_by_side: list[Group] = []
-    for group in _sorted(groups, order):
-        waits = any(order.waits(group.number, other.number) for other in side_by_side)
-        if side_by_side and (waits or not group.fused or not side_by_side[0].fused):
-            steps.append(Step(tuple(side_by_side)))
-            side_by_side = []
-        side_by_side.append(group)
-    return [*steps, Step(tuple(side_by_side))] if side_by_side else steps
+@dataclass
+class Values:
+    """What the order of groups decides the lifetimes of.
+
+    `size` is the bytes of each value that lies in the arena; `makes` and `reads` are by group;
+    `late` values are needed after the last group. `over` says which of the values that a group
+    reads it may write a value over, if nothing else needs them any more.
+    """
+
+    size: Mapping[Node, int] = field(default_factory=dict)
+    makes: Mapping[Group, Sequence[Node]] = field(default_factory=dict)
+    reads: Mapping[Group, Sequence[Node]] = field(default_factory=dict)
+    late: frozenset[Node] = frozenset()
+    over: Mapping[Node, Sequence[Node]] = field(default_factory=dict)
+    scratch: Mapping[Group, int] = field(default_factory=dict)
 
 
-def _sorted(groups: Sequence[Group], order: Dependences) -> list[Group]:
-    """Groups by what they wait for, and else by number."""
-    done: list[Group] = []
-    waiting = sorted(groups, key=lambda group: group.number)
-    numbers = sum(1 << group.number for group in groups)
-    while waiting:
-        left = []
-        for group in waiting:
-            if order.waits_for(group.number) & numbers:
-                left.append(group)
+def schedule(groups: Sequence[Group], order: Dependences, samples: Sequence[Values]) -> list[Step]:
+    """Steps in an order that runs each group after those that it waits for.
+
+    Each of the `samples` has other sizes: the order is the one whose peaks are least above the best
+    found for each.
+    """
+    found = [bundle(_by_number(groups, order), order, samples)]
+    found += [bundle(_by_bytes(groups, order, values), order, samples) for values in samples]
+    peaks = [[peak(steps, values) for values in samples] for steps in found]
+    best = [min(column) for column in zip(*peaks, strict=True)]
+
+    def cost(i: int) -> tuple[float, int]:
+        excess = max((p / b for p, b in zip(peaks[i], best, strict=True) if b), default=1.0)
+        return excess, len(found[i])
+
+    return found[min(range(len(found)), key=cost)]
+
+
+def peak(steps: Iterable[Step], values: Values) -> int:
+    """The bytes alive at the fullest step."""
+    ledger = Ledger(values)
+    return max((ledger.run(step.groups) for step in steps), default=0)
+
+
+class Ledger:
+    """The bytes alive, as groups run."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.alive = 0
+        self.readers: dict[Node, list[Group]] = {}
+        for group, nodes in values.reads.items():
+            for node in nodes:
+                self.readers.setdefault(node, []).append(group)
+        self.left = {node: len(groups) for node, groups in self.readers.items()}
+
+    def opens(self, group: Group) -> int:
+        """The bytes that a group needs besides those alive: a value written over another, none."""
+        values = self.values
+        over = {value for value, _ in self.written_over(group)}
+        made = sum(values.size[node] for node in values.makes.get(group, ()) if node not in over)
+        return made + values.scratch.get(group, 0)
+
+    def written_over(self, group: Group) -> Iterator[tuple[Node, Node]]:
+        """The values that a group may write over others, which nothing else needs any more."""
+        taken: set[Node] = set()
+        for value in self.values.makes.get(group, ()):
+            for other in self.values.over.get(value, ()):
+                if self._dies(other) and other not in taken:
+                    taken.add(other)
+                    yield value, other
+                    break
+
+    def change(self, group: Group) -> int:
+        """By how many bytes what is alive grows if a group runs."""
+        values = self.values
+        made = sum(self._stays(node) for node in values.makes.get(group, ()))
+        return made - sum(values.size[n] for n in values.reads.get(group, ()) if self._dies(n))
+
+    def run(self, groups: Iterable[Group]) -> int:
+        """Run groups side by side; -> the bytes alive meanwhile."""
+        groups = list(groups)
+        most = self.alive + sum(self.opens(group) for group in groups)
+        for group in groups:
+            self.alive += self.change(group)
+            for node in self.values.reads.get(group, ()):
+                self.left[node] -= 1
+        return most
+
+    def last_reader(self, group: Group, done: Callable[[Group], bool]) -> Iterator[Group]:
+        """The groups that, now that `group` has run, alone still need a value that it read."""
+        for node in self.values.reads.get(group, ()):
+            if self._dies(node):
+                yield from (reader for reader in self.readers[node] if not done(reader))
+
+    def _dies(self, node: Node) -> bool:
+        """Whether one group more is all that needs a value."""
+        return self.left[node] == 1 and node not in self.values.late
+
+    def _stays(self, node: Node) -> int:
+        needed = self.left.get(node) or node in self.values.late
+        return self.values.size[node] if needed else 0
+
+
+def bundle(sequence: Sequence[Group], order: Dependences, samples: Sequence[Values]) -> list[Step]:
+    """Steps of kernels that follow each other and may run side by side, if no peak grows by it."""
+    return _Bundler(sequence, order, samples).steps
+
+
+class _Bundler:
+    """Groups one after the other, gathered into steps.
+
+    A kernel that no other waits for and that needs no memory, as one that updates a variable, is
+    put off until there is a step that it can ride along with, or its operands' memory is needed.
+    """
+
+    def __init__(
+        self, sequence: Sequence[Group], order: Dependences, samples: Sequence[Values]
+    ) -> None:
+        self.order = order
+        self.limits = [peak((Step((group,)) for group in sequence), values) for values in samples]
+        self.ledgers = [Ledger(values) for values in samples]
+        self.alive = [0] * len(samples)  # while what is gathered runs
+        self.steps: list[Step] = []
+        self.together: list[Group] = []
+        self.put_off: list[Group] = []
+        self.left = sum(1 << group.number for group in sequence)
+        awaited = 0
+        for group in sequence:
+            awaited |= order.waits_for(group.number)
+        for group in sequence:
+            idle = group.fused and not awaited >> group.number & 1
+            if idle and not any(ledger.opens(group) for ledger in self.ledgers):
+                self.put_off.append(group)
             else:
-                done.append(group)
-                numbers ^= 1 << group.number
-        waiting = left
+                self._add(group)
+        self._finish()
+        self._make_room()
+
+    def _add(self, group: Group) -> None:
+        alongside = self.together and self.together[0].fused and group.fused
+        if not (alongside and self._is_ready(group) and self._fits(group)):
+            self._finish()
+            if not self._fits(group):
+                self._make_room()
+        self.together.append(group)
+        self.alive = [
+            alive + ledger.opens(group)
+            for alive, ledger in zip(self.alive, self.ledgers, strict=True)
+        ]
+
+    def _finish(self) -> None:
+        """End the step, with those that were put off and can run beside it."""
+        if self.together and self.together[0].fused:
+            self._take(self._is_ready)
+        if self.together:
+            self.steps.append(Step(tuple(self.together)))
+            for ledger in self.ledgers:
+                ledger.run(self.together)
+            self.left &= ~sum(1 << group.number for group in self.together)
+        self.together = []
+        self.alive = [ledger.alive for ledger in self.ledgers]
+
+    def _make_room(self) -> None:
+        """Run what was put off."""
+        self._take(self._is_ready)
+        self._finish()
+
+    def _take(self, which: Callable[[Group], bool]) -> None:
+        self.together += filter(which, self.put_off)
+        self.put_off = [group for group in self.put_off if not which(group)]
+
+    def _is_ready(self, group: Group) -> bool:
+        """Whether all that a group waits for ran in earlier steps."""
+        return not self.order.waits_for(group.number) & self.left
+
+    def _fits(self, group: Group) -> bool:
+        now = zip(self.alive, self.ledgers, self.limits, strict=True)
+        return all(alive + ledger.opens(group) <= limit for alive, ledger, limit in now)
+
+
+def _by_number(groups: Sequence[Group], order: Dependences) -> list[Group]:
+    """Groups after what they wait for, and else by number."""
+    return _sequence(groups, order, lambda group: 0, lambda group: ())
+
+
+def _by_bytes(groups: Sequence[Group], order: Dependences, values: Values) -> list[Group]:
+    """Groups after what they wait for; of those that can run, the one that frees most."""
+    ledger = Ledger(values)
+    done: set[Group] = set()
+
+    def run(group: Group) -> Iterable[Group]:
+        done.add(group)
+        ledger.run([group])
+        return ledger.last_reader(group, done.__contains__)
+
+    return _sequence(groups, order, ledger.change, run)
+
+
+def _sequence(
+    groups: Sequence[Group],
+    order: Dependences,
+    key: Callable[[Group], int],
+    run: Callable[[Group], Iterable[Group]],
+) -> list[Group]:
+    """List scheduling: of the groups that can run, always the one of the least key, then number.
+
+    `run` notes that a group has run and gives those whose keys it lowered.
+    """
+    known = {group.number: group for group in groups}
+    left = sum(1 << number for number in known)
+    watchers: dict[int, list[int]] = {}  # by one of the groups that they wait for
+    heap: list[tuple[int, int]] = []
+    done: list[Group] = []
+
+    def offer(number: int) -> None:
+        rest = order.waits_for(number) & left
+        if rest:
+            watchers.setdefault(rest.bit_length() - 1, []).append(number)
+        else:
+            heapq.heappush(heap, (key(known[number]), number))
+
+    for number in known:
+        offer(number)
+    while heap:
+        cost, number = heapq.heappop(heap)
+        group = known[number]
+        if not left >> number & 1 or cost != key(group):
+            continue
+        left ^= 1 << number
+        done.append(group)
+        for lowered in run(group):
+            if not order.waits_for(lowered.number) & left:
+                heapq.heappush(heap, (key(lowered), lowered.number))
+        for waiting in watchers.pop(number, ()):
+            offer(waiting)
     return done
