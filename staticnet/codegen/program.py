@@ -7,6 +7,7 @@ returns 0, or the number of a node whose index was out of range; the state is un
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -26,15 +27,16 @@ PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster th
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
-# A product is cut into slabs along its longer side, as many as its work deserves and whatever the
-# number of threads: so the bits do not depend on it. BLAS itself runs on one thread meanwhile.
+# A product is cut along its longer side into a slab for each of the machine's cores, if its work
+# deserves it, and whatever the number of threads: so the bits do not depend on it. BLAS itself runs
+# on one thread meanwhile.
 _PRODUCT = """
 static sn_gemm_{s} *sn_{s}_gemm;
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
                                    const {t} *b, int ldb, {t} *c) {{
   const {t} one = 1, zero = 0;
   const int64_t work = (int64_t)m * n * k, wanted = work / SN_SLAB_WORK, along_m = m >= n;
-  const int64_t length = along_m ? m : n, slabs = sn_clamp(SN_MIN(wanted, length / 32), 1, 64);
+  const int64_t length = along_m ? m : n, slabs = sn_clamp(SN_MIN(wanted, length / 32), 1, SN_CORES);
 #pragma omp parallel for schedule(static) if (slabs > 1)
   for (int64_t s = 0; s < slabs; ++s) {{
     const int64_t tiles = (length + 15) / 16;
@@ -233,7 +235,7 @@ class _Writer:
 
     def _file(self, blas: str, body: str) -> str:
         parts = [prelude(), blas]
-        parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}")
+        parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}\n#define SN_CORES {os.cpu_count() or 1}")
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [helper(need) for need in self.helpers]
         parts += [_THREADS, body]

@@ -48,8 +48,9 @@ def _adam(rule: Adam | AdamW, decoupled: bool, w: Any, g: Any, s: State, lr: Any
     if rule.amsgrad:
         s["max_exp_avg_sq"] = v = maximum(s["max_exp_avg_sq"], v)
     beta1, beta2 = rule.betas
+    # numerator and denominator times the root of v's correction: one division for each element
     scale = sqrt(bias_correction(beta2, t))
-    return w - lr / bias_correction(beta1, t) * (m / (sqrt(v) / scale + rule.eps))
+    return w - lr * scale / bias_correction(beta1, t) * (m / (sqrt(v) + rule.eps * scale))
 
 
 def _adam_state(rule: Adam | AdamW, w: Variable) -> dict[str, np.ndarray[Any, Any]]:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import importlib.util
 import re
+import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 from staticnet.errors import ArgumentError, DeviceError
@@ -47,6 +51,7 @@ PROTOTYPES = """\
 """ + "".join(_TYPEDEFS.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double")))
 """C to paste in a prelude: one function type for each routine and dtype, as `sn_gemm_f32`."""
 
+_EXTENSION = "scipy.linalg.cython_blas"
 _capsule_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(
     ("PyCapsule_GetName", ctypes.pythonapi)
 )
@@ -121,8 +126,19 @@ def thread_controls() -> tuple[int, int]:
     return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (set_, get))  # type: ignore[return-value]
 
 
+@functools.cache
 def _module() -> Any:
-    return importlib.import_module("scipy.linalg.cython_blas")
+    """SciPy's extension alone: the rest of `scipy.linalg` takes a tenth of a second to import."""
+    package = importlib.util.find_spec("scipy")
+    folders = [
+        str(Path(f, "linalg")) for f in (package and package.submodule_search_locations) or ()
+    ]
+    spec = PathFinder.find_spec(_EXTENSION, folders)
+    if _EXTENSION in sys.modules or spec is None or spec.loader is None or sys.platform == "win32":
+        return importlib.import_module(_EXTENSION)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @functools.cache
