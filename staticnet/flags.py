@@ -67,6 +67,12 @@ def read() -> Flags:
     )
 
 
+def environment() -> dict[str, str | None]:
+    """The variables that `read` looks at, as they are; None for one that is not set."""
+    names = (*_NAMES, "CC", "PATH", "XDG_CACHE_HOME")
+    return {name: os.environ.get(name) for name in names}
+
+
 def _debug() -> frozenset[str]:
     topics = frozenset(filter(None, os.environ.get("STATICNET_DEBUG", "").split(",")))
     unknown = sorted(topics - set(_TOPICS))

@@ -5,46 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from exported import BATCH, PLAIN, build, check, embedding, mlp, same, start, write_feeds
 from samples import SAMPLES
 
 import staticnet as sn
-from staticnet.cli.main import main
 from staticnet.errors import ArgumentError, DTypeError, StateError
-from staticnet.io import safetensors
 from staticnet.ir.dtype import as_dtype
 
 COMPILES = True
-CC = shutil.which("cc")
-pytestmark = pytest.mark.skipif(CC is None, reason="no cc on this machine")
-PLAIN = ("-O3", "-march=native")
-STRICT = ("-Wall", "-Wextra", "-Werror")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-BATCH, STEPS = 48, 20
-
-Feeds = list[tuple[Any, ...]]
-
-
-def build(source: Path, *flags: str) -> Path:
-    """Compile an exported file without a warning."""
-    program = source.with_suffix("")
-    command = ["cc", *(flags or PLAIN), *STRICT, str(source), "-o", str(program), "-lm"]
-    command += [flag for flag in flags if flag.endswith(".so")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
-
-
-def start(program: Path, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [str(program), *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | environment
-    )
 
 
 def refused(program: Path, *arguments: Any) -> str:
@@ -53,88 +28,6 @@ def refused(program: Path, *arguments: Any) -> str:
     assert done.returncode in (1, 2), (done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1 or done.returncode == 2
     return done.stderr
-
-
-def write_feeds(file: Path, feeds: Feeds) -> Path:
-    """The layout that the exported file's head describes."""
-    file.write_bytes(b"".join(array.tobytes() for step in feeds for array in step))
-    return file
-
-
-def losses(text: str) -> list[float]:
-    lines = text.splitlines()
-    assert [line.split()[:2] for line in lines] == [["step", f"{i}:"] for i in range(1, STEPS + 1)]
-    return [float(line.split()[-1]) for line in lines]
-
-
-def read_state(file: Path, variables: Sequence[Any]) -> list[Any]:
-    data, at, arrays = file.read_bytes(), 0, []
-    for v in variables:
-        size = v.value.nbytes
-        arrays.append(np.frombuffer(data[at : at + size], v.dtype).reshape(v.shape))
-        at += size
-    assert at == len(data)
-    return arrays
-
-
-def same(got: Any, wanted: Any, rtol: float = 1e-5) -> None:
-    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
-    if wanted.dtype.kind != "f":
-        np.testing.assert_array_equal(got, wanted)
-    else:
-        scale = np.max(np.abs(wanted), initial=1e-30, where=np.isfinite(wanted))
-        np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * scale)
-
-
-def mlp(width: int = 24, device: str = "numpy") -> tuple[sn.Function, Feeds]:
-    """An Adam step with dropout; from 64 wide on its products are calls of a library."""
-    sn.manual_seed(0)
-    x, y = sn.placeholder(("b", 20), name="x"), sn.placeholder(("b",), "int64", "y")
-    layers = [sn.nn.Linear(20, width), sn.nn.GELU(), sn.nn.Dropout(0.2), sn.nn.Linear(width, 5)]
-    loss = sn.nn.cross_entropy(sn.nn.Sequential(*layers)(x), y)
-    updates = sn.optim.Adam(lr=0.01).minimize(loss)
-    rng = np.random.default_rng(0)
-    points = [rng.normal(size=(BATCH, 20)).astype("f") for _ in range(STEPS)]
-    feeds: Feeds = [(p, p[:, :5].argmax(1)) for p in points]
-    return sn.function([x, y], loss, updates=updates, device=device), feeds
-
-
-def embedding() -> tuple[sn.Function, Feeds]:
-    """Rows of a table, whose gradient is scattered, under a sigmoid and float64 in between."""
-    rng = np.random.default_rng(1)
-    words = sn.placeholder(("b", 6), "int32", "words")
-    target = sn.placeholder(("b", 8), name="target")
-    table = sn.variable(rng.normal(size=(50, 8)).astype("f"), "table")
-    mean = sn.mean(sn.take(table, words, axis=0), axis=1)
-    wide = sn.astype(sn.sigmoid(mean), "float64") - sn.astype(target, "float64")
-    loss = sn.mean(wide * wide)
-    updates = sn.optim.SGD(lr=5.0, momentum=0.9).minimize(loss)
-    feeds: Feeds = [
-        (
-            rng.integers(-50, 50, (BATCH, 6)).astype(np.int32),
-            rng.uniform(size=(BATCH, 8)).astype("f"),
-        )
-        for _ in range(STEPS)
-    ]
-    return sn.function([words, target], loss, updates=updates, device="numpy"), feeds
-
-
-def check(program: Path, step: sn.Function, feeds: Feeds, **environment: str) -> None:
-    """The program's losses and last state are those of the step from the same first state."""
-    file = write_feeds(program.with_suffix(".feeds"), feeds)
-    state = program.with_suffix(".last")
-    done = start(program, file, "--state", state, **environment)
-    assert done.returncode == 0, done.stderr
-    first = [v.value for v in step.graph.variables]
-    wanted = np.array([step(*feed) for feed in feeds])
-    np.testing.assert_allclose(losses(done.stdout), wanted, rtol=1e-5)
-    assert wanted[-1] < wanted[0]
-    for v, old, got in zip(
-        step.graph.variables, first, read_state(state, step.graph.variables), strict=True
-    ):
-        same(got, v.value)
-        assert not np.array_equal(got, old)
-        v.value = old
 
 
 @pytest.mark.parametrize("make", [mlp, embedding])
@@ -414,59 +307,3 @@ def test_the_path_and_the_dims_are_checked(tmp_path: Path) -> None:
     )
     with pytest.raises(StateError, match="has no value yet"):
         sn.function([], graph.outputs, device="numpy").export_c(tmp_path / "step.c")
-
-
-@pytest.fixture
-def graph_file(tmp_path: Path) -> tuple[Path, sn.Function, Feeds]:
-    step, feeds = mlp()
-    file = tmp_path / "graph.sn"
-    file.write_text(f"{step.graph}\n", encoding="utf-8")
-    return file, step, feeds
-
-
-def test_the_command_exports_a_graphs_text(graph_file: Any, tmp_path: Path, capsys: Any) -> None:
-    file, step, feeds = graph_file
-    weights = {v.name: v.value for v in step.graph.variables if "exp_avg" not in v.name}
-    safetensors.save(tmp_path / "weights.safetensors", weights)
-    out = tmp_path / "out.c"
-    arguments = ["export", str(file), "-o", str(out), "--dim", f"b={BATCH}"]
-    assert main([*arguments, "--state", str(tmp_path / "weights.safetensors")]) == 0
-    shown = capsys.readouterr().out
-    assert f"wrote {out}\n" in shown
-    assert "8 of 14 variables begin as zeros" in shown
-    for v in step.graph.variables:
-        if "exp_avg" in v.name:
-            v.value = np.zeros(v.shape, "f")  # type: ignore[attr-defined]
-    check(build(out), step, feeds)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "main wants --dim b=N; got none"),
-        (["--dim", "c=3"], "main wants --dim b=N; got c=3"),
-        (["--dim", "b"], "give a name and a number"),
-        (["--dim", "b=-3"], "give a name and a number"),
-        (["--dim", "b=3", "-o", "here"], "must end in .c"),
-    ],
-)
-def test_the_command_names_what_is_wrong(
-    graph_file: Any, capsys: Any, arguments: list[str], message: str
-) -> None:
-    assert main(["export", str(graph_file[0]), *arguments]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
-
-
-def test_a_state_that_does_not_fit_is_refused(graph_file: Any, tmp_path: Path, capsys: Any) -> None:
-    file, weights = str(tmp_path / "graph.sn"), tmp_path / "w.safetensors"
-    command = ["export", file, "--dim", "b=3", "-o", str(tmp_path / "f.c"), "--state", str(weights)]
-    for name, message in (("nothing", "has no nothing"), ("adam.step", "cannot hold an array")):
-        safetensors.save(weights, {name: np.zeros(3, np.int64)})
-        assert main(command) == 2
-        assert message in capsys.readouterr().err
-    weights.unlink()
-    assert main(command) == 2
-    assert "w.safetensors" in capsys.readouterr().err
-    assert not (tmp_path / "f.c").exists()

@@ -8,17 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from staticnet import __version__, flags
-from staticnet.cli import bench, demo, export, inspect
+from staticnet.cli import bench, demo, doctor, export, inspect
 from staticnet.errors import StaticnetError
 
-COMMANDS = (demo, bench, inspect, export)
+COMMANDS = (demo, bench, inspect, export, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status: 0, or 2 if something was wrong."""
     options = _parser().parse_args(arguments)
     try:
-        if flags.read().debug:
+        if getattr(options, "reads_flags", True) and flags.read().debug:
             logging.basicConfig(level=logging.INFO, format="%(message)s")
         options.run(options)
     except (StaticnetError, OSError) as error:

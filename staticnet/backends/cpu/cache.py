@@ -81,18 +81,26 @@ class Cache:
         self._sweep_sometimes()
         return final, True
 
+    def size(self) -> tuple[int, int]:
+        """The number of objects in it, and their bytes."""
+        files = [status.st_size for _, status in self._objects()]
+        return len(files), sum(files)
+
     def sweep(self, limit: int = LIMIT) -> None:
         """Remove the least recently used objects beyond `limit` bytes, and abandoned builds."""
         for work in self.folder.glob("build-*"):
             if _age(work) > _SWEEP_SECONDS:
                 shutil.rmtree(work, ignore_errors=True)
-        found = [(file, _status(file)) for file in self.folder.glob("??/*")]
-        files = [(file, status) for file, status in found if status is not None]
         total = 0
-        for file, status in sorted(files, key=lambda pair: pair[1].st_mtime_ns, reverse=True):
+        files = sorted(self._objects(), key=lambda pair: pair[1].st_mtime_ns, reverse=True)
+        for file, status in files:
             total += status.st_size
             if total > limit:
                 file.unlink(missing_ok=True)
+
+    def _objects(self) -> list[tuple[Path, os.stat_result]]:
+        found = [(file, _status(file)) for file in self.folder.glob("??/*")]
+        return [(file, status) for file, status in found if status is not None]
 
     def _sweep_sometimes(self) -> None:
         stamp = self.folder / _STAMP
@@ -143,21 +151,45 @@ def _private(process: int) -> Cache:
 def _open(folder: Path) -> Cache | None:
     """The cache in a folder if it can be made, is private and writable; decided once."""
     try:
-        folder = folder.resolve()  # so that nobody can turn a link after the check
-        _make(folder)
-        if reason := _unsafe(folder):
-            log.warning(
-                "cache %s is refused: %s, who could put code in it; correct that or set "
-                "STATICNET_CACHE to a folder of your own. Nothing is kept after this process",
-                folder,
-                reason,
-            )
-            return None
-        os.rmdir(tempfile.mkdtemp(prefix="build-", dir=folder))
+        return Cache(_prepared(folder))
+    except _Refused as error:
+        log.warning(
+            "cache %s is refused: %s; correct that or set STATICNET_CACHE to a folder of your own. "
+            "Nothing is kept after this process",
+            folder,
+            error,
+        )
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         log.info("cache %s is unavailable (%s); nothing is kept after this process", folder, error)
-        return None
-    return Cache(folder)
+    return None
+
+
+def problem(folder: Path) -> str | None:
+    """Why nothing is kept in a folder, which is made if need be; None if it is."""
+    try:
+        _prepared(folder)
+    except (OSError, RuntimeError) as error:
+        return str(error)
+    return None
+
+
+class _Refused(RuntimeError):
+    """A folder in which somebody else may put code."""
+
+
+def _prepared(folder: Path) -> Path:
+    """A folder that was made if need be, is private, and in which something was written.
+
+    Raises:
+        _Refused: if it is not private.
+        OSError, RuntimeError: if it cannot be made or written.
+    """
+    folder = folder.resolve()  # so that nobody can turn a link after the check
+    _make(folder)
+    if reason := _unsafe(folder):
+        raise _Refused(f"{reason}, who could put code in it")
+    os.rmdir(tempfile.mkdtemp(prefix="build-", dir=folder))
+    return folder
 
 
 def _make(folder: Path) -> None:
