@@ -46,7 +46,7 @@ from staticnet.plan.text import STAGES
 
 log = logging.getLogger("staticnet")
 
-PIPELINE = (INFER_SHAPE, CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE)
+PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE)
 PASSES = (*(p.name for p in PIPELINE), "fusion")
 BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "numpy": NumpyBackend()}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")

@@ -255,6 +255,15 @@ def elementwise_of_broadcast(node: Node) -> Value | None:
     return None
 
 
+@structural(Elementwise, lambda x: broadcast_to(x[0], x.shape) * 2)
+def elementwise_of_scalars(node: Node) -> Value | None:
+    """An elementwise op on scalars' broadcasts: it is done once, and its result is broadcast."""
+    scalars = [x.inputs[0] if isinstance(x.op, BroadcastTo) else x for x in node.inputs]
+    if node.ndim == 0 or any(x.ndim for x in scalars):
+        return None
+    return broadcast_to(apply(node.op, *scalars), node.shape)
+
+
 @structural(Flip, lambda x: flip(flip(x, 0), 0))
 def flip_of_flip(node: Node) -> Value | None:
     (x,) = node.inputs
@@ -358,6 +367,7 @@ RULES = (
     broadcast_of_reshaped_scalar,
     reshape_of_broadcast_scalar,
     elementwise_of_broadcast,
+    elementwise_of_scalars,
     flip_of_flip,
     slice_of_everything,
     cast_there_and_back,
