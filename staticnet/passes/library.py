@@ -147,7 +147,7 @@ def _product_and_bias(node: Node) -> tuple[Node | None, Node | None]:
 
 
 def _product(node: Node) -> Node | None:
-    """The product that `node` shows, widened or with its leading axes reshaped."""
+    """The product that `node` shows, widened or reshaped."""
     while True:
         if isinstance(node.op, Matmul):
             return node if node.dtype in (FLOAT32, *HALVES) else None
@@ -155,7 +155,7 @@ def _product(node: Node) -> Node | None:
         if not node.inputs or not (widened or isinstance(node.op, Reshape)):
             return None
         (x,) = node.inputs
-        if x.shape[-1:] != node.shape[-1:] or (widened and x.dtype not in HALVES):
+        if widened and x.dtype not in HALVES:
             return None
         node = x
 
