@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-SIZES = tuple(1 << power for power in range(15, 27))  # bytes read and written by a copy
-REPEATED = 1 << 22  # bytes that one try of a copy moves at least
+SIZES = tuple(1 << power for power in range(14, 27, 2))  # bytes read and written by a copy
+REPEATED = 1 << 20  # bytes that one try of a copy moves at least
 PRODUCT = 640  # rows, columns and inner length
+TRIES, BUDGET = 3, 0.01  # of one measurement: at least so many, for so many seconds
 PRODUCTS = ("float32", "float64")  # dtypes whose products are measured
 
 
@@ -62,12 +63,12 @@ def _product(dtype: str) -> float:
     return best_rate(functools.partial(np.matmul, a, b), 2.0 * PRODUCT**3)
 
 
-def best_rate(act: Callable[[], Any], amount: float, tries: int = 3) -> float:
-    """`amount` a second, in the fastest of some tries after a first, untimed one."""
+def best_rate(act: Callable[[], Any], amount: float) -> float:
+    """`amount` a second, in the fastest of the tries that fit some milliseconds, three at least."""
     act()
-    fastest = float("inf")
-    for _ in range(tries):
+    times: list[float] = []
+    while len(times) < TRIES or sum(times) < BUDGET:
         start = time.perf_counter()
         act()
-        fastest = min(fastest, time.perf_counter() - start)
-    return amount / max(fastest, 1e-9)
+        times.append(time.perf_counter() - start)
+    return amount / max(min(times), 1e-9)

@@ -41,8 +41,9 @@ class Apart:
 class KernelAccount:
     """One kernel or routine: `nodes` over the index space `domain`, run by launch `launch`.
 
-    `in_place` pairs each value that it writes over one that it reads with the latter. `lines` are
-    the user's. `reasons` tell, of each operand from another kernel, why it is not made in this one.
+    `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
+    pairs each value that it writes over one that it reads with the latter. `lines` are the user's.
+    `reasons` tell, of each operand from another kernel, why it is not made in this one.
     """
 
     number: int
@@ -54,6 +55,7 @@ class KernelAccount:
     reads: tuple[Access, ...]
     writes: tuple[Access, ...]
     in_place: tuple[tuple[str, str], ...]
+    bytes: int
     flops: int
     lines: tuple[str, ...]
     reasons: tuple[Apart, ...]
@@ -62,11 +64,6 @@ class KernelAccount:
     def space(self) -> str:
         """`map [64,10]`: the kind and the index space."""
         return f"{self.kind} {format_shape(self.domain)}"
-
-    @property
-    def bytes(self) -> int:
-        """Bytes read and written, each buffer once."""
-        return sum(access.bytes for access in (*self.reads, *self.writes))
 
     def __str__(self) -> str:
         head = f"kernel {self.number}: {self.space}"
@@ -149,6 +146,7 @@ class _Accounts:
                 for node in moved.writes
                 for old in overwritten(self.plan, group, node)
             ),
+            moved.bytes,
             sum(_flops(node) for node in group.nodes),
             tuple(dict.fromkeys(str(node.provenance) for node in group.nodes)),
             self._reasons(group),

@@ -9,6 +9,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.plan.fusion import Fusion, Group
+from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.roles import Role, role
 
 
@@ -17,15 +18,17 @@ class Traffic:
     """Bytes by the node whose memory it is, each buffer once a kernel; views belong to their base.
 
     A use that takes part of a buffer, as a slice or a gather does, counts for what it takes.
+    `scratch` are bytes of partial results, which are written and read.
     """
 
     reads: dict[Node, int]
     writes: dict[Node, int]
+    scratch: int = 0
 
     @property
     def bytes(self) -> int:
         """All bytes, both ways."""
-        return sum(self.reads.values()) + sum(self.writes.values())
+        return sum(self.reads.values()) + sum(self.writes.values()) + 2 * self.scratch
 
 
 def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
@@ -34,7 +37,7 @@ def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
     for (below, _), size in _uses(group, fusion).items():
         reads[below] = min(reads.get(below, 0) + size, _bytes(below))
     writes = {node: _bytes(node) for node in group.nodes if node in stored}
-    return Traffic(reads, writes)
+    return Traffic(reads, writes, scratch_bytes(group))
 
 
 def _uses(group: Group, fusion: Fusion) -> dict[tuple[Node, Node], int]:

@@ -1,0 +1,39 @@
+// k0
+static void k0(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
+  const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
+  float k0[12];
+  for (int64_t o = begin; o < end; ++o) {
+    const int64_t i0 = o;
+    float a0 = -SN_INF;
+    int a0_nan = 0;
+    #pragma omp simd reduction(max:a0) reduction(|:a0_nan)
+    for (int64_t i1 = 0; i1 < 12; ++i1) {
+      const float t0_0 = p0[i1+i0*12];
+      a0 = t0_0 > a0 ? t0_0 : a0;
+      a0_nan |= t0_0 != t0_0;
+    }
+    a0 = a0_nan ? SN_NAN : a0;
+    float a3 = 0;
+    #pragma omp simd reduction(+:a3)
+    for (int64_t i1 = 0; i1 < 12; ++i1) {
+      const float t1_0 = p0[i1+i0*12];
+      const float t1_1 = t1_0 - a0;
+      const float t1_2 = sn_exp_f32(t1_1);
+      k0[i1] = t1_2;
+      a3 += t1_2;
+    }
+    #pragma omp simd
+    for (int64_t i1 = 0; i1 < 12; ++i1) {
+      const float t2_0 = k0[i1] / a3;
+      p1[i1+i0*12] = t2_0;
+    }
+  }
+}
+static int sn_one_step(void **slot, char *arena) {
+  volatile int failed = 0, *const error = &failed;
+  {
+    SN_ALONE
+    k0(share, shares, ((float *)slot[0]), ((float *)slot[1]), error, 0); // rows [64, 12]: softmax.py:1; algebraic_simplify of softmax.py:1
+  }
+  return failed;
+}
