@@ -1,8 +1,9 @@
 """Plain copies: what the memory can do, for kernels to be compared with.
 
 A copy moves as many bytes as the kernel, half of them read and half written, in as much memory as
-the kernel touches, on as many threads. It goes through that memory more than once if the kernel
-does: Adam reads and writes p, m and v. All pages are touched before anything is timed.
+the kernel touches, at most COPY_MEMORY, on as many threads. It goes through that memory more than
+once if the kernel does: Adam reads and writes p, m and v. All pages are touched before anything is
+timed.
 
 - `copy.numpy`: `np.copyto`, a part for each thread.
 - `copy.c`: `memcpy`, a part for each of OpenMP's threads.

@@ -26,7 +26,7 @@ from bench.rounds import WARM_UP_LIMIT, Race, new_line
 from bench.workloads import SUITES, WORKLOADS
 
 ASSUMED_MEMORY = 8 << 30  # where the system does not tell
-TOGETHER, ALONE = 0.5, 0.9  # shares of the available memory that are taken
+TOGETHER, ALONE = 0.75, 0.9  # shares of the available memory that are taken
 BUSY = 0.5
 QUICK_CONTENDERS = tuple(c for c in CONTENDERS if c != "torch.compile")
 Record = dict[str, Any]
@@ -137,16 +137,18 @@ def _size(
     available = environment.memory("MemAvailable") or ASSUMED_MEMORY
     fitting = {}
     for c, client in clients.items():
-        if workload.holds(c, size) <= ALONE * available:
+        needed = workload.needs(c, size)
+        if needed <= ALONE * available:
             fitting[c] = client
             continue
-        reason = f"it needs {gib(workload.holds(c, size))} of memory; {gib(available)} is available"
+        reason = f"it needs {gib(needed)} of memory; {gib(available)} is available"
         log.add(new_line(workload, size, "", c, "skipped", reason))
     if not fitting:
         return
     started = time.perf_counter()
     race = Race(workload, size, fitting, expected(workload, size), log.add)
-    if sum(workload.holds(c, size) for c in fitting) <= TOGETHER * available:
+    held = sum(workload.holds(c, size) for c in fitting)
+    if held + workload.scratch(size) <= TOGETHER * available:
         seconds = settings.seconds / 2 if size else settings.seconds
         limit = 0.2 if settings.quick else WARM_UP_LIMIT * seconds
         race.together(settings.rounds, seconds, limit)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Arrays = Mapping[str, Array]
+Arrays = dict[str, Array]
 
 CHECK_STEPS = 20
 OURS = "staticnet"
 COPIES = ("copy.numpy", "copy.c", "copy.stream")
+COPY_MEMORY = 512 << 20  # bytes; far out of any cache, more would only take longer to touch
 CONTENDERS = (OURS, "torch", "torch.compile", "jax", *COPIES)
 
 
@@ -56,7 +57,8 @@ class Workload:
     - `bytes_moved`: what a call reads and writes at least; the rates told are of these.
     - `working_set`: the memory that a call touches at least. Where it is not 0, copies that touch
       and move as much are timed beside the kernel.
-    - `footprint`: the most that any contender holds at once, its inputs and temporaries included.
+    - `footprint`: what a contender holds between calls, inputs included, at most.
+    - `scratch`: what it needs besides while it is built or called, at most.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Workload:
     flops: Callable[[int], int] = _nothing
     working_set: Callable[[int], int] = _nothing
     footprint: Callable[[int], int] = _nothing
+    scratch: Callable[[int], int] = _nothing
 
     def runs(self, contender: str) -> bool:
         """Whether a contender is one of this workload's."""
@@ -81,5 +84,11 @@ class Workload:
         return contender in self.contenders
 
     def holds(self, contender: str, size: int) -> int:
-        """About the most bytes that a contender holds at once."""
-        return self.working_set(size) if contender in COPIES else self.footprint(size)
+        """About the bytes that a contender holds between calls."""
+        if contender in COPIES:
+            return min(self.working_set(size), COPY_MEMORY)
+        return self.footprint(size)
+
+    def needs(self, contender: str, size: int) -> int:
+        """About the most bytes that a contender has at once."""
+        return self.holds(contender, size) + (contender not in COPIES) * self.scratch(size)

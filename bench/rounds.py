@@ -2,11 +2,13 @@
 
 Two ways, by the memory that they need:
 
-- **together**: all are prepared and warmed up, then take turns. Their buffers stay.
+- **together**: all are prepared, then take turns. Their buffers stay.
 - **in turn**: where all together do not fit, each prepares, is timed and releases its buffers
-  before the next one goes; a few calls a turn, not warmed up beyond the one that is checked.
+  before the next one goes.
 
-Either way the order rotates from round to round, and a turn times all modes of a contender.
+A turn is a number of calls in each mode, as many as fit in some time, after a warm-up. Of large
+arrays, and in turn, it is FEW_CALLS calls after one that is checked. Either way the order rotates
+from round to round.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from bench.client import Client, WorkerError
 from bench.program import COPIES, Array, Workload
 
 WARM_UP_LIMIT = 12  # in rounds
+LARGE = 1 << 30  # bytes of one array
 FEW_ROUNDS, FEW_CALLS, FEW_SECONDS = 5, 5, 1.0
 Record = dict[str, Any]
 
@@ -41,13 +44,18 @@ class Race:
         """Prepare and warm up all, then time them; a warm-up takes at most `limit` seconds."""
         for c in self.clients:
             self._prepare(c, "together")
+        few = self.size >= LARGE
         for c in list(self.lines):
             with self._failing(c):
-                self._warm(c, seconds, limit)
-        for i in range(rounds):
+                if not few:
+                    self._warm(c, seconds, limit)
+        for i in range(min(rounds, FEW_ROUNDS) if few else rounds):
             for c in rotated(list(self.lines), i):
                 with self._failing(c):
-                    self._turn(c, "round", seconds)
+                    if few:
+                        self._few(c)
+                    else:
+                        self._round(c, seconds)
         self._end()
 
     def in_turn(self, rounds: int) -> None:
@@ -61,8 +69,8 @@ class Race:
                     continue
                 with self._failing(c):
                     if i > 0:
-                        self._prepare_again(c)
-                    self._turn(c, "few", FEW_SECONDS)
+                        self.clients[c].ask("prepare", size=self.size, steps=0)
+                    self._few(c, just_built=i > 0)
                     self.clients[c].ask("release")
             running = [c for c in running if c in self.lines]
         self._end()
@@ -70,7 +78,8 @@ class Race:
     def _prepare(self, c: str, turns: str) -> None:
         """A line for each mode to be timed; others are added as wrong or failed."""
         try:
-            answer = self._ask_to_prepare(c, self.workload.check_steps)
+            steps = self.workload.check_steps
+            answer = self.clients[c].ask("prepare", size=self.size, steps=steps)
         except WorkerError as error:
             status = "missing" if "CxxCompiler" in str(error) else "failed"
             self.add(new_line(self.workload, self.size, "", c, status, str(error)))
@@ -90,30 +99,30 @@ class Race:
         if lines:
             self.lines[c] = lines
 
-    def _prepare_again(self, c: str) -> None:
-        """As at first, but that one step is enough to be checked.
-
-        Raises:
-            WorkerError: if the contender fails or has become wrong.
-        """
-        for mode, values in self._ask_to_prepare(c, 1)["checks"].items():
-            if c in COPIES or mode not in self.lines[c]:
-                continue
-            check = compare(np.array(values), self.expected[mode][: len(values)], self.workload)
-            if not check["right"]:
-                raise WorkerError(f"{mode}, prepared again: {check['text']}")
-
-    def _ask_to_prepare(self, c: str, steps: int) -> Record:
-        return self.clients[c].ask("prepare", size=self.size, steps=steps)
-
     def _warm(self, c: str, seconds: float, limit: float) -> None:
         for mode, line in self.lines[c].items():
             line |= self.clients[c].ask("warm", mode=mode, seconds=seconds, limit=limit)
 
-    def _turn(self, c: str, act: str, seconds: float) -> None:
+    def _round(self, c: str, seconds: float) -> None:
         for mode, line in self.lines[c].items():
-            calls = line.get("calls", FEW_CALLS)
-            answer = self.clients[c].ask(act, mode=mode, seconds=seconds, calls=calls)
+            calls = line["calls"]
+            answer = self.clients[c].ask("round", mode=mode, seconds=seconds, calls=calls)
+            line["samples"].append(answer["samples"])
+
+    def _few(self, c: str, just_built: bool = False) -> None:
+        """A turn of few calls; what has just been built is checked by its first one.
+
+        Raises:
+            WorkerError: if the contender fails or has become wrong.
+        """
+        for mode, line in self.lines[c].items():
+            act = {"mode": mode, "seconds": FEW_SECONDS, "calls": FEW_CALLS}
+            answer = self.clients[c].ask("few", **act)
+            if just_built and c not in COPIES:
+                values = np.array(answer["check"])
+                check = compare(values, self.expected[mode][: len(values)], self.workload)
+                if not check["right"]:
+                    raise WorkerError(f"{mode}, built again: {check['text']}")
             line["samples"].append(answer["samples"])
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ It reads commands as lines of JSON and answers each with one line:
 | `{"do": "prepare", "size": N, "steps": K}` | checks of K steps, first-call seconds per mode |
 | `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
 | `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
-| `{"do": "few", "mode": M, "seconds": S, "calls": K}` | the same, of K calls timed one by one |
+| `{"do": "few", "mode": M, "seconds": S, "calls": K}` | `check` of a call; `samples` of K calls |
 | `{"do": "memory"}` | how much the resident size has grown, and what the program says |
 | `{"do": "release"}` | drops the program and its buffers |
 | `{"do": "quit"}` | none |
@@ -55,12 +55,12 @@ class Worker:
         self.base_rss = max_rss()
 
     def prepare(self, size: int, steps: int) -> dict[str, Any]:
-        """Build the program and run what is checked; the first step's time includes building."""
+        """Build the program; run and time what is checked. The first step includes building."""
         self.release()
         self.program, start = self._build(size)
         checks: dict[str, list[float]] = {}
         first: dict[str, float] = {}
-        for name, mode in self.program.modes.items():
+        for name, mode in self.program.modes.items() if steps else ():
             values, ended = run_check(name, mode, steps)
             checks[name], first[name] = values, ended - start
             start = time.perf_counter()
@@ -69,7 +69,8 @@ class Worker:
     def _build(self, size: int) -> tuple[Program, float]:
         """The program, which alone still holds its inputs, and when its building began."""
         if self.contender in COPIES:
-            moved, held = self.workload.bytes_moved(size), self.workload.working_set(size)
+            held = self.workload.holds(self.contender, size)
+            moved = self.workload.bytes_moved(size)
             return copy_program(self.contender, moved, held), time.perf_counter()
         arrays = self.workload.make_data(size)
         start = time.perf_counter()
@@ -110,8 +111,9 @@ class Worker:
         return self._samples(mode, seconds, calls, 2 * SAMPLES)
 
     def few(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
-        """So many calls, fewer if they do not fit in `seconds`, at least one; a sample each."""
-        return self._samples(mode, seconds, 1, calls)
+        """A call that is checked, then `calls` of a sample each, fewer if `seconds` are over."""
+        checked = self._mode(mode).check(1).tolist()
+        return {"check": checked} | self._samples(mode, seconds, 1, calls)
 
     def _samples(self, mode: str, seconds: float, calls: int, most: int) -> dict[str, Any]:
         chosen = self._mode(mode)

@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench import copies, driver, environment, kernels, report, rounds
 from bench.client import Client, WorkerError
-from bench.program import COPIES, OURS
+from bench.program import COPIES, COPY_MEMORY, OURS
 from bench.worker import settled
 from bench.workloads import WORKLOADS
 from staticnet.cli import bench
@@ -105,14 +105,37 @@ def test_what_does_not_fit_together_goes_in_turn(monkeypatch):
     assert asked[:18] == [*ours, *copy, *copy, *ours, *ours, *copy]
 
 
-def test_a_contender_that_becomes_wrong_has_failed(monkeypatch):
-    race = rounds.Race(WORKLOADS["adam"], 65536, {}, {"into": np.ones(2)}, list().append)
-    race.lines["staticnet"] = {"into": {}}
-    monkeypatch.setattr(
-        race, "_ask_to_prepare", lambda c, steps: {"checks": {"into": [1.0 + steps]}}
-    )
-    with pytest.raises(WorkerError, match="into, prepared again: value 0 is 2"):
-        race._prepare_again("staticnet")
+def test_large_arrays_are_timed_by_few_calls(monkeypatch):
+    monkeypatch.setattr(rounds, "LARGE", 1)
+    lines = quick("softmax", "staticnet", "copy.numpy", rounds=9)
+    assert [(r["mode"], r["status"], r["turns"]) for r in lines] == [
+        ("into", "ok", "together"),
+        ("into", "ok", "together"),
+        ("fresh", "ok", "together"),
+    ]
+    assert all(len(r["samples"]) == rounds.FEW_ROUNDS for r in lines)
+    assert all(1 <= len(each) <= rounds.FEW_CALLS for r in lines for each in r["samples"])
+
+
+class Drifting:
+    """A client whose program is right at first and wrong when it is built again."""
+
+    def __init__(self):
+        self.built = 0
+
+    def ask(self, do, mode="into", **_):
+        self.built += do == "prepare"
+        checks = {"checks": {mode: [1.0, 1.0]}, "first_call_s": {mode: 1}, "steps": {mode: 1}}
+        return checks | {"check": [float(self.built)], "samples": [1.0]}
+
+
+def test_a_contender_that_becomes_wrong_has_failed():
+    lines = []
+    clients, expected = {"staticnet": Drifting()}, {"into": np.ones(2)}
+    rounds.Race(WORKLOADS["adam"], 65536, clients, expected, lines.append).in_turn(3)
+    (line,) = lines
+    assert line["status"] == "failed"
+    assert line["reason"].startswith("into, built again: value 0 is 2; the reference says 1")
 
 
 def test_the_order_rotates():
@@ -142,7 +165,7 @@ def test_inputs_are_drawn_alike_and_held_once(name):
     assert peak < 1.1 * held + kernels.BLOCK * kernels.ITEM
     again = workload.make_data(size)
     assert all(np.array_equal(data[key], again[key]) for key in data)
-    assert held <= workload.footprint(size)
+    assert held <= workload.needs("staticnet", size)
 
 
 def test_numbers_begin_again_after_a_block(monkeypatch):
@@ -160,19 +183,18 @@ def test_numbers_begin_again_after_a_block(monkeypatch):
 @pytest.mark.parametrize("contender", ["staticnet", "copy.numpy"])
 def test_release_gives_memory_back(contender):
     size = 32 * kernels.MIB
-    workload = WORKLOADS["pointwise"]
+    holds = WORKLOADS["pointwise"].holds(contender, size)
     with Client("pointwise", contender, "numpy", 1) as client:
         client.ready()
         client.ask("prepare", size=kernels.MIB, steps=1)
         client.ask("release")
         before = resident(client)
         client.ask("prepare", size=size, steps=1)
-        assert resident(client) - before > 2 * size
+        assert resident(client) - before == pytest.approx(holds, rel=0.25)
         client.ask("release")
         assert resident(client) - before < size / 2
         with pytest.raises(WorkerError, match="prepare comes first"):
             client.ask("few", mode="into", seconds=1, calls=1)
-    assert workload.holds(contender, size) >= 3 * size
 
 
 def resident(client):
@@ -261,6 +283,8 @@ def test_a_copy_moves_what_it_says_in_the_memory_it_says(copy, monkeypatch):
     with pytest.raises(RuntimeError, match="something else"):
         copies.copy_program(copy, 7 * 4096, 4 * 4096)
     assert moved == [4 * 4096, 3 * 4096]
+    adam = WORKLOADS["adam"]
+    assert [adam.holds(copy, size) for size in (4096, 1 << 30)] == [4 * 4096, COPY_MEMORY]
 
 
 def test_every_kernel_but_a_product_has_copies():

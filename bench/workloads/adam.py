@@ -23,8 +23,9 @@ def staticnet(data: Arrays, device: str) -> Program:
     """A function of nothing that updates variables."""
     import staticnet as sn
 
-    p = sn.variable(data["p"], "p")
-    g = sn.variable(data["g"], "g", trainable=False)
+    # a variable copies its value
+    p = sn.variable(data.pop("p"), "p")
+    g = sn.variable(data.pop("g"), "g", trainable=False)
     updates = sn.optim.Adam(**adam_rule.OPTIONS).apply({p: g})
     update = sn.function([], [], updates=updates, device=device)
 
@@ -123,5 +124,6 @@ ADAM = Workload(
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
     working_set=lambda size: 4 * size,
-    footprint=lambda size: 8 * size,
+    footprint=lambda size: 4 * size,
+    scratch=lambda size: 2 * size,
 )

@@ -84,5 +84,6 @@ MATMUL = Workload(
     quick_sizes=(16 * KIB,),
     bytes_moved=lambda size: 3 * size,
     flops=lambda size: 2 * side(size) ** 3,
-    footprint=lambda size: 4 * size,
+    footprint=lambda size: 3 * size,
+    scratch=lambda size: 2 * size,
 )

@@ -89,5 +89,6 @@ POINTWISE = Workload(
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
     working_set=lambda size: 3 * size,
-    footprint=lambda size: 5 * size,
+    footprint=lambda size: 3 * size,
+    scratch=lambda size: 2 * size,
 )

@@ -87,5 +87,6 @@ SOFTMAX = Workload(
     quick_sizes=QUICK_SIZES,
     bytes_moved=bytes_moved,
     working_set=bytes_moved,
-    footprint=lambda size: 3 * size,
+    footprint=lambda size: 2 * size,
+    scratch=lambda size: size,
 )
