@@ -115,6 +115,13 @@ cost = step.cost_analysis()
 print("\n10. FLOPs of a step:", cost.flops)
 print("    for a batch of 64:", step.cost_analysis(batch=64).flops)
 
+# So is what a compiling device makes of it: nodes share kernels, and each kernel says which, what
+# it moves, and why it holds no more.
+
+account = step.explain(batch=64)
+print(f"    {account.launches} launches of {len(account.kernels)} kernels; the loss is in this one:")
+print(next(kernel for kernel in account.kernels if kernel.kind == "rows"))
+
 # ---------------------------------------------------------------------------------------------
 # 11. Training is calling it. Two spirals are not linearly separable; the network learns them.
 
