@@ -1,0 +1,131 @@
+"""What a GPU's driver runs for one step: kernels, products and copies, in order.
+
+A program's `source` is CUDA C++ whose kernels are `extern "C"`. Before the first launch the driver
+sets the int32 at `FAILED` to 0; after the last it is 0, or the number of the node in `sites`, from
+1, whose index was out of range. The state is unchanged then: every kernel that writes it looks at
+that number first. Feeds, state, constants, outputs and the arena begin at multiples of
+`ALIGNMENT` bytes; kernels rely on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from staticnet.ir.dtype import DType
+from staticnet.ir.node import Node
+
+ALIGNMENT = 256  # bytes, of the beginning of each buffer
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Memory: `kind` and `at` are those of a `plan.Place`, and `offset` is bytes further on.
+
+    Of kind "failed" there is one int32, which tells a failure.
+    """
+
+    kind: str
+    at: int
+    offset: int = 0
+
+
+FAILED = Address("failed", 0)
+
+
+@dataclass(frozen=True)
+class Number:
+    """An integer that a kernel takes by value, of 4 or 8 bytes."""
+
+    value: int
+    itemsize: int = 4
+
+
+Argument = Address | Number
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel's call. `grid` and `block` are blocks and threads along x, y, z.
+
+    `scratch` is memory of `scratch_bytes` in the arena, also among the arguments, that holds
+    partial results between the launches of the plan's step `step`; it is not kept beyond it.
+    `site` tells its failures; 0 if it cannot fail.
+    """
+
+    function: str
+    grid: Size
+    block: Size
+    arguments: tuple[Argument, ...]
+    step: int
+    site: int = 0
+    scratch: Address | None = None
+    scratch_bytes: int = 0
+    shared_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A stack of matrices in memory.
+
+    Element (i, j) of one lies at i * leading + j, or of a `transposed` one at j * leading + i;
+    `strides` are the elements between matrices along each of the product's batch axes, 0 where all
+    are the same.
+    """
+
+    address: Address
+    transposed: bool
+    leading: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """result = activation(left @ right + bias) for each point of `batch`.
+
+    left: [m, k], right: [k, n] -> result: [m, n], never transposed. All are of `dtype`; 16-bit
+    floats sum in float32 and round once, after the epilogue. `epilogue` is "none" or one of
+    `staticnet.ops.library.EPILOGUES`; `bias` is [n]. None of the sizes is 0. `batch` has the fewest
+    axes that strides can tell, so that a single one is a strided batch.
+    """
+
+    node: Node
+    dtype: DType
+    m: int
+    n: int
+    k: int
+    batch: tuple[int, ...]
+    left: Matrix
+    right: Matrix
+    result: Matrix
+    step: int
+    epilogue: str = "none"
+    bias: Address | None = None
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Bytes that are copied on the device; `step` is -1 before the first step."""
+
+    source: Address
+    target: Address
+    nbytes: int
+    step: int
+
+
+Command = Launch | Product | Copy
+
+
+@dataclass(frozen=True)
+class CudaProgram:
+    """A plan's CUDA source and what to run of it.
+
+    `body` is the part of the source that is this plan's own, its kernels. `arena_bytes` hold the
+    plan's values and the launches' scratch memory.
+    """
+
+    source: str
+    body: str
+    launches: tuple[Command, ...]
+    arena_bytes: int
+    sites: tuple[Node, ...]
