@@ -11,6 +11,12 @@
 #define SN_INF __builtin_inff()
 #define SN_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SN_MAX(a, b) ((a) > (b) ? (a) : (b))
+/* gcc 12 does not vectorise the sums of a function that it copies for constant arguments. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SN_KERNEL static __attribute__((noipa))
+#else
+#define SN_KERNEL static
+#endif
 #define SN_ALIGNED __attribute__((aligned(64)))
 
 /* Where the part of thread `share` of `shares` begins in n pieces of work, at a multiple of `unit`. */

@@ -46,7 +46,7 @@ def function(kernel: Kernel, name: str) -> str:
         parameters.append("char *scratch")
     parameters += ["volatile int *error", "int site"]
     body = _Printer(kernel).lines()
-    return "\n".join([f"static void {name}({', '.join(parameters)}) {{", *_indent(body), "}"])
+    return "\n".join([f"SN_KERNEL void {name}({', '.join(parameters)}) {{", *_indent(body), "}"])
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -35,8 +35,9 @@ static sn_gemm_{s} *sn_{s}_gemm;
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
                                    const {t} *b, int ldb, {t} *c) {{
   const {t} one = 1, zero = 0;
-  const int64_t work = (int64_t)m * n * k, wanted = work / SN_SLAB_WORK, along_m = m >= n;
-  const int64_t length = along_m ? m : n, slabs = sn_clamp(SN_MIN(wanted, length / 32), 1, SN_CORES);
+  const int64_t work = (int64_t)m * n * k, along_m = m >= n, length = along_m ? m : n;
+  const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
+  const int64_t slabs = sn_clamp(wanted, 1, SN_CORES);
 #pragma omp parallel for schedule(static) if (slabs > 1)
   for (int64_t s = 0; s < slabs; ++s) {{
     const int64_t tiles = (length + 15) / 16;

@@ -1,5 +1,5 @@
 // k0
-static void k0(int64_t share, int64_t shares, const int64_t *p0, const float *p1, const float *p2, float *p3, volatile int *error, int site) {
+SN_KERNEL void k0(int64_t share, int64_t shares, const int64_t *p0, const float *p1, const float *p2, float *p3, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 1), end = SN_CUT(1, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
     float a2 = 0;
@@ -17,7 +17,7 @@ static void k0(int64_t share, int64_t shares, const int64_t *p0, const float *p1
   }
 }
 // k1
-static void k1(int64_t share, int64_t shares, float *p0, volatile int *error, int site) {
+SN_KERNEL void k1(int64_t share, int64_t shares, float *p0, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1200, share, 16), end = SN_CUT(1200, share + 1, 16);
   for (int64_t o = begin / 12; o*12 < end; ++o) {
     const int64_t first = SN_MAX(begin - o*12, 0), last = SN_MIN(end - o*12, 12);
@@ -29,7 +29,7 @@ static void k1(int64_t share, int64_t shares, float *p0, volatile int *error, in
   }
 }
 // k2
-static void k2(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
+SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1200, share, 16), end = SN_CUT(1200, share + 1, 16);
   #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
@@ -41,7 +41,7 @@ static void k2(int64_t share, int64_t shares, const float *p0, const float *p1, 
   }
 }
 // k3
-static void k3(int64_t share, int64_t shares, const int64_t *p0, int64_t *p1, volatile int *error, int site) {
+SN_KERNEL void k3(int64_t share, int64_t shares, const int64_t *p0, int64_t *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 16), end = SN_CUT(1, share + 1, 16);
   #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {

@@ -1,5 +1,5 @@
 // k0
-static void k0(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
+SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(768, share, 16), end = SN_CUT(768, share + 1, 16);
   for (int64_t o = begin / 12; o*12 < end; ++o) {
     const int64_t first = SN_MAX(begin - o*12, 0), last = SN_MIN(end - o*12, 12);

@@ -1,5 +1,5 @@
 // k0
-static void k0(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
+SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   float k0[12];
   for (int64_t o = begin; o < end; ++o) {

@@ -1,5 +1,5 @@
 // k0
-static void k0(int64_t share, int64_t shares, const float *p0, float *p1, float *p2, volatile int *error, int site) {
+SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(12, share, 16), end = SN_CUT(12, share + 1, 16);
   for (int64_t first = begin; first < end; first += 256) {
     const int64_t width = SN_MIN(256, end - first);
@@ -34,7 +34,7 @@ static void k0(int64_t share, int64_t shares, const float *p0, float *p1, float 
   }
 }
 // k1
-static void k1(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
+SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 1), end = SN_CUT(1, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
     float a0 = -SN_INF;
@@ -52,7 +52,7 @@ static void k1(int64_t share, int64_t shares, const float *p0, float *p1, volati
   }
 }
 // k2
-static void k2(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
+SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
     const int64_t i0 = o;
