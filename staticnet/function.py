@@ -260,7 +260,7 @@ class Function(Inspection):
         if after in STAGES and after in ran:
             if graph.symbols:
                 raise ArgumentError(f"as_text: {after} needs numbers for {sorted(graph.symbols)}")
-            return STAGES[after](make_plan(graph, self._fuse))
+            return STAGES[after](self._plan_at(dims))
         for record in records:
             if record.name == after:
                 return format_graph(record.graph)
@@ -296,7 +296,7 @@ class Function(Inspection):
         graph = self._compile(dims)[0]
         if graph.symbols:
             return analyse(graph)
-        plan = make_plan(graph, self._fuse)
+        plan = self._plan_at(dims)
         return analyse(graph, plan.launches, plan.bytes_moved)
 
 

@@ -9,7 +9,7 @@ from staticnet.ir.printer import value_names
 from staticnet.ir.types import format_shape
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
-from staticnet.plan.text import location, overwritten, statements
+from staticnet.plan.text import Locations, overwritten, statements
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ class _Accounts:
         self.plan = plan
         self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
         self.statements = statements(plan.graph)
+        self.places = Locations(plan)
         self.numbers = {group: i for i, (_, group) in enumerate(plan.launched)}
 
     def kernel(self, number: int, launch: int, group: Group) -> KernelAccount:
@@ -153,7 +154,7 @@ class _Accounts:
         )
 
     def _access(self, node: Node, size: int) -> Access:
-        return Access(self.names[node], size, location(self.plan, node))
+        return Access(self.names[node], size, self.places.of(node))
 
     def _reasons(self, group: Group) -> tuple[Apart, ...]:
         """One for each pair of a node and an operand that another kernel makes."""

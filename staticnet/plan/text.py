@@ -86,31 +86,38 @@ def format_plan(plan: Plan) -> str:
     ]
     lines += [f"copy {names[node]} to output {i}" for node, i in plan.first_copies]
     lines += [f"copy {names[node]} to {_range(block)}" for node, block in plan.saved.items()]
-    before = _reused(plan)
+    before, places = _reused(plan), Locations(plan)
     for number, (launch, group) in enumerate(plan.launched):
         lines.append(f"launch {launch}, kernel {number}: {space(group)}")
         for node in plan.traffic(group).writes:
             over = ", ".join(names[x] for x in overwritten(plan, group, node))
             old = ", ".join(names[x] for x in before.get(node, ()))
             note = f" (in place of {over})" if over else f" (reuses {old})" if old else ""
-            lines.append(f"  {names[node]} {node.type} {location(plan, node)}{note}")
+            lines.append(f"  {names[node]} {node.type} {places.of(node)}{note}")
     for node, place in plan.last_copies:
-        lines.append(f"copy {names[node]} to {_place(plan, place)}")
+        lines.append(f"copy {names[node]} to {places.spell(place)}")
     return "\n".join(lines)
 
 
-def location(plan: Plan, node: Node) -> str:
-    """Where a value lies: `arena+0..4096`, `state w`, `feed x`, `constant 0` or `output 0`."""
-    place = plan.places[node]
-    if place.kind == "arena":
-        return f"arena+{place.at}..{place.at + int(node.type.nbytes)}"
-    return _place(plan, place)
+class Locations:
+    """Spells where the values of a plan lie: `arena+0..4096`, `state w`, `feed x`, `output 0`."""
 
+    def __init__(self, plan: Plan) -> None:
+        self._places = plan.places
+        self._owners = {"feed": plan.graph.inputs, "state": plan.graph.variables}
 
-def _place(plan: Plan, place: Place) -> str:
-    owners = {"feed": plan.graph.inputs, "state": plan.graph.variables}.get(place.kind)
-    name = owners[place.at].name if owners else ""
-    return f"{place.kind} {name or place.at}"
+    def of(self, node: Node) -> str:
+        """Where a value lies."""
+        place = self._places[node]
+        if place.kind == "arena":
+            return f"arena+{place.at}..{place.at + int(node.type.nbytes)}"
+        return self.spell(place)
+
+    def spell(self, place: Place) -> str:
+        """A place outside the arena."""
+        owners = self._owners.get(place.kind)
+        name = owners[place.at].name if owners else ""
+        return f"{place.kind} {name or place.at}"
 
 
 def _range(block: Lifetime) -> str:
