@@ -102,7 +102,8 @@ class Program:
 def prelude() -> str:
     """The scalar functions and helpers that every program begins with."""
     folder = kernels_path()
-    return "".join((folder / name).read_text(encoding="utf-8") for name in ("math.h", "runtime.h"))
+    names = ("math.h", "float16.h", "runtime.h")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
@@ -239,7 +240,7 @@ class _Writer:
         parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}\n#define SN_CORES {os.cpu_count() or 1}")
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [helper(need) for need in self.helpers]
-        parts += [_THREADS, body]
+        parts += [f"#define SN_USES_BLAS {int('sn_call_gemm' in body)}{_THREADS}", body]
         parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
         return "\n".join(parts) + "\n"
 
@@ -272,7 +273,7 @@ void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads)
 }
 
 static int sn_take_threads(void) {
-  const int before = sn_get_blas_threads ? sn_get_blas_threads() : 0;
+  const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;
   if (before > 1) sn_set_blas_threads(1);
   return before;
 }

