@@ -119,7 +119,7 @@ print("    for a batch of 64:", step.cost_analysis(batch=64).flops)
 # it moves, and why it holds no more.
 
 account = step.explain(batch=64)
-print(f"    {account.launches} launches of {len(account.kernels)} kernels; the loss is in this one:")
+print(f"    {account.launches} launches of {len(account.kernels)} kernels. The loss is in this:")
 print(next(kernel for kernel in account.kernels if kernel.kind == "rows"))
 
 # ---------------------------------------------------------------------------------------------
