@@ -1,5 +1,5 @@
-/* What generated C needs besides scalar functions: indices, 16-bit floats, routines without a loop
-   nest of their own. Included after math.h, once a program. */
+/* What generated C needs besides scalar functions: indices, streams, routines without a loop
+   nest of their own. Included after math.h and float16.h, once a program. */
 #ifndef SN_RUNTIME_H
 #define SN_RUNTIME_H
 
@@ -62,38 +62,6 @@ static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error, int si
   }
   return i;
 }
-
-/* 16-bit floats lie in memory as bits and compute as float; `round` keeps a float that has 16 bits. */
-static inline float sn_load_bf16(uint16_t h) { return sn_from_bits_f32((uint32_t)h << 16); }
-
-static inline uint16_t sn_store_bf16(float x) {
-  const uint32_t bits = sn_bits_f32(x);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return (uint16_t)(x != x ? (bits >> 16) | 0x40 : rounded);
-}
-
-static inline float sn_load_f16(uint16_t h) {
-  const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = h & 0x7fff;
-  const float normal = sn_from_bits_f32((magnitude << 13) + (112u << 23));
-  const float subnormal = (float)magnitude * 0x1p-24f;
-  const float special = sn_from_bits_f32((magnitude << 13) + (224u << 23));
-  const float x = magnitude >= 0x7c00 ? special : magnitude >= 0x0400 ? normal : subnormal;
-  return sn_from_bits_f32(sn_bits_f32(x) | sign);
-}
-
-static inline uint16_t sn_store_f16(float x) {
-  const uint32_t bits = sn_bits_f32(x), sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
-  /* adding 0.5 puts a subnormal result's 10 bits at the end of the float's, rounded to even */
-  const uint32_t subnormal = sn_bits_f32(sn_from_bits_f32(magnitude) + 0.5f) - 0x3f000000;
-  const uint32_t normal = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
-  uint32_t h = magnitude < (113u << 23) ? subnormal : normal;
-  h = magnitude >= 0x477ff000 ? 0x7c00 : h;
-  h = magnitude > 0x7f800000 ? 0x7e00 | ((magnitude >> 13) & 0x3ff) : h;
-  return (uint16_t)(h | sign);
-}
-
-static inline float sn_round_f16(float x) { return sn_load_f16(sn_store_f16(x)); }
-static inline float sn_round_bf16(float x) { return sn_load_bf16(sn_store_bf16(x)); }
 
 /* c = a b for matrices with any strides, row by row; for products too small or of types without BLAS.
    T: the elements' type, A: that of the sum, LOAD and STORE: between the two. */
