@@ -22,7 +22,7 @@ from bench import environment, report
 from bench.client import Client, WorkerError
 from bench.first_call import measure_first_calls
 from bench.program import CONTENDERS, Array, Workload
-from bench.rounds import WARM_UP_LIMIT, Race, new_line
+from bench.rounds import LARGE, WARM_UP_LIMIT, Race, new_line
 from bench.workloads import SUITES, WORKLOADS
 
 ASSUMED_MEMORY = 8 << 30  # where the system does not tell
@@ -148,14 +148,17 @@ def _size(
     started = time.perf_counter()
     race = Race(workload, size, fitting, expected(workload, size), log.add)
     held = sum(workload.holds(c, size) for c in fitting)
-    if held + workload.scratch(size) <= TOGETHER * available:
+    if held + workload.scratch(size) > TOGETHER * available:
+        how = "in turn"
+        race.in_turn(settings.rounds)
+    elif size >= LARGE:
+        how = "together"
+        race.few_together(settings.rounds)
+    else:
+        how = "together"
         seconds = settings.seconds / 2 if size else settings.seconds
         limit = 0.2 if settings.quick else WARM_UP_LIMIT * seconds
         race.together(settings.rounds, seconds, limit)
-        how = "together"
-    else:
-        race.in_turn(settings.rounds)
-        how = "in turn"
     for client in fitting.values():
         with contextlib.suppress(WorkerError):  # it has been reported
             client.ask("release")

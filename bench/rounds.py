@@ -6,9 +6,9 @@ Two ways, by the memory that they need:
 - **in turn**: where all together do not fit, each prepares, is timed and releases its buffers
   before the next one goes.
 
-A turn is a number of calls in each mode, as many as fit in some time, after a warm-up. Of large
-arrays, and in turn, it is FEW_CALLS calls after one that is checked. Either way the order rotates
-from round to round.
+A turn is as many calls in each mode as fit in some time, after a warm-up. With large arrays, and
+in turn, it is FEW_CALLS calls after one that is not recorded. Either way the order rotates from
+round to round.
 """
 
 from __future__ import annotations
@@ -44,36 +44,46 @@ class Race:
         """Prepare and warm up all, then time them; a warm-up takes at most `limit` seconds."""
         for c in self.clients:
             self._prepare(c, "together")
-        few = self.size >= LARGE
         for c in list(self.lines):
             with self._failing(c):
-                if not few:
-                    self._warm(c, seconds, limit)
-        for i in range(min(rounds, FEW_ROUNDS) if few else rounds):
-            for c in rotated(list(self.lines), i):
-                with self._failing(c):
-                    if few:
-                        self._few(c)
-                    else:
-                        self._round(c, seconds)
+                self._warm(c, seconds, limit)
+        for c in self._turns(rounds):
+            with self._failing(c):
+                self._round(c, seconds)
+        self._end()
+
+    def few_together(self, rounds: int) -> None:
+        """Prepare all, then time them by few calls."""
+        for c in self.clients:
+            self._prepare(c, "together")
+        for c in self._turns(min(rounds, FEW_ROUNDS)):
+            with self._failing(c):
+                self._few(c)
         self._end()
 
     def in_turn(self, rounds: int) -> None:
-        """Each is prepared, timed and released before the next one."""
-        running = list(self.clients)
-        for i in range(min(rounds, FEW_ROUNDS)):
-            for c in rotated(running, i):
-                if i == 0:
-                    self._prepare(c, "in turn")
-                if c not in self.lines:
-                    continue
+        """Each is prepared, timed by few calls and released before the next one."""
+        for c in self.clients:
+            self._prepare(c, "in turn")
+            if c in self.lines:
                 with self._failing(c):
-                    if i > 0:
-                        self.clients[c].ask("prepare", size=self.size, steps=0)
-                    self._few(c, just_built=i > 0)
-                    self.clients[c].ask("release")
-            running = [c for c in running if c in self.lines]
+                    self._few(c)
+            self._release(c)
+        for c in self._turns(min(rounds, FEW_ROUNDS) - 1, first=1):
+            with self._failing(c):
+                self.clients[c].ask("prepare", size=self.size, steps=0)
+                self._few(c, just_built=True)
+            self._release(c)
         self._end()
+
+    def _turns(self, rounds: int, first: int = 0) -> Iterator[str]:
+        """Those that are still in the race, so many times, in an order that rotates."""
+        for i in range(first, first + rounds):
+            yield from rotated(list(self.lines), i)
+
+    def _release(self, c: str) -> None:
+        with contextlib.suppress(WorkerError):  # a worker that has ended holds nothing
+            self.clients[c].ask("release")
 
     def _prepare(self, c: str, turns: str) -> None:
         """A line for each mode to be timed; others are added as wrong or failed."""
@@ -116,13 +126,14 @@ class Race:
             WorkerError: if the contender fails or has become wrong.
         """
         for mode, line in self.lines[c].items():
-            act = {"mode": mode, "seconds": FEW_SECONDS, "calls": FEW_CALLS}
-            answer = self.clients[c].ask("few", **act)
-            if just_built and c not in COPIES:
+            check = just_built and c not in COPIES
+            few = {"seconds": FEW_SECONDS, "calls": FEW_CALLS, "check": check}
+            answer = self.clients[c].ask("few", mode=mode, **few)
+            if check:
                 values = np.array(answer["check"])
-                check = compare(values, self.expected[mode][: len(values)], self.workload)
-                if not check["right"]:
-                    raise WorkerError(f"{mode}, built again: {check['text']}")
+                found = compare(values, self.expected[mode][: len(values)], self.workload)
+                if not found["right"]:
+                    raise WorkerError(f"{mode}, built again: {found['text']}")
             line["samples"].append(answer["samples"])
 
     @contextlib.contextmanager

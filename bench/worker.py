@@ -7,7 +7,7 @@ It reads commands as lines of JSON and answers each with one line:
 | `{"do": "prepare", "size": N, "steps": K}` | checks of K steps, first-call seconds per mode |
 | `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
 | `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
-| `{"do": "few", "mode": M, "seconds": S, "calls": K}` | `check` of a call; `samples` of K calls |
+| `{"do": "few", "mode": M, "seconds": S, "calls": K, "check": B}` | K `samples`, of a call each |
 | `{"do": "memory"}` | how much the resident size has grown, and what the program says |
 | `{"do": "release"}` | drops the program and its buffers |
 | `{"do": "quit"}` | none |
@@ -110,10 +110,18 @@ class Worker:
         timed(self._mode(mode).repeat, calls)
         return self._samples(mode, seconds, calls, 2 * SAMPLES)
 
-    def few(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
-        """A call that is checked, then `calls` of a sample each, fewer if `seconds` are over."""
-        checked = self._mode(mode).check(1).tolist()
-        return {"check": checked} | self._samples(mode, seconds, 1, calls)
+    def few(self, mode: str, seconds: float, calls: int, check: bool) -> dict[str, Any]:
+        """A call unrecorded, then `calls` of a sample each, fewer if `seconds` are over.
+
+        If `check`, what the first call gives is in the answer.
+        """
+        chosen = self._mode(mode)
+        answer: dict[str, Any] = {}
+        if check:
+            answer["check"] = chosen.check(1).tolist()
+        else:
+            chosen.repeat(1)
+        return answer | self._samples(mode, seconds, 1, calls)
 
     def _samples(self, mode: str, seconds: float, calls: int, most: int) -> dict[str, Any]:
         chosen = self._mode(mode)

@@ -106,7 +106,7 @@ def test_what_does_not_fit_together_goes_in_turn(monkeypatch):
 
 
 def test_large_arrays_are_timed_by_few_calls(monkeypatch):
-    monkeypatch.setattr(rounds, "LARGE", 1)
+    monkeypatch.setattr(driver, "LARGE", 1)
     lines = quick("softmax", "staticnet", "copy.numpy", rounds=9)
     assert [(r["mode"], r["status"], r["turns"]) for r in lines] == [
         ("into", "ok", "together"),
@@ -117,25 +117,42 @@ def test_large_arrays_are_timed_by_few_calls(monkeypatch):
     assert all(1 <= len(each) <= rounds.FEW_CALLS for r in lines for each in r["samples"])
 
 
-class Drifting:
-    """A client whose program is right at first and wrong when it is built again."""
+class Scripted:
+    """A client whose program gives the next of these values each time that it is built."""
 
-    def __init__(self):
-        self.built = 0
+    def __init__(self, *values):
+        self.values, self.asked = iter(values), []
 
     def ask(self, do, mode="into", **_):
-        self.built += do == "prepare"
-        checks = {"checks": {mode: [1.0, 1.0]}, "first_call_s": {mode: 1}, "steps": {mode: 1}}
-        return checks | {"check": [float(self.built)], "samples": [1.0]}
+        self.asked.append(do)
+        if do == "prepare":
+            self.value = next(self.values)
+        checks = {"checks": {mode: [self.value] * 2}, "first_call_s": {mode: 1}, "steps": {mode: 1}}
+        return checks | {"check": [self.value], "samples": [1.0]}
+
+
+def raced_in_turn(*values):
+    lines, client = [], Scripted(*values)
+    race = rounds.Race(
+        WORKLOADS["adam"], 65536, {"staticnet": client}, {"into": np.ones(2)}, lines.append
+    )
+    race.in_turn(3)
+    (line,) = lines
+    return line, client.asked
 
 
 def test_a_contender_that_becomes_wrong_has_failed():
-    lines = []
-    clients, expected = {"staticnet": Drifting()}, {"into": np.ones(2)}
-    rounds.Race(WORKLOADS["adam"], 65536, clients, expected, lines.append).in_turn(3)
-    (line,) = lines
+    line, asked = raced_in_turn(1.0, 2.0)
     assert line["status"] == "failed"
     assert line["reason"].startswith("into, built again: value 0 is 2; the reference says 1")
+    assert asked == ["prepare", "few", "release"] * 2
+
+
+def test_what_is_wrong_is_released_before_the_next_one():
+    line, asked = raced_in_turn(2.0)
+    assert line["status"] == "wrong"
+    assert asked == ["prepare", "release"]
+    assert raced_in_turn(1.0, 1.0, 1.0)[0]["samples"] == [[1.0]] * 3
 
 
 def test_the_order_rotates():
@@ -194,7 +211,7 @@ def test_release_gives_memory_back(contender):
         client.ask("release")
         assert resident(client) - before < size / 2
         with pytest.raises(WorkerError, match="prepare comes first"):
-            client.ask("few", mode="into", seconds=1, calls=1)
+            client.ask("few", mode="into", seconds=1, calls=1, check=False)
 
 
 def resident(client):
