@@ -9,22 +9,28 @@ from __future__ import annotations
 import math
 import re
 
-import numpy as np
-
+from staticnet.codegen.c_statements import (
+    clauses,
+    combined,
+    initial,
+    loaded,
+    nan_ends,
+    reduces_of,
+    starts,
+    statement,
+    statements,
+    stored,
+)
 from staticnet.codegen.kernel import (
-    At,
-    Keep,
     Kernel,
     Let,
-    Load,
     Loop,
     Reduce,
     Statement,
     Store,
     runs_along,
 )
-from staticnet.codegen.scope import HALVES, c_type, compute_dtype, literal
-from staticnet.ir.dtype import DType, short_name
+from staticnet.codegen.scope import c_type, compute_dtype
 from staticnet.ir.index import Index, Symbol
 from staticnet.plan.partials import SLOT
 
@@ -33,7 +39,6 @@ COLUMNS = 256  # columns that a column kernel sums at a time, in registers and l
 TILE = 32  # of each axis of a map that reads across its inner one
 LINE = 16  # elements that no two threads write: a cache line or more
 STREAM = 256  # elements that are gathered before they go around the caches
-_CLAUSE = {"sum": "+", "prod": "*", "any": "|", "all": "&", "max": "max", "min": "min"}
 
 
 def function(kernel: Kernel, name: str) -> str:
@@ -132,7 +137,7 @@ class _Printer:
         for load in turned:
             tile = f"{load.name}_tile"
             inside.append(f"{c_type(compute_dtype(load.dtype))} {tile}[{TILE * (TILE + 1)}];")
-            copy = _for(u.text, *lines, [f"{tile}[{at}] = {_loaded(load)};"])
+            copy = _for(u.text, *lines, [f"{tile}[{at}] = {loaded(load)};"])
             inside += _for(v.text, *columns, copy)
         inside += _for(u.text, *lines, self._innermost(v, *columns, body))
         walk = _for(columns[0], 0, v.extent, inside, TILE)
@@ -147,13 +152,13 @@ class _Printer:
         reduces: tuple[Reduce, ...] = (), renamed: dict[str, str] | None = None,
     ) -> list[str]:  # fmt: skip
         """The vector loop over one axis; streamed stores are gathered in lines first."""
-        pragma = [" ".join(["#pragma omp simd", *_clauses(reduces, renamed)])] if self.simd else []
+        pragma = [" ".join(["#pragma omp simd", *clauses(reduces, renamed)])] if self.simd else []
         streamed = [s for s in body if isinstance(s, Store) and self._streams(s, v)]
         if not streamed:
-            return [*pragma, *_for(v.text, low, high, _statements(body, renamed))]
+            return [*pragma, *_for(v.text, low, high, statements(body, renamed))]
         start = f"{v.text}_line"
-        texts = _statements(tuple(s for s in body if s not in streamed), renamed)
-        texts += [f"{s.buffer}_line[{v.text} - {start}] = {_stored(s)};" for s in streamed]
+        texts = statements(tuple(s for s in body if s not in streamed), renamed)
+        texts += [f"{s.buffer}_line[{v.text} - {start}] = {stored(s)};" for s in streamed]
         inside = [
             f"const int64_t {v.text}_end = SN_MIN({start} + {STREAM}, {high});",
             *pragma,
@@ -180,12 +185,12 @@ class _Printer:
         keeps = [f"{c_type(dtype)} {name}[{size}];" for name, dtype, size in kernel.keeps]
         inside = _positions(kernel.outer, "o")
         for loop in kernel.loops:
-            inside += _statements(loop.before)
-            reduces = _reduces(loop)
-            inside += _starts(reduces)
+            inside += statements(loop.before)
+            reduces = reduces_of(loop)
+            inside += starts(reduces)
             inside += self._nest(loop, reduces, "0", str(loop.symbols[0].extent))
-            inside += _nan_ends(reduces)
-        inside += _statements(kernel.after)
+            inside += nan_ends(reduces)
+        inside += statements(kernel.after)
         return [*_share(kernel.rows), *keeps, *_for("o", "begin", "end", inside)]
 
     def _nest(self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str) -> list[str]:
@@ -220,10 +225,10 @@ class _Printer:
         slot = 0
         for loop in kernel.loops:
             inside += _by_first(loop.before)
-            reduces = _reduces(loop)
+            reduces = reduces_of(loop)
             extent = loop.symbols[0].extent
             low, high = f"b*{kernel.lines}", f"SN_MIN((b + 1)*{kernel.lines}, {extent})"
-            block = [*_starts(reduces), *self._nest(loop, reduces, low, high), *_nan_ends(reduces)]
+            block = [*starts(reduces), *self._nest(loop, reduces, low, high), *nan_ends(reduces)]
             rooms = {r.name: _room(r, (slot + i) * kernel.blocks) for i, r in enumerate(reduces)}
             slot += len(reduces)
             block += [f"{rooms[r.name]}[b] = {r.name};" for r in reduces]
@@ -234,12 +239,12 @@ class _Printer:
             ]
             if reduces:
                 inside.append("#pragma omp barrier")
-                inside += _starts(reduces)
+                inside += starts(reduces)
                 parts = tuple(
                     Reduce(r.name, r.dtype, r.combine, f"{rooms[r.name]}[b]") for r in reduces
                 )
-                inside += _for("b", 0, kernel.blocks, _statements(parts))
-                inside += _nan_ends(reduces)
+                inside += _for("b", 0, kernel.blocks, statements(parts))
+                inside += nan_ends(reduces)
         inside += _by_first(kernel.after)
         if kernel.rows > 1:
             inside.append("#pragma omp barrier")
@@ -249,7 +254,7 @@ class _Printer:
 
     def _columns(self) -> list[str]:
         (loop,) = self.kernel.loops
-        reduces = _reduces(loop)
+        reduces = reduces_of(loop)
         rows = math.prod(symbol.extent for symbol in loop.symbols)
         body = [
             *_cleared(reduces, "all"),
@@ -270,8 +275,8 @@ class _Printer:
             *_for("c", 0, "width", [
                 "const int64_t o = first + c;",
                 *_positions(self.kernel.outer, "o"),
-                *_statements(body),
-                *(_combined(r, f"{r.name}_row[c]", r.text) for r in reduces),
+                *statements(body),
+                *(combined(r, f"{r.name}_row[c]", r.text) for r in reduces),
             ]),
         ]  # fmt: skip
         rows = [*_positions(loop.symbols, "r"), *inner]
@@ -279,7 +284,7 @@ class _Printer:
             *_cleared(reduces, "row"),
             *_for("r", "r0", f"SN_MIN(r0 + {BLOCK}, {high})", rows),
             *_for("c", 0, "width", [
-                _combined(r, f"{r.name}_all[c]", f"{r.name}_row[c]") for r in reduces
+                combined(r, f"{r.name}_all[c]", f"{r.name}_row[c]") for r in reduces
             ]),
         ]  # fmt: skip
         return _for("r0", low, high, block, BLOCK)
@@ -292,16 +297,16 @@ class _Printer:
             *_positions(self.kernel.outer, "o"),
             *(
                 f"const {c_type(r.dtype)} {r.name} = {text};"
-                for r, text in zip(_reduces(loop), sums, strict=True)
+                for r, text in zip(reduces_of(loop), sums, strict=True)
             ),
-            *_statements(self.kernel.after),
+            *statements(self.kernel.after),
         ]
 
     def _shared_columns(self) -> list[str]:
         """Few columns: threads share blocks of rows, and then the columns."""
         kernel = self.kernel
         (loop,) = kernel.loops
-        reduces = _reduces(loop)
+        reduces = reduces_of(loop)
         rows, width = math.prod(s.extent for s in loop.symbols), kernel.rows
         rooms = [_room(r, i * kernel.blocks * width) for i, r in enumerate(reduces)]
         low, high = (f"{b}*{rows}/{kernel.blocks}" for b in ("b", "(b + 1)"))
@@ -316,7 +321,7 @@ class _Printer:
         combine = [
             *(f"{c_type(r.dtype)} {r.name}_b = {initial(r.combine, r.dtype)};" for r in reduces),
             *_for("b", 0, kernel.blocks, [
-                _combined(r, f"{r.name}_b", f"{room}[b*{width} + first + c]")
+                combined(r, f"{r.name}_b", f"{room}[b*{width} + first + c]")
                 for r, room in zip(reduces, rooms, strict=True)
             ]),
             *self._finish([f"{r.name}_b" for r in reduces]),
@@ -343,37 +348,6 @@ def _cleared(reduces: tuple[Reduce, ...], name: str) -> list[str]:
     return lines
 
 
-def _combined(r: Reduce, target: str, text: str) -> str:
-    """A statement that combines a value into `target`; of extrema, NaN stays."""
-    if r.combine in ("max", "min"):
-        sign = ">" if r.combine == "max" else "<"
-        return f"{target} = ({text} {sign} {target}) | ({text} != {text}) ? {text} : {target};"
-    return f"{target} {_CLAUSE[r.combine]}= {text};"
-
-
-def _reduces(loop: Loop) -> tuple[Reduce, ...]:
-    return tuple(s for s in loop.body if isinstance(s, Reduce))
-
-
-def _starts(reduces: tuple[Reduce, ...]) -> list[str]:
-    lines = []
-    for r in reduces:
-        lines.append(f"{c_type(r.dtype)} {r.name} = {initial(r.combine, r.dtype)};")
-        if _watches_nan(r):
-            lines.append(f"int {r.name}_nan = 0;")
-    return lines
-
-
-def _nan_ends(reduces: tuple[Reduce, ...]) -> list[str]:
-    return [f"{r.name} = {r.name}_nan ? SN_NAN : {r.name};" for r in reduces if _watches_nan(r)]
-
-
-def _clauses(reduces: tuple[Reduce, ...], renamed: dict[str, str] | None) -> list[str]:
-    names = renamed or {}
-    clauses = [f"reduction({_CLAUSE[r.combine]}:{names.get(r.name, r.name)})" for r in reduces]
-    return clauses + [f"reduction(|:{r.name}_nan)" for r in reduces if _watches_nan(r)]
-
-
 def _room(r: Reduce, slot: int) -> str:
     """The scratch memory of a reduction's partial results."""
     return f"(({c_type(r.dtype)} *)(scratch + {slot * SLOT}))"
@@ -384,9 +358,7 @@ def _by_first(statements: tuple[Statement, ...]) -> list[str]:
     lines = []
     for s in statements:
         lines += (
-            [f"if (share == 0) {_statement(s, {})[0]}"]
-            if isinstance(s, Store)
-            else _statement(s, {})
+            [f"if (share == 0) {statement(s, {})[0]}"] if isinstance(s, Store) else statement(s, {})
         )
     return lines
 
@@ -395,57 +367,3 @@ def _renamed(at: Index, symbol: Symbol, name: str) -> Index:
     return Index(
         tuple((Symbol(name, s.extent) if s == symbol else s, c) for s, c in at.terms), at.constant
     )
-
-
-def _watches_nan(r: Reduce) -> bool:
-    return r.combine in ("max", "min") and r.dtype.kind == "f"
-
-
-def initial(combine: str, dtype: DType) -> str:
-    """What a reduction starts from."""
-    if combine in ("max", "min"):
-        if dtype.kind == "f":
-            return "-SN_INF" if combine == "max" else "SN_INF"
-        limits = np.iinfo(dtype)
-        return literal(limits.min if combine == "max" else limits.max, dtype)
-    return "1" if combine in ("prod", "all") else "0"
-
-
-def _statements(
-    statements: tuple[Statement, ...], renamed: dict[str, str] | None = None
-) -> list[str]:
-    return [line for s in statements for line in _statement(s, renamed or {})]
-
-
-def _statement(s: Statement, renamed: dict[str, str]) -> list[str]:
-    match s:
-        case Let(name, dtype, text):
-            return [f"const {c_type(dtype)} {name} = {text};"]
-        case Load(name, _, _, dtype):
-            return [f"const {c_type(compute_dtype(dtype))} {name} = {_loaded(s)};"]
-        case At(name, text):
-            return [f"const int64_t {name} = {text};"]
-        case Keep(name, at, _, text):
-            return [f"{name}[{at}] = {text};"]
-        case Store(buffer, at, _, _):
-            return [f"{buffer}[{at}] = {_stored(s)};"]
-        case Reduce():
-            return _combine(s, renamed.get(s.name, s.name))
-
-
-def _loaded(s: Load) -> str:
-    element = f"{s.buffer}[{s.at}]"
-    return f"sn_load_{short_name(s.dtype)}({element})" if s.dtype in HALVES else element
-
-
-def _stored(s: Store) -> str:
-    return f"sn_store_{short_name(s.dtype)}({s.text})" if s.dtype in HALVES else s.text
-
-
-def _combine(r: Reduce, name: str) -> list[str]:
-    if r.combine in ("max", "min"):
-        sign = ">" if r.combine == "max" else "<"
-        lines = [f"{name} = {r.text} {sign} {name} ? {r.text} : {name};"]
-        return [*lines, f"{r.name}_nan |= {r.text} != {r.text};"] if _watches_nan(r) else lines
-    operator = _CLAUSE[r.combine]
-    return [f"{name} {operator}= {r.text};"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.value import Value
@@ -297,8 +298,9 @@ def cast_there_and_back(node: Node) -> Value | None:
     if not isinstance(x.op, Cast):
         return None
     origin = x.inputs[0]
-    widened = x.dtype.kind == origin.dtype.kind == "f" and x.dtype.itemsize > origin.dtype.itemsize
-    return origin if widened and origin.dtype == node.dtype else None
+    floats = is_floating(origin.dtype) and is_floating(x.dtype)
+    widened = x.dtype.itemsize > origin.dtype.itemsize  # every float type holds all smaller ones
+    return origin if floats and widened and origin.dtype == node.dtype else None
 
 
 @structural(Sum, lambda x: sum(sum(expand(x), 0), 0), REASSOCIATES)
