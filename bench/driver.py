@@ -21,7 +21,7 @@ import numpy as np
 from bench import environment, report
 from bench.client import Client, WorkerError
 from bench.first_call import measure_first_calls
-from bench.program import CONTENDERS, Array, Workload
+from bench.program import CONTENDERS, COPIES, Array, Workload
 from bench.rounds import LARGE, WARM_UP_LIMIT, Race, new_line
 from bench.workloads import SUITES, WORKLOADS
 
@@ -135,9 +135,10 @@ def _size(
 ) -> None:
     """Check and time all contenders at one size: together if they fit, else in turn."""
     available = environment.memory("MemAvailable") or ASSUMED_MEMORY
+    copies = sum(workload.holds(c, size) for c in clients if c in COPIES)
     fitting = {}
     for c, client in clients.items():
-        needed = workload.needs(c, size)
+        needed = copies if c in COPIES else copies + workload.needs(size)
         if needed <= ALONE * available:
             fitting[c] = client
             continue

@@ -89,6 +89,6 @@ class Workload:
             return min(self.working_set(size), COPY_MEMORY)
         return self.footprint(size)
 
-    def needs(self, contender: str, size: int) -> int:
-        """About the most bytes that a contender has at once."""
-        return self.holds(contender, size) + (contender not in COPIES) * self.scratch(size)
+    def needs(self, size: int) -> int:
+        """About the most bytes that a contender that is no copy has at once."""
+        return self.footprint(size) + self.scratch(size)

@@ -4,7 +4,7 @@ Two ways, by the memory that they need:
 
 - **together**: all are prepared, then take turns. Their buffers stay.
 - **in turn**: where all together do not fit, each prepares, is timed and releases its buffers
-  before the next one goes.
+  before the next one prepares.
 
 A turn is as many calls in each mode as fit in some time, after a warm-up. With large arrays, and
 in turn, it is FEW_CALLS calls after one that is not recorded. Either way the order rotates from
@@ -62,28 +62,32 @@ class Race:
         self._end()
 
     def in_turn(self, rounds: int) -> None:
-        """Each is prepared, timed by few calls and released before the next one."""
-        for c in self.clients:
-            self._prepare(c, "in turn")
-            if c in self.lines:
-                with self._failing(c):
-                    self._few(c)
-            self._release(c)
-        for c in self._turns(min(rounds, FEW_ROUNDS) - 1, first=1):
-            with self._failing(c):
-                self.clients[c].ask("prepare", size=self.size, steps=0)
-                self._few(c, just_built=True)
-            self._release(c)
+        """Each is prepared, timed by few calls and released before the next one is prepared.
+
+        Copies need little memory and keep it.
+        """
+        holder: str | None = None
+        for i in range(min(rounds, FEW_ROUNDS)):
+            for c in rotated(list(self.lines if i else self.clients), i):
+                if c not in COPIES:
+                    self._release(holder)
+                    holder = c
+                if i == 0:
+                    self._prepare(c, "in turn")
+                if c in self.lines:
+                    with self._failing(c):
+                        self._few(c, again=i > 0 and c not in COPIES)
         self._end()
 
-    def _turns(self, rounds: int, first: int = 0) -> Iterator[str]:
+    def _turns(self, rounds: int) -> Iterator[str]:
         """Those that are still in the race, so many times, in an order that rotates."""
-        for i in range(first, first + rounds):
+        for i in range(rounds):
             yield from rotated(list(self.lines), i)
 
-    def _release(self, c: str) -> None:
-        with contextlib.suppress(WorkerError):  # a worker that has ended holds nothing
-            self.clients[c].ask("release")
+    def _release(self, c: str | None) -> None:
+        if c is not None:
+            with contextlib.suppress(WorkerError):  # a worker that has ended holds nothing
+                self.clients[c].ask("release")
 
     def _prepare(self, c: str, turns: str) -> None:
         """A line for each mode to be timed; others are added as wrong or failed."""
@@ -119,17 +123,19 @@ class Race:
             answer = self.clients[c].ask("round", mode=mode, seconds=seconds, calls=calls)
             line["samples"].append(answer["samples"])
 
-    def _few(self, c: str, just_built: bool = False) -> None:
-        """A turn of few calls; what has just been built is checked by its first one.
+    def _few(self, c: str, again: bool = False) -> None:
+        """A turn of few calls. If the program is built `again`, its first call is checked.
 
         Raises:
             WorkerError: if the contender fails or has become wrong.
         """
+        client = self.clients[c]
+        if again:
+            client.ask("prepare", size=self.size, steps=0)
+        few = {"seconds": FEW_SECONDS, "calls": FEW_CALLS, "check": again}
         for mode, line in self.lines[c].items():
-            check = just_built and c not in COPIES
-            few = {"seconds": FEW_SECONDS, "calls": FEW_CALLS, "check": check}
-            answer = self.clients[c].ask("few", mode=mode, **few)
-            if check:
+            answer = client.ask("few", mode=mode, **few)
+            if again:
                 values = np.array(answer["check"])
                 found = compare(values, self.expected[mode][: len(values)], self.workload)
                 if not found["right"]:
