@@ -25,6 +25,7 @@ from staticnet.plan.schedule import Step
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
+PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
 # A product is cut along its longer side into a slab for each of the machine's cores, if its work
@@ -64,17 +65,26 @@ typedef struct {
   const int64_t *row_bytes;    /* of each feed */
   const int64_t *output_bytes; /* of each output, which advances by them */
   char *const *data;           /* of each feed */
+  void *const *rooms;          /* of each feed, for a batch of rows that do not lie together */
   char **results;              /* of each output */
 } sn_run_arguments;
 
 int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
+  void *const *rooms = a->rooms;
   const int threads = sn_take_threads();
   int failed = 0;
   for (int64_t s = 0; s < a->steps && !failed; ++s) {
-    for (int64_t f = 0; f < a->feeds; ++f)
+    const int64_t *const order = a->order + s * a->batch;
+    int64_t in_order = 1; /* rows that follow each other are read where they lie */
+    while (in_order < a->batch && order[in_order] == order[0] + in_order) ++in_order;
+    for (int64_t f = 0; f < a->feeds; ++f) {
+      const int64_t bytes = a->row_bytes[f];
+      buffers[f] = in_order == a->batch ? a->data[f] + order[0] * bytes : rooms[f];
+      if (in_order == a->batch) continue;
+#pragma omp parallel for schedule(static) if (a->batch * bytes > SN_PARALLEL_COPY)
       for (int64_t r = 0; r < a->batch; ++r)
-        memcpy((char *)buffers[f] + r * a->row_bytes[f],
-               a->data[f] + a->order[s * a->batch + r] * a->row_bytes[f], a->row_bytes[f]);
+        memcpy((char *)rooms[f] + r * bytes, a->data[f] + order[r] * bytes, bytes);
+    }
     for (int64_t o = 0; o < a->outputs; ++o)
       buffers[SN_FIRST_OUTPUT + o] = a->results[o] + s * a->output_bytes[o];
     failed = sn_one_step(buffers, arena);
@@ -221,7 +231,7 @@ class _Writer:
 
     def _streams(self, kernel: Kernel, buffers: list[Node], pointers: list[str]) -> frozenset[str]:
         """The results of a large kernel that it does not read: they go around the caches."""
-        if sum(int(node.type.nbytes) for node in buffers) < STREAM_BYTES:
+        if kernel.tiled or sum(int(node.type.nbytes) for node in buffers) < STREAM_BYTES:
             return frozenset()
         read = {at for p, at in zip(kernel.parameters, pointers, strict=True) if not p.written}
         return frozenset(
@@ -241,6 +251,7 @@ class _Writer:
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [helper(need) for need in self.helpers]
         parts += [f"#define SN_USES_BLAS {int('sn_call_gemm' in body)}{_THREADS}", body]
+        parts.append(f"#define SN_PARALLEL_COPY {PARALLEL_COPY}")
         parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
         return "\n".join(parts) + "\n"
 

@@ -59,6 +59,7 @@ class RunArguments(ctypes.Structure):
         ("row_bytes", ctypes.c_void_p),
         ("output_bytes", ctypes.c_void_p),
         ("data", ctypes.c_void_p),
+        ("rooms", ctypes.c_void_p),
         ("results", ctypes.c_void_p),
     ]
 
@@ -136,17 +137,16 @@ class CpuExecutable:
         rows = np.array([x[:1].nbytes for x in data], np.int64)
         output_bytes = np.array([x[:1].nbytes for x in results], np.int64)
         data_table = np.array([address(x) for x in data], np.uintp)
+        room_table = np.array([address(x) for x in rooms], np.uintp)
         result_table = np.array([address(x) for x in results], np.uintp)
         order = np.ascontiguousarray(order, np.int64)
         assert order.size == steps * batch
         arguments = RunArguments(
             steps, batch, address(order), len(data), len(results), address(rows),
-            address(output_bytes), address(data_table), address(result_table),
+            address(output_bytes), address(data_table), address(room_table), address(result_table),
         )  # fmt: skip
         with self._lock:
             self._hold_state()
-            for i, room in enumerate(rooms):
-                self._table[i] = address(room)
             failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
         if failed:
             raise self._failure(failed)
