@@ -1,0 +1,73 @@
+// Reductions among threads. The order of every sum depends on the shape alone, so its bits do too.
+// Included after runtime.cuh.
+
+#ifndef STATICNET_REDUCE_CUH
+#define STATICNET_REDUCE_CUH
+
+#define SN_COMBINATION(name, expression)                             \
+  template <class T>                                                 \
+  struct sn_##name {                                                 \
+    __device__ static inline T of(T a, T b) { return expression; }   \
+  };
+SN_COMBINATION(sum, (T)(a + b))
+SN_COMBINATION(prod, (T)(a * b))
+SN_COMBINATION(any, (T)(a | b))
+SN_COMBINATION(all, (T)(a & b))
+// NaN wins, in either operand
+SN_COMBINATION(max, (a > b) | (a != a) ? a : b)
+SN_COMBINATION(min, (a < b) | (a != a) ? a : b)
+
+// The value of the lane whose number differs in the bits of `distance`.
+template <class T>
+__device__ inline T sn_swap(unsigned lanes, T x, int distance) {
+  if constexpr (sizeof(T) < 4)
+    return (T)__shfl_xor_sync(lanes, (int)x, distance);
+  else
+    return __shfl_xor_sync(lanes, x, distance);
+}
+
+// The lanes of this warp that work on one thing with this one: LANES side by side, a power of 2.
+template <int LANES>
+__device__ inline unsigned sn_lanes() {
+  if constexpr (LANES == 32)
+    return 0xffffffffu;
+  else
+    return ((1u << LANES) - 1) << (threadIdx.x % 32 & ~(LANES - 1));
+}
+
+// Each of THREADS side by side, a power of 2, gets the combination of all their values. More than
+// 32 are all of the block.
+template <class Op, int THREADS, class T>
+__device__ inline T sn_reduce(T x) {
+  if constexpr (THREADS <= 32) {
+    for (int distance = THREADS / 2; distance; distance /= 2)
+      x = Op::of(x, sn_swap(sn_lanes<THREADS>(), x, distance));
+    return x;
+  } else {
+    __shared__ T parts[THREADS / 32];
+    x = sn_reduce<Op, 32>(x);
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = sn_reduce<Op, THREADS / 32>(parts[threadIdx.x % (THREADS / 32)]);
+    __syncthreads();
+    return x;
+  }
+}
+
+// Of ACROSS threads side by side, powers of 2, and THREADS in the block: the first ACROSS get the
+// combination of the values of all threads that stand a multiple of ACROSS further.
+template <class Op, int ACROSS, int THREADS, class T>
+__device__ inline T sn_reduce_down(T x) {
+  __shared__ T parts[THREADS];
+  const int me = threadIdx.x;
+  parts[me] = x;
+  for (int half = THREADS / 2; half >= ACROSS; half /= 2) {
+    __syncthreads();
+    if (me < half) parts[me] = Op::of(parts[me], parts[me + half]);
+  }
+  x = parts[me % ACROSS];
+  __syncthreads();
+  return x;
+}
+
+#endif  // STATICNET_REDUCE_CUH

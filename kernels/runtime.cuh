@@ -1,0 +1,77 @@
+// What generated CUDA needs besides scalar functions: element types, indices, packs of elements.
+// Included after math.h and float16.h. No header is included under NVRTC, which has none.
+
+#ifndef STATICNET_RUNTIME_CUH
+#define STATICNET_RUNTIME_CUH
+
+#if defined(__CUDACC_RTC__)
+typedef sn_i8 int8_t;
+typedef sn_i16 int16_t;
+typedef sn_i32 int32_t;
+typedef sn_i64 int64_t;
+typedef sn_u8 uint8_t;
+typedef sn_u16 uint16_t;
+typedef sn_u32 uint32_t;
+typedef sn_u64 uint64_t;
+#else
+#include <stdint.h>
+#endif
+
+#define SN_NAN SN_NAN_F32
+#define SN_INF SN_INF_F32
+
+// An element's type in memory, the type it is computed in, and the way between the two.
+#define SN_ELEMENT(name, T, V, LOAD, STORE)                          \
+  struct sn_of_##name {                                              \
+    typedef T memory;                                                \
+    typedef V value;                                                 \
+    __device__ static inline V load(T x) { return (V)LOAD(x); }      \
+    __device__ static inline T store(V x) { return (T)STORE(x); }    \
+  };
+SN_ELEMENT(bool, uint8_t, uint8_t, , )
+SN_ELEMENT(i8, int8_t, int8_t, , )
+SN_ELEMENT(i16, int16_t, int16_t, , )
+SN_ELEMENT(i32, int32_t, int32_t, , )
+SN_ELEMENT(i64, int64_t, int64_t, , )
+SN_ELEMENT(u8, uint8_t, uint8_t, , )
+SN_ELEMENT(u16, uint16_t, uint16_t, , )
+SN_ELEMENT(u32, uint32_t, uint32_t, , )
+SN_ELEMENT(u64, uint64_t, uint64_t, , )
+SN_ELEMENT(f16, uint16_t, float, sn_load_f16, sn_store_f16)
+SN_ELEMENT(bf16, uint16_t, float, sn_load_bf16, sn_store_bf16)
+SN_ELEMENT(f32, float, float, , )
+SN_ELEMENT(f64, double, double, , )
+
+template <class I>
+__device__ inline I sn_clamp(I i, long long low, long long high) {
+  return i < low ? (I)low : i > high ? (I)high : i;
+}
+
+// An index into n elements, negative ones from the end; one outside sets *error, if nothing did
+// before, and becomes 0.
+__device__ inline int64_t sn_index(int64_t i, int64_t n, int *error, int site) {
+  i += i < 0 ? n : 0;
+  if ((uint64_t)i >= (uint64_t)n) {
+    atomicCAS(error, 0, site);
+    return 0;
+  }
+  return i;
+}
+
+// N elements that lie side by side and are read or written in one access.
+template <class T, int N>
+struct alignas(sizeof(T) * N) sn_pack {
+  T v[N];
+};
+
+template <int N, class T>
+__device__ inline sn_pack<T, N> sn_read(const T *p) {
+  return *(const sn_pack<T, N> *)p;
+}
+
+template <int N, class T>
+__device__ inline void sn_write(T *p, const sn_pack<T, N> &pack) {
+  *(sn_pack<T, N> *)p = pack;
+}
+
+#endif  // STATICNET_RUNTIME_CUH

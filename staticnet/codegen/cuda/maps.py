@@ -1,0 +1,125 @@
+"""Maps as CUDA: threads take points of the flattened space, packs of them where memory allows."""
+
+from __future__ import annotations
+
+import math
+
+from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, Part, ceil_div
+from staticnet.codegen.cuda.statements import Writer, block, names, pack_width
+from staticnet.codegen.kernel import Kernel, Let, Load, runs_along
+from staticnet.codegen.scope import c_type, compute_dtype
+from staticnet.ir.index import Symbol
+
+TILE = 32  # of each axis of a map that reads across its inner one
+MAX_TILES = 4  # buffers that go through shared memory, of which a block has 48 KiB
+
+
+def map_parts(kernel: Kernel, writer: Writer) -> list[Part]:
+    """The one part of a map."""
+    turned = _turned(kernel)
+    if turned:
+        return [_tiled(kernel, writer, turned)]
+    return [_line(kernel, writer)] if not kernel.outer else [_space(kernel, writer)]
+
+
+def _blocks(size: int, width: int) -> int:
+    return max(1, min(MAX_BLOCKS, ceil_div(size, width * THREADS)))
+
+
+def _each(
+    writer: Writer, variable: str, low: str, high: str, body: list[str], step: int
+) -> list[str]:
+    """A loop in which all threads of all blocks take turns, `step` elements at a time."""
+    start = f"{writer.wide}block * {THREADS} + threadIdx.x"
+    start = f"{low}({start}) * {step}" if step > 1 else f"{low}{start}"
+    advance = f"{writer.wide}blocks * {THREADS * step}"
+    head = f"{writer.index} {variable} = {start}; {variable} < {high}; {variable} += {advance}"
+    return block(f"for ({head})", body)
+
+
+def _line(kernel: Kernel, writer: Writer) -> Part:
+    """A map whose space is one axis; its length is an argument."""
+    (loop,) = kernel.loops
+    (v,) = loop.symbols
+    width = pack_width(loop.body, v, 8)
+    if width == 1:
+        lines = _each(writer, v.text, "", "n", writer.lines(loop.body), 1)
+        return Part(tuple(lines), _blocks(v.extent, 1), n=v.extent)
+    packs = f"n / {width} * {width}"
+    lines = [
+        *_each(writer, f"{v.text}_0", "", packs, writer.pack(loop.body, v, width), width),
+        *_each(writer, v.text, f"{packs} + ", "n", writer.lines(loop.body), 1),
+    ]
+    return Part(tuple(lines), _blocks(v.extent, width), n=v.extent)
+
+
+def _space(kernel: Kernel, writer: Writer) -> Part:
+    (loop,) = kernel.loops
+    (v,) = loop.symbols
+    width = pack_width(loop.body, v, v.extent)
+    inside = [
+        *writer.positions((*kernel.outer, v), "o", width),
+        *writer.pack(loop.body, v, width),
+    ]
+    lines = _each(writer, "o", "", str(kernel.size), inside, width)
+    return Part(tuple(lines), _blocks(kernel.size, width))
+
+
+def _turned(kernel: Kernel) -> list[Load]:
+    """The loads that neighbours along the last outer axis make, if they go through tiles."""
+    if not kernel.tiled:
+        return []
+    (loop,) = kernel.loops
+    (v,) = loop.symbols
+    known = {symbol.text for symbol in (*kernel.outer, v)}
+    found = [s for s in loop.body if runs_along(s, kernel.outer[-1], v)]
+    return [s for s in found if names(s) <= known][:MAX_TILES]
+
+
+def _tiled(kernel: Kernel, writer: Writer, turned: list[Load]) -> Part:
+    """Tiles of the last two axes, read along one of them and used along the other."""
+    (loop,) = kernel.loops
+    (v,) = loop.symbols
+    *others, u = kernel.outer
+    tiles = [Symbol(f"{s.text}_tile", ceil_div(s.extent, TILE)) for s in (u, v)]
+    body = tuple(
+        Let(s.name, compute_dtype(s.dtype), f"{s.name}_tile[across][l]") if s in turned else s
+        for s in loop.body
+    )
+    tile_lines = [
+        f"__shared__ {c_type(compute_dtype(s.dtype))} {s.name}_tile[{TILE}][{TILE + 1}];"
+        for s in turned
+    ]
+    fill = [line for s in turned for line in (
+        writer.line(s), f"{s.name}_tile[l][across] = {s.name};"
+    )]  # fmt: skip
+    inside = [
+        *writer.positions((*others, *tiles), "o"),
+        "__syncthreads();",
+        *_over_tile(writer, u, v, fill),
+        "__syncthreads();",
+        *_over_tile(writer, v, u, writer.lines(body)),
+    ]
+    count = math.prod(s.extent for s in (*others, *tiles))
+    lines = [
+        *tile_lines,
+        f"const int across = threadIdx.x % {TILE}, down = threadIdx.x / {TILE};",
+        *block(f"for ({writer.index} o = block; o < {count}; o += blocks)", inside),
+    ]
+    return Part(tuple(lines), min(count, MAX_BLOCKS))
+
+
+def _over_tile(writer: Writer, along: Symbol, across: Symbol, body: list[str]) -> list[str]:
+    """Neighbouring threads along one axis of a tile, and a loop over the other."""
+    index = writer.index
+    inner = [
+        f"const {index} {across.text} = {across.text}_tile * {TILE} + l;",
+        *block(f"if ({across.text} < {across.extent})", body),
+    ]
+    head = f"for (int l = down; l < {TILE}; l += {THREADS // TILE})"
+    return [
+        "{",
+        f"  const {index} {along.text} = {along.text}_tile * {TILE} + across;",
+        *(f"  {line}" for line in block(f"if ({along.text} < {along.extent})", block(head, inner))),
+        "}",
+    ]

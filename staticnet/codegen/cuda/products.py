@@ -1,0 +1,111 @@
+"""Products of matrices, as a library is told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from staticnet.codegen.cuda.call import Locate
+from staticnet.codegen.launches import Address, Matrix, Product
+from staticnet.ir.dtype import is_floating
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.library import MatmulEpilogue
+from staticnet.plan.fusion import matrix_layout
+
+
+def describe_product(
+    node: Node, locate: Locate, in_memory: Callable[[Node], bool], step: int
+) -> Product:
+    """The product of a matmul or matmul_epilogue node; its sizes may be 0."""
+    shape = fixed(node.shape)
+    left, right = (_matrix(x, shape, locate, in_memory) for x in node.inputs[:2])
+    epilogue = "none"
+    if isinstance(node.op, MatmulEpilogue):
+        epilogue = node.op.epilogue(len(node.inputs))
+    bias = locate(node.inputs[2]) if len(node.inputs) > 2 else None
+    batch, (m, n) = shape[:-2], shape[-2:]
+    result = Matrix(locate(node), False, max(1, n), _contiguous(batch, m * n))
+    k = fixed(node.inputs[0].shape)[-1]
+    product = Product(
+        node, node.dtype, m, n, k, batch, left, right, result, step, epilogue, bias
+    )  # fmt: skip
+    return _merged(product)
+
+
+def by_library(product: Product) -> bool:
+    """Whether a library computes it: a product of floats that sums something."""
+    return is_floating(product.dtype) and product.k > 0
+
+
+def _contiguous(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
+    strides = []
+    for n in reversed(shape):
+        strides.append(stride if n > 1 else 0)
+        stride *= n
+    return tuple(reversed(strides))
+
+
+def _matrix(
+    x: Node, shape: tuple[int, ...], locate: Locate, in_memory: Callable[[Node], bool]
+) -> Matrix:
+    own = fixed(x.shape)
+    extra = len(shape) - len(own)
+    if in_memory(x):
+        strides = _contiguous(own[:-2], own[-1] * own[-2])
+        return Matrix(locate(x), False, max(1, own[-1]), (0,) * extra + strides)
+    layout = matrix_layout(x)
+    assert layout is not None, x
+    below, first, transposed, leading = layout
+    address = locate(below)
+    steps = {symbol.text: coefficient for symbol, coefficient in first.terms}
+    return Matrix(
+        Address(address.kind, address.at, address.offset + first.constant * x.dtype.itemsize),
+        transposed,
+        max(1, leading),
+        (0,) * extra + tuple(steps.get(f"i{axis}", 0) for axis in range(len(own) - 2)),
+    )
+
+
+def _merged(product: Product) -> Product:
+    """The product with as few batch axes as strides can tell; none for a single matrix."""
+    matrices = (product.left, product.right, product.result)
+    sizes: list[int] = []
+    strides: list[tuple[int, ...]] = []
+    for axis, size in enumerate(product.batch):
+        here = tuple(x.strides[axis] for x in matrices)
+        if size == 1:
+            continue
+        if sizes and all(a == b * size for a, b in zip(strides[-1], here, strict=True)):
+            sizes[-1] *= size
+            strides[-1] = here
+        else:
+            sizes.append(size)
+            strides.append(here)
+    left, right, result = (
+        replace(x, strides=tuple(s[i] for s in strides)) for i, x in enumerate(matrices)
+    )
+    merged = replace(product, batch=tuple(sizes), left=left, right=right, result=result)
+    return _stacked(merged)
+
+
+def _stacked(product: Product) -> Product:
+    """One tall product for many that share the right matrix, where the left ones lie stacked."""
+    left, right, result = product.left, product.right, product.result
+    if len(product.batch) != 1 or left.transposed or right.strides != (0,):
+        return product
+    (size,) = product.batch
+    if left.strides != (product.m * left.leading,) or result.strides != (
+        product.m * result.leading,
+    ):
+        return product
+    left, right, result = (replace(x, strides=()) for x in (left, right, result))
+    return replace(
+        product, m=product.m * size, batch=(), left=left, right=right, result=result
+    )  # fmt: skip
+
+
+def elements(product: Product) -> int:
+    """Elements of the result."""
+    return math.prod(product.batch) * product.m * product.n

@@ -1,0 +1,352 @@
+"""A plan as CUDA: the source of its kernels, and what to launch, in order.
+
+Kernels of a plan's step run one after the other, but its maps as one launch: each has a range of
+the blocks. Once a node has failed, what comes after the plan's guard writes nothing: kernels look
+first, and copies and products into state go through kernels that do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+
+from staticnet.codegen.build import Builder
+from staticnet.codegen.cuda import columns, rows
+from staticnet.codegen.cuda.call import Call
+from staticnet.codegen.cuda.maps import map_parts
+from staticnet.codegen.cuda.part import THREADS, Part
+from staticnet.codegen.cuda.products import by_library, describe_product, elements
+from staticnet.codegen.cuda.routines import SCRATCH, copy, product, routine, starts_from
+from staticnet.codegen.cuda.statements import Writer, indent
+from staticnet.codegen.kernel import Kernel
+from staticnet.codegen.launches import (
+    FAILED,
+    Address,
+    Argument,
+    Command,
+    Copy,
+    CudaProgram,
+    Launch,
+    Number,
+)
+from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.scope import c_type
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.plan.fusion import Group
+from staticnet.plan.memory import padded
+from staticnet.plan.plan import Plan
+from staticnet.plan.roles import base
+from staticnet.plan.schedule import Step
+
+HEADERS = ("math.h", "float16.h", "runtime.cuh", "reduce.cuh", "routines.cuh")
+MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
+LARGEST_NARROW = 1 << 30  # elements; more are told by 64-bit indices
+PRODUCTS = ("matmul", "matmul_epilogue")
+
+
+@cache
+def prelude() -> str:
+    """The scalar functions and helpers that every program begins with."""
+    folder = kernels_path()
+    return "".join((folder / name).read_text(encoding="utf-8") for name in HEADERS)
+
+
+def write_cuda_program(plan: Plan) -> CudaProgram:
+    """The CUDA source of a plan's kernels, and the launches of a step."""
+    return _Program(plan).program
+
+
+class _Program:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.functions: dict[str, str] = {}
+        self.commands: list[Command] = []
+        self.sites: list[Node] = []
+        self.most_scratch = 0
+        self.may_fail = any(n.op.may_fail for step in plan.steps for n in step.nodes)
+        self.step = -1
+        self._scratch = 0
+        self._copies_before()
+        for self.step, step in enumerate(plan.steps):
+            self._scratch = 0
+            if step.fused:
+                self._kernels(step)
+            else:
+                self._routine(step.groups[0])
+        self.step = len(plan.steps)
+        self._copies_after()
+        body = "\n".join(text.replace("NAME", name, 1) for text, name in self.functions.items())
+        self.program = CudaProgram(
+            prelude() + body, body, tuple(self.commands), plan.scratch + self.most_scratch,
+            tuple(self.sites),
+        )  # fmt: skip
+
+    # places
+
+    def _address(self, node: Node) -> Address:
+        """Where a node's elements lie: its own memory, or that of what it shows."""
+        holder = self.plan.holder(node)
+        assert holder is not None, node
+        place = self.plan.places[holder]
+        return Address(place.kind, place.at)
+
+    @property
+    def _guarded(self) -> bool:
+        return self.may_fail and self.step >= self.plan.guard
+
+    def _reserve(self, nbytes: int) -> Address:
+        """Scratch memory of this step."""
+        address = Address("arena", self.plan.scratch + self._scratch)
+        self._scratch += int(padded(nbytes))
+        self.most_scratch = max(self.most_scratch, self._scratch)
+        return address
+
+    # copies
+
+    def _copies_before(self) -> None:
+        for node, output in self.plan.first_copies:
+            self._copy(self._address(node), Address("output", output), int(node.type.nbytes))
+        for node, saved in self.plan.saved.items():
+            self._copy(self._address(node), Address("arena", saved.offset), int(node.type.nbytes))
+
+    def _copies_after(self) -> None:
+        for node, place in self.plan.last_copies:
+            saved = self.plan.saved.get(node)
+            source = Address("arena", saved.offset) if saved else self._address(node)
+            self._copy(source, Address(place.kind, place.at), int(node.type.nbytes))
+
+    def _copy(self, source: Address, target: Address, nbytes: int) -> None:
+        if nbytes == 0:
+            return
+        if self._guarded:
+            self._launch(copy(source, target, nbytes))
+        else:
+            self.commands.append(Copy(source, target, nbytes, self.step))
+
+    # routines
+
+    def _routine(self, group: Group) -> None:
+        (node,) = group.nodes
+        if node.op.name in PRODUCTS:
+            self._product(node)
+            return
+        begins_as = starts_from(node)
+        if begins_as is not None:
+            self._copy(self._address(begins_as), self._address(node), int(node.type.nbytes))
+        if node.type.size == 0 and not node.op.may_fail:
+            return
+        calls = routine(node, self._address)
+        site = self._site(group)
+        most = max(call.scratch_bytes for call in calls)
+        scratch = self._reserve(most) if most else None
+        for call in calls:
+            self._launch(call, site, scratch)
+
+    def _product(self, node: Node) -> None:
+        found = describe_product(node, self._address, self.plan.places.__contains__, self.step)
+        if elements(found) == 0:
+            return
+        if not by_library(found):
+            for i in range(elements(found) // (found.m * found.n)):
+                self._launch(product(found, i))
+            return
+        target = found.result.address
+        if not (self._guarded and target.kind == "state"):
+            self.commands.append(found)
+            return
+        room = self._reserve(int(node.type.nbytes))
+        self.commands.append(replace(found, result=replace(found.result, address=room)))
+        self._copy(room, target, int(node.type.nbytes))
+
+    def _site(self, group: Group) -> int:
+        """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
+        failing = [node for node in group.nodes if node.op.may_fail]
+        if not failing:
+            return 0
+        self.sites.append(failing[0])
+        return len(self.sites)
+
+    # kernels
+
+    def _kernels(self, step: Step) -> None:
+        maps: list[tuple[Call, int]] = []
+        for group in step.groups:
+            builder = Builder(group, self.plan.stored)
+            kernel = builder.build()
+            if kernel.empty:
+                continue
+            empty = [
+                n
+                for n, x in zip(kernel.parameters, builder.buffers, strict=True)
+                if x.type.size == 0
+            ]
+            writer = Writer(_index_type(group), frozenset(p.name for p in empty))
+            addresses = [self._address(node) for node in builder.buffers]
+            site = self._site(group)
+            if kernel.kind == "map":
+                (part,) = map_parts(kernel, writer)
+                maps.append((_call(kernel, part, writer, addresses), site))
+                continue
+            family = rows if kernel.kind == "rows" else columns
+            nbytes = family.scratch_bytes(kernel)
+            scratch = self._reserve(nbytes) if nbytes else None
+            parts = (rows.row_parts if family is rows else columns.column_parts)(kernel, writer)
+            for part in parts:
+                call = _call(kernel, part, writer, addresses, nbytes)
+                self._launch(call, site, scratch)
+        self._maps(maps)
+
+    def _maps(self, calls: Sequence[tuple[Call, int]]) -> None:
+        """One launch for maps that run side by side, or more if their arguments are too many."""
+        bundle: list[tuple[Call, int]] = []
+        size = 0
+        for call, site in calls:
+            more = 8 * (len(call.arguments) + 2)
+            if bundle and size + more > MAX_ARGUMENT_BYTES:
+                self._bundle(bundle)
+                bundle, size = [], 0
+            bundle.append((call, site))
+            size += more
+        self._bundle(bundle)
+
+    def _bundle(self, calls: Sequence[tuple[Call, int]]) -> None:
+        if len(calls) == 1:
+            self._launch(*calls[0])
+        elif calls:
+            self._launch(self._side_by_side(calls), max(site for _, site in calls))
+
+    def _side_by_side(self, calls: Sequence[tuple[Call, int]]) -> Call:
+        """One function whose blocks are split among those of several."""
+        parameters: list[str] = []
+        arguments: list[Argument] = []
+        members: list[tuple[int, int, str]] = []
+        first = 0
+        for number, (call, site) in enumerate(calls):
+            name = self._named("m", _device_function(call))
+            given = [f"block - {first}" if first else "block", str(call.blocks)]
+            for parameter in call.parameters:
+                declared, own = _renamed(parameter, f"a{number}_")
+                parameters.append(declared)
+                given.append(own)
+            arguments += call.arguments
+            if call.may_fail:
+                parameters.append(f"int site{number}")
+                arguments.append(Number(site))
+                given += ["error", f"site{number}"]
+            members.append((first, first + call.blocks, f"{name}({', '.join(given)});"))
+            first += call.blocks
+        if any(call.may_fail for call, _ in calls) and not self._guarded:
+            parameters.append("int *error")
+            arguments.append(FAILED)
+        body = tuple(_choice(members))
+        return Call(tuple(parameters), body, tuple(arguments), first, THREADS)
+
+    # functions
+
+    def _named(self, prefix: str, text: str) -> str:
+        return self.functions.setdefault(text, f"{prefix}{len(self.functions)}")
+
+    def _launch(self, call: Call, site: int = 0, scratch: Address | None = None) -> None:
+        if call.blocks == 0:
+            return
+        parameters, arguments = list(call.parameters), list(call.arguments)
+        if scratch is not None:
+            arguments = [_in_scratch(a, scratch) for a in arguments]
+        if self._guarded or call.may_fail:
+            parameters.append("int *error")
+            arguments.append(FAILED)
+        if call.may_fail:
+            parameters.append("int site")
+            arguments.append(Number(site))
+        lines = ["if (*error) return;"] if self._guarded else []
+        text = "\n".join(call.body)
+        lines += ["const int block = blockIdx.x;"] if "block" in text else []
+        lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
+        head = f'extern "C" __global__ void __launch_bounds__({call.threads})\n'
+        name = self._named("k", head + _function(parameters, [*lines, *call.body]))
+        nbytes = call.scratch_bytes if scratch is not None else 0
+        self.commands.append(
+            Launch(
+                name,
+                (call.blocks, 1, 1),
+                (call.threads, 1, 1),
+                tuple(arguments),
+                self.step,
+                site,
+                scratch,
+                nbytes,
+            )
+        )
+
+
+def _index_type(group: Group) -> str:
+    """C's type of indices into all that a group reads and makes."""
+    nodes = {x for node in group.nodes for x in (node, *node.inputs)}
+    largest = max(int(x.type.size) for node in nodes for x in (node, base(node)))
+    points = 1
+    for n in fixed(group.domain):
+        points *= n
+    return "int" if max(largest, points) < LARGEST_NARROW else "int64_t"
+
+
+def _call(
+    kernel: Kernel, part: Part, writer: Writer, addresses: Sequence[Address], nbytes: int = 0
+) -> Call:
+    """The call of a kernel's part. A buffer whose memory no other has is `__restrict__`."""
+    written = {a for p, a in zip(kernel.parameters, addresses, strict=True) if p.written}
+    parameters, arguments = [], list[Argument](addresses)
+    for p, address in zip(kernel.parameters, addresses, strict=True):
+        alone = p.written or address not in written
+        alone = alone and addresses.count(address) == 1 if p.written else alone
+        const = "" if p.written else "const "
+        restrict = "__restrict__ " if alone else ""
+        parameters.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
+    if part.scratch:
+        parameters.append("char *scratch")
+        arguments.append(SCRATCH)
+    if part.n is not None:
+        parameters.append(f"{writer.index} n")
+        arguments.append(Number(part.n, 4 if writer.index == "int" else 8))
+    return Call(
+        tuple(parameters), part.body, tuple(arguments), part.blocks, part.threads,
+        kernel.may_fail, nbytes if part.scratch else 0,
+    )  # fmt: skip
+
+
+def _in_scratch(argument: Argument, scratch: Address) -> Argument:
+    if isinstance(argument, Address) and argument.kind == "scratch":
+        return Address(scratch.kind, scratch.at, argument.offset)
+    return argument
+
+
+def _function(parameters: Iterable[str], body: Iterable[str]) -> str:
+    return "\n".join([f"NAME({', '.join(parameters)}) {{", *indent(body), "}\n"])
+
+
+def _device_function(call: Call) -> str:
+    failing = ["int *error", "int site"] if call.may_fail else []
+    parameters = ["int block", "int blocks", *call.parameters, *failing]
+    return "static __device__ void " + _function(parameters, call.body)
+
+
+def _renamed(parameter: str, prefix: str) -> tuple[str, str]:
+    """A parameter's declaration under another name, and that name."""
+    at = max(parameter.rfind(" "), parameter.rfind("*")) + 1
+    name = prefix + parameter[at:]
+    return parameter[:at] + name, name
+
+
+def _choice(members: Sequence[tuple[int, int, str]]) -> list[str]:
+    """The call of the member whose blocks this one is of, found by bisection."""
+    if len(members) == 1:
+        return [members[0][2]]
+    half = len(members) // 2
+    return [
+        f"if (block < {members[half][0]}) {{",
+        *indent(_choice(members[:half])),
+        "} else {",
+        *indent(_choice(members[half:])),
+        "}",
+    ]

@@ -1,0 +1,220 @@
+"""Rows as CUDA: threads share each row, and blocks share it where rows are few and long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from staticnet.codegen.cuda.part import MAX_BLOCKS, SLOT, THREADS, Part, ceil_div, power_of_2
+from staticnet.codegen.cuda.statements import (
+    Writer,
+    block,
+    combination,
+    combined,
+    pack_width,
+    reduces,
+    starts,
+)
+from staticnet.codegen.kernel import Keep, Kernel, Load, Loop, Reduce, Statement, Store
+from staticnet.codegen.scope import c_type
+
+SMALL_BLOCK = 128  # threads of a block whose warps have rows of their own
+LONG_ROW = 16384  # elements from which blocks may share a row
+CHUNK = 4096  # elements of a long row that a block takes at least
+WANTED_BLOCKS = 256  # that share long rows
+
+
+def row_parts(kernel: Kernel, writer: Writer) -> list[Part]:
+    """One part, or of few long rows one for each loop and one for what comes after."""
+    width = _width(kernel)
+    kept = f"j * {width} + l" if width > 1 else "j"
+    printer = _Rows(_with_numbered_keeps(kernel, kept), writer, width, kept)
+    return printer.shared() if printer.chunks > 1 else [printer.alone()]
+
+
+def scratch_bytes(kernel: Kernel) -> int:
+    """Bytes of partial results."""
+    count = sum(len(reduces(loop.body)) for loop in kernel.loops)
+    chunks = _chunks(kernel)
+    return kernel.rows * chunks * count * SLOT if chunks > 1 else 0
+
+
+def _length(kernel: Kernel) -> int:
+    return math.prod(s.extent for s in kernel.loops[0].symbols)
+
+
+def _chunks(kernel: Kernel) -> int:
+    """In how many parts blocks share a row."""
+    length = _length(kernel)
+    if kernel.keeps or length < LONG_ROW or kernel.rows * 2 > WANTED_BLOCKS:
+        return 1
+    return min(length // CHUNK, WANTED_BLOCKS // kernel.rows)
+
+
+def _lanes(length: int, width: int) -> int:
+    """The threads that share a row in one block: part of a warp, a warp, or all."""
+    for longest, lanes in ((512, 32), (1024, 128), (4096, 256), (16384, 512)):
+        if length <= longest:
+            return min(lanes, power_of_2(length // width))
+    return 1024
+
+
+def _width(kernel: Kernel) -> int:
+    """Elements that a thread takes at a time, the same in all loops."""
+    bodies = [s for loop in kernel.loops for s in loop.body]
+    last = kernel.loops[0].symbols[-1]
+    return pack_width(bodies, last, last.extent) if last.extent else 1
+
+
+def _with_numbered_keeps(kernel: Kernel, number: str) -> Kernel:
+    """The kernel with `name[number]` for an element of the row that is kept."""
+    places = {
+        f"{s.name}[{s.at}]": f"{s.name}[{number}]"
+        for loop in kernel.loops
+        for s in loop.body
+        if isinstance(s, Keep)
+    }
+
+    def numbered(s: Statement) -> Statement:
+        if isinstance(s, Load):
+            return s
+        text = s.text
+        for place, name in places.items():
+            text = text.replace(place, name)
+        return replace(s, text=text)
+
+    loops = tuple(replace(x, body=tuple(map(numbered, x.body))) for x in kernel.loops)
+    return replace(kernel, loops=loops)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    kernel: Kernel
+    writer: Writer
+    width: int
+    kept: str
+
+    @property
+    def chunks(self) -> int:
+        return _chunks(self.kernel)
+
+    @property
+    def length(self) -> int:
+        return _length(self.kernel)
+
+    def alone(self) -> Part:
+        """Rows, each by threads of one block."""
+        lanes = _lanes(self.length, self.width)
+        threads = max(lanes, SMALL_BLOCK)
+        rows, index, wide = threads // lanes, self.writer.index, self.writer.wide
+        each = ceil_div(self.length, lanes * self.width)
+        inside = self.writer.positions(self.kernel.outer, "o")
+        for name, dtype, _ in self.kernel.keeps:
+            inside.append(f"{c_type(dtype)} {name}[{max(1, each * self.width)}];")
+        for loop in self.kernel.loops:
+            inside += self._row(loop.before, "lane == 0")
+            found = reduces(loop.body)
+            inside += starts(found)
+            if self.kernel.keeps and self.length:
+                head = f"for (int j = 0; j < {each}; ++j)"
+                first = f"const {index} e = {self._packs(f'j * {lanes} + lane')};"
+                element = block(f"if (e < {self.length})", self._element(loop))
+                inside += ["#pragma unroll", *block(head, [first, *element])]
+            else:
+                inside += self._over(loop, "lane", str(self.length), lanes)
+            inside += _reduced(found, lanes)
+        inside += self._row(self.kernel.after, "lane == 0")
+        head = (
+            f"for ({index} o = {wide}block * {rows} + threadIdx.x / {lanes}; "
+            f"o < {self.kernel.rows}; o += {wide}blocks * {rows})"
+        )
+        lines = [f"const int lane = threadIdx.x % {lanes};", *block(head, inside)]
+        return Part(tuple(lines), min(ceil_div(self.kernel.rows, rows), 8 * MAX_BLOCKS), threads)
+
+    def _element(self, loop: Loop) -> list[str]:
+        """The statements of a pack of elements from `e` on."""
+        lines = self.writer.positions(loop.symbols, "e", self.width)
+        return [*lines, *self.writer.pack(loop.body, loop.symbols[-1], self.width, self.kept)]
+
+    def _packs(self, count: str) -> str:
+        """The elements of so many packs."""
+        if self.width == 1:
+            return count
+        return f"({count}) * {self.width}" if " " in count else f"{count} * {self.width}"
+
+    def _over(self, loop: Loop, first: str, end: str, threads: int) -> list[str]:
+        head = (
+            f"for ({self.writer.index} e = {self._packs(first)}; e < {end}; "
+            f"e += {threads * self.width})"
+        )
+        return block(head, self._element(loop)) if self.length else []
+
+    def _row(self, statements: Iterable[Statement], one: str) -> list[str]:
+        """Statements of a row's values: all threads compute them, `one` stores them."""
+        return [
+            f"if ({one}) {self.writer.line(s)}" if isinstance(s, Store) else self.writer.line(s)
+            for s in statements
+        ]
+
+    def shared(self) -> list[Part]:
+        """Long rows: a part for each loop, and one for what comes after the last."""
+        count = len(self.kernel.loops)
+        parts = [self._stage(i, self.chunks) for i in range(count)]
+        return [*parts, self._stage(count, 1)] if self.kernel.after else parts
+
+    def _stage(self, stage: int, chunks: int) -> Part:
+        """Blocks of one loop: they combine what the loops before it left, and leave their own."""
+        index = self.writer.index
+        lines = [
+            "const int lane = threadIdx.x;",
+            f"const int chunk = block % {chunks};",
+            f"const {index} o = block / {chunks};",
+            *self.writer.positions(self.kernel.outer, "o"),
+        ]
+        slot = 0
+        for number, loop in enumerate(self.kernel.loops[: stage + 1]):
+            before = loop.before if number == stage else _without_stores(loop.before)
+            lines += self._row(before, "chunk == 0 && lane == 0")
+            found = reduces(loop.body)
+            rooms = [
+                _room(r, (slot + i) * self.kernel.rows * self.chunks) for i, r in enumerate(found)
+            ]
+            slot += len(found)
+            lines += starts(found)
+            if number < stage:
+                for r, room in zip(found, rooms, strict=True):
+                    part = combined(r, f"{room}[o * {self.chunks} + b]")
+                    head = f"for (int b = lane; b < {self.chunks}; b += {THREADS})"
+                    lines += block(head, [part])
+                lines += _reduced(found, THREADS)
+                continue
+            width = self.width
+            size = ceil_div(ceil_div(self.length, width), self.chunks) * width
+            lines.append(
+                f"const {index} end = sn_clamp((chunk + 1) * ({index}){size}, 0, {self.length});"
+            )
+            start = f"chunk * ({index}){size // width} + lane"
+            lines += self._over(loop, start, "end", THREADS)
+            lines += _reduced(found, THREADS)
+            lines += [
+                f"if (lane == 0) {room}[o * {self.chunks} + chunk] = {r.name};"
+                for r, room in zip(found, rooms, strict=True)
+            ]
+        if stage == len(self.kernel.loops):
+            lines += self._row(self.kernel.after, "lane == 0")
+        return Part(tuple(lines), self.kernel.rows * chunks, THREADS, scratch=True)
+
+
+def _without_stores(statements: Iterable[Statement]) -> list[Statement]:
+    return [s for s in statements if not isinstance(s, Store)]
+
+
+def _reduced(found: Iterable[Reduce], threads: int) -> list[str]:
+    """Each thread of a row gets the row's result."""
+    return [f"{r.name} = sn_reduce<{combination(r)}, {threads}>({r.name});" for r in found]
+
+
+def _room(r: Reduce, slot: int) -> str:
+    """The scratch memory of a reduction's partial results."""
+    return f"(({c_type(r.dtype)} *)(scratch + {slot * SLOT}))"
