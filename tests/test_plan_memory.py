@@ -137,7 +137,7 @@ def chain(sizes: list[tuple[int, list[int]]]) -> tuple[list[Group], Dependences,
 def test_what_frees_memory_runs_first() -> None:
     """Two large values, each reduced to a small one: by number both would be alive together."""
     groups, order, values = chain([(1000, []), (1000, []), (10, [0]), (10, [1]), (1, [2, 3])])
-    steps = schedule(groups, order, [values])
+    steps = schedule(groups, order, values)
     assert [g.number for step in steps for g in step.groups] == [0, 2, 1, 3, 4]
     assert peak(steps, values) == 1020
     assert peak([Step((group,)) for group in groups], values) == 2010
@@ -145,9 +145,9 @@ def test_what_frees_memory_runs_first() -> None:
 
 def test_kernels_run_side_by_side_where_that_needs_no_more_memory() -> None:
     groups, order, values = chain([(1000, []), (10, [0]), (10, [0]), (1, [1, 2])])
-    assert [len(step.groups) for step in schedule(groups, order, [values])] == [1, 2, 1]
+    assert [len(step.groups) for step in schedule(groups, order, values)] == [1, 2, 1]
     groups, order, values = chain([(500, []), (500, []), (1, [0]), (1, [1])])
-    assert [len(step.groups) for step in schedule(groups, order, [values])] == [1, 1, 1, 1]
+    assert [len(step.groups) for step in schedule(groups, order, values)] == [1, 1, 1, 1]
 
 
 @st.composite
@@ -162,7 +162,7 @@ def test_no_peak_is_above_that_of_running_by_number(
     case: tuple[list[Group], Dependences, Values],
 ) -> None:
     groups, order, values = case
-    steps = schedule(groups, order, [values])
+    steps = schedule(groups, order, values)
     done: set[int] = set()
     for step in steps:
         for group in step.groups:
@@ -218,7 +218,7 @@ def test_three_thousand_groups_are_planned_fast() -> None:
         reads[group] = sorted(below - set(group.nodes), key=lambda n: fusion.group_of[n].number)
     values = Values(dict.fromkeys(fusion.group_of, 256), {g: [g.nodes[-1]] for g in groups}, reads)
     start = time.process_time()
-    steps = schedule(groups, fusion.order, [values])
+    steps = schedule(groups, fusion.order, values)
     assert time.process_time() - start < 1
     assert peak(steps, values) < 1003 * 256
 

@@ -14,6 +14,7 @@ from the maker of an operand, the reason is kept, in words.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -37,6 +38,7 @@ from staticnet.plan.roles import (
 MAX_NODES = 96
 MIN_COLUMNS = 8  # below which a reduction of leading axes is a row of each column, read in strides
 _ROUTINES = (Role.LIBRARY, Role.OPAQUE)
+_GUIDED = "they share no kernel at other sizes of the symbolic dims, whose plan this one follows"
 
 
 @dataclass(eq=False)
@@ -72,11 +74,16 @@ class Fusion:
     """The partition of a graph's nodes into groups, and the dependences between groups.
 
     `apart` says, for a node and a user of it in another group, why they do not share a kernel.
+    `guide`, if given, holds the nodes to make, each with a number; those that differ in it share no
+    kernel.
     """
 
-    def __init__(self, graph: Graph, enabled: bool = True) -> None:
+    def __init__(
+        self, graph: Graph, enabled: bool = True, guide: Mapping[Node, int] | None = None
+    ) -> None:
         self.graph = graph
         self.enabled = enabled
+        self.guide = guide
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.apart: dict[tuple[Node, Node], str] = {}
@@ -86,6 +93,9 @@ class Fusion:
             self._place(node)
         for node in graph.roots:
             self.materialize(node, "what is returned or kept lies in memory in order")
+        for node in guide or ():
+            if node not in self.group_of:
+                self._materialize(node, _GUIDED)
 
     def _place(self, node: Node) -> None:
         kind = role(node)
@@ -117,6 +127,9 @@ class Fusion:
             return
         if node.op.moves and role(base(node)) is not Role.INLINE and shows_all_in_order(node):
             return
+        self._materialize(node, why)
+
+    def _materialize(self, node: Node, why: str) -> None:
         group = self._start(node, fixed(node.shape))
         self._keep_apart(node, why)
         for reader in self._looking.get(node, ()):  # from here on they read this copy
@@ -188,6 +201,8 @@ class Fusion:
             return "fusion is disabled"
         if len(group.nodes) >= MAX_NODES:
             return f"the kernel has {MAX_NODES} nodes already"
+        if self.guide is not None and self.guide.get(node) != self.guide.get(group.nodes[0]):
+            return _GUIDED
         for source in self._sources(node):
             if self.order.waits(self.group_of[source].number, group.number):
                 return f"a cycle: it also needs {self._name(source)}, which waits for that kernel"
@@ -212,6 +227,8 @@ class Fusion:
             return _routine(gone.nodes[0])
         if gone.kind != "map" or gone.domain != group.domain:
             return f"it is with another operand; {_space(gone)} cannot join {_space(group)} there"
+        if self.guide is not None and self.guide[gone.nodes[0]] != self.guide[group.nodes[0]]:
+            return _GUIDED
         if len(gone.nodes) + len(group.nodes) > MAX_NODES:
             return f"one kernel would have more than {MAX_NODES} nodes"
         if self.order.waits(gone.number, group.number):
@@ -254,6 +271,8 @@ class Fusion:
     def _moved(self, operands: list[Node], index: tuple[Index, ...], group: Group) -> str:
         """Which operand is used elsewhere than at the point of the domain that makes it, if any."""
         for operand in operands:
+            if operand.type.size == 0:
+                continue
             node, at = resolve(operand, operand_index(index, operand))
             home = axes_of(group.domain)
             homes = [home]

@@ -8,14 +8,20 @@ a value of the arena over one that nothing else needs any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant, Elementwise
 from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.memory import Lifetime, padded, place
+from staticnet.plan.memory import (
+    Lifetime,
+    arrange,
+    padded,
+    stack,
+)
 from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.roles import Role, base, role, shows_all_in_order
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
@@ -52,6 +58,7 @@ class Plan:
     arena_bytes: int = 0
     blocks: dict[Node, Lifetime] = field(default_factory=dict)
     over: dict[Node, Node] = field(default_factory=dict)
+    stacked: list[Node] = field(default_factory=list)
 
     def holder(self, node: Node) -> Node | None:
         """The node whose memory a node lies in: itself, or what it shows in order; None if none."""
@@ -100,13 +107,65 @@ class Plan:
         return traffic(group, self.fusion, self.stored)
 
 
-def make_plan(graph: Graph, fuse: bool = True) -> Plan:
-    """The plan of an optimised graph whose shapes are fixed."""
-    return _Planner(graph, Fusion(graph, fuse)).plan
+@dataclass(frozen=True)
+class Sizes:
+    """The bytes of values, and of the scratch memory of groups."""
+
+    value: Callable[[Node], int]
+    scratch: Callable[[Group], int]
+
+
+OWN_SIZES = Sizes(lambda node: int(node.type.nbytes), scratch_bytes)
+
+
+def make_plan(graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES) -> Plan:
+    """The plan of an optimised graph whose shapes are fixed; its order is good for `sizes`."""
+    plan = _Planner(graph, Fusion(graph, fuse), sizes).plan
+    blocks = blocks_of(plan, sizes)
+    first = {id(block): node for node, block in blocks.items()}
+    plan.stacked = [first[id(block)] for block in arrange(list(blocks.values()))]
+    lay_out(plan, OWN_SIZES)
+    return plan
+
+
+def blocks_of(plan: Plan, sizes: Sizes) -> dict[Node, Lifetime]:
+    """The arena's blocks, each by the first of the values that lie in it one after the other."""
+    shared: dict[Node, Lifetime] = {}
+    owner: dict[Node, Node] = {}
+    for node, block in plan.blocks.items():
+        below = plan.over.get(node)
+        if below is None:
+            owner[node] = node
+            shared[node] = Lifetime(sizes.value(node), block.first, block.last)
+        else:
+            owner[node] = owner[below]
+            shared[owner[node]].last = block.last
+    saved = {node: Lifetime(sizes.value(node), b.first, b.last) for node, b in plan.saved.items()}
+    return shared | saved
+
+
+def most_scratch(plan: Plan, sizes: Sizes) -> int:
+    """The bytes of scratch memory, which lies above all blocks, that some step needs."""
+    return max((sum(map(sizes.scratch, step.groups)) for step in plan.steps), default=0)
+
+
+def lay_out(plan: Plan, sizes: Sizes) -> None:
+    """Give each value of the arena its place, stacking blocks in the plan's order."""
+    blocks = blocks_of(plan, sizes)
+    plan.scratch = stack([blocks[node] for node in plan.stacked])
+    plan.arena_bytes = plan.scratch + most_scratch(plan, sizes)
+    for node, block in plan.saved.items():
+        block.size, block.offset = blocks[node].size, blocks[node].offset
+    offsets: dict[Node, int] = {}
+    for node, block in plan.blocks.items():
+        below = plan.over.get(node)
+        offsets[node] = blocks[node].offset if below is None else offsets[below]
+        block.size, block.offset = sizes.value(node), offsets[node]
+        plan.places[node] = Place("arena", block.offset)
 
 
 class _Planner:
-    def __init__(self, graph: Graph, fusion: Fusion) -> None:
+    def __init__(self, graph: Graph, fusion: Fusion, sizes: Sizes) -> None:
         self.graph = graph
         self.fusion = fusion
         self.groups = [group for group in fusion.groups if group.nodes]
@@ -117,10 +176,10 @@ class _Planner:
         self._find_stored()
         self._outputs()
         self._updates()
-        self.values = self._values()
-        self.plan.steps = schedule(self.groups, fusion.order, [self.values])
+        values = self._values(sizes)
+        self.plan.steps = schedule(self.groups, fusion.order, values)
         self._guard()
-        self._arena()
+        self._lifetimes(values)
 
     def _memory(self, node: Node) -> Node:
         """The node in memory that a use of `node` reads."""
@@ -196,7 +255,7 @@ class _Planner:
             return True
         return fixed(value.shape) == writer.domain and _reads_in_place(writer, target)
 
-    def _values(self) -> Values:
+    def _values(self, sizes: Sizes) -> Values:
         """What lies in the arena: what the order of the groups has to keep small."""
         stored = self.plan.stored - self.plan.places.keys()
         makes = {g: [node for node in g.nodes if node in stored] for g in self.groups}
@@ -211,8 +270,9 @@ class _Planner:
             for group, values in makes.items()
             for value in values
         }
-        sizes = {node: int(padded(node.type.nbytes)) for node in stored}
-        return Values(sizes, makes, reads, late, over)
+        size = {node: int(padded(sizes.value(node))) for node in stored}
+        scratch = {group: sizes.scratch(group) for group in self.groups}
+        return Values(size, makes, reads, late, over, scratch)
 
     def _guard(self) -> None:
         """The step before which a failure must be noticed: the first that writes state."""
@@ -223,45 +283,22 @@ class _Planner:
                 return
         self.plan.guard = len(self.plan.steps)
 
-    def _arena(self) -> None:
+    def _lifetimes(self, values: Values) -> None:
+        """First and last steps of the arena's values, and which are written over which."""
         plan = self.plan
         end = len(plan.steps)
-        ledger = Ledger(self.values)
-        last = dict.fromkeys(self.values.late, end)
+        ledger = Ledger(values)
+        last = dict.fromkeys(values.late, end)
         for i, step in enumerate(plan.steps):
             for group in step.groups:
                 plan.over |= dict(ledger.written_over(group))
-                for node in self.values.makes[group]:
-                    plan.blocks[node] = Lifetime(int(node.type.nbytes), i, last.get(node, i))
-                for node in self.values.reads.get(group, ()):
+                for node in values.makes[group]:
+                    plan.blocks[node] = Lifetime(values.size[node], i, last.get(node, i))
+                for node in values.reads.get(group, ()):
                     plan.blocks[node].last = max(i, plan.blocks[node].last)
             ledger.run(step.groups)
         for block in plan.saved.values():
             block.last = end
-        shared = self._shared()
-        plan.scratch = place([*shared.values(), *plan.saved.values()])
-        needed = (sum(map(scratch_bytes, now.groups)) for now in plan.steps)
-        plan.arena_bytes = plan.scratch + max(needed, default=0)
-        for node, block in plan.blocks.items():
-            first = node
-            while first in plan.over:
-                first = plan.over[first]
-            block.offset = shared[first].offset
-            plan.places[node] = Place("arena", block.offset)
-
-    def _shared(self) -> dict[Node, Lifetime]:
-        """The blocks of memory by the first of the values that lie in it one after the other."""
-        shared: dict[Node, Lifetime] = {}
-        owner: dict[Node, Node] = {}
-        for node, block in self.plan.blocks.items():
-            below = self.plan.over.get(node)
-            if below is None:
-                owner[node] = node
-                shared[node] = replace(block)
-            else:
-                owner[node] = owner[below]
-                shared[owner[node]].last = block.last
-        return shared
 
     def _group(self, node: Node) -> Group:
         return self.fusion.group_of[node]

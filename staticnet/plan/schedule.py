@@ -49,22 +49,13 @@ class Values:
     scratch: Mapping[Group, int] = field(default_factory=dict)
 
 
-def schedule(groups: Sequence[Group], order: Dependences, samples: Sequence[Values]) -> list[Step]:
-    """Steps in an order that runs each group after those that it waits for.
-
-    Each of the `samples` has other sizes: the order is the one whose peaks are least above the best
-    found for each.
-    """
-    found = [bundle(_by_number(groups, order), order, samples)]
-    found += [bundle(_by_bytes(groups, order, values), order, samples) for values in samples]
-    peaks = [[peak(steps, values) for values in samples] for steps in found]
-    best = [min(column) for column in zip(*peaks, strict=True)]
-
-    def cost(i: int) -> tuple[float, int]:
-        excess = max((p / b for p, b in zip(peaks[i], best, strict=True) if b), default=1.0)
-        return excess, len(found[i])
-
-    return found[min(range(len(found)), key=cost)]
+def schedule(groups: Sequence[Group], order: Dependences, values: Values) -> list[Step]:
+    """Steps in an order that runs each group after those that it waits for."""
+    found = [
+        bundle(sequence, order, values)
+        for sequence in (_by_number(groups, order), _by_bytes(groups, order, values))
+    ]
+    return min(found, key=lambda steps: (peak(steps, values), len(steps)))
 
 
 def peak(steps: Iterable[Step], values: Values) -> int:
@@ -133,9 +124,9 @@ class Ledger:
         return self.values.size[node] if needed else 0
 
 
-def bundle(sequence: Sequence[Group], order: Dependences, samples: Sequence[Values]) -> list[Step]:
+def bundle(sequence: Sequence[Group], order: Dependences, values: Values) -> list[Step]:
     """Steps of kernels that follow each other and may run side by side, if no peak grows by it."""
-    return _Bundler(sequence, order, samples).steps
+    return _Bundler(sequence, order, values).steps
 
 
 class _Bundler:
@@ -145,13 +136,11 @@ class _Bundler:
     put off until there is a step that it can ride along with, or its operands' memory is needed.
     """
 
-    def __init__(
-        self, sequence: Sequence[Group], order: Dependences, samples: Sequence[Values]
-    ) -> None:
+    def __init__(self, sequence: Sequence[Group], order: Dependences, values: Values) -> None:
         self.order = order
-        self.limits = [peak((Step((group,)) for group in sequence), values) for values in samples]
-        self.ledgers = [Ledger(values) for values in samples]
-        self.alive = [0] * len(samples)  # while what is gathered runs
+        self.limit = peak((Step((group,)) for group in sequence), values)
+        self.ledger = Ledger(values)
+        self.alive = 0  # bytes, while what is gathered runs
         self.steps: list[Step] = []
         self.together: list[Group] = []
         self.put_off: list[Group] = []
@@ -161,7 +150,7 @@ class _Bundler:
             awaited |= order.waits_for(group.number)
         for group in sequence:
             idle = group.fused and not awaited >> group.number & 1
-            if idle and not any(ledger.opens(group) for ledger in self.ledgers):
+            if idle and not self.ledger.opens(group):
                 self.put_off.append(group)
             else:
                 self._add(group)
@@ -175,10 +164,7 @@ class _Bundler:
             if not self._fits(group):
                 self._make_room()
         self.together.append(group)
-        self.alive = [
-            alive + ledger.opens(group)
-            for alive, ledger in zip(self.alive, self.ledgers, strict=True)
-        ]
+        self.alive += self.ledger.opens(group)
 
     def _finish(self) -> None:
         """End the step, with those that were put off and can run beside it."""
@@ -186,11 +172,10 @@ class _Bundler:
             self._take(self._is_ready)
         if self.together:
             self.steps.append(Step(tuple(self.together)))
-            for ledger in self.ledgers:
-                ledger.run(self.together)
+            self.ledger.run(self.together)
             self.left &= ~sum(1 << group.number for group in self.together)
         self.together = []
-        self.alive = [ledger.alive for ledger in self.ledgers]
+        self.alive = self.ledger.alive
 
     def _make_room(self) -> None:
         """Run what was put off."""
@@ -206,8 +191,7 @@ class _Bundler:
         return not self.order.waits_for(group.number) & self.left
 
     def _fits(self, group: Group) -> bool:
-        now = zip(self.alive, self.ledgers, self.limits, strict=True)
-        return all(alive + ledger.opens(group) <= limit for alive, ledger, limit in now)
+        return self.alive + self.ledger.opens(group) <= self.limit
 
 
 def _by_number(groups: Sequence[Group], order: Dependences) -> list[Group]:

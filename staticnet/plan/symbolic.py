@@ -1,0 +1,176 @@
+"""The plan of a graph with symbolic dims: made once, and bound to sizes afterwards.
+
+It is made for sizes that no dim of the graph has by chance, large primes, so that what holds for
+them holds for all. A binding takes from it which nodes share a kernel, the order of the steps, and
+the order in which blocks are stacked in the arena; offsets follow from the sizes. So the bytes of
+every binding are known from the sizes of the values, which are polynomials in the dims. Which order
+is best depends on the sizes: there are several, and a binding takes the one that needs least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import count
+
+from staticnet.errors import ShapeError
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node
+from staticnet.ir.types import Shape
+from staticnet.ops.base import Reduction
+from staticnet.passes.infer_shape import specialize
+from staticnet.plan.formula import Bytes, value
+from staticnet.plan.fusion import Fusion, Group
+from staticnet.plan.memory import stack
+from staticnet.plan.partials import scratch_bytes
+from staticnet.plan.plan import (
+    OWN_SIZES,
+    Plan,
+    Sizes,
+    blocks_of,
+    lay_out,
+    make_plan,
+    most_scratch,
+)
+from staticnet.plan.schedule import Step
+
+LEAST_PRIMES = (1009, 61, 7)  # where sizes so large are not allowed, smaller ones are tried
+SAMPLES = (64, 1024)  # of each dim, for which there is an order of the steps
+
+
+class SymbolicPlan:
+    """The plan of an optimised graph for all sizes of its symbolic dims.
+
+    Raises:
+        ShapeError: if an op allows none of the sizes that are tried.
+    """
+
+    def __init__(self, graph: Graph, fuse: bool = True) -> None:
+        self.graph = graph
+        self.fuse = fuse
+        general, twins = _generalize(graph)
+        self._origin = {twin: node for node, twin in twins.items()}
+        self._domains: dict[Group, Shape] = {}
+        found = {}
+        for sample in SAMPLES:
+            sizes = self._sizes(dict.fromkeys(graph.symbols, sample))
+            plan = make_plan(general, fuse, sizes)
+            found[_order(plan)] = plan
+        self.orders = list(found.values())
+
+    def bind(self, dims: Mapping[str, int]) -> Plan:
+        """The plan for one binding of the dims.
+
+        Raises:
+            ShapeError: naming the user's line, if an op does not allow these sizes.
+        """
+        graph, twins = specialize(self.graph, dims)
+        twin = {node: twins[origin] for node, origin in self._origin.items()}
+        fusion = self._fusion(graph, twin)
+        if fusion is None:  # two expressions are one at these sizes, or a kernel does not hold
+            plan = make_plan(graph, self.fuse)
+            plan.arena_bytes = max(plan.arena_bytes, self.arena_bytes(dims))
+            return plan
+        general = min(self.orders, key=lambda plan: self._arena_bytes(plan, dims))
+        return _bound(Plan(graph, fusion), general, twin)
+
+    def arena_bytes(self, dims: Mapping[str, int]) -> int:
+        """The arena's bytes for one binding."""
+        return min(self._arena_bytes(plan, dims) for plan in self.orders)
+
+    def _arena_bytes(self, plan: Plan, dims: Mapping[str, int]) -> int:
+        sizes = self._sizes(dims)
+        blocks = blocks_of(plan, sizes)
+        return stack([blocks[node] for node in plan.stacked]) + most_scratch(plan, sizes)
+
+    def bytes_of(self, node: Node) -> Bytes:
+        """The formula of the bytes of a node of the general plan."""
+        return self._origin[node].type.nbytes
+
+    def domain(self, group: Group) -> Shape:
+        """A group's index space, in the symbolic dims."""
+        if group not in self._domains:
+            self._domains[group] = self._find_domain(group)
+        return self._domains[group]
+
+    def _sizes(self, dims: Mapping[str, int]) -> Sizes:
+        def scratch(group: Group) -> int:
+            domain = tuple(max(0, value(dim, dims)) for dim in self.domain(group))
+            return scratch_bytes(replace(group, domain=domain))
+
+        return Sizes(lambda node: max(0, value(self.bytes_of(node), dims)), scratch)
+
+    def _find_domain(self, group: Group) -> Shape:
+        for node in group.nodes:
+            if node.shape == group.domain and node not in group.rows:
+                return self._origin[node].shape
+        for node in group.nodes:
+            if isinstance(node.op, Reduction):
+                shape, axes = self._origin[node.inputs[0]].shape, node.op.axes
+                kept = [n for i, n in enumerate(shape) if i not in axes]
+                return shape if group.columns else (*kept, *(shape[i] for i in axes))
+        raise AssertionError(group)
+
+    def _fusion(self, graph: Graph, twin: Mapping[Node, Node]) -> Fusion | None:
+        """The kernels of the general plan for a binding; None if they do not hold there."""
+        made = self.orders[0].fusion.group_of
+        guide = {twin[node]: group.number for node, group in made.items()}
+        if len(guide) == len(made):
+            for fusion in (Fusion(graph, self.fuse), Fusion(graph, self.fuse, guide)):
+                if self._is_alike(fusion, twin):
+                    return fusion
+        return None
+
+    def _is_alike(self, fusion: Fusion, twin: Mapping[Node, Node]) -> bool:
+        groups = [group for group in self.orders[0].fusion.groups if group.nodes]
+        pairs = [(group, fusion.group_of.get(twin[group.nodes[0]])) for group in groups]
+        return len(groups) == sum(bool(group.nodes) for group in fusion.groups) and all(
+            other is not None
+            and {twin[node] for node in group.nodes} == set(other.nodes)
+            and {twin[node] for node in group.rows} == other.rows
+            and (group.inner, group.columns) == (other.inner, other.columns)
+            for group, other in pairs
+        )
+
+
+def _bound(plan: Plan, general: Plan, twin: Mapping[Node, Node]) -> Plan:
+    """A general plan told in the nodes of a binding."""
+    group_of = plan.fusion.group_of
+    for step in general.steps:
+        plan.steps.append(Step(tuple([group_of[twin[g.nodes[0]]] for g in step.groups])))
+    plan.stored = {twin[node] for node in general.stored}
+    plan.places = {twin[node]: place for node, place in general.places.items()}
+    plan.constants = [twin[node] for node in general.constants]
+    plan.first_copies = [(twin[node], i) for node, i in general.first_copies]
+    plan.last_copies = [(twin[node], place) for node, place in general.last_copies]
+    plan.guard = general.guard
+    plan.saved = {twin[node]: replace(block) for node, block in general.saved.items()}
+    plan.blocks = {twin[node]: replace(block) for node, block in general.blocks.items()}
+    plan.over = {twin[value]: twin[node] for value, node in general.over.items()}
+    plan.stacked = [twin[node] for node in general.stacked]
+    lay_out(plan, OWN_SIZES)
+    return plan
+
+
+def _order(plan: Plan) -> tuple[object, ...]:
+    """What tells one plan of a graph from another."""
+    steps = tuple(tuple(group.number for group in step.groups) for step in plan.steps)
+    return steps, tuple(plan.stacked)
+
+
+def _generalize(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
+    """The graph at sizes that stand for all, and what each node became."""
+    known = {dim for node in graph.nodes for dim in node.shape if isinstance(dim, int)}
+    problem: ShapeError | None = None
+    for least in LEAST_PRIMES:
+        primes = (n for n in _primes(least) if n not in known)
+        try:
+            return specialize(graph, dict(zip(sorted(graph.symbols), primes, strict=False)))
+        except ShapeError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _primes(least: int) -> Iterator[int]:
+    return (n for n in count(least) if all(n % d for d in range(2, int(n**0.5) + 1)))
