@@ -7,9 +7,9 @@ timed.
 
 - `copy.numpy`: `np.copyto`, a part for each thread.
 - `copy.c`: `memcpy`, a part for each of OpenMP's threads.
-- `copy.stream`: stores around the caches. The first two read the lines that they write: on memory
-  larger than the caches they move half as much again as is counted, which a kernel that updates
-  in place does not.
+- `copy.stream`: stores around the caches. The first two mostly read the lines that they write: on
+  memory larger than the caches they move half as much again as is counted, which a kernel that
+  updates in place does not.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ THREAD_FROM = 512 << 10
 ALIGNMENT = 16
 FUNCTIONS = {"copy.c": "copy_plain", "copy.stream": "copy_stream"}
 Call = Callable[[], Any]
+# of a target and a source, so many whole passes, and the items of one more
+Made = Callable[[Array, Array, int, int], Call]
 
 
 def copy_program(contender: str, moved: int, held: int) -> Program:
@@ -42,26 +44,19 @@ def copy_program(contender: str, moved: int, held: int) -> Program:
     """
     source = uniform(1, max(held // 2 // ITEM, 1))
     target = np.zeros_like(source)
-    copy = _foreign(FUNCTIONS[contender]) if contender in FUNCTIONS else _numpy()
-    parts = passes(max(moved // 2 // ITEM, 1), source.size)
-    calls = [copy(target[:n], source[:n]) for n in parts]
+    passes, rest = divmod(max(moved // 2 // ITEM, 1), source.size)
+    made = _foreign(FUNCTIONS[contender]) if contender in FUNCTIONS else _numpy()
+    copy = made(target, source, passes, rest)
 
     def call() -> Array:
-        for each in calls:
-            each()
+        copy()
         return target
 
     call()
-    copied, given = (rows(x[: parts[0]], WIDTH) for x in (target, source))
-    if not np.array_equal(copied, given):
+    copied = source.size if passes else rest
+    if not np.array_equal(rows(target[:copied], WIDTH), rows(source[:copied], WIDTH)):
         raise RuntimeError(f"{contender} gives something else than it was given")
     return Program({"into": kernel_mode(call, WIDTH)})
-
-
-def passes(n: int, size: int) -> list[int]:
-    """n items, at most `size` at a time."""
-    whole, rest = divmod(n, size)
-    return [size] * whole + [rest] * (rest > 0)
 
 
 def missing(contender: str) -> str | None:
@@ -82,29 +77,34 @@ def missing(contender: str) -> str | None:
     return None
 
 
-def _numpy() -> Callable[[Array, Array], Call]:
+def _numpy() -> Made:
     """np.copyto, from THREAD_FROM bytes on in as many parts as there are threads."""
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     pool = ThreadPoolExecutor(max(threads - 1, 1))
 
-    def prepare(target: Array, source: Array) -> Call:
-        if source.nbytes < THREAD_FROM or threads == 1:
-            return functools.partial(np.copyto, target, source)
-        split = (np.array_split(x, threads) for x in (target, source))
-        first, *others = zip(*split, strict=True)
+    def copy(parts: list[tuple[Array, Array]]) -> None:
+        for target, source in parts:
+            np.copyto(target, source)
 
-        def copy() -> None:
-            waiting = [pool.submit(np.copyto, *part) for part in others]
-            np.copyto(*first)
+    def prepare(target: Array, source: Array, passes: int, rest: int) -> Call:
+        all_passes = [(target, source)] * passes + [(target[:rest], source[:rest])] * (rest > 0)
+        if sum(s.nbytes for _, s in all_passes) < THREAD_FROM or threads == 1:
+            return functools.partial(copy, all_passes)
+        split = [[np.array_split(x, threads) for x in pair] for pair in all_passes]
+        first, *others = ([(t[i], s[i]) for t, s in split] for i in range(threads))
+
+        def copy_in_threads() -> None:
+            waiting = [pool.submit(copy, part) for part in others]
+            copy(first)
             for part in waiting:
                 part.result()
 
-        return copy
+        return copy_in_threads
 
     return prepare
 
 
-def _foreign(name: str) -> Callable[[Array, Array], Call]:
+def _foreign(name: str) -> Made:
     """A function of copy.c."""
     from staticnet.backends.cpu.compiler import find_compiler
     from staticnet.backends.cpu.library import load
@@ -112,12 +112,13 @@ def _foreign(name: str) -> Callable[[Array, Array], Call]:
     compiler = find_compiler()
     assert compiler is not None, "missing() comes first"
     function = getattr(load(Path(__file__).with_name("copy.c").read_text(), compiler), name)
-    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), None
+    function.argtypes, function.restype = [ctypes.c_void_p] * 2 + [ctypes.c_size_t] * 3, None
 
-    def prepare(target: Array, source: Array) -> Call:
+    def prepare(target: Array, source: Array, passes: int, rest: int) -> Call:
         # data_as, unlike data, keeps the array alive
         pointers = [x.ctypes.data_as(ctypes.c_void_p) for x in (target, source)]
         assert all(x.ctypes.data % ALIGNMENT == 0 for x in (target, source))
-        return functools.partial(function, *pointers, ctypes.c_size_t(source.nbytes))
+        sizes = [ctypes.c_size_t(n) for n in (source.nbytes, passes, rest * ITEM)]
+        return functools.partial(function, *pointers, *sizes)
 
     return prepare

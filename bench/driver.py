@@ -26,7 +26,7 @@ from bench.rounds import LARGE, WARM_UP_LIMIT, Race, new_line
 from bench.workloads import SUITES, WORKLOADS
 
 ASSUMED_MEMORY = 8 << 30  # where the system does not tell
-TOGETHER, ALONE = 0.75, 0.9  # shares of the available memory that are taken
+TOGETHER, ALONE = 0.9, 0.95  # shares of the available memory that are taken
 BUSY = 0.5
 QUICK_CONTENDERS = tuple(c for c in CONTENDERS if c != "torch.compile")
 Record = dict[str, Any]

@@ -284,28 +284,35 @@ def copy(request):
 def test_a_copy_copies_all_and_no_more(copy, items, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     source = np.random.default_rng(0).random(items + 4).astype(np.float32)
-    target = np.zeros_like(source)
-    prepare = copies._foreign(copies.FUNCTIONS[copy]) if copy in copies.FUNCTIONS else None
-    (prepare or copies._numpy())(target[:items], source[:items])()
-    assert np.array_equal(target[:items], source[:items])
-    assert not target[items:].any()
+    made = copies._foreign(copies.FUNCTIONS[copy]) if copy in copies.FUNCTIONS else copies._numpy()
+    for passes, rest, copied in ((1, 0, items), (0, items // 2, items // 2), (2, 1, items)):
+        target = np.zeros_like(source)
+        made(target[:items], source[:items], passes, rest)()
+        assert np.array_equal(target[:copied], source[:copied])
+        assert not target[copied:].any()
 
 
-def test_a_copy_moves_what_it_says_in_the_memory_it_says(copy, monkeypatch):
-    moved = []
-    monkeypatch.setattr(
-        copies, "_numpy", lambda: lambda target, source: moved.append(2 * source.nbytes) or counted
-    )
-    monkeypatch.setattr(copies, "_foreign", lambda name: copies._numpy())
+def test_a_copy_moves_what_it_says_in_the_memory_it_says(monkeypatch):
+    asked = []
 
-    def counted():
-        pass
+    def made():
+        return lambda target, source, passes, rest: (
+            asked.append((source.nbytes, passes, rest)) or (lambda: None)
+        )
 
+    monkeypatch.setattr(copies, "_numpy", made)
     with pytest.raises(RuntimeError, match="something else"):
-        copies.copy_program(copy, 7 * 4096, 4 * 4096)
-    assert moved == [4 * 4096, 3 * 4096]
+        copies.copy_program("copy.numpy", 7 * 4096, 4 * 4096)
+    half = 2 * 4096
+    assert asked == [(half, 1, (7 * 4096 // 2 - half) // 4)]
     adam = WORKLOADS["adam"]
-    assert [adam.holds(copy, size) for size in (4096, 1 << 30)] == [4 * 4096, COPY_MEMORY]
+    assert [adam.holds("copy.c", size) for size in (4096, 1 << 30)] == [4 * 4096, COPY_MEMORY]
+
+
+@pytest.mark.parametrize("moved", [4096, 8 * 4096, 28 * 4096])
+def test_copies_of_any_length_are_right(copy, moved):
+    program = copies.copy_program(copy, moved, 8 * 4096)
+    assert np.isfinite(program.modes["into"].check(2)).all()
 
 
 def test_every_kernel_but_a_product_has_copies():
