@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
 from samples import SAMPLES, Sample
+from tolerance import close
 
 import staticnet as sn
 import staticnet.backends.cpu as cpu
@@ -22,21 +23,6 @@ from staticnet.ir.dtype import DTYPES, is_floating
 
 COMPILES = True
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
-
-# by dtype: what two correct implementations of one op may differ by, relative to the result's scale
-RTOL = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-6, "float64": 1e-13}
-
-
-def close(got: Any, wanted: Any, rtol: float | None = None) -> None:
-    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
-    if not is_floating(wanted.dtype):
-        np.testing.assert_array_equal(got, wanted)
-        return
-    tolerance = RTOL[wanted.dtype.name] if rtol is None else rtol
-    a, b = got.astype(np.float64), wanted.astype(np.float64)
-    scale = np.max(np.abs(b), initial=1e-30, where=np.isfinite(b))
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
-
 
 def both(inputs: Any, outputs: Any, feeds: Any, **options: Any) -> tuple[Any, Any]:
     runs = [sn.function(inputs, outputs, device=d, **options)(*feeds) for d in ("cpu", "numpy")]

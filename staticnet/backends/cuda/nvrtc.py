@@ -30,6 +30,17 @@ class Nvrtc:
         Raises:
             CompileError: with the compiler's first errors.
         """
+        return self._result("CUBIN", source, architecture, options)
+
+    def ptx(self, source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> str:
+        """The PTX of a CUDA source for a virtual architecture such as "compute_90".
+
+        Raises:
+            CompileError: with the compiler's first errors.
+        """
+        return self._result("PTX", source, architecture, options).decode()
+
+    def _result(self, kind: str, source: str, architecture: str, options: tuple[str, ...]) -> bytes:
         library, program = self._library, ctypes.c_void_p()
         create = library.nvrtcCreateProgram
         text = source.encode()
@@ -40,9 +51,9 @@ class Nvrtc:
             if library.nvrtcCompileProgram(program, len(given), words) != 0:
                 raise CompileError(f"NVRTC for {architecture}: {_first_errors(self._log(program))}")
             size = ctypes.c_size_t()
-            self._check(library.nvrtcGetCUBINSize(program, ctypes.byref(size)))
+            self._check(library[f"nvrtcGet{kind}Size"](program, ctypes.byref(size)))
             code = ctypes.create_string_buffer(size.value)
-            self._check(library.nvrtcGetCUBIN(program, code))
+            self._check(library[f"nvrtcGet{kind}"](program, code))
             return code.raw
         finally:
             library.nvrtcDestroyProgram(ctypes.byref(program))

@@ -1,0 +1,224 @@
+"""Runs a launch list on the CPU: kernels through the host shim, products through NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import (
+    Address,
+    Command,
+    Copy,
+    CudaProgram,
+    Launch,
+    Matrix,
+    Number,
+    Product,
+    Size,
+)
+from staticnet.ir.graph import Graph
+from staticnet.ops.library import gelu_tanh
+from staticnet.plan.plan import Plan, make_plan
+
+SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"
+CXX = shutil.which("g++")
+FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-xc++"]
+PAGE = mmap.PAGESIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+Key = tuple[str, int]
+
+
+class KernelFailure(AssertionError):
+    """What the shim says of a kernel that it had to stop."""
+
+
+class Guarded:
+    """A buffer of bytes that ends where memory does: an access behind it faults."""
+
+    def __init__(self, nbytes: int) -> None:
+        pages = -(-max(nbytes, 1) // PAGE) + 2
+        self._map = mmap.mmap(-1, pages * PAGE)
+        whole = np.frombuffer(self._map, np.uint8)
+        start = whole.ctypes.data
+        end = start + (pages - 1) * PAGE
+        self.at = (end - nbytes) // 16 * 16
+        whole[...] = 0xFF
+        self.bytes = whole[self.at - start : self.at - start + nbytes]
+        for guard in (start, end):
+            assert _libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0) == 0
+
+    def view(self, dtype: Any, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        return self.bytes[: np.dtype(dtype).itemsize * math.prod(shape)].view(dtype).reshape(shape)
+
+
+def build(source: str, kernels: Sequence[str], folder: Path) -> ctypes.CDLL:
+    """The library of a CUDA source for the CPU."""
+    assert CXX is not None
+    text = [f'#include "{SHIM}"', source, *(f"SHIM_KERNEL({name})" for name in kernels)]
+    own = Path(tempfile.mkdtemp(dir=folder))  # the loader knows a library by its path
+    file, library = own / "kernels.cu", own / "kernels.so"
+    file.write_text("\n".join(text) + "\n", encoding="utf-8")
+    subprocess.run([CXX, *FLAGS, str(file), "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def run_kernel(
+    library: ctypes.CDLL, name: str, grid: Size, block: Size, values: Sequence[Any],
+    reverse: bool = False,
+) -> None:  # fmt: skip
+    """Run a kernel of a library on addresses and ctypes numbers.
+
+    Raises:
+        KernelFailure: if it hung, or touched what is no buffer's.
+    """
+    held = [ctypes.c_void_p(x) if isinstance(x, int) else x for x in values]
+    table = (ctypes.c_void_p * max(1, len(held)))(*map(ctypes.addressof, held))
+    sizes = [(ctypes.c_uint * 3)(*x) for x in (grid, block)]
+    run = getattr(library, f"shim_{name}")
+    run.restype = ctypes.c_char_p
+    message = run(*sizes, table, int(reverse))
+    if message:
+        raise KernelFailure(f"{name}: {message.decode()}")
+
+
+class Machine:
+    """A plan's CUDA program, and memory for it: state and constants from the graph's own values.
+
+    The arena is one buffer, or else each value has one of its own and none may leave it.
+    """
+
+    def __init__(self, graph: Graph, folder: Path, arena: bool = False, **options: Any) -> None:
+        self.graph = graph
+        self.plan: Plan = make_plan(graph, **options)
+        self.program: CudaProgram = write_cuda_program(self.plan)
+        self.arena = arena
+        launches = [c for c in self.program.launches if isinstance(c, Launch)]
+        names = list(dict.fromkeys(c.function for c in launches))
+        self.library = build(self.program.source, names, folder)
+
+    def run(
+        self, feeds: Sequence[Any], state: Sequence[Any], reverse: bool = False
+    ) -> tuple[int, list[Any], list[Any]]:
+        """One step. -> the site of a failure or 0, outputs, and the state after it"""
+        memory = self._memory(feeds, state)
+        for command in self.program.launches:
+            self._run(command, memory, reverse)
+        failed = int(memory["failed", 0].view(np.int32, (1,))[0])
+        graph = self.graph
+        return (
+            failed,
+            _read(memory, "output", graph.outputs),
+            _read(memory, "state", graph.variables),
+        )
+
+    def _memory(self, feeds: Sequence[Any], state: Sequence[Any]) -> dict[Key, Guarded]:
+        memory = {("failed", 0): Guarded(4)}
+        memory["failed", 0].bytes[...] = 0
+        constants = [node.op.value.array for node in self.plan.constants]  # type: ignore[attr-defined]
+        for kind, arrays in (("feed", feeds), ("state", state), ("constant", constants)):
+            for i, array in enumerate(arrays):
+                memory[kind, i] = Guarded(array.nbytes)
+                memory[kind, i].view(array.dtype, array.shape)[...] = array
+        for i, node in enumerate(self.graph.outputs):
+            memory["output", i] = Guarded(int(node.type.nbytes))
+        if self.arena:
+            memory["arena", 0] = Guarded(self.program.arena_bytes)
+        else:
+            memory |= {("arena", at): Guarded(n) for at, n in self.pieces().items()}
+        return memory
+
+    def pieces(self) -> dict[int, int]:
+        """The bytes of what lies at each offset of the arena."""
+        sizes: dict[int, int] = {}
+        found = [
+            (p.at, int(n.type.nbytes)) for n, p in self.plan.places.items() if p.kind == "arena"
+        ]
+        found += [(block.offset, block.size) for block in self.plan.saved.values()]
+        for command in self.program.launches:
+            if isinstance(command, Launch) and command.scratch is not None:
+                found.append((command.scratch.at, command.scratch_bytes))
+            if isinstance(command, Product) and command.result.address.kind == "arena":
+                found.append((command.result.address.at, int(command.node.type.nbytes)))
+        for at, nbytes in found:
+            sizes[at] = max(sizes.get(at, 0), nbytes)
+        return sizes
+
+    def _run(self, command: Command, memory: Mapping[Key, Guarded], reverse: bool) -> None:
+        if isinstance(command, Copy):
+            source, target = (
+                self._bytes(memory, x)[: command.nbytes] for x in (command.source, command.target)
+            )
+            target[...] = source
+        elif isinstance(command, Product):
+            _multiply(command, {x: self._bytes(memory, x) for x in _addresses(command)})
+        else:
+            self._launch(command, memory, reverse)
+
+    def _launch(self, command: Launch, memory: Mapping[Key, Guarded], reverse: bool) -> None:
+        values: list[Any] = []
+        for argument in command.arguments:
+            if isinstance(argument, Number):
+                kind = ctypes.c_int32 if argument.itemsize == 4 else ctypes.c_int64
+                values.append(kind(argument.value))
+            else:
+                values.append(self._place(memory, argument))
+        run_kernel(self.library, command.function, command.grid, command.block, values, reverse)
+
+    def _key(self, address: Address) -> tuple[Key, int]:
+        """The buffer of an address, and bytes from its beginning."""
+        if self.arena and address.kind == "arena":
+            return ("arena", 0), address.at + address.offset
+        return (address.kind, address.at), address.offset
+
+    def _place(self, memory: Mapping[Key, Guarded], address: Address) -> int:
+        key, offset = self._key(address)
+        return memory[key].at + offset
+
+    def _bytes(self, memory: Mapping[Key, Guarded], address: Address) -> np.ndarray[Any, Any]:
+        key, offset = self._key(address)
+        return memory[key].bytes[offset:]
+
+
+def _read(memory: Mapping[Key, Guarded], kind: str, nodes: Sequence[Any]) -> list[Any]:
+    return [memory[kind, i].view(n.dtype, n.shape).copy() for i, n in enumerate(nodes)]
+
+
+def _addresses(p: Product) -> list[Address]:
+    found = [p.left.address, p.right.address, p.result.address]
+    return [*found, p.bias] if p.bias else found
+
+
+def _matrices(
+    p: Product, matrix: Matrix, rows: int, columns: int, memory: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """The stack of matrices that lies in memory, as a view. -> [*batch, rows, columns]"""
+    steps = (1, matrix.leading) if matrix.transposed else (matrix.leading, 1)
+    strides = [x * p.dtype.itemsize for x in (*matrix.strides, *steps)]
+    return np.ndarray((*p.batch, rows, columns), p.dtype, memory.data, 0, strides)
+
+
+def _multiply(p: Product, memory: Mapping[Address, np.ndarray[Any, Any]]) -> None:
+    assert p.k > 0
+    x = _matrices(p, p.left, p.m, p.k, memory[p.left.address])
+    y = _matrices(p, p.right, p.k, p.n, memory[p.right.address])
+    z = _matrices(p, p.result, p.m, p.n, memory[p.result.address])
+    wide = np.float32 if p.dtype.itemsize == 2 else p.dtype
+    result = x.astype(wide) @ y.astype(wide)
+    if p.bias:
+        size = p.n * p.dtype.itemsize
+        result = result + memory[p.bias][:size].view(p.dtype).astype(wide)
+    if "relu" in p.epilogue:
+        result = np.maximum(result, 0)
+    if "gelu" in p.epilogue:
+        result = gelu_tanh(result, lambda u: 1 / (1 + np.exp(-u)))
+    z[...] = result.astype(p.dtype)

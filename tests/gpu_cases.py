@@ -1,0 +1,154 @@
+"""Graphs that tests of generated CUDA compile and run: samples, golden graphs, training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from samples import SAMPLES, Sample
+
+import staticnet as sn
+from staticnet.errors import DTypeError
+from staticnet.ir.dtype import DTYPES, is_floating
+from staticnet.ir.graph import Graph
+from staticnet.passes.manager import ALL_PRODUCTS
+
+BATCH = 12  # samples of one program: compiling is what takes the time
+BATCHES = [SAMPLES[i : i + BATCH] for i in range(0, len(SAMPLES), BATCH)]
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
+Feeds = list[Any]
+
+
+class Gpu:
+    """What the passes ask of a backend, for a library that multiplies all floats."""
+
+    name = "cuda"
+    epilogues: frozenset[str] = frozenset()
+    products = ALL_PRODUCTS
+
+
+def lower(f: Any, **dims: int) -> Graph:
+    """The optimised graph of a function, as the GPU gets it."""
+    return f._compile(dims, Gpu())[0]
+
+
+def samples_of_all_dtypes(batch: list[Sample]) -> tuple[Any, Feeds, list[str]]:
+    """One function of some samples in all dtypes and of their gradients.
+
+    -> function on NumPy, feeds, names of its outputs
+    """
+    inputs, outputs, feeds, names = [], [], list[Any](), list[str]()
+    for number, sample in enumerate(batch):
+        for dtype in DTYPES.values():
+            xs = [
+                sn.placeholder(a.shape, dtype, f"s{number}_{dtype}_{i}")
+                for i, a in enumerate(sample.args)
+            ]
+            try:
+                made = [sample.build(*xs)]
+            except DTypeError:
+                continue
+            if is_floating(made[0].dtype) and dtype in ("float32", "float64"):
+                made += sn.grad(sn.sum(made[0] * made[0]), xs)
+            inputs += xs
+            outputs += made
+            feeds += [np.asarray(a).astype(dtype) for a in sample.args]
+            names += [f"{sample.op} {dtype} {i}" for i in range(len(made))]
+    return sn.function(inputs, outputs, device="numpy"), feeds, names
+
+
+def golden_graph(file: Path) -> tuple[Any, Feeds, dict[str, int]]:
+    """A golden file's graph with state, on NumPy; feeds, and a binding of its dims."""
+    graph = sn.parse(file.read_text(encoding="utf-8").partition("// after ")[0])
+    dims = {name: 4 for name in graph.symbols}
+    rng = np.random.default_rng(0)
+    feeds = []
+    for node in graph.inputs:
+        shape = node.type.substitute(dims).shape
+        feeds.append((rng.uniform(0.5, 2, shape) * 2).astype(node.dtype))
+    for variable in graph.variables:
+        variable.value = np.full(variable.shape, 0.5)  # type: ignore[attr-defined]
+    f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device="numpy")
+    return f, feeds, dims
+
+
+def _step(loss: Any, inputs: list[Any], optimizer: Any, **options: Any) -> Any:
+    return sn.function(inputs, loss, updates=optimizer.minimize(loss), device="numpy", **options)
+
+
+def playground() -> tuple[Any, Feeds]:
+    """2-4-2-1 with tanh, a batch of 10, SGD."""
+    x, y = sn.placeholder((10, 2), name="x"), sn.placeholder((10, 1), name="y")
+    tanh = sn.nn.Tanh
+    model = sn.nn.Sequential(
+        sn.nn.Linear(2, 4), tanh(), sn.nn.Linear(4, 2), tanh(), sn.nn.Linear(2, 1)
+    )
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(10, 2)).astype("f"), rng.normal(size=(10, 1)).astype("f")]
+    return _step(sn.nn.mse_loss(model(x), y), [x, y], sn.optim.SGD(lr=0.1)), feeds
+
+
+def mlp(**options: Any) -> tuple[Any, Feeds]:
+    """Two layers with gelu and dropout, cross entropy, Adam; sizes that no pack divides."""
+    x, y = sn.placeholder((13, 21), name="x"), sn.placeholder((13,), "int64", "y")
+    layers = [sn.nn.Linear(21, 34), sn.nn.GELU(), sn.nn.Dropout(0.2), sn.nn.Linear(34, 5)]
+    loss = sn.nn.cross_entropy(sn.nn.Sequential(*layers)(x), y)
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(13, 21)).astype("f"), rng.integers(0, 5, 13)]
+    return _step(loss, [x, y], sn.optim.Adam(lr=0.01), **options), feeds
+
+
+def mlp_bfloat16() -> tuple[Any, Feeds]:
+    """The same with products in bfloat16."""
+    return mlp(precision="bfloat16")
+
+
+def softmax() -> tuple[Any, Feeds]:
+    """The gradient of a weighted softmax, of rows that warps share."""
+    x, w = sn.placeholder((7, 1001), name="x"), sn.variable(np.ones(1001, "f"), "w")
+    loss = sn.sum(sn.square(sn.nn.softmax(x * w)))
+    feeds = [np.random.default_rng(0).normal(size=(7, 1001)).astype("f")]
+    return _step(loss, [x], sn.optim.SGD(lr=0.1, momentum=0.9)), feeds
+
+
+def layer_norm() -> tuple[Any, Feeds]:
+    """Layer norm with gain and bias, and its gradient."""
+    x = sn.placeholder((30, 96), name="x")
+    gain, bias = sn.variable(np.ones(96, "f"), "gain"), sn.variable(np.zeros(96, "f"), "bias")
+    centred = x - sn.mean(x, 1, keepdims=True)
+    scale = sn.rsqrt(sn.mean(sn.square(centred), 1, keepdims=True) + 1e-5)
+    loss = sn.mean(sn.tanh(centred * scale * gain + bias))
+    feeds = [np.random.default_rng(0).normal(size=(30, 96)).astype("f")]
+    return _step(loss, [x], sn.optim.AdamW(lr=0.01)), feeds
+
+
+def attention() -> tuple[Any, Feeds]:
+    """Causal attention of two heads over 9 tokens, and its gradient."""
+    batch, tokens, heads, size = 3, 9, 2, 8
+    x = sn.placeholder((batch, tokens, heads * size), name="x")
+    layer = sn.nn.Linear(heads * size, 3 * heads * size)
+    parts = sn.reshape(layer(x), (batch, tokens, 3, heads, size))
+    q, k, v = (sn.permute_dims(parts[:, :, i], (0, 2, 1, 3)) for i in range(3))
+    scores = q @ sn.matrix_transpose(k) / size**0.5
+    mask = sn.constant(np.tril(np.ones((tokens, tokens), bool)))
+    weights = sn.nn.softmax(sn.where(mask, scores, -1e9))
+    loss = sn.mean(sn.square(weights @ v))
+    feeds = [np.random.default_rng(0).normal(size=(batch, tokens, heads * size)).astype("f")]
+    return _step(loss, [x], sn.optim.SGD(lr=0.5)), feeds
+
+
+def embedding() -> tuple[Any, Feeds]:
+    """Rows of a table by tokens that repeat: the gradient adds to rows in order."""
+    tokens = sn.placeholder((6, 11), "int64", "tokens")
+    table = sn.variable(np.random.default_rng(1).normal(size=(50, 40)).astype("f"), "table")
+    loss = sn.mean(sn.square(sn.tanh(sn.take(table, tokens, 0))))
+    feeds = [np.random.default_rng(0).integers(0, 50, (6, 11))]
+    return _step(loss, [tokens], sn.optim.Adam(lr=0.01)), feeds
+
+
+STEPS: dict[str, Callable[[], tuple[Any, Feeds]]] = {
+    f.__name__: f
+    for f in (playground, mlp, mlp_bfloat16, softmax, layer_norm, attention, embedding)
+}

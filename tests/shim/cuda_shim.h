@@ -1,0 +1,250 @@
+// CUDA C++ on the CPU: blocks run one after the other, and the threads of a block as fibers that
+// change places where they wait for each other. A barrier that not all threads reach, lanes that
+// wait for others that never come, and an access outside all buffers end the launch with a message.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <csetjmp>
+#include <csignal>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __launch_bounds__(...)
+#define __syncthreads() shim::wait_for_block(__LINE__)
+#define __shfl_xor_sync(lanes, x, distance) shim::exchange(lanes, x, distance, __LINE__)
+
+struct uint3 {
+  unsigned x, y, z;
+};
+
+// Of external linkage, so that a call that changes fibers is known to change them.
+inline uint3 threadIdx, blockIdx, blockDim, gridDim;
+
+template <class T>
+inline T atomicCAS(T *place, T expected, T wanted) {
+  const T old = *place;
+  if (old == expected) *place = wanted;
+  return old;
+}
+
+namespace shim {
+
+constexpr int kMaxThreads = 1024, kWarp = 32;
+constexpr size_t kStack = 64 << 10;
+
+enum State { kIdle, kRunning, kAtBarrier, kAtExchange, kReady };
+
+// A stack, and the thread that runs on it. One that is idle takes the next thread of the block.
+struct Fiber {
+  ucontext_t context;
+  State state = kIdle;
+  int thread = 0, line = 0, distance = 0;
+  unsigned lanes = 0;
+  uint64_t given = 0, got = 0;
+};
+
+inline Fiber fibers[kMaxThreads];
+inline Fiber *current, *of_thread[kMaxThreads];
+inline ucontext_t scheduler;
+inline sigjmp_buf failure;
+inline int threads, started, done;
+inline bool backwards;
+inline char message[256];
+inline void (*body)(void **);
+inline void **arguments;
+
+[[noreturn]] inline void fail(const char *text, int a = 0, int b = 0) {
+  std::snprintf(message, sizeof message, text, a, b);
+  siglongjmp(failure, 1);
+}
+
+inline void enter(Fiber *fiber) {
+  current = fiber;
+  fiber->state = kRunning;
+  const unsigned t = fiber->thread;
+  threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+}
+
+inline void main_of_fiber() {
+  for (;;) {
+    Fiber *fiber = current;
+    while (started < threads) {
+      fiber->thread = backwards ? threads - 1 - started : started;
+      ++started;
+      of_thread[fiber->thread] = fiber;
+      enter(fiber);
+      body(arguments);
+      of_thread[fiber->thread] = nullptr;
+      ++done;
+    }
+    fiber->state = kIdle;
+    swapcontext(&fiber->context, &scheduler);
+  }
+}
+
+__attribute__((noinline)) inline void leave(State state, int line) {
+  Fiber *fiber = current;
+  fiber->state = state;
+  fiber->line = line;
+  swapcontext(&fiber->context, &scheduler);
+  enter(fiber);
+}
+
+inline void wait_for_block(int line) { leave(kAtBarrier, line); }
+
+// The lanes of one exchange have all come: each gets what it asked for.
+inline void complete(Fiber *one) {
+  const int first = one->thread / kWarp * kWarp;
+  Fiber *lanes[kWarp] = {};
+  for (int i = 0; i < kWarp; ++i) {
+    if (!(one->lanes >> i & 1)) continue;
+    if (first + i >= threads) fail("lane %d of an exchange is no thread of the block", i);
+    Fiber *other = lanes[i] = of_thread[first + i];
+    if (!other || other->state != kAtExchange || other->lanes != one->lanes) return;
+    if (other->line != one->line) fail("lanes meet in different lines, %d and %d", one->line, other->line);
+  }
+  for (int i = 0; i < kWarp; ++i) {
+    if (!lanes[i]) continue;
+    const int from = i ^ lanes[i]->distance;
+    if (from >= kWarp || !lanes[from]) fail("lane %d asks lane %d, which is not there", i, from);
+    lanes[i]->got = lanes[from]->given;
+  }
+  for (Fiber *fiber : lanes)
+    if (fiber) fiber->state = kReady;
+}
+
+template <class T>
+inline T exchange(unsigned lanes, T x, int distance, int line) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "CUDA exchanges 32 or 64 bits");
+  Fiber *fiber = current;
+  if (!(lanes >> fiber->thread % kWarp & 1)) fail("a lane is not in its own mask");
+  fiber->given = 0;
+  std::memcpy(&fiber->given, &x, sizeof x);
+  fiber->lanes = lanes;
+  fiber->distance = distance;
+  leave(kAtExchange, line);
+  std::memcpy(&x, &fiber->got, sizeof x);
+  return x;
+}
+
+// The threads that wait at a barrier go on if all of the block do.
+inline bool release_barrier() {
+  int waiting = 0, line = 0;
+  for (int t = 0; t < threads; ++t) {
+    Fiber *fiber = of_thread[t];
+    if (!fiber || fiber->state != kAtBarrier) continue;
+    if (waiting && fiber->line != line) fail("threads meet in different lines, %d and %d", line, fiber->line);
+    line = fiber->line;
+    ++waiting;
+  }
+  if (waiting == 0) return false;
+  if (waiting < threads) fail("%d of %d threads wait at a barrier that others do not reach", waiting, threads);
+  for (int t = 0; t < threads; ++t) of_thread[t]->state = kReady;
+  return true;
+}
+
+inline void run_block() {
+  started = done = 0;
+  for (int t = 0; t < threads; ++t) of_thread[t] = nullptr;
+  while (done < threads) {
+    bool moved = false;
+    for (Fiber *fiber = fibers; started < threads; ++fiber) {
+      if (fiber->state != kIdle) continue;
+      current = fiber;
+      swapcontext(&scheduler, &fiber->context);
+      moved = true;
+    }
+    for (int t = 0; t < threads; ++t)
+      if (of_thread[t] && of_thread[t]->state == kAtExchange) complete(of_thread[t]);
+    for (int i = 0; i < threads; ++i) {
+      Fiber *fiber = of_thread[backwards ? threads - 1 - i : i];
+      if (!fiber || fiber->state != kReady) continue;
+      current = fiber;
+      swapcontext(&scheduler, &fiber->context);
+      moved = true;
+    }
+    if (!moved && done < threads && !release_barrier()) fail("lanes wait for others that do not come");
+  }
+}
+
+inline void on_fault(int, siginfo_t *info, void *) {
+  std::snprintf(message, sizeof message, "block %u, thread %u: an access outside all buffers, at %p",
+                blockIdx.x, threadIdx.x, info->si_addr);
+  siglongjmp(failure, 1);
+}
+
+inline void make_fibers() {
+  static char *stacks;
+  if (!stacks)
+    stacks = (char *)mmap(nullptr, kStack * kMaxThreads, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  for (int i = 0; i < kMaxThreads; ++i) {
+    Fiber &fiber = fibers[i];
+    fiber.state = kIdle;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = stacks + kStack * i;
+    fiber.context.uc_stack.ss_size = kStack;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, main_of_fiber, 0);
+  }
+}
+
+// Runs a kernel; -> what went wrong, or null. `reversed` blocks and threads run last ones first.
+inline const char *launch(void (*kernel)(void **), const unsigned *grid, const unsigned *block,
+                          void **given, int reversed) {
+  static bool ready;
+  if (!ready) make_fibers();
+  ready = true;
+  body = kernel;
+  arguments = given;
+  backwards = reversed;
+  gridDim = {grid[0], grid[1], grid[2]};
+  blockDim = {block[0], block[1], block[2]};
+  threads = (int)(block[0] * block[1] * block[2]);
+  if (threads < 1 || threads > kMaxThreads) return "a block has 1 to 1024 threads";
+  struct sigaction action = {}, segv, bus;
+  action.sa_sigaction = on_fault;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &action, &segv);
+  sigaction(SIGBUS, &action, &bus);
+  const bool failed = sigsetjmp(failure, 1);
+  if (!failed) {
+    const unsigned count = grid[0] * grid[1] * grid[2];
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned b = backwards ? count - 1 - i : i;
+      blockIdx = {b % grid[0], b / grid[0] % grid[1], b / grid[0] / grid[1]};
+      run_block();
+    }
+  }
+  sigaction(SIGSEGV, &segv, nullptr);
+  sigaction(SIGBUS, &bus, nullptr);
+  if (failed) ready = false;
+  return failed ? message : nullptr;
+}
+
+template <class... A, size_t... I>
+inline void call(void (*kernel)(A...), void **given, std::index_sequence<I...>) {
+  kernel(*(A *)given[I]...);
+}
+
+template <class... A>
+inline void call(void (*kernel)(A...), void **given) {
+  call(kernel, given, std::index_sequence_for<A...>());
+}
+
+}  // namespace shim
+
+// `shim_<kernel>(grid, block, arguments, reversed)` for a kernel of this file.
+#define SHIM_KERNEL(kernel)                                                                        \
+  extern "C" const char *shim_##kernel(const unsigned *grid, const unsigned *block, void **given,  \
+                                       int reversed) {                                             \
+    return shim::launch([](void **a) { shim::call(kernel, a); }, grid, block, given, reversed);    \
+  }

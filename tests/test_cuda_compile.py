@@ -1,0 +1,85 @@
+"""Generated CUDA compiles for real architectures: NVIDIA's compiler needs no GPU for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
+
+import staticnet as sn
+from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import Launch
+from staticnet.errors import CompileError
+from staticnet.plan.plan import make_plan
+
+nvrtc: Any = find_nvrtc()
+pytestmark = pytest.mark.skipif(nvrtc is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc")
+
+ARCHITECTURES = ("sm_80", "sm_90")
+FAST = (*OPTIONS, "--device-debug")  # unoptimised: a sixth of the time for many kernels
+
+
+def compiled(graph: Any, architecture: str, options: tuple[str, ...] = OPTIONS) -> None:
+    """The graph's program compiles, and the kernels that are launched are in it by name."""
+    program = write_cuda_program(make_plan(graph))
+    if not program.body:
+        return
+    cubin = nvrtc.compile(program.source, architecture, options)
+    assert cubin.startswith(b"\x7fELF")
+    for command in program.launches:
+        if isinstance(command, Launch):
+            assert b".text." + command.function.encode() + b"\0" in cubin
+
+
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+def test_every_op_and_dtype(number: int) -> None:
+    """Of two batches one for each architecture; all of both below."""
+    f, _, _ = samples_of_all_dtypes(BATCHES[number])
+    compiled(lower(f), ARCHITECTURES[number % 2], FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+def test_every_op_and_dtype_optimised(number: int, architecture: str) -> None:
+    f, _, _ = samples_of_all_dtypes(BATCHES[number])
+    compiled(lower(f), architecture)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", STEPS)
+def test_training_steps(name: str, architecture: str) -> None:
+    f, _ = STEPS[name]()
+    compiled(lower(f), architecture)
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=[f"{f.parent.name}/{f.stem}" for f in GOLDEN])
+def test_golden_graphs(file: Path) -> None:
+    f, _, dims = golden_graph(file)
+    compiled(lower(f, **dims), "sm_90", FAST)
+
+
+def test_packs_are_one_access() -> None:
+    """Four floats are one load and one store of 16 bytes."""
+    x = sn.placeholder((64, 64), name="x")
+    f = sn.function(x, sn.tanh(x), device="numpy")
+    program = write_cuda_program(make_plan(lower(f)))
+    text = nvrtc.ptx(program.source, "compute_90")
+    assert "ld.global.nc.v4" in text
+    assert "st.global.v4" in text
+
+
+def test_an_error_in_a_kernel_is_told() -> None:
+    with pytest.raises(CompileError, match="sm_90: .*undefined"):
+        nvrtc.compile('extern "C" __global__ void k() { lonely(); }', "sm_90")
+    with pytest.raises(CompileError, match="architecture"):
+        nvrtc.compile("", "sm_1")
+
+
+def test_16_bit_floats_round_by_the_machine() -> None:
+    x = sn.placeholder((64,), "bfloat16", "x")
+    program = write_cuda_program(make_plan(lower(sn.function(x, x * 2, device="numpy"))))
+    assert "cvt.rn.bf16" in nvrtc.ptx(program.source, "compute_80")
