@@ -24,6 +24,7 @@ from staticnet.ir.dtype import DTYPES, is_floating
 COMPILES = True
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 
+
 def both(inputs: Any, outputs: Any, feeds: Any, **options: Any) -> tuple[Any, Any]:
     runs = [sn.function(inputs, outputs, device=d, **options)(*feeds) for d in ("cpu", "numpy")]
     return runs[0], runs[1]
@@ -259,6 +260,16 @@ def test_a_view_that_is_also_returned_is_copied_before_a_product_reads_it() -> N
     rng = np.random.default_rng(0)
     feeds = [rng.normal(size=(40, n)).astype(np.float32) for n in (30, 50)]
     for got, wanted in zip(*both([x, z], [turned @ z, turned], feeds), strict=True):
+        close(got, wanted)
+
+
+def test_a_gather_from_a_transposed_view() -> None:
+    """Its inner reads run across memory, but at places that only other reads tell."""
+    x, i = sn.placeholder((40, 6, 50), name="x"), sn.placeholder((7,), "int64", "i")
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(40, 6, 50)).astype(np.float32), np.array([0, 5, 1, 2, 3, 3, -1])]
+    taken = sn.take(sn.permute_dims(x, (1, 2, 0)), i, 0)
+    for got, wanted in zip(*both([x, i], [taken * 2], feeds), strict=True):
         close(got, wanted)
 
 

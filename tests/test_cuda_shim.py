@@ -260,6 +260,15 @@ def test_products_of_all_layouts(tmp_path: Path) -> None:
     check(sn.function([a, b, c, e], outputs, device="numpy"), feeds, tmp_path)
 
 
+def test_a_gather_from_a_transposed_view(tmp_path: Path) -> None:
+    """Its inner reads run across memory, but at places that only other reads tell."""
+    x, i = sn.placeholder((40, 6, 50), name="x"), sn.placeholder((7,), "int64", "i")
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(40, 6, 50)).astype(np.float32), np.array([0, 5, 1, 2, 3, 3, -1])]
+    taken = sn.take(sn.permute_dims(x, (1, 2, 0)), i, 0)
+    check(sn.function([x, i], taken * 2, device="numpy"), feeds, tmp_path)
+
+
 @st.composite
 def many_graphs(draw: Any, count: int = 15) -> tuple[list[Any], list[Any], list[Any]]:
     made = [draw(graphs(steps=15, prefix=f"g{i}_")) for i in range(count)]

@@ -12,7 +12,7 @@ from staticnet.codegen.kernel import (
     Reduce,
     Statement,
     Store,
-    runs_along,
+    turned_loads,
 )
 from staticnet.codegen.scope import Scope, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
@@ -260,7 +260,7 @@ def _is_tiled(group: Group, outer: tuple[Symbol, ...], loops: list[Loop]) -> boo
     """Whether a map reads along its last outer axis, and across its inner one."""
     if group.kind != "map" or not outer:
         return False
-    return any(runs_along(s, outer[-1], loops[0].symbols[-1]) for s in loops[0].body)
+    return bool(turned_loads(loops[0].body, outer, loops[0].symbols[-1]))
 
 
 def _size(shape: tuple[int, ...]) -> int:

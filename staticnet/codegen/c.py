@@ -28,7 +28,7 @@ from staticnet.codegen.kernel import (
     Reduce,
     Statement,
     Store,
-    runs_along,
+    turned_loads,
 )
 from staticnet.codegen.scope import c_type, compute_dtype
 from staticnet.ir.index import Index, Symbol
@@ -128,7 +128,7 @@ class _Printer:
         columns = (f"{v.text}_tile", f"SN_MIN({v.text}_tile + {TILE}, {v.extent})")
         lines = (f"{rows.text}*{TILE}", f"SN_MIN(({rows.text} + 1)*{TILE}, {u.extent})")
         at = f"({v.text} - {columns[0]})*{TILE + 1} + {u.text} - {lines[0]}"
-        turned = [s for s in loop.body if runs_along(s, u, v)]
+        turned = turned_loads(loop.body, self.kernel.outer, v)
         body = tuple(
             Let(s.name, compute_dtype(s.dtype), f"{s.name}_tile[{at}]") if s in turned else s
             for s in loop.body

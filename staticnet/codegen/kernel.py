@@ -10,6 +10,8 @@ Expressions are text: C and CUDA spell scalar arithmetic alike.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -86,12 +88,25 @@ class Loop:
     body: tuple[Statement, ...]
 
 
-def runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuard[Load]:
-    """Whether a statement loads neighbours along one axis and strides along the other."""
+def turned_loads(body: Sequence[Statement], outer: Sequence[Symbol], inner: Symbol) -> list[Load]:
+    """The loads of a map that can go through tiles.
+
+    They load neighbours along the last outer axis and stride along the inner one, and their places
+    depend on loop variables alone, not on indices that are computed or read.
+    """
+    known = {symbol.text for symbol in (*outer, inner)}
+    return [s for s in body if _runs_along(s, outer[-1], inner) and _names(s.at) <= known]
+
+
+def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuard[Load]:
     if not isinstance(statement, Load):
         return False
     steps = dict(statement.at.terms)
     return steps.get(along) == 1 and steps.get(across, 0) > 1
+
+
+def _names(at: Index) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", str(at)))
 
 
 @dataclass(frozen=True)

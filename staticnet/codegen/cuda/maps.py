@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, Part, ceil_div
-from staticnet.codegen.cuda.statements import Writer, block, names, pack_width
-from staticnet.codegen.kernel import Kernel, Let, Load, runs_along
+from staticnet.codegen.cuda.statements import Writer, block, pack_width
+from staticnet.codegen.kernel import Kernel, Let, Load, turned_loads
 from staticnet.codegen.scope import c_type, compute_dtype
 from staticnet.ir.index import Symbol
 
@@ -16,9 +16,10 @@ MAX_TILES = 4  # buffers that go through shared memory, of which a block has 48 
 
 def map_parts(kernel: Kernel, writer: Writer) -> list[Part]:
     """The one part of a map."""
-    turned = _turned(kernel)
-    if turned:
-        return [_tiled(kernel, writer, turned)]
+    if kernel.tiled:
+        (loop,) = kernel.loops
+        turned = turned_loads(loop.body, kernel.outer, loop.symbols[-1])
+        return [_tiled(kernel, writer, turned[:MAX_TILES])]
     return [_line(kernel, writer)] if not kernel.outer else [_space(kernel, writer)]
 
 
@@ -63,17 +64,6 @@ def _space(kernel: Kernel, writer: Writer) -> Part:
     ]
     lines = _each(writer, "o", "", str(kernel.size), inside, width)
     return Part(tuple(lines), _blocks(kernel.size, width))
-
-
-def _turned(kernel: Kernel) -> list[Load]:
-    """The loads that neighbours along the last outer axis make, if they go through tiles."""
-    if not kernel.tiled:
-        return []
-    (loop,) = kernel.loops
-    (v,) = loop.symbols
-    known = {symbol.text for symbol in (*kernel.outer, v)}
-    found = [s for s in loop.body if runs_along(s, kernel.outer[-1], v)]
-    return [s for s in found if names(s) <= known][:MAX_TILES]
 
 
 def _tiled(kernel: Kernel, writer: Writer, turned: list[Load]) -> Part:
