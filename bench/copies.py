@@ -9,7 +9,8 @@ timed.
 - `copy.c`: `memcpy`, a part for each of OpenMP's threads.
 - `copy.stream`: stores around the caches. The first two mostly read the lines that they write: on
   memory larger than the caches they move half as much again as is counted, which a kernel that
-  updates in place does not.
+  updates in place does not. Such a kernel may still be up to a tenth above `copy.stream`: writing
+  back a line that was read costs less than going around the caches.
 """
 
 from __future__ import annotations
