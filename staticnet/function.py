@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.library import LIBRARY
-from staticnet.passes.manager import Record, check_names, run_passes
+from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.precision import PRECISION
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
+from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
 from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.symbolic import SymbolicPlan
 from staticnet.plan.text import STAGES
 
 log = logging.getLogger("staticnet")
@@ -81,6 +84,8 @@ class Function(Inspection):
         self._backend = backend
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
         self._by_shapes: dict[tuple[Any, ...], Specialization] = {}
+        self._symbolic: dict[str, tuple[Graph, list[Record]]] = {}  # by backend
+        self._symbolic_plans: dict[str, SymbolicPlan] = {}
         self._dtypes = [node.dtype for node in graph.inputs]
         if not graph.symbols:
             self.specialize()
@@ -175,9 +180,10 @@ class Function(Inspection):
                 f"{self.max_specializations}; pad batches to a common size, or raise it"
             )
         graph, records = self._compile(dims)
-        self._check_memory(graph)
-        executable = self._backend.build(graph, self.disabled_passes)
-        made = Specialization(dims, graph, tuple(records), executable, self._fuse)
+        plan = functools.cache(lambda: self._plan(graph, dims))
+        self._check_memory(plan)
+        executable = self._backend.build(graph, self.disabled_passes, plan)
+        made = Specialization(dims, graph, tuple(records), executable, plan)
         self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
@@ -194,38 +200,77 @@ class Function(Inspection):
     def _compile(
         self, dims: Mapping[str, int], backend: Backend | None = None
     ) -> tuple[Graph, list[Record]]:
+        """The optimised graph and what the passes did; those before `infer_shape` run once."""
         backend = backend or self._backend
+        first = PIPELINE.index(INFER_SHAPE)
+        if backend.name not in self._symbolic:
+            self._symbolic[backend.name] = self._run(self.graph, PIPELINE[:first], {}, backend)
+        graph, records = self._symbolic[backend.name]
+        graph, more = self._run(graph, PIPELINE[first:], dims, backend)
+        return graph, records + more
+
+    def _run(
+        self, graph: Graph, passes: Sequence[Pass], dims: Mapping[str, int], backend: Backend
+    ) -> tuple[Graph, list[Record]]:
+        names = [p.name for p in passes]
         return run_passes(
-            self.graph,
-            PIPELINE,
+            graph,
+            passes,
             dims=dims,
             numerics=self.numerics,
             precision=self.precision,
             epilogues=backend.epilogues,
             products=backend.products,
-            disabled=[name for name in self.disabled_passes if name != "fusion"],
+            disabled=[name for name in self.disabled_passes if name in names],
         )
 
-    def _check_memory(self, graph: Graph) -> None:
+    def _plan(self, graph: Graph, dims: Mapping[str, int], backend: Backend | None = None) -> Plan:
+        """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
+        if dims and (plan := self._symbolic_plan(backend).bind(dims)).graph is graph:
+            return plan
+        return make_plan(graph, self._fuse)
+
+    def _symbolic_plan(self, backend: Backend | None = None) -> SymbolicPlan:
+        backend = backend or self._backend
+        self._compile({}, backend)
+        known = self._symbolic_plans.get(backend.name)
+        if known is None:
+            known = SymbolicPlan(self._symbolic[backend.name][0], self._fuse)
+            self._symbolic_plans[backend.name] = known
+        return known
+
+    def _check_memory(self, plan: Callable[[], Plan]) -> None:
         if self.memory_limit is None:
             return
-        memory = analyse_memory(make_plan(graph, "fusion" not in self.disabled_passes))
+        memory = analyse_memory(plan())
         if memory.peak > self.memory_limit:
             raise MemoryLimitError(
-                f"{graph.name}: needs {memory.peak} bytes, the limit is {self.memory_limit}; "
+                f"{self.graph.name}: needs {memory.peak} bytes, the limit is {self.memory_limit}; "
                 f"feed a smaller batch, or raise memory_limit\n{memory}"
             )
 
-    def memory_analysis(self, **dims: int) -> MemoryAnalysis:
+    def memory_analysis(self, **dims: int) -> MemoryAnalysis | MemoryCertificate:
         """The bytes that the planned step needs, and whose they are, for one binding of the dims.
 
+        With none given, and symbolic ones in the graph, the bytes are formulas in them.
+
         Raises:
-            ArgumentError: if a symbolic dim has no number.
+            ArgumentError: if some symbolic dims have a number, and others none.
         """
-        self._check_dims(dims)
-        return analyse_memory(
-            make_plan(self._compile(dims)[0], "fusion" not in self.disabled_passes)
-        )
+        if self.graph.symbols and not dims:
+            return certify(self._symbolic_plan())
+        return analyse_memory(self._plan_at(dims))
+
+    def max_dim(self, name: str, /, bytes: int, **others: int) -> int:
+        """The largest size of a symbolic dim with which a step takes at most `bytes`.
+
+        `others` give the other symbolic dims their sizes. A `memory_limit` does not count here.
+
+        Raises:
+            ArgumentError: if the dims are not those of the graph, or no size needs that much.
+            MemoryLimitError: if size 1 needs more; names how many, and the lines that own them.
+        """
+        return max_dim(self._symbolic_plan(), name, bytes, others)
 
     @property
     def _fuse(self) -> bool:
@@ -234,7 +279,7 @@ class Function(Inspection):
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
         self._check_dims(dims)
         known = self._specialized.get(tuple(sorted(dims.items())))
-        return known.plan if known else make_plan(self._compile(dims)[0], self._fuse)
+        return known.plan if known else self._plan(self._compile(dims)[0], dims)
 
     @property
     def specializations(self) -> list[dict[str, int]]:
@@ -283,7 +328,7 @@ class Function(Inspection):
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
         self._check_dims(dims)
         graph, _ = self._compile(dims, BACKENDS["cpu"])
-        plan = make_plan(graph, "fusion" not in self.disabled_passes)
+        plan = self._plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
         program = write_program(plan, PROTOTYPES)
         return write_standalone(plan, program, values, file.stem).write(file.parent)

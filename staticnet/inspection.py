@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from staticnet.backends.base import Backend, Executable
-from staticnet.backends.cpu.executable import CpuExecutable
 from staticnet.backends.profile import Profile
 from staticnet.errors import ArgumentError
 from staticnet.feeds import convert, order_feeds
 from staticnet.ir.graph import Graph
 from staticnet.passes.manager import Record
 from staticnet.plan.explain import Explanation, explain
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -26,14 +24,12 @@ class Specialization:
     graph: Graph
     records: tuple[Record, ...]
     executable: Executable
-    fuse: bool = True
+    planned: Callable[[], Plan]
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
         """The steps in order and where values lie: what a device that compiles runs."""
-        if isinstance(self.executable, CpuExecutable):
-            return self.executable.plan
-        return make_plan(self.graph, self.fuse)
+        return self.planned()
 
 
 class Inspection:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import staticnet as sn
 from staticnet.ir.dtype import is_floating
+from staticnet.ops.arguments import broadcast_shapes
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -38,8 +39,8 @@ def _pair(draw: Draw, pool: list[Any]) -> tuple[Any, Any]:
 
 def _broadcast(a: Any, b: Any) -> bool:
     try:
-        np.broadcast_shapes(a, b)
-    except ValueError:
+        broadcast_shapes(a, b)
+    except sn.errors.ShapeError:
         return False
     return True
 
@@ -113,3 +114,50 @@ def graphs(
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     feeds = [np.asarray(rng.uniform(-2, 2, shape), dtype) for shape in shapes]
     return sn.Graph("random", inputs, outputs), feeds
+
+
+SYMBOLIC = [("b",), ("b", 3), (3, "b"), ("b", 1), (2, "b", 3), ("b", "t"), (3,), (3, 3), (1, "t")]
+
+
+def _fold(draw: Draw, pool: list[Any]) -> Any:
+    """A reduction that is defined on empty axes, too."""
+    x = draw(st.sampled_from(pool))
+    axes = draw(st.sets(st.sampled_from(range(x.ndim)))) if x.ndim else set()
+    return draw(st.sampled_from([sn.sum, sn.mean, sn.prod]))(x, tuple(axes), keepdims=draw(BOOLS))
+
+
+def _show(draw: Draw, pool: list[Any]) -> Any:
+    """A movement that any size allows."""
+    x = draw(st.sampled_from([x for x in pool if x.ndim] or [sn.ones((3,), "float64")]))
+    axis = draw(st.sampled_from(range(x.ndim)))
+    n = x.shape[axis]
+    moves = [
+        lambda: sn.permute_dims(x, draw(st.permutations(range(x.ndim)))),
+        lambda: sn.reshape(x, -1),
+        lambda: sn.expand_dims(x, axis),
+        lambda: sn.flip(x, axis),
+        lambda: sn.concat([x, sn.flip(x, axis)], axis),
+        lambda: sn.moveaxis(x, axis, 0)[n // 2 :],
+        lambda: sn.cumulative_sum(x, axis),
+        lambda: sn.sort(x, axis),
+        lambda: x / (sn.sum(x * x, axis, keepdims=True) + 1.0),
+    ]
+    return draw(st.sampled_from(moves))()
+
+
+BOOLS = st.booleans()
+FREE_STEPS = [_unary, _unary, _binary, _binary, _select, _fold, _show, _matmul]
+
+
+@st.composite
+def symbolic_graphs(draw: Draw, steps: int = 12) -> sn.Graph:
+    """A graph in the symbolic dims b and t, which holds for all their sizes."""
+    shapes = draw(st.lists(st.sampled_from(SYMBOLIC), min_size=1, max_size=3))
+    inputs = [sn.placeholder(shape, "float64", f"x{i}") for i, shape in enumerate(shapes)]
+    pool: list[Any] = [*inputs, sn.constant(0.5, "float64")]
+    for _ in range(draw(st.integers(1, steps))):
+        made = draw(st.sampled_from(FREE_STEPS))(draw, pool)
+        if made.dtype == "float64" and made.ndim < 5:
+            pool.append(made)
+    outputs = [pool[-1], *draw(st.lists(st.sampled_from(pool), max_size=2))]
+    return sn.Graph("symbolic", inputs, outputs)

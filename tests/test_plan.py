@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import graphs
@@ -62,25 +61,3 @@ def test_reshaped_indices_are_the_same_elements(shape: list[int], data: st.DataO
         values = dict(zip([s.text for s in symbols], map(int, at), strict=True))
         found = tuple(eval(str(part).replace("/", "//"), {}, values) for part in parts)
         assert found == np.unravel_index(np.ravel_multi_index(at, shape), (rows, size // rows))
-
-
-def limited(memory_limit: int | None) -> sn.Function:
-    x = sn.placeholder(("b", 100), name="x")
-    w = sn.variable(np.ones((100, 100), np.float32), "w")
-    return sn.function(x, sn.tanh(x @ w) @ w, memory_limit=memory_limit)
-
-
-def test_memory_is_known_and_limited() -> None:
-    memory = limited(None).memory_analysis(b=50)
-    assert (memory.feeds, memory.state, memory.outputs) == (20_000, 40_000, 20_000)
-    assert memory.arena == 20_032  # the product and, in its place, its tanh: up to a cache line
-    assert memory.peak == 80_000 + memory.arena
-    assert [owner.bytes for owner in memory.owners] == [20_000]
-    assert "test_plan.py" in memory.owners[0].lines
-    assert limited(memory.peak).specialize(b=50)
-    with pytest.raises(
-        sn.errors.MemoryLimitError, match=r"needs 100032 bytes.*\n(.*\n)*.*matmul f32"
-    ):
-        limited(memory.peak - 1).specialize(b=50)
-    with pytest.raises(sn.errors.ArgumentError, match="its symbolic dims are"):
-        limited(None).memory_analysis()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from staticnet.backends.profile import Profile
@@ -46,8 +46,16 @@ class Backend(Protocol):
     epilogues: frozenset[str]
     products: frozenset[str]
 
-    def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
-        """The executable of an optimised graph whose shapes are all fixed."""
+    def build(
+        self,
+        graph: Graph,
+        disabled_passes: Collection[str] = (),
+        plan: Callable[[], Plan] | None = None,
+    ) -> Executable:
+        """The executable of an optimised graph whose shapes are all fixed.
+
+        `plan` gives the graph's plan, for a backend that runs one.
+        """
         ...
 
     def program(self, plan: Plan) -> Program:

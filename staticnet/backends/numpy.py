@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,12 @@ class NumpyBackend:
     epilogues: frozenset[str] = frozenset()
     products = ALL_PRODUCTS
 
-    def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> NumpyExecutable:
+    def build(
+        self,
+        graph: Graph,
+        disabled_passes: Collection[str] = (),
+        plan: Callable[[], Plan] | None = None,
+    ) -> NumpyExecutable:
         """The interpreter of a graph."""
         return NumpyExecutable(graph)
 

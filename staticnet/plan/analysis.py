@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from staticnet.ir.node import Node, describe
-from staticnet.plan.plan import Plan
+from staticnet.plan.plan import OWN_SIZES, Plan, Sizes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class MemoryAnalysis:
 def analyse_memory(plan: Plan) -> MemoryAnalysis:
     """The bytes of a plan."""
     graph = plan.graph
-    alive = max((_alive(plan, step) for step in range(len(plan.steps))), key=_bytes, default=[])
+    alive = fullest(plan, OWN_SIZES)
     owners = [Owner(describe(n), int(n.type.nbytes), str(n.provenance)) for n in alive]
     return MemoryAnalysis(
         _bytes(graph.inputs),
@@ -56,6 +56,12 @@ def analyse_memory(plan: Plan) -> MemoryAnalysis:
         plan.arena_bytes,
         tuple(sorted(owners, key=lambda owner: -owner.bytes)),
     )
+
+
+def fullest(plan: Plan, sizes: Sizes) -> list[Node]:
+    """The values in the arena at the step at which they take most."""
+    alive = (_alive(plan, step) for step in range(len(plan.steps)))
+    return max(alive, key=lambda nodes: sum(map(sizes.value, nodes)), default=[])
 
 
 def _alive(plan: Plan, step: int) -> list[Node]:

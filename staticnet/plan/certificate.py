@@ -1,4 +1,4 @@
-"""The arena of a symbolic plan as a formula.
+"""The memory certificate: the bytes of a step as formulas in the symbolic dims, and its solver.
 
 Blocks are stacked in a fixed order, so that each end is the largest of some sums of sizes: of
 polynomials in the dims. What rounding and the scratch memory of reductions add is bounded.
@@ -6,15 +6,125 @@ polynomials in the dims. What rounding and the scratch memory of reductions add 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from staticnet.errors import ArgumentError, MemoryLimitError
 from staticnet.ir.dim import size_of
+from staticnet.ir.node import Node, describe
 from staticnet.ops.base import Reduction
-from staticnet.plan.formula import Bytes, Formula, largest, least_cases, piles, rounding
+from staticnet.plan.analysis import analyse_memory, fullest
+from staticnet.plan.formula import (
+    Bytes,
+    Formula,
+    check_dims,
+    largest,
+    least_cases,
+    piles,
+    rounding,
+    show,
+)
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import BLOCK, FEW_COLUMNS, FEW_ROWS, MAX_BLOCKS, SLOT
 from staticnet.plan.plan import OWN_SIZES, Plan, blocks_of
-from staticnet.plan.symbolic import SymbolicPlan
+from staticnet.plan.symbolic import SAMPLES, SymbolicPlan
+
+MAX_SIZE = 1 << 40
+
+
+@dataclass(frozen=True)
+class OwnerFormula:
+    """A value in the arena at its fullest step when each dim is large."""
+
+    value: str
+    bytes: Bytes
+    lines: str
+
+
+@dataclass(frozen=True)
+class MemoryCertificate:
+    """Bytes of a step as formulas in the symbolic dims: the parts of `MemoryAnalysis`.
+
+    `peak.at(batch=64)` are the bytes of that binding, allocated to the byte.
+    """
+
+    feeds: Bytes
+    state: Bytes
+    constants: Bytes
+    outputs: Bytes
+    arena: Formula
+    owners: tuple[OwnerFormula, ...]
+
+    @property
+    def peak(self) -> Formula:
+        """All bytes that lie in memory together."""
+        return self.arena.plus(self.feeds + self.state + self.constants + self.outputs)
+
+    def __str__(self) -> str:
+        parts = ("feeds", "state", "constants", "outputs")
+        lines = [f"{part:>10} {show(getattr(self, part))} bytes" for part in parts]
+        for name, formula in (("arena", self.arena), ("peak", self.peak)):
+            first, *more = formula.lines()
+            lines += [f"{name:>10} {first}", *(f"{'':>10} {line}" for line in more)]
+        lines += [f"{'':>10} {show(o.bytes)} bytes: {o.value} ({o.lines})" for o in self.owners]
+        return "\n".join(lines)
+
+
+def certify(plan: SymbolicPlan) -> MemoryCertificate:
+    """The formulas of a plan. `owners` are those at the largest size that it has an order for."""
+    dims = dict.fromkeys(plan.graph.symbols, SAMPLES[-1])
+    order, sizes = plan.order_at(dims), plan.sizes_at(dims)
+    alive = sorted(fullest(order, sizes), key=lambda node: -sizes.value(node))
+    origins = [plan.origin(node) for node in alive]
+    owners = [OwnerFormula(describe(n), n.type.nbytes, str(n.provenance)) for n in origins]
+    graph = plan.graph
+    return MemoryCertificate(
+        _bytes(graph.inputs),
+        _bytes(graph.variables),
+        _bytes(order.constants),
+        _bytes(graph.outputs),
+        arena_formula(plan),
+        tuple(owners),
+    )
+
+
+def _bytes(nodes: Iterable[Node]) -> Bytes:
+    return total(node.type.nbytes for node in nodes)
+
+
+def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]) -> int:
+    """The largest size of a dim with which a step takes at most `limit` bytes.
+
+    Raises:
+        ArgumentError: if the dims are not those of the graph, or bytes do not depend on this one.
+        MemoryLimitError: if it takes more at size 1; names how many, and whose they are.
+    """
+    check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
+    if type(limit) is not int or limit < 0:
+        raise ArgumentError(f"max_dim: bytes must be an int, at least 0, not {limit!r:.60}")
+    peak = certify(plan).peak.exactly
+
+    def fits(n: int) -> bool:
+        return peak({**others, name: n}) <= limit
+
+    if not fits(1):
+        memory = analyse_memory(plan.bind({**others, name: 1}))
+        raise MemoryLimitError(
+            f"{plan.graph.name}: no {name} fits into {limit} bytes; with {name} = 1 it needs "
+            f"{memory.peak}\n{memory}"
+        )
+    above = 2
+    while fits(above):
+        above *= 2
+        if above > MAX_SIZE:
+            raise ArgumentError(f"max_dim: {limit} bytes hold a step with any size of {name}")
+    below = above // 2
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if fits(middle) else (below, middle)
+    while analyse_memory(plan.bind({**others, name: below})).peak > limit:
+        below -= 1  # two values or kernels are one at this size, and the arena another
+    return below
 
 
 def arena_formula(plan: SymbolicPlan) -> Formula:

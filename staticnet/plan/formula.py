@@ -41,23 +41,17 @@ class Formula:
         cases = tuple(tuple(term + more for term in case) for case in self.cases)
         return Formula(cases, self.slack, self.names, lambda d: self.exactly(d) + value(more, d))
 
+    def lines(self) -> list[str]:
+        """One polynomial for each range of sizes, if there is one dim and they are lines in it."""
+        lines = [f"{_call('min', [_call('max', list(map(show, c))) for c in self.cases])} bytes"]
+        if pieces := _pieces(self.cases):
+            lines = [f"{show(term)} bytes" for _, term in pieces]
+            for i, (start, _) in enumerate(pieces[1:], 1):
+                lines[i] += f" from {self.names[0]} = {start:,}"
+        return [*lines, f"and at most {show(self.slack)} bytes more"] if self.slack != 0 else lines
+
     def __str__(self) -> str:
-        slack = f", and at most {show(self.slack)} more" if self.slack else ""
-        return f"{self._pieces() or self._cases()}{slack}"
-
-    def _cases(self) -> str:
-        texts = [_call("max", [show(term) for term in case]) for case in self.cases]
-        return f"{_call('min', texts)} bytes"
-
-    def _pieces(self) -> str:
-        """One polynomial for each range of the only dim; nothing if there are more, or powers."""
-        pieces = _pieces(self.cases)
-        if not pieces:
-            return ""
-        texts = [f"{show(term)} bytes" for _, term in pieces]
-        for i, (start, _) in enumerate(pieces[1:], 1):
-            texts[i] += f" from {self.names[0]} = {start:,}"
-        return ", ".join(texts)
+        return ", ".join(self.lines())
 
 
 def _call(name: str, texts: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ class SymbolicPlan:
         self._domains: dict[Group, Shape] = {}
         found = {}
         for sample in SAMPLES:
-            sizes = self._sizes(dict.fromkeys(graph.symbols, sample))
+            sizes = self.sizes_at(dict.fromkeys(graph.symbols, sample))
             plan = make_plan(general, fuse, sizes)
             found[_order(plan)] = plan
         self.orders = list(found.values())
@@ -71,20 +71,27 @@ class SymbolicPlan:
             plan = make_plan(graph, self.fuse)
             plan.arena_bytes = max(plan.arena_bytes, self.arena_bytes(dims))
             return plan
-        general = min(self.orders, key=lambda plan: self._arena_bytes(plan, dims))
-        return _bound(Plan(graph, fusion), general, twin)
+        return _bound(Plan(graph, fusion), self.order_at(dims), twin)
+
+    def order_at(self, dims: Mapping[str, int]) -> Plan:
+        """The general plan whose order needs least for one binding."""
+        return min(self.orders, key=lambda plan: self._arena_bytes(plan, dims))
 
     def arena_bytes(self, dims: Mapping[str, int]) -> int:
         """The arena's bytes for one binding."""
         return min(self._arena_bytes(plan, dims) for plan in self.orders)
 
     def _arena_bytes(self, plan: Plan, dims: Mapping[str, int]) -> int:
-        sizes = self._sizes(dims)
+        sizes = self.sizes_at(dims)
         blocks = blocks_of(plan, sizes)
         return stack([blocks[node] for node in plan.stacked]) + most_scratch(plan, sizes)
 
+    def origin(self, node: Node) -> Node:
+        """The node with symbolic dims of which a node of the general plan is made."""
+        return self._origin[node]
+
     def bytes_of(self, node: Node) -> Bytes:
-        """The formula of the bytes of a node of the general plan."""
+        """The bytes of a node of the general plan, in the symbolic dims."""
         return self._origin[node].type.nbytes
 
     def domain(self, group: Group) -> Shape:
@@ -93,7 +100,9 @@ class SymbolicPlan:
             self._domains[group] = self._find_domain(group)
         return self._domains[group]
 
-    def _sizes(self, dims: Mapping[str, int]) -> Sizes:
+    def sizes_at(self, dims: Mapping[str, int]) -> Sizes:
+        """The sizes of the general plan's values and scratch memory for one binding."""
+
         def scratch(group: Group) -> int:
             domain = tuple(max(0, value(dim, dims)) for dim in self.domain(group))
             return scratch_bytes(replace(group, domain=domain))

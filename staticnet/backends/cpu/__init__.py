@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from staticnet.backends.base import Executable
@@ -17,7 +17,7 @@ from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
 from staticnet.ops.library import MatmulEpilogue
-from staticnet.plan.plan import Plan
+from staticnet.plan.plan import Plan, make_plan
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")
@@ -31,7 +31,12 @@ class CpuBackend:
     epilogues: frozenset[str] = frozenset()
     products = frozenset({"float32", "float64"})
 
-    def build(self, graph: Graph, disabled_passes: Collection[str] = ()) -> Executable:
+    def build(
+        self,
+        graph: Graph,
+        disabled_passes: Collection[str] = (),
+        plan: Callable[[], Plan] | None = None,
+    ) -> Executable:
         """The compiled program of an optimised graph.
 
         Raises:
@@ -46,7 +51,8 @@ class CpuBackend:
                 )
         compiler = find_compiler()
         if compiler is not None:
-            return CpuExecutable(graph, compiler, fuse="fusion" not in disabled_passes)
+            fuse = "fusion" not in disabled_passes
+            return CpuExecutable(plan() if plan else make_plan(graph, fuse), compiler)
         if "compiler" not in _told:
             _told.add("compiler")
             log.warning(

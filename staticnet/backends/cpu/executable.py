@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -15,13 +16,11 @@ from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
-from staticnet.ir.graph import Graph
 from staticnet.ir.node import describe
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
-from staticnet.plan.memory import ALIGNMENT
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
 
 _READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
 _HEAD = object.__basicsize__  # bytes of an object before what its type adds
@@ -47,6 +46,16 @@ address = _choose_address()
 """Where an array's first element lies."""
 
 
+def allocate(size: int) -> np.ndarray[Any, Any]:
+    """So many bytes, no more, at the start of a page: aligned for any vector."""
+    if size == 0:
+        return np.empty(0, np.uint8)
+    if sys.platform == "win32":
+        return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child gets its own
+    return np.frombuffer(mmap.mmap(-1, size, flags=private), np.uint8)
+
+
 class RunArguments(ctypes.Structure):
     """`sn_run_arguments` of the program."""
 
@@ -70,21 +79,18 @@ class CpuExecutable:
     `clock` is C that defines what the program's marks do; without it there are none.
     """
 
-    def __init__(
-        self, graph: Graph, compiler: Compiler, fuse: bool = True, clock: str = ""
-    ) -> None:
-        self.plan: Plan = make_plan(graph, fuse)
-        self.program: Program = write_program(self.plan, blas.PROTOTYPES, bool(clock))
+    def __init__(self, plan: Plan, compiler: Compiler, clock: str = "") -> None:
+        graph = plan.graph
+        self.plan = plan
+        self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
-        self.fuse = fuse
         self._library = library = load(clock + self.program.source, compiler)
         pointers = (*blas.pointers(["sgemm", "dgemm"]).values(), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         self._step = library.sn_step
         self._many = library.sn_run
         self._lock = threading.Lock()
-        self._arena = np.empty(self.plan.arena_bytes + ALIGNMENT, np.uint8)
-        self._arena_address = -(-address(self._arena) // ALIGNMENT) * ALIGNMENT
+        self._arena = allocate(plan.arena_bytes)
         self._variables = [v for v in graph.variables if isinstance(v, Variable)]
         self._held: list[Any] = [None] * len(self._variables)
         self._constants = [_constant(node.op) for node in self.plan.constants]
@@ -96,7 +102,7 @@ class CpuExecutable:
         self._table = (ctypes.c_void_p * size)()
         for i, array in enumerate(self._constants, self._first_constant):
             self._table[i] = address(array)
-        self._c_arena = ctypes.c_void_p(self._arena_address)
+        self._c_arena = ctypes.c_void_p(address(self._arena))
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the variables are updated in place."""

@@ -48,7 +48,7 @@ class _TimedExecutable(CpuExecutable):
 
     def __init__(self, plain: CpuExecutable) -> None:
         clock = (kernels_path() / "profile.h").read_text(encoding="utf-8")
-        super().__init__(plain.plan.graph, plain.compiler, plain.fuse, clock)
+        super().__init__(plain.plan, plain.compiler, clock)
         self._state = [np.array(v.device_array(), order="C") for v in self._variables]
         self._marks = np.zeros(len(self.plan.steps) + 3, np.int64)
 
