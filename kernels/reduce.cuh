@@ -4,13 +4,19 @@
 #ifndef STATICNET_REDUCE_CUH
 #define STATICNET_REDUCE_CUH
 
+// Integers wrap: they are added and multiplied as unsigned ones.
+template <class T> struct sn_wrapping { typedef T type; };
+template <> struct sn_wrapping<int32_t> { typedef uint32_t type; };
+template <> struct sn_wrapping<int64_t> { typedef uint64_t type; };
+
 #define SN_COMBINATION(name, expression)                             \
   template <class T>                                                 \
   struct sn_##name {                                                 \
+    typedef typename sn_wrapping<T>::type U;                         \
     __device__ static inline T of(T a, T b) { return expression; }   \
   };
-SN_COMBINATION(sum, (T)(a + b))
-SN_COMBINATION(prod, (T)(a * b))
+SN_COMBINATION(sum, (T)((U)a + (U)b))
+SN_COMBINATION(prod, (T)((U)a * (U)b))
 SN_COMBINATION(any, (T)(a | b))
 SN_COMBINATION(all, (T)(a & b))
 // NaN wins, in either operand

@@ -60,28 +60,35 @@ __device__ inline void sn_scan_blocks(const typename X::memory *x, typename X::m
 
 // y[b, indices[j], a] += updates[b, j, a] in the order of j, so that no sum depends on chance. A
 // block has some of the n rows of one b, and each thread its own columns a: it alone adds to them.
+// The threads look at THREADS indices at a time; most are of other blocks.
 template <class X, class I, int THREADS, int ROWS>
 __device__ inline void sn_scatter_rows(const typename X::memory *updates,
                                        const typename I::memory *indices, typename X::memory *y,
                                        int64_t before, int64_t n, int64_t after, int64_t count,
                                        int *error, int site) {
-  __shared__ int64_t found[THREADS];
+  __shared__ int64_t row[THREADS];
+  __shared__ unsigned ours[THREADS / 32];
   const int64_t tiles = n > ROWS ? (n + ROWS - 1) / ROWS : 1;
   for (int64_t tile = blockIdx.x; tile < before * tiles; tile += gridDim.x) {
     const int64_t b = tile / tiles, low = tile % tiles * ROWS;
     const int64_t high = low + ROWS < n ? low + ROWS : n;
     for (int64_t start = 0; start < count; start += THREADS) {
-      const int64_t here = start + threadIdx.x;
+      const int64_t j = start + threadIdx.x;
+      const int64_t i = j < count ? sn_index(indices[j], n, error, site) : -1;
+      const unsigned lanes = __ballot_sync(0xffffffffu, i >= low && i < high);
+      row[threadIdx.x] = i;
+      if (threadIdx.x % 32 == 0) ours[threadIdx.x / 32] = lanes;
       __syncthreads();
-      if (here < count) found[threadIdx.x] = sn_index(indices[here], n, error, site);
-      __syncthreads();
-      for (int k = 0; k < THREADS && start + k < count; ++k) {
-        if (found[k] < low || found[k] >= high) continue;
-        typename X::memory *to = y + (b * n + found[k]) * after;
-        const typename X::memory *from = updates + (b * count + start + k) * after;
-        for (int64_t a = threadIdx.x; a < after; a += THREADS)
-          to[a] = X::store(X::load(to[a]) + X::load(from[a]));
+      for (int warp = 0; warp < THREADS / 32; ++warp) {
+        for (unsigned left = ours[warp]; left; left &= left - 1) {
+          const int k = warp * 32 + sn_lowest_bit(left);
+          typename X::memory *to = y + (b * n + row[k]) * after;
+          const typename X::memory *from = updates + (b * count + start + k) * after;
+          for (int64_t a = threadIdx.x; a < after; a += THREADS)
+            to[a] = X::store(X::load(to[a]) + X::load(from[a]));
+        }
       }
+      __syncthreads();
     }
   }
 }
@@ -169,34 +176,59 @@ __device__ inline void sn_unline(const int64_t *from, int64_t *y, int64_t before
   }
 }
 
-// The first place of the greatest (or least) element of each line, or of its first NaN.
+// Whether an element at a place is rather the extremum than another one: NaN is, then the greater
+// (or less) one, then the first.
+template <bool GREATEST, class T>
+__device__ inline bool sn_beats(T x, int64_t i, T y, int64_t j) {
+  const bool xn = x != x, yn = y != y;
+  if (xn || yn) return xn == yn ? i < j : xn;
+  return x == y ? i < j : GREATEST ? x > y : x < y;
+}
+
+// The first place of the greatest (or least) element of each line, or of its first NaN. A line has
+// THREADS threads: a power of 2 up to 32, or all of the block.
 template <class X, bool GREATEST, int THREADS>
 __device__ inline void sn_extremum(const typename X::memory *x, int64_t *y, int64_t before,
                                    int64_t n, int64_t after) {
   typedef typename X::value T;
-  const int64_t group = blockIdx.x * (int64_t)(blockDim.x / THREADS) + threadIdx.x / THREADS;
-  const int64_t groups = gridDim.x * (int64_t)(blockDim.x / THREADS);
-  for (int64_t line = group; line < before * after; line += groups) {
+  constexpr int LANES = THREADS < 32 ? THREADS : 32, WARPS = THREADS / LANES;
+  __shared__ T bests[WARPS];
+  __shared__ int64_t places[WARPS];
+  const int64_t each = blockDim.x / THREADS;
+  for (int64_t line = blockIdx.x * each + threadIdx.x / THREADS; line < before * after;
+       line += gridDim.x * each) {
     const int64_t first = line / after * n * after + line % after;
     int64_t place = threadIdx.x % THREADS;
     place = place < n ? place : 0;
     T best = X::load(x[first + place * after]);
     for (int64_t i = place + THREADS; i < n; i += THREADS) {
       const T value = X::load(x[first + i * after]);
-      if (best == best && ((GREATEST ? value > best : value < best) || value != value)) {
+      if (sn_beats<GREATEST>(value, i, best, place)) {
         best = value;
         place = i;
       }
     }
-    for (int distance = THREADS / 2; distance; distance /= 2) {
-      const T value = sn_swap(sn_lanes<THREADS>(), best, distance);
-      const int64_t other = sn_swap(sn_lanes<THREADS>(), place, distance);
-      const bool equal = value == best || (value != value && best != best);
-      const bool beats = best == best && ((GREATEST ? value > best : value < best) || value != value);
-      if (equal ? other < place : beats) {
+    for (int distance = LANES / 2; distance; distance /= 2) {
+      const T value = sn_swap(sn_lanes<LANES>(), best, distance);
+      const int64_t other = sn_swap(sn_lanes<LANES>(), place, distance);
+      if (sn_beats<GREATEST>(value, other, best, place)) {
         best = value;
         place = other;
       }
+    }
+    if constexpr (WARPS > 1) {
+      if (threadIdx.x % 32 == 0) {
+        bests[threadIdx.x / 32] = best;
+        places[threadIdx.x / 32] = place;
+      }
+      __syncthreads();
+      for (int warp = 0; warp < WARPS; ++warp) {
+        if (sn_beats<GREATEST>(bests[warp], places[warp], best, place)) {
+          best = bests[warp];
+          place = places[warp];
+        }
+      }
+      __syncthreads();
     }
     if (threadIdx.x % THREADS == 0) y[line] = place;
   }

@@ -58,6 +58,15 @@ __device__ inline int64_t sn_index(int64_t i, int64_t n, int *error, int site) {
   return i;
 }
 
+// The number of the lowest bit that is set.
+__device__ inline int sn_lowest_bit(unsigned bits) {
+#if defined(__CUDACC__)
+  return __ffs(bits) - 1;
+#else
+  return __builtin_ctz(bits);
+#endif
+}
+
 // N elements that lie side by side and are read or written in one access.
 template <class T, int N>
 struct alignas(sizeof(T) * N) sn_pack {

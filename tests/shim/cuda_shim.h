@@ -19,6 +19,7 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __syncthreads() shim::wait_for_block(__LINE__)
+#define __ballot_sync(lanes, yes) shim::ballot(lanes, yes, __LINE__)
 #define __shfl_xor_sync(lanes, x, distance) shim::exchange(lanes, x, distance, __LINE__)
 
 struct uint3 {
@@ -133,6 +134,18 @@ inline T exchange(unsigned lanes, T x, int distance, int line) {
   leave(kAtExchange, line);
   std::memcpy(&x, &fiber->got, sizeof x);
   return x;
+}
+
+// The lanes for which it holds: every lane of the mask hears of every other one.
+inline unsigned ballot(unsigned lanes, bool yes, int line) {
+  const int lane = current->thread % kWarp;
+  unsigned all = 0;
+  for (int distance = 0; distance < kWarp; ++distance) {
+    const int other = lane ^ distance;
+    if (lanes != 0xffffffffu) fail("only whole warps vote here");
+    all |= (unsigned)exchange(lanes, (int)yes, distance, line) << other;
+  }
+  return all;
 }
 
 // The threads that wait at a barrier go on if all of the block do.

@@ -74,6 +74,7 @@ def _part(
     start = f"{'first + ' if size else ''}threadIdx.x / {across}"
     inside = [
         *first,
+        "#pragma unroll 4",
         *block(f"for ({index} r = {start}; r < {end}; r += {THREADS // across})", body),
     ]
     down = [

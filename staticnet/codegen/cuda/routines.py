@@ -18,7 +18,8 @@ from staticnet.ops.library import ACTIVATIONS
 SCAN_LINE = 64  # elements from which a block shares the line of a scan
 SHARED_ROW = 32  # elements of a row from which a block shares the row of a scatter
 SCATTER_ROWS = 32  # rows of a scatter's result that one block adds to
-EXTREMUM_LANES = 32
+WARP = 32
+LONG_LINE = 2048  # elements from which a block shares the line of an arg-extremum
 SCRATCH = Address("scratch", 0)  # the beginning of a call's scratch memory
 _Operand = tuple[str, DType, Address, bool]
 
@@ -189,7 +190,7 @@ def _extremum(node: Node, op: Any, locate: Locate) -> list[Call]:
     (x,) = node.inputs
     sizes = _around(x, op.axis)
     greatest = "true" if op.name == "argmax" else "false"
-    lanes = 1 if sizes["after"] >= EXTREMUM_LANES else EXTREMUM_LANES
+    lanes = 1 if sizes["after"] >= WARP else THREADS if sizes["n"] >= LONG_LINE else WARP
     body = f"sn_extremum<sn_of_{short_name(x.dtype)}, {greatest}, {lanes}>(x, y, before, n, after);"
     operands: list[_Operand] = [
         ("x", x.dtype, locate(x), False), ("y", node.dtype, locate(node), True)
