@@ -69,7 +69,12 @@ class ExecutionError(StaticnetError, RuntimeError):
 
 
 class MemoryLimitError(StaticnetError, RuntimeError, MemoryError):
-    """A program does not fit the memory it was given."""
+    """A program does not fit the memory it was given.
+
+    `limit` is the peak of `memory_analysis` that would fit, if a device told what it has free.
+    """
+
+    limit: int | None = None
 
 
 class SpecializationError(StaticnetError, RuntimeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,17 +40,22 @@ def _show(node: Node) -> str:
     return f"the placeholder {node.name}: {node.type}, declared on {node.provenance},"
 
 
-def convert(node: Node, feed: Any) -> np.ndarray[Any, Any]:
+def convert(
+    node: Node, feed: Any, adopt: Callable[[Any], Any] = lambda feed: None
+) -> np.ndarray[Any, Any]:
     """A feed as an array of the placeholder's dtype and rank.
 
     Arrays must have the dtype, or a narrower one of its kind; Python numbers and lists adapt.
+    `adopt` gives a feed that lies in a device's memory as an array there, and None for any other.
 
     Raises:
         FeedError: naming the placeholder and the line that declared it.
     """
     strong = hasattr(feed, "dtype") or hasattr(feed, "__dlpack__")
     try:
-        array = as_array(feed)
+        array = adopt(feed)
+        if array is None:
+            array = as_array(feed)
     except StaticnetError as error:
         raise FeedError(f"{_show(node)} is fed {type(feed).__name__}: {error}") from None
     if array.dtype != node.dtype:

@@ -6,7 +6,8 @@
 | `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR` |
 | `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
 | `STATICNET_DATA=DIR` | where the examples look for data sets |
-| `STATICNET_CACHE=DIR` | where built C lies; else `staticnet` in `XDG_CACHE_HOME` or `~/.cache` |
+| `STATICNET_TUNE=1` | CUDA: time algorithms for matrix products, and keep the best |
+| `STATICNET_CACHE=DIR` | where built code lies; else `staticnet` in `XDG_CACHE_HOME`, `~/.cache` |
 | `CC="gcc -m64"` | the C compiler, with arguments; else the first of those on `PATH` |
 
 An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the legal ones.
@@ -27,6 +28,7 @@ _NAMES = (
     "STATICNET_VERIFY",
     "STATICNET_DATA",
     "STATICNET_CACHE",
+    "STATICNET_TUNE",
 )
 _TOPICS = ("passes", "time")
 
@@ -38,6 +40,7 @@ class Flags:
     debug: frozenset[str] = frozenset()
     dump: Path | None = None
     verify: bool = True
+    tune: bool = False
     data: Path | None = None
     cache: Path | None = None
     cc: tuple[str, ...] = ()
@@ -53,13 +56,11 @@ def read() -> Flags:
     for name in os.environ:
         if name.startswith("STATICNET_") and name not in _NAMES:
             raise FlagError(f"{name} is not a staticnet variable; the legal ones are {_NAMES}")
-    verify = os.environ.get("STATICNET_VERIFY", "1")
-    if verify not in ("0", "1"):
-        raise FlagError(f"STATICNET_VERIFY={verify!r}: use 0 or 1")
     return Flags(
         debug=_debug(),
         dump=_path("STATICNET_DUMP"),
-        verify=verify == "1",
+        verify=_switch("STATICNET_VERIFY", "1"),
+        tune=_switch("STATICNET_TUNE", "0"),
         data=_path("STATICNET_DATA"),
         cache=_cache(),
         cc=_cc(),
@@ -79,6 +80,13 @@ def _debug() -> frozenset[str]:
     if unknown:
         raise FlagError(f"STATICNET_DEBUG={','.join(unknown)}: the legal topics are {_TOPICS}")
     return topics
+
+
+def _switch(name: str, default: str) -> bool:
+    value = os.environ.get(name, default)
+    if value not in ("0", "1"):
+        raise FlagError(f"{name}={value!r}: use 0 or 1")
+    return value == "1"
 
 
 def _path(name: str) -> Path | None:

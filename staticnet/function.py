@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.backends.base import Backend, choose
+from staticnet.backends.base import Backend, Executable, choose
 from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
+from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
@@ -42,7 +43,7 @@ from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.precision import PRECISION
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
-from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
+from staticnet.plan.certificate import MemoryCertificate, certify, largest_dims, max_dim
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 from staticnet.plan.text import STAGES
@@ -51,7 +52,7 @@ log = logging.getLogger("staticnet")
 
 PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE)
 PASSES = (*(p.name for p in PIPELINE), "fusion")
-BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "numpy": NumpyBackend()}
+BACKENDS: dict[str, Backend] = {b.name: b for b in (CudaBackend(), CpuBackend(), NumpyBackend())}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
@@ -87,6 +88,7 @@ class Function(Inspection):
         self._symbolic: dict[str, tuple[Graph, list[Record]]] = {}  # by backend
         self._symbolic_plans: dict[str, SymbolicPlan] = {}
         self._dtypes = [node.dtype for node in graph.inputs]
+        self._arrays = backend.arrays
         if not graph.symbols:
             self.specialize()
 
@@ -108,8 +110,8 @@ class Function(Inspection):
             args = tuple(order_feeds(inputs, args, named))
         arrays: Sequence[Any] = args
         for array, dtype in zip(args, self._dtypes, strict=True):
-            if type(array) is not np.ndarray or array.dtype != dtype:
-                arrays = [convert(node, feed) for node, feed in zip(inputs, args, strict=True)]
+            if type(array) not in self._arrays or array.dtype != dtype:
+                arrays = self._convert(args)
                 break
         compiled = self._by_shapes.get(tuple([x.shape for x in arrays]))
         if compiled is None:
@@ -119,11 +121,23 @@ class Function(Inspection):
 
     def _bind(self, arrays: Sequence[Any]) -> Specialization:
         """The program for the shapes of these arrays."""
-        inputs = self.graph.inputs
-        checked = [convert(node, feed) for node, feed in zip(inputs, arrays, strict=True)]
-        compiled = self.specialize(**bind_dims(inputs, checked))
+        compiled = self.specialize(**bind_dims(self.graph.inputs, self._convert(arrays)))
         self._by_shapes[tuple([x.shape for x in arrays])] = compiled
         return compiled
+
+    def _convert(self, feeds: Sequence[Any]) -> list[Any]:
+        """The feeds as arrays that fit the placeholders."""
+        pairs = zip(self.graph.inputs, feeds, strict=True)
+        return [convert(node, feed, self._backend.adopt) for node, feed in pairs]
+
+    def synchronize(self) -> None:
+        """Wait until all steps called so far are done: a GPU's run on after their call returns.
+
+        Raises:
+            ExecutionError: if one of them failed, and no call since has told so.
+        """
+        for made in self._specialized.values():
+            made.executable.synchronize()
 
     def run(
         self,
@@ -147,9 +161,10 @@ class Function(Inspection):
         """
         inputs = self.graph.inputs
         feeds = order_feeds(inputs, data, named)
-        sets = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
+        sets = self._convert(feeds)
         count, size = _batches(sets, batch_size, steps)
         compiled = self._bind([x[:size] for x in sets])
+        sets = compiled.executable.place(sets)
         per_epoch = count // size
         parts: list[list[Any]] = []
         for first in range(0, steps, per_epoch):
@@ -182,12 +197,25 @@ class Function(Inspection):
         graph, records = self._compile(dims)
         plan = functools.cache(lambda: self._plan(graph, dims))
         self._check_memory(plan)
-        executable = self._backend.build(graph, self.disabled_passes, plan)
+        executable = self._build(graph, plan, dims)
         made = Specialization(dims, graph, tuple(records), executable, plan)
         self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
         return made
+
+    def _build(
+        self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]
+    ) -> Executable:
+        build = self._backend.build
+        try:
+            return build(graph, self.disabled_passes, plan, self.precision)
+        except MemoryLimitError as error:
+            if error.limit is None or not dims:
+                raise
+            fitting = largest_dims(self._symbolic_plan(), error.limit, dims)
+            sizes = ", ".join(f"{name} = {n}" for name, n in fitting.items()) or "none"
+            raise MemoryLimitError(f"{error}\nthe largest that fits: {sizes}") from None
 
     def _check_dims(self, dims: Mapping[str, int]) -> None:
         symbols = self.graph.symbols

@@ -105,5 +105,6 @@ class Inspection:
             raise ArgumentError(f"profile: repeat must be a positive int, not {repeat!r}")
         inputs = self.graph.inputs
         feeds = order_feeds(inputs, args, named)
-        arrays = [convert(node, feed) for node, feed in zip(inputs, feeds, strict=True)]
+        adopt = self._backend.adopt
+        arrays = [convert(node, feed, adopt) for node, feed in zip(inputs, feeds, strict=True)]
         return self._backend.profile(self._bind(arrays).executable, arrays, repeat)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import staticnet as sn
-from staticnet.backends.cpu import cache, compiler
+from staticnet.backends import cache
+from staticnet.backends.cpu import compiler
 from staticnet.backends.numpy import NumpyBackend, NumpyExecutable
 from staticnet.cli.main import main
 from staticnet.report import machine
@@ -51,7 +52,8 @@ def test_all_is_told_and_the_devices_work(capsys: Any) -> None:
     assert ("no OpenMP" in checks["compiler", "cc"]["detail"]) == (not found.openmp)
     for name in ("cpu", "numpy"):
         assert checks["devices", name]["state"] == "ok"
-    assert checks["devices", "cuda"]["state"] != "ok" or "cuda" in machine.BACKENDS
+    missing = machine.BACKENDS["cuda"].missing()
+    assert (checks["devices", "cuda"]["state"] != "ok") == bool(missing)
     for check in told["checks"]:
         assert check["state"] in ("ok", "found", "missing", "broken")
         assert bool(check["remedy"]) == (check["state"] in ("missing", "broken")), check
@@ -168,7 +170,7 @@ def test_the_caches_objects_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_pat
 class Liar(NumpyBackend):
     """A backend whose results are a little off."""
 
-    def build(self, graph: Any, disabled_passes: Any = ()) -> Any:
+    def build(self, graph: Any, *options: Any) -> Any:
         class Off(NumpyExecutable):
             def run(self, feeds: Any) -> list[Any]:
                 return [x * 1.01 for x in super().run(feeds)]
@@ -256,10 +258,10 @@ def test_the_driver_is_asked(
             raise OSError("not found")
         return driver
 
-    monkeypatch.setattr(machine.ctypes, "CDLL", library)
+    monkeypatch.setattr(machine.availability.ctypes, "CDLL", library)
     monkeypatch.setattr(machine, "_version", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    first, cupy, cudnn = machine.cuda()
+    first, cupy, _, _, cudnn = machine.cuda()
     assert first.state == state
     assert detail in first.detail
     assert f"staticnet[{extra}]" in cupy.remedy
@@ -291,13 +293,13 @@ def test_the_extras_are_those_of_setup_cfg() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     declared = {
-        extra: {re.split(r"[\[=<>]", line)[0] for line in names.split()}
+        extra: {re.split(r"[\[=<>;]", line)[0] for line in names.strip().splitlines()}
         for extra, names in parser["options.extras_require"].items()
     }
     for extra, names in machine.EXTRAS.items():
         assert set(names) <= declared[extra], extra
     told = {name for names in machine.EXTRAS.values() for name in names}
-    cuda = {"cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend"}
+    cuda = {"cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc", "nvidia-cudnn-frontend"}
     assert told == {name for names in declared.values() for name in names} - cuda
     required = {re.split(r"[=<>]", n)[0] for n in parser["options"]["install_requires"].split()}
     assert required == set(machine.REQUIRED)

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from staticnet import flags
-from staticnet.backends.cpu import blas, cache, compiler, library
-from staticnet.backends.cpu.cache import Cache
+from staticnet.backends import cache
+from staticnet.backends.cache import Cache
+from staticnet.backends.cpu import blas, compiler, library
 from staticnet.backends.cpu.compiler import Compiler, find_compiler
 from staticnet.errors import ArgumentError, CompileError, FlagError
 
@@ -455,7 +456,7 @@ def test_a_link_is_followed_to_what_is_checked(
 
 
 def test_the_process_folder_goes_with_the_process(tmp_path: Path) -> None:
-    code = "from staticnet.backends.cpu import cache; print(cache.private().folder)"
+    code = "from staticnet.backends import cache; print(cache.private().folder)"
     environment = os.environ | {"PYTHONPATH": str(Path(flags.__file__).parent.parent)}
     run = [sys.executable, "-c", code]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+from staticnet.backends.base import DEVICES
 from staticnet.errors import (
     ArgumentError,
     DeviceError,
@@ -272,10 +273,11 @@ class TestOptions:
             with pytest.raises(ArgumentError, match=message):
                 sn.function(x, x, **option)  # type: ignore[arg-type]
 
-    def test_a_missing_device(self) -> None:
+    def test_a_missing_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         x, _, _ = linear()
-        with pytest.raises(DeviceError, match="'cuda' is not in this build"):
-            sn.function(x, x, device="cuda")
+        monkeypatch.setattr("staticnet.backends.base.DEVICES", ("quantum", *DEVICES))
+        with pytest.raises(DeviceError, match="'quantum' is not in this build"):
+            sn.function(x, x, device="quantum")
 
     def test_inputs_must_be_placeholders_and_complete(self) -> None:
         x, y, _ = linear()

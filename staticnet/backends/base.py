@@ -6,13 +6,28 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from staticnet.backends.profile import Profile
-from staticnet.codegen.program import Program
 from staticnet.errors import ArgumentError, DeviceError
 from staticnet.ir.graph import Graph
 from staticnet.plan.plan import Plan
 
 log = logging.getLogger("staticnet")
+
+
+class Source(Protocol):
+    """Generated code: all of it, and the part that is the plan's own."""
+
+    @property
+    def source(self) -> str:
+        """What is compiled."""
+        ...
+
+    @property
+    def body(self) -> str:
+        """The kernels, and on the CPU the step that calls them."""
+        ...
 
 
 class Executable(Protocol):
@@ -33,6 +48,29 @@ class Executable(Protocol):
         """
         ...
 
+    def place(self, data: Sequence[Any]) -> list[Any]:
+        """Data sets where `run_many` reads them: copied to the device once, if it has memory."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until all steps are done.
+
+        Raises:
+            ExecutionError: if one of them failed and this was not told yet.
+        """
+        ...
+
+
+class HostExecutable:
+    """What is the same for all that runs on the host, where a call ends when its step does."""
+
+    def place(self, data: Sequence[Any]) -> list[Any]:
+        """The data sets as they are."""
+        return list(data)
+
+    def synchronize(self) -> None:
+        """There is nothing to wait for."""
+
 
 class Backend(Protocol):
     """Builds executables for one kind of device.
@@ -46,19 +84,34 @@ class Backend(Protocol):
     epilogues: frozenset[str]
     products: frozenset[str]
 
+    @property
+    def arrays(self) -> tuple[type, ...]:
+        """The types of arrays that are fed as they are."""
+        ...
+
+    def missing(self) -> str:
+        """What keeps this backend from running here, and the remedy; empty if nothing does."""
+        ...
+
+    def adopt(self, feed: Any) -> Any:
+        """A feed that lies in the device's memory as an array there, uncopied; else None."""
+        ...
+
     def build(
         self,
         graph: Graph,
         disabled_passes: Collection[str] = (),
         plan: Callable[[], Plan] | None = None,
+        precision: str = "float32",
     ) -> Executable:
         """The executable of an optimised graph whose shapes are all fixed.
 
-        `plan` gives the graph's plan, for a backend that runs one.
+        `plan` gives the graph's plan, for a backend that runs one. `precision` is what the function
+        was asked to compute products in; all but "tf32" is told by the graph's types.
         """
         ...
 
-    def program(self, plan: Plan) -> Program:
+    def program(self, plan: Plan) -> Source:
         """The generated source of a plan.
 
         Raises:
@@ -77,6 +130,20 @@ class Backend(Protocol):
         ...
 
 
+class HostBackend:
+    """What is the same for all backends that run on the host."""
+
+    arrays: tuple[type, ...] = (np.ndarray,)
+
+    def missing(self) -> str:
+        """Nothing keeps the host from running."""
+        return ""
+
+    def adopt(self, feed: Any) -> Any:
+        """The host has no device memory."""
+        return None
+
+
 DEVICES = ("cuda", "cpu", "numpy")
 PREFERENCE = DEVICES  # in which `auto` looks for one
 
@@ -89,10 +156,13 @@ def choose(device: str, available: Mapping[str, Backend]) -> Backend:
         DeviceError: if the device is known but not there.
     """
     if device == "auto":
-        name = next(name for name in PREFERENCE if name in available)
+        usable = (x for x in PREFERENCE if x in available and not available[x].missing())
+        name = next(usable)
         log.info("device auto: running on %s", name)
         return available[name]
     if device in available:
+        if missing := available[device].missing():
+            raise DeviceError(f"device {device!r}: {missing}")
         return available[device]
     if device not in DEVICES:
         raise ArgumentError(f"device {device!r}: use one of auto, {', '.join(DEVICES)}")

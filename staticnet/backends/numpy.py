@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.backends.base import Executable
+from staticnet.backends.base import Executable, HostBackend, HostExecutable
 from staticnet.backends.profile import Part, Profile, make_profile, repeat_runs
 from staticnet.backends.rates import PRODUCTS, best_rate, numpy_rates
 from staticnet.codegen.program import Program
@@ -26,7 +26,7 @@ from staticnet.plan.roles import Role, role
 _LEAVES = ("placeholder", "variable")
 
 
-class NumpyExecutable:
+class NumpyExecutable(HostExecutable):
     """A graph as a list of steps over numbered slots; a slot is freed after its last use."""
 
     def __init__(self, graph: Graph) -> None:
@@ -72,7 +72,7 @@ class NumpyExecutable:
         for i, array in self._constants:
             values[i] = array
         for i, variable in self._variables:
-            values[i] = variable.device_array()
+            values[i] = variable.host_array()
         for i, feed in zip(self._inputs, feeds, strict=True):
             values[i] = feed
         return values
@@ -129,7 +129,7 @@ def _part(node: Node, name: str) -> Part:
     return Part(f"%{name}", node.op.name, moved, flops, (str(node.provenance),), dtype)
 
 
-class NumpyBackend:
+class NumpyBackend(HostBackend):
     """Runs everywhere."""
 
     name = "numpy"
@@ -141,6 +141,7 @@ class NumpyBackend:
         graph: Graph,
         disabled_passes: Collection[str] = (),
         plan: Callable[[], Plan] | None = None,
+        precision: str = "float32",
     ) -> NumpyExecutable:
         """The interpreter of a graph."""
         return NumpyExecutable(graph)

@@ -96,6 +96,17 @@ class Variable(Node):
             raise StateError(f"{describe(self)} cannot hold {array.dtype}; convert it first")
         return np.array(array, self.dtype, order="C")
 
+    def host_array(self) -> np.ndarray[Any, Any]:
+        """The array itself, brought to the host if a GPU holds it.
+
+        Raises:
+            StateError: if it was read from text and never set.
+        """
+        array = self.device_array()
+        if not isinstance(array, np.ndarray):
+            array = self.array = array.get()
+        return array
+
     def device_array(self) -> Any:
         """The array itself, on whatever device holds it.
 

@@ -6,6 +6,7 @@ polynomials in the dims. What rounding and the scratch memory of reductions add 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -125,6 +126,16 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
     while analyse_memory(plan.bind({**others, name: below})).peak > limit:
         below -= 1  # two values or kernels are one at this size, and the arena another
     return below
+
+
+def largest_dims(plan: SymbolicPlan, limit: int, dims: Mapping[str, int]) -> dict[str, int]:
+    """For each dim the largest size that fits `limit` bytes with the others as they are, if any."""
+    found = {}
+    for name in dims:
+        others = {other: n for other, n in dims.items() if other != name}
+        with contextlib.suppress(ArgumentError, MemoryLimitError):
+            found[name] = max_dim(plan, name, max(limit, 0), others)
+    return found
 
 
 def arena_formula(plan: SymbolicPlan) -> Formula:

@@ -19,9 +19,13 @@ import numpy as np
 
 import staticnet as sn
 from staticnet import flags
+from staticnet.backends import cache
 from staticnet.backends.base import DEVICES
-from staticnet.backends.cpu import blas, cache
+from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.backends.cuda import availability
+from staticnet.backends.cuda.cublaslt import find_library
+from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.errors import CompileError, FlagError, StaticnetError
 from staticnet.function import BACKENDS
 
@@ -35,8 +39,6 @@ EXTRAS = {
 }
 """What `pip install "staticnet[extra]"` brings, CUDA's apart, each in the first that has it."""
 NO_COMPILER = 'install gcc or clang, or run: pip install "staticnet[cc]"'
-_CUDA_NAMES = ("libcuda.so.1", "nvcuda.dll")
-_CUDA_13 = 13000  # the driver's version from which the wheels for CUDA 13 run
 
 
 @dataclass(frozen=True)
@@ -162,54 +164,56 @@ def kept_objects() -> Check:
 
 
 def cuda() -> list[Check]:
-    """NVIDIA's driver and devices, CuPy, and cuDNN's front end."""
+    """NVIDIA's driver and devices, CuPy, NVRTC, cuBLASLt, and cuDNN's front end."""
     driver, version = cuda_driver()
-    extra = "cuda13" if version is None or version >= _CUDA_13 else "cuda12"
-    remedy = f'run: pip install "staticnet[{extra}]"'
+    remedy = availability.install(version)
     frontend = _version("nvidia-cudnn-frontend")
     if frontend is None:
         cudnn = Check("cuda", "nvidia-cudnn-frontend", MISSING, "not installed", remedy)
     else:
         cudnn = Check("cuda", "nvidia-cudnn-frontend", FOUND, frontend)
-    return [driver, cupy(remedy, driver.remedy), cudnn]
+    return [driver, cupy(remedy, driver.remedy), nvrtc(version), cublaslt(version), cudnn]
 
 
 def cuda_driver() -> tuple[Check, int | None]:
     """The driver, asked for its devices, and its version as 1000 major + 10 minor."""
-    library = next(filter(None, map(_library, _CUDA_NAMES)), None)
-    if library is None:
-        remedy = "install NVIDIA's driver: https://www.nvidia.com/drivers"
-        return Check("cuda", "driver", MISSING, "no libcuda on this machine", remedy), None
-    version, count = ctypes.c_int(), ctypes.c_int()
-    steps: list[tuple[str, tuple[Any, ...]]] = [
-        ("cuInit", (0,)),
-        ("cuDriverGetVersion", (ctypes.byref(version),)),
-        ("cuDeviceGetCount", (ctypes.byref(count),)),
-    ]
-    for name, arguments in steps:
-        if status := getattr(library, name)(*arguments):
-            remedy = "run: nvidia-smi; if it fails too, install the driver again"
-            detail = f"{name} failed with CUDA error {status}"
-            return Check("cuda", "driver", BROKEN, detail, remedy), None
-    number = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
-    if count.value == 0:
-        remedy = "see what nvidia-smi -L lists, and unset CUDA_VISIBLE_DEVICES"
-        return Check("cuda", "driver", MISSING, f"{number}, no device", remedy), version.value
-    names = ", ".join(_device_name(library, i) for i in range(count.value))
-    return Check("cuda", "driver", OK, f"{number}: {names}"), version.value
+    driver = availability.ask_driver()
+    if driver.missing is not None:
+        return _fault("driver", driver.missing), driver.version
+    assert driver.version is not None
+    names = ", ".join(driver.devices)
+    detail = f"{availability.version_text(driver.version)}: {names}"
+    return Check("cuda", "driver", OK, detail), driver.version
 
 
-def _library(name: str) -> ctypes.CDLL | None:
+def nvrtc(version: int | None) -> Check:
+    """The compiler of kernels, made to compile one, which needs no GPU."""
+    missing = availability.nvrtc_fault(version)
+    found = find_nvrtc()
+    if missing is not None or found is None:
+        return _fault("NVRTC", missing)
+    number = ".".join(map(str, found.version))
     try:
-        return ctypes.CDLL(name)
-    except OSError:
-        return None
+        found.compile('extern "C" __global__ void k(float *x) { *x = 1; }', "sm_80")
+    except CompileError as error:
+        remedy = availability.install(version)
+        return Check("cuda", "NVRTC", BROKEN, f"{number}: {_line(error)}", remedy)
+    return Check("cuda", "NVRTC", OK, f"{number}: compiled a kernel")
 
 
-def _device_name(library: ctypes.CDLL, number: int) -> str:
-    name = ctypes.create_string_buffer(256)
-    library.cuDeviceGetName(name, len(name), number)
-    return name.value.decode(errors="replace")
+def cublaslt(version: int | None) -> Check:
+    """The library of matrix products; its first product would need a GPU."""
+    missing = availability.cublaslt_fault(version)
+    found = find_library()
+    if missing is not None or found is None:
+        return _fault("cuBLASLt", missing)
+    return Check("cuda", "cuBLASLt", FOUND, f"{found.version}")
+
+
+def _fault(name: str, missing: availability.Missing | None) -> Check:
+    assert missing is not None
+    state = BROKEN if missing.broken else MISSING
+    return Check("cuda", name, state, missing.what, missing.remedy)
 
 
 def cupy(installs: str, first: str) -> Check:
@@ -247,6 +251,9 @@ def device(name: str) -> Check:
     if name not in BACKENDS:
         detail = f"this version of staticnet has no such backend; it has {', '.join(BACKENDS)}"
         return Check("devices", name, MISSING, detail, f"use device={next(iter(BACKENDS))!r}")
+    if missing := BACKENDS[name].missing():
+        what, _, remedy = missing.partition("; ")
+        return Check("devices", name, MISSING, what, remedy)
     if name == "cpu" and compiler().state == MISSING:  # NumPy would stand in for it
         return Check("devices", name, MISSING, "no C compiler works", NO_COMPILER)
     start = time.perf_counter()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from staticnet.backends.base import Executable
+from staticnet.backends.base import Executable, HostBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.executable import CpuExecutable
@@ -24,7 +24,7 @@ log = logging.getLogger("staticnet")
 _told: set[str] = set()
 
 
-class CpuBackend:
+class CpuBackend(HostBackend):
     """Compiles a graph to one C function; without a C compiler it is NumPy, and says so once."""
 
     name = "cpu"
@@ -36,6 +36,7 @@ class CpuBackend:
         graph: Graph,
         disabled_passes: Collection[str] = (),
         plan: Callable[[], Plan] | None = None,
+        precision: str = "float32",
     ) -> Executable:
         """The compiled program of an optimised graph.
 

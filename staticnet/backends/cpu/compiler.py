@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from staticnet import flags
-from staticnet.backends.cpu import cache
+from staticnet.backends import cache
 from staticnet.errors import CompileError
 
 COMMON = (

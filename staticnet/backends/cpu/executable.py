@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.backends.base import HostExecutable
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
@@ -73,7 +74,7 @@ class RunArguments(ctypes.Structure):
     ]
 
 
-class CpuExecutable:
+class CpuExecutable(HostExecutable):
     """A loaded program with its arena, its constants and the table of addresses it reads.
 
     `clock` is C that defines what the program's marks do; without it there are none.
@@ -128,7 +129,7 @@ class CpuExecutable:
         for i, variable in enumerate(self._variables):
             array = variable.array
             if array is not self._held[i] or array is None:
-                array = variable.device_array()
+                array = variable.host_array()
                 if not array.flags.c_contiguous:
                     array = variable.array = np.ascontiguousarray(array)
                 self._held[i] = array

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from staticnet import flags
-from staticnet.backends.cpu import cache
+from staticnet.backends import cache
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.errors import CompileError
 

@@ -1,1 +1,92 @@
-"""The CUDA backend."""
+"""The CUDA backend: a graph as kernels and products that run as one captured CUDA graph.
+
+CuPy is imported when a function is first compiled for it, and not before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from staticnet.backends.base import Executable
+from staticnet.backends.cuda.availability import find_missing
+from staticnet.backends.cuda.device import open_device
+from staticnet.backends.cuda.executable import CudaExecutable
+from staticnet.backends.cuda.profile import profile
+from staticnet.backends.profile import Profile
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import CudaProgram
+from staticnet.errors import FeedError
+from staticnet.ir.graph import Graph
+from staticnet.ops.library import EPILOGUES
+from staticnet.plan.plan import Plan, make_plan
+
+__all__ = ["CudaBackend"]
+_CUDA_DEVICES = (2, 13)  # DLPack's CUDA memory, also managed; pinned memory (3) is the host's
+
+
+class CudaBackend:
+    """Compiles for an NVIDIA GPU through CuPy, NVRTC and cuBLASLt."""
+
+    name = "cuda"
+    epilogues = EPILOGUES
+    products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
+
+    @property
+    def arrays(self) -> tuple[type, ...]:
+        """NumPy's and CuPy's."""
+        return (np.ndarray, sys.modules["cupy"].ndarray)
+
+    def missing(self) -> str:
+        """What CUDA lacks here, and the command that installs it."""
+        missing = find_missing()
+        return str(missing) if missing else ""
+
+    def adopt(self, feed: Any) -> Any:
+        """A CuPy array, or one that shares a DLPack array's memory on the GPU.
+
+        Raises:
+            FeedError: if CuPy does not take it.
+        """
+        cupy = sys.modules["cupy"]
+        if isinstance(feed, cupy.ndarray):
+            return feed
+        if (
+            not hasattr(feed, "__dlpack_device__")
+            or feed.__dlpack_device__()[0] not in _CUDA_DEVICES
+        ):
+            return None
+        try:
+            return cupy.from_dlpack(feed)
+        except (BufferError, TypeError, ValueError, RuntimeError) as error:
+            raise FeedError(f"its memory on the GPU cannot be shared: {error}") from None
+
+    def build(
+        self,
+        graph: Graph,
+        disabled_passes: Collection[str] = (),
+        plan: Callable[[], Plan] | None = None,
+        precision: str = "float32",
+    ) -> Executable:
+        """The program of an optimised graph, loaded on the current device.
+
+        Raises:
+            DeviceError: if there is none, or driver and toolkit do not fit.
+            MemoryLimitError: if it does not fit the device's free memory.
+            CompileError: if a kernel does not compile.
+        """
+        device = open_device()
+        planned = plan() if plan else make_plan(graph, "fusion" not in disabled_passes)
+        return CudaExecutable(planned, device, precision == "tf32")
+
+    def program(self, plan: Plan) -> CudaProgram:
+        """The CUDA program of a plan, not yet compiled."""
+        return write_cuda_program(plan)
+
+    def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
+        """The time of each launch, taken by CUDA events."""
+        assert isinstance(executable, CudaExecutable)
+        return profile(executable, feeds, repeat)

@@ -142,7 +142,7 @@ def _private(process: int) -> Cache:
     try:
         folder = Path(tempfile.mkdtemp(prefix="staticnet-"))
     except OSError as error:
-        raise CompileError(f"no folder to build C in ({error}); set STATICNET_CACHE") from error
+        raise CompileError(f"no folder to build in ({error}); set STATICNET_CACHE") from error
     atexit.register(_discard, folder, process)
     return Cache(folder)
 

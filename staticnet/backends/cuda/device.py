@@ -1,0 +1,175 @@
+"""One GPU through CuPy: modules, arrays that hold variables, and the order of streams."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet import flags
+from staticnet.backends import cache
+from staticnet.backends.cuda.availability import find_missing
+from staticnet.backends.cuda.cublaslt import CublasLt, find_library
+from staticnet.backends.cuda.faults import translate
+from staticnet.backends.cuda.nvrtc import OPTIONS, Nvrtc, find_nvrtc
+from staticnet.errors import DeviceError
+from staticnet.ops.state import Variable
+
+log = logging.getLogger("staticnet")
+SUFFIX = ".cubin"
+
+
+class Device:
+    """The current GPU. `cupy` is the module; all that runs goes through it, NVRTC and cuBLASLt."""
+
+    def __init__(self, cupy: Any, nvrtc: Nvrtc, blas: CublasLt) -> None:
+        self.cupy = cupy
+        self.runtime = cupy.cuda.runtime
+        self.blas = blas
+        self.errors = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+        self.lock = threading.RLock()
+        self._nvrtc = nvrtc
+        self.id = int(self.runtime.getDevice())
+        properties = self.runtime.getDeviceProperties(self.id)
+        self.name = properties["name"].decode()
+        self.architecture = f"sm_{properties['major']}{properties['minor']}"
+        self._modules: dict[str, Any] = {}
+        self._homes: weakref.WeakKeyDictionary[Variable, Any] = weakref.WeakKeyDictionary()
+        self._last: Any = None
+        self._event = cupy.cuda.Event(disable_timing=True)
+        self.capture_stream = cupy.cuda.Stream(non_blocking=True)
+
+    def load(self, source: str) -> Any:
+        """The module of a CUDA source, compiled at most once a machine and loaded once a process.
+
+        Raises:
+            CompileError: if NVRTC refuses it.
+            DeviceError: if the driver does not load what NVRTC made.
+        """
+        key = module_key(source, self.architecture, self._nvrtc.version)
+        if key in self._modules:
+            return self._modules[key]
+        start = time.perf_counter()
+
+        def make(output: Path) -> None:
+            output.write_bytes(self._nvrtc.compile(source, self.architecture, OPTIONS))
+
+        file, fresh = cache.build(key, SUFFIX, make)
+        module = self.cupy.cuda.function.Module()
+        try:
+            module.load(file.read_bytes())
+        except self.errors as error:
+            raise translate(error, f"loading kernels for {self.architecture}") from error
+        if "time" in flags.read().debug:
+            act = "compiled" if fresh else "loaded from the cache"
+            milliseconds = (time.perf_counter() - start) * 1e3
+            log.info("cuda: module %s %s in %.1f ms", key[:12], act, milliseconds)
+        return self._modules.setdefault(key, module)
+
+    def stream(self) -> Any:
+        """CuPy's current stream, made to wait for what this package put on another one before.
+
+        Raises:
+            DeviceError: if another device is current.
+        """
+        if self.runtime.getDevice() != self.id:
+            raise DeviceError(
+                f"device {self.runtime.getDevice()} is current, and this was compiled for device "
+                f"{self.id}; run it in `with cupy.cuda.Device({self.id}):`"
+            )
+        stream = self.cupy.cuda.get_current_stream()
+        if self._last is None or stream.ptr != self._last.ptr:
+            if self._last is not None:
+                self.order(self._last, stream)
+            self._last = stream
+        return stream
+
+    def order(self, first: Any, then: Any) -> None:
+        """Have a stream wait for all that is on another one by now."""
+        self._event.record(first)
+        then.wait_event(self._event)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new CuPy array."""
+        return self.cupy.ndarray(shape, dtype)
+
+    def upload(self, array: np.ndarray[Any, Any], stream: Any) -> Any:
+        """A copy of a host array as a CuPy array; the host array may be changed afterwards."""
+        made = self.empty(array.shape, array.dtype)
+        self.write(made.data.ptr, array, stream)
+        return made
+
+    def write(self, address: int, array: np.ndarray[Any, Any], stream: Any) -> None:
+        """Copy a host array to an address on the device."""
+        if array.nbytes:
+            array = np.ascontiguousarray(array)
+            kind = self.runtime.memcpyHostToDevice
+            self.runtime.memcpyAsync(address, array.ctypes.data, array.nbytes, kind, stream.ptr)
+            stream.synchronize()  # pageable memory may be read late, and `array` may be a copy
+
+    def copy(self, target: int, source: int, nbytes: int, stream: Any) -> None:
+        """Copy bytes on the device."""
+        if nbytes:
+            kind = self.runtime.memcpyDeviceToDevice
+            self.runtime.memcpyAsync(target, source, nbytes, kind, stream.ptr)
+
+    def home(self, variable: Variable, stream: Any) -> Any:
+        """The CuPy array that holds a variable for as long as it lives, with its present value.
+
+        Raises:
+            StateError: if it was read from text and never set.
+        """
+        home = self._homes.get(variable)
+        array = variable.device_array()
+        if home is None:
+            home = self.empty(array.shape, variable.dtype)
+            self._homes[variable] = home
+        if array is not home:
+            if isinstance(array, np.ndarray):
+                self.write(home.data.ptr, array, stream)
+            else:  # somebody put another CuPy array there
+                same = self.cupy.ascontiguousarray(array.astype(variable.dtype, copy=False))
+                self.copy(home.data.ptr, same.data.ptr, same.nbytes, stream)
+            variable.array = home
+        return home
+
+    def free_bytes(self) -> int:
+        """Bytes that can be allocated: those of the driver and those CuPy keeps for later."""
+        free, _ = self.runtime.memGetInfo()
+        return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())
+
+
+def module_key(source: str, architecture: str, version: tuple[int, int]) -> str:
+    """What tells one cubin from another."""
+    return cache.digest(source, architecture, f"nvrtc {version[0]}.{version[1]}", *OPTIONS)
+
+
+def open_device() -> Device:
+    """The current GPU.
+
+    Raises:
+        DeviceError: naming what is missing, and the command that installs it.
+    """
+    if missing := find_missing():
+        raise DeviceError(f"device 'cuda': {missing}")
+    cupy = importlib.import_module("cupy")
+    return _open(int(cupy.cuda.runtime.getDevice()))
+
+
+@functools.cache
+def _open(number: int) -> Device:
+    nvrtc, blas = find_nvrtc(), find_library()
+    assert nvrtc is not None
+    assert blas is not None
+    cupy = importlib.import_module("cupy")
+    try:
+        return Device(cupy, nvrtc, blas)
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+        raise translate(error, f"opening CUDA device {number}") from error

@@ -1,0 +1,244 @@
+"""Runs a plan on a GPU: once launch by launch, then as one captured CUDA graph a step.
+
+Feeds are copied to fixed places and outputs from them, on CuPy's current stream; nothing waits for
+the device. So a failed index is told late: at the next call, by `synchronize`, or when `run_many`
+returns. The flag stays up until then, and no step that sees it up changes the state.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from operator import attrgetter, is_
+from typing import Any
+
+import numpy as np
+
+from staticnet.backends.cuda import memory
+from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
+from staticnet.backends.cuda.device import Device
+from staticnet.backends.cuda.faults import translate
+from staticnet.backends.cuda.many import Run
+from staticnet.backends.cuda.staging import Staging
+from staticnet.backends.cuda.tuning import choose
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import FAILED, Address, CudaProgram
+from staticnet.errors import ExecutionError
+from staticnet.ir.node import describe
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Constant
+from staticnet.ops.state import Variable
+from staticnet.plan.plan import Plan
+
+_array = attrgetter("array")
+
+
+class CudaExecutable:
+    """A program with its device memory, its commands and, after the first step, its CUDA graph."""
+
+    def __init__(self, plan: Plan, device: Device, tf32: bool = False) -> None:
+        self.plan = plan
+        self.device = device
+        self.program: CudaProgram = write_cuda_program(plan)
+        self.layout = memory.lay_out(plan, self.program.arena_bytes)
+        self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
+        state = sum(int(v.type.nbytes) for v in self._variables if v.array is None or _on_host(v))
+        self._types = [(fixed(node.shape), node.dtype) for node in plan.graph.outputs]
+        self._graph: Any = None
+        self._run: Run | None = None
+        with device.lock:
+            try:
+                memory.check_room(device, plan, self.layout.total, state)
+                self._prepare(tf32)
+            except device.errors as error:
+                raise translate(error, plan.graph.name) from error
+
+    def _prepare(self, tf32: bool) -> None:
+        device, plan, cupy = self.device, self.plan, self.device.cupy
+        stream = device.stream()
+        self._block = memory.allocate(device, plan, self.layout.total)
+        self.base = int(self._block.ptr)
+        self._held = [device.home(v, stream) for v in self._variables]
+        for node, at in zip(plan.constants, self.layout.constants, strict=True):
+            assert isinstance(node.op, Constant)
+            device.write(self.base + at, node.op.value.array, stream)
+        failed = self.address(FAILED)
+        device.runtime.memsetAsync(failed, 0, memory.FLAG_BYTES, stream.ptr)
+        self._told_memory = cupy.cuda.alloc_pinned_memory(memory.FLAG_BYTES)
+        self._told = ctypes.c_int32.from_address(int(self._told_memory.ptr))
+        self._told.value = 0
+        self.commands: Sequence[Bound] = bind(self.program, device, self.address, tf32)
+        products = [c for c in self.commands if isinstance(c, BoundProduct)]
+        for product in products:
+            product.algorithm = choose(product, device, stream)
+        needed = [product.algorithm.workspace for product in products if product.algorithm]
+        self.workspace_bytes = max(needed, default=0)
+        self._workspace = None
+        if self.workspace_bytes:
+            self._workspace = memory.allocate(device, plan, self.workspace_bytes)
+            for product in products:
+                product.workspace = int(self._workspace.ptr)
+        self._staging = Staging(device, plan.graph.inputs, self.layout.feeds, self.base)
+
+    @property
+    def planned_bytes(self) -> int:
+        """Bytes of device memory that this specialisation takes beside the variables."""
+        return self.layout.total + self.workspace_bytes
+
+    def address(self, address: Address) -> int:
+        """Where something of the program lies on the device."""
+        if address.kind == "state":
+            return int(self._held[address.at].data.ptr) + address.offset
+        return self.base + self.layout.offset(address)
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """One step: fresh CuPy arrays; the variables are updated in place.
+
+        Raises:
+            ExecutionError: if an earlier step failed, or CUDA does.
+        """
+        device = self.device
+        with device.lock:
+            try:
+                stream = device.stream()
+                self.send(feeds, stream)
+                if self._graph is None:
+                    self._graph = self.warm_and_capture(stream, self.enqueue, [self.enqueue])[0]
+                else:
+                    self._graph.launch(stream)
+                return [self._fresh(i, stream) for i in range(len(self._types))]
+            except device.errors as error:
+                raise translate(error, self.plan.graph.name) from error
+
+    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
+        """len(order) // batch steps on rows of the data sets: each output stacked.
+
+        Raises:
+            ExecutionError: if one of the steps fails; those after it update nothing.
+        """
+        device = self.device
+        with device.lock:
+            try:
+                stream = device.stream()
+                self._raise_failure(stream)
+                self._hold_state(stream)
+                if self._run is None:
+                    self._run = Run(self)
+                results = self._run.steps(data, order, batch, stream)
+                if self.program.sites:
+                    stream.synchronize()
+                    self._raise_failure(stream)
+                return results
+            except device.errors as error:
+                raise translate(error, self.plan.graph.name) from error
+
+    def place(self, data: Sequence[Any]) -> list[Any]:
+        """The data sets on the device, aligned as `run_many` reads them."""
+        device = self.device
+        with device.lock:
+            stream = device.stream()
+            return [Run.placed(device, x, stream) for x in data]
+
+    def synchronize(self) -> None:
+        """Wait until all steps are done.
+
+        Raises:
+            ExecutionError: if one of them failed.
+        """
+        device = self.device
+        with device.lock:
+            try:
+                stream = device.stream()
+                stream.synchronize()
+                self._raise_failure(stream)
+            except device.errors as error:
+                raise translate(error, self.plan.graph.name) from error
+
+    def enqueue(self, stream: Any) -> None:
+        """Put one step on a stream, launch by launch."""
+        for command in self.commands:
+            command.enqueue(stream)
+        self.tell(stream)
+
+    def tell(self, stream: Any) -> None:
+        """Copy the flag of a failure to where the host sees it."""
+        if self.program.sites:
+            runtime = self.device.runtime
+            told, failed = int(self._told_memory.ptr), self.address(FAILED)
+            kind = runtime.memcpyDeviceToHost
+            runtime.memcpyAsync(told, failed, memory.FLAG_BYTES, kind, stream.ptr)
+
+    def send(self, feeds: Sequence[Any], stream: Any) -> None:
+        """Copy a step's state and feeds to where its commands read them."""
+        self._raise_failure(stream)
+        self._hold_state(stream)
+        self._staging.send(feeds, stream)
+
+    def save_state(self, stream: Any) -> list[Any]:
+        """Copies of the variables' arrays."""
+        self._hold_state(stream)
+        saved = [self.device.empty(home.shape, home.dtype) for home in self._held]
+        self._copy_all(saved, self._held, stream)
+        return saved
+
+    def restore_state(self, saved: Sequence[Any], stream: Any) -> None:
+        """Put back what `save_state` gave."""
+        self._copy_all(self._held, saved, stream)
+
+    def _copy_all(self, targets: Sequence[Any], sources: Sequence[Any], stream: Any) -> None:
+        for target, source in zip(targets, sources, strict=True):
+            self.device.copy(target.data.ptr, source.data.ptr, source.nbytes, stream)
+
+    def warm_and_capture(self, stream: Any, warm: Any, captured: Sequence[Any]) -> list[Any]:
+        """Run `warm(stream)`, and record each of `captured` as a CUDA graph.
+
+        Both happen on a stream of the device's own: the user's may be one that cannot capture, and
+        kernels are loaded when they first run, which must not be in a capture.
+        """
+        own = self.device.capture_stream
+        self.device.order(stream, own)
+        warm(own)
+        graphs = []
+        for record in captured:
+            own.begin_capture()
+            try:
+                record(own)
+            finally:
+                graph = own.end_capture()
+            graph.upload(own)
+            graphs.append(graph)
+        self.device.order(own, stream)
+        return graphs
+
+    def _hold_state(self, stream: Any) -> None:
+        """Copy what a user put in a variable to the array that the commands know."""
+        if not all(map(is_, map(_array, self._variables), self._held)):
+            for variable in self._variables:
+                self.device.home(variable, stream)
+
+    def _fresh(self, i: int, stream: Any) -> Any:
+        """An output copied from its place."""
+        made = self.device.empty(*self._types[i])
+        place = self.base + self.layout.outputs[i]
+        self.device.copy(made.data.ptr, place, made.nbytes, stream)
+        return made
+
+    def _raise_failure(self, stream: Any) -> None:
+        """Raise what a step before has told, and lower the flag."""
+        site = self._told.value
+        if not site:
+            return
+        stream.synchronize()  # steps that are still on the stream see the flag up
+        failed = self.address(FAILED)
+        self.device.runtime.memsetAsync(failed, 0, memory.FLAG_BYTES, stream.ptr)
+        self._told.value = 0
+        node = self.program.sites[site - 1]
+        named = " with ".join(describe(operand) for operand in node.inputs)
+        raise ExecutionError(
+            f"{node.op.name}: an index is out of range: {named} ({node.provenance}); the step "
+            "that had it updated nothing, nor did any step after it"
+        )
+
+
+def _on_host(variable: Variable) -> bool:
+    return isinstance(variable.array, np.ndarray)

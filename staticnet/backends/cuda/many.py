@@ -1,0 +1,130 @@
+"""Many steps without the host: batches are drawn, and outputs kept, by kernels on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staticnet.backends.cuda.device import Device
+from staticnet.codegen.resources import kernels_path
+
+if TYPE_CHECKING:
+    from staticnet.backends.cuda.executable import CudaExecutable
+
+THREADS, MAX_BLOCKS = 256, 1024
+MOST_STEPS, MOST_NODES = 32, 2048  # of a graph that holds several steps
+UNITS = (16, 4, 1)  # bytes that a thread copies at once
+FIRST_SLOT = 2  # of the table, after the step's number and the order's address
+
+
+@cache
+def source() -> str:
+    """The kernels' CUDA."""
+    return (kernels_path() / "run.cuh").read_text(encoding="utf-8")
+
+
+def unit(nbytes: int) -> int:
+    """The widest unit in which so many bytes can be copied."""
+    return next(size for size in UNITS if nbytes % size == 0)
+
+
+class Run:
+    """The graphs of an executable's `run_many`, captured at its first call."""
+
+    def __init__(self, executable: CudaExecutable) -> None:
+        self._executable = executable
+        self._device = device = executable.device
+        module = device.load(source())
+        self._functions = {
+            name: module.get_function(name)
+            for name in (
+                "sn_next_step",
+                *(f"sn_{act}_{n}" for act in ("gather", "keep") for n in UNITS),
+            )
+        }
+        inputs, outputs = executable.plan.graph.inputs, executable.plan.graph.outputs
+        self._rows = [int(node.type.nbytes) // max(1, int(node.shape[0])) for node in inputs]
+        self._outputs = [int(node.type.nbytes) for node in outputs]
+        self._words = FIRST_SLOT + len(inputs) + len(outputs)
+        self._table = device.empty((self._words,), np.dtype("int64"))
+        nodes = len(executable.commands) + len(inputs) + len(outputs) + 2
+        self.steps_per_launch = max(1, min(MOST_STEPS, MOST_NODES // nodes))
+        self._graphs: list[Any] = []
+
+    @staticmethod
+    def placed(device: Device, data: Any, stream: Any) -> Any:
+        """A data set on the device, whole and aligned."""
+        if isinstance(data, np.ndarray):
+            return device.upload(data, stream)
+        if not data.flags.c_contiguous or data.data.ptr % UNITS[0]:
+            whole = device.empty(data.shape, data.dtype)
+            whole[...] = data
+            return whole
+        return data
+
+    def steps(self, data: Sequence[Any], order: Any, batch: int, stream: Any) -> list[Any]:
+        """len(order) // batch steps. -> each output, stacked"""
+        device, executable = self._device, self._executable
+        steps = len(order) // batch
+        sets = [self.placed(device, x, stream) for x in data]
+        order = device.upload(np.asarray(order, np.int64), stream)
+        outputs = executable.plan.graph.outputs
+        stacks = [device.empty((steps, *map(int, node.shape)), node.dtype) for node in outputs]
+        words = [0, *(int(x.data.ptr) for x in (order, *sets, *stacks))]
+        device.write(self._table.data.ptr, np.array(words, np.int64), stream)
+        if steps == 0:
+            return stacks
+        if not self._graphs:
+            act = self._step(batch)
+            several = _repeat(act, self.steps_per_launch)
+            self._graphs = executable.warm_and_capture(stream, act, [act, several])
+            steps -= 1
+        one, several = self._graphs
+        for _ in range(steps // self.steps_per_launch):
+            several.launch(stream)
+        for _ in range(steps % self.steps_per_launch):
+            one.launch(stream)
+        return stacks
+
+    def _step(self, batch: int) -> Callable[[Any], None]:
+        """What puts a step with its copies on a stream."""
+        executable, first = self._executable, FIRST_SLOT
+        base, layout, inputs = executable.base, executable.layout, len(self._rows)
+
+        def act(stream: Any) -> None:
+            for i, row in enumerate(self._rows):
+                place = base + layout.feeds[i]
+                self._copy("gather", first + i, place, row, (batch, row), stream)
+            executable.enqueue(stream)
+            for i, nbytes in enumerate(self._outputs):
+                place = base + layout.outputs[i]
+                self._copy("keep", first + inputs + i, place, nbytes, (nbytes,), stream)
+            table = np.uintp(self._table.data.ptr)
+            self._functions["sn_next_step"]((1, 1, 1), (1, 1, 1), (table,), 0, stream)
+
+        return act
+
+    def _copy(
+        self, act: str, slot: int, place: int, piece: int, sizes: Sequence[int], stream: Any
+    ) -> None:
+        nbytes = int(np.prod(sizes))
+        if nbytes == 0:
+            return
+        size = unit(piece)
+        blocks = max(1, min(MAX_BLOCKS, -(-nbytes // size // THREADS)))
+        arguments = (
+            np.uintp(self._table.data.ptr), np.int32(slot), np.uintp(place), *map(np.int64, sizes)
+        )  # fmt: skip
+        function = self._functions[f"sn_{act}_{size}"]
+        function((blocks, 1, 1), (THREADS, 1, 1), arguments, 0, stream)
+
+
+def _repeat(act: Callable[[Any], None], times: int) -> Callable[[Any], None]:
+    def several(stream: Any) -> None:
+        for _ in range(times):
+            act(stream)
+
+    return several

@@ -1,0 +1,94 @@
+"""Which of cuBLASLt's algorithms computes a product: the one expected to be fastest, or measured.
+
+With STATICNET_TUNE=1 the expected ones are timed at compilation and the fastest is kept on disk,
+for this GPU, this version of cuBLAS and products of this shape, types and alignment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from staticnet import flags
+from staticnet.backends import cache
+from staticnet.backends.cuda.commands import BoundProduct
+from staticnet.backends.cuda.cublaslt import WORKSPACE, Algorithm
+from staticnet.backends.cuda.device import Device
+
+log = logging.getLogger("staticnet")
+CANDIDATES = 16
+WARM_UP, TIMED = 3, 10
+SUFFIX = ".json"
+
+
+def choose(product: BoundProduct, device: Device, stream: Any) -> Algorithm:
+    """The algorithm of a product.
+
+    Raises:
+        ExecutionError: if there is none.
+    """
+    if not flags.read().tune:
+        return product.algorithms(1)[0]
+
+    def make(output: Path) -> None:
+        output.write_text(json.dumps(_measured(product, device, stream)), encoding="utf-8")
+
+    file, _ = cache.build(tuning_key(product, device), SUFFIX, make)
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return Algorithm(bytes.fromhex(kept["algorithm"]), kept["workspace"])
+
+
+def tuning_key(product: BoundProduct, device: Device) -> str:
+    """What an algorithm that was measured holds for."""
+    version = str(device.blas.version)
+    return cache.digest(
+        "cublaslt", version, device.name, repr(product.descriptor), repr(product.alignments)
+    )
+
+
+def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, Any]:
+    """The fastest of the candidates, on the operands as they are, into memory of its own."""
+    found = product.algorithms(CANDIDATES)
+    room = device.cupy.cuda.alloc(WORKSPACE)
+    layout = product.descriptor.d
+    itemsize = product.product.dtype.itemsize
+    elements = (layout.batch - 1) * layout.stride + layout.leading * layout.columns
+    result = device.cupy.cuda.alloc(elements * itemsize)
+    a, b, _ = product.calls[0]
+    times = []
+    for algorithm in found:
+
+        def multiply(algorithm: Algorithm = algorithm) -> None:
+            device.blas.multiply(
+                product.operation, algorithm, a, b, result.ptr, room.ptr, stream.ptr
+            )  # fmt: skip
+
+        times.append(_time(multiply, device, stream))
+    best = min(range(len(found)), key=times.__getitem__)
+    log.info(
+        "cuda: %s: algorithm %d of %d, %.1f µs", product.descriptor, best, len(found),
+        times[best] * 1e3,
+    )  # fmt: skip
+    kept = found[best]
+    return {
+        "algorithm": kept.data.hex(),
+        "workspace": kept.workspace,
+        "milliseconds": times,
+        "cublas": device.blas.version,
+    }
+
+
+def _time(act: Any, device: Device, stream: Any) -> float:
+    """Milliseconds of one call."""
+    cuda = device.cupy.cuda
+    start, end = cuda.Event(), cuda.Event()
+    for _ in range(WARM_UP):
+        act()
+    start.record(stream)
+    for _ in range(TIMED):
+        act()
+    end.record(stream)
+    end.synchronize()
+    return float(cuda.get_elapsed_time(start, end)) / TIMED

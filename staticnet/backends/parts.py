@@ -1,0 +1,53 @@
+"""The parts of a plan that are timed: copies before, each launch, copies after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from staticnet.backends.profile import Part
+from staticnet.plan.explain import KernelAccount, explain
+from staticnet.plan.plan import Plan
+from staticnet.plan.roles import Role, role
+
+
+def plan_parts(plan: Plan, products: Collection[str]) -> tuple[list[Part], list[int]]:
+    """The parts worth showing, and their numbers among all of them.
+
+    `products` names the dtypes of products whose rate is known.
+    """
+    parts = [_copies("copies before", plan, True), *_launches(plan, products)]
+    parts.append(_copies("copies after", plan, False))
+    shown = [i for i, part in enumerate(parts) if part.kind != "copy" or part.bytes]
+    return [parts[i] for i in shown], shown
+
+
+def _launches(plan: Plan, products: Collection[str]) -> list[Part]:
+    kernels = explain(plan).kernels
+    return [
+        _launch(i, [kernel for kernel in kernels if kernel.launch == i], products)
+        for i in range(plan.launches)
+    ]
+
+
+def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str]) -> Part:
+    kinds = dict.fromkeys(kernel.space for kernel in kernels)
+    products = [
+        kernel.nodes[0].dtype.name
+        for kernel in kernels
+        if role(kernel.nodes[0]) is Role.LIBRARY and kernel.nodes[0].dtype.name in known
+    ]
+    return Part(
+        f"launch {number}",
+        ", ".join(kinds),
+        sum(kernel.bytes for kernel in kernels),
+        sum(kernel.flops for kernel in kernels),
+        tuple(dict.fromkeys(line for kernel in kernels for line in kernel.lines)),
+        products[0] if products else "",
+    )
+
+
+def _copies(name: str, plan: Plan, before: bool) -> Part:
+    copies = [*plan.first_copies, *plan.saved.items()] if before else plan.last_copies
+    nodes = [node for node, _ in copies]
+    lines = tuple(dict.fromkeys(str(node.provenance) for node in nodes))
+    return Part(name, "copy", sum(2 * int(node.type.nbytes) for node in nodes), 0, lines)
