@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from staticnet.codegen.cuda.part import MAX_BLOCKS, SLOT, THREADS, Part, ceil_div, power_of_2
 from staticnet.codegen.cuda.statements import (
+    NOTHING_HELD,
+    Held,
     Writer,
     block,
     combination,
     combined,
+    names,
     pack_width,
+    packable,
     reduces,
     starts,
 )
 from staticnet.codegen.kernel import Keep, Kernel, Load, Loop, Reduce, Statement, Store
 from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import FLOAT32
+from staticnet.ir.index import Index
 
 SMALL_BLOCK = 128  # threads of a block whose warps have rows of their own
 LONG_ROW = 16384  # elements from which blocks may share a row
 CHUNK = 4096  # elements of a long row that a block takes at least
 WANTED_BLOCKS = 256  # that share long rows
+MAX_HELD_BYTES = 128  # of a row, in the registers of one thread
 
 
 def row_parts(kernel: Kernel, writer: Writer) -> list[Part]:
@@ -54,7 +62,7 @@ def _chunks(kernel: Kernel) -> int:
 
 def _lanes(length: int, width: int) -> int:
     """The threads that share a row in one block: part of a warp, a warp, or all."""
-    for longest, lanes in ((512, 32), (1024, 128), (4096, 256), (16384, 512)):
+    for longest, lanes in ((512, 32), (1024, 128), (4096, 256), (8192, 512)):
         if length <= longest:
             return min(lanes, power_of_2(length // width))
     return 1024
@@ -108,18 +116,18 @@ class _Rows:
         lanes = _lanes(self.length, self.width)
         threads = max(lanes, SMALL_BLOCK)
         rows, index, wide = threads // lanes, self.writer.index, self.writer.wide
-        each = ceil_div(self.length, lanes * self.width)
+        packs = ceil_div(self.length, lanes * self.width)
         inside = self.writer.positions(self.kernel.outer, "o")
-        for name, dtype, _ in self.kernel.keeps:
-            inside.append(f"{c_type(dtype)} {name}[{max(1, each * self.width)}];")
+        held = self._held(packs)
+        inside += self._arrays(held, packs)
         for loop in self.kernel.loops:
             inside += self._row(loop.before, "lane == 0")
             found = reduces(loop.body)
             inside += starts(found)
-            if self.kernel.keeps and self.length:
-                head = f"for (int j = 0; j < {each}; ++j)"
+            if (self.kernel.keeps or held.arrays) and self.length:
                 first = f"const {index} e = {self._packs(f'j * {lanes} + lane')};"
-                element = block(f"if (e < {self.length})", self._element(loop))
+                element = block(f"if (e < {self.length})", self._element(loop, held))
+                head = f"for (int j = 0; j < {packs}; ++j)"
                 inside += ["#pragma unroll", *block(head, [first, *element])]
             else:
                 inside += self._over(loop, "lane", str(self.length), lanes)
@@ -132,10 +140,52 @@ class _Rows:
         lines = [f"const int lane = threadIdx.x % {lanes};", *block(head, inside)]
         return Part(tuple(lines), min(ceil_div(self.kernel.rows, rows), 8 * MAX_BLOCKS), threads)
 
-    def _element(self, loop: Loop) -> list[str]:
+    def _held(self, packs: int) -> Held:
+        """The loads that several loops make, as many as registers hold."""
+        loads = Counter(
+            key
+            for loop in self.kernel.loops
+            for key in dict.fromkeys((s.buffer, s.at) for s in loop.body if isinstance(s, Load))
+        )
+        sizes = {p.name: p.dtype.itemsize * packs * self.width for p in self.kernel.parameters}
+        kept = sum(dtype.itemsize for _, dtype, _ in self.kernel.keeps)
+        room = MAX_HELD_BYTES - kept * packs * self.width
+        held = Held()
+        for (buffer, at), loops in loads.items():
+            if loops > 1 and self._can_hold(buffer, at) and sizes[buffer] <= room:
+                held.arrays[buffer, at] = f"h{len(held.arrays)}"
+                room -= sizes[buffer]
+        return held
+
+    def _can_hold(self, buffer: str, at: Index) -> bool:
+        """Whether loops read the same there, at places that loop variables tell, in whole packs."""
+        load = Load("", buffer, at, FLOAT32)
+        symbols = self.kernel.loops[0].symbols
+        inner, outer = {s.text for s in symbols}, {s.text for s in self.kernel.outer}
+        used = names(load)
+        return (
+            buffer in self._read_only()
+            and bool(used & inner)
+            and used <= inner | outer
+            and (self.width == 1 or packable(load, symbols[-1], self.width))
+        )
+
+    def _read_only(self) -> set[str]:
+        return {p.name for p in self.kernel.parameters if not p.written} - self.writer.empty
+
+    def _arrays(self, held: Held, packs: int) -> list[str]:
+        """Registers for what a thread keeps and holds of a row."""
+        size = max(1, packs)
+        lines = [f"{c_type(t)} {name}[{size * self.width}];" for name, t, _ in self.kernel.keeps]
+        types = {p.name: c_type(p.dtype) for p in self.kernel.parameters}
+        for (buffer, _), name in held.arrays.items():
+            lines.append(f"sn_pack<{types[buffer]}, {self.width}> {name}[{size}];")
+        return lines
+
+    def _element(self, loop: Loop, held: Held = NOTHING_HELD) -> list[str]:
         """The statements of a pack of elements from `e` on."""
         lines = self.writer.positions(loop.symbols, "e", self.width)
-        return [*lines, *self.writer.pack(loop.body, loop.symbols[-1], self.width, self.kept)]
+        return [*lines, *self.writer.pack(loop.body, loop.symbols[-1], self.width, self.kept, held)]
 
     def _packs(self, count: str) -> str:
         """The elements of so many packs."""

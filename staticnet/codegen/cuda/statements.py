@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.kernel import At, Keep, Let, Load, Reduce, Statement, Store
@@ -49,6 +49,33 @@ def combined(r: Reduce, text: str) -> str:
     return f"{r.name} = {combination(r)}::of({r.name}, {text});"
 
 
+@dataclass
+class Held:
+    """Loads whose elements a thread holds for a later loop: arrays by buffer and place.
+
+    `number` is the pack's number among those of the thread.
+    """
+
+    arrays: dict[tuple[str, Index], str] = field(default_factory=dict)
+    number: str = "j"
+    filled: set[str] = field(default_factory=set)
+
+    def slot(self, s: Load) -> str:
+        """Where a load's pack is held, or nothing."""
+        name = self.arrays.get((s.buffer, s.at))
+        return f"{name}[{self.number}]" if name else ""
+
+    def fill(self, slot: str, element: str) -> list[str]:
+        """The statement that reads it, the first time."""
+        if slot in self.filled:
+            return []
+        self.filled.add(slot)
+        return [f"{slot} = {element};"]
+
+
+NOTHING_HELD = Held()
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes statements. `index` is C's type of indices; `empty` are buffers without elements."""
@@ -73,9 +100,19 @@ class Writer:
             size *= max(symbol.extent, 1)
         return lines[::-1]
 
-    def lines(self, statements: Iterable[Statement], keep: str = "") -> list[str]:
+    def lines(
+        self, statements: Iterable[Statement], keep: str = "", held: Held = NOTHING_HELD
+    ) -> list[str]:
         """Statements for one element; `keep` is its number among those that its thread keeps."""
-        return [self.line(s, keep) for s in statements]
+        lines = []
+        for s in statements:
+            slot = held.slot(s) if isinstance(s, Load) else ""
+            if isinstance(s, Load) and slot:
+                lines += held.fill(f"{slot}.v[0]", f"{s.buffer}[{s.at}]")
+                lines.append(self._loaded(s.name, s.dtype, f"{slot}.v[0]"))
+            else:
+                lines.append(self.line(s, keep))
+        return lines
 
     def line(self, s: Statement, keep: str = "") -> str:
         """One statement."""
@@ -103,15 +140,16 @@ class Writer:
         return f"const {c_type(compute_dtype(dtype))} {name} = {value};"
 
     def pack(
-        self, body: Sequence[Statement], last: Symbol, width: int, keep: str = ""
-    ) -> list[str]:
+        self, body: Sequence[Statement], last: Symbol, width: int, keep: str = "",
+        held: Held = NOTHING_HELD,
+    ) -> list[str]:  # fmt: skip
         """Statements for `width` elements along `last`, of more than one the first at `<last>_0`.
 
         What is the same for all comes first, then the packs that are read, then the elements one by
         one, then the packs that are written.
         """
         if width == 1:
-            return self.lines(body, keep)
+            return self.lines(body, keep, held)
         varying, wide = {last.text, "l"}, set[str]()
         before, after = list[str](), list[str]()
         each = [f"const {self.index} {last.text} = {last.text}_0 + l;"]
@@ -120,9 +158,14 @@ class Writer:
                 packable(s, last, width, varying) and getattr(s, "buffer", "") not in self.empty
             )
             if isinstance(s, Load) and packed:
-                name = f"{s.name}_w"
-                before.append(f"const auto {name} = sn_read<{width}>({self._first(s, last)});")
-                each.append(self._loaded(s.name, s.dtype, f"{name}.v[l]"))
+                read = f"sn_read<{width}>({self._first(s, last)})"
+                slot = held.slot(s)
+                if slot:
+                    before += held.fill(slot, read)
+                else:
+                    slot = f"{s.name}_w"
+                    before.append(f"const auto {slot} = {read};")
+                each.append(self._loaded(s.name, s.dtype, f"{slot}.v[l]"))
                 varying.add(s.name)
             elif isinstance(s, Store) and packed:
                 name = f"{s.buffer}_w{len(wide)}"

@@ -7,6 +7,7 @@ k0(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   float a0 = 0;
   if (c < 48) {
     const int first = chunk * 64;
+    #pragma unroll 4
     for (int r = first + threadIdx.x / 32; r < sn_clamp(first + 64, 0, 4096); r += 8) {
       const int i0 = r;
       const float t0 = p0[i1+i0*48];
@@ -26,6 +27,7 @@ k1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   const int i1 = c;
   float a0 = 0;
   if (c < 48) {
+    #pragma unroll 4
     for (int r = threadIdx.x / 32; r < 64; r += 8) {
       a0 = sn_sum<float>::of(a0, ((float *)(scratch + 0))[r * 48 + c]);
     }

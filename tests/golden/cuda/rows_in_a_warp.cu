@@ -6,17 +6,18 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   for (int o = block * 4 + threadIdx.x / 32; o < 100; o += blocks * 4) {
     const int i0 = o;
     float k0[8];
+    sn_pack<uint16_t, 8> h0[1];
     float a0 = -SN_INF;
     #pragma unroll
     for (int j = 0; j < 1; ++j) {
       const int e = (j * 32 + lane) * 8;
       if (e < 256) {
         const int i1_0 = e;
-        const auto t0_0_w = sn_read<8>(p0 + i1_0+i0*256);
+        h0[j] = sn_read<8>(p0 + i1_0+i0*256);
         #pragma unroll
         for (int l = 0; l < 8; ++l) {
           const int i1 = i1_0 + l;
-          const float t0_0 = sn_load_bf16(t0_0_w.v[l]);
+          const float t0_0 = sn_load_bf16(h0[j].v[l]);
           a0 = sn_max<float>::of(a0, t0_0);
         }
       }
@@ -28,11 +29,10 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
       const int e = (j * 32 + lane) * 8;
       if (e < 256) {
         const int i1_0 = e;
-        const auto t1_0_w = sn_read<8>(p0 + i1_0+i0*256);
         #pragma unroll
         for (int l = 0; l < 8; ++l) {
           const int i1 = i1_0 + l;
-          const float t1_0 = sn_load_bf16(t1_0_w.v[l]);
+          const float t1_0 = sn_load_bf16(h0[j].v[l]);
           const float t1_1 = sn_round_bf16(t1_0 - a0);
           const float t1_2 = sn_round_bf16(sn_exp_f32(t1_1));
           k0[j * 8 + l] = t1_2;
