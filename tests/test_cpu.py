@@ -281,3 +281,18 @@ def test_an_update_may_move_its_own_variable() -> None:
         wanted = sn.function([], moved(w), device="numpy")()
         f()
         np.testing.assert_array_equal(w.value, wanted)
+
+
+def test_large_results_are_fresh_while_held_and_their_memory_is_used_again() -> None:
+    x = sn.placeholder((1 << 18,), name="x")
+    f = sn.function(x, x + 1.0, device="cpu")
+    feeds = [np.full(1 << 18, i, np.float32) for i in range(4)]
+    first, second = f(feeds[0]), f(feeds[1])
+    part = f(feeds[2])[:5]  # a view holds its memory, too
+    assert not np.shares_memory(first, second)
+    last = f(feeds[3])
+    for i, y in enumerate((first, second, part, last)):
+        assert (y == i + 1).all()
+    place = last.__array_interface__["data"]
+    del last, y
+    assert f(feeds[0]).__array_interface__["data"] == place

@@ -15,6 +15,7 @@ from staticnet.backends.base import HostExecutable
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
+from staticnet.backends.cpu.outputs import Outputs
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
 from staticnet.ir.node import describe
@@ -96,6 +97,7 @@ class CpuExecutable(HostExecutable):
         self._held: list[Any] = [None] * len(self._variables)
         self._constants = [_constant(node.op) for node in self.plan.constants]
         self._types = [(fixed(node.shape), node.dtype) for node in graph.outputs]
+        self._outputs = Outputs(self._types)
         self._inputs = len(graph.inputs)
         self._first_constant = self._inputs + len(self._variables)
         self._first_output = self._first_constant + len(self._constants)
@@ -116,7 +118,7 @@ class CpuExecutable(HostExecutable):
                     feed = feed.copy(order="C")
                     held.append(feed)  # until the step is done
                 table[i] = address(feed)
-            outputs = [np.empty(shape, dtype) for shape, dtype in self._types]
+            outputs = self._outputs.take()
             for i, output in enumerate(outputs, self._first_output):
                 table[i] = address(output)
             failed = self._step(table, self._c_arena)
