@@ -32,7 +32,8 @@ from staticnet.plan.plan import Plan, make_plan
 
 SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"
 CXX = shutil.which("g++")
-FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-xc++"]
+FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-xc++",
+         "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
 PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
 Key = tuple[str, int]

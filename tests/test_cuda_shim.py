@@ -328,6 +328,14 @@ BAD_KERNELS = {
         "which is not there",
     ),
     "a read behind a buffer": ("x[0] = x[32 + 4 * threadIdx.x];", "outside all buffers"),
+    "an index behind an array": (
+        "int y[4]; for (int i = 0; i < 4; ++i) y[i] = i; x[0] = y[x[0] + 5];",
+        "beyond an array",
+    ),
+    "a pack that is not aligned": (
+        "struct alignas(16) pack { int v[4]; }; *(pack *)(x + 1) = *(pack *)x;",
+        "not aligned",
+    ),
     "a write behind a buffer": ("if (threadIdx.x == 31) x[36] = 0;", "thread 31: an access"),
 }
 
@@ -344,15 +352,22 @@ def test_the_shim_stops_kernels_that_hang_or_stray(case: str, tmp_path: Path) ->
     np.testing.assert_array_equal(buffer.view(np.int32, (32,)), 7)
 
 
-def test_a_missing_barrier_shows_in_the_order_of_threads(tmp_path: Path) -> None:
-    source = (
-        'extern "C" __global__ void k(int *x) { __shared__ int s; '
-        "if (threadIdx.x == 0) s = 5; x[threadIdx.x] = s; if (threadIdx.x == 31) s = 9; }"
-    )
+RACES = {
+    "a read without a barrier before": "if (threadIdx.x == 0) s = 5; x[threadIdx.x] = s;",
+    "a write without a barrier before": (
+        "if (threadIdx.x == 0) s = 5; __syncthreads(); "
+        "x[threadIdx.x] = __shfl_xor_sync(0xffffffffu, s, 0); if (threadIdx.x % 32 == 0) s = 9;"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RACES)
+def test_races_show_in_the_order_of_warps(case: str, tmp_path: Path) -> None:
+    source = f'extern "C" __global__ void k(int *x) {{ __shared__ int s; {RACES[case]} }}'
     library = build(source, ["k"], tmp_path)
     results = []
-    for reverse in (False, True):
-        buffer = Guarded(32 * 4)
-        run_kernel(library, "k", (1, 1, 1), (32, 1, 1), [buffer.at], reverse)
-        results.append(buffer.view(np.int32, (32,)).tolist())
+    for reverse in (True, False):  # shared memory keeps what the last launch left
+        buffer = Guarded(64 * 4)
+        run_kernel(library, "k", (1, 1, 1), (64, 1, 1), [buffer.at], reverse)
+        results.append(buffer.view(np.int32, (64,)).tolist())
     assert results[0] != results[1]

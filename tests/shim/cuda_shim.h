@@ -1,6 +1,7 @@
 // CUDA C++ on the CPU: blocks run one after the other, and the threads of a block as fibers that
 // change places where they wait for each other. A barrier that not all threads reach, lanes that
-// wait for others that never come, and an access outside all buffers end the launch with a message.
+// wait for others that never come, and an access outside all buffers end the launch with a message;
+// so do packs that are not aligned, if the compiler makes them trap.
 
 #pragma once
 
@@ -56,7 +57,7 @@ inline Fiber fibers[kMaxThreads];
 inline Fiber *current, *of_thread[kMaxThreads];
 inline ucontext_t scheduler;
 inline sigjmp_buf failure;
-inline int threads, started, done;
+inline int threads, next_of_warp, end_of_warp, done;
 inline bool backwards;
 inline char message[256];
 inline void (*body)(void **);
@@ -77,9 +78,8 @@ inline void enter(Fiber *fiber) {
 inline void main_of_fiber() {
   for (;;) {
     Fiber *fiber = current;
-    while (started < threads) {
-      fiber->thread = backwards ? threads - 1 - started : started;
-      ++started;
+    while (next_of_warp < end_of_warp) {
+      fiber->thread = next_of_warp++;
       of_thread[fiber->thread] = fiber;
       enter(fiber);
       body(arguments);
@@ -164,33 +164,57 @@ inline bool release_barrier() {
   return true;
 }
 
-inline void run_block() {
-  started = done = 0;
-  for (int t = 0; t < threads; ++t) of_thread[t] = nullptr;
-  while (done < threads) {
-    bool moved = false;
-    for (Fiber *fiber = fibers; started < threads; ++fiber) {
-      if (fiber->state != kIdle) continue;
-      current = fiber;
-      swapcontext(&scheduler, &fiber->context);
-      moved = true;
+inline void resume(Fiber *fiber) {
+  current = fiber;
+  swapcontext(&scheduler, &fiber->context);
+}
+
+// Runs the lanes of one warp until each waits for threads of other warps; -> whether any ran.
+inline bool run_warp(int first) {
+  const int last = first + kWarp < threads ? first + kWarp : threads;
+  bool ever = false;
+  for (bool moved = true; moved; ever |= moved) {
+    moved = false;
+    for (; next_of_warp < last; moved = true) {
+      Fiber *fiber = fibers;
+      while (fiber->state != kIdle) ++fiber;
+      end_of_warp = last;
+      resume(fiber);
     }
-    for (int t = 0; t < threads; ++t)
+    for (int t = first; t < last; ++t)
       if (of_thread[t] && of_thread[t]->state == kAtExchange) complete(of_thread[t]);
-    for (int i = 0; i < threads; ++i) {
-      Fiber *fiber = of_thread[backwards ? threads - 1 - i : i];
+    for (int i = first; i < last; ++i) {
+      Fiber *fiber = of_thread[backwards ? last - 1 - (i - first) : i];
       if (!fiber || fiber->state != kReady) continue;
-      current = fiber;
-      swapcontext(&scheduler, &fiber->context);
+      resume(fiber);
       moved = true;
     }
-    if (!moved && done < threads && !release_barrier()) fail("lanes wait for others that do not come");
+  }
+  return ever;
+}
+
+// Each warp in turn goes on as far as it can: what others have not read yet, it may overwrite.
+inline void run_block() {
+  done = 0;
+  for (int t = 0; t < threads; ++t) of_thread[t] = nullptr;
+  const int warps = (threads + kWarp - 1) / kWarp;
+  for (bool begun = false; done < threads; begun = true) {
+    bool moved = false;
+    for (int i = 0; i < warps; ++i) {
+      const int first = (backwards ? warps - 1 - i : i) * kWarp;
+      next_of_warp = begun ? threads : first;
+      moved |= run_warp(first);
+    }
+    if (!moved && done < threads && !release_barrier())
+      fail("lanes wait for others that do not come");
   }
 }
 
-inline void on_fault(int, siginfo_t *info, void *) {
-  std::snprintf(message, sizeof message, "block %u, thread %u: an access outside all buffers, at %p",
-                blockIdx.x, threadIdx.x, info->si_addr);
+inline void on_fault(int signal, siginfo_t *info, void *) {
+  const char *what = signal == SIGILL ? "a pack that is not aligned, or an index beyond an array"
+                                      : "an access outside all buffers";
+  std::snprintf(message, sizeof message, "block %u, thread %u: %s, at %p", blockIdx.x, threadIdx.x,
+                what, info->si_addr);
   siglongjmp(failure, 1);
 }
 
@@ -223,11 +247,12 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   blockDim = {block[0], block[1], block[2]};
   threads = (int)(block[0] * block[1] * block[2]);
   if (threads < 1 || threads > kMaxThreads) return "a block has 1 to 1024 threads";
-  struct sigaction action = {}, segv, bus;
+  struct sigaction action = {}, segv, bus, ill;
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &action, &segv);
   sigaction(SIGBUS, &action, &bus);
+  sigaction(SIGILL, &action, &ill);
   const bool failed = sigsetjmp(failure, 1);
   if (!failed) {
     const unsigned count = grid[0] * grid[1] * grid[2];
@@ -239,6 +264,7 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   }
   sigaction(SIGSEGV, &segv, nullptr);
   sigaction(SIGBUS, &bus, nullptr);
+  sigaction(SIGILL, &ill, nullptr);
   if (failed) ready = false;
   return failed ? message : nullptr;
 }
