@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,25 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text.rstrip() + "\n" == file.read_text(encoding="utf-8")
 
     return check
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A fake GPU on which device="cuda" runs, with a cache of its own."""
+    from fake_gpu import Gpu
+
+    from staticnet.backends.cuda import CudaBackend
+    from staticnet.backends.cuda.cublaslt import CublasLt
+    from staticnet.backends.cuda.device import Device
+
+    monkeypatch.setenv("STATICNET_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "modules").mkdir()
+    made = Gpu(tmp_path / "modules")
+    monkeypatch.setitem(sys.modules, "cupy", made.cupy)
+    device = Device(made.cupy, made.nvrtc, CublasLt(made.blas))  # type: ignore[arg-type]
+    monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: device)
+    monkeypatch.setattr(CudaBackend, "missing", lambda self: "")
+    return made
 
 
 @pytest.fixture(autouse=True)

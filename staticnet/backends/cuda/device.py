@@ -20,6 +20,7 @@ from staticnet.backends.cuda.cublaslt import CublasLt, find_library
 from staticnet.backends.cuda.faults import translate
 from staticnet.backends.cuda.nvrtc import OPTIONS, Nvrtc, find_nvrtc
 from staticnet.errors import DeviceError
+from staticnet.ir.types import fixed
 from staticnet.ops.state import Variable
 
 log = logging.getLogger("staticnet")
@@ -41,7 +42,7 @@ class Device:
         self.name = properties["name"].decode()
         self.architecture = f"sm_{properties['major']}{properties['minor']}"
         self._modules: dict[str, Any] = {}
-        self._homes: weakref.WeakKeyDictionary[Variable, Any] = weakref.WeakKeyDictionary()
+        self._homes: dict[int, Any] = {}  # by id: nodes compare into nodes
         self._last: Any = None
         self._event = cupy.cuda.Event(disable_timing=True)
         self.capture_stream = cupy.cuda.Stream(non_blocking=True)
@@ -120,25 +121,34 @@ class Device:
             kind = self.runtime.memcpyDeviceToDevice
             self.runtime.memcpyAsync(target, source, nbytes, kind, stream.ptr)
 
-    def home(self, variable: Variable, stream: Any) -> Any:
-        """The CuPy array that holds a variable for as long as it lives, with its present value.
+    def has_home(self, variable: Variable) -> bool:
+        """Whether there is memory for a variable already."""
+        return id(variable) in self._homes
+
+    def home(self, variable: Variable) -> Any:
+        """The CuPy array that holds a variable while it lives; `settle` brings its value there."""
+        home = self._homes.get(id(variable))
+        if home is None:
+            home = self.empty(fixed(variable.shape), variable.dtype)
+            self._homes[id(variable)] = home
+            weakref.finalize(variable, self._homes.pop, id(variable), None).atexit = False
+        return home
+
+    def settle(self, variable: Variable, stream: Any) -> None:
+        """Copy a variable's present value to its home, if it lies elsewhere.
 
         Raises:
             StateError: if it was read from text and never set.
         """
-        home = self._homes.get(variable)
-        array = variable.device_array()
-        if home is None:
-            home = self.empty(array.shape, variable.dtype)
-            self._homes[variable] = home
-        if array is not home:
-            if isinstance(array, np.ndarray):
-                self.write(home.data.ptr, array, stream)
-            else:  # somebody put another CuPy array there
-                same = self.cupy.ascontiguousarray(array.astype(variable.dtype, copy=False))
-                self.copy(home.data.ptr, same.data.ptr, same.nbytes, stream)
-            variable.array = home
-        return home
+        home, array = self.home(variable), variable.device_array()
+        if array is home:
+            return
+        if isinstance(array, np.ndarray):
+            self.write(home.data.ptr, array, stream)
+        else:  # a CuPy array that somebody put there
+            same = self.cupy.ascontiguousarray(array.astype(variable.dtype, copy=False))
+            self.copy(home.data.ptr, same.data.ptr, same.nbytes, stream)
+        variable.array = home
 
     def free_bytes(self) -> int:
         """Bytes that can be allocated: those of the driver and those CuPy keeps for later."""

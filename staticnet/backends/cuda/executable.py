@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from operator import attrgetter, is_
 from typing import Any
 
-import numpy as np
-
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
 from staticnet.backends.cuda.device import Device
@@ -42,7 +40,8 @@ class CudaExecutable:
         self.program: CudaProgram = write_cuda_program(plan)
         self.layout = memory.lay_out(plan, self.program.arena_bytes)
         self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
-        state = sum(int(v.type.nbytes) for v in self._variables if v.array is None or _on_host(v))
+        homeless = [v for v in self._variables if not device.has_home(v)]
+        state = sum(int(v.type.nbytes) for v in homeless)
         self._types = [(fixed(node.shape), node.dtype) for node in plan.graph.outputs]
         self._graph: Any = None
         self._run: Run | None = None
@@ -58,7 +57,7 @@ class CudaExecutable:
         stream = device.stream()
         self._block = memory.allocate(device, plan, self.layout.total)
         self.base = int(self._block.ptr)
-        self._held = [device.home(v, stream) for v in self._variables]
+        self._held = [device.home(v) for v in self._variables]
         for node, at in zip(plan.constants, self.layout.constants, strict=True):
             assert isinstance(node.op, Constant)
             device.write(self.base + at, node.op.value.array, stream)
@@ -214,7 +213,7 @@ class CudaExecutable:
         """Copy what a user put in a variable to the array that the commands know."""
         if not all(map(is_, map(_array, self._variables), self._held)):
             for variable in self._variables:
-                self.device.home(variable, stream)
+                self.device.settle(variable, stream)
 
     def _fresh(self, i: int, stream: Any) -> Any:
         """An output copied from its place."""
@@ -238,7 +237,3 @@ class CudaExecutable:
             f"{node.op.name}: an index is out of range: {named} ({node.provenance}); the step "
             "that had it updated nothing, nor did any step after it"
         )
-
-
-def _on_host(variable: Variable) -> bool:
-    return isinstance(variable.array, np.ndarray)

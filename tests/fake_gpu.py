@@ -1,0 +1,302 @@
+"""A GPU of Python's making: CuPy's and cuBLASLt's calls on host memory, kernels by the host shim.
+
+Work on a stream is deferred until something waits for it, so that what relies on a wait that is not
+there fails. All that happens is in `log`, in the order in which the host asks for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cuda_shim import build
+from fake_cublaslt import FakeCublasLt
+
+from staticnet.errors import CompileError
+
+ALIGNMENT = 512
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+\)\s*)?(\w+)\(')
+MACRO = re.compile(r"^SN_RUN_KERNELS\((\d+), \w+\)$", re.MULTILINE)
+H2D, D2H, D2D = 1, 2, 3
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises for an error of the runtime."""
+
+
+class CUDADriverError(RuntimeError):
+    """What CuPy raises for an error of the driver."""
+
+
+class OutOfMemoryError(MemoryError):
+    """What CuPy's pool raises."""
+
+
+class Pointer:
+    """CuPy's MemoryPointer, to memory that stays as long as the GPU."""
+
+    def __init__(self, gpu: Gpu, nbytes: int) -> None:
+        self._gpu, self._nbytes = gpu, nbytes
+        room = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)
+        gpu.rooms.append(room)
+        self.ptr = -(-room.ctypes.data // ALIGNMENT) * ALIGNMENT
+
+    def __del__(self) -> None:
+        self._gpu.used -= self._nbytes
+
+
+class Pinned(bytearray):
+    """Pinned memory: a buffer with an address."""
+
+    @property
+    def ptr(self) -> int:
+        return np.frombuffer(self, np.uint8).ctypes.data
+
+
+class Stream:
+    """Work that waits for somebody to wait for it; while it captures, work that is only noted."""
+
+    def __init__(self, gpu: Gpu, null: bool = False) -> None:
+        self.gpu = gpu
+        self.ptr = 0 if null else len(gpu.streams) + 100
+        gpu.streams[self.ptr] = self
+        self.queue: list[Callable[[], None]] = []
+        self.done = 0
+        self.noted: list[Callable[[], None]] | None = None
+
+    def put(self, work: Callable[[], None]) -> None:
+        (self.queue if self.noted is None else self.noted).append(work)
+
+    def run_until(self, count: int) -> None:
+        while self.done < count:
+            self.done += 1
+            self.queue[self.done - 1]()
+            self.queue[self.done - 1] = lambda: None
+
+    def synchronize(self) -> None:
+        if self.noted is not None:
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: it synchronizes")
+        self.gpu.log.append(("synchronize",))
+        self.run_until(len(self.queue))
+        if self.gpu.fault:
+            raise CUDARuntimeError(self.gpu.fault)
+
+    def wait_event(self, event: Event) -> None:
+        stream, count = event.stream, event.count
+        self.put(lambda: stream.run_until(count))
+
+    def begin_capture(self) -> None:
+        assert self.ptr != 0, "the default stream cannot capture"
+        self.gpu.log.append(("begin capture",))
+        self.noted = []
+
+    def end_capture(self) -> Graph:
+        assert self.noted is not None
+        self.gpu.log.append(("end capture", len(self.noted)))
+        noted, self.noted = self.noted, None
+        return Graph(self.gpu, noted)
+
+
+class Graph:
+    """What was captured; it can be launched on any stream."""
+
+    def __init__(self, gpu: Gpu, work: list[Callable[[], None]]) -> None:
+        self.gpu, self.work = gpu, work
+
+    def upload(self, stream: Stream) -> None:
+        self.gpu.log.append(("upload",))
+
+    def launch(self, stream: Stream) -> None:
+        self.gpu.log.append(("graph", len(self.work)))
+        for act in self.work:
+            stream.put(act)
+
+
+class Event:
+    """A place in a stream."""
+
+    def __init__(self, disable_timing: bool = False) -> None:
+        self.stream: Any = None
+        self.count = 0
+
+    def record(self, stream: Stream) -> None:
+        self.stream, self.count = stream, len(stream.queue)
+
+    def synchronize(self) -> None:
+        self.stream.gpu.log.append(("wait for event",))
+        self.stream.run_until(self.count)
+
+
+class FakeArray:
+    """cupy.ndarray: an array that NumPy does not take for one of its own."""
+
+    gpu: Gpu
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, host: Any = None) -> None:
+        self.data: Any = None
+        if host is None:
+            nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            self.data = self.gpu.alloc(nbytes)
+            buffer = (ctypes.c_char * nbytes).from_address(self.data.ptr)
+            host = np.frombuffer(buffer, np.dtype(dtype)) if nbytes else np.empty(0, dtype)
+            host = host.reshape(shape)
+        else:
+            self.data = types.SimpleNamespace(ptr=self.gpu.keep(host).ctypes.data)
+        self.host = host
+        self.shape, self.dtype, self.nbytes = host.shape, host.dtype, host.nbytes
+        self.ndim, self.flags = host.ndim, host.flags
+
+    def get(self) -> np.ndarray[Any, Any]:
+        self.gpu.current.synchronize()
+        return self.host.copy()
+
+    def astype(self, dtype: Any, copy: bool = True) -> FakeArray:
+        if not copy and self.dtype == dtype:
+            return self
+        self.gpu.current.synchronize()
+        return type(self)((), None, self.host.astype(dtype))
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def __getitem__(self, index: Any) -> FakeArray:
+        return type(self)((), None, self.host[index])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.gpu.current.synchronize()
+        self.host[index] = value.host
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        assert function is np.concatenate
+        whole = np.concatenate([x.get() for x in args[0]], *args[1:], **options)
+        return type(self)((), None, whole)
+
+
+class Function:
+    """A kernel of the shim's library."""
+
+    def __init__(self, gpu: Gpu, name: str, run: Any) -> None:
+        self.gpu, self.name, self.run = gpu, name, run
+        run.restype = ctypes.c_char_p
+
+    def __call__(
+        self, grid: Any, block: Any, arguments: tuple[np.generic, ...], shared: int, stream: Stream
+    ) -> None:
+        assert all(isinstance(x, np.generic) for x in arguments), "kernels take typed scalars"
+        given = [ctypes.create_string_buffer(x.tobytes()) for x in arguments]
+        table = (ctypes.c_void_p * max(1, len(given)))(*map(ctypes.addressof, given))
+        sizes = [(ctypes.c_uint * 3)(*x) for x in (grid, block)]
+        self.gpu.log.append(("kernel", self.name))
+
+        def work(keep: Any = given) -> None:
+            message = self.run(*sizes, table, 0)
+            assert not message, f"{self.name}: {message.decode()}"
+
+        stream.put(work)
+
+
+class Module:
+    """A loaded cubin, which here is the path of a library."""
+
+    gpu: Gpu
+
+    def load(self, cubin: bytes) -> None:
+        if self.gpu.load_fault:
+            raise CUDADriverError(self.gpu.load_fault)
+        self.library = ctypes.CDLL(cubin.decode())
+        self.gpu.log.append(("load",))
+
+    def get_function(self, name: str) -> Function:
+        return Function(self.gpu, name, getattr(self.library, f"shim_{name}"))
+
+
+class FakeNvrtc:
+    """Compiles with g++ and the shim's header."""
+
+    version = (13, 0)
+
+    def __init__(self, gpu: Gpu, folder: Path) -> None:
+        self.gpu, self.folder = gpu, folder
+
+    def compile(self, source: str, architecture: str, options: Any = ()) -> bytes:
+        if "error" in self.gpu.refuses:
+            raise CompileError("NVRTC for sm_90: it is refused")
+        self.gpu.log.append(("compile", architecture))
+        names = KERNEL.findall(source)
+        names = [name for name in names if "##" not in name and not name.endswith("_")]
+        names += [f"sn_{act}_{n}" for n in MACRO.findall(source) for act in ("gather", "keep")]
+        folder = self.folder / f"module{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        return str(build(source, names, folder)._name).encode()
+
+
+class Gpu:
+    """The machine, and `cupy`, the module that stands for CuPy on it."""
+
+    def __init__(self, folder: Path, free: int = 1 << 40) -> None:
+        self.log: list[tuple[Any, ...]] = []
+        self.rooms: list[Any] = []
+        self.streams: dict[int, Stream] = {}
+        self.free, self.used = free, 0
+        self.fault = self.load_fault = self.refuses = ""
+        self.current = Stream(self, null=True)
+        self.nvrtc = FakeNvrtc(self, folder)
+        self.blas = FakeCublasLt(self)
+        self.cupy = self._module()
+
+    def alloc(self, nbytes: int) -> Pointer:
+        if self.used + nbytes > self.free:
+            raise OutOfMemoryError
+        self.used += nbytes
+        self.log.append(("alloc", nbytes))
+        return Pointer(self, nbytes)
+
+    def keep(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        self.rooms.append(array)
+        return array
+
+    def count(self, *what: str) -> int:
+        return sum(entry[0] in what for entry in self.log)
+
+    def _copy(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+        self.log.append(("copy", kind, nbytes))
+        self.streams[stream].put(lambda: ctypes.memmove(to, source, nbytes))
+
+    def _fill(self, to: int, value: int, nbytes: int, stream: int) -> None:
+        self.streams[stream].put(lambda: ctypes.memset(to, value, nbytes))
+
+    def _module(self) -> Any:
+        space = types.SimpleNamespace
+        properties = {"name": b"Fake GPU", "major": 9, "minor": 0}
+        runtime = space(
+            CUDARuntimeError=CUDARuntimeError, memcpyHostToDevice=H2D, memcpyDeviceToHost=D2H,
+            memcpyDeviceToDevice=D2D, memcpyAsync=self._copy, memsetAsync=self._fill,
+            memGetInfo=lambda: (self.free - self.used, self.free), getDevice=lambda: 0,
+            getDeviceProperties=lambda number: properties, getDeviceCount=lambda: 1,
+            runtimeGetVersion=lambda: 13000,
+        )  # fmt: skip
+        array = type("ndarray", (FakeArray,), {"gpu": self})
+        FakeArray.gpu = self
+        pool = space(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+        cuda = space(
+            runtime=runtime, driver=space(CUDADriverError=CUDADriverError), alloc=self.alloc,
+            memory=space(OutOfMemoryError=OutOfMemoryError),
+            alloc_pinned_memory=lambda nbytes: Pinned(nbytes),
+            Stream=lambda non_blocking: Stream(self), Event=Event,
+            get_current_stream=lambda: self.current,
+            get_elapsed_time=lambda a, b: float(b.count - a.count),
+            function=space(Module=type("Module", (Module,), {"gpu": self})),
+        )  # fmt: skip
+        return space(
+            cuda=cuda, ndarray=array, get_default_memory_pool=lambda: pool,
+            ascontiguousarray=lambda x: array((), None, np.ascontiguousarray(x.host)),
+            from_dlpack=lambda x: x.array,
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""What device="cuda" needs, and what is said of what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticnet as sn
+from staticnet.backends.base import choose
+from staticnet.backends.cuda import availability
+from staticnet.backends.cuda.availability import Driver, Missing
+
+ROOT = Path(sn.__file__).parents[1]
+
+
+class TestAvailability:
+    def test_nothing_is_imported_to_say_that_cupy_is_missing(self) -> None:
+        code = "import sys, staticnet as sn; x = sn.placeholder((2,))\ntry:\n"
+        code += "    sn.function(x, x, device='cuda')\n"
+        code += "except sn.errors.DeviceError as e: print(e, 'cupy' in sys.modules)"
+        hide = "import importlib.util as u; f = u.find_spec\n"
+        hide += "u.find_spec = lambda n, *a: None if n == 'cupy' else f(n, *a)\n"
+        run = [sys.executable, "-c", hide + code]
+        text = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        assert text.strip() == (
+            "device 'cuda': CuPy is not installed; run: pip install \"staticnet[cuda13]\" False"
+        )
+
+    def parts(self, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> Any:
+        """What is missing on a machine that has everything but what is changed."""
+        have = {
+            "driver": Driver(13000, ("Some GPU",), None),
+            "runtime": 13020,
+            "nvrtc": SimpleNamespace(version=(13, 0)),
+            "cublaslt": SimpleNamespace(version=1),
+        } | changed
+        runtime = SimpleNamespace(
+            runtimeGetVersion=lambda: have["runtime"], getDeviceCount=lambda: 1 // have.get("n", 1)
+        )
+        cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr(availability.importlib.util, "find_spec", lambda name: object())
+        monkeypatch.setattr(availability, "ask_driver", lambda: have["driver"])
+        monkeypatch.setattr(availability, "find_nvrtc", lambda: have["nvrtc"])
+        monkeypatch.setattr(availability, "find_library", lambda: have["cublaslt"])
+        return availability.find_missing.__wrapped__()
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"driver": Driver(None, (), Missing("no libcuda", "install it"))}, "no libcuda; inst"),
+            (
+                {"driver": Driver(12040, ("GPU",), None)},
+                "is for CUDA 12.4, CuPy for CUDA 13.2;.*12",
+            ),
+            ({"n": 0}, "CuPy does not work: integer division"),
+            ({"nvrtc": None}, r"NVRTC.* was not found; run: pip install \"staticnet\[cuda13\]\""),
+            ({"nvrtc": SimpleNamespace(version=(14, 1))}, "CUDA 14.1, the driver of CUDA 13.0"),
+            ({"cublaslt": None}, "cuBLASLt was not found; run: pip"),
+        ],
+    )
+    def test_what_is_missing_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, changed: Any, message: str
+    ) -> None:
+        assert re.search(message, str(self.parts(monkeypatch, **changed)))
+
+    def test_nothing_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.parts(monkeypatch) is None
+
+    def test_auto_takes_cuda_where_it_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        backends = {name: SimpleNamespace(missing=lambda: "") for name in ("cuda", "cpu", "numpy")}
+        monkeypatch.setattr("staticnet.backends.base.PREFERENCE", ("cuda", "cpu", "numpy"))
+        assert choose("auto", backends) is backends["cuda"]  # type: ignore[arg-type]
+        backends["cuda"].missing = lambda: "no GPU"
+        assert choose("auto", backends) is backends["cpu"]  # type: ignore[arg-type]
+
+
+def test_all_that_is_asked_of_cupy_exists_in_it() -> None:
+    cupy = pytest.importorskip("cupy")
+    folder = Path(sn.__file__).parent / "backends" / "cuda"
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    names = set(re.findall(r"\bcupy\.([a-z_]+(?:\.\w+)*)", text))
+    names |= {f"cuda.runtime.{name}" for name in re.findall(r"\bruntime\.(mem\w+|get\w+)", text)}
+    names |= {f"cuda.{name}" for name in re.findall(r"\bcuda\.(Event|get_elapsed_time)", text)}
+    assert len(names) > 15
+    for name in names:
+        assert operator.attrgetter(name)(cupy) is not None
+    scalar = importlib.import_module("cupy._core._scalar").CScalar
+    assert scalar(np.uintp(5)) is not None
