@@ -16,6 +16,7 @@ from random_graphs import graphs
 from tolerance import close
 
 import staticnet as sn
+from staticnet.codegen.cuda import maps
 from staticnet.codegen.cuda import program as cuda_program
 from staticnet.codegen.launches import Launch, Product
 
@@ -27,11 +28,17 @@ def states(graph: Any) -> list[Any]:
 
 
 def check(f: Any, feeds: list[Any], folder: Path, names: Any = None, **options: Any) -> Machine:
-    """A function on NumPy, and the program of its graph: all outputs and the new state agree."""
+    """A function on NumPy, and the program of its graph: all outputs and the new state agree.
+
+    So do the bits of two runs, in the second of which the last blocks and warps run first.
+    """
     machine = Machine(lower(f), folder, **options)
     before = states(machine.graph)
     failed, outputs, after = machine.run(feeds, before)
     assert failed == 0
+    _, *again = machine.run(feeds, before, reverse=True)
+    for first, second in zip([*outputs, *after], [*again[0], *again[1]], strict=True):
+        assert first.tobytes() == second.tobytes()
     wanted = f(*feeds)
     wanted = wanted if isinstance(wanted, list) else [wanted]
     names = names or [f"output {i}" for i in range(len(wanted))]
@@ -162,6 +169,34 @@ def test_reads_across_go_through_tiles(tmp_path: Path) -> None:
     feeds = [rng.normal(size=s).astype("f") for s in ((3, 45, 70), (3, 70, 45))]
     machine = check(f, feeds, tmp_path)
     assert "__shared__" in machine.program.body
+
+
+def test_a_block_that_has_many_tiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(maps, "MAX_BLOCKS", 2)
+    x, z = sn.placeholder((100, 130), name="x"), sn.placeholder((130, 100), name="z")
+    f = sn.function([x, z], [sn.permute_dims(x, (1, 0)) + z, sn.tanh(x)], device="numpy")
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=s).astype("f") for s in ((100, 130), (130, 100))]
+    machine = check(f, feeds, tmp_path)
+    grids = [c.grid[0] for c in machine.program.launches if isinstance(c, Launch)]
+    assert grids == [4], "two blocks for each map"
+
+
+def test_several_sums_of_columns(tmp_path: Path) -> None:
+    """They take turns in one shared array."""
+    x = sn.placeholder((300, 40), name="x")
+    f = sn.function(x, [sn.sum(x, 0), sn.sum(x * x, 0), sn.sum(sn.tanh(x), 0)], device="numpy")
+    feeds = [np.random.default_rng(0).normal(size=(300, 40)).astype("f")]
+    machine = check(f, feeds, tmp_path)
+    assert machine.program.body.count("sn_reduce_down<sn_sum<float>") >= 3
+
+
+def test_slices_whose_packs_are_not_aligned(tmp_path: Path) -> None:
+    """Rows of 64 in memory of rows of 70, at odd beginnings, and joined."""
+    x = sn.placeholder((33, 70), name="x")
+    outputs = [x[:, :64] * 2, x[:, 1:65] + x[:, 4:68], sn.sum(x[:, :64], 1), x[2:, 3]]
+    f = sn.function(x, outputs, device="numpy")
+    check(f, [np.random.default_rng(0).normal(size=(33, 70)).astype("f")], tmp_path)
 
 
 def test_nan_and_infinity_travel(tmp_path: Path) -> None:
