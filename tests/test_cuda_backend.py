@@ -114,6 +114,34 @@ class TestSteps:
         np.testing.assert_array_equal(f(wide, y).get(), x * 2 + y)
         np.testing.assert_array_equal(f(x.T.copy().T, [1.0, 1.0, 1.0]).get(), x * 2 + y)
 
+    def test_large_feeds_that_come_again_are_read_in_place(self, gpu: Gpu) -> None:
+        x, y = sn.placeholder((1024, 256), name="x"), sn.placeholder((256,), name="y")
+        f = sn.function([x, y], sn.sum(x * y), device="cuda")
+        row = np.ones(256, "f")
+        there = [gpu.cupy.ndarray((1024, 256), "f"), gpu.cupy.ndarray((256,), "f")]
+        there[1].host[...] = row
+        launched = []
+        for value in (1, 2, 3, 4):
+            there[0].host[...] = value
+            gpu.log.clear()
+            assert f(*there).get() == value * 1024 * 256
+            launched.append(gpu.count("copy"))
+        assert launched == [3, 3, 1, 1]  # two feeds and an output, then the output alone
+        whole = np.full((1024, 256), 7, "f")
+        assert f(whole, row).get() == 7 * 1024 * 256
+        for value in (8, 9, 10):  # other arrays are copied again
+            other = gpu.cupy.ndarray((1024, 256), "f", np.full((1024, 256), value, "f"))
+            assert f(other, there[1]).get() == value * 1024 * 256
+
+    def test_a_variable_that_is_fed_is_copied_first(self, gpu: Gpu) -> None:
+        x, w = sn.placeholder((1024, 256), name="x"), sn.variable(np.ones((1024, 256), "f"), "w")
+        flipped = sn.flip(x, 0) + w
+        f = sn.function(x, [], updates={w: flipped}, device="cuda")
+        f(w.value)
+        for _ in range(4):
+            f(w.array)  # in place, the update would write what it has yet to read
+        assert w.value.min() == w.value.max() == 32.0
+
     def test_bad_feeds_are_told(self, gpu: Gpu) -> None:
         _, _, step = counter()
         for bad, message in [

@@ -15,6 +15,7 @@ from typing import Any
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
 from staticnet.backends.cuda.device import Device
+from staticnet.backends.cuda.direct import DirectFeeds
 from staticnet.backends.cuda.faults import translate
 from staticnet.backends.cuda.many import Run
 from staticnet.backends.cuda.staging import Staging
@@ -22,7 +23,7 @@ from staticnet.backends.cuda.tuning import choose
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import FAILED, Address, CudaProgram
 from staticnet.errors import ExecutionError
-from staticnet.ir.node import describe
+from staticnet.ir.node import Node, describe
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
@@ -66,6 +67,7 @@ class CudaExecutable:
         self._told_memory = cupy.cuda.alloc_pinned_memory(memory.FLAG_BYTES)
         self._told = ctypes.c_int32.from_address(int(self._told_memory.ptr))
         self._told.value = 0
+        self._tf32 = tf32
         self.commands: Sequence[Bound] = bind(self.program, device, self.address, tf32)
         products = [c for c in self.commands if isinstance(c, BoundProduct)]
         for product in products:
@@ -77,7 +79,10 @@ class CudaExecutable:
             self._workspace = memory.allocate(device, plan, self.workspace_bytes)
             for product in products:
                 product.workspace = int(self._workspace.ptr)
-        self._staging = Staging(device, plan.graph.inputs, self.layout.feeds, self.base)
+        inputs = plan.graph.inputs
+        self._staging = Staging(device, inputs, self.layout.feeds, self.base)
+        nbytes = sum(int(node.type.nbytes) for node in inputs)
+        self._direct = DirectFeeds(nbytes, self._capture_direct)
 
     @property
     def planned_bytes(self) -> int:
@@ -100,11 +105,8 @@ class CudaExecutable:
         with device.lock:
             try:
                 stream = device.stream()
-                self.send(feeds, stream)
-                if self._graph is None:
-                    self._graph = self.warm_and_capture(stream, self.enqueue, [self.enqueue])[0]
-                else:
-                    self._graph.launch(stream)
+                self._prepare_step(stream)
+                self._step(feeds, stream)
                 return [self._fresh(i, stream) for i in range(len(self._types))]
             except device.errors as error:
                 raise translate(error, self.plan.graph.name) from error
@@ -119,8 +121,7 @@ class CudaExecutable:
         with device.lock:
             try:
                 stream = device.stream()
-                self._raise_failure(stream)
-                self._hold_state(stream)
+                self._prepare_step(stream)
                 if self._run is None:
                     self._run = Run(self)
                 results = self._run.steps(data, order, batch, stream)
@@ -169,8 +170,7 @@ class CudaExecutable:
 
     def send(self, feeds: Sequence[Any], stream: Any) -> None:
         """Copy a step's state and feeds to where its commands read them."""
-        self._raise_failure(stream)
-        self._hold_state(stream)
+        self._prepare_step(stream)
         self._staging.send(feeds, stream)
 
     def save_state(self, stream: Any) -> list[Any]:
@@ -208,6 +208,47 @@ class CudaExecutable:
             graphs.append(graph)
         self.device.order(own, stream)
         return graphs
+
+    def _step(self, feeds: Sequence[Any], stream: Any) -> None:
+        """Launch the graph of a step; the first step runs launch by launch and is captured."""
+        if self._graph is None:
+            self._staging.send(feeds, stream)
+            self._graph = self.warm_and_capture(stream, self.enqueue, [self.enqueue])[0]
+            return
+        direct = self._direct.graph(feeds, stream)
+        if direct is None:
+            self._staging.send(feeds, stream)
+        (direct or self._graph).launch(stream)
+
+    def _capture_direct(self, feeds: tuple[int, ...], stream: Any) -> Any:
+        """The graph of a step that reads its feeds elsewhere; None if a step may write there."""
+        if any(map(self._is_state, feeds, self.plan.graph.inputs)):
+            return None
+
+        def address(x: Address) -> int:
+            return feeds[x.at] + x.offset if x.kind == "feed" else self.address(x)
+
+        commands = bind(self.program, self.device, address, self._tf32)
+        for new, known in zip(commands, self.commands, strict=True):
+            if isinstance(new, BoundProduct) and isinstance(known, BoundProduct):
+                new.algorithm, new.workspace = known.algorithm, known.workspace
+
+        def record(own: Any) -> None:
+            for command in commands:
+                command.enqueue(own)
+            self.tell(own)
+
+        return self.warm_and_capture(stream, lambda own: None, [record])[0]
+
+    def _is_state(self, address: int, node: Node) -> bool:
+        """Whether a feed at an address shares memory with a variable."""
+        end = address + int(node.type.nbytes)
+        homes = [(int(home.data.ptr), int(home.nbytes)) for home in self._held]
+        return any(address < start + size and start < end for start, size in homes)
+
+    def _prepare_step(self, stream: Any) -> None:
+        self._raise_failure(stream)
+        self._hold_state(stream)
 
     def _hold_state(self, stream: Any) -> None:
         """Copy what a user put in a variable to the array that the commands know."""
