@@ -42,7 +42,8 @@ from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.precision import PRECISION
-from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
+from staticnet.passes.remat import REMAT
+from staticnet.plan.analysis import MemoryAnalysis, analyse_memory, layout_of
 from staticnet.plan.certificate import MemoryCertificate, certify, largest_dims, max_dim
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
@@ -50,7 +51,7 @@ from staticnet.plan.text import STAGES
 
 log = logging.getLogger("staticnet")
 
-PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE)
+PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE, REMAT)
 PASSES = (*(p.name for p in PIPELINE), "fusion")
 BACKENDS: dict[str, Backend] = {b.name: b for b in (CudaBackend(), CpuBackend(), NumpyBackend())}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -196,7 +197,7 @@ class Function(Inspection):
             )
         graph, records = self._compile(dims)
         plan = functools.cache(lambda: self._plan(graph, dims))
-        self._check_memory(plan)
+        self._check_memory(plan, dims)
         executable = self._build(graph, plan, dims)
         made = Specialization(dims, graph, tuple(records), executable, plan)
         self._specialized[key] = made
@@ -204,9 +205,7 @@ class Function(Inspection):
             log.info("%s: specialised for %s", self.graph.name, dims)
         return made
 
-    def _build(
-        self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]
-    ) -> Executable:
+    def _build(self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]) -> Executable:
         build = self._backend.build
         try:
             return build(graph, self.disabled_passes, plan, self.precision)
@@ -249,6 +248,8 @@ class Function(Inspection):
             precision=self.precision,
             epilogues=backend.epilogues,
             products=backend.products,
+            memory_limit=self.memory_limit,
+            layout=lambda graph: layout_of(self._plan(graph, dims, backend)),
             disabled=[name for name in self.disabled_passes if name in names],
         )
 
@@ -267,14 +268,18 @@ class Function(Inspection):
             self._symbolic_plans[backend.name] = known
         return known
 
-    def _check_memory(self, plan: Callable[[], Plan]) -> None:
-        if self.memory_limit is None:
+    def _check_memory(self, plan: Callable[[], Plan], dims: Mapping[str, int]) -> None:
+        limit = self.memory_limit
+        if limit is None:
             return
         memory = analyse_memory(plan())
-        if memory.peak > self.memory_limit:
+        if memory.peak > limit:
+            again = ", with all computed again that can be" * ("remat" not in self.disabled_passes)
+            fitting = largest_dims(self._symbolic_plan(), limit, dims) if dims else {}
+            sizes = "".join(f"feed {name} <= {n}, or " for name, n in fitting.items())
             raise MemoryLimitError(
-                f"{self.graph.name}: needs {memory.peak} bytes, the limit is {self.memory_limit}; "
-                f"feed a smaller batch, or raise memory_limit\n{memory}"
+                f"{self.graph.name}: needs {memory.peak} bytes{again}; the limit is {limit}; "
+                f"{sizes}raise memory_limit\n{memory}"
             )
 
     def memory_analysis(self, **dims: int) -> MemoryAnalysis | MemoryCertificate:
@@ -403,7 +408,8 @@ def function(
 
     A call never compiles silently: fixed shapes compile here, symbolic ones once a binding. State
     that updates itself (a random generator's counter) is updated unless `updates` names it.
-    `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes.
+    `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes: to stay
+    below it, a step computes some values a second time rather than keep them.
 
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode
@@ -415,7 +421,8 @@ def function(
         ArgumentError: on an unknown device, precision, numerics or pass, or on numerics="exact"
             with another precision than float32.
         DeviceError: if the device is not there.
-        MemoryLimitError: if the planned step needs more than `memory_limit`; names who needs it.
+        MemoryLimitError: if the step needs more than `memory_limit` all the same; names how much,
+            the lines that own it, and the largest batch that fits.
     """
     check_names(PASSES, disabled_passes)
     if numerics not in ("exact", "fast"):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply
 from staticnet.ops.library import MatmulEpilogue
 
@@ -180,6 +181,7 @@ OTHERS = [
     S("matmul", sn.matmul, r(2, 3, 4), r(4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(5, 1, 3, 4), r(2, 4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(4), r(2, 4, 3), torch=lambda t, x, y: x @ y),
+    S("optimization_barrier", lambda x: sn.tanh(apply(OptimizationBarrier(0), x)) + sn.tanh(x), X, torch=lambda t, x: 2 * x.tanh()),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("relu"), x, y, b), r(3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: t.relu(x @ y + b)),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),
     S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),

@@ -14,6 +14,8 @@ import staticnet as sn
 from staticnet.errors import ArgumentError, FlagError, VerifyError
 from staticnet.function import PIPELINE
 from staticnet.passes.manager import Context, Pass, run_passes
+from staticnet.plan.analysis import layout_of
+from staticnet.plan.plan import make_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*/*.sn"))
@@ -25,10 +27,14 @@ def settings(text: str) -> dict[str, Any]:
 
     `// epilogues: bias relu` and `// products: float32` are what the backend's library offers.
     """
-    found = dict(re.findall(r"^// (dims|numerics|precision|epilogues|products): (.*)", text, re.M))
+    names = "dims|numerics|precision|epilogues|products|memory_limit"
+    found = dict(re.findall(rf"^// ({names}): (.*)", text, re.M))
     options: dict[str, Any] = {key: found[key] for key in found.keys() & {"numerics", "precision"}}
     for key in found.keys() & {"epilogues", "products"}:
         options[key] = frozenset(found[key].split())
+    if "memory_limit" in found:
+        options["memory_limit"] = int(found["memory_limit"])
+        options["layout"] = lambda graph: layout_of(make_plan(graph))
     pairs = [word.split("=") for word in found.get("dims", "").split()]
     return options | {"dims": {name: int(value) for name, value in pairs}}
 

@@ -5,6 +5,7 @@ Importing this room registers all of them.
 
 from staticnet.ops import (
     arithmetic,
+    barrier,
     comparison,
     creation,
     indexing,
@@ -22,6 +23,7 @@ from staticnet.ops import (
 
 __all__ = [
     "arithmetic",
+    "barrier",
     "comparison",
     "creation",
     "indexing",

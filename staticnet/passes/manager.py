@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from staticnet import flags
 from staticnet.errors import ArgumentError
@@ -24,7 +25,8 @@ class Context:
 
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
     `precision` is the type that products compute in. `epilogues` and `products` are what the
-    backend's library offers, as `Backend` says.
+    backend's library offers, as `Backend` says. `memory_limit` is in bytes; `layout` plans a graph
+    and says what `remat` has to know of its memory.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -32,6 +34,8 @@ class Context:
     precision: str = "float32"
     epilogues: frozenset[str] = frozenset()
     products: frozenset[str] = ALL_PRODUCTS
+    memory_limit: int | None = None
+    layout: Callable[[Graph], Any] | None = None
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -84,6 +88,8 @@ def run_passes(
     precision: str = "float32",
     epilogues: frozenset[str] = frozenset(),
     products: frozenset[str] = ALL_PRODUCTS,
+    memory_limit: int | None = None,
+    layout: Callable[[Graph], Any] | None = None,
     disabled: Collection[str] = (),
 ) -> tuple[Graph, list[Record]]:
     """The graph after the pipeline, and a record for each pass that ran.
@@ -100,7 +106,9 @@ def run_passes(
             continue
         if numerics == "exact" and p.numerics is not Numerics.EXACT and not p.selects:
             continue
-        context = Context(dims or {}, numerics, precision, epilogues, products)
+        context = Context(
+            dims or {}, numerics, precision, epilogues, products, memory_limit, layout
+        )
         start = time.perf_counter()
         after = p.run(graph, context)
         seconds = time.perf_counter() - start

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from staticnet.ir.node import Node, describe
-from staticnet.plan.plan import OWN_SIZES, Plan, Sizes
+from staticnet.passes.remat import Layout
+from staticnet.plan.plan import OWN_SIZES, Plan, Sizes, blocks_of
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,22 @@ def _alive(plan: Plan, step: int) -> list[Node]:
 
 def _bytes(nodes: list[Node] | tuple[Node, ...]) -> int:
     return sum(int(node.type.nbytes) for node in nodes)
+
+
+def layout_of(plan: Plan) -> Layout:
+    """What `remat` has to know of a plan's memory."""
+    memory = analyse_memory(plan)
+    change = [0] * (len(plan.steps) + 2)
+    change[0] = memory.peak - memory.arena
+    for block in blocks_of(plan, OWN_SIZES).values():
+        change[block.first] += block.padded
+        change[block.last + 1] -= block.padded
+    step = {node: i for i, now in enumerate(plan.steps) for node in now.nodes}
+    uses: dict[Node, set[int]] = {node: set() for node in plan.blocks}
+    for i, group in plan.launched:
+        for read in plan.traffic(group).reads:
+            if read in uses:
+                uses[read].add(i)
+    held = plan.stored - plan.blocks.keys() | {node for node, _ in plan.last_copies}
+    alive = list(accumulate(change))[: len(plan.steps)]
+    return Layout(memory.peak, alive, step, uses, held)

@@ -177,7 +177,7 @@ def _pieces(cases: Sequence[Sequence[Bytes]]) -> list[tuple[int, Bytes]]:
     starts = {0}
     for a, slope in lines.values():
         for b, other in lines.values():
-            if slope > other and b > a:
+            if slope > other and b >= a:
                 starts |= {(b - a) // (slope - other), (b - a) // (slope - other) + 1}
     found: list[tuple[int, Bytes]] = []
     for n in sorted(starts):

@@ -29,6 +29,7 @@ from staticnet.plan.roles import (
     Role,
     axes_of,
     base,
+    is_behind_barrier,
     operand_index,
     resolve,
     role,
@@ -38,6 +39,7 @@ from staticnet.plan.roles import (
 MAX_NODES = 96
 MIN_COLUMNS = 8  # below which a reduction of leading axes is a row of each column, read in strides
 _ROUTINES = (Role.LIBRARY, Role.OPAQUE)
+_AGAIN = "it is computed again, later, to save memory"
 _GUIDED = "they share no kernel at other sizes of the symbolic dims, whose plan this one follows"
 
 
@@ -74,12 +76,11 @@ class Fusion:
     """The partition of a graph's nodes into groups, and the dependences between groups.
 
     `apart` says, for a node and a user of it in another group, why they do not share a kernel.
-    `guide`, if given, holds the nodes to make, each with a number; those that differ in it share no
-    kernel.
+    `guide`, if given, holds the nodes to make, each with its group in a plan for other sizes.
     """
 
     def __init__(
-        self, graph: Graph, enabled: bool = True, guide: Mapping[Node, int] | None = None
+        self, graph: Graph, enabled: bool = True, guide: Mapping[Node, Group] | None = None
     ) -> None:
         self.graph = graph
         self.enabled = enabled
@@ -141,7 +142,10 @@ class Fusion:
             (x,) = node.inputs
             shape, axes = fixed(x.shape), node.op.axes
             kept = tuple(n for i, n in enumerate(shape) if i not in axes)
-            if _leads(node.op, len(shape)) and math.prod(kept) >= MIN_COLUMNS:
+            enough = math.prod(kept) >= MIN_COLUMNS
+            if self.guide is not None and node in self.guide:
+                enough = self.guide[node].columns > 0
+            if _leads(node.op, len(shape)) and enough:
                 self._start(node, shape).columns = len(axes)
                 return
             group = self._start(node, (*kept, *(shape[i] for i in axes)))
@@ -201,14 +205,21 @@ class Fusion:
             return "fusion is disabled"
         if len(group.nodes) >= MAX_NODES:
             return f"the kernel has {MAX_NODES} nodes already"
-        if self.guide is not None and self.guide.get(node) != self.guide.get(group.nodes[0]):
+        if self.guide is not None and self.guide.get(node) is not self.guide.get(group.nodes[0]):
             return _GUIDED
+        if self._is_behind_barrier([node], group):
+            return _AGAIN
         for source in self._sources(node):
             if self.order.waits(self.group_of[source].number, group.number):
                 return f"a cycle: it also needs {self._name(source)}, which waits for that kernel"
         if isinstance(node.op, Reduction):
             return self._why_not_reduction(node, group)
         return self._why_not_point(node, group)
+
+    def _is_behind_barrier(self, nodes: list[Node], maker: Group) -> bool:
+        """Whether nodes read what a group makes from behind a barrier: so as to run later."""
+        operands = (x for node in nodes for x in node.inputs)
+        return any(self._is_inside(x, maker) and is_behind_barrier(x) for x in operands)
 
     def _merge_makers(self, node: Node, makers: list[Group], group: Group) -> None:
         """Draw other maps over the same space, which feed the group, into it."""
@@ -227,8 +238,10 @@ class Fusion:
             return _routine(gone.nodes[0])
         if gone.kind != "map" or gone.domain != group.domain:
             return f"it is with another operand; {_space(gone)} cannot join {_space(group)} there"
-        if self.guide is not None and self.guide[gone.nodes[0]] != self.guide[group.nodes[0]]:
+        if self.guide is not None and self.guide[gone.nodes[0]] is not self.guide[group.nodes[0]]:
             return _GUIDED
+        if self._is_behind_barrier(group.nodes, gone):
+            return _AGAIN
         if len(gone.nodes) + len(group.nodes) > MAX_NODES:
             return f"one kernel would have more than {MAX_NODES} nodes"
         if self.order.waits(gone.number, group.number):

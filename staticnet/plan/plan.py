@@ -23,7 +23,7 @@ from staticnet.plan.memory import (
     stack,
 )
 from staticnet.plan.partials import scratch_bytes
-from staticnet.plan.roles import Role, base, role, shows_all_in_order
+from staticnet.plan.roles import Role, base, is_behind_barrier, role, shows_all_in_order
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
 from staticnet.plan.text import format_plan
 from staticnet.plan.traffic import Traffic, allocations, traffic
@@ -272,7 +272,18 @@ class _Planner:
         }
         size = {node: int(padded(sizes.value(node))) for node in stored}
         scratch = {group: sizes.scratch(group) for group in self.groups}
-        return Values(size, makes, reads, late, over, scratch)
+        return Values(size, makes, reads, late, over, scratch, self._computed_again())
+
+    def _computed_again(self) -> frozenset[Group]:
+        """The groups that compute from behind barriers alone: they are to run late."""
+        again: set[Node] = set()
+        for node in self.graph.nodes:
+            behind = {x for x in node.inputs if is_behind_barrier(x) or base(x) in again}
+            rest = (base(x) for x in node.inputs if x not in behind)
+            free = all(role(x) in (Role.INLINE, Role.LEAF) for x in rest)
+            if node in self.fusion.group_of and behind and free:
+                again.add(node)
+        return frozenset(group for group in self.groups if again.issuperset(group.nodes))
 
     def _guard(self) -> None:
         """The step before which a failure must be noticed: the first that writes state."""

@@ -7,6 +7,7 @@ import enum
 from staticnet.ir.index import Index, Symbol, broadcast, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction
 from staticnet.ops.creation import Iota, Size
 from staticnet.ops.indexing import Take, TakeAlongAxis
@@ -54,6 +55,15 @@ def base(node: Node) -> Node:
     while node.op.moves:
         (node,) = node.inputs
     return node
+
+
+def is_behind_barrier(node: Node) -> bool:
+    """Whether a chain of views shows a value that is to be read later, and not where it is made."""
+    while node.op.moves:
+        if isinstance(node.op, OptimizationBarrier):
+            return True
+        (node,) = node.inputs
+    return False
 
 
 def resolve(node: Node, index: tuple[Index, ...]) -> tuple[Node, tuple[Index, ...]]:

@@ -38,7 +38,8 @@ class Values:
 
     `size` is the bytes of each value that lies in the arena; `makes` and `reads` are by group;
     `late` values are needed after the last group. `over` says which of the values that a group
-    reads it may write a value over, if nothing else needs them any more.
+    reads it may write a value over, if nothing else needs them any more. Groups `on_demand` run as
+    late as they can, right before one that needs them.
     """
 
     size: Mapping[Node, int] = field(default_factory=dict)
@@ -47,13 +48,14 @@ class Values:
     late: frozenset[Node] = frozenset()
     over: Mapping[Node, Sequence[Node]] = field(default_factory=dict)
     scratch: Mapping[Group, int] = field(default_factory=dict)
+    on_demand: frozenset[Group] = frozenset()
 
 
 def schedule(groups: Sequence[Group], order: Dependences, values: Values) -> list[Step]:
     """Steps in an order that runs each group after those that it waits for."""
     found = [
         bundle(sequence, order, values)
-        for sequence in (_by_number(groups, order), _by_bytes(groups, order, values))
+        for sequence in (_by_number(groups, order, values), _by_bytes(groups, order, values))
     ]
     return min(found, key=lambda steps: (peak(steps, values), len(steps)))
 
@@ -144,7 +146,7 @@ class _Bundler:
         self.steps: list[Step] = []
         self.together: list[Group] = []
         self.put_off: list[Group] = []
-        self.left = sum(1 << group.number for group in sequence)
+        self.left = _bits(sequence)
         awaited = 0
         for group in sequence:
             awaited |= order.waits_for(group.number)
@@ -173,7 +175,7 @@ class _Bundler:
         if self.together:
             self.steps.append(Step(tuple(self.together)))
             self.ledger.run(self.together)
-            self.left &= ~sum(1 << group.number for group in self.together)
+            self.left &= ~_bits(self.together)
         self.together = []
         self.alive = self.ledger.alive
 
@@ -194,9 +196,9 @@ class _Bundler:
         return self.alive + self.ledger.opens(group) <= self.limit
 
 
-def _by_number(groups: Sequence[Group], order: Dependences) -> list[Group]:
+def _by_number(groups: Sequence[Group], order: Dependences, values: Values) -> list[Group]:
     """Groups after what they wait for, and else by number."""
-    return _sequence(groups, order, lambda group: 0, lambda group: ())
+    return _List(groups, order, values, lambda group: 0, lambda group: ()).done
 
 
 def _by_bytes(groups: Sequence[Group], order: Dependences, values: Values) -> list[Group]:
@@ -209,44 +211,82 @@ def _by_bytes(groups: Sequence[Group], order: Dependences, values: Values) -> li
         ledger.run([group])
         return ledger.last_reader(group, done.__contains__)
 
-    return _sequence(groups, order, ledger.change, run)
+    return _List(groups, order, values, ledger.change, run).done
 
 
-def _sequence(
-    groups: Sequence[Group],
-    order: Dependences,
-    key: Callable[[Group], int],
-    run: Callable[[Group], Iterable[Group]],
-) -> list[Group]:
+class _List:
     """List scheduling: of the groups that can run, always the one of the least key, then number.
 
     `run` notes that a group has run and gives those whose keys it lowered.
     """
-    known = {group.number: group for group in groups}
-    left = sum(1 << number for number in known)
-    watchers: dict[int, list[int]] = {}  # by one of the groups that they wait for
-    heap: list[tuple[int, int]] = []
-    done: list[Group] = []
 
-    def offer(number: int) -> None:
-        rest = order.waits_for(number) & left
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        order: Dependences,
+        values: Values,
+        key: Callable[[Group], int],
+        run: Callable[[Group], Iterable[Group]],
+    ) -> None:
+        self.known = {group.number: group for group in groups}
+        self.order = order
+        self.key = key
+        self.run = run
+        self.left = _bits(groups)
+        self.on_demand = _bits(values.on_demand)
+        self.watchers: dict[int, list[int]] = {}  # by one of the groups that they wait for
+        self.heap: list[tuple[int, int]] = []
+        self.done: list[Group] = []
+        for number in self.known:
+            if not self.on_demand >> number & 1:
+                self._offer(number)
+        while self.heap:
+            cost, number = heapq.heappop(self.heap)
+            if not self.left >> number & 1:
+                continue
+            if cost != self._cost(number):  # it changed while it was in the heap
+                heapq.heappush(self.heap, (self._cost(number), number))
+                continue
+            for each in (*self._demanded(number), number):
+                self._run(each)
+        for group in sorted(values.on_demand, key=self._rank):
+            if self.left >> group.number & 1:
+                self._run(group.number)
+
+    def _offer(self, number: int) -> None:
+        rest = self.order.waits_for(number) & self.left & ~self.on_demand
         if rest:
-            watchers.setdefault(rest.bit_length() - 1, []).append(number)
+            self.watchers.setdefault(rest.bit_length() - 1, []).append(number)
         else:
-            heapq.heappush(heap, (key(known[number]), number))
+            heapq.heappush(self.heap, (self._cost(number), number))
 
-    for number in known:
-        offer(number)
-    while heap:
-        cost, number = heapq.heappop(heap)
-        group = known[number]
-        if not left >> number & 1 or cost != key(group):
-            continue
-        left ^= 1 << number
-        done.append(group)
-        for lowered in run(group):
-            if not order.waits_for(lowered.number) & left:
-                heapq.heappush(heap, (key(lowered), lowered.number))
-        for waiting in watchers.pop(number, ()):
-            offer(waiting)
-    return done
+    def _run(self, number: int) -> None:
+        group = self.known[number]
+        self.left ^= 1 << number
+        self.done.append(group)
+        for lowered in self.run(group):
+            waits = self.order.waits_for(lowered.number) & self.left & ~self.on_demand
+            if not waits and not self.on_demand >> lowered.number & 1:
+                heapq.heappush(self.heap, (self._cost(lowered.number), lowered.number))
+        for waiting in self.watchers.pop(number, ()):
+            self._offer(waiting)
+
+    def _cost(self, number: int) -> int:
+        return sum(self.key(self.known[each]) for each in (*self._demanded(number), number))
+
+    def _demanded(self, number: int) -> list[int]:
+        """The groups on demand that have to run before one, in an order that works."""
+        bits = self.order.waits_for(number) & self.left & self.on_demand
+        found = []
+        while bits:
+            found.append(bits.bit_length() - 1)
+            bits ^= 1 << found[-1]
+        return sorted(found, key=lambda each: self._rank(self.known[each]))
+
+    def _rank(self, group: Group) -> tuple[int, int]:
+        """What waits for another waits for more."""
+        return self.order.waits_for(group.number).bit_count(), group.number
+
+
+def _bits(groups: Iterable[Group]) -> int:
+    return sum(1 << group.number for group in groups)

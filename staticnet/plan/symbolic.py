@@ -123,7 +123,7 @@ class SymbolicPlan:
     def _fusion(self, graph: Graph, twin: Mapping[Node, Node]) -> Fusion | None:
         """The kernels of the general plan for a binding; None if they do not hold there."""
         made = self.orders[0].fusion.group_of
-        guide = {twin[node]: group.number for node, group in made.items()}
+        guide = {twin[node]: group for node, group in made.items()}
         if len(guide) == len(made):
             for fusion in (Fusion(graph, self.fuse), Fusion(graph, self.fuse, guide)):
                 if self._is_alike(fusion, twin):

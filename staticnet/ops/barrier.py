@@ -1,0 +1,35 @@
+"""A value that no pass takes for the one it is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.ir.index import Index
+from staticnet.ir.types import TensorType
+from staticnet.ops.base import ALL, TensorOp
+
+
+@dataclass(frozen=True)
+class OptimizationBarrier(TensorOp, name="optimization_barrier"):
+    """y = x, told apart by `number`: what is computed from y is computed again, and later.
+
+    It moves nothing: kernels and routines read x itself. Made by the `remat` pass.
+    x: [*s] -> y: [*s]
+    """
+
+    number: int
+    linear = ALL
+    moves = True
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        return operands[0]
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x[...]
+
+    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        return (g,)
+
+    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
+        return index
