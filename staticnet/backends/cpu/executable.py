@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from staticnet.backends.base import HostExecutable
 from staticnet.backends.cpu import blas
+from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
-from staticnet.backends.cpu.outputs import Outputs
+from staticnet.backends.cpu.outputs import LARGE, Outputs
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
 from staticnet.ir.node import describe
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
+from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
-
-_READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
-_HEAD = object.__basicsize__  # bytes of an object before what its type adds
-
-
-def _slow_address(array: np.ndarray[Any, Any]) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
-def _fast_address(array: np.ndarray[Any, Any]) -> int:
-    """The first field of NumPy's array struct: seven times as fast as the array interface."""
-    return ctypes.c_void_p.from_address(id(array) + _HEAD).value or 0
-
-
-def _choose_address() -> Callable[[np.ndarray[Any, Any]], int]:
-    if sys.implementation.name != "cpython":
-        return _slow_address
-    probe = np.empty(1)
-    return _fast_address if _fast_address(probe) == _slow_address(probe) else _slow_address
-
-
-address = _choose_address()
-"""Where an array's first element lies."""
-
-
-def allocate(size: int) -> np.ndarray[Any, Any]:
-    """So many bytes, no more, at the start of a page: aligned for any vector."""
-    if size == 0:
-        return np.empty(0, np.uint8)
-    if sys.platform == "win32":
-        return np.frombuffer(mmap.mmap(-1, size), np.uint8)
-    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child gets its own
-    return np.frombuffer(mmap.mmap(-1, size, flags=private), np.uint8)
 
 
 class RunArguments(ctypes.Structure):
@@ -114,7 +81,7 @@ class CpuExecutable(HostExecutable):
         with self._lock:
             self._hold_state()
             for i, feed in enumerate(feeds):
-                if feed.flags.num & _READY != _READY:
+                if feed.flags.num & READY != READY:
                     feed = feed.copy(order="C")
                     held.append(feed)  # until the step is done
                 table[i] = address(feed)
@@ -132,8 +99,9 @@ class CpuExecutable(HostExecutable):
             array = variable.array
             if array is not self._held[i] or array is None:
                 array = variable.host_array()
-                if not array.flags.c_contiguous:
-                    array = variable.array = np.ascontiguousarray(array)
+                unaligned = array.nbytes >= LARGE and address(array) % ALIGNMENT
+                if unaligned or not array.flags.c_contiguous:
+                    array = variable.array = aligned(array)
                 self._held[i] = array
                 self._table[self._inputs + i] = address(array)
 

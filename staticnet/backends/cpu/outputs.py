@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.backends.cpu.arrays import allocate, view
+
 LARGE = 1 << 20  # bytes of a result whose memory is kept
 Array = np.ndarray[Any, Any]
 
@@ -25,8 +27,8 @@ class Outputs:
         self._alone = self._holders(0)
         self._memory = [None] * len(self._types)
         counts = sys.implementation.name == "cpython" and _has_gil()
-        sizes = [np.dtype(dtype).itemsize * int(np.prod(shape)) for shape, dtype in types]
-        self._large = frozenset(i for i, size in enumerate(sizes) if counts and size >= LARGE)
+        self._sizes = [np.dtype(dtype).itemsize * int(np.prod(shape)) for shape, dtype in types]
+        self._large = frozenset(i for i, size in enumerate(self._sizes) if counts and size >= LARGE)
 
     def _holders(self, i: int) -> int:
         return sys.getrefcount(self._memory[i])
@@ -41,9 +43,8 @@ class Outputs:
     def _again(self, i: int) -> Array:
         """A view of the kept memory if it is free, else of new memory, kept from now on."""
         if self._memory[i] is None or self._holders(i) > self._alone:
-            self._memory[i] = np.empty(*self._types[i])
-        view: Array = self._memory[i].view()
-        return view
+            self._memory[i] = allocate(self._sizes[i])
+        return view(self._memory[i], *self._types[i])
 
 
 def _has_gil() -> bool:

@@ -1,0 +1,56 @@
+"""Arrays as generated code wants them: their addresses, and memory that begins a cache line."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
+_HEAD = object.__basicsize__  # bytes of an object before what its type adds
+
+
+def _slow_address(array: np.ndarray[Any, Any]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _fast_address(array: np.ndarray[Any, Any]) -> int:
+    """The first field of NumPy's array struct: seven times as fast as the array interface."""
+    return ctypes.c_void_p.from_address(id(array) + _HEAD).value or 0
+
+
+def _choose_address() -> Callable[[np.ndarray[Any, Any]], int]:
+    if sys.implementation.name != "cpython":
+        return _slow_address
+    probe = np.empty(1)
+    return _fast_address if _fast_address(probe) == _slow_address(probe) else _slow_address
+
+
+address = _choose_address()
+"""Where an array's first element lies."""
+
+
+def allocate(size: int) -> np.ndarray[Any, Any]:
+    """So many bytes, no more, at the start of a page: aligned for any vector."""
+    if size == 0:
+        return np.empty(0, np.uint8)
+    if sys.platform == "win32":
+        return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child gets its own
+    return np.frombuffer(mmap.mmap(-1, size, flags=private), np.uint8)
+
+
+def view(memory: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """The array of a shape at the start of some bytes; it holds them."""
+    return np.ndarray(shape, dtype, memory)
+
+
+def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array's elements in C order, in memory that begins a page."""
+    copy = view(allocate(array.nbytes), array.shape, array.dtype)
+    copy[...] = array
+    return copy
