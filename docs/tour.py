@@ -115,6 +115,14 @@ cost = step.cost_analysis()
 print("\n10. FLOPs of a step:", cost.flops)
 print("    for a batch of 64:", step.cost_analysis(batch=64).flops)
 
+# So are its bytes, all that lie in memory together. The formula is exact, and can be solved.
+
+memory = step.memory_analysis()
+print("    Bytes of a step:", memory.peak)
+print("    for a batch of 64:", memory.peak.at(batch=64))
+print("    The largest batch in 1 MiB:", step.max_dim("batch", bytes=2**20))
+assert memory.peak.at(batch=64) == step.memory_analysis(batch=64).peak
+
 # So is what a compiling device makes of it: nodes share kernels, and each kernel says which, what
 # it moves, and why it holds no more.
 

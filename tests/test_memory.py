@@ -221,6 +221,8 @@ def test_planned_bytes_are_allocated(file: Path) -> None:
     dims = dict.fromkeys(graph.symbols, 6)
     executable: Any = f.specialize(**dims).executable
     assert executable._arena.nbytes == f.memory_analysis(**dims).arena
+    blocks = list(blocks_of(executable.plan, OWN_SIZES).values())
+    assert executable.plan.scratch == most_alive(blocks)
     assert not executable._arena.size or executable._arena.ctypes.data % 64 == 0
     if dims:
         assert executable._arena.nbytes == f.memory_analysis().arena.at(**dims)  # type: ignore[union-attr]
@@ -231,9 +233,9 @@ def test_a_call_allocates_its_outputs_and_nothing_else() -> None:
     x = sn.placeholder(("n", 1000), name="x")
     w = sn.variable(np.ones((1000, 1000), np.float32), "w")
     f = sn.function(x, [sn.nn.softmax(x @ w), sn.sum(x @ w, 0)], {w: w * 0.5}, device="cpu")
-    feed = np.ones((500, 1000), np.float32)
-    planned = f.memory_analysis(n=500)
-    held = f(feed)  # or its memory would be given out again
+    feed = np.ones((200, 1000), np.float32)
+    planned = f.memory_analysis(n=200)
+    f(feed)
     gc.collect()
     tracemalloc.start()
     try:
@@ -245,8 +247,7 @@ def test_a_call_allocates_its_outputs_and_nothing_else() -> None:
         tracemalloc.stop()
     assert sum(trace.size for trace in taken.traces) == planned.outputs
     assert planned.outputs == sum(a.nbytes for a in results) <= peak < planned.outputs + 20_000
-    assert planned.arena == 2_000_000  # what x @ w is, which the softmax reads
-    np.testing.assert_array_equal(held[0], results[0])
+    assert planned.arena == 800_000  # what x @ w is, which the softmax reads
 
 
 def test_two_dims_and_their_products() -> None:

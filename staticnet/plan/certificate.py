@@ -24,6 +24,7 @@ from staticnet.plan.formula import (
     piles,
     rounding,
     show,
+    value,
 )
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import BLOCK, FEW_COLUMNS, FEW_ROWS, MAX_BLOCKS, SLOT
@@ -103,15 +104,17 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
     check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
     if type(limit) is not int or limit < 0:
         raise ArgumentError(f"max_dim: bytes must be an int, at least 0, not {limit!r:.60}")
-    peak = certify(plan).peak.exactly
+    graph, constants = plan.graph, plan.orders[0].constants
+    outside = _bytes((*graph.inputs, *graph.variables, *constants, *graph.outputs))
 
     def fits(n: int) -> bool:
-        return peak({**others, name: n}) <= limit
+        dims = {**others, name: n}
+        return value(outside, dims) + plan.arena_bytes(dims) <= limit
 
     if not fits(1):
         memory = analyse_memory(plan.bind({**others, name: 1}))
         raise MemoryLimitError(
-            f"{plan.graph.name}: no {name} fits into {limit} bytes; with {name} = 1 it needs "
+            f"{graph.name}: no {name} fits into {limit} bytes; with {name} = 1 it needs "
             f"{memory.peak}\n{memory}"
         )
     above = 2
@@ -123,7 +126,7 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if fits(middle) else (below, middle)
-    while analyse_memory(plan.bind({**others, name: below})).peak > limit:
+    while below > 1 and analyse_memory(plan.bind({**others, name: below})).peak > limit:
         below -= 1  # two values or kernels are one at this size, and the arena another
     return below
 
@@ -179,6 +182,6 @@ def _most_scratch(group: Group, plan: SymbolicPlan) -> Bytes:
 def total(values: Iterable[Bytes]) -> Bytes:
     """The sum."""
     result: Bytes = 0
-    for value in values:
-        result = result + value
+    for each in values:
+        result = result + each
     return result
