@@ -324,6 +324,18 @@ def test_sizes_for_which_an_op_does_not_work_are_told() -> None:
         f.memory_analysis(n=11)
 
 
+def test_bindings_are_planned_alone_where_no_plan_holds_for_all() -> None:
+    n = Dim("n")
+    x = sn.placeholder((n,), name="x")
+    f = sn.function(x, [sn.pad(x, [(0, 50 - n)]), x[40:]], device="numpy")
+    assert [y.shape for y in f(np.zeros(45, np.float32))] == [(50,), (5,)]
+    assert f.memory_analysis(n=45).peak == (45 + 50 + 5) * 4
+    with pytest.raises(ShapeError, match="none of the sizes tried allows a plan for all: pad"):
+        f.memory_analysis()
+    wide = sn.function(x, x[2000:], device="numpy")
+    assert wide.memory_analysis().peak.at(n=3000) == wide.memory_analysis(n=3000).peak == 16_000
+
+
 B, T = Dim("b"), Dim("t")
 
 

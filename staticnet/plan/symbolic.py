@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
-from staticnet.errors import ShapeError
+from staticnet.errors import ShapeError, StaticnetError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import Shape
@@ -34,29 +34,43 @@ from staticnet.plan.plan import (
 )
 from staticnet.plan.schedule import Step
 
-LEAST_PRIMES = (1009, 61, 7)  # where sizes so large are not allowed, smaller ones are tried
+LEAST_PRIMES = (1009, 61, 7, 1_000_003)  # where an op does not allow one size, the next is tried
 SAMPLES = (64, 1024)  # of each dim, for which there is an order of the steps
 
 
 class SymbolicPlan:
     """The plan of an optimised graph for all sizes of its symbolic dims.
 
-    Raises:
-        ShapeError: if an op allows none of the sizes that are tried.
+    If some op allows none of the sizes that are tried, each binding has a plan of its own, and
+    asking for what holds for all raises a ShapeError that says so.
     """
 
     def __init__(self, graph: Graph, fuse: bool = True) -> None:
         self.graph = graph
         self.fuse = fuse
-        general, twins = _generalize(graph)
-        self._origin = {twin: node for node, twin in twins.items()}
+        self._origin: dict[Node, Node] = {}
         self._domains: dict[Group, Shape] = {}
+        self._orders: list[Plan] = []
+        self._problem = ""
+        try:
+            general, twins = _generalize(graph)
+        except StaticnetError as error:
+            self._problem = f"{graph.name}: none of the sizes tried allows a plan for all: {error}"
+            return
+        self._origin = {twin: node for node, twin in twins.items()}
         found = {}
         for sample in SAMPLES:
             sizes = self.sizes_at(dict.fromkeys(graph.symbols, sample))
             plan = make_plan(general, fuse, sizes)
             found[_order(plan)] = plan
-        self.orders = list(found.values())
+        self._orders = list(found.values())
+
+    @property
+    def orders(self) -> list[Plan]:
+        """Plans of the general graph, each in the order that is good for some size."""
+        if self._problem:
+            raise ShapeError(self._problem)
+        return self._orders
 
     def bind(self, dims: Mapping[str, int]) -> Plan:
         """The plan for one binding of the dims.
@@ -65,6 +79,8 @@ class SymbolicPlan:
             ShapeError: naming the user's line, if an op does not allow these sizes.
         """
         graph, twins = specialize(self.graph, dims)
+        if self._problem:
+            return make_plan(graph, self.fuse)
         twin = {node: twins[origin] for node, origin in self._origin.items()}
         fusion = self._fusion(graph, twin)
         if fusion is None:  # two expressions are one at these sizes, or a kernel does not hold
@@ -170,12 +186,12 @@ def _order(plan: Plan) -> tuple[object, ...]:
 def _generalize(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph at sizes that stand for all, and what each node became."""
     known = {dim for node in graph.nodes for dim in node.shape if isinstance(dim, int)}
-    problem: ShapeError | None = None
+    problem: StaticnetError | None = None
     for least in LEAST_PRIMES:
         primes = (n for n in _primes(least) if n not in known)
         try:
             return specialize(graph, dict(zip(sorted(graph.symbols), primes, strict=False)))
-        except ShapeError as error:
+        except StaticnetError as error:
             problem = problem or error
     assert problem is not None
     raise problem
