@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
-from staticnet.function import PIPELINE
+from staticnet.compilation import PIPELINE
 from staticnet.passes.manager import run_passes
 
 REPEATS = 3

@@ -1,29 +1,29 @@
-"""`sn.function`: a graph compiled for a device, ready to call. The pipeline is the tuple below."""
+"""`sn.function`: a graph compiled for a device, ready to call."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from staticnet.backends.base import Backend, Executable, choose
+from staticnet.backends.base import Backend, choose
 from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
+from staticnet.compilation import PASSES, Compilation
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.errors import (
     ArgumentError,
     FeedError,
     GraphError,
-    MemoryLimitError,
     SpecializationError,
 )
 from staticnet.feeds import bind_dims, convert, order_feeds
@@ -34,25 +34,14 @@ from staticnet.ir.text import format_graph
 from staticnet.ir.value import Value
 from staticnet.ops.random import permutation_array
 from staticnet.ops.state import Variable
-from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
-from staticnet.passes.constant_folding import CONSTANT_FOLDING
-from staticnet.passes.cse import CSE
-from staticnet.passes.dce import DCE
-from staticnet.passes.infer_shape import INFER_SHAPE
-from staticnet.passes.library import LIBRARY
-from staticnet.passes.manager import Pass, Record, check_names, run_passes
-from staticnet.passes.precision import PRECISION
-from staticnet.passes.remat import REMAT
-from staticnet.plan.analysis import MemoryAnalysis, analyse_memory, layout_of
-from staticnet.plan.certificate import MemoryCertificate, certify, largest_dims, max_dim
-from staticnet.plan.plan import Plan, make_plan
-from staticnet.plan.symbolic import SymbolicPlan
+from staticnet.passes.manager import Record, check_names
+from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
+from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
+from staticnet.plan.plan import Plan
 from staticnet.plan.text import STAGES
 
 log = logging.getLogger("staticnet")
 
-PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE, REMAT)
-PASSES = (*(p.name for p in PIPELINE), "fusion")
 BACKENDS: dict[str, Backend] = {b.name: b for b in (CudaBackend(), CpuBackend(), NumpyBackend())}
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
@@ -86,8 +75,9 @@ class Function(Inspection):
         self._backend = backend
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
         self._by_shapes: dict[tuple[Any, ...], Specialization] = {}
-        self._symbolic: dict[str, tuple[Graph, list[Record]]] = {}  # by backend
-        self._symbolic_plans: dict[str, SymbolicPlan] = {}
+        self._compilation = Compilation(
+            graph, backend, numerics, precision, self.disabled_passes, memory_limit
+        )
         self._dtypes = [node.dtype for node in graph.inputs]
         self._arrays = backend.arrays
         if not graph.symbols:
@@ -188,99 +178,22 @@ class Function(Inspection):
         known = self._specialized.get(key)
         if known is not None:
             return known
-        self._check_dims(dims)
+        self._compilation.check_dims(dims)
         if len(self._specialized) >= self.max_specializations:
             raise SpecializationError(
                 f"{self.graph.name}: {dims} would be specialisation number "
                 f"{len(self._specialized) + 1}, and max_specializations is "
                 f"{self.max_specializations}; pad batches to a common size, or raise it"
             )
-        graph, records = self._compile(dims)
-        plan = functools.cache(lambda: self._plan(graph, dims))
-        self._check_memory(plan, dims)
-        executable = self._build(graph, plan, dims)
+        graph, records = self._compilation.compile(dims)
+        plan = functools.cache(lambda: self._compilation.plan(graph, dims))
+        self._compilation.check_memory(plan, dims)
+        executable = self._compilation.build(graph, plan, dims)
         made = Specialization(dims, graph, tuple(records), executable, plan)
         self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
         return made
-
-    def _build(self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]) -> Executable:
-        build = self._backend.build
-        try:
-            return build(graph, self.disabled_passes, plan, self.precision)
-        except MemoryLimitError as error:
-            if error.limit is None or not dims:
-                raise
-            fitting = largest_dims(self._symbolic_plan(), error.limit, dims)
-            sizes = ", ".join(f"{name} = {n}" for name, n in fitting.items()) or "none"
-            raise MemoryLimitError(f"{error}\nthe largest that fits: {sizes}") from None
-
-    def _check_dims(self, dims: Mapping[str, int]) -> None:
-        symbols = self.graph.symbols
-        bad = [d for d, n in dims.items() if type(n) is not int or n < 0]
-        if dims.keys() != symbols or bad:
-            raise ArgumentError(
-                f"{self.graph.name}: its symbolic dims are {sorted(symbols)}; got {dict(dims)}"
-            )
-
-    def _compile(
-        self, dims: Mapping[str, int], backend: Backend | None = None
-    ) -> tuple[Graph, list[Record]]:
-        """The optimised graph and what the passes did; those before `infer_shape` run once."""
-        backend = backend or self._backend
-        first = PIPELINE.index(INFER_SHAPE)
-        if backend.name not in self._symbolic:
-            self._symbolic[backend.name] = self._run(self.graph, PIPELINE[:first], {}, backend)
-        graph, records = self._symbolic[backend.name]
-        graph, more = self._run(graph, PIPELINE[first:], dims, backend)
-        return graph, records + more
-
-    def _run(
-        self, graph: Graph, passes: Sequence[Pass], dims: Mapping[str, int], backend: Backend
-    ) -> tuple[Graph, list[Record]]:
-        names = [p.name for p in passes]
-        return run_passes(
-            graph,
-            passes,
-            dims=dims,
-            numerics=self.numerics,
-            precision=self.precision,
-            epilogues=backend.epilogues,
-            products=backend.products,
-            memory_limit=self.memory_limit,
-            layout=lambda graph: layout_of(self._plan(graph, dims, backend)),
-            disabled=[name for name in self.disabled_passes if name in names],
-        )
-
-    def _plan(self, graph: Graph, dims: Mapping[str, int], backend: Backend | None = None) -> Plan:
-        """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
-        if dims and (plan := self._symbolic_plan(backend).bind(dims)).graph is graph:
-            return plan
-        return make_plan(graph, self._fuse)
-
-    def _symbolic_plan(self, backend: Backend | None = None) -> SymbolicPlan:
-        backend = backend or self._backend
-        self._compile({}, backend)
-        known = self._symbolic_plans.get(backend.name)
-        if known is None:
-            known = SymbolicPlan(self._symbolic[backend.name][0], self._fuse)
-            self._symbolic_plans[backend.name] = known
-        return known
-
-    def _check_memory(self, plan: Callable[[], Plan], dims: Mapping[str, int]) -> None:
-        limit = self.memory_limit
-        if limit is None:
-            return
-        memory = analyse_memory(plan())
-        if memory.peak > limit:
-            again = ", with all computed again that can be" * ("remat" not in self.disabled_passes)
-            fitting = largest_dims(self._symbolic_plan(), limit, dims) if dims else {}
-            sizes = "".join(f"feed {name} <= {n}, or " for name, n in fitting.items())
-            raise MemoryLimitError(
-                f"{self.graph.name}: needs {memory.peak} bytes{again}; the limit is {limit}; "
-                f"{sizes}raise memory_limit\n{memory}"
-            )
 
     def memory_analysis(self, **dims: int) -> MemoryAnalysis | MemoryCertificate:
         """The bytes that the planned step needs, and whose they are, for one binding of the dims.
@@ -291,7 +204,7 @@ class Function(Inspection):
             ArgumentError: if some symbolic dims have a number, and others none.
         """
         if self.graph.symbols and not dims:
-            return certify(self._symbolic_plan())
+            return certify(self._compilation.symbolic_plan())
         return analyse_memory(self._plan_at(dims))
 
     def max_dim(self, name: str, /, bytes: int, **others: int) -> int:
@@ -303,16 +216,16 @@ class Function(Inspection):
             ArgumentError: if the dims are not those of the graph, or no size needs that much.
             MemoryLimitError: if size 1 needs more; names how many, and the lines that own them.
         """
-        return max_dim(self._symbolic_plan(), name, bytes, others)
-
-    @property
-    def _fuse(self) -> bool:
-        return "fusion" not in self.disabled_passes
+        return max_dim(self._compilation.symbolic_plan(), name, bytes, others)
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
-        self._check_dims(dims)
+        self._compilation.check_dims(dims)
         known = self._specialized.get(tuple(sorted(dims.items())))
-        return known.plan if known else self._plan(self._compile(dims)[0], dims)
+        return (
+            known.plan
+            if known
+            else self._compilation.plan(self._compilation.compile(dims)[0], dims)
+        )
 
     @property
     def specializations(self) -> list[dict[str, int]]:
@@ -321,7 +234,7 @@ class Function(Inspection):
 
     def passes(self, **dims: int) -> list[Record]:
         """What each pass did, for one binding or, with none given, with the dims left symbolic."""
-        return self._compile(dims)[1]
+        return self._compilation.compile(dims)[1]
 
     def as_text(self, after: str | None = None, **dims: int) -> str:
         """The graph's text: as declared, or after the pass of that name.
@@ -333,7 +246,7 @@ class Function(Inspection):
         """
         if after is None:
             return format_graph(self.graph)
-        graph, records = self._compile(dims)
+        graph, records = self._compilation.compile(dims)
         ran = [n for n in dict.fromkeys((*PASSES, *STAGES)) if n not in self.disabled_passes]
         if after in STAGES and after in ran:
             if graph.symbols:
@@ -359,9 +272,9 @@ class Function(Inspection):
         file = Path(path)
         if file.suffix != ".c":
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
-        self._check_dims(dims)
-        graph, _ = self._compile(dims, BACKENDS["cpu"])
-        plan = self._plan(graph, dims, BACKENDS["cpu"])
+        self._compilation.check_dims(dims)
+        graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
+        plan = self._compilation.plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
         program = write_program(plan, PROTOTYPES)
         return write_standalone(plan, program, values, file.stem).write(file.parent)
@@ -371,7 +284,7 @@ class Function(Inspection):
 
         With all dims given, also the launches of a step and the bytes that they move.
         """
-        graph = self._compile(dims)[0]
+        graph = self._compilation.compile(dims)[0]
         if graph.symbols:
             return analyse(graph)
         plan = self._plan_at(dims)

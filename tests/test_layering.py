@@ -25,7 +25,7 @@ ROOMS = (
     ("codegen",),
     ("backends",),
     ("feeds", "cost"),
-    ("inspection",),
+    ("compilation", "inspection"),
     ("function",),
     ("nn",),
     ("optim",),

@@ -15,8 +15,9 @@ from random_graphs import graphs
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.numpy import NumpyBackend
+from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError, CompileError, DTypeError, ParseError, ShapeError
-from staticnet.function import BACKENDS, PIPELINE
+from staticnet.function import BACKENDS
 from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ops.base import apply
 from staticnet.ops.evaluate import evaluate

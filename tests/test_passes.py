@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import staticnet as sn
+from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError, FlagError, VerifyError
-from staticnet.function import PIPELINE
 from staticnet.passes.manager import Context, Pass, run_passes
 from staticnet.plan.analysis import layout_of
 from staticnet.plan.plan import make_plan

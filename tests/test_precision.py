@@ -15,8 +15,8 @@ from random_graphs import graphs
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError
-from staticnet.function import PIPELINE
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32
 from staticnet.ops.evaluate import evaluate
 from staticnet.passes.manager import Context

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, note, settings
 from random_graphs import graphs
 
 import staticnet as sn
-from staticnet.function import PIPELINE
+from staticnet.compilation import PIPELINE
 
 NAMES = [p.name for p in PIPELINE]
 steady = settings(

@@ -15,8 +15,8 @@ from test_plan_memory import check_memory, with_gradients
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError, MemoryLimitError
-from staticnet.function import PIPELINE
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.passes.manager import Context, run_passes
 from staticnet.passes.remat import remat

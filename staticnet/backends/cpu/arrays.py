@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+HUGE = 4 << 20  # bytes from which huge pages are asked for, as NumPy does
 READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
 _HEAD = object.__basicsize__  # bytes of an object before what its type adds
 
@@ -41,7 +43,11 @@ def allocate(size: int) -> np.ndarray[Any, Any]:
     if sys.platform == "win32":
         return np.frombuffer(mmap.mmap(-1, size), np.uint8)
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child gets its own
-    return np.frombuffer(mmap.mmap(-1, size, flags=private), np.uint8)
+    memory = mmap.mmap(-1, size, flags=private)
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
 
 
 def view(memory: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

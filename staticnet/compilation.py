@@ -1,0 +1,125 @@
+"""The way of a graph: by the passes of the pipeline to what a backend runs, within a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from staticnet.backends.base import Backend, Executable
+from staticnet.errors import ArgumentError, MemoryLimitError
+from staticnet.ir.graph import Graph
+from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
+from staticnet.passes.constant_folding import CONSTANT_FOLDING
+from staticnet.passes.cse import CSE
+from staticnet.passes.dce import DCE
+from staticnet.passes.infer_shape import INFER_SHAPE
+from staticnet.passes.library import LIBRARY
+from staticnet.passes.manager import Pass, Record, run_passes
+from staticnet.passes.precision import PRECISION
+from staticnet.passes.remat import REMAT
+from staticnet.plan.analysis import analyse_memory, layout_of
+from staticnet.plan.certificate import largest_dims
+from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.symbolic import SymbolicPlan
+
+PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE, REMAT)
+PASSES = (*(p.name for p in PIPELINE), "fusion")
+
+
+@dataclass
+class Compilation:
+    """One declared graph and how it is compiled; what does not depend on sizes is done once."""
+
+    graph: Graph
+    backend: Backend
+    numerics: str
+    precision: str
+    disabled_passes: tuple[str, ...]
+    memory_limit: int | None
+    _symbolic: dict[str, tuple[Graph, list[Record]]] = field(default_factory=dict)  # by backend
+    _symbolic_plans: dict[str, SymbolicPlan] = field(default_factory=dict)
+
+    def check_dims(self, dims: Mapping[str, int]) -> None:
+        """Raise ArgumentError unless every symbolic dim, and nothing else, has a size."""
+        symbols = self.graph.symbols
+        bad = [d for d, n in dims.items() if type(n) is not int or n < 0]
+        if dims.keys() != symbols or bad:
+            raise ArgumentError(
+                f"{self.graph.name}: its symbolic dims are {sorted(symbols)}; got {dict(dims)}"
+            )
+
+    def compile(
+        self, dims: Mapping[str, int], backend: Backend | None = None
+    ) -> tuple[Graph, list[Record]]:
+        """The optimised graph and what the passes did; those before `infer_shape` run once."""
+        backend = backend or self.backend
+        first = PIPELINE.index(INFER_SHAPE)
+        if backend.name not in self._symbolic:
+            self._symbolic[backend.name] = self._run(self.graph, PIPELINE[:first], {}, backend)
+        graph, records = self._symbolic[backend.name]
+        graph, more = self._run(graph, PIPELINE[first:], dims, backend)
+        return graph, records + more
+
+    def _run(
+        self, graph: Graph, passes: Sequence[Pass], dims: Mapping[str, int], backend: Backend
+    ) -> tuple[Graph, list[Record]]:
+        names = [p.name for p in passes]
+        return run_passes(
+            graph,
+            passes,
+            dims=dims,
+            numerics=self.numerics,
+            precision=self.precision,
+            epilogues=backend.epilogues,
+            products=backend.products,
+            memory_limit=self.memory_limit,
+            layout=lambda graph: layout_of(self.plan(graph, dims, backend)),
+            disabled=[name for name in self.disabled_passes if name in names],
+        )
+
+    def plan(self, graph: Graph, dims: Mapping[str, int], backend: Backend | None = None) -> Plan:
+        """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
+        if dims and (plan := self.symbolic_plan(backend).bind(dims)).graph is graph:
+            return plan
+        return make_plan(graph, self._fuse)
+
+    def symbolic_plan(self, backend: Backend | None = None) -> SymbolicPlan:
+        """The plan for all sizes of the symbolic dims, made once a backend."""
+        backend = backend or self.backend
+        self.compile({}, backend)
+        known = self._symbolic_plans.get(backend.name)
+        if known is None:
+            known = SymbolicPlan(self._symbolic[backend.name][0], self._fuse)
+            self._symbolic_plans[backend.name] = known
+        return known
+
+    def check_memory(self, plan: Callable[[], Plan], dims: Mapping[str, int]) -> None:
+        """Raise MemoryLimitError if a plan needs more than the limit; names who needs it."""
+        limit = self.memory_limit
+        if limit is None:
+            return
+        memory = analyse_memory(plan())
+        if memory.peak > limit:
+            again = ", with all computed again that can be" * ("remat" not in self.disabled_passes)
+            fitting = largest_dims(self.symbolic_plan(), limit, dims) if dims else {}
+            sizes = "".join(f"feed {name} <= {n}, or " for name, n in fitting.items())
+            raise MemoryLimitError(
+                f"{self.graph.name}: needs {memory.peak} bytes{again}; the limit is {limit}; "
+                f"{sizes}raise memory_limit\n{memory}"
+            )
+
+    @property
+    def _fuse(self) -> bool:
+        return "fusion" not in self.disabled_passes
+
+    def build(self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]) -> Executable:
+        """The executable of a compiled graph; a backend short of memory is told what fits."""
+        build = self.backend.build
+        try:
+            return build(graph, self.disabled_passes, plan, self.precision)
+        except MemoryLimitError as error:
+            if error.limit is None or not dims:
+                raise
+            fitting = largest_dims(self.symbolic_plan(), error.limit, dims)
+            sizes = ", ".join(f"{name} = {n}" for name, n in fitting.items()) or "none"
+            raise MemoryLimitError(f"{error}\nthe largest that fits: {sizes}") from None
