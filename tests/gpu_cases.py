@@ -10,10 +10,11 @@ import numpy as np
 from samples import SAMPLES, Sample
 
 import staticnet as sn
+from staticnet.compilation import PIPELINE
 from staticnet.errors import DTypeError
 from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ir.graph import Graph
-from staticnet.passes.manager import ALL_PRODUCTS
+from staticnet.passes.manager import run_passes
 
 BATCH = 12  # samples of one program: compiling is what takes the time
 BATCHES = [SAMPLES[i : i + BATCH] for i in range(0, len(SAMPLES), BATCH)]
@@ -21,17 +22,9 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
 Feeds = list[Any]
 
 
-class Gpu:
-    """What the passes ask of a backend, for a library that multiplies all floats."""
-
-    name = "cuda"
-    epilogues: frozenset[str] = frozenset()
-    products = ALL_PRODUCTS
-
-
 def lower(f: Any, **dims: int) -> Graph:
-    """The optimised graph of a function, as the GPU gets it."""
-    return f._compile(dims, Gpu())[0]
+    """The optimised graph of a function, as a GPU whose library multiplies all floats gets it."""
+    return run_passes(f.graph, PIPELINE, dims=dims, precision=f.precision)[0]
 
 
 def samples_of_all_dtypes(batch: list[Sample]) -> tuple[Any, Feeds, list[str]]:
