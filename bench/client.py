@@ -35,11 +35,12 @@ class Client:
         device: str,
         threads: int,
         extra: Mapping[str, str] | None = None,
+        module: str = "bench.worker",
     ) -> None:
         self.contender = contender
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", workload, contender, device],
+            [sys.executable, "-m", module, workload, contender, device],
             cwd=ROOT,
             env=environment(threads) | dict(extra or {}),
             stdin=subprocess.PIPE,

@@ -28,6 +28,7 @@ from bench.workloads import SUITES, WORKLOADS
 ASSUMED_MEMORY = 8 << 30  # where the system does not tell
 TOGETHER, ALONE = 0.9, 0.95  # shares of the available memory that are taken
 BUSY = 0.5
+DEVICES = ("auto", "cpu", "numpy")
 QUICK_CONTENDERS = tuple(c for c in CONTENDERS if c != "torch.compile")
 Record = dict[str, Any]
 

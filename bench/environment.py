@@ -18,6 +18,7 @@ LIBRARIES = ("staticnet", "numpy", "scipy", "torch", "jax", "jaxlib", "optax")
 REQUIRES = {
     "torch": ("torch", "pip install torch"),
     "torch.compile": ("torch", "pip install torch"),
+    "torch.graph": ("torch", "pip install torch"),
     "jax": ("jax", "pip install jax"),
 }
 ROOT = Path(__file__).resolve().parents[1]

@@ -52,7 +52,17 @@ def _epochs(epoch: Callable[[], Array], steps: int) -> Mode:
         for _ in range(n):
             epoch()
 
-    return Mode(repeat, lambda n: np.asarray(epoch())[:n], steps)
+    return Mode(repeat, lambda n: on_host(epoch())[:n], steps)
+
+
+def on_host(array: Any) -> Array:
+    """The array itself, or a copy of what lies on a GPU."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
+
+
+def resident(step: Any, data: Arrays) -> list[Any]:
+    """x and y where staticnet's step runs: for a GPU they are copied there, once."""
+    return step.specialize().executable.place([data["x"], data["y"]])
 
 
 def torch_program(descend: Callable[[Any, Any], Any], data: Arrays, size: int) -> Program:

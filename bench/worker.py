@@ -77,6 +77,17 @@ class Worker:
         start = time.perf_counter()
         return self.workload.contenders[self.contender](arrays, self.device), start
 
+    def acts(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What can be asked of it."""
+        return {
+            "prepare": self.prepare,
+            "memory": self.memory,
+            "warm": self.warm,
+            "round": self.round,
+            "few": self.few,
+            "release": self.release,
+        }
+
     def release(self) -> dict[str, Any]:
         """Drop the program and give its memory back."""
         self.program = None
@@ -190,14 +201,7 @@ def pin(threads: int) -> None:
 
 def serve(worker: Worker, commands: TextIO, answers: TextIO) -> None:
     """Answer commands until the end."""
-    acts: dict[str, Callable[..., dict[str, Any]]] = {
-        "prepare": worker.prepare,
-        "memory": worker.memory,
-        "warm": worker.warm,
-        "round": worker.round,
-        "few": worker.few,
-        "release": worker.release,
-    }
+    acts = worker.acts()
     for line in commands:
         command = json.loads(line)
         act = command.pop("do")

@@ -161,6 +161,9 @@ class FakeArray:
         self.gpu.current.synchronize()
         return type(self)((), None, self.host.astype(dtype))
 
+    def __float__(self) -> float:
+        return float(self.get())
+
     def __len__(self) -> int:
         return len(self.host)
 

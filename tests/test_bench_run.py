@@ -339,7 +339,7 @@ def test_warm_up_ends_when_three_blocks_agree():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--suite", "gpu"),
+        ("--suite", "moon"),
         ("--workload", "nothing"),
         ("--contender", "mxnet"),
         ("--rounds", "-1"),

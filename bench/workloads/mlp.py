@@ -13,6 +13,7 @@ from bench.training import (
     jax_program,
     parameter_names,
     reference_losses,
+    resident,
     staticnet_network,
     torch_network,
     torch_program,
@@ -46,9 +47,10 @@ def staticnet(data: Arrays, device: str) -> Program:
     updates = sn.optim.Adam(**adam_rule.OPTIONS).minimize(loss)
     step = sn.function([x, y], loss, updates=updates, device=device)
 
+    sets = resident(step, data)
     return training_program(
         lambda x, y: float(step(x, y)),
-        lambda: step.run(STEPS, data["x"], data["y"], batch_size=BATCH),
+        lambda: step.run(STEPS, *sets, batch_size=BATCH),
         batches(data, BATCH),
         lambda: {"planned peak": step.memory_analysis().peak},
     )

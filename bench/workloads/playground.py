@@ -15,6 +15,7 @@ from bench.training import (
     jax_program,
     parameter_names,
     reference_losses,
+    resident,
     staticnet_network,
     torch_network,
     torch_program,
@@ -45,9 +46,10 @@ def staticnet(data: Arrays, device: str) -> Program:
     loss = sn.nn.mse_loss(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
     step = sn.function([x, y], loss, updates=sn.optim.SGD(lr=LR).minimize(loss), device=device)
 
+    sets = resident(step, data)
     return training_program(
         lambda x, y: float(step(x, y)),
-        lambda: step.run(STEPS, data["x"], data["y"], batch_size=BATCH),
+        lambda: step.run(STEPS, *sets, batch_size=BATCH),
         batches(data, BATCH),
     )
 

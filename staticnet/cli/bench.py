@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import staticnet
-from staticnet.errors import ArgumentError, DependencyError
+from staticnet.backends.cuda import CudaBackend
+from staticnet.errors import ArgumentError, DependencyError, DeviceError
 
 
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("bench", help="time staticnet and its peers, interleaved")
-    parser.add_argument("--suite", default="cpu", help="(%(default)s)")
+    parser.add_argument("--suite", default="cpu", help="cpu or gpu (%(default)s)")
     parser.add_argument("--workload", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--rounds", type=int, help="of each contender (10)")
@@ -40,16 +41,20 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         DependencyError: if there is no checkout around this package.
+        DeviceError: if the suite is the GPU's and there is none.
         ArgumentError: if an option is unknown or out of its range.
         SystemExit: with 1, if a result is worse than that of `--against`.
     """
     root = _checkout()
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
+    if options.suite == "gpu" and (missing := CudaBackend().missing()):
+        raise DeviceError(f"--suite gpu: {missing}")
     driver = importlib.import_module("bench.driver")
-    _check(options, driver)
+    suite = importlib.import_module("bench.gpu.driver") if options.suite == "gpu" else driver
+    _check(options, suite)
     old = _recorded(options.against) if options.against else None
-    records = driver.run(
+    records = suite.run(
         driver.Settings(
             suite=options.suite,
             workloads=options.workload,
@@ -92,10 +97,10 @@ def _checkout() -> Path:
 
 def _check(options: argparse.Namespace, driver: Any) -> None:
     for what, given, known in (
-        ("suite", [options.suite], driver.SUITES),
+        ("suite", [options.suite], ("cpu", "gpu")),
         ("workload", options.workload, driver.WORKLOADS),
         ("contender", options.contender, driver.CONTENDERS),
-        ("device", [options.device], ("auto", "cpu", "numpy")),
+        ("device", [options.device], driver.DEVICES),
     ):
         for name in given:
             if name not in known:

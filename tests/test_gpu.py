@@ -1,0 +1,345 @@
+"""What only a run on an NVIDIA GPU can show; all of it skips, and says why, where there is none."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, samples_of_all_dtypes
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from random_graphs import graphs
+from tolerance import close
+
+import staticnet as sn
+from staticnet.backends.cuda import CudaBackend
+from staticnet.errors import ExecutionError, MemoryLimitError
+
+MISSING = CudaBackend().missing()
+COMPILES = True
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(bool(MISSING), reason=f"no CUDA here: {MISSING}"),
+]
+ROOT = Path(sn.__file__).parents[1]
+HOST_MICROSECONDS, COLD_SECONDS, WARM_SECONDS = 15.0, 2.0, 0.5
+# products sum in another order than NumPy's; a softmax and its like carry that on
+RTOL = {"float32": 1e-5, "float64": 1e-12}
+
+
+@pytest.fixture
+def cupy() -> Any:
+    return importlib.import_module("cupy")
+
+
+def on_cuda(f: Any) -> Any:
+    """A function on NumPy compiled for the GPU, on the same variables."""
+    graph = f.graph
+    return sn.function(
+        graph.inputs, graph.outputs, dict(graph.updates), device="cuda", precision=f.precision
+    )
+
+
+def listed(x: Any) -> list[Any]:
+    return x if isinstance(x, list) else [x]
+
+
+def agree(f: Any, feeds: list[Any], names: list[str] | None = None) -> None:
+    """Three steps on the GPU, the first not captured, give what NumPy does; so does the state."""
+    g = on_cuda(f)
+    start = [v.value for v in f.graph.variables]
+    wanted = [listed(f(*feeds)) for _ in range(3)]
+    after = [v.value for v in f.graph.variables]
+    for variable, value in zip(f.graph.variables, start, strict=True):
+        variable.value = value
+    for step in wanted:
+        got = listed(g(*feeds))
+        for i, (a, b) in enumerate(zip(got, step, strict=True)):
+            try:
+                close(a.get(), b, RTOL.get(b.dtype.name))
+            except AssertionError as error:
+                raise AssertionError(f"{names[i] if names else f'output {i}'}: {error}") from error
+    for variable, value in zip(f.graph.variables, after, strict=True):
+        close(variable.value, value, RTOL.get(value.dtype.name))
+
+
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+def test_every_op_and_dtype(number: int) -> None:
+    f, feeds, names = samples_of_all_dtypes(BATCHES[number])
+    agree(f, feeds, names)
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=[f"{f.parent.name}/{f.stem}" for f in GOLDEN])
+def test_golden_graphs(file: Path) -> None:
+    f, feeds, dims = golden_graph(file)
+    agree(f, feeds) if not dims else agree_at(f, feeds)
+
+
+def agree_at(f: Any, feeds: list[Any]) -> None:
+    """As `agree`, of a graph with symbolic dims, for one step."""
+    start = [v.value for v in f.graph.variables]
+    wanted = listed(f(*feeds))
+    for variable, value in zip(f.graph.variables, start, strict=True):
+        variable.value = value
+    for got, right in zip(listed(on_cuda(f)(*feeds)), wanted, strict=True):
+        close(got.get(), right, RTOL.get(right.dtype.name))
+
+
+@given(st.lists(graphs(dtype="float32"), min_size=10, max_size=10))
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_five_hundred_random_graphs(cases: list[Any]) -> None:
+    for graph, feeds in cases:
+        note(str(graph))
+        wanted = sn.function(graph.inputs, graph.outputs, device="numpy")(*feeds)
+        got = sn.function(graph.inputs, graph.outputs, device="cuda")(*feeds)
+        for a, b in zip(listed(got), listed(wanted), strict=True):
+            close(a.get(), b, 1e-4)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_training_follows_numpy(name: str) -> None:
+    f, feeds = STEPS[name]()
+    start = [v.value for v in f.graph.variables]
+    wanted = [float(listed(f(*feeds))[0]) for _ in range(10)]
+    for variable, value in zip(f.graph.variables, start, strict=True):
+        variable.value = value
+    step = on_cuda(f)
+    got = [float(listed(step(*feeds))[0]) for _ in range(10)]
+    np.testing.assert_allclose(got, wanted, rtol=5e-2 if "16" in name else 1e-3)
+
+
+def mlp(device: str, batch: int = 64, **options: Any) -> tuple[Any, list[Any], list[Any]]:
+    """784-256-128-10 with Adam. -> its step, two data sets, its variables at their first values"""
+    rng = np.random.default_rng(0)
+    x, y = sn.placeholder((batch, 784), name="x"), sn.placeholder((batch,), "int64", "y")
+    linear, relu = sn.nn.Linear, sn.nn.ReLU
+    model = sn.nn.Sequential(linear(784, 256), relu(), linear(256, 128), relu(), linear(128, 10))
+    for parameter in model.parameters():
+        bound = 1 / np.sqrt(parameter.shape[-1])
+        parameter.value = rng.uniform(-bound, bound, parameter.shape).astype("f")
+    loss = sn.nn.cross_entropy(model(x), y)
+    updates = sn.optim.Adam(lr=1e-3).minimize(loss)
+    step = sn.function([x, y], loss, updates=updates, device=device, **options)
+    labels = rng.integers(0, 10, 6400)
+    data = rng.random((10, 784), "f")[labels] * 0.3 + rng.random((6400, 784), "f") * 0.7
+    return step, [data, labels], list(step.graph.variables)
+
+
+def test_a_thousand_captured_steps_follow_the_cpu_and_repeat_their_bits() -> None:
+    curves = {}
+    for device in ("cpu", "cuda", "cuda again"):
+        step, data, _ = mlp(device.split()[0])
+        losses = step.run(1000, *data, batch_size=64, shuffle=True, seed=1)
+        curves[device] = losses if isinstance(losses, np.ndarray) else losses.get()
+    np.testing.assert_array_equal(curves["cuda"], curves["cuda again"])
+    np.testing.assert_allclose(curves["cuda"][:100], curves["cpu"][:100], rtol=1e-3)
+    np.testing.assert_allclose(curves["cuda"], curves["cpu"], rtol=5e-2, atol=5e-3)
+    assert curves["cuda"][-50:].mean() < 0.5 * curves["cuda"][:50].mean()
+
+
+def test_calls_and_run_make_the_same_steps() -> None:
+    losses = []
+    for many in (True, False):
+        step, (x, y), _ = mlp("cuda")
+        if many:
+            losses.append(step.run(40, x, y, batch_size=64).get())
+        else:
+            batches = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 40 * 64, 64)]
+            losses.append(np.array([float(step(*batch)) for batch in batches]))
+    np.testing.assert_array_equal(*losses)
+
+
+def test_a_captured_step_allocates_its_outputs_alone(cupy: Any) -> None:
+    step, data, _ = mlp("cuda")
+    feeds = [cupy.asarray(x[:64]) for x in data]
+    for _ in range(5):
+        step(*feeds)
+
+    class Count(cupy.cuda.memory_hook.MemoryHook):  # type: ignore[misc, name-defined]
+        name, asked = "count", 0
+
+        def malloc_preprocess(self, **about: Any) -> None:
+            type(self).asked += 1
+
+        def alloc_preprocess(self, **about: Any) -> None:
+            type(self).asked += 1_000_000
+
+    with Count():
+        for _ in range(100):
+            step(*feeds)
+    assert Count.asked == 100
+
+
+def test_a_captured_step_does_not_wait_for_the_device(cupy: Any) -> None:
+    """Steps are enqueued behind a kernel that runs long; nothing has run when the calls return."""
+    step, data, _ = mlp("cuda")
+    feeds = [cupy.asarray(x[:64]) for x in data]
+    for _ in range(5):
+        step(*feeds)
+    spin = cupy.RawKernel(
+        'extern "C" __global__ void spin(long long n) '
+        "{ long long t = clock64(); while (clock64() - t < n) {} }",
+        "spin",
+    )
+    spin((1,), (1,), (np.int64(1),))
+    stream = cupy.cuda.get_current_stream()
+    stream.synchronize()
+    spin((1,), (1,), (np.int64(2_000_000_000),))  # about a second
+    started = time.perf_counter()
+    for _ in range(50):
+        step(*feeds)
+    took = time.perf_counter() - started
+    assert not stream.done, "the device was waited for"
+    assert took < 0.5
+    stream.synchronize()
+
+
+def test_host_time_of_a_captured_step(cupy: Any) -> None:
+    step, data, _ = mlp("cuda")
+    feeds = [cupy.asarray(x[:64]) for x in data]
+    for _ in range(20):
+        step(*feeds)
+    times = []
+    for _ in range(20):
+        cupy.cuda.get_current_stream().synchronize()
+        started = time.perf_counter()
+        for _ in range(20):
+            step(*feeds)
+        times.append((time.perf_counter() - started) / 20 * 1e6)
+    print(f"host time of a captured step: {np.median(times):.1f} µs")
+    assert np.median(times) <= HOST_MICROSECONDS
+
+
+def test_compile_time_cold_and_warm(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; sys.path.insert(0, 'tests')\n"
+        "import cupy; cupy.zeros(1).sum().get()\n"
+        "from test_gpu import mlp\n"
+        "t = time.perf_counter(); step, data, _ = mlp('cuda')\n"
+        "float(step(data[0][:64], data[1][:64])); print(time.perf_counter() - t)"
+    )
+    environment = {**os.environ, "STATICNET_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    took = []
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        took.append(float(run.stdout.split()[-1]))
+    print(f"first step of mlp: cold {took[0]:.2f} s, warm {took[1]:.2f} s")
+    assert took[0] <= COLD_SECONDS
+    assert took[1] <= WARM_SECONDS
+
+
+def test_planned_bytes_are_allocated_and_no_others(cupy: Any) -> None:
+    step, data, _variables = mlp("cuda")
+    float(step(*[x[:64] for x in data]))
+    pool = cupy.get_default_memory_pool()
+    x, w = sn.placeholder((512, 512), name="x"), sn.variable(np.ones((512, 512), "f"), "w")
+    outputs = sn.nn.softmax(sn.tanh(x @ w) @ w)
+    before = pool.used_bytes()
+    f = sn.function(x, outputs, device="cuda")
+    made = f.specialize().executable
+    rounded = sum(-(-n // 512) * 512 for n in (made.layout.total, made.workspace_bytes) if n)
+    assert pool.used_bytes() - before == rounded + 512 * 512 * 4
+    got = f(np.ones((512, 512), "f"))
+    assert pool.used_bytes() - before == rounded + 512 * 512 * 4 + got.nbytes
+
+
+def test_too_little_memory_is_told_before_anything_is_taken(cupy: Any) -> None:
+    x = sn.placeholder(("batch", 1 << 20), name="x")
+    f = sn.function(x, sn.sum(sn.cumulative_sum(x, 1) * x, 1), device="cuda")
+    before = cupy.get_default_memory_pool().used_bytes()
+    with pytest.raises(MemoryLimitError, match=r"test_gpu.py[^$]*the largest that fits: batch = "):
+        f.specialize(batch=1 << 20)
+    assert cupy.get_default_memory_pool().used_bytes() == before
+    f.specialize(batch=2)
+
+
+def test_a_failed_index_is_told_late_and_the_state_is_kept() -> None:
+    index, total = sn.placeholder((2,), "int64", "index"), sn.variable(np.zeros(2, "f"), "total")
+    taken = sn.take(sn.constant(np.arange(1, 6, dtype="f")), index)
+    step = sn.function(index, taken, updates={total: total + taken}, device="cuda")
+    step(np.array([0, 4]))
+    step(np.array([0, 5]))
+    with pytest.raises(ExecutionError, match=r"take: an index is out of range.*test_gpu.py"):
+        step.synchronize()
+    assert total.value.tolist() == [1.0, 5.0]
+    step(np.array([0, 4]))
+    assert total.value.tolist() == [2.0, 10.0]
+
+
+def shares_with_torch(cupy: Any, array: Any) -> tuple[Any, Callable[[Any], int]]:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    return torch.from_numpy(array).cuda(), lambda x: int(torch.from_dlpack(x).data_ptr())
+
+
+def shares_with_jax(cupy: Any, array: Any) -> tuple[Any, Callable[[Any], int]]:
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "gpu":
+        pytest.skip("this jax has no GPU")
+    there = jax.device_put(array)
+    return there, lambda x: int(jax.dlpack.from_dlpack(x).unsafe_buffer_pointer())
+
+
+@pytest.mark.parametrize("framework", [shares_with_torch, shares_with_jax])
+def test_arrays_are_shared_with_other_frameworks(cupy: Any, framework: Any) -> None:
+    array = np.arange(12, dtype="f").reshape(3, 4)
+    tensor, address = framework(cupy, array)
+    adopted = CudaBackend().adopt(tensor)
+    assert adopted.data.ptr == address(tensor)
+    x = sn.placeholder((3, 4), name="x")
+    result = sn.function(x, x * 2, device="cuda")(tensor)
+    assert address(result) == result.data.ptr
+    np.testing.assert_array_equal(result.get(), array * 2)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_precisions_train(precision: str) -> None:
+    step, data, _ = mlp("cuda", precision=precision)
+    exact, _, _ = mlp("cuda")
+    losses = [f.run(200, *data, batch_size=64).get() for f in (step, exact)]
+    np.testing.assert_allclose(losses[0][:20], losses[1][:20], rtol=3e-2)
+    assert losses[0][-20:].mean() < losses[0][:20].mean()
+
+
+def test_large_feeds_read_in_place(cupy: Any) -> None:
+    x = sn.placeholder((1024, 1024), name="x")
+    f = sn.function(x, sn.sum(x), device="cuda")
+    there = cupy.ones((1024, 1024), "f")
+    for value in (1, 2, 3, 4):
+        there[...] = value
+        assert float(f(there)) == value * 1024 * 1024
+
+
+def test_a_measured_algorithm_gives_the_same_product(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    a, b = sn.placeholder((300, 200), name="a"), sn.placeholder((200, 100), name="b")
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=s).astype("f") for s in ((300, 200), (200, 100))]
+    monkeypatch.setenv("STATICNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("STATICNET_TUNE", "1")
+    got = sn.function([a, b], a @ b, device="cuda")(*feeds)
+    np.testing.assert_allclose(got.get(), feeds[0] @ feeds[1], rtol=1e-4, atol=1e-4)
+    assert list(tmp_path.glob("*/*.json"))
+
+
+def test_profile(cupy: Any) -> None:
+    step, data, variables = mlp("cuda")
+    before = [v.value for v in variables]
+    profile = step.profile(*[x[:64] for x in data], repeat=5)
+    print(profile)
+    assert all(part.seconds >= 0 for part in profile.parts)
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.value, value)
