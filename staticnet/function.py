@@ -108,7 +108,15 @@ class Function(Inspection):
         if compiled is None:
             compiled = self._bind(arrays)
         outputs = compiled.executable.run(arrays)
+        if Variable.watched:
+            self._count_writes()
         return outputs[0] if self._single else outputs
+
+    def _count_writes(self) -> None:
+        """Tell who shares the updated variables' arrays that they are not what they were."""
+        for variable, _ in self.graph.updates:
+            assert isinstance(variable, Variable)
+            variable.version += 1
 
     def _bind(self, arrays: Sequence[Any]) -> Specialization:
         """The program for the shapes of these arrays."""
@@ -163,6 +171,8 @@ class Function(Inspection):
             order = permutation_array(seed, epoch, count) if shuffle else np.arange(count)
             taken = size * min(per_epoch, steps - first)
             parts.append(compiled.executable.run_many(sets, order[:taken], size))
+        if Variable.watched:
+            self._count_writes()
         stacked = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return stacked[0] if self._single else stacked
 

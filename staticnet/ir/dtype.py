@@ -34,6 +34,7 @@ DTYPES: dict[str, DType] = {
     name: np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name) for name in _SHORT
 }
 _SHORT_NAME = {DTYPES[name]: short for name, short in _SHORT.items()}
+_OWN = {dtype: dtype for dtype in DTYPES.values()}
 _BY_NAME = DTYPES | {short: DTYPES[name] for name, short in _SHORT.items()}
 
 BOOL, INT32, INT64 = DTYPES["bool"], DTYPES["int32"], DTYPES["int64"]
@@ -51,6 +52,8 @@ def as_dtype(value: Any) -> DType:
     Raises:
         DTypeError: if `value` names none of them; the message lists them.
     """
+    if isinstance(value, np.dtype) and value in _OWN:
+        return _OWN[value]
     if isinstance(value, str):
         found = _BY_NAME.get(value)
     elif isinstance(value, np.dtype) or (isinstance(value, type) and value not in (int, float)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from staticnet.errors import ArgumentError, ParseError
@@ -44,12 +45,12 @@ class Op:
             OPS[name] = cls
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not ATTRIBUTES[str(field.type)].check(value):
+        cls: Any = type(self)
+        for name, attribute in _attributes_of(cls):
+            value = getattr(self, name)
+            if not attribute.check(value):
                 raise ArgumentError(
-                    f"{self.name}: {field.name} must be {ATTRIBUTES[str(field.type)].what}, "
-                    f"not {value!r:.60}"
+                    f"{self.name}: {name} must be {attribute.what}, not {value!r:.60}"
                 )
 
     def infer(self, *args: Any, **kwargs: Any) -> TensorType:
@@ -142,6 +143,11 @@ ATTRIBUTES = {
     ),
     "Literal": Attribute(lambda v: isinstance(v, Literal), "a literal", str, parse_literal),
 }
+
+
+@cache
+def _attributes_of(cls: Any) -> tuple[tuple[str, Attribute], ...]:
+    return tuple((field.name, ATTRIBUTES[str(field.type)]) for field in fields(cls))
 
 
 def format_attributes(op: Op) -> str:

@@ -117,7 +117,7 @@ def as_shape(value: Any, what: str = "shape") -> Shape:
 
 
 def _as_dim(entry: Any) -> int | Dim:
-    if isinstance(entry, Dim):
+    if isinstance(entry, Dim) or (type(entry) is int and 0 <= entry <= MAX_BYTES):
         return entry
     if isinstance(entry, str):
         return Dim(entry)

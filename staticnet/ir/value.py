@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from staticnet.errors import SymbolicValueError
+from staticnet.ir import location
 from staticnet.ir.types import Shape
 
 if TYPE_CHECKING:
@@ -18,19 +19,31 @@ if TYPE_CHECKING:
     from staticnet.ir.op import Op
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_DYNAMIC = "or compute with sn.dynamic, where values are known"
+_RETURN = f"return it from sn.function and convert the result, {_DYNAMIC}"
 
 
 class Value:
-    """An array that a computation will have: `.shape`, `.dtype`, `.ndim`, operators, indexing."""
+    """An array that a computation will have: `.shape`, `.dtype`, `.ndim`, operators, indexing.
+
+    `is_symbolic` says that there is no value yet. `requires_grad` says whether a derivative by it
+    may be asked for: a graph cannot know and says yes; where it is False, a `vjp` may give None.
+    """
 
     __slots__ = ()
     __array_ufunc__ = None  # NumPy arrays on the left leave the operator to us
     apply_priority = 0
+    is_symbolic = True
+    requires_grad = True
 
     @classmethod
     def apply(cls, op: Op, operands: Sequence[Any]) -> Any:
         """The value of `op` on `operands`, of which at least one is of this class."""
         raise NotImplementedError
+
+    def lift(self, x: Any) -> Any:
+        """`x` as a value that computes where this one does; a graph's need nothing done."""
+        return x
 
     @property
     def shape(self) -> Shape:
@@ -160,24 +173,28 @@ class Value:
     __hash__ = object.__hash__
 
     def _no_value(self, act: str, remedy: str) -> NoReturn:
+        made = getattr(self, "provenance", None)
+        written = f", written on {made}," if made is not None else ""
         raise SymbolicValueError(
-            f"{act}: {self!r} is a node of a graph and has no value until a function runs; {remedy}"
+            f"{act}: {self!r}{written} is a node of a graph and has no value until a function "
+            f"runs, but {location.user_line()} depends on it; {remedy}"
         )
 
     def __bool__(self) -> bool:
-        self._no_value("bool", "choose between values with sn.where(condition, a, b)")
+        self._no_value("bool", f"choose with sn.where(condition, a, b) or a mask, {_DYNAMIC}")
 
     def __iter__(self) -> Any:
         self._no_value("iter", "index it (x[0], x[1], …) or use sn.unstack(x)")
 
     def __float__(self) -> float:
-        self._no_value("float", "return it from sn.function and convert the result")
+        self._no_value("float", _RETURN)
 
     def __int__(self) -> int:
-        self._no_value("int", "return it from sn.function and convert the result")
+        self._no_value("int", _RETURN)
 
     def __index__(self) -> int:
-        self._no_value("index", "index with sn.take(x, indices, axis=...)")
+        self._no_value("index", f"index with sn.take(x, indices, axis=...), {_DYNAMIC}")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._no_value("numpy.asarray", "use staticnet's functions, or run it with sn.function")
+        remedy = f"use staticnet's functions, run it with sn.function, {_DYNAMIC}"
+        self._no_value("numpy.asarray", remedy)

@@ -125,7 +125,7 @@ class Multiply(Elementwise, name="multiply"):
     arity = 2
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return g * y, g * x
+        return g * y if x.requires_grad else None, g * x if y.requires_grad else None
 
 
 multiply = binary(Multiply)
@@ -139,7 +139,7 @@ class Divide(Elementwise, name="divide"):
     kinds = FLOATS
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return g / y, -(g * z / y)
+        return g / y, -(g * z / y) if y.requires_grad else None
 
 
 divide = binary(Divide)

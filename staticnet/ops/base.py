@@ -87,17 +87,33 @@ def function(f: F) -> F:
 
 def apply(op: Op, *operands: Any) -> Any:
     """The value of `op` on operands; on plain numbers and arrays it builds constant nodes."""
-    owner: type[Value] = Node
-    for operand in operands:
-        if isinstance(operand, Value) and operand.apply_priority > owner.apply_priority:
-            owner = type(operand)
-    if owner is not Node:
-        return owner.apply(op, operands)
+    owner = _owner(operands)
+    if owner is not None:
+        return type(owner).apply(op, operands)
     try:
         nodes = _as_nodes(op, operands)
     except StaticnetError as error:
         raise with_context(error, op.name, [x for x in operands if isinstance(x, Node)]) from None
     return build(op, nodes, operands)
+
+
+def _owner(operands: Sequence[Any]) -> Value | None:
+    """The operand whose kind runs an op on them all; None if a graph does."""
+    owner, priority = None, Node.apply_priority
+    for operand in operands:
+        if isinstance(operand, Value) and operand.apply_priority > priority:
+            owner, priority = operand, operand.apply_priority
+    return owner
+
+
+def as_values(*operands: Any) -> list[Any]:
+    """The operands as Values of one kind: tensors of dynamic execution, if one of them is that.
+
+    For what uses an operand alone before it meets the others. None stays None.
+    """
+    owner = _owner(operands)
+    lift = as_value if owner is None else owner.lift
+    return [None if x is None else lift(x) for x in operands]
 
 
 def as_value(x: Any) -> Value:
@@ -207,10 +223,14 @@ def scalar_constant(x: Any, dtype: DType) -> Node:
     Raises:
         DTypeError: if it does not fit an integer dtype's range.
     """
+    return build(Constant(Literal.of(scalar_array(x, dtype))), ())
+
+
+def scalar_array(x: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """A Python number as an array of the given dtype; raises as `scalar_constant`."""
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
         raise DTypeError(f"the number {x:.5g} is out of the range of {dtype}")
-    number = np.asarray(_as_float(x) if is_floating(dtype) else x)
-    return build(Constant(Literal.of(number.astype(dtype))), ())
+    return np.asarray(_as_float(x) if is_floating(dtype) else x).astype(dtype)
 
 
 def _as_float(x: Any) -> float:
@@ -263,8 +283,10 @@ class Elementwise(TensorOp):
 def unary(cls: type[Elementwise]) -> Callable[[Any], Value]:
     """The public function of a one-operand op, documented by its class."""
 
+    op = cls()
+
     def f(x: Any) -> Value:
-        return apply(cls(), x)
+        return apply(op, x)
 
     f.__name__, f.__doc__ = cls.name, cls.__doc__
     return function(f)
@@ -273,8 +295,10 @@ def unary(cls: type[Elementwise]) -> Callable[[Any], Value]:
 def binary(cls: type[Elementwise]) -> Callable[[Any, Any], Value]:
     """The public function of a two-operand op, documented by its class."""
 
+    op = cls()
+
     def f(x: Any, y: Any) -> Value:
-        return apply(cls(), x, y)
+        return apply(op, x, y)
 
     f.__name__, f.__doc__ = cls.name, cls.__doc__
     return function(f)

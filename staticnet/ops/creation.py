@@ -13,7 +13,16 @@ from staticnet.ir.dtype import FLOAT32, INT64, DType, as_dtype
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import NUMBERS, as_int, check_axes, check_kind
-from staticnet.ops.base import TensorOp, apply, as_value, constant, function, is_python_scalar
+from staticnet.ops.base import (
+    TensorOp,
+    apply,
+    as_value,
+    as_values,
+    constant,
+    function,
+    is_python_scalar,
+    scalar_array,
+)
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, expand_dims
 
@@ -66,7 +75,7 @@ class Size(TensorOp, name="size"):
 def dim_value(dim: int | Dim, like: Value) -> Value:
     """A dimension as a scalar of `like`'s dtype; a symbolic one has a value once specialised."""
     if isinstance(dim, int):
-        return constant(float(dim), like.dtype)
+        return as_values(like, scalar_array(float(dim), like.dtype))[1]
     return astype(apply(Size((dim,))), like.dtype)
 
 
@@ -93,7 +102,10 @@ def ones(shape: Any, dtype: Any = FLOAT32) -> Value:
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Value:
     """y = fill_value everywhere, with x's shape and, unless given, dtype."""
     x = as_value(x)
-    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+    target = x.dtype if dtype is None else as_dtype(dtype)
+    if is_python_scalar(fill_value):
+        fill_value = as_values(x, scalar_array(fill_value, target))[1]
+    return full(x.shape, fill_value, target)
 
 
 @function

@@ -12,10 +12,19 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ExecutionError, StaticnetError
-from staticnet.ir.dtype import BFLOAT16, FLOAT16
+from staticnet.ir.dtype import BFLOAT16, FLOAT16, DType
 from staticnet.ir.node import Node, describe
+from staticnet.ir.op import Op
 
-_HALVES = (FLOAT16, BFLOAT16)
+HALVES = (FLOAT16, BFLOAT16)
+
+
+def compute(op: Op, dtype: DType, operands: Sequence[Any], xp: Any = np) -> Any:
+    """The result of an op, of a known dtype, from arrays of the array module `xp`."""
+    if any(x.dtype in HALVES for x in operands):
+        operands = [x.astype(np.float32) if x.dtype in HALVES else x for x in operands]
+        return xp.asarray(op.eval(xp, *operands)).astype(dtype)
+    return op.eval(xp, *operands)
 
 
 def evaluate(node: Node, operands: Sequence[Any]) -> Any:
@@ -26,10 +35,7 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
     """
     try:
         with np.errstate(all="ignore"):
-            if any(x.dtype in _HALVES for x in operands):
-                operands = [x.astype(np.float32) if x.dtype in _HALVES else x for x in operands]
-                return np.asarray(node.op.eval(np, *operands)).astype(node.dtype)
-            return node.op.eval(np, *operands)
+            return compute(node.op, node.dtype, operands)
     except StaticnetError:
         raise
     except Exception as error:

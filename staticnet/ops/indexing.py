@@ -21,7 +21,7 @@ from staticnet.ops.arguments import (
     normalize_axis,
 )
 from staticnet.ops.base import TensorOp, apply, as_value, function
-from staticnet.ops.creation import zeros
+from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
 from staticnet.ops.selection import where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
@@ -49,7 +49,7 @@ class Take(TensorOp, name="take"):
         return xp.take(x, indices, axis=self.axis)
 
     def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
-        return apply(ScatterAdd(self.axis), zeros(x.shape, x.dtype), g, indices), None
+        return apply(ScatterAdd(self.axis), zeros_like(x), g, indices), None
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
         return xp.take_along_axis(x, indices, axis=self.axis)
 
     def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
-        return apply(ScatterAddAlongAxis(self.axis), zeros(x.shape, x.dtype), g, indices), None
+        return apply(ScatterAddAlongAxis(self.axis), zeros_like(x), g, indices), None
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,12 @@ class Matmul(TensorOp, name="matmul"):
         return xp.matmul(x, y)
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        dx = apply(self, g, matrix_transpose(y))
-        dy = apply(self, matrix_transpose(x), g)
-        return sum_to_shape(dx, x.shape), sum_to_shape(dy, y.shape)
+        dx = dy = None
+        if x.requires_grad:
+            dx = sum_to_shape(apply(self, g, matrix_transpose(y)), x.shape)
+        if y.requires_grad:
+            dy = sum_to_shape(apply(self, matrix_transpose(x), g), y.shape)
+        return dx, dy
 
     def jvp(self, z: Any, operands: Any, tangents: Any) -> Any:
         (x, y), (dx, dy) = operands, tangents

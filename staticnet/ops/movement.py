@@ -50,7 +50,7 @@ class PermuteDims(TensorOp, name="permute_dims"):
         return xp.transpose(x, self.axes)
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
-        return (permute_dims(g, tuple(self.axes.index(i) for i in range(len(self.axes)))),)
+        return (_permuted(g, tuple(self.axes.index(i) for i in range(len(self.axes)))),)
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return tuple(index[self.axes.index(i)] for i in range(len(shape)))
@@ -64,14 +64,21 @@ def permute_dims(x: Any, axes: Any) -> Value:
         ShapeError: if `axes` is no permutation.
     """
     x = as_value(x)
-    new = tuple(normalize_axis(axis, x.ndim) for axis in as_sequence(axes))
-    return x if new == tuple(range(x.ndim)) else apply(PermuteDims(new), x)
+    return _permuted(x, tuple(normalize_axis(axis, x.ndim) for axis in as_sequence(axes)))
+
+
+def _permuted(x: Any, axes: Axes) -> Any:
+    return x if axes == tuple(range(x.ndim)) else apply(PermuteDims(axes), x)
 
 
 @function
 def matrix_transpose(x: Any) -> Value:
     """y = x with its last two axes exchanged.  x: [*b, m, n] -> y: [*b, n, m]"""
-    return swapaxes(x, -1, -2)
+    x = as_value(x)
+    n = x.ndim
+    if n < 2:
+        raise ShapeError(f"takes stacks of matrices, not {n} axes")
+    return apply(PermuteDims((*range(n - 2), n - 1, n - 2)), x)
 
 
 @function

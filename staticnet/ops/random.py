@@ -19,7 +19,7 @@ from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_int
-from staticnet.ops.base import TensorOp, apply, constant, is_python_scalar
+from staticnet.ops.base import TensorOp, apply, as_values, constant, is_python_scalar
 from staticnet.ops.selection import astype
 from staticnet.ops.sorting import argsort
 from staticnet.ops.state import Variable, variable
@@ -115,7 +115,8 @@ class Generator:
     """A source of keys for what draws anew at every run, as dropout does.
 
     All its keys share one counter variable, which rises by one with each run of a function that
-    reads it; each call of `key()` gives another stream.
+    reads it; each call of `key()` gives another stream. In dynamic execution each call is a run:
+    the stream is the first, and the counter rises at once.
     """
 
     def __init__(self, seed: int) -> None:
@@ -123,9 +124,14 @@ class Generator:
         self.counter: Variable = variable(np.uint64(0), "random.counter", trainable=False)
         self.counter.default_update = self.counter + 1  # type: ignore[assignment]
         self._calls = 0
+        self._first = np.uint64(mix(self.seed, 1))
 
-    def key(self) -> Key:
-        """A key that no other call gave."""
+    def key(self, like: Value | None = None) -> Key:
+        """A key that no other call gave, for draws that meet `like`."""
+        if like is not None and not like.is_symbolic:
+            count = self.counter.value
+            self.counter.value = count + np.uint64(1)
+            return Key(*as_values(like, self._first, count)[1:])
         self._calls += 1
         return Key(constant(mix(self.seed, self._calls), UINT64), self.counter)
 

@@ -39,7 +39,8 @@ class Where(Elementwise, name="where"):
         return xp.where(c, x, y)
 
     def vjp(self, z: Any, g: Any, c: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return None, where(c, g, 0), where(c, 0, g)
+        dx = where(c, g, 0) if x.requires_grad else None
+        return None, dx, where(c, 0, g) if y.requires_grad else None
 
 
 @function

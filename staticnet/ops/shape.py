@@ -179,14 +179,16 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     Integers are summed in 64 bits and bools counted, as the array API standard has it.
     """
     x = as_value(x)
-    x = astype(x, wide_dtype(x.dtype) if dtype is None else as_dtype(dtype))
+    target = wide_dtype(x.dtype) if dtype is None else as_dtype(dtype)
+    x = x if x.dtype == target else astype(x, target)
     op = Sum(normalize_axes(axis, x.ndim), as_bool(keepdims, "keepdims"))
     return apply(op, x) if op.axes else x
 
 
 def wide_dtype(dtype: DType) -> DType:
     """The dtype in which elements of `dtype` are summed: 64 bits for integers and bools."""
-    return {"float": dtype, "uint": UINT64}.get(kind(dtype), INT64)
+    known = kind(dtype)
+    return dtype if known == "float" else UINT64 if known == "uint" else INT64
 
 
 def sum_to_shape(x: Any, shape: Shape) -> Any:
@@ -195,4 +197,5 @@ def sum_to_shape(x: Any, shape: Shape) -> Any:
         return x
     extra = x.ndim - len(shape)
     axes = [i for i, d in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and d != 1)]
-    return reshape(apply(Sum(tuple(axes), False), x) if axes else x, shape)
+    y = apply(Sum(tuple(axes), False), x) if axes else x
+    return y if y.shape == shape else reshape(y, shape)

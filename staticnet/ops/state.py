@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,18 +56,28 @@ class Variable(Node):
 
     `trainable` says whether optimizers update it; `default_update`, if set, is the value it takes
     after each run of a function that reads it and whose `updates` do not name it.
+
+    Dynamic execution leaves the gradient in `grad`, and keeps in `tensor` the tensor that shares
+    this array. Once a variable is `watched` so, functions count in `version` what they overwrite.
     """
 
-    __slots__ = ("array", "default_update", "trainable")
+    __slots__ = ("array", "default_update", "grad", "tensor", "trainable", "version")
+    watched: ClassVar[bool] = False
     array: Any
     trainable: bool
     default_update: Node | None
+    grad: Any
+    tensor: Any
+    version: int
 
     def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
         super().__init__(op, inputs, type)
         self.array = None
         self.trainable = True
         self.default_update = None
+        self.grad = None
+        self.tensor = None
+        self.version = 0
 
     @property
     def value(self) -> np.ndarray[Any, Any]:

@@ -25,11 +25,18 @@ _told: set[str] = set()
 
 
 class CpuBackend(HostBackend):
-    """Compiles a graph to one C function; without a C compiler it is NumPy, and says so once."""
+    """Compiles a graph to one C function; without a C compiler it is NumPy, and says so once.
+
+    With `parallel=False` the function runs on the calling thread alone, which leaves the cores to
+    a BLAS whose threads are still there, spinning, between the products of others.
+    """
 
     name = "cpu"
     epilogues: frozenset[str] = frozenset()
     products = frozenset({"float32", "float64"})
+
+    def __init__(self, parallel: bool = True) -> None:
+        self.parallel = parallel
 
     def build(
         self,
@@ -52,6 +59,7 @@ class CpuBackend(HostBackend):
                 )
         compiler = find_compiler()
         if compiler is not None:
+            compiler = compiler if self.parallel else compiler.serial()
             fuse = "fusion" not in disabled_passes
             return CpuExecutable(plan() if plan else make_plan(graph, fuse), compiler)
         if "compiler" not in _told:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -56,6 +57,11 @@ class Compiler:
     def identity(self) -> str:
         """All that decides the code made from a source: command, version, flags and CPU."""
         return "\n".join((shlex.join(self.command), self.version, shlex.join(self.flags), cpu()))
+
+    def serial(self) -> Compiler:
+        """The same, of code that runs on the calling thread alone."""
+        serial = ("-fopenmp-simd" if flag == "-fopenmp" else flag for flag in self.flags)
+        return dataclasses.replace(self, flags=tuple(serial), openmp=False)
 
     def compile(self, source: str, output: Path) -> None:
         """Build a shared library; the source is kept beside it, as `.c`.

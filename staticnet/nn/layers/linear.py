@@ -108,7 +108,7 @@ class Dropout(Module):
         """x with elements dropped, as the mode is now."""
         if not self.training or self.p == 0:
             return x
-        return dropout(x, self.p, self._generator.key())
+        return dropout(x, self.p, self._generator.key(like=x))
 
     def extra_repr(self) -> str:
         """The probability."""
