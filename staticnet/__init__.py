@@ -3,7 +3,7 @@
 Declare a symbolic graph, derive its gradient, compile the whole training step, run it.
 """
 
-from staticnet import errors, nn, optim
+from staticnet import dynamic, errors, nn, optim
 from staticnet.autodiff import grad, jvp, vjp
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
@@ -207,6 +207,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "divide",
+    "dynamic",
     "einsum",
     "equal",
     "erf",

@@ -29,6 +29,7 @@ ROOMS = (
     ("function",),
     ("nn",),
     ("optim",),
+    ("dynamic",),
     ("io",),
     ("train",),
     ("report",),

@@ -1,0 +1,34 @@
+"""Dynamic execution: the same ops, layers, losses and optimizers, run as they are written.
+
+    model = sn.nn.Sequential(sn.nn.Linear(2, 16), sn.nn.Tanh(), sn.nn.Linear(16, 2))
+    optimizer = sn.dynamic.Optimizer(sn.optim.Adam(lr=0.05), model.parameters())
+    for points, labels in batches:
+        loss = sn.nn.cross_entropy(model(sn.dynamic.tensor(points)), sn.dynamic.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+An operation on a tensor computes at once, with NumPy, or with CuPy where the arrays are CuPy's, and
+is remembered on a tape if a gradient may be asked for. Python may look at values: `if`, `while` and
+`float` work. A model made once runs both ways: where one of its variables meets a tensor, the
+variable's present value takes part, and `loss.backward()` adds to the variable's `grad`.
+"""
+
+from staticnet.dynamic.creation import as_tensor, grad, tensor
+from staticnet.dynamic.extra import Handle
+from staticnet.dynamic.mode import enable_grad, is_grad_enabled, no_grad, trace
+from staticnet.dynamic.optimizer import Optimizer
+from staticnet.dynamic.tensor import Tensor
+
+__all__ = [
+    "Handle",
+    "Optimizer",
+    "Tensor",
+    "as_tensor",
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "tensor",
+    "trace",
+]

@@ -1,0 +1,387 @@
+"""`Tensor`: an array that is there now and, where a gradient may be asked for, how it came to be.
+
+Operations take the short way of `calls` where they can: one NumPy call and one object. The careful
+way promotes dtypes, checks with `Op.infer` and runs `Op.eval`; it also says what was wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any, NoReturn, final
+
+import numpy as np
+
+from staticnet.dynamic.calls import CALLS, FAILURES, matmul, quiet, takes, ufunc_of
+from staticnet.dynamic.extra import Extra, Handle, Hook, extra_of
+from staticnet.dynamic.mode import Tracing, recording, writer
+from staticnet.dynamic.operands import array_module, as_tensors, lift
+from staticnet.dynamic.sweep import Sweep, type_of
+from staticnet.errors import (
+    ArgumentError,
+    DTypeError,
+    ExecutionError,
+    GradientError,
+    ShapeError,
+    StaticnetError,
+)
+from staticnet.ir import location
+from staticnet.ir.dtype import is_integer
+from staticnet.ir.node import describe, with_context
+from staticnet.ir.op import OPS, Op
+from staticnet.ir.types import TensorType
+from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ops.evaluate import compute
+from staticnet.ops.linalg import Matmul
+
+_orders = itertools.count(1)
+_matmul = Matmul()
+ndarray = np.ndarray
+
+
+@final
+class Tensor(Value):
+    """An array with operators, indexing and the functions of staticnet, computed at once.
+
+    `.data` is the array, of NumPy or CuPy; it is never written to, and may be shared: copy it
+    before you change it. A tensor `requires_grad` if you said so, or if an operand of its op does.
+    """
+
+    __slots__ = ("__weakref__", "data", "extra", "inputs", "op", "order", "requires_grad")
+    apply_priority = 1
+    is_symbolic = False
+    data: Any
+    requires_grad: bool
+    op: Op | None
+    inputs: tuple[Any, ...] | None
+
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        op: Op | None = None,
+        inputs: tuple[Any, ...] | None = (),
+        order: int = 0,
+    ) -> None:
+        self.data = data
+        self.requires_grad = requires_grad
+        self.op = op
+        self.inputs = inputs
+        self.order = order
+        self.extra: Extra | None = None
+
+    @classmethod
+    def apply(cls, op: Op, operands: Any) -> Tensor:
+        """The value of `op` on operands, of which at least one is a tensor."""
+        write = writer() if Tracing.active else None
+        return _execute(op, operands) if write is None else _traced(op, operands, write)
+
+    def lift(self, x: Any) -> Tensor:
+        """`x`, an array, number, variable or node, as a tensor beside this one."""
+        return lift(Tensor, x, array_module([self.data]))
+
+    shape = property(attrgetter("data.shape"), doc="The dims, all of them ints.")
+    dtype = property(attrgetter("data.dtype"), doc="The element type.")
+    ndim = property(attrgetter("data.ndim"), doc="The number of axes.")
+    size = property(attrgetter("data.size"), doc="The number of elements.")
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made it: gradients end here."""
+        return self.op is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` left here; for a variable's tensor, the variable's."""
+        return None if self.extra is None else self.extra.holder.grad
+
+    @grad.setter
+    def grad(self, new: Tensor | None) -> None:
+        if new is not None and (not isinstance(new, Tensor) or new.shape != self.shape):
+            raise GradientError(f"grad: {describe(self)} takes a tensor like it, not {new!r:.60}")
+        extra_of(self).holder.grad = new
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add d self / d leaf to `.grad` of every leaf and variable that this was computed from.
+
+        `gradient` weighs the elements: a scalar needs none. The tape is released, unless
+        `retain_graph`; `create_graph` records the pass, for derivatives of the gradients.
+
+        gradient: [*s], as self
+
+        Raises:
+            GradientError: if nothing here requires a gradient, if this is no scalar and there is no
+                `gradient`, if the tape was released, or if a variable was updated since.
+        """
+        seed = seed_of(self, gradient, "backward")
+        Sweep(retain_graph, create_graph).run([self], [seed])
+
+    def register_hook(self, hook: Hook) -> Handle:
+        """Call `hook(gradient)` when the gradient of this tensor is known; it may give another.
+
+        Raises:
+            GradientError: if the tensor requires no gradient.
+            ArgumentError: if the hook cannot be called.
+        """
+        if not callable(hook):
+            raise ArgumentError(f"register_hook: a hook takes a gradient, not {hook!r:.60}")
+        if not self.requires_grad:
+            raise GradientError(f"register_hook: {describe(self)} requires no gradient")
+        hooks = extra_of(self).hooks
+        number = max(hooks, default=0) + 1
+        hooks[number] = hook
+        return Handle(hooks, number)
+
+    def retain_grad(self) -> None:
+        """Keep this tensor's gradient in `.grad`: that of the last backward, not a sum.
+
+        Raises:
+            GradientError: if the tensor requires no gradient.
+        """
+        if not self.requires_grad:
+            raise GradientError(f"retain_grad: {describe(self)} requires no gradient")
+        extra_of(self).keeps_grad = True
+
+    def detach(self) -> Tensor:
+        """The same array, as a tensor that nothing was computed for."""
+        return Tensor(self.data)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a NumPy array that cannot be written to; a GPU's is copied to the host."""
+        if not isinstance(self.data, ndarray):
+            return np.asarray(self.data.get())
+        view = self.data.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The one element, as a Python number.
+
+        Raises:
+            ShapeError: if there are none or several.
+        """
+        if self.data.size != 1:
+            self._refuse("item", ShapeError, "has no single element; index or reduce it first")
+        return self.data.item()
+
+    def _refuse(self, act: str, error: type[StaticnetError], why: str) -> NoReturn:
+        raise with_context(error(f"the tensor {why}"), act, [self])
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            why = "has no single truth value; take sn.any(x) or sn.all(x)"
+            self._refuse("bool", ShapeError, why)
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if not is_integer(self.data.dtype):
+            self._refuse("index", DTypeError, "is no integer; convert it with int(x)")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.data.ndim:
+            self._refuse("len", ShapeError, "has no axes")
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        return FUNCTIONS["getitem"](self, _without_masks(key))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else str(self), spec)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({values}, {self.data.dtype}{grad})"
+
+    def __reduce__(self) -> Any:
+        return Tensor, (self.data, self.requires_grad and self.is_leaf)
+
+    def __matmul__(self, other: Any) -> Any:
+        if type(other) is Tensor and not Tracing.active:
+            x, y = self.data, other.data
+            if x.ndim == y.ndim == 2 and x.shape[1] == y.shape[0]:
+                z = matmul(_matmul, x, y)
+                if z is not NotImplemented:
+                    return _record(_matmul, (self, other), z)
+        return FUNCTIONS["matmul"](self, other)
+
+
+def _binary(name: str, reflected: bool = False) -> Callable[[Tensor, Any], Any]:
+    """An operator: NumPy's ufunc where the operands fit as they are, else the public function."""
+    cls: Any = OPS[name]
+    op, general, found = cls(), FUNCTIONS[name], ufunc_of(cls)
+    assert found is not None
+    ufunc, allowed = found
+    differentiable = op.differentiable
+
+    def operator(self: Tensor, other: Any) -> Any:
+        x = self.data
+        dtype = x.dtype
+        records = self.requires_grad
+        if type(other) is Tensor:
+            y = other.data
+            fits = y.dtype is dtype and dtype in allowed
+            records = records or other.requires_grad
+        else:
+            y = other
+            fits = takes(other, dtype)
+        pair = (other, self) if reflected else (self, other)
+        if not fits or Tracing.active:
+            return general(*pair)
+        try:
+            z = quiet.run(ufunc, y, x) if reflected else quiet.run(ufunc, x, y)
+        except FAILURES:
+            return general(*pair)
+        if type(z) is not ndarray and isinstance(z, np.generic):
+            z = np.asarray(z)
+        if records and differentiable and recording.get():
+            return Tensor(z, True, op, pair, next(_orders))
+        return Tensor(z)
+
+    return operator
+
+
+for _name, _method in {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+}.items():
+    setattr(Tensor, f"__{_method}__", _binary(_name))
+    setattr(Tensor, f"__r{_method}__", _binary(_name, reflected=True))
+for _name, _method in {
+    "equal": "eq",
+    "not_equal": "ne",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+}.items():
+    setattr(Tensor, f"__{_method}__", _binary(_name))
+
+
+def _execute(op: Op, operands: tuple[Any, ...]) -> Tensor:
+    call = CALLS.get(type(op))
+    if call is not None:
+        arrays: list[Any] = []
+        for x in operands:
+            if type(x) is Tensor:
+                arrays.append(x.data)
+            elif type(x) is float or type(x) is int:
+                arrays.append(x)
+            else:
+                return _execute_carefully(op, operands)
+        try:
+            result = call(op, *arrays)
+        except FAILURES:
+            return _execute_carefully(op, operands)
+        if result is not NotImplemented:
+            return _record(op, operands, result)
+    return _execute_carefully(op, operands)
+
+
+def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
+    """`_execute` for operands that need promotion or checks, and for all that goes wrong."""
+    tensors: tuple[Tensor, ...] = ()
+    try:
+        tensors = as_tensors(Tensor, op, operands)
+        if op.arity not in (None, len(tensors)):
+            raise ArgumentError(f"takes {op.arity} operands, not {len(tensors)}")
+        type_ = op.infer(*[TensorType(x.dtype, x.shape) for x in tensors])
+        if type_.symbols:
+            raise ShapeError(f"{type_} has a symbolic dimension; a tensor's are numbers")
+    except StaticnetError as error:
+        raise with_context(error, op.name, tensors or operands) from None
+    arrays = [x.data for x in tensors]
+    try:
+        result = quiet.run(compute, op, type_.dtype, arrays, array_module(arrays))
+    except (StaticnetError, MemoryError):
+        raise
+    except Exception as error:
+        named = " with ".join(describe(x) for x in tensors)
+        message = f"{op.name}: {error}: {named} ({location.current()})"
+        raise ExecutionError(message) from error
+    return _record(op, tensors, result)
+
+
+def _record(op: Op, operands: tuple[Any, ...], result: Any) -> Tensor:
+    """The tensor of a result, with its op and operands if a gradient may be asked for."""
+    if type(result) is not ndarray and isinstance(result, np.generic):
+        result = np.asarray(result)
+    for x in operands:
+        if type(x) is Tensor and x.requires_grad:
+            if op.differentiable and recording.get() and result.dtype.kind not in "biu":
+                return Tensor(result, True, op, operands, next(_orders))
+            break
+    return Tensor(result)
+
+
+def _traced(op: Op, operands: tuple[Any, ...], write: Callable[[str], object]) -> Tensor:
+    start = time.perf_counter()
+    result = _execute(op, operands)
+    milliseconds = (time.perf_counter() - start) * 1e3
+    given = " ".join(type_of(x) if isinstance(x, Tensor) else str(x) for x in operands)
+    where = location.current()
+    if where.lines and not where.made_by:
+        extra_of(result).location = where.lines[0]
+    write(f"{op.name} {given} -> {type_of(result)} {milliseconds:.3f} ms {where}")
+    return result
+
+
+def _without_masks(key: Any) -> Any:
+    """An index in which each bool mask is the integer indices of its true elements."""
+    entries: list[Any] = []
+    for entry in key if isinstance(key, tuple) else (key,):
+        array = entry.numpy() if isinstance(entry, Tensor) else entry
+        if isinstance(array, ndarray) and array.dtype == bool and array.ndim:
+            entries += np.nonzero(array)
+        else:
+            entries.append(entry)
+    return tuple(entries)
+
+
+def seed_of(tensor: Tensor, gradient: Any, what: str) -> Tensor:
+    """The gradient that a backward pass begins with: ones for a scalar that is given none.
+
+    Raises:
+        GradientError: as `Tensor.backward` says.
+    """
+    if not tensor.requires_grad:
+        raise GradientError(
+            f"{what}: {describe(tensor)} depends on nothing that requires a gradient "
+            f"({location.current()}); use a variable, or sn.dynamic.tensor(x, requires_grad=True), "
+            "outside of no_grad"
+        )
+    if gradient is None:
+        if tensor.data.size != 1:
+            raise GradientError(
+                f"{what}: {describe(tensor)} is no scalar ({location.current()}); reduce it with "
+                f"sn.sum or sn.mean, or pass gradient= of its shape"
+            )
+        return Tensor(array_module([tensor.data]).ones(tensor.data.shape, tensor.data.dtype))
+    seed = tensor.lift(gradient)
+    if seed.shape != tensor.shape or seed.dtype != tensor.dtype:
+        raise GradientError(
+            f"{what}: the gradient {type_of(seed)} must be of the tensor's type {type_of(tensor)}"
+        )
+    return seed
