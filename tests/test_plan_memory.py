@@ -16,7 +16,7 @@ import staticnet as sn
 from staticnet.ir.node import Node
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.memory import ALIGNMENT, Lifetime, arrange, most_alive, place, stack
+from staticnet.plan.memory import ALIGNMENT, Lifetime, arrange, most_alive, stack
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.schedule import Step, Values, peak, schedule
 
@@ -43,7 +43,7 @@ blocks = st.lists(
 
 @given(blocks)
 def test_live_blocks_never_overlap(drawn: list[Lifetime]) -> None:
-    arena = place(drawn)
+    arena = stack(arrange(drawn))
     assert arena >= most_alive(drawn)
     for i, block in enumerate(drawn):
         assert block.offset % ALIGNMENT == 0

@@ -40,13 +40,11 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
 
-def place(blocks: Sequence[Lifetime]) -> int:
-    """Give every block an offset, so that blocks alive together do not overlap; -> arena bytes."""
-    return stack(arrange(blocks))
-
-
 def stack(blocks: Sequence[Lifetime]) -> int:
-    """Put each block, in the order given, on top of those before it that it meets; -> bytes."""
+    """Put each block, in the order given, on top of those before it that it meets; -> bytes.
+
+    So no two blocks that some step needs together overlap, whatever the order.
+    """
     first, last, size = _columns(blocks)
     end = np.zeros(len(blocks), np.int64)
     for i, block in enumerate(blocks):
