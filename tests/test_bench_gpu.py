@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +19,7 @@ bench = pytest.importorskip("bench.gpu.worker", reason="the benchmarks are not i
 
 from bench.client import WorkerError  # noqa: E402
 from bench.driver import Settings, expected  # noqa: E402
-from bench.gpu import driver, report  # noqa: E402
+from bench.gpu import driver, kernels, report  # noqa: E402
 from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel  # noqa: E402
 from bench.rounds import compare  # noqa: E402
 from bench.workloads import pointwise, softmax  # noqa: E402
@@ -93,6 +96,26 @@ def test_the_ratio_is_to_the_best_peer_and_the_share_of_the_floor() -> None:
 def test_products_have_the_floor_of_their_type() -> None:
     line = result("staticnet", 1.0, 2e-3, workload="matmul_bf16", flops=int(8e11), bytes=1 << 20)
     assert report.table([GPU, line]).split()[-1] == "50%"
+
+
+@needs_shim
+def test_the_kernels_are_written(gpu: Gpu, tmp_path: Path) -> None:
+    kernels.main(str(tmp_path / "out"))
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert {"mlp.cu", "mlp.plan.txt", "adam.cu", "softmax.cu"} <= names
+    assert "__global__" in (tmp_path / "out" / "mlp.cu").read_text(encoding="utf-8")
+
+
+def test_the_check_fails_clearly_without_a_gpu(tmp_path: Path) -> None:
+    script = Path(bench.__file__).parents[1] / "gpu_check.sh"
+    environment = dict(os.environ) | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run(
+        ["bash", str(script), str(tmp_path / "out")], capture_output=True, text=True,
+        env=environment,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "gpu_check: this machine cannot run CUDA: " in run.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

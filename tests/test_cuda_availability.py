@@ -84,6 +84,12 @@ class TestAvailability:
         assert choose("auto", backends) is backends["cpu"]  # type: ignore[arg-type]
 
 
+def test_the_list_of_what_is_unproven_names_tests_that_exist() -> None:
+    listed = re.findall(r"-k (test_\w+)", (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8"))
+    defined = re.findall(r"^def (test_\w+)", (ROOT / "tests" / "test_gpu.py").read_text(), re.M)
+    assert sorted(listed) == sorted(defined)
+
+
 def test_all_that_is_asked_of_cupy_exists_in_it() -> None:
     cupy = pytest.importorskip("cupy")
     folder = Path(sn.__file__).parent / "backends" / "cuda"

@@ -69,12 +69,13 @@ def _workload(workload: Workload, settings: Settings, threads: int, log: Log) ->
             if reason := environment.missing(c):
                 absent[c] = reason
                 continue
-            client = stack.enter_context(_client(workload.name, c, threads))
+            clients[c] = stack.enter_context(_client(workload.name, c, threads))
+        for c, client in list(clients.items()):  # they start side by side
             try:
                 client.ready()
-                clients[c] = client
             except WorkerError as error:
                 absent[c] = str(error)
+                del clients[c]
         for size in workload.sizes[-1:] if settings.quick else workload.sizes:
             started = time.perf_counter()
             for c, reason in absent.items():

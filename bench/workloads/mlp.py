@@ -37,7 +37,7 @@ def make_data(size: int) -> dict[str, Array]:
     return {"x": 0.3 * prototypes[y] + 0.7 * noise, "y": y} | weights(4, *WIDTHS)
 
 
-def staticnet(data: Arrays, device: str) -> Program:
+def staticnet_step(data: Arrays, device: str) -> Any:
     """One function of the batch: forward, backward and Adam are one graph."""
     import staticnet as sn
 
@@ -45,8 +45,12 @@ def staticnet(data: Arrays, device: str) -> Program:
     y = sn.placeholder((BATCH,), "int64", name="y")
     loss = sn.nn.cross_entropy(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
     updates = sn.optim.Adam(**adam_rule.OPTIONS).minimize(loss)
-    step = sn.function([x, y], loss, updates=updates, device=device)
+    return sn.function([x, y], loss, updates=updates, device=device)
 
+
+def staticnet(data: Arrays, device: str) -> Program:
+    """A call of the step, and epochs of it over data that lies where it runs."""
+    step = staticnet_step(data, device)
     sets = resident(step, data)
     return training_program(
         lambda x, y: float(step(x, y)),

@@ -37,15 +37,19 @@ def make_data(size: int) -> dict[str, Array]:
     return {"x": x, "y": y} | weights(2, *WIDTHS)
 
 
-def staticnet(data: Arrays, device: str) -> Program:
+def staticnet_step(data: Arrays, device: str) -> Any:
     """One function of the batch, its updates in place."""
     import staticnet as sn
 
     x = sn.placeholder((BATCH, 2), name="x")
     y = sn.placeholder((BATCH, 1), name="y")
     loss = sn.nn.mse_loss(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
-    step = sn.function([x, y], loss, updates=sn.optim.SGD(lr=LR).minimize(loss), device=device)
+    return sn.function([x, y], loss, updates=sn.optim.SGD(lr=LR).minimize(loss), device=device)
 
+
+def staticnet(data: Arrays, device: str) -> Program:
+    """A call of the step, and epochs of it over data that lies where it runs."""
+    step = staticnet_step(data, device)
     sets = resident(step, data)
     return training_program(
         lambda x, y: float(step(x, y)),

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# All that only a machine with an NVIDIA GPU can show, in one command and at most ten minutes:
+#
+#     bench/gpu_check.sh [FOLDER]        (default: ./gpu_check-<date>)
+#
+# The folder gets what was seen: versions and clocks, the tests' output, raw samples, the generated
+# kernels, and table.txt. The status is 0 only if every test passed and every benchmark ran.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
+python=${PYTHON:-python}
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+
+missing=$("$python" -c 'from staticnet.backends.cuda import CudaBackend; print(CudaBackend().missing())') || exit 2
+if [ -n "$missing" ]; then
+  echo "gpu_check: this machine cannot run CUDA: $missing" >&2
+  exit 2
+fi
+mkdir -p "$out" || exit 2
+failed=()
+
+say() { echo "== $1"; }
+watch() { # name, seconds at most, command ...: its output on the screen and in a file
+  local name=$1 limit=$2
+  shift 2
+  say "$name"
+  timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
+  local status=${PIPESTATUS[0]}
+  [ "$status" -eq 124 ] && echo "$name: stopped after $limit s" | tee -a "$out/$name.txt"
+  [ "$status" -eq 0 ] || failed+=("$name ($status)")
+}
+
+say "machine"
+{
+  git rev-parse HEAD 2>/dev/null
+  nvidia-smi
+  nvidia-smi -q -d CLOCK,POWER,TEMPERATURE,PERFORMANCE,ECC
+  "$python" -m pip freeze
+} > "$out/machine.txt" 2>&1
+nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu \
+  --format=csv -lms 500 > "$out/clocks.csv" 2>/dev/null &
+clocks=$!
+trap 'kill "$clocks" 2>/dev/null' EXIT
+
+watch doctor 30 "$python" -m staticnet doctor
+watch kernels 30 "$python" -m bench.gpu.kernels "$out/kernels"
+watch tests 280 "$python" -m pytest -m gpu tests/test_gpu.py -q -s -rs --durations=10 \
+  --junitxml="$out/tests.xml"
+watch bench 250 "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
+  --out "$out/raw.jsonl"
+
+kill "$clocks" 2>/dev/null
+say "table"
+"$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
+say "all of it is in $out"
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "gpu_check: failed: ${failed[*]}" >&2
+  exit 1
+fi
