@@ -25,7 +25,7 @@ from staticnet.report import machine
 from staticnet.report.machine import Check, is_usable
 
 COMPILES = True
-ROOT = Path(sn.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 needs_cc = pytest.mark.skipif(compiler.find_compiler() is None, reason="no C compiler")
 
 
