@@ -19,7 +19,7 @@ from staticnet.backends.base import choose
 from staticnet.backends.cuda import availability
 from staticnet.backends.cuda.availability import Driver, Missing
 
-ROOT = Path(sn.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 class TestAvailability:
