@@ -110,7 +110,8 @@ inline void complete(Fiber *one) {
     if (first + i >= threads) fail("lane %d of an exchange is no thread of the block", i);
     Fiber *other = lanes[i] = of_thread[first + i];
     if (!other || other->state != kAtExchange || other->lanes != one->lanes) return;
-    if (other->line != one->line) fail("lanes meet in different lines, %d and %d", one->line, other->line);
+    if (other->line != one->line)
+      fail("lanes meet in different lines, %d and %d", one->line, other->line);
   }
   for (int i = 0; i < kWarp; ++i) {
     if (!lanes[i]) continue;
@@ -154,12 +155,14 @@ inline bool release_barrier() {
   for (int t = 0; t < threads; ++t) {
     Fiber *fiber = of_thread[t];
     if (!fiber || fiber->state != kAtBarrier) continue;
-    if (waiting && fiber->line != line) fail("threads meet in different lines, %d and %d", line, fiber->line);
+    if (waiting && fiber->line != line)
+      fail("threads meet in different lines, %d and %d", line, fiber->line);
     line = fiber->line;
     ++waiting;
   }
   if (waiting == 0) return false;
-  if (waiting < threads) fail("%d of %d threads wait at a barrier that others do not reach", waiting, threads);
+  if (waiting < threads)
+    fail("%d of %d threads wait at a barrier that others do not reach", waiting, threads);
   for (int t = 0; t < threads; ++t) of_thread[t]->state = kReady;
   return true;
 }
