@@ -103,6 +103,8 @@ def describe(value: Any) -> str:
     """`x f32[batch,3]`: a value as error messages name it."""
     if isinstance(value, Node):
         return f"{value.name or value.op.name} {value.type}"
+    if isinstance(value, Value) and not value.is_symbolic:
+        return f"a tensor {TensorType(value.dtype, value.shape)}"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"an array {value.dtype}{format_shape(value.shape)}"
     return repr(value)[:40]
