@@ -81,7 +81,7 @@ class Inspection:
         return explain(self._plan_at(self._only_dims(dims)))
 
     def source(self, *, whole: bool = False, **dims: int) -> str:
-        """The generated C: kernels and the step that calls them, or the `whole` compiled file.
+        """The generated C or CUDA: kernels and C's step that calls them, or the `whole` compiled file.
 
         Raises:
             DeviceError: if this function's device generates none.
