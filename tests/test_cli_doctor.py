@@ -20,9 +20,9 @@ import staticnet as sn
 from staticnet.backends import cache
 from staticnet.backends.cpu import compiler
 from staticnet.backends.numpy import NumpyBackend, NumpyExecutable
+from staticnet.cli import machine
+from staticnet.cli.machine import Check, is_usable
 from staticnet.cli.main import main
-from staticnet.report import machine
-from staticnet.report.machine import Check, is_usable
 
 COMPILES = True
 ROOT = Path(__file__).parent.parent

@@ -25,6 +25,7 @@ ROOMS = (
     ("codegen",),
     ("backends",),
     ("feeds", "cost"),
+    ("report",),
     ("compilation", "inspection"),
     ("function",),
     ("nn",),
@@ -32,7 +33,6 @@ ROOMS = (
     ("dynamic",),
     ("io",),
     ("train",),
-    ("report",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}

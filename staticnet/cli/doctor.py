@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from staticnet.report.machine import Check, examine, is_usable
+from staticnet.cli.machine import Check, examine, is_usable
 
 
 def add_to(commands: Any) -> None:
