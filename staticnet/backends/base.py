@@ -11,6 +11,7 @@ import numpy as np
 from staticnet.backends.profile import Profile
 from staticnet.errors import ArgumentError, DeviceError
 from staticnet.ir.graph import Graph
+from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
 
 log = logging.getLogger("staticnet")
@@ -27,6 +28,14 @@ class Source(Protocol):
     @property
     def body(self) -> str:
         """The kernels, and on the CPU the step that calls them."""
+        ...
+
+    @property
+    def texts(self) -> Mapping[Group, str]:
+        """What computes each kernel or routine of the plan; those that need no code are left out.
+
+        On a GPU the kernels of a launch may be one function, and each has all of the launch.
+        """
         ...
 
 

@@ -9,10 +9,12 @@ that number first. Feeds, state, constants, outputs and the arena begin at multi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from staticnet.ir.dtype import DType
 from staticnet.ir.node import Node
+from staticnet.plan.fusion import Group
 
 ALIGNMENT = 256  # bytes, of the beginning of each buffer
 Size = tuple[int, int, int]
@@ -121,7 +123,8 @@ class CudaProgram:
     """A plan's CUDA source and what to run of it.
 
     `body` is the part of the source that is this plan's own, its kernels. `arena_bytes` hold the
-    plan's values and the launches' scratch memory.
+    plan's values and the launches' scratch memory. `texts` are what runs for each kernel or
+    routine; those of one launch share theirs.
     """
 
     source: str
@@ -129,3 +132,4 @@ class CudaProgram:
     launches: tuple[Command, ...]
     arena_bytes: int
     sites: tuple[Node, ...]
+    texts: Mapping[Group, str]

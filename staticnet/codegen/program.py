@@ -99,13 +99,15 @@ int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
 class Program:
     """A plan's C source, how many steps it runs, and the nodes that its failures are told by.
 
-    `body` is the part of the source that is this plan's own: kernels, and the step.
+    `body` is the part of the source that is this plan's own: kernels, and the step. `texts` are
+    the functions of kernels, and the statements of routines; equal kernels share a function.
     """
 
     source: str
     body: str
     launches: int
     sites: list[Node] = field(default_factory=list)
+    texts: dict[Group, str] = field(default_factory=dict)
 
 
 @cache
@@ -133,9 +135,12 @@ class _Writer:
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
         self.sites: list[Node] = []
+        self.texts: dict[Group, str] = {}
         self._write_step()
         body = self._body()
-        self.program = Program(self._file(blas, body), body, len(plan.steps), self.sites)
+        self.program = Program(
+            self._file(blas, body), body, len(plan.steps), self.sites, self.texts
+        )
 
     def _pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
@@ -192,6 +197,7 @@ class _Writer:
         if need:
             self.helpers[need] = None
         lines = routine(node, self._pointer, self.plan.places.__contains__)
+        self.texts[group] = "\n".join(lines)
         self.lines.append(f"{{ // {node.op.name} {node.type}: {node.provenance}")
         if any("site" in line for line in lines):
             self.lines.append(f"  const int site = {self._site(group)};")
@@ -217,6 +223,7 @@ class _Writer:
             kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
             body = c.function(kernel, "NAME")
             name = self.functions.setdefault(body, f"k{len(self.functions)}")
+            self.texts[group] = body.replace("NAME", name, 1)
             if kernel.blocks:
                 pointers.append(f"arena + {scratch}")
                 scratch += scratch_bytes(group)

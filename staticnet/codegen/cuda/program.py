@@ -7,7 +7,8 @@ first, and copies and products into state go through kernels that do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -29,6 +30,7 @@ from staticnet.codegen.launches import (
     CudaProgram,
     Launch,
     Number,
+    Product,
 )
 from staticnet.codegen.resources import kernels_path
 from staticnet.codegen.scope import c_type
@@ -80,8 +82,16 @@ class _Program:
         body = "\n".join(text.replace("NAME", name, 1) for text, name in self.functions.items())
         self.program = CudaProgram(
             prelude() + body, body, tuple(self.commands), plan.scratch + self.most_scratch,
-            tuple(self.sites),
+            tuple(self.sites), self._texts(),
         )  # fmt: skip
+
+    def _texts(self) -> dict[Group, str]:
+        """What runs for each kernel or routine: the functions, products and copies of its step."""
+        named = {name: text.replace("NAME", name, 1) for text, name in self.functions.items()}
+        parts: dict[int, dict[str, None]] = {}
+        for command in self.commands:
+            parts.setdefault(command.step, {}).update(dict.fromkeys(_told(command, named)))
+        return {group: "\n".join(parts[i]) for i, group in self.plan.launched if i in parts}
 
     # places
 
@@ -279,6 +289,20 @@ class _Program:
                 nbytes,
             )
         )
+
+
+def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
+    """A command as text: a launch by its function and those that it calls."""
+    if isinstance(command, Copy):
+        return [f"// copy of {command.nbytes:,} bytes"]
+    if isinstance(command, Product):
+        sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"
+        batch = f", {list(command.batch)} of them" if command.batch else ""
+        epilogue = "" if command.epilogue == "none" else f", then {command.epilogue}"
+        return [f"// cuBLASLt: {sizes} {command.dtype.name}{batch}{epilogue}"]
+    text = functions[command.function]
+    called = dict.fromkeys(re.findall(r"\bm\d+\b", text))
+    return [*(functions[name] for name in called if name in functions), text]
 
 
 def _index_type(group: Group) -> str:
