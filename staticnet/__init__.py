@@ -164,8 +164,10 @@ from staticnet.ops.transcendental import (
     tan,
     tanh,
 )
+from staticnet.report.summary import graph_summary as _graph_summary
 
 __version__ = "0.1.0"
+Graph.draw = _graph_summary
 
 __all__ = [
     "Dim",

@@ -39,6 +39,7 @@ from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
 from staticnet.plan.plan import Plan
 from staticnet.plan.text import STAGES
+from staticnet.report.summary import function_summary
 
 log = logging.getLogger("staticnet")
 
@@ -87,6 +88,10 @@ class Function(Inspection):
         inputs = ", ".join(f"{node.name}: {node.type}" for node in self.graph.inputs)
         outputs = ", ".join(str(node.type) for node in self.graph.outputs)
         return f"<staticnet.function {self.graph.name}({inputs}) -> {outputs} on {self.device}>"
+
+    def _repr_html_(self) -> str:
+        made = [(s.dims, s.plan) for s in self._specialized.values()]
+        return function_summary(self.graph, self.device, made)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run once: fresh outputs, then the updates, all or none of them.

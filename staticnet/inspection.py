@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from staticnet.backends.base import Backend, Executable
 from staticnet.backends.profile import Profile
-from staticnet.errors import ArgumentError
+from staticnet.errors import ArgumentError, DeviceError
 from staticnet.feeds import convert, order_feeds
 from staticnet.ir.graph import Graph
 from staticnet.passes.manager import Record
 from staticnet.plan.explain import Explanation, explain
 from staticnet.plan.plan import Plan
+from staticnet.report.document import Document, document
+from staticnet.report.page import document_page
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Inspection:
 
     def _bind(self, arrays: Sequence[Any]) -> Specialization:
         """The program for the shapes of these arrays."""
+        raise NotImplementedError
+
+    def passes(self, **dims: int) -> list[Record]:
+        """What each pass did, for one binding."""
         raise NotImplementedError
 
     @property
@@ -103,8 +111,58 @@ class Inspection:
         """
         if repeat is not None and (type(repeat) is not int or repeat < 1):
             raise ArgumentError(f"profile: repeat must be a positive int, not {repeat!r}")
+        arrays = self._feeds(args, named)
+        return self._backend.profile(self._bind(arrays).executable, arrays, repeat)
+
+    def document(self, *feeds: Any, **dims: int) -> Document:
+        """All of this as one dict, ready for JSON; `staticnet.report.document` tells its keys.
+
+        With feeds, in the order of the placeholders, the step is profiled on them; they give the
+        symbolic dims their numbers too.
+
+        Raises:
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ArgumentError: if it is not clear which numbers the symbolic dims have, or feeds and
+                dims are both given.
+        """
+        if feeds and dims:
+            raise ArgumentError(
+                f"{self.graph.name}: feeds give the symbolic dims their numbers; leave out "
+                f"{', '.join(dims)}"
+            )
+        profile = self.profile(*feeds) if feeds else None
+        bound = self._bind(self._feeds(feeds, {})).dims if feeds else self._only_dims(dims)
+        plan = self._plan_at(bound)
+        made = self._specialized.get(tuple(sorted(bound.items())))
+        records = made.records if made else self.passes(**bound)
+        try:
+            source = self._backend.program(plan)
+        except DeviceError:
+            source = None
+        return document(
+            self.graph, plan, device=self._backend.name, dims=bound, records=records,
+            source=source, profile=profile,
+        )  # fmt: skip
+
+    def report(self, path: str | os.PathLike[str], /, *feeds: Any, **dims: int) -> Path:
+        """Write all of this as one HTML page that loads nothing; -> its file.
+
+        The graph before and after the passes, kernels with their source and the user's lines, the
+        arena, and, with feeds, the time of each launch: as `document` has them.
+
+        Raises:
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ArgumentError: if it is not clear which numbers the symbolic dims have, or feeds and
+                dims are both given.
+            OSError: if the file cannot be written.
+        """
+        file = Path(path)
+        file.write_text(document_page(self.document(*feeds, **dims)), encoding="utf-8")
+        return file
+
+    def _feeds(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        """A call's feeds as arrays that fit the placeholders."""
         inputs = self.graph.inputs
         feeds = order_feeds(inputs, args, named)
         adopt = self._backend.adopt
-        arrays = [convert(node, feed, adopt) for node, feed in zip(inputs, feeds, strict=True)]
-        return self._backend.profile(self._bind(arrays).executable, arrays, repeat)
+        return [convert(node, feed, adopt) for node, feed in zip(inputs, feeds, strict=True)]

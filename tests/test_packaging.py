@@ -125,7 +125,7 @@ def test_the_wheel_has_the_package_and_nothing_else(built):
         metadata = next(n for n in names if n.endswith("/METADATA"))
         text = archive.read(metadata).decode()
     assert {"staticnet/py.typed", "staticnet/kernels/__init__.py"} <= set(names)
-    assert {"staticnet/report/graph_page.html", "staticnet/report/graph_page.js"} <= set(names)
+    assert {"staticnet/report/page.html", "staticnet/report/page.js"} <= set(names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"staticnet"}
     assert "License-Expression: MIT" in text
     assert "Requires-Python: >=3.11" in text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from staticnet.errors import GraphError
@@ -34,6 +34,8 @@ class Graph:
     outputs: tuple[Node, ...]
     updates: Updates
     _nodes: tuple[Node, ...]
+    draw: ClassVar[Callable[[Graph], str] | None] = None
+    """How a notebook shows a graph, as HTML. `import staticnet` sets it: see docs/adr/."""
 
     def __new__(
         cls, name: str, inputs: Sequence[Node], outputs: Sequence[Node], updates: Updates = ()
@@ -85,6 +87,10 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes>"
+
+    def _repr_html_(self) -> str | None:
+        draw = type(self).draw
+        return None if draw is None else draw(self)
 
     def to_networkx(self) -> networkx.MultiDiGraph[Node]:
         """The data flow as a networkx graph: an edge from operand to user, keyed by position."""

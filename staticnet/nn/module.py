@@ -217,6 +217,9 @@ class Module:
         """The arguments that `repr` shows."""
         return ""
 
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}" for name, child in self.named_children()]
         if not children:

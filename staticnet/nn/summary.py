@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from staticnet.ops.state import Variable
+from staticnet.report.summary import table
 
 
 class SummaryRow(NamedTuple):
@@ -54,13 +55,22 @@ class Summary:
         """Bytes of parameters and buffers."""
         return sum(row.bytes for row in self.rows)
 
-    def __str__(self) -> str:
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The head, a row for each module, and the totals."""
         total = SummaryRow("total", self.model, self.parameters, self.trainable, self.bytes)
-        table = [tuple(field.capitalize() for field in SummaryRow._fields)]
+        cells = [tuple(field.capitalize() for field in SummaryRow._fields)]
         for row in (*self.rows, total):
-            table.append((row.name or "(self)", row.type, *(f"{n:,}" for n in row[2:])))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [_line(cells, widths) for cells in table]
+            cells.append((row.name or "(self)", row.type, *(f"{n:,}" for n in row[2:])))
+        return cells
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._cells()
+        return table(head, rows)
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [_line(row, widths) for row in cells]
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 

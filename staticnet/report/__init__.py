@@ -1,5 +1,6 @@
-"""Pages that show what was compiled."""
+"""Pages and pictures that show what was compiled."""
 
-from staticnet.report.graph_page import graph_html
+from staticnet.report.document import document, graph_document
+from staticnet.report.page import comparison_page, document_page, graph_html
 
-__all__ = ["graph_html"]
+__all__ = ["comparison_page", "document", "document_page", "graph_document", "graph_html"]

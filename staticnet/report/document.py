@@ -7,23 +7,25 @@
     device      that it was compiled for; "" if for none
     dims        {symbolic dim: its number}
     lines       [{where: "mlp.py:14", text: the line's text, "" if the file is not there}]
-    graphs      [{title, text, nodes, updates}]: "before" the passes and "after" them, or "graph" alone
+    graphs      [{title, text, flops, nodes}]: "before" the passes and "after" them, or "graph"
+                alone. flops: a number, or a formula's text
       nodes     [{name, op, type, attributes, role, lines, made_by, operands, kernel, box, output,
                 updates}], operands first. role: one of `roles.ROLES`; lines: numbers in `lines`;
-                operands: numbers of nodes; kernel: which makes it, None if none does; box: the kernel
-                with which it is drawn; updates: the names of the variables whose next value it is
+                operands: numbers of nodes; kernel: which makes it, None if none does; box: the
+                kernel with which it is drawn; updates: the variables whose next value it is
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done
-    totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations, host_syncs,
-                peak_bytes}
+    totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
+                host_syncs, peak_bytes}
     kernels     [{number, launch, kind, domain, nodes, statements, reads, writes, in_place, bytes,
                 flops, lines, apart, source}] in the order they run. nodes: numbers in "after";
-                reads, writes: [{value, bytes, place}]; in_place: [[value, what it is written over]];
-                apart: [{value, maker, user, reason}]; source: number in `sources`, None if no code
+                reads, writes: [{value, bytes, place}]; in_place: [[value, what it is written
+                over]]; apart: [{value, maker, user, reason}]; source: number in `sources`, None if
+                there is no code
     sources     [text of generated C or CUDA]
     memory      {feeds, state, constants, outputs, arena, peak, blocks, live, fullest}, in bytes.
                 blocks: [{value, node, offset, bytes, first, last, over, kernel, lines}] of the
                 arena, first and last are launches; live: bytes in the arena by launch; fullest: the
-                launch with the most, None if there is no launch
+                launch with the most, None if the arena is empty
     profile     None, or {device, runs, warm_up, timer, seconds, copy_rates, product_rates, parts}.
                 parts: [{name, kind, launch, node, start, seconds, share, bytes, flops,
                 bytes_per_second, flops_per_second, share_of_copy, share_of_products}] in order;
@@ -34,17 +36,32 @@ Of a graph that was not compiled, kernels, sources and passes are empty, and tot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import linecache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import accumulate
 from typing import Any
 
 from staticnet.backends.base import Source
 from staticnet.backends.profile import Profile
+from staticnet.cost import analyse
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import Location
+from staticnet.ir.node import Node
+from staticnet.ir.op import format_attributes
+from staticnet.ir.printer import format_graph, value_names
 from staticnet.passes.manager import Record
+from staticnet.plan.analysis import analyse_memory
+from staticnet.plan.explain import KernelAccount, explain
+from staticnet.plan.fusion import Group
+from staticnet.plan.memory import Lifetime
+from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.plan import Plan
+from staticnet.report.roles import roles
 
 FORMAT = 1
 Document = dict[str, Any]
+_ATTRIBUTE_CHARS = 200
 
 
 def document(
@@ -61,9 +78,274 @@ def document(
 
     `Function.document(*feeds, **dims)` gives it for a function.
     """
-    raise NotImplementedError
+    lines = _Lines()
+    made_by = {node: i for i, (_, group) in enumerate(plan.launched) for node in group.nodes}
+    before = _graph("before", declared, lines, {})
+    after = _graph("after", plan.graph, lines, made_by)
+    explanation = explain(plan)
+    sources = _Sources(source)
+    groups = [group for _, group in plan.launched]
+    numbers = {node: i for i, node in enumerate(plan.graph.nodes)}
+    kernels = [
+        _kernel(account, numbers, lines, sources.number(group))
+        for account, group in zip(explanation.kernels, groups, strict=True)
+    ]
+    memory = _Memory(plan, made_by, lines).described()
+    return {
+        "format": FORMAT,
+        "name": plan.graph.name,
+        "device": device,
+        "dims": dict(dims or {}),
+        "lines": lines.told(),
+        "graphs": [before, after],
+        "passes": [_pass(record) for record in records],
+        "totals": {
+            "launches": plan.launches,
+            "kernels": len(kernels),
+            "bytes_moved": plan.bytes_moved,
+            "flops": explanation.flops,
+            "allocations": plan.allocations,
+            "output_allocations": plan.output_allocations,
+            "host_syncs": plan.host_syncs,
+            "peak_bytes": memory["peak"],
+        },
+        "kernels": kernels,
+        "sources": list(sources.numbers),
+        "memory": memory,
+        "profile": None if profile is None else _profile(profile, plan),
+    }
 
 
 def graph_document(graph: Graph) -> Document:
     """The document of a graph that was read or declared, and not compiled."""
-    raise NotImplementedError
+    lines = _Lines()
+    described = _graph("graph", graph, lines, {})
+    return {
+        "format": FORMAT,
+        "name": graph.name,
+        "device": "",
+        "dims": {},
+        "lines": lines.told(),
+        "graphs": [described],
+        "passes": [],
+        "totals": None,
+        "kernels": [],
+        "sources": [],
+        "memory": None,
+        "profile": None,
+    }
+
+
+class _Lines:
+    """Numbers the user's lines in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Location, int] = {}
+
+    def of(self, nodes: Iterable[Node]) -> list[int]:
+        found = dict.fromkeys(line for node in nodes for line in node.provenance.lines)
+        return [self._numbers.setdefault(line, len(self._numbers)) for line in found]
+
+    def told(self) -> list[dict[str, str]]:
+        return [
+            {"where": str(line), "text": linecache.getline(line.file, line.line).strip()}
+            for line in self._numbers
+        ]
+
+
+class _Sources:
+    """Numbers the texts of kernels; equal kernels share one."""
+
+    def __init__(self, source: Source | None) -> None:
+        self._texts = {} if source is None else source.texts
+        self.numbers: dict[str, int] = {}
+
+    def number(self, group: Group) -> int | None:
+        text = self._texts.get(group)
+        return None if not text else self.numbers.setdefault(text, len(self.numbers))
+
+
+def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int]) -> Document:
+    names = value_names(graph)
+    parts = roles(graph)
+    numbers = {node: i for i, node in enumerate(graph.nodes)}
+    outputs = set(graph.outputs)
+    targets: dict[Node, list[str]] = {}
+    for target, value in graph.updates:
+        targets.setdefault(value, []).append(f"%{names[target]}")
+    boxes: dict[Node, int | None] = {}
+    nodes = []
+    for node in graph.nodes:
+        boxes[node] = made_by.get(node, boxes[node.inputs[0]] if node.inputs else None)
+        nodes.append(
+            {
+                "name": f"%{names[node]}",
+                "op": node.op.name,
+                "type": str(node.type),
+                "attributes": _short(format_attributes(node.op)),
+                "role": parts[node],
+                "lines": lines.of([node]),
+                "made_by": node.provenance.made_by,
+                "operands": [numbers[operand] for operand in node.inputs],
+                "kernel": made_by.get(node),
+                "box": boxes[node],
+                "output": node in outputs,
+                "updates": targets.get(node, []),
+            }
+        )
+    flops = analyse(graph).flops
+    told = flops if isinstance(flops, int) else str(flops)
+    return {"title": title, "text": format_graph(graph), "flops": told, "nodes": nodes}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _ATTRIBUTE_CHARS else text[: _ATTRIBUTE_CHARS - 1] + "…"
+
+
+def _pass(record: Record) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "before": record.before,
+        "after": record.after,
+        "seconds": record.seconds,
+        "notes": dict(record.notes),
+    }
+
+
+def _kernel(
+    account: KernelAccount, numbers: Mapping[Node, int], lines: _Lines, source: int | None
+) -> dict[str, Any]:
+    return {
+        "number": account.number,
+        "launch": account.launch,
+        "kind": account.kind,
+        "domain": list(account.domain),
+        "nodes": [numbers[node] for node in account.nodes],
+        "statements": list(account.statements),
+        "reads": [asdict(access) for access in account.reads],
+        "writes": [asdict(access) for access in account.writes],
+        "in_place": [list(pair) for pair in account.in_place],
+        "bytes": account.bytes,
+        "flops": account.flops,
+        "lines": lines.of(account.nodes),
+        "apart": [asdict(apart) for apart in account.reasons],
+        "source": source,
+    }
+
+
+class _Memory:
+    """The arena of a plan, block by block and launch by launch."""
+
+    def __init__(self, plan: Plan, made_by: Mapping[Node, int], lines: _Lines) -> None:
+        self.plan = plan
+        self.made_by = made_by
+        self.lines = lines
+        self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
+        self.numbers = {node: i for i, node in enumerate(plan.graph.nodes)}
+
+    def described(self) -> dict[str, Any]:
+        analysis = analyse_memory(self.plan)
+        live = self._live()
+        blocks = [*self._values(), *self._saved(), *self._scratch()]
+        return {
+            "feeds": analysis.feeds,
+            "state": analysis.state,
+            "constants": analysis.constants,
+            "outputs": analysis.outputs,
+            "arena": analysis.arena,
+            "peak": analysis.peak,
+            "blocks": sorted(blocks, key=lambda block: (block["first"], block["offset"])),
+            "live": live,
+            "fullest": live.index(max(live)) if any(live) else None,
+        }
+
+    def _values(self) -> Iterable[dict[str, Any]]:
+        over = {node: self.names[old] for node, old in self.plan.over.items()}
+        for node, block in self.plan.blocks.items():
+            yield self._block(self.names[node], node, block, over.get(node))
+
+    def _saved(self) -> Iterable[dict[str, Any]]:
+        for node, block in self.plan.saved.items():
+            yield self._block(f"{self.names[node]} as it was before", node, block, None)
+
+    def _block(self, value: str, node: Node, block: Lifetime, over: str | None) -> dict[str, Any]:
+        last = max(0, len(self.plan.steps) - 1)
+        return {
+            "value": value,
+            "node": self.numbers[node],
+            "offset": block.offset,
+            "bytes": block.size,
+            "first": block.first,
+            "last": min(block.last, last),
+            "over": over,
+            "kernel": self.made_by.get(node),
+            "lines": self.lines.of([node]),
+        }
+
+    def _scratch(self) -> Iterable[dict[str, Any]]:
+        """Partial results, which lie above all values, one kernel's after the other's."""
+        numbers = {group: i for i, (_, group) in enumerate(self.plan.launched)}
+        for step, launch in enumerate(self.plan.steps):
+            offset = self.plan.scratch
+            for group in launch.groups:
+                size = scratch_bytes(group)
+                if size:
+                    yield {
+                        "value": "partial results",
+                        "node": None,
+                        "offset": offset,
+                        "bytes": size,
+                        "first": step,
+                        "last": step,
+                        "over": None,
+                        "kernel": numbers[group],
+                        "lines": self.lines.of(group.nodes),
+                    }
+                offset += size
+
+    def _live(self) -> list[int]:
+        """Bytes in the arena at each launch; a value that is written over in it counts no more."""
+        plan = self.plan
+        change = [0] * (len(plan.steps) + 2)
+        ends = {old: plan.blocks[new].first for new, old in plan.over.items()}
+        for node, block in [*plan.blocks.items(), *plan.saved.items()]:
+            change[block.first] += block.size
+            change[ends.get(node, block.last + 1)] -= block.size
+        live = list(accumulate(change))[: len(plan.steps)]
+        return [
+            n + sum(map(scratch_bytes, s.groups)) for n, s in zip(live, plan.steps, strict=True)
+        ]
+
+
+def _profile(profile: Profile, plan: Plan) -> dict[str, Any]:
+    launches = {f"launch {i}": i for i in range(plan.launches)}
+    names = value_names(plan.graph)
+    nodes = {f"%{names[node]}": i for i, node in enumerate(plan.graph.nodes)}
+    starts = accumulate((timed.seconds for timed in profile.parts), initial=0.0)
+    return {
+        "device": profile.device,
+        "runs": profile.runs,
+        "warm_up": profile.warm_up,
+        "timer": profile.timer,
+        "seconds": profile.seconds,
+        "copy_rates": [list(pair) for pair in profile.rates.copies],
+        "product_rates": dict(profile.rates.products),
+        "parts": [
+            {
+                "name": timed.part.name,
+                "kind": timed.part.kind,
+                "launch": launches.get(timed.part.name),
+                "node": nodes.get(timed.part.name),
+                "start": start,
+                "seconds": timed.seconds,
+                "share": timed.share,
+                "bytes": timed.part.bytes,
+                "flops": timed.part.flops,
+                "bytes_per_second": timed.bytes_per_second,
+                "flops_per_second": timed.flops_per_second,
+                "share_of_copy": timed.share_of_copy,
+                "share_of_products": timed.share_of_products,
+            }
+            for timed, start in zip(profile.parts, starts, strict=False)
+        ],
+    }

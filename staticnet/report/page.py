@@ -1,16 +1,39 @@
-"""Documents as HTML pages: each is one file that loads nothing."""
+"""Documents as HTML pages: each is one file that loads nothing.
+
+Python draws the pictures; the script fills tables and answers clicks from the documents, which the
+page holds as JSON.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 
-from staticnet.report.document import Document
+from staticnet.ir.graph import Graph
+from staticnet.report.charts import arena_chart, timeline_chart
+from staticnet.report.document import Document, graph_document
+from staticnet.report.picture import picture, picture_style
+from staticnet.report.roles import ROLES
+from staticnet.report.units import format_bytes, format_seconds
+
+_SCRIPTS = ("table.js", "picture.js", "page.js")
 
 
 def document_page(document: Document) -> str:
     """The page of what `document` or `graph_document` gave."""
-    raise NotImplementedError
+    kind = "Graph" if document["totals"] is None else "Function"
+    return _page(f"{kind} {document['name']}", _facts(document), "", document, None)
+
+
+def graph_html(graph: Graph) -> str:
+    """The page of a graph that was not compiled."""
+    return document_page(graph_document(graph))
 
 
 def comparison_page(comparison: Mapping[str, Any]) -> str:
@@ -19,8 +42,8 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
     Read are these keys, of which only `columns` and `rows` must be there:
 
         name            the title
-        columns         [{key, label, unit}]; unit: "", "s", "bytes", or what is to stand in the head.
-                        Seconds and bytes are scaled to what is easy to read
+        columns         [{key, label, unit}]; unit: "", "s", "bytes", or what is to stand in the
+                        head. Seconds and bytes are scaled to what is easy to read
         rows            [{name, values: {key: number, text, None, or [low, high] of an interval}}]
         environment     {what: text}
         notes           [text]
@@ -29,4 +52,133 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
                         light and dark pages; its ids should begin with "waterfall"
         document        what `Function.document` gave, or None
     """
-    raise NotImplementedError
+    document = comparison.get("document")
+    shown = {key: x for key, x in comparison.items() if key not in ("document", "waterfall_svg")}
+    svg = str(comparison.get("waterfall_svg") or "")
+    waterfall = f'<figure class="scroll">{svg[svg.find("<svg") :]}</figure>' if svg else ""
+    section = _section("comparison", "Comparison", waterfall)
+    name = f"Comparison {comparison.get('name', '')}".strip()
+    facts = _facts(document) if document else ""
+    return _page(name, facts, section, document, shown)
+
+
+def _page(
+    title: str,
+    facts: str,
+    comparison: str,
+    document: Document | None,
+    compared: Mapping[str, Any] | None,
+) -> str:
+    return Template(_file("page.html")).substitute(
+        title=escape(title),
+        style=picture_style() + _file("page.css"),
+        script="\n".join(map(_file, _SCRIPTS)),
+        facts=facts,
+        comparison=comparison,
+        sections=_sections(document) if document else "",
+        document=_json(document),
+        compared=_json(compared),
+    )
+
+
+@cache
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand in a <script>."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _facts(document: Document) -> str:
+    """What the head says of a graph or a function."""
+    graphs, totals, profile = document["graphs"], document["totals"], document["profile"]
+    sizes = " → ".join(f"{len(graph['nodes']):,}" for graph in graphs)
+    facts = {"nodes": sizes}
+    if document["device"]:
+        facts["device"] = document["device"]
+    facts |= {dim: f"{size:,}" for dim, size in document["dims"].items()}
+    if totals is None:
+        facts["floating-point operations"] = _number(graphs[0]["flops"])
+    else:
+        facts["launches"] = _number(totals["launches"])
+        facts["kernels"] = _number(totals["kernels"])
+        facts["floating-point operations"] = _number(totals["flops"])
+        facts["moved a step"] = format_bytes(totals["bytes_moved"])
+        facts["peak memory"] = format_bytes(totals["peak_bytes"])
+    if profile is not None:
+        facts["a step"] = format_seconds(profile["seconds"])
+    cells = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
+    return f'<dl class="facts">{"".join(cells)}</dl>'
+
+
+def _number(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _sections(document: Document) -> str:
+    compiled = document["totals"] is not None
+    parts = [_graph_section(document)]
+    if compiled:
+        parts.append(_section("kernels", "Kernels"))
+        parts.append(_section("memory", "Memory", _chart(arena_chart(document), _NO_ARENA)))
+    if document["profile"] is not None:
+        parts.append(_section("timeline", "Timeline", _chart(timeline_chart(document), "")))
+    if compiled:
+        parts.append(_section("passes", "Passes"))
+    parts.append(_section("nodes", "Nodes"))
+    parts.append(_section("text", "Text"))
+    return "".join(parts)
+
+
+_NO_ARENA = "<p>Nothing lies in the arena.</p>"
+
+
+def _section(name: str, title: str, body: str = "") -> str:
+    return (
+        f'<section aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{body}'
+        f'<div id="{name}"></div></section>'
+    )
+
+
+def _chart(svg: str, otherwise: str) -> str:
+    return f'<div class="scroll">{svg}</div>' if svg else otherwise
+
+
+def _graph_section(document: Document) -> str:
+    graphs, kernels = document["graphs"], document["kernels"]
+    drawn = [picture(graph, kernels if graph is graphs[-1] else ()) for graph in graphs]
+    kept = (
+        f'<template id="picture-{graph["title"]}">{svg}</template>'
+        for graph, svg in zip(graphs[:-1], drawn, strict=False)
+    )
+    return Template(_file("graph.html")).substitute(
+        picture=drawn[-1],
+        kept="".join(kept),
+        choice=_choice(document) if len(graphs) > 1 else "",
+        legend=_legend(document),
+    )
+
+
+def _choice(document: Document) -> str:
+    """Radio buttons that switch between the graphs, the last one chosen."""
+    last = len(document["graphs"]) - 1
+    buttons = (
+        f'<label><input type="radio" name="graph" value="{i}"{" checked" * (i == last)}> '
+        f"{graph['title']} the passes</label>"
+        for i, graph in enumerate(document["graphs"])
+    )
+    return f'<fieldset><legend class="unseen">Graph</legend>{"".join(buttons)}</fieldset>'
+
+
+def _legend(document: Document) -> str:
+    nodes = document["graphs"][-1]["nodes"]
+    counts = Counter(node["role"] for node in nodes)
+    items = [
+        f'<li class="{role}"><span class="swatch"></span>{role} ({counts[role]:,})</li>'
+        for role in ROLES
+    ]
+    if document["kernels"]:
+        items.append('<li><span class="swatch kernel"></span>kernel</li>')
+    return "".join(items)

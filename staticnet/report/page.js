@@ -1,0 +1,320 @@
+// The sections of the page, filled from its documents, and the details of what is selected.
+
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const read = (id) => JSON.parse(byId(id).textContent);
+  const data = read("document"), compared = read("compared");
+  const details = byId("details"), view = byId("view");
+  const tables = {};
+  let graph = null, picture = null, from = null;
+
+  // --- pieces of the details ---
+  const code = (text) => h("code", {}, text);
+  const facts = (...pairs) => h("dl", {}, pairs.filter(([, value]) => value !== null && value !== "")
+    .map(([term, ...value]) => [h("dt", {}, term), h("dd", {}, value)]));
+  const part = (title, ...content) => (content.flat().length
+    ? [h("h3", {}, title), ...content.flat()] : []);
+  const button = (text, act) => h("button", { type: "button", class: "link", onclick: act }, text);
+  const toNode = (i, of = graph) => button(of.nodes[i].name, () => {
+    if (of !== graph) turnTo(of);
+    selectNode(i, "details");
+  });
+  const toKernel = (k) => button(`kernel ${k}`, () => selectKernel(k, "details"));
+  const separated = (items) => items.flatMap((item, i) => (i ? [", ", item] : [item]));
+  const space = (kernel) => `${kernel.kind} [${kernel.domain.join(",")}]`;
+  const where = (lines) => lines.map((i) => data.lines[i].where).join(", ");
+  const yours = (lines) => part("Your lines", lines.map((i) => h("p", { class: "line" },
+    data.lines[i].where, data.lines[i].text ? h("pre", {}, data.lines[i].text) : null)));
+  const timesOf = (kernel) =>
+    data.profile?.parts.find((timed) => timed.launch === kernel.launch) ?? null;
+  const together = (kernel) =>
+    data.kernels.filter((other) => other.launch === kernel.launch).length;
+
+  function floor(timed) {
+    return [
+      ["time", seconds(timed.seconds)],
+      ["share of the step", percent(timed.share)],
+      ["memory", `${rate(timed.bytes_per_second, "B/s")}, ${percent(timed.share_of_copy)} of a copy`],
+      ["arithmetic", rate(timed.flops_per_second, "FLOP/s") + (timed.share_of_products
+        ? `, ${percent(timed.share_of_products)} of a large product` : "")],
+    ];
+  }
+
+  function show(title, ...content) {
+    details.replaceChildren(h("h2", {}, title), ...content.flat(Infinity));
+    details.scrollTop = 0;
+  }
+
+  // --- selecting: `how` is "picture", "details" (the keyboard stays there) or "elsewhere" ---
+  function selected(how, said) {
+    if (how === "details") details.focus({ preventScroll: true });
+    if (how !== "picture") byId("said").textContent = `${said}; see the details`;
+  }
+
+  function selectNode(i, how) {
+    const node = graph.nodes[i];
+    show(h("span", {}, `${node.name} = ${node.op}`), facts(
+      ["type", code(node.type)],
+      ["part", node.role + (node.output ? ", output" : "") +
+        node.updates.map((name) => `, next value of ${name}`).join("")],
+      ["attributes", node.attributes && code(node.attributes)],
+      ["made by", node.made_by],
+      ["kernel", node.kernel !== null ? toKernel(node.kernel)
+        : node.box !== null ? ["none: read through, from what ", toKernel(node.box), " makes"] : ""],
+      ["operands", ...separated(node.operands.map((x) => toNode(x)))],
+      ["users", ...separated(picture.users(i).map((x) => toNode(x)))],
+    ), yours(node.lines));
+    picture.choose("n", i, how === "picture");
+    tables.nodes.choose(node);
+    selected(how, `${node.name} is selected`);
+  }
+
+  function selectKernel(k, how) {
+    const kernel = data.kernels[k], timed = timesOf(kernel), beside = together(kernel) - 1;
+    const access = (list) => list.map((x) => h("li", {}, `${x.value}: ${count(x.bytes)} bytes, `,
+      x.place));
+    const list = (title, list) => part(title, list.length ? [h("ul", {}, list)] : []);
+    const next = (kernel.in_place).map(([value, old]) => `${value} over ${old}`).join(", ");
+    show(`kernel ${k}: ${space(kernel)}`, facts(
+      ["launch", String(kernel.launch) + (beside ? `, beside ${beside} other kernels` : "")],
+      ["bytes read and written", count(kernel.bytes)],
+      ["floating-point operations", count(kernel.flops)],
+      ["in place", next],
+      ...(timed ? floor(timed) : []),
+    ), timed && beside ? [h("p", { class: "quiet" }, "Times are those of the launch.")] : [],
+    yours(kernel.lines),
+    part(data.device === "cuda" ? "CUDA" : "C", h("pre", { tabindex: 0, class: "source" },
+      kernel.source === null ? `none: device ${data.device} runs no generated code, or the ` +
+        "kernel is empty" : data.sources[kernel.source])),
+    part("Makes", h("pre", { tabindex: 0 }, kernel.statements.join("\n"))),
+    list("Reads", access(kernel.reads)), list("Writes", access(kernel.writes)),
+    list("Why it is no larger", kernel.apart.map((apart) => h("li", {}, `${apart.user} reads `,
+      `${apart.value} of `, toKernel(apart.maker), `: ${apart.reason}`))));
+    if (graph === data.graphs.at(-1)) picture.choose("k", k, how === "picture");
+    tables.kernels.choose(kernel);
+    selected(how, `Kernel ${k} is selected`);
+  }
+
+  function selectBlock(i) {
+    const block = data.memory.blocks[i];
+    show(`${block.value} in the arena`, facts(
+      ["bytes", count(block.bytes)],
+      ["from", count(block.offset)],
+      ["launches", `${block.first} to ${block.last}`],
+      ["written over", block.over ?? ""],
+      ["made by", block.kernel === null ? "" : toKernel(block.kernel)],
+    ), yours(block.lines));
+    mark("b", i);
+    tables.memory.choose(block);
+    selected("elsewhere", `${block.value} is selected`);
+  }
+
+  function selectPart(i) {
+    const timed = data.profile.parts[i];
+    const kernels = data.kernels.filter((k) => k.launch === timed.launch).map((k) => k.number);
+    show(`${timed.name}: ${timed.kind}`, facts(
+      ...floor(timed),
+      ["bytes", count(timed.bytes)], ["floating-point operations", count(timed.flops)],
+      ["runs", ...separated(kernels.map(toKernel))],
+      ["node", timed.node === null ? "" : toNode(timed.node, data.graphs.at(-1))],
+    ));
+    mark("t", i);
+    tables.timeline.choose(timed);
+    selected("elsewhere", `${timed.name} is selected`);
+  }
+
+  function mark(kind, i) {
+    document.querySelectorAll(".b.chosen").forEach((box) => box.classList.remove("chosen"));
+    byId(`${kind}${i}`)?.classList.add("chosen");
+  }
+
+  // --- blocks and bars: arrows move among them ---
+  function makeChart(place, select) {
+    const bars = [...place.querySelectorAll(".b")];
+    if (!bars.length) return;
+    let held = bars[0];
+    held.tabIndex = 0;
+    const index = (bar) => Number(bar.id.slice(1));
+    const steps = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+    place.addEventListener("click", (event) => {
+      const bar = event.target.closest(".b");
+      if (bar) select(index(bar));
+    });
+    place.addEventListener("focusin", (event) => {
+      held.tabIndex = -1;
+      held = event.target.closest(".b") ?? held;
+      held.tabIndex = 0;
+      if (held === event.target) select(index(held));
+    });
+    place.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        enter();
+      } else if (steps[event.key]) {
+        event.preventDefault();
+        bars[bars.indexOf(held) + steps[event.key]]?.focus();
+      }
+    });
+  }
+
+  function enter() {
+    from = document.activeElement;
+    details.focus({ preventScroll: true });
+  }
+  details.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && from?.isConnected) from.focus({ preventScroll: true });
+  });
+
+  // --- sections ---
+  const number = (title, of, show) => ({ title, of, number: true, show });
+
+  function fillComparison() {
+    const columns = compared.columns.map(({ key, label, unit }) => {
+      const scale = { s: seconds, bytes }[unit] ?? count;
+      const one = (value) => (typeof value === "number" ? scale(value) : String(value));
+      const of = (row) => row.values[key] ?? "";
+      const show = (row) => (Array.isArray(of(row)) ? of(row).map(one).join(" to ") : one(of(row)));
+      const title = unit && !["s", "bytes"].includes(unit) ? `${label} (${unit})` : label;
+      const order = (row) => (Array.isArray(of(row)) ? of(row)[0] : of(row));
+      return { title, of: order, show, number: compared.rows.some((r) => typeof of(r) !== "string") };
+    });
+    const name = { title: "variant", of: (row) => row.name };
+    const place = h("div");
+    makeTable(place, "Variants", [name, ...columns], compared.rows);
+    const pairs = Object.entries(compared.environment ?? {}).map(([k, v]) => [k, String(v)]);
+    byId("comparison").append(place, ...(compared.notes ?? []).map((note) => h("p", {}, note)),
+      pairs.length ? facts(...pairs) : "");
+  }
+
+  function fillKernels() {
+    const timed = data.profile && data.kernels.every(timesOf) ? [
+      number("time of launch", (k) => timesOf(k).seconds, (k) => seconds(timesOf(k).seconds)),
+      number("of a copy", (k) => timesOf(k).share_of_copy, (k) => percent(timesOf(k).share_of_copy)),
+      number("of a product", (k) => timesOf(k).share_of_products, (k) =>
+        (timesOf(k).share_of_products ? percent(timesOf(k).share_of_products) : "")),
+    ] : [];
+    tables.kernels = makeTable(byId("kernels"), "Kernels", [
+      { title: "kernel", of: (k) => k.number,
+        show: (k) => button(`kernel ${k.number}`, () => selectKernel(k.number, "elsewhere")) },
+      number("launch", (k) => k.launch),
+      { title: "kind", of: space },
+      number("nodes", (k) => k.nodes.length),
+      number("bytes", (k) => k.bytes),
+      number("FLOPs", (k) => k.flops),
+      ...timed,
+      { title: "from", of: (k) => where(k.lines) },
+    ], data.kernels);
+  }
+
+  function fillMemory() {
+    const memory = data.memory, place = h("div"), at = memory.fullest;
+    const names = ["feeds", "state", "constants", "outputs", "arena", "peak"];
+    byId("memory").append(facts(...names.map((name) => [name, `${count(memory[name])} bytes`])),
+      at === null ? "" : h("p", {}, `The arena is fullest at launch ${at}: ` +
+        `${count(memory.live[at])} bytes.`), place);
+    byId("memory").querySelector("dl").className = "facts";
+    const index = new Map(memory.blocks.map((block, i) => [block, i]));
+    tables.memory = makeTable(place, "Blocks of the arena", [
+      { title: "value", of: (b) => b.value,
+        show: (b) => button(b.value, () => selectBlock(index.get(b))) },
+      number("bytes", (b) => b.bytes),
+      number("from", (b) => b.offset),
+      number("first launch", (b) => b.first),
+      number("last launch", (b) => b.last),
+      { title: "at the fullest", of: (b) => (b.first <= at && at <= b.last ? "held" : "") },
+      { title: "written over", of: (b) => b.over ?? "" },
+      { title: "from", of: (b) => where(b.lines) },
+    ], memory.blocks);
+  }
+
+  function fillTimeline() {
+    const profile = data.profile, place = h("div");
+    const [size, copy] = profile.copy_rates.at(-1);
+    const reached = Object.entries(profile.product_rates)
+      .map(([dtype, flops]) => `, ${dtype} products ${rate(flops, "FLOP/s")}`);
+    byId("timeline").append(h("p", {}, `The filled part of a bar is its share of the floor. Median `,
+      `of ${profile.runs} runs on ${profile.device} after ${profile.warm_up}; reading the clock, `,
+      `${seconds(profile.timer)}, is taken off. This machine copies ${rate(copy, "B/s")} `,
+      `(${bytes(size)})${reached.join("")}.`), place);
+    const index = new Map(profile.parts.map((timed, i) => [timed, i]));
+    tables.timeline = makeTable(place, "Parts of a step", [
+      { title: "part", of: (p) => p.name,
+        show: (p) => button(p.name, () => selectPart(index.get(p))) },
+      { title: "kind", of: (p) => p.kind },
+      number("time", (p) => p.seconds, (p) => seconds(p.seconds)),
+      number("of the step", (p) => p.share, (p) => percent(p.share)),
+      number("bytes/s", (p) => p.bytes_per_second, (p) => rate(p.bytes_per_second, "B/s")),
+      number("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy)),
+      number("FLOP/s", (p) => p.flops_per_second, (p) => rate(p.flops_per_second, "FLOP/s")),
+      number("of a product", (p) => p.share_of_products, (p) =>
+        (p.share_of_products ? percent(p.share_of_products) : "")),
+    ], profile.parts);
+  }
+
+  function fillPasses() {
+    makeTable(byId("passes"), "Passes", [
+      { title: "pass", of: (p) => p.name },
+      number("nodes before", (p) => p.before),
+      number("after", (p) => p.after),
+      number("time", (p) => p.seconds, (p) => seconds(p.seconds)),
+      { title: "what it did",
+        of: (p) => Object.entries(p.notes).map(([what, n]) => `${what} ×${n}`).join(", ") },
+    ], data.passes);
+  }
+
+  function turnTo(shown) {
+    document.querySelector(`input[name=graph][value="${data.graphs.indexOf(shown)}"]`).checked = true;
+    showGraph(shown);
+  }
+
+  function showGraph(shown) {
+    graph = shown;
+    picture.show(graph);
+    const numbers = new Map(graph.nodes.map((node, i) => [node, i]));
+    const names = (list) => list.map((i) => graph.nodes[i].name).join(" ");
+    tables.nodes = makeTable(byId("nodes"), "Nodes", [
+      { title: "name", of: (n) => n.name,
+        show: (n) => button(n.name, () => selectNode(numbers.get(n), "elsewhere")) },
+      { title: "op", of: (n) => n.op },
+      { title: "type", of: (n) => n.type },
+      { title: "part", of: (n) => n.role },
+      ...(graph.nodes.some((n) => n.kernel !== null)
+        ? [number("kernel", (n) => n.kernel ?? "")] : []),
+      { title: "attributes", of: (n) => n.attributes },
+      { title: "operands", of: (n) => names(n.operands) },
+      { title: "from", of: (n) => (n.made_by ? `${n.made_by} of ` : "") + where(n.lines) },
+    ], graph.nodes);
+    byId("text").replaceChildren(h("details", {}, h("summary", {}, "The graph as text"),
+      h("pre", { tabindex: 0 }, graph.text)));
+  }
+
+  if (compared) fillComparison();
+  if (!data) return;
+  picture = makePicture(view, {
+    node: (i) => selectNode(i, "picture"), kernel: (k) => selectKernel(k, "picture"), enter,
+  });
+  if (data.totals) {
+    fillKernels();
+    fillMemory();
+    fillPasses();
+    makeChart(byId("memory").parentNode.querySelector(".scroll") ?? h("div"), selectBlock);
+  }
+  if (data.profile) {
+    fillTimeline();
+    makeChart(byId("timeline").parentNode.querySelector(".scroll") ?? h("div"), selectPart);
+  }
+  showGraph(data.graphs.at(-1));
+  for (const choice of document.querySelectorAll("input[name=graph]")) {
+    choice.addEventListener("change", () => {
+      showGraph(data.graphs[Number(choice.value)]);
+      hint();
+    });
+  }
+  function hint() {
+    details.replaceChildren(h("p", { class: "quiet" }, data.kernels.length
+      ? "Select a kernel for its source, its lines and what it moves; a node for its type, its " +
+        "operands and its users; a block of memory or a bar of time for what it is."
+      : "Select a node for its type, its lines, its operands and its users."));
+  }
+  hint();
+})();
