@@ -167,6 +167,16 @@ SN_FUNC sn_f32 sn_exp_shifted_f32(sn_f32 x, sn_i32 shift) {
 
 SN_FUNC sn_f32 sn_exp_f32(sn_f32 x) { return sn_exp_shifted_f32(x, 0); }
 
+// e^x for x <= 0, by factors 2^(n+24) and 2^-24: the first is normal wherever the result is not 0.
+SN_FUNC sn_f32 sn_exp_nonpositive_f32(sn_f32 x) {
+  sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
+  sn_f32 k = t - SN_ROUND_F32;
+  sn_f32 r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  sn_f32 scale = sn_from_bits_f32((sn_bits_f32(t) + 151u) << 23);
+  sn_f32 y = sn_exp_poly_f32(r) * scale * 5.96046448e-8f;
+  return x < -104.0f ? 0.0f : y;
+}
+
 // e^x - 1 = 2^n (e^r - 1) + (2^n - 1), halved until the end lest 2^128 overflow.
 SN_FUNC sn_f32 sn_expm1_f32(sn_f32 x) {
   sn_i32 n;
@@ -185,7 +195,7 @@ SN_FUNC sn_f32 sn_expm1_f32(sn_f32 x) {
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and the left tail keeps its digits.
 SN_FUNC sn_f32 sn_sigmoid_f32(sn_f32 x) {
-  sn_f32 z = sn_exp_shifted_f32(-sn_fabs_f32(x), 0);
+  sn_f32 z = sn_exp_nonpositive_f32(-sn_fabs_f32(x));
   return (x < 0.0f ? z : 1.0f) / (1.0f + z);
 }
 

@@ -49,6 +49,11 @@ static inline void sn_stream(void *to, const void *from, size_t bytes) {
 #define SN_FENCE __sync_synchronize();
 #endif
 
+/* Asks for memory that will be read soon. */
+static inline void sn_prefetch(const void *from, size_t bytes) {
+  for (size_t k = 0; k < bytes; k += 64) __builtin_prefetch((const char *)from + k);
+}
+
 static inline int64_t sn_clamp(int64_t i, int64_t low, int64_t high) {
   return i < low ? low : i > high ? high : i;
 }
@@ -77,7 +82,8 @@ static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error, int si
       }                                                                                            \
   }
 
-/* The indices that sort n elements `step` apart, by merging; stable; NaN is greatest. */
+/* The indices that sort n elements `step` apart, by merging; stable; NaN is greatest. Where there is
+   no memory to merge in, they are inserted one by one. */
 #define SN_ARGSORT(NAME, T, LOAD)                                                                  \
   static inline int NAME##_before(T x, T y, int descending) {                                      \
     const int xn = LOAD(x) != LOAD(x), yn = LOAD(y) != LOAD(y);                                    \
@@ -85,8 +91,14 @@ static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error, int si
     return xn || yn ? xn < yn : LOAD(x) < LOAD(y);                                                 \
   }                                                                                                \
   static void NAME(int64_t n, const T *x, int64_t *y, int64_t step, int descending) {              \
-    int64_t *from = (int64_t *)malloc(2 * (size_t)n * sizeof(int64_t)), *to = from + n;            \
-    int64_t *const room = from;                                                                    \
+    int64_t *const room = (int64_t *)malloc(2 * (size_t)n * sizeof(int64_t));                      \
+    if (!room) {                                                                                   \
+      for (int64_t i = 0, j; i < n; y[j * step] = i++)                                             \
+        for (j = i; j && NAME##_before(x[i * step], x[y[(j - 1) * step] * step], descending); --j) \
+          y[j * step] = y[(j - 1) * step];                                                         \
+      return;                                                                                      \
+    }                                                                                              \
+    int64_t *from = room, *to = room + n;                                                          \
     for (int64_t i = 0; i < n; ++i) from[i] = i;                                                   \
     for (int64_t width = 1; width < n; width *= 2) {                                               \
       for (int64_t low = 0; low < n; low += 2 * width) {                                           \

@@ -296,3 +296,48 @@ def test_large_results_are_fresh_while_held_and_their_memory_is_used_again() -> 
     place = last.__array_interface__["data"]
     del last, y
     assert f(feeds[0]).__array_interface__["data"] == place
+
+
+def test_a_loop_that_holds_one_result_takes_turns_between_two_memories() -> None:
+    x = sn.placeholder((1 << 18,), name="x")
+    f = sn.function(x, x + 1.0, device="cpu")
+    places, y = [], None
+    for i in range(6):
+        y = f(np.full(1 << 18, i, np.float32))
+        assert (y == i + 1).all()
+        places.append(y.__array_interface__["data"][0])
+    assert places[0::2] == 3 * [places[0]]
+    assert places[1::2] == 3 * [places[1]]
+    assert places[0] != places[1]
+
+
+@pytest.mark.parametrize("shape", [(2048, 4096), (8200, 1023), (3, 2750, 1024), (1, 1 << 23)])
+def test_large_softmax_fetches_the_next_row_and_is_right(shape: tuple[int, ...]) -> None:
+    x = sn.placeholder(shape, name="x")
+    f = sn.function(x, sn.nn.softmax(x), device="cpu")
+    assert ("sn_prefetch(" in f.source()) == (shape[-2] > 1)
+    feed = np.random.default_rng(0).standard_normal(shape, dtype=np.float32) * 30
+    feed[..., 0, 5] = -np.inf
+    with np.errstate(all="ignore"):
+        powers = np.exp(feed - feed.max(-1, keepdims=True), dtype=np.float64)
+    wanted = powers / powers.sum(-1, keepdims=True)
+    np.testing.assert_allclose(f(feed), wanted, rtol=1e-5, atol=1e-38)
+
+
+def test_only_the_maximum_of_its_own_row_bounds_an_exponent() -> None:
+    """A square matrix less the maxima of its columns laid along its rows is above 0 somewhere."""
+    x = sn.placeholder((9, 9), name="x")
+    feed = np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) * 40
+    tops = {
+        "rows": (sn.max(x, axis=1, keepdims=True), True),
+        "columns": (sn.max(x, axis=0), True),
+        "rows laid along columns": (sn.max(x, axis=1), False),
+        "another's": (sn.max(x * 0.5, axis=1, keepdims=True), False),
+    }
+    for name, (top, bounded) in tops.items():
+        y = sn.exp(x - top)
+        f = sn.function(x, y, device="cpu")
+        assert ("sn_exp_nonpositive_f32" in f.source()) == bounded, name
+        with np.errstate(over="ignore"):
+            wanted = sn.function(x, y, device="numpy")(feed)
+        np.testing.assert_allclose(f(feed), wanted, rtol=1e-5, err_msg=name)

@@ -129,16 +129,16 @@ class TestAccount:
         (kernel,) = f.explain().kernels
         assert (kernel.number, kernel.launch, kernel.space) == (0, 0, "rows [64,10]")
         assert [node.op.name for node in kernel.nodes] == [
-            "max", "subtract", "exp", "sum", "divide"
+            "max", "subtract", "exp", "sum", "divide", "multiply"
         ]  # fmt: skip
         assert [(a.value, a.bytes, a.place) for a in kernel.reads] == [("%x", 2560, "feed x")]
         assert [(a.bytes, a.place) for a in kernel.writes] == [(2560, "output 0")]
         assert kernel.bytes == f.plan.bytes_moved == 5120
-        assert kernel.flops == f.cost_analysis().flops == 5 * 640
+        assert kernel.flops == f.cost_analysis().flops == 5 * 640 + 64
         assert any("test_explain.py" in line for line in kernel.lines)
         assert kernel.reasons == kernel.in_place == ()
         text = str(f.explain())
-        assert "1 launches of 1 kernels, 5,120 bytes moved, 3,200 FLOPs" in text
+        assert "1 launches of 1 kernels, 5,120 bytes moved, 3,264 FLOPs" in text
         assert "exp(%1)" in text
         assert "reads %x (2,560)" in text
 

@@ -108,6 +108,14 @@ def test_known_values(driver: Any, name: str, x: float, y: float) -> None:
     np.testing.assert_allclose(got, np.float32(y), rtol=2e-7 if np.isfinite(y) and y != 1 else 0)
 
 
+def test_the_exponential_of_what_is_not_positive(driver: Any) -> None:
+    worst, where = ulp.worst_sampled(driver, "exp_nonpositive", 2**19)
+    assert worst <= 1.05, where
+    x = np.array([0, -np.inf, -103.97, -103.98, -1e30, np.nan], np.float32)
+    expected = np.array([1, 0, 1e-45, 0, 0, np.nan], np.float32)
+    np.testing.assert_array_equal(driver.call("exp_nonpositive", x), expected)
+
+
 def test_tanh_and_erf_stay_within_one_and_never_turn_back(driver: Any) -> None:
     x = np.linspace(0, 12, 2**20, dtype=np.float32)
     for name in ("tanh", "erf"):

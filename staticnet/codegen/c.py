@@ -24,6 +24,7 @@ from staticnet.codegen.c_statements import (
 from staticnet.codegen.kernel import (
     Kernel,
     Let,
+    Load,
     Loop,
     Reduce,
     Statement,
@@ -39,6 +40,7 @@ COLUMNS = 256  # columns that a column kernel sums at a time, in registers and l
 TILE = 32  # of each axis of a map that reads across its inner one
 LINE = 16  # elements that no two threads write: a cache line or more
 STREAM = 256  # elements that are gathered before they go around the caches
+AHEAD = 4096  # elements of a row up to which the next one is fetched beside it
 
 
 def function(kernel: Kernel, name: str) -> str:
@@ -150,17 +152,28 @@ class _Printer:
     def _innermost(
         self, v: Symbol, low: str, high: str, body: tuple[Statement, ...],
         reduces: tuple[Reduce, ...] = (), renamed: dict[str, str] | None = None,
+        ahead: tuple[Load, ...] = (),
     ) -> list[str]:  # fmt: skip
-        """The vector loop over one axis; streamed stores are gathered in lines first."""
+        """The vector loop over one axis.
+
+        In lines where stores are streamed, which gather there first, or where loads go ahead: what
+        they read of the next row is fetched.
+        """
         pragma = [" ".join(["#pragma omp simd", *clauses(reduces, renamed)])] if self.simd else []
         streamed = [s for s in body if isinstance(s, Store) and self._streams(s, v)]
-        if not streamed:
+        if not streamed and not ahead:
             return [*pragma, *_for(v.text, low, high, statements(body, renamed))]
         start = f"{v.text}_line"
         texts = statements(tuple(s for s in body if s not in streamed), renamed)
         texts += [f"{s.buffer}_line[{v.text} - {start}] = {stored(s)};" for s in streamed]
         inside = [
             f"const int64_t {v.text}_end = SN_MIN({start} + {STREAM}, {high});",
+            *(
+                f"if (o + 1 < end) sn_prefetch({load.buffer} + "
+                f"{_renamed(load.at, v, start) + self._row_step(load)}, "
+                f"({v.text}_end - {start}) * sizeof *{load.buffer});"
+                for load in ahead
+            ),
             *pragma,
             *_for(v.text, start, f"{v.text}_end", texts),
             *(
@@ -178,22 +191,49 @@ class _Printer:
             re.search(rf"\b{v.text}\b", text) for text in others
         )  # fmt: skip
 
+    def _row_step(self, load: Load) -> int:
+        """How far from a row's element the next row's lies."""
+        return dict(load.at.terms).get(self.kernel.outer[-1], 0) if self.kernel.outer else 0
+
     # rows
 
     def _rows(self) -> list[str]:
         kernel = self.kernel
         keeps = [f"{c_type(dtype)} {name}[{size}];" for name, dtype, size in kernel.keeps]
         inside = _positions(kernel.outer, "o")
-        for loop in kernel.loops:
+        for number, loop in enumerate(kernel.loops):
             inside += statements(loop.before)
             reduces = reduces_of(loop)
             inside += starts(reduces)
-            inside += self._nest(loop, reduces, "0", str(loop.symbols[0].extent))
+            ahead = self._ahead() if number == 1 else ()
+            inside += self._nest(loop, reduces, "0", str(loop.symbols[0].extent), ahead)
             inside += nan_ends(reduces)
         inside += statements(kernel.after)
         return [*_share(kernel.rows), *keeps, *_for("o", "begin", "end", inside)]
 
-    def _nest(self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str) -> list[str]:
+    def _ahead(self) -> tuple[Load, ...]:
+        """What the first loop of a large kernel reads along rows.
+
+        It comes from memory, and a row is too short for the hardware to see what follows: the
+        second loop, which finds its row in the caches, has time to fetch the next.
+        """
+        kernel = self.kernel
+        (*others, v) = kernel.loops[0].symbols
+        if others or not kernel.streams or v.extent > AHEAD:
+            return ()
+        loads = (s for s in kernel.loops[0].body if isinstance(s, Load))
+        return tuple(
+            s
+            for s in loads
+            if dict(s.at.terms).get(v) == 1
+            and self._row_step(s) >= v.extent
+            and {symbol for symbol, _ in s.at.terms} <= {*kernel.outer, v}
+        )
+
+    def _nest(
+        self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str,
+        ahead: tuple[Load, ...] = (),
+    ) -> list[str]:  # fmt: skip
         """The loops over reduced axes, of the first from `low` to `high`."""
         *before, last = loop.symbols
         bounds = ("0", str(last.extent)) if before else (low, high)
@@ -202,7 +242,7 @@ class _Printer:
         }
         if sums and last.extent > 2 * BLOCK:
             start = f"{last.text}_0"
-            inner = self._innermost(last, start, f"{last.text}_1", loop.body, reduces, sums)
+            inner = self._innermost(last, start, f"{last.text}_1", loop.body, reduces, sums, ahead)
             types = {sums[r.name]: c_type(r.dtype) for r in reduces if r.name in sums}
             block = [
                 f"const int64_t {last.text}_1 = SN_MIN({start} + {BLOCK}, {bounds[1]});",
@@ -212,7 +252,7 @@ class _Printer:
             ]
             lines = _for(start, bounds[0], bounds[1], block, BLOCK)
         else:
-            lines = self._innermost(last, *bounds, loop.body, reduces)
+            lines = self._innermost(last, *bounds, loop.body, reduces, None, ahead)
         for symbol in reversed(before):
             first = symbol is loop.symbols[0]
             lines = _for(symbol.text, low if first else 0, high if first else symbol.extent, lines)

@@ -28,15 +28,17 @@ STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not st
 PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
-# A product is cut along its longer side into a slab for each of the machine's cores, if its work
-# deserves it, and whatever the number of threads: so the bits do not depend on it. BLAS itself runs
-# on one thread meanwhile.
+# A product is cut into a slab for each of the machine's cores, if its work deserves it, whatever the
+# number of threads: so the bits do not depend on it. Rows are cut where there are enough, since a
+# slab is then one piece of memory, the one that its core works on in the kernels around; else the
+# longer side is. BLAS itself runs on one thread meanwhile.
 _PRODUCT = """
 static sn_gemm_{s} *sn_{s}_gemm;
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
                                    const {t} *b, int ldb, {t} *c) {{
   const {t} one = 1, zero = 0;
-  const int64_t work = (int64_t)m * n * k, along_m = m >= n, length = along_m ? m : n;
+  const int64_t along_m = m >= n && n < 64 * SN_CORES, length = along_m ? m : n;
+  const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
   const int64_t slabs = sn_clamp(wanted, 1, SN_CORES);
 #pragma omp parallel for schedule(static) if (slabs > 1)

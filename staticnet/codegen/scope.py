@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.codegen.kernel import At, Let, Load, Statement
+from staticnet.codegen.ranges import never_positive
 from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol, linear
@@ -20,6 +21,7 @@ from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits
 from staticnet.ops.selection import Cast
+from staticnet.ops.transcendental import Exp
 from staticnet.plan.roles import Role, operand_index, role
 
 At_ = tuple[Index, ...]
@@ -205,6 +207,8 @@ def scalar_text(node: Node, operands: list[str]) -> str:
     inner = compute_dtype(node.inputs[op.same_dtype][0].dtype)
     if isinstance(op, Cast):
         return _cast(operands[0], inner, node.dtype)
+    if isinstance(op, Exp) and inner == FLOAT32 and never_positive(node.inputs[0]):
+        return f"sn_exp_nonpositive_f32({operands[0]})"
     suffix = short_name(inner)
     text = _CALL.sub(lambda call: f"sn_{call[1]}_{suffix}(", op.scalar)
     text = text.format(*operands)

@@ -1,7 +1,8 @@
 """The arrays of a step's results: new ones, or memory that nobody holds any more.
 
-A large result is a view of memory that is kept here. When no view of it is left, the next run
-gives it out again: to touch new pages costs more than most kernels take.
+A large result is a view of memory that is kept here. When no view of it is left, a later run
+gives it out again: to touch new pages costs more than most kernels take. Two are kept of each,
+for a loop that holds one result until it has the next.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from staticnet.backends.cpu.arrays import allocate, view
 
 LARGE = 1 << 20  # bytes of a result whose memory is kept
+KEPT = 2
 Array = np.ndarray[Any, Any]
 
 
@@ -23,15 +25,11 @@ class Outputs:
 
     def __init__(self, types: Sequence[tuple[tuple[int, ...], Any]]) -> None:
         self._types = list(types)
-        self._memory: list[Any] = [np.empty(0)]
-        self._alone = self._holders(0)
-        self._memory = [None] * len(self._types)
+        self._alone = _holders([np.empty(0)], 0)
+        self._memory: list[list[Any]] = [[] for _ in self._types]
         counts = sys.implementation.name == "cpython" and _has_gil()
         self._sizes = [np.dtype(dtype).itemsize * int(np.prod(shape)) for shape, dtype in types]
         self._large = frozenset(i for i, size in enumerate(self._sizes) if counts and size >= LARGE)
-
-    def _holders(self, i: int) -> int:
-        return sys.getrefcount(self._memory[i])
 
     def take(self) -> list[Array]:
         """Arrays that nobody else reads or writes, with whatever lies in them."""
@@ -41,10 +39,18 @@ class Outputs:
         ]
 
     def _again(self, i: int) -> Array:
-        """A view of the kept memory if it is free, else of new memory, kept from now on."""
-        if self._memory[i] is None or self._holders(i) > self._alone:
-            self._memory[i] = allocate(self._sizes[i])
-        return view(self._memory[i], *self._types[i])
+        """A view of kept memory that is free, else of new memory, kept from now on."""
+        kept = self._memory[i]
+        free = (k for k in range(len(kept)) if _holders(kept, k) == self._alone)
+        place = next(free, None)
+        if place is None:
+            kept[:] = [*kept[1 - KEPT :], allocate(self._sizes[i])]
+            place = -1
+        return view(kept[place], *self._types[i])
+
+
+def _holders(memory: list[Any], i: int) -> int:
+    return sys.getrefcount(memory[i])
 
 
 def _has_gil() -> bool:

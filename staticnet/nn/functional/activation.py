@@ -114,7 +114,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
 def softmax(x: Any, axis: int = -1) -> Value:
     """y = e**x / sum(e**x) along `axis`.  x: [*s] -> y: [*s]"""
     powers = exp(_below_zero(as_floating(x), axis))
-    return powers / sum(powers, axis, keepdims=True)
+    return powers * (1 / sum(powers, axis, keepdims=True))  # the sum is at least 1: one power is
 
 
 @function

@@ -18,13 +18,14 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, vol
     for (int64_t i1 = 0; i1 < 12; ++i1) {
       const float t1_0 = p0[i1+i0*12];
       const float t1_1 = t1_0 - a0;
-      const float t1_2 = sn_exp_f32(t1_1);
+      const float t1_2 = sn_exp_nonpositive_f32(t1_1);
       k0[i1] = t1_2;
       a3 += t1_2;
     }
+    const float r1_0 = 1.0f / a3;
     #pragma omp simd
     for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t2_0 = k0[i1] / a3;
+      const float t2_0 = k0[i1] * r1_0;
       p1[i1+i0*12] = t2_0;
     }
   }
