@@ -11,7 +11,10 @@
 | `client.py`, `first_call.py` | the parent's end of a worker; compile times and memory |
 | `driver.py` | starts the workers of each workload and decides who fits into memory |
 | `rounds.py` | checks the contenders against the reference and interleaves their rounds |
-| `stats.py` | medians, intervals and ratios |
 | `report.py`, `figure.py` | tables; Markdown and a plot |
 | `changes.py` | what became slower or faster since another run |
+| `peers.py` | the peers' programs for `staticnet compare` |
+| `recompute.py` | every number of a comparison, again from its raw samples |
+
+Statistics, the loops that are timed and the environment's description are `staticnet.compare`'s.
 """

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import stats
 from bench.program import OURS
-from bench.report import describe, duration, is_copy
+from bench.report import cautions, describe, duration, is_copy
+from staticnet.compare import stats
 
 TOLERANCE = 1.10
 Record = dict[str, Any]
@@ -89,14 +89,18 @@ def show(
 
     A change counts if it is beyond the tolerance and its interval excludes 1.
     """
-    for name in ("cpu", "threads", "python", "versions"):
-        if old[0].get(name) != new[0].get(name):
-            say(f"not the same {name}: {old[0].get(name)} before, {new[0].get(name)} now")
+    for name in ("cpu", "cores", "threads", "governor", "compiler", "python", "versions"):
+        if name in old[0] and old[0][name] != new[0].get(name):
+            say(f"not the same {name}: {old[0][name]} before, {new[0].get(name)} now")
+    for when, records in (("before", old), ("now", new)):
+        for line in cautions([r for r in records if r.get("contender") == OURS]):
+            say(f"{when}, {line}")
     found = changes(old, new)
     slower = [c.text() for c in found if c.ratio.value > tolerance and c.ratio.low > 1]
     faster = [c.text() for c in found if c.ratio.value < 1 / tolerance and c.ratio.high < 1]
     gone = lost(old, new)
-    say(f"compared with before: {len(found)} results of {OURS}, tolerance {tolerance:.2f}")
+    was = f"commit {(old[0].get('commit') or 'unknown')[:10]} of {old[0].get('date')}"
+    say(f"compared with {was}: {len(found)} results of {OURS}, tolerance {tolerance:.2f}")
     for title, lines in (("slower", slower), ("no longer there", gone), ("faster", faster)):
         say(f"{title}: {len(lines)}")
         for line in lines:

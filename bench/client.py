@@ -1,27 +1,18 @@
-"""The parent's end of a worker: commands out, answers in, each within a time limit."""
+"""The parent's end of a contender's process."""
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Mapping
-from typing import Any, Self
 
 from bench.environment import ROOT
+from staticnet.compare.process import Process, WorkerError
 
-TIMEOUT = 300.0
-
-
-class WorkerError(Exception):
-    """A contender could not do what it was asked; the text says why."""
+__all__ = ["Client", "WorkerError", "environment"]
 
 
-class Client:
+class Client(Process):
     """A worker process for one workload and contender.
 
     Raises:
@@ -38,75 +29,8 @@ class Client:
         module: str = "bench.worker",
     ) -> None:
         self.contender = contender
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, workload, contender, device],
-            cwd=ROOT,
-            env=environment(threads) | dict(extra or {}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def ready(self, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """Wait until the libraries are imported."""
-        return self._answer(timeout)
-
-    def ask(self, do: str, timeout: float = TIMEOUT, **command: Any) -> dict[str, Any]:
-        """Send one command and wait for its answer."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": do, **command}) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            raise WorkerError(f"the worker has ended: {self._last_words()}") from None
-        return self._answer(timeout)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:  # the last command never left the buffer
-                    continue
-
-    def _answer(self, timeout: float) -> dict[str, Any]:
-        try:
-            line = self._answers.get(timeout=timeout)
-        except queue.Empty:
-            self._process.kill()
-            raise WorkerError(f"no answer within {timeout:.0f} s") from None
-        if not line:
-            self._answers.put("")
-            raise WorkerError(f"the worker has ended: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise WorkerError(answer["error"])
-        return answer
-
-    def _listen(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        for line in stream:
-            self._answers.put(line)
-        self._answers.put("")
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().strip().splitlines()
-        return lines[-1] if lines else f"exit status {self._process.poll()}"
+        command = [sys.executable, "-m", module, workload, contender, device]
+        super().__init__(command, ROOT, environment(threads) | dict(extra or {}))
 
 
 def environment(threads: int) -> dict[str, str]:

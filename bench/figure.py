@@ -42,7 +42,7 @@ def markdown(records: Sequence[Record]) -> str:
         f"Python {about['python']}; {versions}.",
         "",
         *NOTES,
-        *report.few_rounds(records),
+        *report.cautions(records),
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import stats
 from bench.program import OURS
+from staticnet.compare import stats
+from staticnet.compare.table import plain
 
 Record = dict[str, Any]
 ENOUGH = 6
+OFTEN = 0.05  # of the samples
 HEADER = (
     *("workload", "size", "mode", "contender", "median", "quartiles", "rate"),
     "vs best other, same mode",
@@ -184,8 +186,13 @@ def show(records: Sequence[Record], say: Callable[[str], None]) -> None:
         _rich(header, cells)
     else:
         say("\n".join(plain(header, cells)))
-    for line in (*few_rounds(records), *first_calls(records)):
+    for line in (*cautions(records), *first_calls(records)):
         say(line)
+
+
+def cautions(records: Sequence[Record]) -> list[str]:
+    """What to know before believing the table: few rounds, warm-ups cut short, outliers."""
+    return [*few_rounds(records), *unsettled(records), *outliers(records)]
 
 
 def few_rounds(records: Iterable[Record]) -> list[str]:
@@ -201,6 +208,32 @@ def few_rounds(records: Iterable[Record]) -> list[str]:
     return [f"fewer than {ENOUGH} rounds are too few for intervals to be trusted: {named}"]
 
 
+def unsettled(records: Iterable[Record]) -> list[str]:
+    """A line on what was still changing when its warm-up ended, if there is any."""
+    named = [_named(r) for r in _timed(records) if not r.get("warm_up", {}).get("settled", True)]
+    return [f"still changing when the warm-up ended: {', '.join(named)}"] if named else []
+
+
+def outliers(records: Iterable[Record]) -> list[str]:
+    """A line on whose samples are often far too slow: something else ran, or it is uneven."""
+    found = [(r, stats.outliers(r["samples"])) for r in _timed(records)]
+    named = [
+        f"{_named(r)} ({o.share:.0%} of the samples, the slowest {o.worst:.1f} medians)"
+        for r, o in found
+        if o.share > OFTEN
+    ]
+    return [f"many outliers: {', '.join(named)}"] if named else []
+
+
+def _timed(records: Iterable[Record]) -> list[Record]:
+    return [r for r in records if r["kind"] == "result" and r["status"] == "ok"]
+
+
+def _named(record: Record) -> str:
+    place = describe(record["workload"], record["size"], record["mode"])
+    return f"{place} {record['contender']}"
+
+
 def _rich(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -211,16 +244,6 @@ def _rich(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
         style = "bold" if row[3] == OURS else None
         table.add_row(*row, style=style, end_section=last)
     Console().print(table)
-
-
-def plain(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """Columns padded to one width, as lines."""
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    lines = [header, ["-" * width for width in widths], *cells]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
 
 
 def first_calls(records: Iterable[Record]) -> list[str]:

@@ -21,10 +21,8 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import math
 import os
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -36,8 +34,6 @@ import numpy as np
 from bench.copies import copy_program
 from bench.program import COPIES, Mode, Program, Workload
 
-SAMPLES = 32
-BLOCKS, AGREE = 3, 0.05
 SIZES_COMPILED = 64
 MODULES = {
     "staticnet": "staticnet",
@@ -101,26 +97,13 @@ class Worker:
         return {"rss_growth": grown, "reported": self.program.memory()}
 
     def warm(self, mode: str, seconds: float, limit: float) -> dict[str, Any]:
-        """Repeat until the medians of BLOCKS blocks agree, or `limit` seconds have passed."""
-        repeat = self._mode(mode).repeat
-        started, took, done = time.perf_counter(), timed(repeat, 1), 1
-        calls = max(1, math.ceil(seconds / 4 / max(took, 1e-9)))
-        blocks: list[float] = []
-        while not settled(blocks) and time.perf_counter() - started < limit:
-            block = [timed(repeat, max(1, calls // 4)) / max(1, calls // 4) for _ in range(4)]
-            done += 4 * max(1, calls // 4)
-            blocks.append(statistics.median(block))
-            calls = max(1, round(seconds / 4 / max(blocks[-1], 1e-9)))
-        last = blocks[-1] if blocks else took
-        return {
-            "calls": max(1, round(seconds / SAMPLES / max(last, 1e-9))),
-            "warm_up": {"calls": done, "blocks": len(blocks), "settled": settled(blocks)},
-        }
+        """Repeat until the times agree, or `limit` seconds have passed."""
+        return _timing().warm_up(self._mode(mode).repeat, seconds, limit)
 
     def round(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
         """One sample unrecorded, then as many as fit in `seconds`, at least one."""
-        timed(self._mode(mode).repeat, calls)
-        return self._samples(mode, seconds, calls, 2 * SAMPLES)
+        self._mode(mode).repeat(calls)
+        return self._samples(mode, seconds, calls, 2 * _timing().SAMPLES)
 
     def few(self, mode: str, seconds: float, calls: int, check: bool) -> dict[str, Any]:
         """A call unrecorded, then `calls` of a sample each, fewer if `seconds` are over.
@@ -137,15 +120,7 @@ class Worker:
 
     def _samples(self, mode: str, seconds: float, calls: int, most: int) -> dict[str, Any]:
         chosen = self._mode(mode)
-        enabled = gc.isenabled()
-        gc.disable()
-        samples: list[float] = []
-        end = time.perf_counter() + seconds
-        while not samples or (time.perf_counter() < end and len(samples) < most):
-            samples.append(timed(chosen.repeat, calls) / (calls * chosen.steps))
-        if enabled:
-            gc.enable()
-        return {"samples": [float(f"{s:.5g}") for s in samples]}
+        return {"samples": _timing().samples(chosen.repeat, seconds, calls, most, chosen.steps)}
 
     def _mode(self, name: str) -> Mode:
         assert self.program is not None, "prepare comes first"
@@ -168,16 +143,9 @@ def run_check(name: str, mode: Mode, steps: int) -> tuple[list[float], float]:
     return values.tolist(), ended
 
 
-def settled(blocks: list[float]) -> bool:
-    """Whether the last BLOCKS medians lie within AGREE of the least of them."""
-    last = blocks[-BLOCKS:]
-    return len(last) == BLOCKS and max(last) <= (1 + AGREE) * min(last)
-
-
-def timed(repeat: Callable[[int], Any], n: int) -> float:
-    start = time.perf_counter()
-    repeat(n)
-    return time.perf_counter() - start
+def _timing() -> Any:
+    """staticnet's loops, imported when the time of that import has been taken."""
+    return importlib.import_module("staticnet.compare.timing")
 
 
 def max_rss() -> int:

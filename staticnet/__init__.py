@@ -5,6 +5,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 
 from staticnet import dynamic, errors, nn, optim
 from staticnet.autodiff import grad, jvp, vjp
+from staticnet.compare import compare
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
@@ -200,6 +201,7 @@ __all__ = [
     "broadcast_to",
     "ceil",
     "clip",
+    "compare",
     "concat",
     "constant",
     "copysign",

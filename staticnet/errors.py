@@ -89,5 +89,9 @@ class DataError(StaticnetError, ValueError, OSError):
     """A data set is not where it was looked for, or its files are damaged."""
 
 
+class ComparisonError(StaticnetError, ValueError):
+    """Two ways of running one model gave different losses; nothing was timed."""
+
+
 class DependencyError(StaticnetError, ImportError):
     """An optional dependency is not installed."""

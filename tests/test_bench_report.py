@@ -9,7 +9,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench import changes, figure, report, stats
+from bench import changes, figure, report
+from staticnet.compare import stats
 
 ENVIRONMENT = {
     "kind": "environment",

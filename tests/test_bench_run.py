@@ -14,10 +14,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from bench import copies, driver, environment, kernels, report, rounds
 from bench.client import Client, WorkerError
 from bench.program import COPIES, COPY_MEMORY, OURS
-from bench.worker import settled
 from bench.workloads import WORKLOADS
 from staticnet.cli import bench
 from staticnet.cli.main import main
+from staticnet.compare.timing import settled
 from staticnet.errors import ArgumentError, DependencyError
 
 
@@ -50,7 +50,7 @@ def test_a_quick_run_of_staticnet_alone(workloads, tmp_path, capsys):
     assert all(r["check"]["right"] and len(r["samples"]) == 3 for r in ours)
     assert {r["mode"] for r in ours if r["workload"] == "mlp"} == {"call", "run"}
     printed = capsys.readouterr().out
-    assert printed.count("staticnet") == len(ours)
+    assert printed.count("  staticnet  ") == len(ours)
     assert len(report.rows([about, *records])) == len(records)
 
 

@@ -33,6 +33,7 @@ ROOMS = (
     ("dynamic",),
     ("io",),
     ("train",),
+    ("compare",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}

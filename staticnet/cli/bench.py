@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         ArgumentError: if an option is unknown or out of its range.
         SystemExit: with 1, if a result is worse than that of `--against`.
     """
-    root = _checkout()
+    root = checkout()
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     if options.suite == "gpu" and (missing := CudaBackend().missing()):
@@ -84,8 +84,12 @@ def _recorded(path: Path) -> list[Any]:
     return records
 
 
-def _checkout() -> Path:
-    """The checkout that this package lies in, or else the one that we stand in."""
+def checkout() -> Path:
+    """The checkout that this package lies in, or else the one that we stand in.
+
+    Raises:
+        DependencyError: if there is neither.
+    """
     for root in (Path(staticnet.__file__).resolve().parents[1], Path.cwd()):
         if (root / "bench" / "driver.py").is_file() and (root / "staticnet").is_dir():
             return root

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
 RESAMPLES = 2000
 LEVEL = 0.95
-Rounds = Sequence[Sequence[float]]
+FENCE = 1.5  # interquartile ranges beyond the third quartile, after Tukey
+FAR = 1.25  # medians: what is below is no outlier, however alike the others are
+Rounds: TypeAlias = Sequence[Sequence[float]]
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,14 @@ class Interval:
         return self.low <= x <= self.high
 
 
+@dataclass(frozen=True)
+class Outliers:
+    """How many of the samples are far too slow, as a share, and the slowest over the median."""
+
+    share: float
+    worst: float
+
+
 def quartiles(rounds: Rounds) -> tuple[float, float, float]:
     """The median of the rounds' medians, between the quartiles of all samples.
 
@@ -36,7 +48,15 @@ def quartiles(rounds: Rounds) -> tuple[float, float, float]:
     return float(low), median(rounds), float(high)
 
 
-def round_medians(rounds: Rounds) -> np.ndarray:
+def outliers(rounds: Rounds) -> Outliers:
+    """The samples above FAR medians, and by FENCE interquartile ranges above the third quartile."""
+    samples = np.concatenate([np.asarray(each) for each in rounds])
+    low, middle, high = np.quantile(samples, (0.25, 0.5, 0.75))
+    far = samples > max(high + FENCE * (high - low), FAR * middle)
+    return Outliers(float(far.mean()), float(samples.max() / middle))
+
+
+def round_medians(rounds: Rounds) -> Array:
     """The median of each round: samples within one are not independent, rounds nearly are."""
     return np.array([np.median(each) for each in rounds])
 
@@ -44,6 +64,11 @@ def round_medians(rounds: Rounds) -> np.ndarray:
 def median(rounds: Rounds) -> float:
     """The median of the rounds' medians."""
     return float(np.median(round_medians(rounds)))
+
+
+def median_interval(rounds: Rounds, seed: int = 0) -> Interval:
+    """The median of the rounds' medians, with its interval over rounds."""
+    return _interval(*_ratio(rounds, [], seed))
 
 
 def ratio_to_best(ours: Rounds, others: Sequence[Rounds], seed: int = 0) -> Interval:
@@ -68,7 +93,7 @@ def change(
     return _interval(now_is / was, now_resampled / was_resampled)
 
 
-def _ratio(ours: Rounds, others: Sequence[Rounds], seed: int) -> tuple[float, np.ndarray]:
+def _ratio(ours: Rounds, others: Sequence[Rounds], seed: int) -> tuple[float, Array]:
     """Our median over the least of the others', which is 1 if there are none; the resampled."""
     rounds = min(len(each) for each in (ours, *others))
     mine = round_medians(ours)[:rounds]
@@ -79,11 +104,11 @@ def _ratio(ours: Rounds, others: Sequence[Rounds], seed: int) -> tuple[float, np
     return value, np.median(mine[picks], axis=1) / best
 
 
-def _picks(rounds: int, seed: int) -> np.ndarray:
+def _picks(rounds: int, seed: int) -> Array:
     return np.random.default_rng(seed).integers(0, rounds, (RESAMPLES, rounds))
 
 
-def _interval(value: float, resampled: np.ndarray) -> Interval:
+def _interval(value: float, resampled: Array) -> Interval:
     low, high = np.quantile(resampled, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(value, float(low), float(high))
 

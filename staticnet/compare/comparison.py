@@ -1,0 +1,84 @@
+"""`Comparison`: a table to print, a dict to assert on, and files to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from staticnet.compare.table import HEADER, cells, plain
+from staticnet.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `sn.compare`; `data` is all of it, as `staticnet.compare.result` says.
+
+    `comparison["static, all passes"]["time"]` is a number; `for name in comparison` goes through
+    the contenders; `print` shows the table.
+    """
+
+    data: dict[str, Any]
+
+    def __iter__(self) -> Iterator[str]:
+        return (row["name"] for row in self.data["rows"])
+
+    def __len__(self) -> int:
+        return len(self.data["rows"])
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        """The values of a contender.
+
+        Raises:
+            ArgumentError: if there is none of that name; the message lists them.
+        """
+        for row in self.data["rows"]:
+            if row["name"] == name:
+                values: Mapping[str, Any] = row["values"]
+                return values
+        raise ArgumentError(f"there is no contender {name!r}; there are {', '.join(self)}")
+
+    def __str__(self) -> str:
+        lines = plain(HEADER, [cells(row) for row in self.data["rows"]])
+        return "\n".join([self.data["name"], "", *lines, "", *self.data["notes"]])
+
+    def _repr_html_(self) -> str:
+        """The table and, if there is one, the picture: what a notebook shows."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) + "</tr>"
+            for row in self.data["rows"]
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.data["notes"])
+        return (
+            f"<h3>{escape(self.data['name'])}</h3>{self.data['waterfall_svg']}"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+        )
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write compare.json, waterfall.png, waterfall.svg and report.html; -> the files.
+
+        Raises:
+            DependencyError: if matplotlib is missing.
+            OSError: if a file cannot be written.
+        """
+        from staticnet.compare import waterfall
+        from staticnet.report.page import comparison_page
+
+        figure = waterfall.draw(self.data)
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        picture = waterfall.as_svg(figure)
+        self.data["waterfall_svg"] = picture
+        figure.savefig(out / "waterfall.png", dpi=120)
+        files = {
+            "compare.json": json.dumps(self.data, indent=1),
+            "waterfall.svg": picture,
+            "report.html": comparison_page(self.data),
+        }
+        for name, text in files.items():
+            (out / name).write_text(text, encoding="utf-8")
+        return [out / name for name in (*files, "waterfall.png")]

@@ -1,0 +1,169 @@
+"""What `sn.compare` gives: one JSON-able dict, whose numbers all follow from its raw samples.
+
+format         1
+name           of what was compared
+columns        [{key, label, unit}] of the table; unit: "", "s", "bytes", "steps" or "ulp"
+rows           [{name, values}]; values: {key: number, text, None, or an interval [low, high]}
+
+  time             seconds a step: the median of the rounds' medians, and its 95 % interval
+  of_dynamic       time over that of dynamic execution, rounds paired, and its interval
+  of_all           time over that of the step compiled with all passes, and its interval
+  verdict          what may be said: an interval that spans 1 is "no difference"
+  launches         kernels and routines that a step starts, or calls of NumPy
+  allocations      how often a step asks for memory, results included
+  bytes_moved      that a step reads and writes
+  peak             bytes that lie in memory together: feeds, state, results, all between
+  device, host     seconds in kernels or within NumPy's calls, and all the others
+  compile          seconds before the first step, caches empty; a peer's is its first step less
+                   `time`, with what its own caches hold
+  payback          steps after which compiling has paid, against dynamic execution; text if never
+  ulp              the loss's greatest distance from the float64 reference in the first steps
+
+environment    {what: text}
+notes          [text]: what was left out and why, and how to read the rest
+waterfall_svg  a picture, as an <svg>; "" until one is drawn
+document       what `Function.document` gave of the step with all passes, or None
+raw            what was measured:
+  settings         {device, steps, rounds, seconds, rtol, seed, ulp_steps}
+  environment      as JSON, of `staticnet.compare.environment.describe`
+  loss_dtype       of the loss
+  reference        [loss], a step each, in float64
+  contenders       [{name, kind, same_as, losses, samples, warm_up, calls, first_s, launches,
+                   allocations, bytes_moved, peak, device_s, compile_s}]. kind: dynamic, static,
+                   without, many or peer; samples: [[seconds a step]], a list a round; same_as:
+                   the contender whose program is the same, which was measured for both
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from staticnet.compare import stats
+
+FORMAT = 1
+ULP_STEPS = 10
+DYNAMIC, STATIC, WITHOUT, MANY, PEER = "dynamic", "static", "without", "many", "peer"
+ALL = "static, all passes"
+Record: TypeAlias = Mapping[str, Any]
+Values: TypeAlias = dict[str, Any]
+
+COLUMNS = [
+    {"key": key, "label": label, "unit": unit}
+    for key, label, unit in (
+        ("time", "time a step", "s"),
+        ("time_interval", "its 95 % interval", "s"),
+        ("of_dynamic", "of dynamic", ""),
+        ("of_dynamic_interval", "its 95 % interval", ""),
+        ("of_all", "of all passes", ""),
+        ("of_all_interval", "its 95 % interval", ""),
+        ("verdict", "verdict", ""),
+        ("launches", "launches or calls", ""),
+        ("allocations", "allocations", ""),
+        ("bytes_moved", "moved", "bytes"),
+        ("peak", "peak memory", "bytes"),
+        ("device", "in kernels", "s"),
+        ("host", "outside", "s"),
+        ("compile", "compile", "s"),
+        ("payback", "pays after", "steps"),
+        ("ulp", "from float64", "ulp"),
+    )
+]
+
+
+def rows_of(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The table's rows, from what was measured alone."""
+    records = {record["name"]: record for record in raw["contenders"]}
+    dynamic, everything = records.get(DYNAMIC), records.get(ALL)
+    rows = []
+    for record in raw["contenders"]:
+        measured = records[record["same_as"]] if record["same_as"] else record
+        values = _values(measured, dynamic, everything, raw)
+        values["verdict"] = _verdict(record, values)
+        rows.append({"name": record["name"], "values": values})
+    return rows
+
+
+def _values(
+    record: Record, dynamic: Record | None, everything: Record | None, raw: Mapping[str, Any]
+) -> Values:
+    time = stats.median_interval(record["samples"])
+    of_dynamic = _ratio(record, dynamic)
+    of_all = _ratio(record, everything)
+    device, compile = record["device_s"], _compile(record, time.value)
+    return {
+        "time": time.value,
+        "time_interval": [time.low, time.high],
+        "of_dynamic": of_dynamic and of_dynamic.value,
+        "of_dynamic_interval": of_dynamic and [of_dynamic.low, of_dynamic.high],
+        "of_all": of_all and of_all.value,
+        "of_all_interval": of_all and [of_all.low, of_all.high],
+        "launches": record["launches"],
+        "allocations": record["allocations"],
+        "bytes_moved": record["bytes_moved"],
+        "peak": record["peak"],
+        "device": device,
+        "host": None if device is None else max(0.0, time.value - device),
+        "compile": compile,
+        "payback": payback(record, compile, of_dynamic, dynamic),
+        "ulp": most_ulps(record["losses"], raw["reference"], raw["loss_dtype"]),
+    }
+
+
+def _ratio(record: Record, other: Record | None) -> stats.Interval | None:
+    """Of the times; None of a contender to itself."""
+    if other is None or other["name"] == record["name"]:
+        return None
+    return stats.ratio_to_best(record["samples"], [other["samples"]])
+
+
+def _compile(record: Record, time: float) -> float | None:
+    if record["compile_s"] is not None:
+        return float(record["compile_s"])
+    first = record.get("first_s")
+    return None if first is None else max(0.0, first - time)
+
+
+def payback(
+    record: Record, compile: float | None, of_dynamic: stats.Interval | None, dynamic: Record | None
+) -> int | str | None:
+    """The steps after which compiling and running took less than dynamic execution.
+
+    "never" if a step is not clearly faster than a dynamic one.
+    """
+    if compile is None or of_dynamic is None or dynamic is None:
+        return None
+    if of_dynamic.high >= 1:
+        return "never"
+    saved = stats.median(dynamic["samples"]) - stats.median(record["samples"])
+    return max(0, math.ceil((compile - (dynamic["compile_s"] or 0.0)) / saved))
+
+
+def most_ulps(losses: Sequence[float], reference: Sequence[float], dtype: str) -> float | None:
+    """max |loss - reference| in units in the last place of the reference, in the first ULP_STEPS.
+
+    Units of float64 if that is the loss's dtype, else of float32; None if a loss is not finite.
+    """
+    unit = np.float64 if dtype == "float64" else np.float32
+    a = np.asarray(losses[:ULP_STEPS], np.float64)
+    b = np.asarray(reference[:ULP_STEPS], np.float64)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    spacing = np.spacing(np.abs(b).astype(unit)).astype(np.float64)
+    return float(np.max(np.abs(a - b) / spacing, initial=0.0))
+
+
+def _verdict(record: Record, values: Values) -> str:
+    if record["same_as"]:
+        return f"the same program as {record['same_as']!r}"
+    against = "of_all" if record["kind"] in (WITHOUT, PEER, MANY) else "of_dynamic"
+    if values[against] is None:
+        return ""
+    ratio = stats.Interval(values[against], *values[f"{against}_interval"])
+    told = stats.verdict(ratio)
+    if told == "no difference":
+        return told
+    return f"{told} than {'all passes' if against == 'of_all' else 'dynamic'}"

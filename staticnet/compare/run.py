@@ -1,0 +1,270 @@
+"""`sn.compare`: one model, executed in each of the ways there are, checked and timed together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from staticnet.backends.base import choose
+from staticnet.compare import environment, result
+from staticnet.compare.comparison import Comparison
+from staticnet.compare.contenders import Contender, Elsewhere, Here, check_losses, race
+from staticnet.compare.eager import DynamicStep
+from staticnet.compare.model import Build, Feed, Model, as_feeds, build_model
+from staticnet.compare.peers import Peer, packed, start, target_of
+from staticnet.compare.process import WorkerError
+from staticnet.compare.reference import reference_losses
+from staticnet.compare.static import MANY_STEPS, StaticStep, variants
+from staticnet.errors import ArgumentError, StaticnetError
+from staticnet.function import BACKENDS
+
+ENOUGH = 6  # rounds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compare."""
+
+    device: str
+    steps: int
+    rounds: int
+    seconds: float
+    rtol: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rounds"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 1:
+                raise ArgumentError(f"compare: {name} must be a positive int, not {number!r:.40}")
+        for name in ("seconds", "rtol"):
+            number = getattr(self, name)
+            if type(number) not in (int, float) or not 0 < number < float("inf"):
+                raise ArgumentError(f"compare: {name} must be greater than 0, not {number!r:.40}")
+
+
+def compare(
+    build: Build,
+    feeds: Sequence[Any],
+    *,
+    device: str = "auto",
+    steps: int = 100,
+    peers: Sequence[Peer] = (),
+    rounds: int = 10,
+    seconds: float = 0.05,
+    rtol: float = 1e-3,
+    seed: int = 0,
+    name: str = "",
+) -> Comparison:
+    """Train one model dynamically and compiled, check that the losses agree, and time the steps.
+
+    `build()` makes the model anew and gives `(loss, rule)`: a function of the feeds that gives the
+    loss, and an optimizer. The function is written once. It runs on tensors in each step of
+    dynamic execution, and once on placeholders for the compiled ones:
+
+        def build():
+            model = sn.nn.Sequential(sn.nn.Linear(2, 16), sn.nn.Tanh(), sn.nn.Linear(16, 2))
+
+            def loss(x, y):
+                return sn.nn.cross_entropy(model(x), y)
+
+            return loss, sn.optim.Adam(lr=1e-2)
+
+        comparison = sn.compare(build, [(x0, y0), (x1, y1)], device="cpu")
+        print(comparison)
+        comparison["static, all passes"]["launches"]
+        comparison.save("runs/compare")
+
+    `feeds` has one tuple of arrays a step, all of one size; they come round again. The contenders
+    are dynamic execution; the step compiled with all passes, with none, and without each in turn,
+    on a GPU also without the CUDA graph; the step run many times a call; and the `peers`. All start
+    from the same weights. Each trains for `steps` steps, whose losses must be those of the graph in
+    float64 within `rtol`; nothing is timed before. Then they take turns: `rounds` rounds of
+    `seconds` seconds each.
+
+    A peer runs in a process of its own; so does dynamic execution where `build` can be imported
+    from a module, else in this one. `build` is called under `sn.manual_seed(seed)`.
+
+    Raises:
+        ComparisonError: if a loss differs; names the contender and the first step.
+        SymbolicValueError: if Python asks for a value in the loss function, as `if x > 0` does:
+            that model runs dynamically alone. Names the line and what to use instead.
+        FeedError: if there are no feeds, or they differ in size.
+        ArgumentError: if an argument is out of its range, or `build` gives something else.
+        DeviceError: if the device is not there.
+    """
+    chosen = choose(device, BACKENDS).name
+    settings = Settings(chosen, steps, rounds, seconds, rtol, seed)
+    about = environment.describe(environment.usable_cores())
+    given = as_feeds(feeds)
+    model = build_model(build, given[0], seed)
+    with _Comparing(build, given, model, settings) as comparing:
+        comparing.gather(peers)
+        raw = comparing.measure(about)
+        return _comparison(raw, name or getattr(build, "__name__", "model"), comparing)
+
+
+class _Comparing:
+    """The contenders of one comparison, their processes, and what is to be noted."""
+
+    def __init__(
+        self, build: Build, feeds: Sequence[Feed], model: Model, settings: Settings
+    ) -> None:
+        self.build, self.feeds, self.model, self.settings = build, feeds, model, settings
+        self.notes: list[str] = []
+        self.contenders: list[Contender] = []
+        self.everything: StaticStep | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Comparing:
+        temporary = tempfile.TemporaryDirectory(prefix="staticnet-compare-")
+        self._folder = Path(self._stack.enter_context(temporary))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def gather(self, peers: Sequence[Peer]) -> None:
+        """All contenders; processes start side by side, and then the compiling begins."""
+        started = list(self._start_all(peers))
+        ready = [c for c in started if self._is_ready(c)]
+        kind_of = {c.name: c for c in ready}
+        dynamic = kind_of.pop(result.DYNAMIC, None) or self._dynamic_here()
+        self.contenders = [dynamic, *self._static(), *kind_of.values()]
+
+    def _start_all(self, peers: Sequence[Peer]) -> Iterator[Contender]:
+        target = target_of(self.build)
+        if target is not None:
+            state = {f"{i:04}": v.value for i, v in enumerate(self.model.state)}
+            setup = {"name": result.DYNAMIC, "kind": result.DYNAMIC, "target": target}
+            yield self._start(setup | {"options": {}}, state)
+        else:
+            self.notes.append(
+                "dynamic execution ran in the process of the compiled steps: build() cannot be "
+                "imported from a module"
+            )
+        for peer in peers:
+            if missing := peer.missing():
+                self.notes.append(f"{peer.name} was left out: {missing}")
+                continue
+            setup = {"name": peer.name, "kind": result.PEER, "target": peer.target}
+            yield self._start(setup | {"options": dict(peer.options)}, self.model.weights())
+
+    def _start(self, setup: dict[str, Any], values: dict[str, Any]) -> Contender:
+        settings = self.settings
+        setup |= {"device": settings.device, "seed": settings.seed}
+        process = start(self._folder, setup, packed(self.feeds, values))
+        return Contender(
+            setup["name"], setup["kind"], Elsewhere(self._stack.enter_context(process))
+        )
+
+    def _is_ready(self, contender: Contender) -> bool:
+        assert isinstance(contender.runner, Elsewhere)
+        try:
+            contender.runner.process.ready()
+        except WorkerError as error:
+            self.notes.append(f"{contender.name} was left out of processes of their own: {error}")
+            return False
+        return True
+
+    def _dynamic_here(self) -> Contender:
+        state = [v.value for v in self.model.state]
+        settings = self.settings
+        step = DynamicStep(self.build, self.feeds, state, settings.device, settings.seed)
+        runner = Here(step.steps(), lambda: None, step.facts)
+        return Contender(result.DYNAMIC, result.DYNAMIC, runner)
+
+    def _static(self) -> Iterator[Contender]:
+        """The compiled steps; what gives a program that is there already is not run again."""
+        programs: dict[str, str] = {}
+        for name, compile in variants(self.model, self.settings.device).items():
+            try:
+                step = compile()
+            except StaticnetError as error:
+                if name == result.ALL:
+                    raise
+                self.notes.append(f"{name} does not compile: {error}")
+                continue
+            kind = result.WITHOUT if name.startswith("without ") else result.STATIC
+            known = programs.setdefault(step.program(), name)
+            same = None if known == name else known
+            yield Contender(name, kind, self._here(step, step.steps(self.feeds)), same)
+            if name == result.ALL:
+                self.everything = step
+                yield from self._other_ways(step)
+
+    def _other_ways(self, step: StaticStep) -> Iterator[Contender]:
+        many, launched = step.many_steps(self.feeds), step.launched_steps(self.feeds)
+        if many is not None:
+            yield Contender(MANY_STEPS, result.MANY, self._here(step, many))
+        if launched is not None:
+            yield Contender("without cuda_graph", result.WITHOUT, self._here(step, launched))
+
+    def _here(self, step: StaticStep, steps: Any) -> Here:
+        return Here(steps, step.reset, lambda: step.facts(self.feeds[0]))
+
+    def measure(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Check all losses, then time all; what was measured, as the result's `raw`."""
+        assert self.everything is not None
+        graph = self.everything.function.graph
+        self.everything.reset()
+        reference = reference_losses(graph, self.feeds, self.settings.steps)
+        running = [c for c in self.contenders if c.same_as is None]
+        for c in list(running):
+            try:
+                check_losses(c, reference, self.settings.rtol)
+            except WorkerError as error:
+                running.remove(c)
+                self.notes.append(f"{c.name} was left out: {error}")
+        finished = race(running, self.settings.rounds, self.settings.seconds, self.notes.append)
+        kept = {c.name for c in finished}
+        shown = [c for c in self.contenders if (c.same_as or c.name) in kept]
+        return {
+            "settings": asdict(self.settings) | {"ulp_steps": result.ULP_STEPS},
+            "environment": about,
+            "loss_dtype": self.model.loss.dtype.name,
+            "reference": reference,
+            "contenders": [c.record for c in shown],
+        }
+
+
+def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Comparison:
+    assert comparing.everything is not None
+    data: dict[str, Any] = {
+        "format": result.FORMAT,
+        "name": name,
+        "columns": result.COLUMNS,
+        "rows": result.rows_of(raw),
+        "environment": environment.as_text(raw["environment"]),
+        "notes": [*comparing.notes, *_cautions(raw)],
+        "waterfall_svg": "",
+        "document": comparing.everything.function.document(*comparing.feeds[0]),
+        "raw": raw,
+    }
+    return Comparison(json.loads(json.dumps(data)))  # as it will be read again
+
+
+def _cautions(raw: dict[str, Any]) -> Iterator[str]:
+    """What a reader has to know before believing the numbers."""
+    settings, about = raw["settings"], raw["environment"]
+    yield (
+        f"on {settings['device']}; {settings['steps']} losses checked against float64 before "
+        f"timing; medians of {settings['rounds']} interleaved rounds, 95 % bootstrap intervals "
+        "over rounds; an interval that spans 1 is no difference"
+    )
+    if (about["load"] or 0) > environment.BUSY:
+        yield f"other processes were running (load {about['load']}): medians may not be fair"
+    if settings["rounds"] < ENOUGH:
+        yield f"fewer than {ENOUGH} rounds are too few for intervals to be trusted"
+    restless = [c["name"] for c in raw["contenders"] if not _settled(c)]
+    if restless:
+        yield f"still changing when the warm-up ended: {', '.join(restless)}"
+
+
+def _settled(record: dict[str, Any]) -> bool:
+    return record["same_as"] is not None or record["warm_up"]["settled"]

@@ -1,0 +1,71 @@
+"""Warming up, and samples of a loop: seconds a step, the garbage collector at rest."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+Repeat: TypeAlias = Callable[[int], Any]
+SAMPLES = 32  # in a round
+BLOCKS, AGREE = 3, 0.05
+
+
+def timed(repeat: Repeat, n: int) -> float:
+    """The seconds that `repeat(n)` takes."""
+    start = time.perf_counter()
+    repeat(n)
+    return time.perf_counter() - start
+
+
+def settled(blocks: Sequence[float]) -> bool:
+    """Whether the last BLOCKS medians lie within AGREE of the least of them."""
+    last = blocks[-BLOCKS:]
+    return len(last) == BLOCKS and max(last) <= (1 + AGREE) * min(last)
+
+
+def warm_up(repeat: Repeat, seconds: float, limit: float) -> dict[str, Any]:
+    """Repeat until the medians of BLOCKS blocks agree, or `limit` seconds have passed.
+
+    -> `calls` of a sample, so that SAMPLES of them take `seconds`, and how it warmed up
+    """
+    started, took, done = time.perf_counter(), timed(repeat, 1), 1
+    calls = max(1, math.ceil(seconds / 4 / max(took, 1e-9)))
+    blocks: list[float] = []
+    while not settled(blocks) and time.perf_counter() - started < limit:
+        block = [timed(repeat, max(1, calls // 4)) / max(1, calls // 4) for _ in range(4)]
+        done += 4 * max(1, calls // 4)
+        blocks.append(statistics.median(block))
+        calls = max(1, round(seconds / 4 / max(blocks[-1], 1e-9)))
+    last = blocks[-1] if blocks else took
+    return {
+        "calls": max(1, round(seconds / SAMPLES / max(last, 1e-9))),
+        "warm_up": {"calls": done, "blocks": len(blocks), "settled": settled(blocks)},
+    }
+
+
+def round_of(
+    repeat: Repeat, seconds: float, calls: int, most: int = 2 * SAMPLES, steps: int = 1
+) -> list[float]:
+    """As many samples as fit in `seconds`, of `calls` calls each, at least one; five digits.
+
+    A call makes `steps` steps. One sample before them is not recorded.
+    """
+    timed(repeat, calls)
+    return samples(repeat, seconds, calls, most, steps)
+
+
+def samples(repeat: Repeat, seconds: float, calls: int, most: int, steps: int = 1) -> list[float]:
+    """`round_of` without the sample that is not recorded."""
+    enabled = gc.isenabled()
+    gc.disable()
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while not found or (time.perf_counter() < end and len(found) < most):
+        found.append(timed(repeat, calls) / (calls * steps))
+    if enabled:
+        gc.enable()
+    return [float(f"{s:.5g}") for s in found]

@@ -1,0 +1,343 @@
+"""`sn.compare`: one definition run in all ways, the losses checked before anything is timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticnet as sn
+from staticnet.cli.workloads import WORKLOADS
+from staticnet.compare import Peer, stats
+from staticnet.compare.contenders import Contender, Here, check_losses, first_difference
+from staticnet.compare.eager import DynamicStep
+from staticnet.compare.model import as_feeds, build_model
+from staticnet.compare.reference import reference_losses, widened
+from staticnet.compare.static import StaticStep
+from staticnet.compare.steps import Facts, Steps
+from staticnet.errors import (
+    ArgumentError,
+    ComparisonError,
+    FeedError,
+    ShapeError,
+    StaticnetError,
+    SymbolicValueError,
+)
+from staticnet.function import PASSES
+
+QUICK: dict[str, Any] = {"device": "numpy", "steps": 6, "rounds": 3, "seconds": 0.002}
+RNG = np.random.default_rng(0)
+FEEDS = [(RNG.standard_normal((8, 3)).astype(np.float32), RNG.integers(0, 4, 8)) for _ in range(4)]
+
+
+def small() -> Any:
+    """A classifier with dropout: state besides its parameters."""
+    model = sn.nn.Sequential(
+        sn.nn.Linear(3, 16), sn.nn.Tanh(), sn.nn.Dropout(0.25), sn.nn.Linear(16, 4)
+    )
+    return lambda x, y: sn.nn.cross_entropy(model(x), y), sn.optim.Adam(lr=0.01)
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Any:
+    def here() -> Any:
+        return small()
+
+    return sn.compare(here, FEEDS, **QUICK)
+
+
+class TestComparison:
+    def test_all_ways_are_there(self, comparison: Any) -> None:
+        assert list(comparison) == [
+            "dynamic",
+            "static, all passes",
+            "static, many steps a call",
+            "static, no passes",
+            *(f"without {name}" for name in PASSES),
+        ]
+        assert len(comparison) == len(comparison.data["rows"])
+
+    def test_every_row_has_every_column(self, comparison: Any) -> None:
+        keys = {column["key"] for column in comparison.data["columns"]}
+        for row in comparison.data["rows"]:
+            assert row["values"].keys() == keys
+            assert row["values"]["time"] > 0
+            low, high = row["values"]["time_interval"]
+            assert low <= row["values"]["time"] <= high
+        assert comparison["dynamic"]["of_dynamic"] is None
+        assert comparison["static, all passes"]["of_all"] is None
+
+    def test_losses_are_those_of_the_reference(self, comparison: Any) -> None:
+        raw = comparison.data["raw"]
+        for record in raw["contenders"]:
+            if record["same_as"] is None:
+                np.testing.assert_allclose(record["losses"], raw["reference"], rtol=1e-5)
+        assert all(0 <= comparison[name]["ulp"] < 50 for name in comparison)
+
+    def test_counts(self, comparison: Any) -> None:
+        none, every = comparison["static, no passes"], comparison["static, all passes"]
+        assert 0 < every["launches"] < none["launches"]
+        assert every["bytes_moved"] < none["bytes_moved"]
+        dynamic = comparison["dynamic"]
+        assert dynamic["launches"] > 20
+        assert dynamic["peak"] > sum(x.nbytes for x in FEEDS[0])
+        assert 0 < dynamic["device"] < dynamic["time"] * 3
+        assert every["host"] == max(0.0, every["time"] - every["device"])
+
+    def test_the_same_program_is_measured_once(self, comparison: Any) -> None:
+        """No product is narrow and there is no limit: these passes change nothing here."""
+        records = {c["name"]: c for c in comparison.data["raw"]["contenders"]}
+        for name in ("precision", "remat"):
+            assert records[f"without {name}"]["same_as"] == "static, all passes"
+            assert "samples" not in records[f"without {name}"]
+            values = comparison[f"without {name}"]
+            assert values["verdict"] == "the same program as 'static, all passes'"
+            assert values["time"] == comparison["static, all passes"]["time"]
+
+    def test_it_prints_and_shows(self, comparison: Any) -> None:
+        text = str(comparison)
+        assert "static, many steps a call" in text
+        assert "6 losses checked against float64" in text
+        assert "fewer than 6 rounds" in text
+        assert "build() cannot be imported" in text
+        html = comparison._repr_html_()
+        assert html.count("<tr>") == len(comparison) + 1
+        assert "static, all passes" in html
+
+    def test_an_unknown_name_lists_the_others(self, comparison: Any) -> None:
+        with pytest.raises(ArgumentError, match="no contender 'eager'; there are dynamic, static"):
+            comparison["eager"]
+
+    def test_the_environment_is_told(self, comparison: Any) -> None:
+        about = comparison.data["raw"]["environment"]
+        assert about["versions"]["numpy"] == np.__version__
+        assert about["threads"] >= 1
+        assert f"numpy {np.__version__}" in comparison.data["environment"]["versions"]
+
+    def test_it_is_json(self, comparison: Any) -> None:
+        assert json.loads(json.dumps(comparison.data, allow_nan=False)) == comparison.data
+
+
+MODULE = """
+import numpy as np
+import staticnet as sn
+
+
+def build():
+    model = sn.nn.Linear(3, 4)
+    return lambda x, y: sn.nn.cross_entropy(model(x), y), sn.optim.SGD(lr=0.1)
+
+
+def peer(feeds, weights, device, factor="1"):
+    w, b = (value.astype(np.float64) for value in weights.values())
+
+    def step(x, y):
+        z = x @ w.T + b
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        rows = np.arange(len(y))
+        loss = -np.mean(np.log(p[rows, y]))
+        p[rows, y] -= 1
+        w[...] -= 0.1 * (p / len(y)).T @ x
+        b[...] -= 0.1 * (p / len(y)).sum(0)
+        return float(factor) * loss
+
+    return step
+
+
+def broken(feeds, weights, device):
+    raise ValueError("no such GPU")
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import importlib
+
+    (tmp_path / "model_of_a_user.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("model_of_a_user")
+    sys.modules.pop("model_of_a_user", None)
+
+
+class TestProcesses:
+    def test_dynamic_execution_and_peers_have_their_own(self, module: Any) -> None:
+        peers = [
+            Peer("by hand", "model_of_a_user:peer"),
+            Peer("absent", "model_of_a_user:peer", "no_such_module"),
+            Peer("broken", "model_of_a_user:broken"),
+        ]
+        made = sn.compare(module.build, FEEDS, peers=peers, **QUICK)
+        assert made["by hand"]["time"] > 0
+        assert made["by hand"]["launches"] is None
+        assert made["by hand"]["ulp"] < 10
+        assert made["dynamic"]["launches"] > 5
+        assert "absent" not in list(made)
+        notes = "\n".join(made.data["notes"])
+        assert "absent was left out: no_such_module is not installed: pip install" in notes
+        assert "broken was left out" in notes
+        assert "no such GPU" in notes
+        assert "cannot be imported" not in notes
+
+    def test_a_peer_that_computes_something_else_is_an_error(self, module: Any) -> None:
+        wrong = Peer("wrong", "model_of_a_user:peer", options={"factor": "1.1"})
+        with pytest.raises(ComparisonError, match="at step 0 the loss of 'wrong' is"):
+            sn.compare(module.build, FEEDS, peers=[wrong], **QUICK)
+
+
+class TestLosses:
+    def test_the_first_step_that_differs(self) -> None:
+        reference = [2.0, 1.0, 0.5]
+        assert first_difference(reference, reference, 1e-3) is None
+        assert first_difference([2.0, 1.002, 0.5], reference, 1e-3) is None
+        assert first_difference([2.0, 1.0, 0.6], reference, 1e-3) == (2, pytest.approx(2.5e-3))
+        assert first_difference([np.nan, 1.1, 0.5], reference, 1e-3)[0] == 0
+        assert first_difference([np.nan, np.inf], [np.nan, np.inf], 1e-3) is None
+        assert first_difference([1.0, 5.0], [1.0, np.inf], 1e-3)[0] == 1
+
+    def test_a_wrong_contender_is_named_with_the_step(self) -> None:
+        losses = [1.0, 0.75, 0.5]
+        steps = Steps(lambda n: None, lambda n: losses[:n])
+        runner = Here(steps, lambda: None, lambda: Facts(1, 1, 1, 1, 1.0, 1.0))
+        contender = Contender("odd", "static", runner)
+        check_losses(contender, losses, 1e-3)
+        assert contender.record["losses"] == losses
+        message = r"at step 1 the loss of 'odd' is 0.75, and that of the float64 reference 0.8; .*"
+        with pytest.raises(ComparisonError, match=message + "nothing was timed"):
+            check_losses(contender, [1.0, 0.8, 0.5], 1e-3)
+
+    @pytest.mark.parametrize("name", WORKLOADS)
+    def test_dynamic_and_static_agree_for_100_steps(self, name: str) -> None:
+        workload = WORKLOADS[name]
+        feeds = workload.feeds()
+        model = build_model(workload.build, feeds[0], 0)
+        state = [v.value for v in model.state]
+        static = StaticStep.of(model, "numpy", ()).steps(feeds).losses(100)
+        dynamic = DynamicStep(workload.build, feeds, state, "numpy", 0).steps().losses(100)
+        assert len(static) == len(dynamic) == 100
+        assert static[-1] < static[0]
+        np.testing.assert_allclose(dynamic, static, rtol=2e-4, atol=2e-5)
+
+    def test_the_reference_is_the_graph_in_float64(self) -> None:
+        model = build_model(small, FEEDS[0], 0)
+        step = StaticStep.of(model, "numpy", ())
+        wide = widened(step.function.graph)
+        narrow = {"float32", "float16", "bfloat16"}
+        assert not narrow & {node.dtype.name for node in wide.nodes}
+        assert [node.shape for node in wide.nodes] == [n.shape for n in step.function.graph.nodes]
+        before = [v.value for v in model.state]
+        losses = reference_losses(step.function.graph, FEEDS, 6)
+        assert all(np.array_equal(v.value, b) for v, b in zip(model.state, before, strict=True))
+        ours = step.steps(FEEDS).losses(6)
+        np.testing.assert_allclose(ours, losses, rtol=1e-5)
+        assert ours != losses
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("feeds", "message"),
+        [
+            ([], "list with one entry a step"),
+            (np.ones((3, 8)), "list with one entry a step"),
+            ({"x": 1}, "list with one entry a step"),
+            ([FEEDS[0], FEEDS[0][:1]], "feed 1 is an array float32\\[8,3\\], and feed 0 is"),
+        ],
+    )
+    def test_feeds(self, feeds: Any, message: str) -> None:
+        with pytest.raises(FeedError, match=message):
+            sn.compare(small, feeds, **QUICK)
+
+    @pytest.mark.parametrize(
+        "made", [None, (1, 2), (lambda x, y: x,), [small, small], (sn.optim.SGD(), small)]
+    )
+    def test_what_build_gives(self, made: Any) -> None:
+        with pytest.raises(ArgumentError, match=r"build\(\) must give \(loss, rule\)"):
+            sn.compare(lambda: made, FEEDS, **QUICK)
+
+    def test_a_loss_that_is_none(self) -> None:
+        w = sn.variable(np.float32([1, 2, 3]))
+        for loss, error, message in [
+            (lambda x, y: 3.0, ArgumentError, "made of its arguments, not 3.0"),
+            (lambda x, y: x * w, ShapeError, "must be a floating-point scalar"),
+            (lambda x, y: sn.sum(y), ShapeError, "must be a floating-point scalar"),
+        ]:
+            with pytest.raises(error, match=message):
+                sn.compare(lambda loss=loss: (loss, sn.optim.SGD()), FEEDS, **QUICK)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"steps": 0}, {"steps": 1.5}, {"rounds": True}, {"seconds": 0}, {"rtol": float("inf")}],
+    )
+    def test_numbers(self, changed: Any) -> None:
+        (name,) = changed
+        with pytest.raises(ArgumentError, match=f"compare: {name} must be"):
+            sn.compare(small, FEEDS, **QUICK | changed)
+
+    def test_a_model_that_changes_between_builds(self) -> None:
+        widths = iter([4, 5, 6, 7])
+
+        def build() -> Any:
+            width = next(widths)
+            model = sn.nn.Sequential(sn.nn.Linear(3, width), sn.nn.Linear(width, 4))
+            return lambda x, y: sn.nn.cross_entropy(model(x), y), sn.optim.SGD(lr=0.1)
+
+        with pytest.raises(StaticnetError, match="the same model at each call"):
+            sn.compare(build, FEEDS, **QUICK)
+
+    def test_a_loop_over_values_names_its_line_and_the_remedy(self) -> None:
+        def build() -> Any:
+            layer = sn.nn.Linear(3, 4)
+
+            def loss(x: Any, y: Any) -> Any:
+                while sn.max(sn.abs(x)) > 1:
+                    x = 0.5 * x
+                return sn.nn.cross_entropy(layer(x), y)
+
+            return loss, sn.optim.SGD(lr=0.1)
+
+        line = build.__code__.co_firstlineno + 4
+        message = rf"bool: .*test_compare\.py:{line} depends on it; .*sn\.where.*sn\.dynamic"
+        with pytest.raises(SymbolicValueError, match=message):
+            sn.compare(build, FEEDS, **QUICK)
+        state = [np.zeros((4, 3), np.float32), np.zeros(4, np.float32)]
+        assert state  # it trains dynamically: tests/test_dynamic_training.py, Halving
+
+
+class TestStatistics:
+    def test_the_interval_of_a_median(self) -> None:
+        found = stats.median_interval([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
+        assert found.value == 3.5
+        assert 1 <= found.low < 3.5 < found.high <= 6
+        alike = stats.median_interval([[2.0, 2.0]] * 6)
+        assert (alike.value, alike.low, alike.high) == (2.0, 2.0, 2.0)
+
+    def test_the_interval_covers(self) -> None:
+        """Of a known median, in about 19 of 20 experiments."""
+        rng = np.random.default_rng(0)
+        hits = 0
+        for seed in range(100):
+            rounds = rng.standard_normal((10, 1)) + 5
+            hits += stats.median_interval(rounds.tolist(), seed).spans(5.0)
+        assert hits >= 85
+
+    def test_outliers(self) -> None:
+        assert stats.outliers([[1.0, 1.1, 0.9, 1.05]] * 5).share == 0
+        found = stats.outliers([[1.0, 1.1, 0.9, 1.05]] * 4 + [[1.0, 9.0, 1.0, 1.1]])
+        assert found.share == pytest.approx(1 / 20)
+        assert found.worst == pytest.approx(9.0, rel=0.1)
+        assert stats.outliers([[1.0, 1.0, 1.0, 1.2]]).share == 0
+
+
+def test_feeds_of_one_array_need_no_tuple() -> None:
+    assert [len(feed) for feed in as_feeds([np.ones(3), np.ones(3)])] == [1, 1]
+
+
+def test_importing_staticnet_loads_no_peer() -> None:
+    code = "import sys, staticnet; print({'torch', 'jax', 'matplotlib', 'rich'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -1,0 +1,188 @@
+"""`staticnet compare` and its files: each number of them again from the raw samples."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from bench import peers, recompute
+from staticnet.cli import compare
+from staticnet.cli.main import main
+from staticnet.cli.workloads import WORKLOADS
+from staticnet.compare import waterfall
+from staticnet.compare.model import build_model
+from staticnet.compare.reference import reference_losses
+from staticnet.compare.static import StaticStep
+
+QUICK = ("--device", "numpy", "--steps", "3", "--rounds", "3", "--peer")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick comparison without peers."""
+    pytest.importorskip("matplotlib", reason="matplotlib draws the waterfall")
+    folder = tmp_path_factory.mktemp("compare") / "out"
+    assert main(["compare", "playground", *QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def comparison(saved: Path) -> Any:
+    return json.loads((saved / "compare.json").read_text())
+
+
+class TestFiles:
+    def test_they_are_all_there(self, saved: Path) -> None:
+        names = {file.name for file in saved.iterdir()}
+        assert names == {"compare.json", "waterfall.png", "waterfall.svg", "report.html"}
+        assert (saved / "waterfall.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_the_picture_suits_a_page(self, saved: Path, comparison: Any) -> None:
+        text = (saved / "waterfall.svg").read_text()
+        root = ElementTree.fromstring(text)
+        ids = [x.get("id") for x in root.iter() if x.get("id")]
+        assert ids
+        assert all(name.startswith("waterfall-") for name in ids)
+        targets = {x.get("{http://www.w3.org/1999/xlink}href") for x in root.iter()} - {None}
+        assert {target.removeprefix("#") for target in targets} <= set(ids)
+        for row in comparison["rows"]:
+            assert row["name"] in text
+        assert "currentColor" in text
+        assert "#010101" not in text
+        assert comparison["waterfall_svg"] == text
+
+    def test_the_page_is_of_the_file(self, saved: Path, comparison: Any) -> None:
+        page = (saved / "report.html").read_text()
+        assert "playground: 2-4-2-1 tanh" in page
+        assert "waterfall-" in page
+        assert comparison["document"]["totals"]["launches"] > 0
+
+    def test_bars_are_medians(self, comparison: Any) -> None:
+        pytest.importorskip("matplotlib")
+        upper, lower = waterfall.draw(comparison).axes
+        times = [r["values"]["time"] for r in comparison["rows"] if "without" not in r["name"]]
+        drawn = [bar.get_width() for bar in upper.patches]
+        np.testing.assert_allclose(np.array(drawn) / drawn[0], np.array(times) / times[0])
+        left_out = [r for r in comparison["rows"] if r["name"].startswith("without")]
+        assert [t.get_text() for t in lower.get_yticklabels()] == [r["name"] for r in left_out]
+        for bar, row in zip(lower.patches, left_out, strict=True):
+            values = row["values"]
+            same = values["verdict"].startswith("the same program")
+            assert bar.get_width() == pytest.approx(0 if same else values["of_all"] - 1)
+
+
+class TestRecompute:
+    def test_all_numbers_follow_from_the_samples(
+        self, saved: Path, comparison: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert recompute.main([str(saved / "compare.json")]) == 0
+        columns, rows = len(comparison["columns"]), len(comparison["rows"])
+        assert f"{columns * rows} values of {rows} rows: 0 differ" in capsys.readouterr().out
+
+    def test_a_tampered_number_is_found(self, comparison: Any) -> None:
+        for column in comparison["columns"]:
+            key, changed = column["key"], copy.deepcopy(comparison)
+            values = changed["rows"][3]["values"]
+            values[key] = tampered(values[key])
+            (line,) = recompute.differences(changed)
+            assert line.startswith(f"{changed['rows'][3]['name']}: {key} is ")
+
+    def test_a_tampered_sample_is_found(self, comparison: Any) -> None:
+        record = comparison["raw"]["contenders"][0]
+        record["samples"] = [[2 * s for s in samples] for samples in record["samples"]]
+        lines = recompute.differences(comparison)
+        assert any(line.startswith("dynamic: time is") for line in lines)
+        assert any("of_dynamic" in line for line in lines)
+
+    def test_rows_that_come_and_go_are_found(self, comparison: Any) -> None:
+        row = comparison["rows"].pop()
+        assert recompute.differences(comparison) == [
+            f"{row['name']}: measured, and not in the table"
+        ]
+        comparison["rows"].append(row | {"name": "invented"})
+        assert len(recompute.differences(comparison)) == 2
+
+    def test_another_page_is_found(
+        self, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("compare.json", "report.html"):
+            (tmp_path / name).write_text((saved / name).read_text())
+        page = (tmp_path / "report.html").read_text()
+        (tmp_path / "report.html").write_text(page.replace("dynamic", "Dynamic", 1))
+        assert recompute.main([str(tmp_path / "compare.json")]) == 1
+        assert "report.html is not the page of this file" in capsys.readouterr().out
+
+
+def tampered(value: Any) -> Any:
+    """Another value of the same kind."""
+    if value is None:
+        return 1.0
+    if isinstance(value, str):
+        return f"{value}!"
+    if isinstance(value, list):
+        return [value[0], 1.001 * value[1]]
+    return 1.001 * value + (value == 0)
+
+
+class TestCommand:
+    def test_what_is_printed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["compare", "playground", *QUICK]) == 0
+        out = capsys.readouterr().out
+        for text in ("dynamic", "static, all passes", "without fusion", "the same program as"):
+            assert text in out
+        assert "torch" not in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["resnet"], "workload 'resnet': use one of mlp, playground"),
+            (["mlp", "--device", "tpu"], "--device 'tpu': use one of auto"),
+            (["mlp", "--peer", "mxnet"], "--peer 'mxnet': use one of torch"),
+            (["mlp", "--steps", "0", "--device", "numpy"], "steps must be a positive int"),
+        ],
+    )
+    def test_bad_options(
+        self, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+    def test_without_a_checkout_the_peers_are_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from staticnet.cli import bench
+
+        assert [p.name for p in compare.find_peers("mlp", ["jax"])[0]] == ["jax"]
+        assert compare.find_peers("mlp", []) == ([], "")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(
+            bench.staticnet, "__file__", str(tmp_path / "staticnet" / "__init__.py")
+        )
+        found, note = compare.find_peers("mlp", ["torch", "jax"])
+        assert found == []
+        assert "torch, jax were left out: their programs are in the repository" in note
+
+
+COMPILED = pytest.param("torch.compile", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("peer", ["torch", COMPILED, "jax"])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_peers_train_alike(name: str, peer: str) -> None:
+    pytest.importorskip(compare.PEERS[peer], reason="the peer is not installed")
+    workload = WORKLOADS[name]
+    feeds = workload.feeds()
+    model = build_model(workload.build, feeds[0], 0)
+    graph = StaticStep.of(model, "numpy", ()).function.graph
+    wanted = reference_losses(graph, feeds, 10)
+    steps = peers.build(feeds, model.weights(), "cpu", workload=name, peer=peer)
+    np.testing.assert_allclose(steps.losses(10), wanted, rtol=1e-4)
