@@ -174,7 +174,8 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
 
 def _svg(width: float, height: float, label: str, parts: list[str]) -> str:
     size = f'width="{width:.0f}" height="{height:.0f}"'
+    wide = " wide" if width > LEFT + WIDTH + RIGHT else ""
     return (
-        f'<svg class="staticnet chart" {size} viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg class="staticnet chart{wide}" {size} viewBox="0 0 {width:.0f} {height:.0f}" '
         f'role="group" aria-label="{escape(label)}">{"".join(parts)}</svg>'
     )

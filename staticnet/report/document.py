@@ -9,10 +9,12 @@
     lines       [{where: "mlp.py:14", text: the line's text, "" if the file is not there}]
     graphs      [{title, text, flops, nodes}]: "before" the passes and "after" them, or "graph"
                 alone. flops: a number, or a formula's text
-      nodes     [{name, op, type, attributes, role, lines, made_by, operands, kernel, box, output,
-                updates}], operands first. role: one of `roles.ROLES`; lines: numbers in `lines`;
+      nodes     [{name, label, op, type, attributes, role, lines, made_by, operands, kernel, box,
+                output, updates}], operands first. label: an input's name, a number, else the op;
+                role: one of `roles.ROLES`; lines: numbers in `lines`;
                 operands: numbers of nodes; kernel: which makes it, None if none does; box: the
-                kernel with which it is drawn; updates: the variables whose next value it is
+                kernel with which it is drawn, None if it stands alone; updates: the variables
+                whose next value it is
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done
     totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
                 host_syncs, peak_bytes}
@@ -50,6 +52,7 @@ from staticnet.ir.location import Location
 from staticnet.ir.node import Node
 from staticnet.ir.op import format_attributes
 from staticnet.ir.printer import format_graph, value_names
+from staticnet.ops.base import Constant
 from staticnet.passes.manager import Record
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.explain import KernelAccount, explain
@@ -173,13 +176,13 @@ def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int])
     targets: dict[Node, list[str]] = {}
     for target, value in graph.updates:
         targets.setdefault(value, []).append(f"%{names[target]}")
-    boxes: dict[Node, int | None] = {}
+    boxes = _boxes(graph, made_by)
     nodes = []
     for node in graph.nodes:
-        boxes[node] = made_by.get(node, boxes[node.inputs[0]] if node.inputs else None)
         nodes.append(
             {
                 "name": f"%{names[node]}",
+                "label": _label(node, names[node]),
                 "op": node.op.name,
                 "type": str(node.type),
                 "attributes": _short(format_attributes(node.op)),
@@ -196,6 +199,32 @@ def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int])
     flops = analyse(graph).flops
     told = flops if isinstance(flops, int) else str(flops)
     return {"title": title, "text": format_graph(graph), "flops": told, "nodes": nodes}
+
+
+def _label(node: Node, name: str) -> str:
+    if node.op.name in ("placeholder", "variable"):
+        return name
+    if isinstance(node.op, Constant) and node.type.size == 1:
+        return str(node.op.value.scalar)
+    return node.op.name
+
+
+def _boxes(graph: Graph, made_by: Mapping[Node, int]) -> dict[Node, int | None]:
+    """The kernel with which each node is drawn.
+
+    What no kernel makes is drawn where its first operand is; a constant, with its users if they
+    have one box.
+    """
+    boxes: dict[Node, int | None] = {}
+    users: dict[Node, set[int | None]] = {}
+    for node in graph.nodes:
+        boxes[node] = made_by.get(node, boxes[node.inputs[0]] if node.inputs else None)
+        for operand in node.inputs:
+            users.setdefault(operand, set()).add(boxes[node])
+    for node, boxed in users.items():
+        if not node.inputs and isinstance(node.op, Constant) and len(boxed) == 1:
+            (boxes[node],) = boxed
+    return boxes
 
 
 def _short(text: str) -> str:

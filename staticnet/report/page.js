@@ -11,7 +11,7 @@
   // --- pieces of the details ---
   const code = (text) => h("code", {}, text);
   const facts = (...pairs) => h("dl", {}, pairs.filter(([, value]) => value !== null && value !== "")
-    .map(([term, ...value]) => [h("dt", {}, term), h("dd", {}, value)]));
+    .map(([term, ...value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
   const part = (title, ...content) => (content.flat().length
     ? [h("h3", {}, title), ...content.flat()] : []);
   const button = (text, act) => h("button", { type: "button", class: "link", onclick: act }, text);
@@ -76,7 +76,7 @@
     const list = (title, list) => part(title, list.length ? [h("ul", {}, list)] : []);
     const next = (kernel.in_place).map(([value, old]) => `${value} over ${old}`).join(", ");
     show(`kernel ${k}: ${space(kernel)}`, facts(
-      ["launch", String(kernel.launch) + (beside ? `, beside ${beside} other kernels` : "")],
+      ["launch", String(kernel.launch) + (beside ? `, beside ${beside} other kernel${beside > 1 ? "s" : ""}` : "")],
       ["bytes read and written", count(kernel.bytes)],
       ["floating-point operations", count(kernel.flops)],
       ["in place", next],

@@ -150,7 +150,7 @@ def _graph_section(document: Document) -> str:
     graphs, kernels = document["graphs"], document["kernels"]
     drawn = [picture(graph, kernels if graph is graphs[-1] else ()) for graph in graphs]
     kept = (
-        f'<template id="picture-{graph["title"]}">{svg}</template>'
+        f'<script type="text/html" id="picture-{graph["title"]}">{svg}</script>'
         for graph, svg in zip(graphs[:-1], drawn, strict=False)
     )
     return Template(_file("graph.html")).substitute(

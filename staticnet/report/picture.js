@@ -10,25 +10,29 @@ function makePicture(view, on) {
   const numberOf = (box) => Number(/\d+$/.exec(box.id)[0]);
   const isKernel = (box) => box.classList.contains("k");
 
+  // a picture that is not shown is kept as text, which costs the page nothing until it is
+  function parse(text) {
+    const holder = document.createElement("div");
+    holder.innerHTML = text;
+    return holder.firstElementChild;
+  }
+
   function show(shown) {
     graph = shown;
     const kept = document.getElementById(`picture-${graph.title}`);
-    drawn[graph.title] ??= kept ? kept.content.firstElementChild : view.querySelector("svg");
+    drawn[graph.title] ??= kept ? parse(kept.textContent) : view.querySelector("svg");
     picture = drawn[graph.title];
-    view.replaceChildren(picture);
+    if (!view.contains(picture)) view.replaceChildren(picture);
     users = graph.nodes.map(() => []);
     graph.nodes.forEach((node, i) => new Set(node.operands).forEach((x) => users[x].push(i)));
     size.width = picture.viewBox.baseVal.width;
     size.height = picture.viewBox.baseVal.height;
     current = marked = null;
-    const first = picture.querySelector("[tabindex='0'], .n");
+    const first = picture.querySelector(".top");
     if (first) hold(first);
     clear();
-    zoom = 1;
-    setZoom(Math.max(Math.min(view.clientWidth / size.width, 1), 0.7));
-    const top = [...picture.querySelectorAll(".n")].reduce(
-      (a, b) => (a && corner(a).f <= corner(b).f ? a : b), null);
-    if (top) view.scrollTo((corner(top).e + 88) * zoom - view.clientWidth / 2, 0);
+    if (zoom !== 1) setZoom(1);
+    if (first) view.scrollTo(corner(first).e + 88 - view.clientWidth / 2, 0);
   }
 
   // --- choosing ---

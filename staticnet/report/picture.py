@@ -78,17 +78,19 @@ def _edges(nodes: Sequence[Mapping[str, Any]], places: Layout) -> str:
 
 
 def _nodes(prefix: str, nodes: Sequence[Mapping[str, Any]], places: Layout) -> str:
+    top = min((y for _, y in places.corners), default=0)
     corners = zip(nodes, places.corners, strict=True)
-    return "".join(_node(prefix and f"{prefix}n{i}", *pair) for i, pair in enumerate(corners))
+    return "".join(_node(prefix and f"{prefix}n{i}", *p, top) for i, p in enumerate(corners))
 
 
-def _node(name: str, node: Mapping[str, Any], corner: Place) -> str:
+def _node(name: str, node: Mapping[str, Any], corner: Place, top: int) -> str:
     classes = ["n", node["role"]]
+    classes += ["top"] * (corner[1] == top)
     classes += ["root"] * bool(node["output"] or node["updates"])
     classes += ["seen"] * (node["box"] is not None and node["kernel"] is None)
-    lines = (node["op"], f"{node['name']} {node['type']}")
+    lines = (node["label"], f"{node['name']} {node['type']}")
     if node["role"] == "input":
-        lines = (node["name"], f"{node['op']} {node['type']}")
+        lines = (node["label"], f"{node['op']} {node['type']}")
     upper, lower = (escape(short(line, _LABEL_CHARS)) for line in lines)
     label = f"{node['name']} = {node['op']}, {node['type']}, {node['role']}"
     return (

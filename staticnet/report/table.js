@@ -13,7 +13,8 @@ function h(tag, attributes, ...children) {
 }
 
 const count = (value) => (typeof value === "number" ? value.toLocaleString("en") : String(value));
-const percent = (value) => `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
+const percent = (value) => (value > 0 && value < 0.0005 ? "< 0.1 %"
+  : `${(value * 100).toFixed(value < 0.0995 ? 1 : 0)} %`);
 
 function scaled(value, units, step) {
   let at = 0;
