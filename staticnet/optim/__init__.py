@@ -9,6 +9,7 @@ from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from staticnet.optim.large_batch import LAMB, Lion
+from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import (
     Constant,
     CosineAnnealingLR,
@@ -39,6 +40,7 @@ __all__ = [
     "ExponentialLR",
     "LinearLR",
     "Lion",
+    "LossScaling",
     "Momentum",
     "NAdam",
     "Nesterov",

@@ -28,6 +28,7 @@ Parameters: TypeAlias = Variable | Sequence[Variable] | Sequence[Mapping[str, An
 State: TypeAlias = dict[str, Any]
 
 _NOT_NEGATIVE = (lambda x: 0 <= x < np.inf, "a number >= 0")
+_LARGEST = float(np.finfo(np.float32).max)
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": _NOT_NEGATIVE,
     "lr_decay": _NOT_NEGATIVE,
@@ -40,6 +41,9 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "initial_accumulator_value": _NOT_NEGATIVE,
     "clip_value": _NOT_NEGATIVE,
     "max_norm": _NOT_NEGATIVE,
+    "init_scale": (lambda x: 0 < x <= _LARGEST, "a float32 number > 0"),
+    "growth_factor": (lambda x: 1 < x < np.inf, "a number > 1"),
+    "backoff_factor": (lambda x: 0 < x < 1, "a number in (0, 1)"),
     "dampening": (lambda x: -np.inf < x < np.inf, "a number"),
     "decay": (lambda x: 0 <= x <= 1, "a number in [0, 1]"),
     "rho": (lambda x: 0 <= x <= 1, "a number in [0, 1]"),
@@ -66,8 +70,18 @@ class Optimizer:
         """
         chosen = _groups(_trainable(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
-        parameters = parameters_of(groups)
-        return self.apply(dict(zip(parameters, grad(loss, parameters), strict=True)), groups)
+        return self.apply(self.gradients(loss, parameters_of(groups)), groups)
+
+    def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
+        """The gradients that `minimize` gives to `apply`: those of the loss.
+
+        loss: [] -> each as its variable: [*s]
+
+        Raises:
+            GradientError: if the loss does not depend on a variable.
+            ShapeError, DTypeError: if the loss is no floating-point scalar.
+        """
+        return dict(zip(wrt, grad(loss, wrt), strict=True))
 
     def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
         """The updates for given gradients, so that they can be changed in between; runs nothing.

@@ -52,6 +52,10 @@ class Accumulate(Optimizer):
         if type(self.steps) is not int or self.steps < 1:
             raise ArgumentError(f"Accumulate: steps must be a positive int, not {self.steps!r:.60}")
 
+    def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
+        """The gradients as the inner optimizer takes them.  loss: [] -> each as its variable"""
+        return self.optimizer.gradients(loss, wrt)
+
     def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
         """The inner optimizer's updates, made where the last gradient of a round has come."""
         check_gradients(grads, wrt)
@@ -111,13 +115,23 @@ def skip_nonfinite(
     updates = Updates.of(updates)
     if watch is None:
         watch = [value for value in updates.values() if is_floating(value.dtype)]
-    finite: Any = True
-    for value in values_of("skip_nonfinite", watch):
-        finite = all(isfinite(value)) & finite
+    finite = all_finite("skip_nonfinite", watch)
     guarded = updates.only_if(finite)
     guarded.skipped = variable(0, "skipped", trainable=False)
     guarded[guarded.skipped] = where(finite, guarded.skipped, guarded.skipped + 1)
     return guarded
+
+
+def all_finite(what: str, values: Value | Sequence[Value] | Mapping[Any, Value]) -> Any:
+    """Whether no element of any value is NaN or infinite; True of no values.  -> bool []
+
+    Raises:
+        ArgumentError, DTypeError: naming `what`, if one is no floating-point value.
+    """
+    finite: Any = True
+    for value in values_of(what, values):
+        finite = all(isfinite(value)) & finite
+    return finite
 
 
 def decoupled_weight_decay(

@@ -7,7 +7,7 @@ views through which products see it: so it is cast once for all of them, and a t
 that the library reads in place.
 
 float16 has 5 exponent bits: gradients below 6e-8 become zero, values above 65504 infinity. This
-pass scales no loss; multiply the loss and divide the gradients yourself, or use bfloat16.
+pass scales no loss: `sn.optim.LossScaling` does, and bfloat16 needs none.
 
 After PyTorch's autocast, https://docs.pytorch.org/docs/stable/amp.html: its 16-bit list is the
 products, float64 is never touched. See docs/adr/0008.
