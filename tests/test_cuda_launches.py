@@ -25,7 +25,10 @@ from staticnet.codegen.launches import (
     Number,
     Product,
 )
+from staticnet.compilation import PIPELINE
 from staticnet.ir.dtype import DType
+from staticnet.ops.library import EPILOGUES
+from staticnet.passes.manager import run_passes
 from staticnet.plan.plan import Plan, make_plan
 
 MAX_SHARED_BYTES = 48 << 10
@@ -184,6 +187,16 @@ def test_batches_have_as_few_axes_as_strides_can_tell() -> None:
     assert sorted(batches) == [(2, 2), (2, 3), (6,)]
     tall = program_of([a, w], sn.permute_dims(a, (0, 1, 2, 3)) @ sn.expand_dims(w, 0)).launches
     assert [(c.m, c.batch) for c in tall if isinstance(c, Product)] == [(30, ())]
+
+
+def test_a_product_with_an_epilogue_reads_a_transpose_where_it_lies() -> None:
+    x, w, b = (sn.placeholder(s, name=n) for n, s in (("x", (8, 5)), ("w", (3, 5)), ("b", (3,))))
+    f = sn.function([x, w, b], sn.relu(x @ w.T + b), device="numpy")
+    graph, _ = run_passes(f.graph, PIPELINE, epilogues=EPILOGUES)
+    (command,) = check(make_plan(graph)).launches
+    assert isinstance(command, Product)
+    assert (command.epilogue, command.right.transposed) == ("relu_bias", True)
+    assert command.bias == Address("feed", 2)
 
 
 def test_only_what_may_fail_is_guarded() -> None:

@@ -118,7 +118,7 @@ class Fusion:
             return False
         if not operand.op.moves:
             return True
-        if role(node) is Role.LIBRARY:
+        if role(node) is Role.LIBRARY and operand.ndim > 1:  # a bias is a vector
             return matrix_layout(operand) is not None
         return role(base(operand)) is not Role.INLINE and shows_all_in_order(operand)
 

@@ -11,6 +11,7 @@ from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction
 from staticnet.ops.creation import Iota, Size
 from staticnet.ops.indexing import Take, TakeAlongAxis
+from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits
@@ -47,7 +48,7 @@ def role(node: Node) -> Role:
         return Role.POINT
     if isinstance(op, Reduction):
         return Role.REDUCE
-    return Role.LIBRARY if isinstance(op, Matmul) else Role.OPAQUE
+    return Role.LIBRARY if isinstance(op, Matmul | MatmulEpilogue) else Role.OPAQUE
 
 
 def base(node: Node) -> Node:

@@ -34,13 +34,14 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
           const int i1 = i1_0 + l;
           const float t1_0 = sn_load_bf16(h0[j].v[l]);
           const float t1_1 = sn_round_bf16(t1_0 - a0);
-          const float t1_2 = sn_round_bf16(sn_exp_f32(t1_1));
+          const float t1_2 = sn_round_bf16(sn_exp_nonpositive_f32(t1_1));
           k0[j * 8 + l] = t1_2;
           a3 = sn_sum<float>::of(a3, t1_2);
         }
       }
     }
     a3 = sn_reduce<sn_sum<float>, 32>(a3);
+    const float r1_0 = sn_round_bf16(1.0f / a3);
     #pragma unroll
     for (int j = 0; j < 1; ++j) {
       const int e = (j * 32 + lane) * 8;
@@ -50,7 +51,7 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
         #pragma unroll
         for (int l = 0; l < 8; ++l) {
           const int i1 = i1_0 + l;
-          const float t2_0 = sn_round_bf16(k0[j * 8 + l] / a3);
+          const float t2_0 = sn_round_bf16(k0[j * 8 + l] * r1_0);
           p1_w0.v[l] = sn_store_bf16(t2_0);
         }
         sn_write<8>(p1 + i1_0+i0*256, p1_w0);
