@@ -13,6 +13,7 @@ from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
+from staticnet.passes.keep_casts import KEEP_CASTS
 from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, run_passes
 from staticnet.passes.precision import PRECISION
@@ -22,7 +23,17 @@ from staticnet.plan.certificate import largest_dims
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
-PIPELINE = (CONSTANT_FOLDING, ALGEBRAIC_SIMPLIFY, CSE, PRECISION, LIBRARY, DCE, INFER_SHAPE, REMAT)
+PIPELINE = (
+    CONSTANT_FOLDING,
+    ALGEBRAIC_SIMPLIFY,
+    CSE,
+    PRECISION,
+    LIBRARY,
+    KEEP_CASTS,
+    DCE,
+    INFER_SHAPE,
+    REMAT,
+)
 PASSES = (*(p.name for p in PIPELINE), "fusion")
 
 
@@ -73,6 +84,7 @@ class Compilation:
             epilogues=backend.epilogues,
             products=backend.products,
             memory_limit=self.memory_limit,
+            keeps_casts=backend.keeps_casts,
             layout=lambda graph: layout_of(self.plan(graph, dims, backend)),
             disabled=[name for name in self.disabled_passes if name in names],
         )

@@ -7,6 +7,7 @@ there fails. All that happens is in `log`, in the order in which the host asks f
 from __future__ import annotations
 
 import ctypes
+import random
 import re
 import types
 from collections.abc import Callable
@@ -67,10 +68,13 @@ class Stream:
         gpu.streams[self.ptr] = self
         self.queue: list[Callable[[], None]] = []
         self.done = 0
-        self.noted: list[Callable[[], None]] | None = None
+        self.capture: Capture | None = None
 
     def put(self, work: Callable[[], None]) -> None:
-        (self.queue if self.noted is None else self.noted).append(work)
+        if self.capture is None:
+            self.queue.append(work)
+        else:
+            self.capture.add(self, work)
 
     def run_until(self, count: int) -> None:
         while self.done < count:
@@ -79,7 +83,7 @@ class Stream:
             self.queue[self.done - 1] = lambda: None
 
     def synchronize(self) -> None:
-        if self.noted is not None:
+        if self.capture is not None:
             raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: it synchronizes")
         self.gpu.log.append(("synchronize",))
         self.run_until(len(self.queue))
@@ -87,47 +91,101 @@ class Stream:
             raise CUDARuntimeError(self.gpu.fault)
 
     def wait_event(self, event: Event) -> None:
+        if event.captured is not None:
+            event.captured[0].join(self, event.captured[1])
+            return
+        if self.capture is not None:
+            raise CUDARuntimeError("cudaErrorStreamCaptureIsolation: an event from outside")
         stream, count = event.stream, event.count
         self.put(lambda: stream.run_until(count))
 
     def begin_capture(self) -> None:
         assert self.ptr != 0, "the default stream cannot capture"
+        assert self.capture is None
         self.gpu.log.append(("begin capture",))
-        self.noted = []
+        self.capture = Capture(self)
 
     def end_capture(self) -> Graph:
-        assert self.noted is not None
-        self.gpu.log.append(("end capture", len(self.noted)))
-        noted, self.noted = self.noted, None
-        return Graph(self.gpu, noted)
+        assert self.capture is not None
+        capture = self.capture
+        self.gpu.log.append(("end capture", len(capture.nodes)))
+        capture.end(self)
+        return Graph(self.gpu, capture.nodes)
+
+
+class Capture:
+    """What one stream captured, and those that waited for it: work, and what that follows."""
+
+    def __init__(self, origin: Stream) -> None:
+        self.nodes: list[tuple[Callable[[], None], frozenset[int]]] = []
+        self.tails: dict[Stream, frozenset[int]] = {origin: frozenset()}
+
+    def add(self, stream: Stream, work: Callable[[], None]) -> None:
+        self.nodes.append((work, self.tails[stream]))
+        self.tails[stream] = frozenset([len(self.nodes) - 1])
+
+    def join(self, stream: Stream, after: frozenset[int]) -> None:
+        assert stream.capture in (None, self)
+        stream.capture = self
+        self.tails[stream] = self.tails.get(stream, frozenset()) | after
+
+    def end(self, origin: Stream) -> None:
+        joined, todo = set(), list(self.tails[origin])
+        while todo:
+            number = todo.pop()
+            if number not in joined:
+                joined.add(number)
+                todo += self.nodes[number][1]
+        for stream, tail in self.tails.items():
+            stream.capture = None
+            if not tail <= joined:
+                raise CUDARuntimeError("cudaErrorStreamCaptureUnjoined: a stream was left behind")
 
 
 class Graph:
-    """What was captured; it can be launched on any stream."""
+    """What was captured; it can be launched on any stream, and runs in any order that it allows."""
 
-    def __init__(self, gpu: Gpu, work: list[Callable[[], None]]) -> None:
-        self.gpu, self.work = gpu, work
+    def __init__(self, gpu: Gpu, nodes: list[tuple[Callable[[], None], frozenset[int]]]) -> None:
+        self.gpu, self.nodes = gpu, nodes
+        self.chance = random.Random(len(nodes))
 
     def upload(self, stream: Stream) -> None:
         self.gpu.log.append(("upload",))
 
     def launch(self, stream: Stream) -> None:
-        self.gpu.log.append(("graph", len(self.work)))
-        for act in self.work:
-            stream.put(act)
+        self.gpu.log.append(("graph", len(self.nodes)))
+        stream.put(self._run)
+
+    def _run(self) -> None:
+        followers: dict[int, list[int]] = {}
+        for number, (_, before) in enumerate(self.nodes):
+            for other in before:
+                followers.setdefault(other, []).append(number)
+        left = [len(before) for _, before in self.nodes]
+        free = [number for number, count in enumerate(left) if count == 0]
+        while free:
+            chosen = free.pop(self.chance.randrange(len(free)))
+            self.nodes[chosen][0]()
+            for number in followers.get(chosen, ()):
+                left[number] -= 1
+                if left[number] == 0:
+                    free.append(number)
 
 
 class Event:
-    """A place in a stream."""
+    """A place in a stream, or in a capture."""
 
     def __init__(self, disable_timing: bool = False) -> None:
         self.stream: Any = None
         self.count = 0
+        self.captured: tuple[Capture, frozenset[int]] | None = None
 
     def record(self, stream: Stream) -> None:
+        self.captured = stream.capture and (stream.capture, stream.capture.tails[stream])
         self.stream, self.count = stream, len(stream.queue)
 
     def synchronize(self) -> None:
+        assert self.captured is None, "an event of a capture cannot be waited for"
         self.stream.gpu.log.append(("wait for event",))
         self.stream.run_until(self.count)
 

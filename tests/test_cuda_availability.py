@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+import staticnet.cli.main as cli
 from staticnet.backends.base import choose
-from staticnet.backends.cuda import availability
+from staticnet.backends.cuda import CudaBackend, availability
 from staticnet.backends.cuda.availability import Driver, Missing
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,31 @@ def test_the_list_of_what_is_unproven_names_tests_that_exist() -> None:
     listed = re.findall(r"-k (test_\w+)", (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8"))
     defined = re.findall(r"^def (test_\w+)", (ROOT / "tests" / "test_gpu.py").read_text(), re.M)
     assert sorted(listed) == sorted(defined)
+
+
+def test_commands_that_prove_without_a_gpu_exist() -> None:
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"tests/test_\w+\.py", text))
+    assert len(files) > 10
+    for file in files:
+        assert (ROOT / file).is_file(), file
+    ours = {f"tests/{file.name}" for file in (ROOT / "tests").glob("test_cuda_*.py")}
+    assert ours <= files, "docs/gpu.md says what each of them proves"
+
+
+@pytest.mark.skipif(not CudaBackend().missing(), reason="there is a GPU: they run")
+def test_commands_that_need_a_gpu_say_so_and_name_what_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    workloads = pytest.importorskip("bench.gpu.workloads").WORKLOADS
+    commands = re.findall(r"`(?:STATICNET_TUNE=1 )?staticnet (bench --suite gpu [^`]*)`", text)
+    assert len(commands) == 3
+    for command in commands:
+        assert set(command.split("--workload ")[1].split()) <= workloads.keys()
+        assert cli.main(command.split()) == 2
+        assert "--suite gpu: " in capsys.readouterr().err
+    assert (ROOT / "bench" / "gpu_check.sh").is_file()
 
 
 def test_all_that_is_asked_of_cupy_exists_in_it() -> None:

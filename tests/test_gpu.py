@@ -320,6 +320,72 @@ def test_precisions_train(precision: str) -> None:
     assert losses[0][-20:].mean() < losses[0][:20].mean()
 
 
+def test_a_scaled_loss_trains() -> None:
+    """Gradients of 1e-9, which float16 does not hold."""
+    ends = {}
+    for name, inner in (("alone", None), ("scaled", sn.optim.LossScaling)):
+        x, w = sn.placeholder((64, 32), name="x"), sn.variable(np.zeros((32, 16), "f"), "w")
+        loss = sn.mean(sn.square(x @ w - 1)) * 1e-6
+        sgd = sn.optim.SGD(lr=1e6)
+        updates = (inner(sgd) if inner else sgd).minimize(loss)
+        step = sn.function(x, loss, updates=updates, device="cuda", precision="float16")
+        feed = np.random.default_rng(0).normal(size=(64, 32)).astype("f") * 0.1 + 0.5
+        losses = [float(step(feed)) for _ in range(100)]
+        ends[name] = losses[-1] / losses[0]
+    assert ends["alone"] == 1
+    assert ends["scaled"] < 0.5
+
+
+def test_copies_of_weights_have_the_bits_of_casts() -> None:
+    losses = []
+    for left_out in ([], ["keep_casts"]):
+        step, data, variables = mlp("cuda", precision="bfloat16", disabled_passes=left_out)
+        first = step.run(50, *data, batch_size=64).get()
+        variables[0].value = variables[0].value * np.float32(0.5)
+        losses.append(np.concatenate([first, step.run(50, *data, batch_size=64).get()]))
+    np.testing.assert_array_equal(*losses)
+
+
+def forked(monkeypatch: pytest.MonkeyPatch, streams: int, batch: int) -> tuple[Any, Any]:
+    """The step of `mlp` on at most so many streams, and its data."""
+    monkeypatch.setattr("staticnet.codegen.cuda.streams.MOST_STREAMS", streams)
+    step, data, _ = mlp("cuda", batch)
+    return step, data
+
+
+def test_forks_give_the_bits_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("staticnet.codegen.cuda.streams.LEAST_GAIN", 1e-9)
+    losses = []
+    for most in (4, 1):
+        step, data = forked(monkeypatch, most, 64)
+        assert (step.specialize().executable.program.streams > 1) == (most > 1)
+        losses.append(step.run(200, *data, batch_size=64).get())
+    np.testing.assert_array_equal(*losses)
+
+
+@pytest.mark.parametrize("batch", [64, 256, 1024])
+def test_forks_pay(cupy: Any, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Where the estimate forks, the step takes less time than on one stream, by CUDA events."""
+    seconds, used = {}, {}
+    steps = {most: forked(monkeypatch, most, batch) for most in (4, 1)}
+    for most in (1, 4) * 5:
+        step, data = steps[most]
+        used[most] = step.specialize().executable.program.streams
+        feeds = [cupy.asarray(x[:batch]) for x in data]
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        for _ in range(20):
+            step(*feeds)
+        start.record()
+        for _ in range(200):
+            step(*feeds)
+        end.record()
+        end.synchronize()
+        took = cupy.cuda.get_elapsed_time(start, end) / 200 * 1e3
+        seconds[most] = min(took, seconds.get(most, np.inf))
+    print(f"batch {batch}: {seconds[1]:.1f} µs on one stream, {seconds[4]:.1f} on {used[4]}")
+    assert used[4] == 1 or seconds[4] < seconds[1]
+
+
 def test_large_feeds_read_in_place(cupy: Any) -> None:
     x = sn.placeholder((1024, 1024), name="x")
     f = sn.function(x, sn.sum(x), device="cuda")

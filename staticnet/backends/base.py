@@ -86,12 +86,14 @@ class Backend(Protocol):
 
     `epilogues` names what its library computes in the call of a product, of
     `staticnet.ops.library.EPILOGUES`. `products` names the floating dtypes whose products it
-    computes, and "tf32" if it has that mode; the `library` pass leaves it no others.
+    computes, and "tf32" if it has that mode; the `library` pass leaves it no others. `keeps_casts`
+    is whether its executables keep a variable that has an `origin` equal to it.
     """
 
     name: str
     epilogues: frozenset[str]
     products: frozenset[str]
+    keeps_casts: bool
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -142,6 +144,7 @@ class Backend(Protocol):
 class HostBackend:
     """What is the same for all backends that run on the host."""
 
+    keeps_casts = False
     arrays: tuple[type, ...] = (np.ndarray,)
 
     def missing(self) -> str:

@@ -52,13 +52,15 @@ class Launch:
 
     `scratch` is memory of `scratch_bytes` in the arena, also among the arguments, that holds
     partial results between the launches of the plan's step `step`; it is not kept beyond it.
-    `site` tells its failures; 0 if it cannot fail.
+    `site` tells its failures; 0 if it cannot fail. `written` says of each argument whether it is
+    memory that the kernel may write.
     """
 
     function: str
     grid: Size
     block: Size
     arguments: tuple[Argument, ...]
+    written: tuple[bool, ...]
     step: int
     site: int = 0
     scratch: Address | None = None
@@ -119,12 +121,21 @@ Command = Launch | Product | Copy
 
 
 @dataclass(frozen=True)
+class Lane:
+    """The stream that a command runs on, from 0, and the commands on others that it waits for."""
+
+    stream: int = 0
+    waits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class CudaProgram:
     """A plan's CUDA source and what to run of it.
 
     `body` is the part of the source that is this plan's own, its kernels. `arena_bytes` hold the
     plan's values and the launches' scratch memory. `texts` are what runs for each kernel or
-    routine; those of one launch share theirs.
+    routine; those of one launch share theirs. `lanes` tell each command's stream; with none all
+    run in order on one.
     """
 
     source: str
@@ -133,3 +144,33 @@ class CudaProgram:
     arena_bytes: int
     sites: tuple[Node, ...]
     texts: Mapping[Group, str]
+    lanes: tuple[Lane, ...] = ()
+
+    @property
+    def streams(self) -> int:
+        """How many streams its commands run on."""
+        return max((lane.stream for lane in self.lanes), default=0) + 1
+
+    def __str__(self) -> str:
+        """The commands in order, a line each, with streams and waits where there are several."""
+        lines = []
+        for number, command in enumerate(self.launches):
+            line = f"{number}: {format_command(command)}"
+            if self.streams > 1:
+                lane = self.lanes[number]
+                after = f" after {', '.join(map(str, lane.waits))}" if lane.waits else ""
+                line += f"  // stream {lane.stream}{after}"
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def format_command(command: Command) -> str:
+    """`k0<blocks, threads>`, `cuBLASLt: [m,k] by [k,n]` or `copy of n bytes`."""
+    if isinstance(command, Copy):
+        return f"copy of {command.nbytes:,} bytes"
+    if isinstance(command, Launch):
+        return f"{command.function}<{command.grid[0]}, {command.block[0]}>"
+    sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"
+    batch = f", {list(command.batch)} of them" if command.batch else ""
+    epilogue = "" if command.epilogue == "none" else f", then {command.epilogue}"
+    return f"cuBLASLt: {sizes} {command.dtype.name}{batch}{epilogue}"

@@ -59,14 +59,17 @@ class Variable(Node):
 
     Dynamic execution leaves the gradient in `grad`, and keeps in `tensor` the tensor that shares
     this array. Once a variable is `watched` so, functions count in `version` what they overwrite.
+
+    A variable with an `origin` is that one's value in another dtype: `copy_of` made it.
     """
 
-    __slots__ = ("array", "default_update", "grad", "tensor", "trainable", "version")
+    __slots__ = ("array", "default_update", "grad", "origin", "tensor", "trainable", "version")
     watched: ClassVar[bool] = False
     array: Any
     trainable: bool
     default_update: Node | None
     grad: Any
+    origin: Variable | None
     tensor: Any
     version: int
 
@@ -76,6 +79,7 @@ class Variable(Node):
         self.trainable = True
         self.default_update = None
         self.grad = None
+        self.origin = None
         self.tensor = None
         self.version = 0
 
@@ -130,7 +134,7 @@ class Variable(Node):
 
 @dataclass(frozen=True)
 class VariableOp(TensorOp, name="variable"):
-    """State, told apart by `id`.  -> y: [*shape]"""
+    """State, told apart by `id` and, where one is another's copy, by `dtype`.  -> y: [*shape]"""
 
     id: int
     dtype: DType
@@ -169,4 +173,15 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
     node.name = name or ""
     node.trainable = bool(trainable)
     node.array = np.array(array, order="C")
+    return node
+
+
+def copy_of(origin: Variable, dtype: DType) -> Variable:
+    """The state that holds a variable's value in another dtype; whoever runs a step keeps it so."""
+    assert isinstance(origin.op, VariableOp)
+    node = build(VariableOp(origin.op.id, dtype, origin.shape), ())
+    assert isinstance(node, Variable)
+    node.name = f"{origin.name}.{dtype.name}" if origin.name else dtype.name
+    node.trainable = False
+    node.origin = origin
     return node

@@ -25,8 +25,9 @@ class Context:
 
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
     `precision` is the type that products compute in. `epilogues` and `products` are what the
-    backend's library offers, as `Backend` says. `memory_limit` is in bytes; `layout` plans a graph
-    and says what `remat` has to know of its memory.
+    backend's library offers, and `keeps_casts` whether it has casts of state as state, as `Backend`
+    says. `memory_limit` is in bytes; `layout` plans a graph and says what `remat` has to know of
+    its memory.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Context:
     products: frozenset[str] = ALL_PRODUCTS
     memory_limit: int | None = None
     layout: Callable[[Graph], Any] | None = None
+    keeps_casts: bool = False
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -90,6 +92,7 @@ def run_passes(
     products: frozenset[str] = ALL_PRODUCTS,
     memory_limit: int | None = None,
     layout: Callable[[Graph], Any] | None = None,
+    keeps_casts: bool = False,
     disabled: Collection[str] = (),
 ) -> tuple[Graph, list[Record]]:
     """The graph after the pipeline, and a record for each pass that ran.
@@ -107,7 +110,7 @@ def run_passes(
         if numerics == "exact" and p.numerics is not Numerics.EXACT and not p.selects:
             continue
         context = Context(
-            dims or {}, numerics, precision, epilogues, products, memory_limit, layout
+            dims or {}, numerics, precision, epilogues, products, memory_limit, layout, keeps_casts
         )
         start = time.perf_counter()
         after = p.run(graph, context)

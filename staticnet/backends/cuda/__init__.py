@@ -34,6 +34,7 @@ class CudaBackend:
     name = "cuda"
     epilogues = EPILOGUES
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
+    keeps_casts = True
 
     @property
     def arrays(self) -> tuple[type, ...]:

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ log = logging.getLogger("staticnet")
 SUFFIX = ".cubin"
 
 
+class Writer:
+    """Whoever updates a set of variables. Programs hold it, and with it their variables."""
+
+
+def _nobody() -> None:
+    return None
+
+
 class Device:
     """The current GPU. `cupy` is the module; all that runs goes through it, NVRTC and cuBLASLt."""
 
@@ -44,8 +53,14 @@ class Device:
         self._modules: dict[str, Any] = {}
         self._homes: dict[int, Any] = {}  # by id: nodes compare into nodes
         self._last: Any = None
+        self.writers: weakref.WeakValueDictionary[frozenset[int], Writer] = (
+            weakref.WeakValueDictionary()  # by the ids of the variables that they write
+        )
+        self.last_writer: Callable[[], Writer | None] = _nobody
+        self.origins: set[int] = set()  # ids of variables of which there are copies
         self._event = cupy.cuda.Event(disable_timing=True)
         self.capture_stream = cupy.cuda.Stream(non_blocking=True)
+        self._side_streams: list[Any] = []
 
     def load(self, source: str) -> Any:
         """The module of a CUDA source, compiled at most once a machine and loaded once a process.
@@ -97,6 +112,12 @@ class Device:
         self._event.record(first)
         then.wait_event(self._event)
 
+    def side_streams(self, count: int) -> list[Any]:
+        """So many streams that nothing but steps in progress uses, always the same ones."""
+        while len(self._side_streams) < count:
+            self._side_streams.append(self.cupy.cuda.Stream(non_blocking=True))
+        return self._side_streams[:count]
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new CuPy array."""
         return self.cupy.ndarray(shape, dtype)
@@ -143,6 +164,8 @@ class Device:
         home, array = self.home(variable), variable.device_array()
         if array is home:
             return
+        if id(variable) in self.origins:
+            self.last_writer = _nobody
         if isinstance(array, np.ndarray):
             self.write(home.data.ptr, array, stream)
         else:  # a CuPy array that somebody put there

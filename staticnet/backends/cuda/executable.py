@@ -8,15 +8,18 @@ returns. The flag stays up until then, and no step that sees it up changes the s
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from operator import attrgetter, is_
 from typing import Any
 
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
+from staticnet.backends.cuda.copies import Copies
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.direct import DirectFeeds
 from staticnet.backends.cuda.faults import translate
+from staticnet.backends.cuda.forks import Forks
 from staticnet.backends.cuda.many import Run
 from staticnet.backends.cuda.staging import Staging
 from staticnet.backends.cuda.tuning import choose
@@ -59,6 +62,7 @@ class CudaExecutable:
         self._block = memory.allocate(device, plan, self.layout.total)
         self.base = int(self._block.ptr)
         self._held = [device.home(v) for v in self._variables]
+        self._copies = Copies(device, plan)
         for node, at in zip(plan.constants, self.layout.constants, strict=True):
             assert isinstance(node.op, Constant)
             device.write(self.base + at, node.op.value.array, stream)
@@ -69,20 +73,31 @@ class CudaExecutable:
         self._told.value = 0
         self._tf32 = tf32
         self.commands: Sequence[Bound] = bind(self.program, device, self.address, tf32)
-        products = [c for c in self.commands if isinstance(c, BoundProduct)]
-        for product in products:
-            product.algorithm = choose(product, device, stream)
-        needed = [product.algorithm.workspace for product in products if product.algorithm]
-        self.workspace_bytes = max(needed, default=0)
-        self._workspace = None
-        if self.workspace_bytes:
-            self._workspace = memory.allocate(device, plan, self.workspace_bytes)
-            for product in products:
-                product.workspace = int(self._workspace.ptr)
+        self._forks = Forks(device, self.program)
+        self._choose_algorithms(stream)
         inputs = plan.graph.inputs
         self._staging = Staging(device, inputs, self.layout.feeds, self.base)
         nbytes = sum(int(node.type.nbytes) for node in inputs)
         self._direct = DirectFeeds(nbytes, self._capture_direct)
+
+    def _choose_algorithms(self, stream: Any) -> None:
+        """An algorithm for each product, and workspace: products of one stream share theirs."""
+        by_stream: dict[int, list[BoundProduct]] = {}
+        for number, command in enumerate(self.commands):
+            if isinstance(command, BoundProduct):
+                command.algorithm = choose(command, self.device, stream)
+                by_stream.setdefault(self._forks.stream_of(number), []).append(command)
+        nbytes = 0
+        for products in by_stream.values():
+            needed = max(c.algorithm.workspace for c in products if c.algorithm)
+            nbytes = memory.aligned(nbytes) if needed else nbytes
+            for product in products:
+                product.workspace = nbytes
+            nbytes += needed
+        self.workspace_bytes = nbytes
+        self._workspace = memory.allocate(self.device, self.plan, nbytes) if nbytes else None
+        for product in itertools.chain(*by_stream.values()):
+            product.workspace += int(self._workspace.ptr) if self._workspace else 0
 
     @property
     def planned_bytes(self) -> int:
@@ -155,9 +170,8 @@ class CudaExecutable:
                 raise translate(error, self.plan.graph.name) from error
 
     def enqueue(self, stream: Any) -> None:
-        """Put one step on a stream, launch by launch."""
-        for command in self.commands:
-            command.enqueue(stream)
+        """Put one step on a stream, and on those beside it, launch by launch."""
+        self._forks.enqueue(self.commands, stream)
         self.tell(stream)
 
     def tell(self, stream: Any) -> None:
@@ -234,8 +248,7 @@ class CudaExecutable:
                 new.algorithm, new.workspace = known.algorithm, known.workspace
 
         def record(own: Any) -> None:
-            for command in commands:
-                command.enqueue(own)
+            self._forks.enqueue(commands, own)
             self.tell(own)
 
         return self.warm_and_capture(stream, lambda own: None, [record])[0]
@@ -255,6 +268,7 @@ class CudaExecutable:
         if not all(map(is_, map(_array, self._variables), self._held)):
             for variable in self._variables:
                 self.device.settle(variable, stream)
+        self._copies.refresh(stream)
 
     def _fresh(self, i: int, stream: Any) -> Any:
         """An output copied from its place."""

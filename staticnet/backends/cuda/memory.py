@@ -36,6 +36,11 @@ class Layout:
         return regions[address.kind][address.at] + address.offset
 
 
+def aligned(nbytes: int) -> int:
+    """The bytes, and those up to where something else may begin."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
 def lay_out(plan: Plan, arena_bytes: int) -> Layout:
     """The layout for a plan whose program needs an arena of so many bytes. Feeds come first."""
     at = 0
@@ -43,7 +48,7 @@ def lay_out(plan: Plan, arena_bytes: int) -> Layout:
     def reserve(nbytes: int) -> int:
         nonlocal at
         place = at
-        at += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        at += aligned(nbytes)
         return place
 
     def each(nodes: Sequence[Any]) -> tuple[int, ...]:

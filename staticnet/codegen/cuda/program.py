@@ -20,6 +20,7 @@ from staticnet.codegen.cuda.part import THREADS, Part
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
 from staticnet.codegen.cuda.routines import SCRATCH, copy, product, routine, starts_from
 from staticnet.codegen.cuda.statements import Writer, indent
+from staticnet.codegen.cuda.streams import with_lanes
 from staticnet.codegen.kernel import Kernel
 from staticnet.codegen.launches import (
     FAILED,
@@ -30,7 +31,7 @@ from staticnet.codegen.launches import (
     CudaProgram,
     Launch,
     Number,
-    Product,
+    format_command,
 )
 from staticnet.codegen.resources import kernels_path
 from staticnet.codegen.scope import c_type
@@ -57,7 +58,7 @@ def prelude() -> str:
 
 def write_cuda_program(plan: Plan) -> CudaProgram:
     """The CUDA source of a plan's kernels, and the launches of a step."""
-    return _Program(plan).program
+    return with_lanes(plan, _Program(plan).program)
 
 
 class _Program:
@@ -283,6 +284,7 @@ class _Program:
                 (call.blocks, 1, 1),
                 (call.threads, 1, 1),
                 tuple(arguments),
+                tuple("*" in p and not p.startswith("const ") for p in parameters),
                 self.step,
                 site,
                 scratch,
@@ -293,13 +295,8 @@ class _Program:
 
 def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
     """A command as text: a launch by its function and those that it calls."""
-    if isinstance(command, Copy):
-        return [f"// copy of {command.nbytes:,} bytes"]
-    if isinstance(command, Product):
-        sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"
-        batch = f", {list(command.batch)} of them" if command.batch else ""
-        epilogue = "" if command.epilogue == "none" else f", then {command.epilogue}"
-        return [f"// cuBLASLt: {sizes} {command.dtype.name}{batch}{epilogue}"]
+    if not isinstance(command, Launch):
+        return [f"// {format_command(command)}"]
     text = functions[command.function]
     called = dict.fromkeys(re.findall(r"\bm\d+\b", text))
     return [*(functions[name] for name in called if name in functions), text]

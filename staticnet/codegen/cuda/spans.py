@@ -1,0 +1,139 @@
+"""Which bytes each command of a program touches, and which commands must wait for which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from staticnet.codegen.launches import (
+    Address,
+    Command,
+    Copy,
+    CudaProgram,
+    Launch,
+    Matrix,
+    Product,
+)
+from staticnet.plan.plan import Plan
+
+Memory = tuple[str, int]
+FLAG_BYTES = 4  # of what tells a failure
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes from `start` to `end` of a piece of memory that has its own address."""
+
+    memory: Memory
+    start: int
+    end: int
+    written: bool
+
+    def meets(self, other: Span) -> bool:
+        """Whether both touch a byte that one of them writes."""
+        return (
+            self.memory == other.memory
+            and (self.written or other.written)
+            and self.start < other.end
+            and other.start < self.end
+        )
+
+
+def spans_of(plan: Plan, program: CudaProgram) -> list[list[Span]]:
+    """The spans of each command of a plan's program; kernels touch whole values."""
+    finder = _Finder(plan, program.arena_bytes)
+    return [list(finder.spans(command)) for command in program.launches]
+
+
+class _Finder:
+    def __init__(self, plan: Plan, arena_bytes: int) -> None:
+        self._arena_bytes = arena_bytes
+        graph = plan.graph
+        nodes = {"feed": graph.inputs, "state": graph.variables, "constant": plan.constants}
+        nodes["output"] = graph.outputs
+        self._sizes = {
+            (kind, at): int(node.type.nbytes)
+            for kind, listed in nodes.items()
+            for at, node in enumerate(listed)
+        }
+        self._blocks: dict[int, list[tuple[int, int, int]]] = {}
+        for node, block in plan.blocks.items():
+            found = self._blocks.setdefault(plan.places[node].at, [])
+            found.append((block.first, block.last, int(node.type.nbytes)))
+
+    def spans(self, command: Command) -> Iterator[Span]:
+        if isinstance(command, Copy):
+            yield _span(command.source, command.nbytes, False)
+            yield _span(command.target, command.nbytes, True)
+        elif isinstance(command, Product):
+            yield from _product(command)
+        else:
+            yield from self._launch(command)
+
+    def _launch(self, launch: Launch) -> Iterator[Span]:
+        for argument, written in zip(launch.arguments, launch.written, strict=True):
+            if not isinstance(argument, Address):
+                continue
+            if argument.kind == "failed":
+                yield Span(("failed", 0), 0, FLAG_BYTES, launch.site > 0)
+            elif launch.scratch is not None and argument.at == launch.scratch.at:
+                yield _span(launch.scratch, launch.scratch_bytes, written)
+            else:
+                nbytes = self._nbytes(argument, launch.step) - argument.offset
+                yield _span(argument, nbytes, written)
+
+    def _nbytes(self, address: Address, step: int) -> int:
+        """The bytes from an address on that belong to what lies there in a step."""
+        if address.kind != "arena":
+            return self._sizes[address.kind, address.at]
+        live = [
+            size for first, last, size in self._blocks.get(address.at, ()) if first <= step <= last
+        ]
+        return max(live, default=self._arena_bytes - address.at)
+
+
+def _span(address: Address, nbytes: int, written: bool) -> Span:
+    if address.kind == "arena":
+        start = address.at + address.offset
+        return Span(("arena", 0), start, start + nbytes, written)
+    return Span((address.kind, address.at), address.offset, address.offset + nbytes, written)
+
+
+def _product(p: Product) -> Iterator[Span]:
+    for matrix, rows, columns, written in (
+        (p.left, p.m, p.k, False),
+        (p.right, p.k, p.n, False),
+        (p.result, p.m, p.n, True),
+    ):
+        elements = _extent(matrix, p.batch, rows, columns)
+        yield _span(matrix.address, elements * p.dtype.itemsize, written)
+    if p.bias is not None:
+        yield _span(p.bias, p.n * p.dtype.itemsize, False)
+
+
+def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int) -> int:
+    """Elements from the first to the last of a stack of matrices."""
+    lines, length = (columns, rows) if matrix.transposed else (rows, columns)
+    last = sum(stride * (n - 1) for stride, n in zip(matrix.strides, batch, strict=True))
+    return last + (lines - 1) * matrix.leading + length
+
+
+def dependences(spans: Sequence[Sequence[Span]]) -> list[frozenset[int]]:
+    """For each command the earlier ones that it must run after, those apart that others imply."""
+    known: dict[Memory, list[tuple[Span, int]]] = {}
+    waits: list[frozenset[int]] = []
+    for number, own in enumerate(spans):
+        found: set[int] = set()
+        for span in own:
+            entries = known.get(span.memory, [])
+            found |= {i for other, i in entries if i != number and span.meets(other)}
+            # what it writes over is implied from here on by itself
+            known[span.memory] = [e for e in entries if not _hides(span, *e, number)]
+            known[span.memory].append((span, number))
+        waits.append(frozenset(found))
+    return waits
+
+
+def _hides(span: Span, other: Span, owner: int, number: int) -> bool:
+    covered = span.start <= other.start and other.end <= span.end
+    return span.written and covered and owner != number
