@@ -335,6 +335,8 @@ class TestInTheBrowser:
         page.get_by_label("before the passes").check()
         assert page.locator("#view .n").count() == len(before)
         assert page.locator("#view .k").count() == 0
+        forward = sum(node["role"] == "forward" for node in before)
+        assert f"forward ({forward})" in page.inner_text(".legend")
         page.click("#before-n3 rect")
         assert before[3]["name"] in page.inner_text("#details h2")
         page.click("#timeline tbody button >> nth=0")

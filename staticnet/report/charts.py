@@ -37,6 +37,7 @@ class _Arena:
         self.launches = len(memory["live"])
         self.step = min(max(WIDTH / self.launches, _NARROWEST), _WIDEST)
         self.bytes = memory["arena"]
+        self.covered = {block["over"] for block in memory["blocks"]}  # by another at their last
 
     def svg(self) -> str:
         width = LEFT + self.step * self.launches + RIGHT
@@ -91,7 +92,8 @@ class _Arena:
             f"{block['value']}, {block['bytes']:,} bytes at {block['offset']:,}, "
             f"launches {block['first']} to {block['last']}"
         )
-        name = _label(text, x, y, width, height)
+        covered = self.step * (block["value"] in self.covered)
+        name = _label(text, x, y, width - covered, height)
         return (
             f'<g id="b{number}" class="b {role}" role="button" tabindex="-1" '
             f'aria-label="{escape(label)}"><title>{escape(label)}</title>'

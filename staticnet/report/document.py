@@ -205,7 +205,7 @@ def _label(node: Node, name: str) -> str:
     if node.op.name in ("placeholder", "variable"):
         return name
     if isinstance(node.op, Constant) and node.type.size == 1:
-        return str(node.op.value.scalar)
+        return str(node.op.value.array.reshape(-1)[0])
     return node.op.name
 
 

@@ -10,7 +10,7 @@
 
   // --- pieces of the details ---
   const code = (text) => h("code", {}, text);
-  const facts = (...pairs) => h("dl", {}, pairs.filter(([, value]) => value !== null && value !== "")
+  const facts = (...pairs) => h("dl", { class: "list" }, pairs.filter(([, value]) => value !== null && value !== "")
     .map(([term, ...value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
   const part = (title, ...content) => (content.flat().length
     ? [h("h3", {}, title), ...content.flat()] : []);
@@ -270,6 +270,10 @@
   function showGraph(shown) {
     graph = shown;
     picture.show(graph);
+    for (const item of document.querySelectorAll(".legend [data-role]")) {
+      const nodes = graph.nodes.filter((node) => node.role === item.dataset.role);
+      item.textContent = count(nodes.length);
+    }
     const numbers = new Map(graph.nodes.map((node, i) => [node, i]));
     const names = (list) => list.map((i) => graph.nodes[i].name).join(" ");
     tables.nodes = makeTable(byId("nodes"), "Nodes", [

@@ -39,7 +39,7 @@ def graph_html(graph: Graph) -> str:
 def comparison_page(comparison: Mapping[str, Any]) -> str:
     """The page of a comparison: its table, its waterfall, and the document of the function.
 
-    Read are these keys, of which only `columns` and `rows` must be there:
+    Of its keys these are shown, and only `columns` and `rows` must be there:
 
         name            the title
         columns         [{key, label, unit}]; unit: "", "s", "bytes", or what is to stand in the
@@ -53,7 +53,7 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
         document        what `Function.document` gave, or None
     """
     document = comparison.get("document")
-    shown = {key: x for key, x in comparison.items() if key not in ("document", "waterfall_svg")}
+    shown = {key: comparison.get(key) for key in ("columns", "rows", "environment", "notes")}
     svg = str(comparison.get("waterfall_svg") or "")
     waterfall = f'<figure class="scroll">{svg[svg.find("<svg") :]}</figure>' if svg else ""
     section = _section("comparison", "Comparison", waterfall)
@@ -176,7 +176,8 @@ def _legend(document: Document) -> str:
     nodes = document["graphs"][-1]["nodes"]
     counts = Counter(node["role"] for node in nodes)
     items = [
-        f'<li class="{role}"><span class="swatch"></span>{role} ({counts[role]:,})</li>'
+        f'<li class="{role}"><span class="swatch"></span>'
+        f'<span>{role} (<span data-role="{role}">{counts[role]:,}</span>)</span></li>'
         for role in ROLES
     ]
     if document["kernels"]:
