@@ -1,6 +1,7 @@
 """The benchmark's numbers, recomputed from a small recorded file."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench import changes, figure, report
+from bench import changes, environment, figure, report
+from staticnet.compare import environment as captured
 from staticnet.compare import stats
 
 ENVIRONMENT = {
@@ -270,6 +272,84 @@ def test_few_rounds_are_named_as_such():
     said = []
     report.show([ENVIRONMENT, result("staticnet", [[1e-6]] * 3)], said.append)
     assert any("too few" in line and "pointwise 1 KiB (3)" in line for line in said)
+
+
+def test_warm_ups_that_were_cut_short_are_named():
+    restless = {"warm_up": {"settled": False}}
+    records = [ENVIRONMENT, result("staticnet", OURS), result("jax", OURS, **restless)]
+    assert report.unsettled(records) == [
+        "still changing when the warm-up ended: pointwise 1 KiB into jax"
+    ]
+    assert report.unsettled(records[:2]) == []
+    assert report.unsettled([result("jax", [], status="failed", **restless)]) == []
+
+
+def test_outliers_are_told_where_there_are_many():
+    disturbed = [*OURS[:3], [1.0e-6, 7.0e-6], [1.0e-6], [5.0e-6]]
+    (line,) = report.outliers([ENVIRONMENT, result("staticnet", disturbed), result("jax", OURS)])
+    assert line.startswith("many outliers: pointwise 1 KiB into staticnet (20% of the samples")
+    assert "jax" not in line
+    said = []
+    report.show([ENVIRONMENT, result("staticnet", disturbed)], said.append)
+    assert said[-1] == line
+
+
+def test_cautions_come_with_the_changes(recorded):
+    disturbed = [*OURS[:3], [1.0e-6, 7.0e-6], [1.0e-6], [5.0e-6]]
+    worse, said = compared(recorded, [ENVIRONMENT, result("staticnet", disturbed)])
+    assert not worse
+    assert said[0].startswith("now, many outliers: pointwise 1 KiB into staticnet")
+    assert said[1].startswith("compared with commit abc of 2026-01-01")
+
+
+def test_a_ratio_whose_interval_spans_1_is_never_called_a_win():
+    rng = np.random.default_rng(1)
+    spans = 0
+    for seed in range(60):
+        ours, theirs = 1 + 0.1 * rng.standard_normal((2, 8, 3))
+        ratio = stats.ratio_to_best(ours, [theirs], seed)
+        spans += ratio.spans(1)
+        told = stats.verdict(ratio)
+        assert (told == "no difference") == (ratio.low <= 1 <= ratio.high)
+        assert ("faster" in told) == (ratio.high < 1)
+    assert spans > 40
+
+
+def test_the_environment_is_whole():
+    about = environment.describe(2)
+    assert about["threads"] == 2
+    assert about["cores"] >= about["usable_cores"] >= 1
+    assert about["versions"]["numpy"] == np.__version__
+    for key in ("cpu", "governor", "load", "ram_bytes", "os", "python", "compiler", "commit"):
+        assert key in about
+    assert json.loads(json.dumps(about)) == about
+
+
+def test_the_governor_is_that_of_all_cores(tmp_path, monkeypatch):
+    monkeypatch.setattr(captured, "_CPU", tmp_path)
+    assert captured.governor() is None
+    for core, name in enumerate(("performance", "powersave", "performance")):
+        folder = tmp_path / f"cpu{core}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(f"{name}\n")
+    assert captured.governor() == "performance, powersave"
+
+
+def test_the_commit_is_the_checkouts(tmp_path, monkeypatch):
+    commands = (
+        ("init", "-q"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"),
+    )
+    monkeypatch.setattr(captured, "ROOT", tmp_path)
+    assert captured.describe(1)["commit"] is None
+    for command in commands:
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    about = captured.describe(1)
+    assert len(about["commit"]) == 40
+    assert about["dirty"] is False
+    (tmp_path / "file").write_text("")
+    subprocess.run(["git", "add", "file"], cwd=tmp_path, check=True)
+    assert captured.describe(1)["dirty"] is True
 
 
 @pytest.mark.parametrize(

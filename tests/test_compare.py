@@ -290,9 +290,10 @@ class TestBadInput:
             sn.compare(build, FEEDS, **QUICK)
 
     def test_a_loop_over_values_names_its_line_and_the_remedy(self) -> None:
-        def build() -> Any:
-            layer = sn.nn.Linear(3, 4)
+        """The same model trains dynamically."""
+        layer = sn.nn.Linear(3, 4)
 
+        def build() -> Any:
             def loss(x: Any, y: Any) -> Any:
                 while sn.max(sn.abs(x)) > 1:
                     x = 0.5 * x
@@ -300,12 +301,20 @@ class TestBadInput:
 
             return loss, sn.optim.SGD(lr=0.1)
 
-        line = build.__code__.co_firstlineno + 4
+        line = build.__code__.co_firstlineno + 2
         message = rf"bool: .*test_compare\.py:{line} depends on it; .*sn\.where.*sn\.dynamic"
         with pytest.raises(SymbolicValueError, match=message):
             sn.compare(build, FEEDS, **QUICK)
-        state = [np.zeros((4, 3), np.float32), np.zeros(4, np.float32)]
-        assert state  # it trains dynamically: tests/test_dynamic_training.py, Halving
+        loss, rule = build()
+        optimizer = sn.dynamic.Optimizer(rule, layer.parameters())
+        losses = []
+        for x, y in FEEDS * 5:
+            value = loss(sn.dynamic.tensor(4 * x), sn.dynamic.tensor(y))
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            losses.append(float(value))
+        assert np.mean(losses[-4:]) < np.mean(losses[:4])
 
 
 class TestStatistics:
@@ -331,6 +340,18 @@ class TestStatistics:
         assert found.share == pytest.approx(1 / 20)
         assert found.worst == pytest.approx(9.0, rel=0.1)
         assert stats.outliers([[1.0, 1.0, 1.0, 1.2]]).share == 0
+
+
+def test_launches_one_by_one_are_the_cuda_graphs_step(gpu: Any) -> None:
+    model = build_model(small, FEEDS[0], 0)
+    step = StaticStep.of(model, "cuda", ())
+    captured = step.steps(FEEDS).losses(5)
+    step.reset()
+    launched = step.launched_steps(FEEDS)
+    assert launched is not None
+    assert launched.losses(5) == captured
+    assert captured[0] != captured[1]
+    assert StaticStep.of(model, "numpy", ()).launched_steps(FEEDS) is None
 
 
 def test_feeds_of_one_array_need_no_tuple() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
+import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import staticnet as sn
 from bench import peers, recompute
 from staticnet.cli import compare
 from staticnet.cli.main import main
@@ -23,6 +28,7 @@ from staticnet.compare.model import build_model
 from staticnet.compare.reference import reference_losses
 from staticnet.compare.static import StaticStep
 
+ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("--device", "numpy", "--steps", "3", "--rounds", "3", "--peer")
 
 
@@ -31,7 +37,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a quick comparison without peers."""
     pytest.importorskip("matplotlib", reason="matplotlib draws the waterfall")
     folder = tmp_path_factory.mktemp("compare") / "out"
-    assert main(["compare", "playground", *QUICK, "--out", str(folder)]) == 0
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(["compare", "playground", *QUICK, "--out", str(folder)]) == 0
+    (folder.parent / "printed").write_text(printed.getvalue())
     return folder
 
 
@@ -134,9 +143,9 @@ def tampered(value: Any) -> Any:
 
 
 class TestCommand:
-    def test_what_is_printed(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["compare", "playground", *QUICK]) == 0
-        out = capsys.readouterr().out
+    def test_what_is_printed(self, saved: Path) -> None:
+        out = (saved.parent / "printed").read_text()
+        assert f"wrote {saved / 'report.html'}" in out
         for text in ("dynamic", "static, all passes", "without fusion", "the same program as"):
             assert text in out
         assert "torch" not in out
@@ -186,3 +195,20 @@ def test_peers_train_alike(name: str, peer: str) -> None:
     wanted = reference_losses(graph, feeds, 10)
     steps = peers.build(feeds, model.weights(), "cpu", workload=name, peer=peer)
     np.testing.assert_allclose(steps.losses(10), wanted, rtol=1e-4)
+
+
+def test_the_example_trains_fails_and_compares(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "dynamic_or_static.py"))
+    example["main"](40, device="numpy", rounds=1, seconds=0.002, steps=10)
+    out = capsys.readouterr().out
+    assert len(out.split("iterations [")[1].split("]")[0].split(",")) > 1
+    line = example["Equilibrium"].forward.__code__.co_firstlineno + 10
+    assert re.search(rf"compiled as it stands: bool: .*dynamic_or_static\.py:{line} depends", out)
+    assert "sn.where" in out
+    assert "the bounded layer" in out
+    feeds = example["batches"](10)
+    losses = []
+    for bounded in (False, True):
+        sn.manual_seed(0)
+        losses.append(example["train"](example["Equilibrium"](bounded), feeds)[0])
+    np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.backends.base import choose
-from staticnet.compare import environment, result
+from staticnet.compare import environment, result, stats
 from staticnet.compare.comparison import Comparison
 from staticnet.compare.contenders import Contender, Elsewhere, Here, check_losses, race
 from staticnet.compare.eager import DynamicStep
@@ -24,6 +24,7 @@ from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.function import BACKENDS
 
 ENOUGH = 6  # rounds
+OFTEN = 0.05  # of the samples
 
 
 @dataclass(frozen=True)
@@ -261,10 +262,11 @@ def _cautions(raw: dict[str, Any]) -> Iterator[str]:
         yield f"other processes were running (load {about['load']}): medians may not be fair"
     if settings["rounds"] < ENOUGH:
         yield f"fewer than {ENOUGH} rounds are too few for intervals to be trusted"
-    restless = [c["name"] for c in raw["contenders"] if not _settled(c)]
+    timed = [c for c in raw["contenders"] if c["same_as"] is None]
+    restless = [c["name"] for c in timed if not c["warm_up"]["settled"]]
     if restless:
         yield f"still changing when the warm-up ended: {', '.join(restless)}"
-
-
-def _settled(record: dict[str, Any]) -> bool:
-    return record["same_as"] is not None or record["warm_up"]["settled"]
+    found = [(c["name"], stats.outliers(c["samples"])) for c in timed]
+    uneven = [f"{name} ({o.share:.0%} of its samples)" for name, o in found if o.share > OFTEN]
+    if uneven:
+        yield f"many outliers: {', '.join(uneven)}"

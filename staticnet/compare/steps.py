@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
@@ -62,6 +61,8 @@ def as_record(facts: Facts | None) -> dict[str, Any]:
 
 def peak_growth(act: Callable[[], Any]) -> int:
     """The bytes that Python and NumPy hold at most while `act` runs, beyond those before."""
+    import tracemalloc
+
     started = not tracemalloc.is_tracing()
     if started:
         tracemalloc.start()
