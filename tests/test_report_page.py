@@ -350,6 +350,10 @@ class TestInTheBrowser:
         assert block["value"] in page.inner_text("#details h2")
         page.keyboard.press("ArrowRight")
         assert profiled["memory"]["blocks"][1]["value"] in page.inner_text("#details h2")
+        owner = max(block["bytes"] for block in at_the_fullest(profiled["memory"]))
+        cells = page.locator("#memory tbody tr:first-child td").all_inner_texts()
+        assert cells[0] == f"{owner:,}"
+        assert "held" in cells
         page.focus("#t0")
         assert profiled["profile"]["parts"][0]["name"] in page.inner_text("#details h2")
         page.click("#details dd button >> nth=0")
@@ -395,6 +399,11 @@ class TestInTheBrowser:
         assert len(contrasts) > 50
         assert [c for c in contrasts if c["ratio"] < 4.5] == []
 
+    def test_without_source_the_page_says_why(self, opened: Any) -> None:
+        page = opened(document_page(training_step().document()))
+        page.click("#kernels tbody button >> nth=0")
+        assert "generates no source" in page.inner_text("#details")
+
     def test_a_comparison_shows_its_table_and_the_function(self, opened: Any) -> None:
         page = opened(comparison_page(comparison(training_step())))
         cells = page.locator("#comparison tbody tr >> nth=0").locator("th, td").all_inner_texts()
@@ -417,6 +426,11 @@ class TestInTheBrowser:
         assert page.locator("#view .n").count() == len(told["graphs"][1]["nodes"])
         page.click("#nodes >> text='Next'")
         assert "101 to 200 of 5,0" in page.inner_text("#nodes output")
+
+
+def at_the_fullest(memory: Any) -> list[Any]:
+    at = memory["fullest"]
+    return [block for block in memory["blocks"] if block["first"] <= at <= block["last"]]
 
 
 def time_to_open(page: Any) -> float:

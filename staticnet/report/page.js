@@ -69,6 +69,17 @@
     selected(how, `${node.name} is selected`);
   }
 
+  function source(kernel) {
+    if (kernel.source !== null) {
+      return part(data.device === "cuda" ? "CUDA" : "C",
+        h("pre", { tabindex: 0, class: "source" }, data.sources[kernel.source]));
+    }
+    return part("Source", h("p", { class: "quiet" }, data.sources.length
+      ? "It has nothing to compute."
+      : "Node by node is how this device runs the graph: it generates no source. A device that " +
+        "compiles would run this kernel."));
+  }
+
   function selectKernel(k, how) {
     const kernel = data.kernels[k], timed = timesOf(kernel), beside = together(kernel) - 1;
     const access = (list) => list.map((x) => h("li", {}, `${x.value}: ${count(x.bytes)} bytes, `,
@@ -83,9 +94,7 @@
       ...(timed ? floor(timed) : []),
     ), timed && beside ? [h("p", { class: "quiet" }, "Times are those of the launch.")] : [],
     yours(kernel.lines),
-    part(data.device === "cuda" ? "CUDA" : "C", h("pre", { tabindex: 0, class: "source" },
-      kernel.source === null ? `none: device ${data.device} runs no generated code, or the ` +
-        "kernel is empty" : data.sources[kernel.source])),
+    source(kernel),
     part("Makes", h("pre", { tabindex: 0 }, kernel.statements.join("\n"))),
     list("Reads", access(kernel.reads)), list("Writes", access(kernel.writes)),
     list("Why it is no larger", kernel.apart.map((apart) => h("li", {}, `${apart.user} reads `,
@@ -214,6 +223,8 @@
         `${count(memory.live[at])} bytes.`), place);
     byId("memory").querySelector("dl").className = "facts";
     const index = new Map(memory.blocks.map((block, i) => [block, i]));
+    const held = (b) => b.first <= at && at <= b.last;
+    const owners = [...memory.blocks].sort((a, b) => held(b) - held(a) || b.bytes - a.bytes);
     tables.memory = makeTable(place, "Blocks of the arena", [
       { title: "value", of: (b) => b.value,
         show: (b) => button(b.value, () => selectBlock(index.get(b))) },
@@ -221,10 +232,10 @@
       number("from", (b) => b.offset),
       number("first launch", (b) => b.first),
       number("last launch", (b) => b.last),
-      { title: "at the fullest", of: (b) => (b.first <= at && at <= b.last ? "held" : "") },
+      { title: "at the fullest", of: (b) => (held(b) ? "held" : "") },
       { title: "written over", of: (b) => b.over ?? "" },
       { title: "from", of: (b) => where(b.lines) },
-    ], memory.blocks);
+    ], owners);
   }
 
   function fillTimeline() {
