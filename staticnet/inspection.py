@@ -10,9 +10,12 @@ from typing import Any
 
 from staticnet.backends.base import Backend, Executable
 from staticnet.backends.profile import Profile
+from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DeviceError
 from staticnet.feeds import convert, order_feeds
 from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node
+from staticnet.oracle.probe import Probe, probe
 from staticnet.passes.manager import Record
 from staticnet.plan.explain import Explanation, explain
 from staticnet.plan.plan import Plan
@@ -44,6 +47,7 @@ class Inspection:
 
     graph: Graph
     _backend: Backend
+    _compilation: Compilation
     _specialized: dict[tuple[tuple[str, int], ...], Specialization]
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
@@ -89,7 +93,7 @@ class Inspection:
         return explain(self._plan_at(self._only_dims(dims)))
 
     def source(self, *, whole: bool = False, **dims: int) -> str:
-        """The generated C or CUDA: kernels and C's step that calls them, or the `whole` compiled file.
+        """The generated C or CUDA: kernels and C's step that calls them, or the `whole` file.
 
         Raises:
             DeviceError: if this function's device generates none.
@@ -159,6 +163,20 @@ class Inspection:
         file = Path(path)
         file.write_text(document_page(self.document(*feeds, **dims)), encoding="utf-8")
         return file
+
+    def probe(self, node: Node, /, *args: Any, **named: Any) -> Probe:
+        """One node's value as declared, on the NumPy reference, beside that of the compiled step.
+
+        `node` is any of the declared graph: an activation, a gradient, an update. The feeds are a
+        call's. State and random numbers are those that the next call would see, and stay so: this
+        changes nothing. Where the step does not keep the value, the result says what became of it.
+
+        Raises:
+            GraphError: if the node is no part of this function's graph; names its line.
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ExecutionError: if an op fails.
+        """
+        return probe(self._compilation, node, self._feeds(args, named))
 
     def _feeds(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         """A call's feeds as arrays that fit the placeholders."""
