@@ -281,3 +281,88 @@ class TestErrors:
             GradientError, match=rf"sum f32\[\] \(.*test_dynamic_backward\.py:{made}\)"
         ):
             y.backward()
+
+
+class TestWriting:
+    def test_a_training_loop_by_hand(self) -> None:
+        leaves = [dyn.tensor([1.0, 2.0], requires_grad=True), dyn.tensor(3.0, requires_grad=True)]
+        for _ in range(2):
+            w, b = leaves
+            sn.sum(w * w * b).backward()
+            with dyn.no_grad():
+                for leaf in leaves:
+                    kept = leaf
+                    leaf -= 0.1 * leaf.grad
+                    assert leaf is kept
+                    leaf.grad = None
+        w0, b0 = np.float32([1, 2]), np.float32(3)
+        for _ in range(2):
+            w0, b0 = w0 - np.float32(0.1) * 2 * w0 * b0, b0 - np.float32(0.1) * np.sum(w0 * w0)
+        np.testing.assert_allclose(leaves[0].numpy(), w0, rtol=1e-6)
+        np.testing.assert_allclose(leaves[1].numpy(), b0, rtol=1e-6)
+        assert leaves[0].is_leaf
+        assert leaves[0].requires_grad
+
+    def test_a_variables_value_follows(self) -> None:
+        w = sn.variable(np.float32([1, 2]), "w")
+        leaf = dyn.as_tensor(w)
+        with dyn.no_grad():
+            leaf *= 3
+            assert dyn.as_tensor(w) is leaf
+            leaf.copy_(np.float32([5, 6]))
+        assert w.value.tolist() == leaf.numpy().tolist() == [5, 6]
+        sn.function([], [], updates={w: w + 1}, device="numpy")()
+        sn.sum(dyn.as_tensor(w) * w).backward()
+        assert w.grad.numpy().tolist() == [12, 14]
+
+    def test_a_write_between_forward_and_backward(self) -> None:
+        x = dyn.tensor([1.0, 2.0], requires_grad=True)
+        shown, doubled = x.detach(), x[:1]
+        before = sn.sum(x * x)
+        with dyn.no_grad():
+            x += 1
+        after = sn.sum(x * x)
+        with pytest.raises(GradientError, match=r"multiply used a tensor f32\[2\] and that") as e:
+            before.backward()
+        assert "has been set or updated since" in str(e.value)
+        assert x.grad is None
+        after.backward()
+        assert x.grad.numpy().tolist() == [4, 6]
+        assert (shown.numpy().tolist(), doubled.numpy().tolist()) == ([1, 2], [1])
+
+    def test_other_tensors_get_new_ones(self) -> None:
+        x = dyn.tensor([1.0, 2.0], requires_grad=True)
+        y = kept = x * 2
+        y += x
+        y /= 3
+        sn.sum(y * kept).backward()
+        assert (kept.numpy().tolist(), x.grad.numpy().tolist()) == ([2, 4], [4, 8])
+
+    def test_misuse_says_what_to_do(self) -> None:
+        x = dyn.tensor([1.0, 2.0], requires_grad=True)
+        w = sn.variable(np.float32([1, 2]), "w")
+        here = r"\(\S*test_dynamic_backward\.py:\d+\)"
+
+        def add_one(leaf: Any) -> None:
+            leaf += 1
+
+        for act, error, message in [
+            (lambda: add_one(x), GradientError, "leaf that requires a gradient.*no_grad"),
+            (lambda: add_one(dyn.as_tensor(w)), GradientError, "cannot be recorded"),
+            (lambda: x.copy_([3.0, 4.0]), GradientError, "cannot be recorded.*x = x"),
+            (lambda: (x * 2).copy_(1.0), GradientError, "is no leaf"),
+            (lambda: dyn.tensor(1.0).copy_(1.0), GradientError, "is no leaf"),
+            (lambda: x.__setitem__(0, 5.0), ArgumentError, "__setitem__: .*sn.where"),
+            (lambda: x.zero_(), ArgumentError, r"zero_: .*set \.grad = None"),  # type: ignore[attr-defined]
+        ]:
+            with pytest.raises(error, match=f"(?s)(?=.*{here}){message}"):
+                act()
+        with dyn.no_grad():
+            with pytest.raises(ArgumentError, match=r"copy_: .* cannot hold f32\[1\]"):
+                x.copy_([1.0])
+            with pytest.raises(ArgumentError, match=r"cannot hold f64\[2\]"):
+                x.copy_(np.ones(2))
+            with pytest.raises(ArgumentError, match=r"cannot hold f32\[2,2\]"):
+                x += np.ones((2, 2), np.float32)
+        assert x.numpy().tolist() == [1, 2]
+        assert w.value.tolist() == [1, 2]

@@ -15,7 +15,9 @@ Hook = Callable[[Any], Any]
 class Extra:
     """Beside a tensor, from the first time that one of these is set."""
 
-    __slots__ = ("grad", "hooks", "keeps_grad", "location", "origin", "variable", "version")
+    __slots__ = (
+        "grad", "hooks", "keeps_grad", "location", "origin", "variable", "version", "written",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.grad: Any = None
@@ -25,6 +27,7 @@ class Extra:
         self.origin: Any = None
         self.variable: ref[Variable] | None = None
         self.version = 0
+        self.written = 0  # when, in the order of operations
 
     @property
     def holder(self) -> Any:
@@ -32,11 +35,10 @@ class Extra:
         variable = self.variable() if self.variable is not None else None
         return self if variable is None else variable
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether the variable has been set or updated since its value was taken."""
+    def is_stale(self, order: int) -> bool:
+        """Whether the tensor was written to, or its variable set, since the operation `order`."""
         holder = self.holder
-        return holder is not self and not self.holds(holder)
+        return self.written > order or (holder is not self and not self.holds(holder))
 
     def holds(self, variable: Variable) -> bool:
         """Whether the value that was taken of the variable is its value still."""

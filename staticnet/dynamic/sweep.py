@@ -173,7 +173,7 @@ def _tape(roots: Sequence[Any]) -> list[Any]:
         for x in tensor.inputs:
             if type(x) is cls and x.requires_grad and id(x) not in found:
                 stack.append(x)
-                if x.extra is not None and x.extra.is_stale:
+                if x.extra is not None and x.extra.is_stale(tensor.order):
                     raise _stale(tensor, x)
     return sorted(found.values(), key=_order)
 
@@ -188,8 +188,10 @@ def _released(tensor: Any) -> GradientError:
 
 def _stale(user: Any, leaf: Any) -> GradientError:
     extra = leaf.extra
+    name = describe(leaf if extra.holder is extra else extra.holder)
+    read = f", read on {extra.location}," if extra.location is not None else ""
     return GradientError(
-        f"backward: {user.op.name} used {describe(extra.holder)}, read on {extra.location}, "
+        f"backward: {user.op.name} used {name}{read} "
         f"and that has been set or updated since ({location.current()}); call backward before "
         "the update, or compute the loss again"
     )

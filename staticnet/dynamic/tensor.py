@@ -19,6 +19,7 @@ from staticnet.dynamic.extra import Extra, Handle, Hook, extra_of
 from staticnet.dynamic.mode import Tracing, recording, writer
 from staticnet.dynamic.operands import array_module, as_tensors, lift
 from staticnet.dynamic.sweep import Sweep, type_of
+from staticnet.dynamic.writing import REFUSED, augmented, refused, write
 from staticnet.errors import (
     ArgumentError,
     DTypeError,
@@ -146,6 +147,19 @@ class Tensor(Value):
             raise GradientError(f"retain_grad: {describe(self)} requires no gradient")
         extra_of(self).keeps_grad = True
 
+    def copy_(self, value: Any) -> Tensor:
+        """Give a leaf that requires a gradient, and its variable, another value; -> the leaf.
+
+        Only inside `no_grad`, as `w -= lr * w.grad` of a leaf. Operations that used the old value
+        can no longer be pulled back, and say so.
+
+        Raises:
+            GradientError: outside of `no_grad`, or if this is no such leaf.
+            ArgumentError: if the value has another shape or dtype.
+        """
+        write(self, value, next(_orders))
+        return self
+
     def detach(self) -> Tensor:
         """The same array, as a tensor that nothing was computed for."""
         return Tensor(self.data)
@@ -261,23 +275,18 @@ def _binary(name: str, reflected: bool = False) -> Callable[[Tensor, Any], Any]:
     return operator
 
 
-for _name, _method in {
-    "add": "add",
-    "subtract": "sub",
-    "multiply": "mul",
-    "divide": "truediv",
-}.items():
-    setattr(Tensor, f"__{_method}__", _binary(_name))
-    setattr(Tensor, f"__r{_method}__", _binary(_name, reflected=True))
-for _name, _method in {
-    "equal": "eq",
-    "not_equal": "ne",
-    "less": "lt",
-    "less_equal": "le",
-    "greater": "gt",
+_ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "truediv"}
+_ORDER = {
+    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
     "greater_equal": "ge",
-}.items():
+}  # fmt: skip
+for _name, _method in (_ARITHMETIC | _ORDER).items():
     setattr(Tensor, f"__{_method}__", _binary(_name))
+for _name, _method in _ARITHMETIC.items():
+    setattr(Tensor, f"__r{_method}__", _binary(_name, reflected=True))
+    setattr(Tensor, f"__i{_method}__", augmented(_name))
+for _name in ("__setitem__", *REFUSED):
+    setattr(Tensor, _name, refused(_name))
 
 
 def _execute(op: Op, operands: tuple[Any, ...]) -> Tensor:
