@@ -9,8 +9,9 @@ from random_graphs import graphs
 
 import staticnet as sn
 from staticnet.ir.index import Index, Symbol, linear, split
-from staticnet.plan.fusion import Fusion
+from staticnet.plan.fusion import Fusion, matrix_layout
 from staticnet.plan.plan import make_plan
+from staticnet.plan.roles import shows_all_in_order
 
 
 def test_memory_is_used_again() -> None:
@@ -61,3 +62,26 @@ def test_reshaped_indices_are_the_same_elements(shape: list[int], data: st.DataO
         values = dict(zip([s.text for s in symbols], map(int, at), strict=True))
         found = tuple(eval(str(part).replace("/", "//"), {}, values) for part in parts)
         assert found == np.unravel_index(np.ravel_multi_index(at, shape), (rows, size // rows))
+
+
+def test_a_product_reads_reshapes_and_transposes_where_they_lie() -> None:
+    """A linear layer of tokens: its rows are those of a matrix, in the forward pass and back."""
+    x, w = sn.placeholder((2, 8, 5), name="x"), sn.variable(np.ones((3, 5), "f"), "w")
+    y = x @ sn.matrix_transpose(w)
+    f = sn.function(x, [y, *sn.grad(sn.sum(y * y), [x, w])], device="numpy")
+    groups = make_plan(f.specialize().graph).launched
+    assert [group.kind for _, group in groups].count("matmul") == 3
+    assert [group.kind for _, group in groups].count("map") == 1, "the gradient of y * y alone"
+
+
+def test_places_through_reshapes() -> None:
+    x = sn.placeholder((2, 8, 5), name="x")
+    rows = sn.reshape(x, (16, 5))
+    back = sn.reshape(rows, (4, 4, 5))
+    assert all(shows_all_in_order(node) for node in (x, rows, back, sn.reshape(back, -1)))
+    turned = sn.reshape(sn.permute_dims(x, (1, 0, 2)), (16, 5))
+    assert not shows_all_in_order(turned)
+    assert matrix_layout(turned) is None
+    below, first, transposed, leading = matrix_layout(sn.matrix_transpose(rows)) or (None,) * 4
+    assert (below is x, first, transposed, leading) == (True, Index(), True, 5)
+    assert matrix_layout(sn.reshape(x[:, 1:], (14, 5))) is None

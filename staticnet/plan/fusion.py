@@ -31,6 +31,7 @@ from staticnet.plan.roles import (
     base,
     is_behind_barrier,
     operand_index,
+    place,
     resolve,
     role,
     shows_all_in_order,
@@ -364,14 +365,9 @@ def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
     """
     shape = fixed(node.shape)
     index = axes_of(shape)
-    below, at = resolve(node, index)
+    below, total = place(node, index)
     if role(below) is Role.INLINE:
         return None
-    total = Index()
-    stride = 1
-    for position, dim in zip(reversed(at), reversed(fixed(below.shape)), strict=True):
-        total = total + position * stride
-        stride *= dim
     steps = {symbol.text: coefficient for symbol, coefficient in total.terms}
     row, column = (steps.pop(f"i{len(shape) - k}", 0) for k in (2, 1))
     first = Index(tuple((s, c) for s, c in total.terms if s.text in steps), total.constant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from staticnet.ir.index import Index, Symbol, broadcast, linear
+from staticnet.ir.index import Index, Symbol, broadcast, linear, split
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.barrier import OptimizationBarrier
@@ -15,6 +15,7 @@ from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits
+from staticnet.ops.shape import Reshape
 from staticnet.ops.state import Placeholder, VariableOp
 
 
@@ -76,6 +77,23 @@ def resolve(node: Node, index: tuple[Index, ...]) -> tuple[Node, tuple[Index, ..
     return node, index
 
 
+def place(node: Node, index: tuple[Index, ...]) -> tuple[Node, Index]:
+    """The node below a chain of views, and the place in its memory that `node` shows at `index`.
+
+    A reshape keeps places: through it they need not be taken apart and put together.
+    """
+    flat: Index | None = None
+    while node.op.moves:
+        (operand,) = node.inputs
+        if isinstance(node.op, Reshape):
+            flat = linear(index, fixed(node.shape)) if flat is None else flat
+        else:
+            index = index if flat is None else split(flat, fixed(node.shape))
+            index, flat = node.op.source(index, fixed(operand.shape)), None
+        node = operand
+    return node, linear(index, fixed(node.shape)) if flat is None else flat
+
+
 def axes_of(shape: tuple[int, ...], prefix: str = "i") -> tuple[Index, ...]:
     """One loop variable an axis."""
     return tuple(Index.of(Symbol(f"{prefix}{k}", n)) for k, n in enumerate(shape))
@@ -84,10 +102,10 @@ def axes_of(shape: tuple[int, ...], prefix: str = "i") -> tuple[Index, ...]:
 def shows_all_in_order(node: Node) -> bool:
     """Whether a view has its base's elements, all of them, in memory order."""
     index = axes_of(fixed(node.shape))
-    below, at = resolve(node, index)
+    below, at = place(node, index)
     if below.type.size != node.type.size or below.type.size == 0:
         return below.type.size == node.type.size
-    return linear(at, fixed(below.shape)) == linear(index, fixed(node.shape))
+    return at == linear(index, fixed(node.shape))
 
 
 def operand_index(index: tuple[Index, ...], operand: Node) -> tuple[Index, ...]:
