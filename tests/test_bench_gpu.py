@@ -104,6 +104,9 @@ def test_the_kernels_are_written(gpu: Gpu, tmp_path: Path) -> None:
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"mlp.cu", "mlp.plan.txt", "adam.cu", "softmax.cu"} <= names
     assert "__global__" in (tmp_path / "out" / "mlp.cu").read_text(encoding="utf-8")
+    launches = (tmp_path / "out" / "mlp.launches.txt").read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("0: ") for line in launches)
+    assert any("cuBLASLt: [64,784] by [784,256] float32, then relu_bias" in x for x in launches)
 
 
 def test_the_check_fails_clearly_without_a_gpu(tmp_path: Path) -> None:

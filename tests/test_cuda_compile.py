@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 
 import staticnet as sn
+from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import Launch
+from staticnet.compilation import PIPELINE
 from staticnet.errors import CompileError
+from staticnet.passes.manager import run_passes
 from staticnet.plan.plan import make_plan
 
 nvrtc: Any = find_nvrtc()
@@ -54,6 +58,27 @@ def test_every_op_and_dtype_optimised(number: int, architecture: str) -> None:
 def test_training_steps(name: str, architecture: str) -> None:
     f, _ = STEPS[name]()
     compiled(lower(f), architecture)
+
+
+def as_on_cuda(f: Any) -> Any:
+    """The optimised graph as the backend gets it, with epilogues and copies of weights."""
+    cuda = CudaBackend
+    return run_passes(
+        f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues, products=cuda.products,
+        keeps_casts=cuda.keeps_casts,
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_with_a_scaled_loss(precision: str) -> None:
+    x, w = sn.placeholder((16, 8), name="x"), sn.variable(np.zeros((8, 4), "f"), "w")
+    inner = sn.optim.LossScaling(sn.optim.Adam())
+    updates = inner.minimize(sn.mean(sn.square(x @ w - 1)))
+    f = sn.function(x, [], updates=updates, device="numpy", precision=precision)
+    graph = as_on_cuda(f)
+    assert any(v.name == f"w.{precision}" for v in graph.variables)
+    for architecture in ARCHITECTURES:
+        compiled(graph, architecture)
 
 
 @pytest.mark.parametrize("file", GOLDEN, ids=[f"{f.parent.name}/{f.stem}" for f in GOLDEN])

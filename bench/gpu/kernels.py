@@ -9,6 +9,7 @@ from typing import Any
 import staticnet as sn
 from bench.gpu.workloads import WORKLOADS
 from bench.workloads import adam, layer_norm, mlp, playground, pointwise, softmax
+from staticnet.codegen.cuda.program import write_cuda_program
 
 KERNELS = {"pointwise": pointwise, "softmax": softmax, "layer_norm": layer_norm}
 SIZE = 1 << 22
@@ -20,6 +21,8 @@ def main(folder: str) -> None:
     for name, step in programs().items():
         (to / f"{name}.cu").write_text(step.source(), encoding="utf-8")
         (to / f"{name}.plan.txt").write_text(str(step.plan), encoding="utf-8")
+        launches = str(write_cuda_program(step.plan))  # with streams, and who waits for whom
+        (to / f"{name}.launches.txt").write_text(launches, encoding="utf-8")
         print(f"{name}: {step.plan.launches} launches, {step.plan.bytes_moved:,} bytes a step")
 
 
