@@ -342,7 +342,7 @@ def function(
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode
     of NVIDIA's matrix units; other devices compute in float32. Gradients may underflow in float16,
-    whose smallest number is 6e-8: the loss is not scaled for you.
+    whose smallest number is 6e-8, unless `sn.optim.LossScaling` scales the loss.
 
     Raises:
         GraphError: if the graph is not well formed.
