@@ -26,6 +26,7 @@ DYNAMIC, ALL = "dynamic", "static, all passes"
 AGAINST_ALL = ("without", "peer", "many")
 COUNTED = ("launches", "allocations", "bytes_moved", "peak")
 Record = Mapping[str, Any]
+Ratio = tuple[float, list[float]]  # and the bounds of its interval
 
 
 def recomputed(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -37,10 +38,7 @@ def recomputed(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _row(record: Record, records: Mapping[str, Record], raw: Mapping[str, Any]) -> dict[str, Any]:
     measured = records[record["same_as"] or record["name"]]
     time = statistics.median(_rounds(measured))
-    ratios = {
-        key: _ratio(measured, records.get(other))
-        for key, other in (("of_dynamic", DYNAMIC), ("of_all", ALL))
-    }
+    speedup, of_all = _ratio(records.get(DYNAMIC), measured), _ratio(measured, records.get(ALL))
     device, compile = measured["device_s"], _compile(measured, time)
     values: dict[str, Any] = {key: measured[key] for key in COUNTED}
     values |= {
@@ -49,11 +47,11 @@ def _row(record: Record, records: Mapping[str, Record], raw: Mapping[str, Any]) 
         "device": device,
         "host": None if device is None else max(0.0, time - device),
         "compile": compile,
-        "payback": _payback(time, compile, ratios["of_dynamic"], records.get(DYNAMIC)),
+        "payback": _payback(time, compile, speedup, records.get(DYNAMIC)),
         "ulp": _ulps(measured["losses"], raw),
-        "verdict": _verdict(record, ratios),
+        "verdict": _verdict(record, speedup, of_all),
     }
-    for key, ratio in ratios.items():
+    for key, ratio in (("speedup", speedup), ("of_all", of_all)):
         values[key] = ratio and ratio[0]
         values[f"{key}_interval"] = ratio and ratio[1]
     return values
@@ -74,8 +72,8 @@ def _bounds(values: np.ndarray) -> list[float]:
     return [float(low), float(high)]
 
 
-def _ratio(record: Record, other: Record | None) -> tuple[float, list[float]] | None:
-    if other is None or other is record:
+def _ratio(record: Record | None, other: Record | None) -> Ratio | None:
+    if record is None or other is None or other is record:
         return None
     ours, theirs = _rounds(record), _rounds(other)
     paired = min(len(ours), len(theirs))
@@ -93,12 +91,12 @@ def _compile(record: Record, time: float) -> float | None:
 def _payback(
     time: float,
     compile: float | None,
-    of_dynamic: tuple[float, list[float]] | None,
+    speedup: Ratio | None,
     dynamic: Record | None,
 ) -> int | str | None:
-    if compile is None or of_dynamic is None or dynamic is None:
+    if compile is None or speedup is None or dynamic is None:
         return None
-    if of_dynamic[1][1] >= 1:
+    if speedup[1][0] <= 1:
         return "never"
     saved = statistics.median(_rounds(dynamic)) - time
     return max(0, math.ceil((compile - (dynamic["compile_s"] or 0.0)) / saved))
@@ -115,18 +113,20 @@ def _ulps(losses: Sequence[float], raw: Mapping[str, Any]) -> float | None:
     return worst
 
 
-def _verdict(record: Record, ratios: Mapping[str, tuple[float, list[float]] | None]) -> str:
+def _verdict(record: Record, speedup: Ratio | None, of_all: Ratio | None) -> str:
     if record["same_as"]:
-        return f"the same program as {record['same_as']!r}"
-    key = "of_all" if record["kind"] in AGAINST_ALL else "of_dynamic"
-    ratio = ratios[key]
+        same = record["same_as"]
+        return "the same program" if same == ALL else f"the program of {same!r}"
+    against_all = record["kind"] in AGAINST_ALL
+    ratio = of_all if against_all else speedup
     if ratio is None:
         return ""
     value, (low, high) = ratio
     if low <= 1 <= high:
         return "no difference"
-    told = f"{1 / value:.2f}x faster" if value < 1 else f"{value:.2f}x slower"
-    return f"{told} than {'all passes' if key == 'of_all' else 'dynamic'}"
+    faster = 1 / value if against_all else value
+    told = f"{faster:.2f}x faster" if faster > 1 else f"{1 / faster:.2f}x slower"
+    return f"{told} than {'all passes' if against_all else 'dynamic'}"
 
 
 def differences(comparison: Mapping[str, Any]) -> list[str]:

@@ -25,11 +25,11 @@ class Runner(Protocol):
         ...
 
     def warm(self, seconds: float, limit: float) -> dict[str, Any]:
-        """How it warmed up, and `calls`: steps of a sample."""
+        """How it warmed up, and `calls` of a sample."""
         ...
 
     def round(self, seconds: float, calls: int) -> dict[str, Any]:
-        """`samples`: seconds a step."""
+        """`samples`: seconds a step, of so many calls each."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -55,8 +55,9 @@ class Here:
         return timing.warm_up(self.steps.repeat, seconds, limit)
 
     def round(self, seconds: float, calls: int) -> dict[str, Any]:
-        """Samples of so many steps each."""
-        return {"samples": timing.round_of(self.steps.repeat, seconds, calls)}
+        """Samples of so many calls each."""
+        steps = self.steps
+        return {"samples": timing.round_of(steps.repeat, seconds, calls, steps.per_call)}
 
     def facts(self) -> dict[str, Any]:
         """What is known of a step."""
@@ -78,7 +79,7 @@ class Elsewhere:
         return self.process.ask("warm", seconds=seconds, limit=limit)
 
     def round(self, seconds: float, calls: int) -> dict[str, Any]:
-        """Samples of so many steps each."""
+        """Samples of so many calls each."""
         return self.process.ask("round", seconds=seconds, calls=calls)
 
     def facts(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ columns        [{key, label, unit}] of the table; unit: "", "s", "bytes", "steps
 rows           [{name, values}]; values: {key: number, text, None, or an interval [low, high]}
 
   time             seconds a step: the median of the rounds' medians, and its 95 % interval
-  of_dynamic       time over that of dynamic execution, rounds paired, and its interval
+  speedup          the time of dynamic execution over this one, rounds paired, and its interval
   of_all           time over that of the step compiled with all passes, and its interval
   verdict          what may be said: an interval that spans 1 is "no difference"
   launches         kernels and routines that a step starts, or calls of NumPy
@@ -56,9 +56,9 @@ COLUMNS = [
     for key, label, unit in (
         ("time", "time a step", "s"),
         ("time_interval", "its 95 % interval", "s"),
-        ("of_dynamic", "of dynamic", ""),
-        ("of_dynamic_interval", "its 95 % interval", ""),
-        ("of_all", "of all passes", ""),
+        ("speedup", "dynamic over it", ""),
+        ("speedup_interval", "its 95 % interval", ""),
+        ("of_all", "it over all passes", ""),
         ("of_all_interval", "its 95 % interval", ""),
         ("verdict", "verdict", ""),
         ("launches", "launches or calls", ""),
@@ -91,14 +91,14 @@ def _values(
     record: Record, dynamic: Record | None, everything: Record | None, raw: Mapping[str, Any]
 ) -> Values:
     time = stats.median_interval(record["samples"])
-    of_dynamic = _ratio(record, dynamic)
+    speedup = _ratio(dynamic, record)
     of_all = _ratio(record, everything)
     device, compile = record["device_s"], _compile(record, time.value)
     return {
         "time": time.value,
         "time_interval": [time.low, time.high],
-        "of_dynamic": of_dynamic and of_dynamic.value,
-        "of_dynamic_interval": of_dynamic and [of_dynamic.low, of_dynamic.high],
+        "speedup": speedup and speedup.value,
+        "speedup_interval": speedup and [speedup.low, speedup.high],
         "of_all": of_all and of_all.value,
         "of_all_interval": of_all and [of_all.low, of_all.high],
         "launches": record["launches"],
@@ -108,14 +108,14 @@ def _values(
         "device": device,
         "host": None if device is None else max(0.0, time.value - device),
         "compile": compile,
-        "payback": payback(record, compile, of_dynamic, dynamic),
+        "payback": payback(record, compile, speedup, dynamic),
         "ulp": most_ulps(record["losses"], raw["reference"], raw["loss_dtype"]),
     }
 
 
-def _ratio(record: Record, other: Record | None) -> stats.Interval | None:
+def _ratio(record: Record | None, other: Record | None) -> stats.Interval | None:
     """Of the times; None of a contender to itself."""
-    if other is None or other["name"] == record["name"]:
+    if record is None or other is None or other["name"] == record["name"]:
         return None
     return stats.ratio_to_best(record["samples"], [other["samples"]])
 
@@ -128,15 +128,15 @@ def _compile(record: Record, time: float) -> float | None:
 
 
 def payback(
-    record: Record, compile: float | None, of_dynamic: stats.Interval | None, dynamic: Record | None
+    record: Record, compile: float | None, speedup: stats.Interval | None, dynamic: Record | None
 ) -> int | str | None:
     """The steps after which compiling and running took less than dynamic execution.
 
     "never" if a step is not clearly faster than a dynamic one.
     """
-    if compile is None or of_dynamic is None or dynamic is None:
+    if compile is None or speedup is None or dynamic is None:
         return None
-    if of_dynamic.high >= 1:
+    if speedup.low <= 1:
         return "never"
     saved = stats.median(dynamic["samples"]) - stats.median(record["samples"])
     return max(0, math.ceil((compile - (dynamic["compile_s"] or 0.0)) / saved))
@@ -157,13 +157,19 @@ def most_ulps(losses: Sequence[float], reference: Sequence[float], dtype: str) -
 
 
 def _verdict(record: Record, values: Values) -> str:
-    if record["same_as"]:
-        return f"the same program as {record['same_as']!r}"
-    against = "of_all" if record["kind"] in (WITHOUT, PEER, MANY) else "of_dynamic"
-    if values[against] is None:
+    same = record["same_as"]
+    if same:
+        return "the same program" if same == ALL else f"the program of {same!r}"
+    if record["kind"] in (WITHOUT, PEER, MANY):
+        return _told(values["of_all"], values["of_all_interval"], "all passes")
+    if values["speedup"] is None:
         return ""
-    ratio = stats.Interval(values[against], *values[f"{against}_interval"])
-    told = stats.verdict(ratio)
-    if told == "no difference":
-        return told
-    return f"{told} than {'all passes' if against == 'of_all' else 'dynamic'}"
+    low, high = values["speedup_interval"]
+    return _told(1 / values["speedup"], [1 / high, 1 / low], "dynamic")
+
+
+def _told(ratio: float | None, bounds: Sequence[float], than: str) -> str:
+    if ratio is None:
+        return ""
+    told = stats.verdict(stats.Interval(ratio, *bounds))
+    return told if told == "no difference" else f"{told} than {than}"

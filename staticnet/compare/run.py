@@ -19,7 +19,7 @@ from staticnet.compare.model import Build, Feed, Model, as_feeds, build_model
 from staticnet.compare.peers import Peer, packed, start, target_of
 from staticnet.compare.process import WorkerError
 from staticnet.compare.reference import reference_losses
-from staticnet.compare.static import MANY_STEPS, StaticStep, variants
+from staticnet.compare.static import MANY_STEPS, NO_PASSES, StaticStep, variants
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.function import BACKENDS
 
@@ -136,7 +136,7 @@ class _Comparing:
         ready = [c for c in started if self._is_ready(c)]
         kind_of = {c.name: c for c in ready}
         dynamic = kind_of.pop(result.DYNAMIC, None) or self._dynamic_here()
-        self.contenders = [dynamic, *self._static(), *kind_of.values()]
+        self.contenders = [dynamic, *sorted(self._static(), key=_place), *kind_of.values()]
 
     def _start_all(self, peers: Sequence[Peer]) -> Iterator[Contender]:
         target = target_of(self.build)
@@ -232,6 +232,12 @@ class _Comparing:
             "reference": reference,
             "contenders": [c.record for c in shown],
         }
+
+
+def _place(contender: Contender) -> int:
+    """Where a compiled contender stands: from no passes to all, then each left out."""
+    order = [NO_PASSES, result.ALL, MANY_STEPS]
+    return order.index(contender.name) if contender.name in order else len(order)
 
 
 def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Comparison:

@@ -67,7 +67,7 @@ class StaticStep:
         return Steps.of(self.function, feeds)
 
     def many_steps(self, feeds: Sequence[Feed]) -> Steps | None:
-        """Steps made by `Function.run`, many a call; None where the feeds have no common batch."""
+        """`Function.run` over all feeds, a call; None where the feeds have no common batch."""
         sizes = {x.shape[0] if x.ndim else 0 for x in feeds[0]}
         if len(sizes) != 1 or 0 in sizes:
             return None
@@ -79,7 +79,11 @@ class StaticStep:
         def losses(n: int) -> list[float]:
             return [float(x) for x in run(n, *sets, batch_size=size)]
 
-        return Steps(lambda n: run(n, *sets, batch_size=size), losses)
+        def repeat(n: int) -> None:
+            for _ in range(n):
+                run(len(feeds), *sets, batch_size=size)
+
+        return Steps(repeat, losses, len(feeds))
 
     def launched_steps(self, feeds: Sequence[Feed]) -> Steps | None:
         """Steps launched one by one, without the CUDA graph; None where there is none."""

@@ -14,10 +14,14 @@ Step: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Steps:
-    """`repeat(n)` makes the next n steps and is timed; `losses(n)` gives their losses, too."""
+    """`repeat(n)` makes n calls and is timed, each of `per_call` steps.
+
+    `losses(n)` makes the next n steps and gives their losses.
+    """
 
     repeat: Callable[[int], Any]
     losses: Callable[[int], Sequence[float]]
+    per_call: int = 1
 
     @classmethod
     def of(cls, step: Step, feeds: Sequence[Feed]) -> Steps:

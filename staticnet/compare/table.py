@@ -9,7 +9,7 @@ from typing import Any
 from staticnet.report.units import format_bytes, format_seconds
 
 HEADER = (
-    "contender", "time a step", "95 % interval", "of dynamic", "verdict", "launches", "alloc.",
+    "contender", "time a step", "95 % interval", "speed-up", "verdict", "launches", "alloc.",
     "moved", "peak", "in kernels", "outside", "compile", "pays after", "ulp",
 )  # fmt: skip
 
@@ -21,7 +21,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["name"],
         format_seconds(v["time"]),
         " to ".join(map(format_seconds, v["time_interval"])),
-        _told(v["of_dynamic"], lambda x: f"{x:.3g}"),
+        _told(v["speedup"], lambda x: f"{x:.3g}"),
         v["verdict"],
         _told(v["launches"], str),
         _told(v["allocations"], str),

@@ -47,19 +47,17 @@ def warm_up(repeat: Repeat, seconds: float, limit: float) -> dict[str, Any]:
     }
 
 
-def round_of(
-    repeat: Repeat, seconds: float, calls: int, most: int = 2 * SAMPLES, steps: int = 1
-) -> list[float]:
-    """As many samples as fit in `seconds`, of `calls` calls each, at least one; five digits.
-
-    A call makes `steps` steps. One sample before them is not recorded.
-    """
+def round_of(repeat: Repeat, seconds: float, calls: int, steps: int = 1) -> list[float]:
+    """A round's samples of `calls` calls each; one before them is not recorded."""
     timed(repeat, calls)
-    return samples(repeat, seconds, calls, most, steps)
+    return samples(repeat, seconds, calls, 2 * SAMPLES, steps)
 
 
 def samples(repeat: Repeat, seconds: float, calls: int, most: int, steps: int = 1) -> list[float]:
-    """`round_of` without the sample that is not recorded."""
+    """As many samples as fit in `seconds`, of `calls` calls each, at least one; five digits.
+
+    A call makes `steps` steps.
+    """
     enabled = gc.isenabled()
     gc.disable()
     found: list[float] = []

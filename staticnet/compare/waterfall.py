@@ -67,6 +67,7 @@ def _times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if largest > 8 * least:
         ax.set_xscale("log")
         ax.set_xlim(least * scale / 3, largest * scale * 12)
+        ax.xaxis.set_major_formatter("{x:g}")
     else:
         ax.set_xlim(0, largest * scale * 1.6)
     ax.set_xlabel(f"{unit} a step")

@@ -83,8 +83,9 @@ class Worker:
         return timing.warm_up(self._steps().repeat, seconds, limit)
 
     def round(self, seconds: float, calls: int) -> dict[str, Any]:
-        """Samples of so many steps each."""
-        return {"samples": timing.round_of(self._steps().repeat, seconds, calls)}
+        """Samples of so many calls each."""
+        steps = self._steps()
+        return {"samples": timing.round_of(steps.repeat, seconds, calls, steps.per_call)}
 
     def facts(self) -> dict[str, Any]:
         """What is known of a step."""
