@@ -118,7 +118,8 @@ def _multiply(op: dict[int, int], a: Any, b: Any, d: Any) -> None:
     x = a.swapaxes(1, 2) if op[3] else a
     y = b.swapaxes(1, 2) if op[4] else b
     assert (x.shape[1], x.shape[2], y.shape[2]) == (d.shape[1], y.shape[1], d.shape[2])
-    z = x.astype(wide) @ y.astype(wide)
+    with np.errstate(all="ignore"):
+        z = x.astype(wide) @ y.astype(wide)
     if op[7] & 4:
         buffer = (ctypes.c_char * (d.shape[1] * d.itemsize)).from_address(op[8])
         z = z + np.frombuffer(buffer, TYPES[op[26]]).astype(wide)[:, None]
@@ -126,4 +127,5 @@ def _multiply(op: dict[int, int], a: Any, b: Any, d: Any) -> None:
         z = np.maximum(z, 0)
     if op[7] & 32:
         z = z / (1 + np.exp(-np.sqrt(8 / np.pi) * (z + 0.044715 * z**3)))
-    d[...] = z.astype(d.dtype)
+    with np.errstate(all="ignore"):
+        d[...] = z.astype(d.dtype)

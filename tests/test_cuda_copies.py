@@ -252,6 +252,24 @@ class TestOnTheFakeGpu:
         np.testing.assert_array_equal(w.value, before)
         current(step)
 
+    def test_a_scaled_loss_skips_what_overflows(self, gpu: Gpu) -> None:
+        """The same steps as on NumPy: the first scales overflow, and nothing but they change."""
+        seen = []
+        for device in ("numpy", "cuda"):
+            x, w = sn.placeholder((8, 4), name="x"), sn.variable(np.zeros((4, 3), "f"), "w")
+            scaling = sn.optim.LossScaling(sn.optim.Adam(lr=0.1))
+            updates = scaling.minimize(sn.sum(sn.square(x @ w - 1)) * 10)
+            step = sn.function(x, [], updates=updates, device=device, precision="float16")
+            values = []
+            for _ in range(12):
+                step(FEED)
+                values.append([float(scaling.scale.value), int(updates.skipped.value)])
+            seen.append((values, w.value))
+        assert 0 < seen[0][0][-1][1] < 10
+        assert seen[0][0] == seen[1][0]
+        np.testing.assert_allclose(seen[1][1], seen[0][1], rtol=1e-2, atol=1e-3)
+        current(step)
+
     def test_profiling_changes_nothing(self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("staticnet.backends.cuda.rates.SIZES", (1 << 10, 1 << 12))
         monkeypatch.setattr("staticnet.backends.cuda.rates.PRODUCT", 64)
