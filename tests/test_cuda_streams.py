@@ -208,6 +208,7 @@ def test_products_of_different_streams_have_workspaces_of_their_own(
     ]
     assert len({stream for stream, _ in found}) == len(set(found)) == len(dict(found)) > 1
     places = sorted({place for _, place in found})
+    assert len(places) == len(dict(found))
     assert all(b - a >= 1000 for a, b in itertools.pairwise(places))
     assert places[-1] + 1000 - places[0] == made.workspace_bytes
 
