@@ -39,7 +39,8 @@ def _row(record: Record, records: Mapping[str, Record], raw: Mapping[str, Any]) 
     measured = records[record["same_as"] or record["name"]]
     time = statistics.median(_rounds(measured))
     speedup, of_all = _ratio(records.get(DYNAMIC), measured), _ratio(measured, records.get(ALL))
-    device, compile = measured["device_s"], _compile(measured, time)
+    device = min(measured["device_s"]) if measured["device_s"] else None
+    compile = _compile(measured, time)
     values: dict[str, Any] = {key: measured[key] for key in COUNTED}
     values |= {
         "time": time,

@@ -87,6 +87,10 @@ class TestComparison:
         assert dynamic["launches"] > 20
         assert dynamic["peak"] > sum(x.nbytes for x in FEEDS[0])
         assert 0 < dynamic["device"] < dynamic["time"] * 3
+        record = comparison.data["raw"]["contenders"][2]
+        assert record["name"] == "static, all passes"
+        assert every["device"] == min(record["device_s"])
+        assert len(record["device_s"]) == 5
         assert every["host"] == max(0.0, every["time"] - every["device"])
 
     def test_the_same_program_is_measured_once(self, comparison: Any) -> None:
@@ -203,7 +207,7 @@ class TestLosses:
     def test_a_wrong_contender_is_named_with_the_step(self) -> None:
         losses = [1.0, 0.75, 0.5]
         steps = Steps(lambda n: None, lambda n: losses[:n])
-        runner = Here(steps, lambda: None, lambda: Facts(1, 1, 1, 1, 1.0, 1.0))
+        runner = Here(steps, lambda: None, lambda: Facts(1, 1, 1, 1, (1.0,), 1.0))
         contender = Contender("odd", "static", runner)
         check_losses(contender, losses, 1e-3)
         assert contender.record["losses"] == losses

@@ -13,7 +13,8 @@ rows           [{name, values}]; values: {key: number, text, None, or an interva
   allocations      how often a step asks for memory, results included
   bytes_moved      that a step reads and writes
   peak             bytes that lie in memory together: feeds, state, results, all between
-  device, host     seconds in kernels or within NumPy's calls, and all the others
+  device, host     seconds in kernels or within NumPy's calls, by the profile that other processes
+                   disturbed least, and all others of `time`
   compile          seconds before the first step, caches empty; a peer's is its first step less
                    `time`, with what its own caches hold
   payback          steps after which compiling has paid, against dynamic execution; text if never
@@ -31,7 +32,8 @@ raw            what was measured:
   contenders       [{name, kind, same_as, losses, samples, warm_up, calls, first_s, launches,
                    allocations, bytes_moved, peak, device_s, compile_s}]. kind: dynamic, static,
                    without, many or peer; samples: [[seconds a step]], a list a round; same_as:
-                   the contender whose program is the same, which was measured for both
+                   the contender whose program is the same, which was measured for both;
+                   device_s: [seconds], of some profiles
 """
 
 from __future__ import annotations
@@ -93,7 +95,8 @@ def _values(
     time = stats.median_interval(record["samples"])
     speedup = _ratio(dynamic, record)
     of_all = _ratio(record, everything)
-    device, compile = record["device_s"], _compile(record, time.value)
+    device = None if record["device_s"] is None else min(record["device_s"])
+    compile = _compile(record, time.value)
     return {
         "time": time.value,
         "time_interval": [time.low, time.high],

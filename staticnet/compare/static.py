@@ -24,6 +24,7 @@ from staticnet.ops.state import Variable
 from staticnet.plan.analysis import analyse_memory
 
 NO_PASSES, MANY_STEPS = "static, no passes", "static, many steps a call"
+PROFILES, RUNS = 5, 20
 LEAVES = ("placeholder", "variable", "constant")
 
 
@@ -133,7 +134,7 @@ def variants(model: Model, device: str) -> dict[str, Callable[[], StaticStep]]:
 def facts_of(step: Function, feed: Feed, seconds: float) -> Facts:
     """What a function does in a call: planned, or counted where its graph is interpreted."""
     executable = step.specialize().executable
-    device_s = step.profile(*feed).seconds
+    device_s = tuple(step.profile(*feed, repeat=RUNS).seconds for _ in range(PROFILES))
     if isinstance(executable, NumpyExecutable):
         return _interpreted(executable, feed, device_s, seconds)
     plan = step.plan
@@ -142,7 +143,9 @@ def facts_of(step: Function, feed: Feed, seconds: float) -> Facts:
     return Facts(plan.launches, made, plan.bytes_moved, peak, device_s, seconds)
 
 
-def _interpreted(executable: NumpyExecutable, feed: Feed, device_s: float, seconds: float) -> Facts:
+def _interpreted(
+    executable: NumpyExecutable, feed: Feed, device_s: tuple[float, ...], seconds: float
+) -> Facts:
     graph = executable.graph
     nodes = [n for n in graph.nodes if n.op.name not in LEAVES]
     made = [n for n in nodes if not n.op.moves]

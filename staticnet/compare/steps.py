@@ -44,7 +44,8 @@ class Facts:
 
     `launches` are kernels and routines, or calls of NumPy. `allocations` asks for memory, results
     included. `peak` is all bytes that lie in memory together: feeds, state, results, and what is
-    in between. `device_s` is spent in kernels or within NumPy; the rest of a step is the host's.
+    in between. `device_s` are seconds in kernels or within NumPy, of some short profiles; the rest
+    of a step is the host's.
     `compile_s` is from the function that was called to the program that is ready: tracing, passes,
     planning, and the C compiler, whether or not a cache spared that one.
     """
@@ -53,7 +54,7 @@ class Facts:
     allocations: int
     bytes_moved: int
     peak: int
-    device_s: float
+    device_s: tuple[float, ...]
     compile_s: float
 
 
