@@ -161,6 +161,14 @@ class TestMemory:
         parts = ("feeds", "state", "constants", "outputs", "arena")
         assert memory["peak"] == sum(memory[part] for part in parts)
 
+    def test_a_value_that_is_written_over_another_takes_no_room_of_its_own(self) -> None:
+        x = sn.placeholder((8, 8), name="x")
+        step = sn.function(x, sn.tanh(x @ x) @ x, device="numpy")
+        memory = step.document()["memory"]
+        first, second = memory["blocks"]
+        assert second["over"] == first["value"]
+        assert memory["live"] == [256, 256, 256]
+
     def test_what_is_saved_from_a_variable_lies_there_too(self) -> None:
         a, b = (sn.variable(np.full(8, n, np.float32), name) for n, name in ((1, "a"), (2, "b")))
         swap = sn.function([], a + b, updates={a: b, b: a}, device="numpy")
@@ -197,6 +205,16 @@ class TestProfiles:
         assert [part["start"] for part in parts] == pytest.approx(list(starts)[:-1])
         assert any(part["share_of_products"] for part in parts)
         json.dumps(told, allow_nan=False)
+
+    @compiled
+    def test_on_a_gpu_too(self, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("staticnet.backends.cuda.rates.SIZES", (1 << 10, 1 << 12))
+        monkeypatch.setattr("staticnet.backends.cuda.rates.PRODUCT", 64)
+        told = training_step("cuda").document(np.ones((4, 3), np.float32))
+        assert told["device"] == told["profile"]["device"] == "cuda"
+        launches = [p["launch"] for p in told["profile"]["parts"] if p["launch"] is not None]
+        assert launches == list(range(told["totals"]["launches"]))
+        assert all(kernel["source"] is not None for kernel in told["kernels"])
 
     def test_on_numpy_the_parts_are_nodes(self) -> None:
         told = training_step().document(np.ones((4, 3), np.float32))
