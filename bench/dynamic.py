@@ -1,25 +1,29 @@
 """Dynamic execution against PyTorch eager: single operations, and training steps of workloads.
 
-    python -m bench.dynamic [--rounds 20]
+    python -m bench.dynamic [--rounds 20] [--out FILE]
 
 Each contender is a process of its own, on two threads; their rounds alternate, and a ratio is the
-median over rounds of one by the other. Losses are compared before anything is timed.
+median over rounds of one by the other, with its quartiles. Losses are compared before anything is
+timed. The file gets the environment and each round's microseconds a call, as lines of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import adam_rule
+from bench.environment import describe
 from bench.training import batches, staticnet_network, torch_network
 from bench.workloads import mlp, playground
 
@@ -33,6 +37,7 @@ CASES = (
 )
 THREADS = "2"
 CHECKED = 20
+WARM_UP = 2  # rounds that are not counted
 
 
 def staticnet_cases() -> dict[str, Case]:
@@ -129,7 +134,7 @@ def numbers(result: Any) -> Any:
 def serve(name: str, connection: Any) -> None:
     """Answer requests of the parent: results of the first steps, then seconds a call."""
     cases = CONTENDERS[name]()
-    for case, checked in iter(connection.recv, None):
+    for case, checked in iter(connection.recv, None):  # None ends it
         call, times = cases[case]
         if checked:
             connection.send([numbers(call()) for _ in range(CHECKED)])
@@ -141,12 +146,14 @@ def serve(name: str, connection: Any) -> None:
 
 
 def main() -> None:
-    """Print a table of medians and ratios."""
+    """Print a table of medians and ratios, and write the samples if a file is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = THREADS
+    records: list[dict[str, Any]] = [describe(int(THREADS))]
     context = multiprocessing.get_context("spawn")
     ends = {}
     for name in CONTENDERS:
@@ -157,14 +164,31 @@ def main() -> None:
         ends[name].send((case, checked))
         return ends[name].recv()
 
-    print(f"{'':24}{'staticnet':>14}{'torch':>14}{'ratio':>8}")
+    print(f"{'':24}{'staticnet':>14}{'torch':>14}{'ratio':>8}  quartiles")
     for case in CASES:
         ours, theirs = (ask(name, case, checked=True) for name in CONTENDERS)
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
-        pairs = [[ask(name, case) for name in CONTENDERS] for _ in range(rounds + 2)][2:]
-        ours, theirs = (statistics.median(column) * 1e6 for column in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"{case:24}{ours:11.2f} µs{theirs:11.2f} µs{ratio:8.2f}", flush=True)
+        rounds = [
+            {name: ask(name, case) * 1e6 for name in CONTENDERS}
+            for _ in range(WARM_UP + arguments.rounds)
+        ][WARM_UP:]
+        samples = {name: [each[name] for each in rounds] for name in CONTENDERS}
+        records.append({"kind": "result", "case": case, "microseconds": samples})
+        print(row(case, samples), flush=True)
+    for end in ends.values():
+        end.send(None)
+    if arguments.out is not None:
+        lines = [json.dumps(record) for record in records]
+        arguments.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def row(case: str, samples: dict[str, list[float]]) -> str:
+    """The medians of a case, and the median of the rounds' ratios between its quartiles."""
+    ours, theirs = samples["staticnet"], samples["torch"]
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    medians = "".join(f"{statistics.median(each):11.2f} µs" for each in (ours, theirs))
+    return f"{case:24}{medians}{middle:8.2f}  {low:.2f} - {high:.2f}"
 
 
 if __name__ == "__main__":

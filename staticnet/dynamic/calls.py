@@ -18,6 +18,7 @@ from staticnet.ir.op import OPS, Op
 from staticnet.ops.arguments import ANY, BOOLS, NUMBERS
 from staticnet.ops.base import Elementwise
 from staticnet.ops.evaluate import HALVES
+from staticnet.ops.indexing import ScatterAddAlongAxis, TakeAlongAxis
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Flip, PermuteDims, Slice
 from staticnet.ops.reduction import Max, Min
@@ -111,6 +112,21 @@ def _where(op: Op, c: Any, x: Any, y: Any) -> Any:
     return np.where(c, x, y)
 
 
+def _along(op: Any, x: Any, *others: Any) -> Any:
+    """Take or scatter-add along an axis, where all operands are x's shape but for that axis."""
+    indices, axis = others[-1], op.axis
+    if type(x) is not ndarray or x.dtype not in NUMERIC or type(indices) is not ndarray:
+        return NotImplemented
+    n = indices.shape[axis] if indices.ndim == x.ndim else 0
+    wanted = (*x.shape[:axis], n, *x.shape[axis + 1 :])
+    for y in others:
+        if type(y) is not ndarray or y.shape != wanted:
+            return NotImplemented
+    if indices.dtype != np.int64 or (len(others) == 2 and others[0].dtype is not x.dtype):
+        return NotImplemented
+    return quiet.run(op.eval, np, x, *others)
+
+
 class Layout(threading.local):
     """The shape of a product that is to lie transposed in memory, as the operand it belongs to.
 
@@ -162,6 +178,8 @@ CALLS: dict[type[Op], Call] = {
     Reshape: _reshape,
     PermuteDims: _permute,
     BroadcastTo: _plain,
+    TakeAlongAxis: _along,
+    ScatterAddAlongAxis: _along,
     Slice: _plain,
     Flip: _plain,
     StopGradient: _plain,

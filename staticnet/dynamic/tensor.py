@@ -36,9 +36,11 @@ from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.evaluate import compute
 from staticnet.ops.linalg import Matmul
+from staticnet.ops.movement import PermuteDims
 
 _orders = itertools.count(1)
 _matmul = Matmul()
+_transpose = PermuteDims((1, 0))
 ndarray = np.ndarray
 
 
@@ -87,6 +89,13 @@ class Tensor(Value):
     dtype = property(attrgetter("data.dtype"), doc="The element type.")
     ndim = property(attrgetter("data.ndim"), doc="The number of axes.")
     size = property(attrgetter("data.size"), doc="The number of elements.")
+
+    @property
+    def T(self) -> Any:
+        """The transpose of a matrix: a view."""
+        if type(self.data) is ndarray and self.data.ndim == 2 and not Tracing.active:
+            return _record(_transpose, (self,), self.data.T)
+        return FUNCTIONS["matrix_transpose"](self)
 
     @property
     def is_leaf(self) -> bool:
