@@ -108,7 +108,7 @@
     const block = data.memory.blocks[i];
     show(`${block.value} in the arena`, facts(
       ["bytes", count(block.bytes)],
-      ["from", count(block.offset)],
+      ["offset", count(block.offset)],
       ["launches", `${block.first} to ${block.last}`],
       ["written over", block.over ?? ""],
       ["made by", block.kernel === null ? "" : toKernel(block.kernel)],
@@ -229,7 +229,7 @@
       { title: "value", of: (b) => b.value,
         show: (b) => button(b.value, () => selectBlock(index.get(b))) },
       number("bytes", (b) => b.bytes),
-      number("from", (b) => b.offset),
+      number("offset", (b) => b.offset),
       number("first launch", (b) => b.first),
       number("last launch", (b) => b.last),
       { title: "at the fullest", of: (b) => (held(b) ? "held" : "") },
