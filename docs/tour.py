@@ -144,4 +144,11 @@ accuracy = float(np.mean(predict(data) == (side > 0)))
 print(f"\n11. Loss: {losses[0]:.3f} -> {losses[-1]:.3f}; accuracy {accuracy:.3f}")
 assert accuracy > 0.95
 
+# Every node on the way can be looked at, as declared and as compiled, and looking changes nothing.
+
+seen = step.probe(updates[bias], data[:64], side[:64])
+print(f"    {seen.node} ({seen.line}) is {seen.found}.")
+assert seen.kept
+assert seen.max_abs < 1e-6
+
 # That is all of it: declare, infer, differentiate, pass by pass, run.
