@@ -28,9 +28,9 @@ STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not st
 PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 
-# A product is cut into a slab for each of the machine's cores, if its work deserves it, whatever the
-# number of threads: so the bits do not depend on it. Rows are cut where there are enough, since a
-# slab is then one piece of memory, the one that its core works on in the kernels around; else the
+# A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
+# each thread: so the bits do not depend on their number. Rows are cut where there are enough, since
+# a slab is then one piece of memory, the one that its core works on in the kernels around; else the
 # longer side is. BLAS itself runs on one thread meanwhile.
 _PRODUCT = """
 static sn_gemm_{s} *sn_{s}_gemm;
