@@ -67,9 +67,16 @@ class Probe:
                 f"  found      {self.found}",
                 f"  declared   {_summary(self.value)} on numpy",
                 f"  optimised  {_summary(self.optimised)} on {self.device}",
-                f"  apart      {self.max_abs:.3g} at most, {self.max_ulp} ulp",
+                f"  apart      {self.max_abs:.3g} at most{self._share()}, {self.max_ulp} ulp",
             ]
         )
+
+    def _share(self) -> str:
+        """The greatest difference as a part of the greatest value: ulps count near 0, too."""
+        greatest = most_apart(self.value, np.zeros_like(self.value))
+        if not 0 < self.max_abs < np.inf or not 0 < greatest < np.inf:
+            return ""
+        return f" ({self.max_abs / greatest:.1g} of the greatest value)"
 
 
 def _summary(x: np.ndarray[Any, Any]) -> str:
