@@ -20,6 +20,7 @@ from staticnet.compare.table import plain
 Record = dict[str, Any]
 ENOUGH = 6
 OFTEN = 0.05  # of the samples
+SHOWN = 6
 HEADER = (
     *("workload", "size", "mode", "contender", "median", "quartiles", "rate"),
     "vs best other, same mode",
@@ -211,18 +212,24 @@ def few_rounds(records: Iterable[Record]) -> list[str]:
 def unsettled(records: Iterable[Record]) -> list[str]:
     """A line on what was still changing when its warm-up ended, if there is any."""
     named = [_named(r) for r in _timed(records) if not r.get("warm_up", {}).get("settled", True)]
-    return [f"still changing when the warm-up ended: {', '.join(named)}"] if named else []
+    return [f"still changing when the warm-up ended: {_first(named)}"] if named else []
 
 
 def outliers(records: Iterable[Record]) -> list[str]:
     """A line on whose samples are often far too slow: something else ran, or it is uneven."""
-    found = [(r, stats.outliers(r["samples"])) for r in _timed(records)]
-    named = [
-        f"{_named(r)} ({o.share:.0%} of the samples, the slowest {o.worst:.1f} medians)"
-        for r, o in found
-        if o.share > OFTEN
+    found = [(stats.outliers(r["samples"]), r) for r in _timed(records)]
+    many = [(o.share, o.worst, _named(r)) for o, r in found if o.share > OFTEN]
+    told = [
+        f"{name} ({share:.0%} of the samples, the slowest {worst:.1f} medians)"
+        for share, worst, name in sorted(many, reverse=True)
     ]
-    return [f"many outliers: {', '.join(named)}"] if named else []
+    return [f"many outliers: {_first(told)}"] if told else []
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first SHOWN names, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _timed(records: Iterable[Record]) -> list[Record]:

@@ -294,6 +294,15 @@ def test_outliers_are_told_where_there_are_many():
     assert said[-1] == line
 
 
+def test_of_many_the_worst_are_named():
+    disturbed = [result(f"c{i}", [[1.0] * 90 + [2.0] * (6 + i)] * 6) for i in range(8)]
+    (line,) = report.outliers([ENVIRONMENT, *disturbed])
+    assert line.startswith("many outliers: pointwise 1 KiB into c7 (13% of the samples")
+    assert line.endswith(" and 2 more")
+    assert line.count("KiB into") == report.SHOWN
+    assert "more" not in report.outliers(disturbed[: report.SHOWN])[0]
+
+
 def test_cautions_come_with_the_changes(recorded):
     disturbed = [*OURS[:3], [1.0e-6, 7.0e-6], [1.0e-6], [5.0e-6]]
     worse, said = compared(recorded, [ENVIRONMENT, result("staticnet", disturbed)])
