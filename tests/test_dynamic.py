@@ -247,6 +247,24 @@ class TestNodesMeetTensors:
         frozen = sn.variable(np.float32([1, 1]), trainable=False)
         assert not (x * frozen).requires_grad
 
+    def test_a_tensor_is_an_array_to_what_takes_arrays(self) -> None:
+        w = sn.variable(np.float32([2, 3]), "w")
+        sn.sum(dyn.tensor([10.0, 20.0]) * w).backward()
+        w.value = w.value - 0.5 * w.grad
+        assert w.value.tolist() == [-3, -7]
+        x = sn.placeholder((2,), "float64", "x")
+        wide = dyn.tensor(np.float64([0.1, 0.2]), requires_grad=True)
+        assert sn.function(x, x * 2, device="numpy")(wide).tolist() == [0.2, 0.4]
+        assert sn.constant(wide).dtype == np.float64
+        assert sn.variable(wide).value.tolist() == [0.1, 0.2]
+        copied = dyn.tensor(w)
+        assert (copied.numpy().tolist(), copied.requires_grad) == ([-3, -7], False)
+        assert dyn.tensor(w * 2, "float64").numpy().tolist() == [-6, -14]
+        with pytest.raises(DTypeError, match="is a symbolic value"):
+            w.value = x
+        with pytest.raises(SymbolicValueError, match="is a placeholder"):
+            dyn.tensor(x)
+
     def test_an_expression_of_variables_too(self) -> None:
         w = sn.variable(np.float32([[1, 2], [3, 4]]), "w")
         penalty = sn.sum(sn.square(w)) + sn.sum(w.T[0] * sn.arange(2, dtype="float32"))

@@ -21,12 +21,14 @@ from staticnet.ops.state import Variable
 def tensor(value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of a copy of `value`: a number, list or array, by the rules of `sn.constant`.
 
-    Nothing that `value` was computed from is remembered.  -> y: value's shape
+    Of a tensor, variable or node it is the value alone: nothing that it was computed from is
+    remembered.  -> y: value's shape
 
     Raises:
         DTypeError: if the dtype is not supported, or requires a gradient and is not floating-point.
+        SymbolicValueError: if the value depends on a placeholder.
     """
-    if isinstance(value, Tensor) or hasattr(value, "__cuda_array_interface__"):
+    if isinstance(value, Value) or hasattr(value, "__cuda_array_interface__"):
         data = as_tensor(value).data
         data = data.copy() if dtype is None else data.astype(as_dtype(dtype))
     else:

@@ -135,9 +135,9 @@ def constant(value: Any, dtype: Any = None) -> Node:
 
 def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """A dense host array of `value` in a supported dtype, by the rules of `constant`."""
-    if isinstance(value, Value):
+    if isinstance(value, Value) and value.is_symbolic:
         raise DTypeError(f"{value!r} is a symbolic value, not an array")
-    strong = isinstance(value, np.ndarray | np.generic) or hasattr(value, "__dlpack__")
+    strong = isinstance(value, np.ndarray | np.generic | Value) or hasattr(value, "__dlpack__")
     try:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
             value = np.from_dlpack(value)
