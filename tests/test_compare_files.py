@@ -184,6 +184,7 @@ class TestCommand:
 COMPILED = pytest.param("torch.compile", marks=pytest.mark.slow)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch by itself
 @pytest.mark.parametrize("peer", ["torch", COMPILED, "jax"])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_peers_train_alike(name: str, peer: str) -> None:
