@@ -62,8 +62,22 @@ def is_unchanged(net: Net, before: dict[Any, Any]) -> bool:
     )
 
 
+def losses(net: Net, nodes: list[Any]) -> list[float]:
+    """Of three steps, with a look at nodes before each."""
+    found = []
+    for _ in range(3):
+        for node in nodes:
+            net.step.probe(node, X, Y)
+        found.append(float(net.step(X, Y)[0]))
+    return found
+
+
 @on_devices
 class TestWhatIsFound:
+    def test_training_goes_on_as_if_nobody_looked(self, device: str) -> None:
+        net = Net(device)
+        assert losses(net, [net.scores, net.updates[net.w]]) == losses(Net(device), [])
+
     def test_every_node_of_a_training_step(self, device: str) -> None:
         net = Net(device)
         net.step(X, Y)
@@ -149,6 +163,23 @@ class TestWhatIsFound:
         found = step.probe(y, X[:4])
         assert 1e-4 < found.max_abs < 0.1
         assert found.max_ulp > 1000
+
+
+def test_on_a_gpu_state_stays_where_it_is(gpu: Any) -> None:
+    net = Net("cuda", precision="bfloat16")
+    net.step(X, Y)
+    before = net.state()
+    for node in (net.scores, net.grads[0], net.updates[net.w], net.dropped):
+        found = net.step.probe(node, X, Y)
+        assert isinstance(found.optimised, np.ndarray)
+        assert 0 <= found.max_abs < 0.1
+    assert is_unchanged(net, before)
+    assert net.w.array is not None
+    assert not isinstance(net.w.array, np.ndarray)
+    drawn = net.step(X, Y)[1].get()
+    other, twin = (Net("cuda", precision="bfloat16") for _ in range(2))
+    assert losses(other, [other.scores, other.updates[other.w]]) == losses(twin, [])
+    assert np.array_equal(found.value == 0, drawn == 0)
 
 
 class TestWhereItIsFound:

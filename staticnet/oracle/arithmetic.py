@@ -136,7 +136,7 @@ def values(
         if node in feeds:
             found[node] = arithmetic.leaf(node, feeds[node])
         elif isinstance(node, Variable):
-            origin = getattr(node, "origin", None)  # of a copy that a pass keeps as state
+            origin = node.origin  # of a copy that a pass keeps as state
             held = node.value if origin is None else origin.value.astype(node.dtype)
             found[node] = arithmetic.leaf(node, held)
         else:

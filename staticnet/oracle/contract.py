@@ -61,7 +61,7 @@ def check_numerics(
 
     Feeds are for the graph's inputs, in order; variables have their present values, and keep them.
     With numerics="exact" each pass that runs has to keep every bit. `options` are those of
-    `run_passes`: precision, disabled, epilogues, products, memory_limit, layout.
+    `run_passes`: precision, disabled, epilogues, products, keeps_casts, memory_limit, layout.
 
     Raises:
         VerifyError: if a pass does not keep what it declares; names the pass, the rules if they are
