@@ -5,7 +5,7 @@ them about as far as rounding does: the graph is evaluated in float64, and again
 each result rounded up or down by chance. What an output varies by then is its conditioning: where
 terms cancel, it is many ulps.
 
-After Vignes, "A stochastic arithmetic for reliable scientific computation", 1993.
+After Vignes, "A stochastic arithmetic for reliable scientific computation", 1993; docs/adr/0017.
 """
 
 from __future__ import annotations
