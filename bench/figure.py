@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,11 @@ PANEL = (3.9, 3.2)  # inches
 
 def markdown(records: Sequence[Record]) -> str:
     """Environment, table, first calls and how to read them, as a page."""
-    about = records[0]
     header, cells = report.table(records)
-    versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
-    dirty = " with changes" if about["dirty"] else ""
     lines = [
         "# Benchmark",
         "",
-        f"{about['date']}, commit {about['commit']}{dirty}.  ",
-        f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads for each contender, "
-        f"{report.human(about['ram_bytes'] or 0)} of memory, {about['os']}.  ",
-        f"Python {about['python']}; {versions}.",
+        *_sittings(records),
         "",
         *NOTES,
         *report.cautions(records),
@@ -52,6 +47,26 @@ def markdown(records: Sequence[Record]) -> str:
     if calls:
         lines += ["", "## First call and memory", "", *(f"- {line}" for line in calls)]
     return "\n".join([*lines, ""])
+
+
+def _sittings(records: Sequence[Record]) -> list[str]:
+    """When and where each was measured: a sitting begins with its environment."""
+    machines: dict[str, list[str]] = {}
+    for i, about in enumerate(records):
+        if about["kind"] != "environment":
+            continue
+        after = itertools.takewhile(lambda r: r["kind"] != "environment", records[i + 1 :])
+        names = ", ".join(dict.fromkeys(r["workload"] for r in after if r["kind"] == "result"))
+        dirty = " with changes" if about["dirty"] else ""
+        versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
+        machine = (
+            f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads for each "
+            f"contender, {report.human(about['ram_bytes'] or 0)} of memory, {about['os']}.  \n"
+            f"Python {about['python']}; {versions}."
+        )
+        told = f"{about['date']}, commit {about['commit']}{dirty}: {names}.  "
+        machines.setdefault(machine, []).append(told)
+    return [line for machine, told in machines.items() for line in (*told, machine)]
 
 
 def plot(records: Sequence[Record], path: Path) -> None:

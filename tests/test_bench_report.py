@@ -216,11 +216,20 @@ def test_another_machine_is_named(recorded):
 
 def test_markdown_and_plot(recorded, tmp_path):
     page = figure.markdown(recorded)
-    assert "commit abc." in page
+    assert "commit abc: pointwise." in page
     assert "| pointwise | 1 KiB | into | staticnet | 1 us |" in page
     pytest.importorskip("matplotlib")
     figure.plot(recorded, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_the_page_names_each_sitting(recorded):
+    later = [ENVIRONMENT | {"commit": "def"}, result("staticnet", OURS, workload="adam")]
+    page = figure.markdown([*recorded, *later])
+    assert page.index("commit abc: pointwise.") < page.index("commit def: adam.")
+    assert page.count(ENVIRONMENT["cpu"]) == 1  # the machine was the same
+    other = figure.markdown([*recorded, later[0] | {"cpu": "another CPU"}, later[1]])
+    assert "another CPU" in other
 
 
 def test_the_plot_shows_ratios_by_size_and_the_line_at_1(recorded):
