@@ -115,7 +115,7 @@ class Rounding(Wide):
             other = np.nextafter(near, side)
             exact = near.astype(np.float64) == x
         up = self._rng.random(x.shape) < 0.5
-        return np.where(exact | up | np.isnan(x), near, other).astype(np.float64)
+        return np.where(exact | up | ~np.isfinite(near), near, other).astype(np.float64)
 
     def _moved(self, x: Any, step: float) -> Any:
         return x * (1 + step * self._rng.uniform(-1, 1, x.shape))

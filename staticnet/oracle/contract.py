@@ -126,11 +126,13 @@ class _Check:
 
     def _bounds(self, graph: Graph, narrow: DType | None) -> list[_Bound]:
         exact = values(Wide(self.dims), graph, self.arrays, graph.roots)
+        with np.errstate(over="ignore"):
+            held = [x.astype(root.dtype) for x, root in zip(exact, graph.roots, strict=True)]
         spreads = [np.zeros(x.shape) for x in exact]
         for seed in range(SAMPLES):
             rounding = Rounding(self.dims, seed, narrow)
             drawn = values(rounding, graph, self.arrays, graph.roots)
-            spreads = [np.maximum(*x) for x in zip(spreads, map(_apart, drawn, exact), strict=True)]
+            spreads = [np.maximum(*x) for x in zip(spreads, map(_apart, drawn, held), strict=True)]
         return [_Bound(*each) for each in zip(exact, spreads, strict=True)]
 
     def _report(self, p: Pass, before: Graph, root: _Root) -> VerifyError:
@@ -197,11 +199,12 @@ class _Root:
         if self.bound is None:
             return same
         exact, dtype = self.bound.exact, self.new.dtype
-        worse = _apart(self.new, exact)
+        was, off = _apart(self.old, exact), _apart(self.new, exact)
         with np.errstate(over="ignore", invalid="ignore"):
-            allowed = self.ulps * np.maximum(ulp(exact, dtype), self.bound.spread)
+            steps = ulp(np.where(np.isfinite(exact), exact, 0), dtype)
+            allowed = self.ulps * np.maximum(steps, self.bound.spread)
             rounded = same_bits(self.new, exact.astype(dtype))
-        return same | rounded | (worse <= allowed) | (worse <= _apart(self.old, exact))
+        return same | rounded | (off <= allowed) | ((off <= was) & np.isfinite(was))
 
     def __str__(self) -> str:
         at = tuple(int(i) for i in np.argwhere(~self._held())[0])
