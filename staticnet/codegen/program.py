@@ -33,7 +33,6 @@ SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 # a slab is then one piece of memory, the one that its core works on in the kernels around; else the
 # longer side is. BLAS itself runs on one thread meanwhile.
 _PRODUCT = """
-static sn_gemm_{s} *sn_{s}_gemm;
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
                                    const {t} *b, int ldb, {t} *c) {{
   const {t} one = 1, zero = 0;
@@ -41,7 +40,7 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
   const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
   const int64_t slabs = sn_clamp(wanted, 1, SN_CORES);
-#pragma omp parallel for schedule(static) if (slabs > 1)
+#pragma omp parallel for schedule(static) if (slabs > 1 && !sn_alone)
   for (int64_t s = 0; s < slabs; ++s) {{
     const int64_t tiles = (length + 15) / 16;
     const int64_t first = 16 * (tiles * s / slabs);
@@ -52,48 +51,6 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
                 b + (tb == 'N' ? j * ldb : j), &ldb, &zero, c + i + j * m, &m);
   }}
 }}
-"""
-_RUN = """
-int sn_step(void **slot, char *arena) {
-  const int threads = sn_take_threads(), failed = sn_one_step(slot, arena);
-  sn_give_threads(threads);
-  return failed;
-}
-
-typedef struct {
-  int64_t steps, batch;
-  const int64_t *order; /* rows of the data sets, steps * batch of them */
-  int64_t feeds, outputs;
-  const int64_t *row_bytes;    /* of each feed */
-  const int64_t *output_bytes; /* of each output, which advances by them */
-  char *const *data;           /* of each feed */
-  void *const *rooms;          /* of each feed, for a batch of rows that do not lie together */
-  char **results;              /* of each output */
-} sn_run_arguments;
-
-int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
-  void *const *rooms = a->rooms;
-  const int threads = sn_take_threads();
-  int failed = 0;
-  for (int64_t s = 0; s < a->steps && !failed; ++s) {
-    const int64_t *const order = a->order + s * a->batch;
-    int64_t in_order = 1; /* rows that follow each other are read where they lie */
-    while (in_order < a->batch && order[in_order] == order[0] + in_order) ++in_order;
-    for (int64_t f = 0; f < a->feeds; ++f) {
-      const int64_t bytes = a->row_bytes[f];
-      buffers[f] = in_order == a->batch ? a->data[f] + order[0] * bytes : rooms[f];
-      if (in_order == a->batch) continue;
-#pragma omp parallel for schedule(static) if (a->batch * bytes > SN_PARALLEL_COPY)
-      for (int64_t r = 0; r < a->batch; ++r)
-        memcpy((char *)rooms[f] + r * bytes, a->data[f] + order[r] * bytes, bytes);
-    }
-    for (int64_t o = 0; o < a->outputs; ++o)
-      buffers[SN_FIRST_OUTPUT + o] = a->results[o] + s * a->output_bytes[o];
-    failed = sn_one_step(buffers, arena);
-  }
-  sn_give_threads(threads);
-  return failed;
-}
 """
 
 
@@ -115,9 +72,11 @@ class Program:
 @cache
 def prelude() -> str:
     """The scalar functions and helpers that every program begins with."""
-    folder = kernels_path()
-    names = ("math.h", "float16.h", "runtime.h")
-    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return "".join(_kernel_file(name) for name in ("math.h", "float16.h", "runtime.h"))
+
+
+def _kernel_file(name: str) -> str:
+    return (kernels_path() / name).read_text(encoding="utf-8")
 
 
 def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
@@ -233,7 +192,7 @@ class _Writer:
             work += kernel.work
             shared |= kernel.shared
         if work >= PARALLEL_WORK and shared:
-            self.lines += ["#pragma omp parallel", "{", "  SN_THREAD"]
+            self.lines += ["#pragma omp parallel if (!sn_alone)", "{", "  SN_THREAD"]
         else:
             self.lines += ["{", "  SN_ALONE"]
         self.lines += [*(f"  {call}" for call in calls), "}"]
@@ -255,13 +214,19 @@ class _Writer:
         return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"
 
     def _file(self, blas: str, body: str) -> str:
-        parts = [prelude(), blas]
-        parts.append(f"#define SN_SLAB_WORK {SLAB_WORK}\n#define SN_CORES {os.cpu_count() or 1}")
+        uses_blas = "sn_call_gemm" in body
+        numbers = {
+            "SLAB_WORK": SLAB_WORK,
+            "CORES": os.cpu_count() or 1,
+            "USES_BLAS": int(uses_blas),
+            "USES_THREADS": int(uses_blas or "#pragma omp parallel" in body),
+            "PARALLEL_COPY": PARALLEL_COPY,
+            "FIRST_OUTPUT": self._slot("output", 0),
+        }
+        parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]
+        parts.append(_kernel_file("threads.h"))
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
-        parts += [helper(need) for need in self.helpers]
-        parts += [f"#define SN_USES_BLAS {int('sn_call_gemm' in body)}{_THREADS}", body]
-        parts.append(f"#define SN_PARALLEL_COPY {PARALLEL_COPY}")
-        parts.append(f"#define SN_FIRST_OUTPUT {self._slot('output', 0)}{_RUN}")
+        parts += [*(helper(need) for need in self.helpers), body, _kernel_file("run.h")]
         return "\n".join(parts) + "\n"
 
     def _body(self) -> str:
@@ -271,34 +236,3 @@ class _Writer:
         parts.append("  volatile int failed = 0, *const error = &failed;")
         parts += [line if line.startswith("#") else f"  {line}" for line in self.lines]
         return "\n".join([*parts, "  return failed;", "}"])
-
-
-_THREADS = """
-#ifdef _OPENMP
-#include <omp.h>
-#define SN_THREAD const int64_t share = omp_get_thread_num(), shares = omp_get_num_threads();
-#else
-#define SN_THREAD const int64_t share = 0, shares = 1;
-#endif
-#define SN_ALONE const int64_t share = 0, shares = 1;
-
-static void (*sn_set_blas_threads)(int);
-static int (*sn_get_blas_threads)(void);
-
-void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads) {
-  sn_f32_gemm = (sn_gemm_f32 *)sgemm;
-  sn_f64_gemm = (sn_gemm_f64 *)dgemm;
-  sn_set_blas_threads = (void (*)(int))set_threads;
-  sn_get_blas_threads = (int (*)(void))get_threads;
-}
-
-static int sn_take_threads(void) {
-  const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;
-  if (before > 1) sn_set_blas_threads(1);
-  return before;
-}
-
-static void sn_give_threads(int before) {
-  if (before > 1) sn_set_blas_threads(before);
-}
-"""

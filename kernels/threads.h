@@ -1,0 +1,61 @@
+/* The threads of a step, and those of BLAS. Included before what is generated.
+
+   Threads wait for each other by spinning. Where another process has taken a core, one that spins
+   holds the core which the awaited one lacks: a step took 40 ms instead of 0.5 on two cores, and on
+   one thread 0.9. So a step that took far longer than the fastest makes the next ones run alone, on
+   one thread, and the more of them the oftener that happened. The results are the same: they do not
+   depend on the number of threads. */
+#ifdef _OPENMP
+#include <omp.h>
+#define SN_THREAD const int64_t share = omp_get_thread_num(), shares = omp_get_num_threads();
+#else
+#define SN_THREAD const int64_t share = 0, shares = 1;
+#endif
+
+#define SN_ALONE const int64_t share = 0, shares = 1;
+
+static _Thread_local int sn_alone; /* so many steps run on one thread */
+
+#if SN_USES_THREADS && defined(_OPENMP)
+#ifndef SN_NOW
+#define SN_NOW omp_get_wtime()
+#endif
+enum { sn_fewest_alone = 8, sn_most_alone = 1024 };
+
+/* After a step that took so many seconds. */
+static void sn_watch(double seconds) {
+  static _Thread_local double fastest = 1e30;
+  static _Thread_local int next = sn_fewest_alone;
+  if (seconds < fastest) fastest = seconds;
+  if (sn_alone) {
+    --sn_alone;
+  } else if (seconds > 4 * fastest + 1e-3) {
+    sn_alone = next;
+    next = SN_MIN(2 * next, (int)sn_most_alone);
+  } else if (next > sn_fewest_alone) {
+    next /= 2;
+  }
+}
+#endif
+
+static sn_gemm_f32 *sn_f32_gemm;
+static sn_gemm_f64 *sn_f64_gemm;
+static void (*sn_set_blas_threads)(int);
+static int (*sn_get_blas_threads)(void);
+
+void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads) {
+  sn_f32_gemm = (sn_gemm_f32 *)sgemm;
+  sn_f64_gemm = (sn_gemm_f64 *)dgemm;
+  sn_set_blas_threads = (void (*)(int))set_threads;
+  sn_get_blas_threads = (int (*)(void))get_threads;
+}
+
+static int sn_take_threads(void) {
+  const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;
+  if (before > 1) sn_set_blas_threads(1);
+  return before;
+}
+
+static void sn_give_threads(int before) {
+  if (before > 1) sn_set_blas_threads(before);
+}
