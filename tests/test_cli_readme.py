@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from staticnet.cli.main import _parser
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
@@ -23,9 +25,11 @@ def test_the_ten_lines_learn_and_print_the_graph(capsys):
 
 
 def test_the_first_two_commands_are_the_demo_and_the_tests():
-    first, second = blocks("sh")
+    first, second, third = blocks("sh")
     assert first.splitlines() == ['pip install ".[examples]"', "staticnet demo"]
     assert second.splitlines() == ['pip install ".[dev]"', "pytest"]
+    options = _parser().parse_args(third.split()[1:])
+    assert (options.command, options.workload) == ("compare", "mlp")
     assert "check pytest\n" in (ROOT / ".ci" / "run").read_text()
 
 

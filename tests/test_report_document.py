@@ -97,7 +97,7 @@ def test_kernels_tell_the_users_lines_with_their_text() -> None:
 
 def test_a_line_whose_file_is_gone_has_no_text() -> None:
     space: dict[str, Any] = {"sn": sn}
-    code = "x = sn.placeholder((2,), name='x')\ny = sn.tanh(x)"
+    code = "x = sn.placeholder((2,), name='of_a_file_that_is_gone')\ny = sn.tanh(x)"
     exec(compile(code, "gone.py", "exec"), space)
     told = graph_document(sn.Graph("f", [space["x"]], [space["y"]]))
     assert {line["where"].split("/")[-1]: line["text"] for line in told["lines"]} == {
