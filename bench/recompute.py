@@ -103,12 +103,12 @@ def _payback(
     return max(0, math.ceil((compile - (dynamic["compile_s"] or 0.0)) / saved))
 
 
-def _ulps(losses: Sequence[float], raw: Mapping[str, Any]) -> float | None:
+def _ulps(losses: Sequence[float | None], raw: Mapping[str, Any]) -> float | None:
     unit = np.float64 if raw["loss_dtype"] == "float64" else np.float32
     worst = 0.0
     pairs = list(zip(losses, raw["reference"], strict=True))[: raw["settings"]["ulp_steps"]]
     for ours, wanted in pairs:
-        if not (math.isfinite(ours) and math.isfinite(wanted)):
+        if ours is None or wanted is None:  # not finite
             return None
         worst = max(worst, abs(ours - wanted) / float(np.spacing(unit(abs(wanted)))))
     return worst

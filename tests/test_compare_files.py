@@ -23,7 +23,7 @@ from bench import peers, recompute
 from staticnet.cli import compare
 from staticnet.cli.main import main
 from staticnet.cli.workloads import WORKLOADS
-from staticnet.compare import waterfall
+from staticnet.compare import Comparison, table, waterfall
 from staticnet.compare.model import build_model
 from staticnet.compare.reference import reference_losses
 from staticnet.compare.static import StaticStep
@@ -54,6 +54,21 @@ class TestFiles:
         names = {file.name for file in saved.iterdir()}
         assert names == {"compare.json", "waterfall.png", "waterfall.svg", "report.html"}
         assert (saved / "waterfall.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_a_terminal_shows_names_as_they_are(
+        self, comparison: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", "400")
+        comparison["rows"][0]["name"] = "[bold]dyn[/red]"
+        table.show(Comparison(comparison | {"name": "a [/red] b", "notes": ["[/red] note"]}))
+        printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+        assert all(text in printed for text in ("a [/red] b", "[bold]dyn[/red]", "[/red] note"))
+
+    def test_the_picture_keeps_dollars(self, comparison: Any) -> None:
+        """They begin no formula."""
+        drawn = waterfall.as_svg(waterfall.draw(comparison | {"name": "$1 of $x_{"}))
+        assert "$1 of $x_{" in drawn
 
     def test_the_picture_suits_a_page(self, saved: Path, comparison: Any) -> None:
         text = (saved / "waterfall.svg").read_text()

@@ -58,11 +58,14 @@ def build_model(build: Build, feed: Feed, seed: int) -> Model:
     """Call `build` under a seed, and trace its loss with placeholders like the arrays of a feed.
 
     Raises:
-        ArgumentError: if `build` gives anything but a loss function and a rule.
+        ArgumentError: if `build` gives anything but a loss function and a rule, or the function
+            does not take as many arrays as a feed has.
         ShapeError: if the loss is no scalar.
         SymbolicValueError: if Python asks for a value: what depends on values runs dynamically
             alone. The message names the line and what to use instead.
     """
+    if not callable(build):
+        raise ArgumentError(f"compare: build must be a function, not {build!r:.60}")
     start = time.perf_counter()
     manual_seed(seed)
     objective, rule = _checked(build())
@@ -105,11 +108,23 @@ def _may_be(part: Any, place: int) -> bool:
 
 
 def _names(objective: Objective, count: int) -> list[str | None]:
-    """The names of the loss's arguments, where they can be told; None for one that cannot."""
+    """The names of the loss's arguments, where they can be told; None for one that cannot.
+
+    Raises:
+        ArgumentError: if it does not take `count` arguments.
+    """
     try:
-        parameters = list(inspect.signature(objective).parameters.values())
+        signature = inspect.signature(objective)
     except (TypeError, ValueError):
         return [None] * count
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        raise ArgumentError(
+            f"compare: the loss function takes {signature}, and each feed has {count} arrays, one "
+            f"an argument: {error}"
+        ) from None
+    parameters = list(signature.parameters.values())
     plain = [
         p.name
         for p in parameters
@@ -122,14 +137,14 @@ def as_feeds(feeds: Sequence[Any]) -> list[Feed]:
     """Feeds as tuples of arrays, all of the same shapes and dtypes.
 
     Raises:
-        FeedError: if there are none, or if they differ.
+        FeedError: if there are none, if one is no array, or if they differ.
     """
     if isinstance(feeds, np.ndarray | Mapping) or not isinstance(feeds, Sequence) or not feeds:
         raise FeedError(
             "compare: feeds must be a list with one entry a step, each a tuple of arrays in the "
             f"order of the loss's arguments, not {type(feeds).__name__}"
         )
-    made = [_as_feed(feed) for feed in feeds]
+    made = [_as_feed(i, feed) for i, feed in enumerate(feeds)]
     kinds = [[(x.shape, x.dtype) for x in feed] for feed in made]
     for i, kind in enumerate(kinds):
         if kind != kinds[0]:
@@ -140,9 +155,12 @@ def as_feeds(feeds: Sequence[Any]) -> list[Feed]:
     return made
 
 
-def _as_feed(feed: Any) -> Feed:
+def _as_feed(i: int, feed: Any) -> Feed:
     listed = feed if isinstance(feed, tuple | list) else (feed,)
-    return tuple(np.ascontiguousarray(x) if np.ndim(x) else np.asarray(x) for x in listed)
+    try:
+        return tuple(np.array(x, order="C", copy=None) for x in listed)
+    except ValueError as error:
+        raise FeedError(f"compare: feed {i} holds what is no array: {error}") from None
 
 
 def _told(feed: Feed) -> str:

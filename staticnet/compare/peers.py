@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from staticnet.compare.model import Array, Feed
 from staticnet.compare.process import Process
+from staticnet.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,26 @@ class Peer:
 
     def missing(self) -> str:
         """What keeps it from running here, with the remedy; empty if nothing does."""
-        if not self.requires or importlib.util.find_spec(self.requires) is not None:
+        if not self.requires or _is_there(self.requires):
             return ""
         return f"{self.requires} is not installed: {self.remedy or f'pip install {self.requires}'}"
+
+
+def check_peers(peers: Sequence[Any], taken: Collection[str]) -> None:
+    """See that each is a `Peer` with a name of its own.
+
+    Raises:
+        ArgumentError: naming the one that is not.
+    """
+    names = set(taken)
+    for peer in peers:
+        if not isinstance(peer, Peer):
+            raise ArgumentError(
+                f"compare: peers must be staticnet.compare.Peer objects, not {peer!r:.60}"
+            )
+        if peer.name in names:
+            raise ArgumentError(f"compare: two contenders are called {peer.name!r}; rename a peer")
+        names.add(peer.name)
 
 
 def start(folder: Path, setup: Mapping[str, Any], arrays: Mapping[str, Array]) -> Process:
@@ -44,7 +62,7 @@ def start(folder: Path, setup: Mapping[str, Any], arrays: Mapping[str, Array]) -
 
     `ready()` waits for it. See `worker.py` for what it is told and can be asked.
     """
-    file = folder / f"{setup['name']}.npz".replace(" ", "_")
+    file = folder / f"{len(list(folder.iterdir()))}.npz"
     np.savez(file, allow_pickle=False, **arrays)
     process = Process([sys.executable, "-m", "staticnet.compare.worker"], cwd=_root())
     process.send("start", path=[str(Path(p).resolve()) for p in sys.path], data=str(file), **setup)
@@ -72,8 +90,15 @@ def target_of(build: Any) -> str | None:
     loaded = sys.modules.get(module) if module and module != "__main__" else None
     if loaded is None or getattr(loaded, name, None) is not build:
         return None
-    spec = importlib.util.find_spec(loaded.__name__)
-    return f"{module}:{name}" if spec is not None else None
+    return f"{module}:{name}" if _is_there(loaded.__name__) else None
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be imported; one without a parent or a file cannot."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
 
 
 def _root() -> Path:

@@ -33,7 +33,7 @@ raw            what was measured:
                    allocations, bytes_moved, peak, device_s, compile_s}]. kind: dynamic, static,
                    without, many or peer; samples: [[seconds a step]], a list a round; same_as:
                    the contender whose program is the same, which was measured for both;
-                   device_s: [seconds], of some profiles
+                   device_s: [seconds], of some profiles; a loss that is not finite is None
 """
 
 from __future__ import annotations

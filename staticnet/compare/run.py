@@ -16,13 +16,18 @@ from staticnet.compare.comparison import Comparison
 from staticnet.compare.contenders import Contender, Elsewhere, Here, check_losses, race
 from staticnet.compare.eager import DynamicStep
 from staticnet.compare.model import Build, Feed, Model, as_feeds, build_model
-from staticnet.compare.peers import Peer, packed, start, target_of
+from staticnet.compare.peers import Peer, check_peers, packed, start, target_of
 from staticnet.compare.process import WorkerError
 from staticnet.compare.reference import reference_losses
 from staticnet.compare.static import MANY_STEPS, NO_PASSES, StaticStep, variants
+from staticnet.compilation import PASSES
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.function import BACKENDS
 
+NO_GRAPH = "without cuda_graph"
+OURS = (
+    result.DYNAMIC, NO_PASSES, result.ALL, MANY_STEPS, NO_GRAPH, *(f"without {p}" for p in PASSES),
+)  # fmt: skip
 ENOUGH = 6  # rounds
 OFTEN = 0.05  # of the samples
 
@@ -96,12 +101,14 @@ def compare(
         SymbolicValueError: if Python asks for a value in the loss function, as `if x > 0` does:
             that model runs dynamically alone. Names the line and what to use instead.
         FeedError: if there are no feeds, or they differ in size.
-        ArgumentError: if an argument is out of its range, or `build` gives something else.
+        ArgumentError: if an argument is out of its range, two contenders have one name, or `build`
+            gives something else.
         DeviceError: if the device is not there.
     """
     chosen = choose(device, BACKENDS).name
     settings = Settings(chosen, steps, rounds, seconds, rtol, seed)
     about = environment.describe(environment.usable_cores())
+    check_peers(peers, OURS)
     given = as_feeds(feeds)
     model = build_model(build, given[0], seed)
     with _Comparing(build, given, model, settings) as comparing:
@@ -169,7 +176,9 @@ class _Comparing:
         try:
             contender.runner.process.ready()
         except WorkerError as error:
-            self.notes.append(f"{contender.name} was left out of processes of their own: {error}")
+            peer = contender.kind == result.PEER
+            what = "was left out" if peer else "execution ran in the process of the compiled steps"
+            self.notes.append(f"{contender.name} {what}: {error}")
             return False
         return True
 
@@ -204,7 +213,7 @@ class _Comparing:
         if many is not None:
             yield Contender(MANY_STEPS, result.MANY, self._here(step, many))
         if launched is not None:
-            yield Contender("without cuda_graph", result.WITHOUT, self._here(step, launched))
+            yield Contender(NO_GRAPH, result.WITHOUT, self._here(step, launched))
 
     def _here(self, step: StaticStep, steps: Any) -> Here:
         return Here(steps, step.reset, lambda: step.facts(self.feeds[0]))
@@ -253,7 +262,8 @@ def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Compar
         "document": comparing.everything.function.document(*comparing.feeds[0]),
         "raw": raw,
     }
-    return Comparison(json.loads(json.dumps(data)))  # as it will be read again
+    as_read_again = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    return Comparison(as_read_again)
 
 
 def _cautions(raw: dict[str, Any]) -> Iterator[str]:

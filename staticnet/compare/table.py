@@ -56,10 +56,11 @@ def show(comparison: Any) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*HEADER, title=comparison.data["name"])
+    table = Table(*HEADER, title=Text(comparison.data["name"]))
     for row in comparison.data["rows"]:
-        table.add_row(*cells(row), style=_style(row))
+        table.add_row(*map(Text, cells(row)), style=_style(row))
     console = Console()
     console.print(table)
     for note in comparison.data["notes"]:

@@ -39,7 +39,7 @@ def draw(comparison: Mapping[str, Any]) -> Any:
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     _times(upper, steps)
     _effects(lower, left_out)
-    figure.suptitle(comparison["name"], color=INK)
+    figure.suptitle(comparison["name"], color=INK, parse_math=False)
     for ax in (upper, lower):
         _finish(ax)
     return figure
