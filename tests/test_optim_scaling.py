@@ -220,6 +220,7 @@ def test_the_graph_is_text_like_any_other() -> None:
         ({"optimizer": "Adam"}, "is no optimizer"),
         ({"init_scale": 0.0}, "init_scale must be a float32 number > 0"),
         ({"init_scale": 1e39}, "init_scale must be a float32 number > 0"),
+        ({"init_scale": 1e-39}, "init_scale must be a float32 number > 0, not subnormal"),
         ({"init_scale": float("nan")}, "init_scale"),
         ({"growth_factor": 1.0}, "growth_factor must be a number > 1"),
         ({"growth_factor": "2"}, "growth_factor"),

@@ -28,7 +28,7 @@ Parameters: TypeAlias = Variable | Sequence[Variable] | Sequence[Mapping[str, An
 State: TypeAlias = dict[str, Any]
 
 _NOT_NEGATIVE = (lambda x: 0 <= x < np.inf, "a number >= 0")
-_LARGEST = float(np.finfo(np.float32).max)
+_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": _NOT_NEGATIVE,
     "lr_decay": _NOT_NEGATIVE,
@@ -41,7 +41,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "initial_accumulator_value": _NOT_NEGATIVE,
     "clip_value": _NOT_NEGATIVE,
     "max_norm": _NOT_NEGATIVE,
-    "init_scale": (lambda x: 0 < x <= _LARGEST, "a float32 number > 0"),
+    "init_scale": (lambda x: _LEAST <= x <= _LARGEST, "a float32 number > 0, not subnormal"),
     "growth_factor": (lambda x: 1 < x < np.inf, "a number > 1"),
     "backoff_factor": (lambda x: 0 < x < 1, "a number in (0, 1)"),
     "dampening": (lambda x: -np.inf < x < np.inf, "a number"),
