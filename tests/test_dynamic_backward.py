@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import re
 import sys
 import threading
@@ -244,14 +245,16 @@ class TestErrors:
             (lambda: sn.logical_and(x, x), DTypeError, "logical_and: takes bool"),
             (lambda: sn.sin(dyn.tensor([1, 2])), DTypeError, "sin: takes floating-point"),
             (lambda: sn.take(x, [7]), ExecutionError, "take: index 7 is out of bounds"),
+            (lambda: sn.take_along_axis(x, dyn.tensor([7])), ExecutionError, "index 7 is out of"),
             (lambda: sn.reshape(x, ("n",)), ShapeError, "reshape: "),
             (lambda: bool(x), ShapeError, "bool: .*sn.any"),
             (lambda: float(x), ShapeError, "item: .*reduce"),
             (lambda: len(x[0]), ShapeError, "len: "),
             (lambda: range(x[0]), DTypeError, "index: .*int"),  # type: ignore[call-overload]
         ]:
-            with pytest.raises(error, match=f"(?s){message}.*{here}"):
+            with pytest.raises(error, match=f"(?s){message}.*{here}") as raised:
                 act()
+            assert len(re.findall(here, str(raised.value))) == 1
         for act, error in [
             (lambda: dyn.tensor("text"), DTypeError),
             (lambda: dyn.tensor(np.ones(2, complex)), DTypeError),
@@ -329,6 +332,19 @@ class TestWriting:
         after.backward()
         assert x.grad.numpy().tolist() == [4, 6]
         assert (shown.numpy().tolist(), doubled.numpy().tolist()) == ([1, 2], [1])
+
+    def test_every_operator_updates_a_leaf(self) -> None:
+        """None gives the name a new tensor and leaves the leaf to others as it was."""
+        start = np.float32([[5, 2], [3, 4]])
+        for act in (
+            operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow,
+            operator.imatmul, operator.ifloordiv, operator.imod,
+        ):  # fmt: skip
+            leaf = dyn.tensor(start, requires_grad=True)
+            other = np.float32([[2, 3], [3, 2]])
+            with dyn.no_grad():
+                assert act(leaf, other) is leaf
+            assert np.array_equal(leaf.numpy(), act(start.copy(), other)), act
 
     def test_other_tensors_get_new_ones(self) -> None:
         x = dyn.tensor([1.0, 2.0], requires_grad=True)

@@ -285,6 +285,7 @@ def _binary(name: str, reflected: bool = False) -> Callable[[Tensor, Any], Any]:
 
 
 _ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "truediv"}
+_OTHERS = {"pow": "pow", "matmul": "matmul", "floor_divide": "floordiv", "remainder": "mod"}
 _ORDER = {
     "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
     "greater_equal": "ge",
@@ -293,6 +294,7 @@ for _name, _method in (_ARITHMETIC | _ORDER).items():
     setattr(Tensor, f"__{_method}__", _binary(_name))
 for _name, _method in _ARITHMETIC.items():
     setattr(Tensor, f"__r{_method}__", _binary(_name, reflected=True))
+for _name, _method in (_ARITHMETIC | _OTHERS).items():
     setattr(Tensor, f"__i{_method}__", augmented(_name))
 for _name in ("__setitem__", *REFUSED):
     setattr(Tensor, _name, refused(_name))
@@ -336,9 +338,7 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
     except (StaticnetError, MemoryError):
         raise
     except Exception as error:
-        named = " with ".join(describe(x) for x in tensors)
-        message = f"{op.name}: {error}: {named} ({location.current()})"
-        raise ExecutionError(message) from error
+        raise with_context(ExecutionError(str(error)), op.name, tensors) from error
     return _record(op, tensors, result)
 
 
