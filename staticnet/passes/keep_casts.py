@@ -7,7 +7,7 @@ is the cast of w's, and a step reads two bytes. Each product has the bits that i
 
 The variable has w for its `origin`. It holds what this graph's steps wrote; before a step after w
 was set from the host or updated by another function, the executable makes it again. See
-docs/adr/0014.
+docs/adr/0015.
 """
 
 from __future__ import annotations
