@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +298,58 @@ def test_large_results_are_fresh_while_held_and_their_memory_is_used_again() -> 
     place = last.__array_interface__["data"]
     del last, y
     assert f(feeds[0]).__array_interface__["data"] == place
+
+
+def _torch(y: Any) -> Any:
+    return pytest.importorskip("torch").from_numpy(y)
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        memoryview,
+        _torch,
+        np.from_dlpack,
+        lambda y: _torch(y)[3:],
+        lambda y: y.__dlpack__(),
+        lambda y: y.reshape(2, -1)[1:, ::3],
+        lambda y: y.view(np.recarray),
+        lambda y: y.flat,
+        lambda y: np.frombuffer(y, np.uint8),
+        lambda y: np.lib.stride_tricks.as_strided(y, (2,), (64,)),
+        lambda y: y.base,
+        np.ctypeslib.as_ctypes,
+    ],
+)
+def test_whatever_holds_a_large_result_keeps_its_memory(hold: Any) -> None:
+    x = sn.placeholder((1,), name="x")
+    f = sn.function(x, x + sn.constant(np.zeros(1 << 18, np.float32)), device="cpu")
+    held, places = [], []
+    for i in range(4):
+        y = f(np.float32([i]))
+        places.append(y.ctypes.data)
+        held.append(hold(y))
+        del y
+    for _ in range(3):
+        f(np.float32([9]))
+    assert [ctypes.c_float.from_address(place).value for place in places] == [0, 1, 2, 3]
+
+
+def test_threads_hold_large_results_of_their_own() -> None:
+    x = sn.placeholder((1,), name="x")
+    f = sn.function(x, x + sn.constant(np.zeros(1 << 18, np.float32)), device="cpu")
+
+    def wrong(thread: int) -> int:
+        held, found = [], 0
+        for i in range(60):
+            number = 1000 * thread + i
+            held.append((number, f(np.float32([number]))))
+            held = held[-1 - i % 4 :]
+            found += sum(bool(y[0] != n or y[-1] != n) for n, y in held)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(wrong, range(4))) == 0
 
 
 def test_a_loop_that_holds_one_result_takes_turns_between_two_memories() -> None:
