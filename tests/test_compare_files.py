@@ -196,6 +196,18 @@ class TestCommand:
         assert "torch, jax were left out: their programs are in the repository" in note
 
 
+def test_a_folder_that_cannot_be_is_told_before_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the waterfall")
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["compare", "playground", *QUICK, "--out", str(file)]) != 0
+    printed = capsys.readouterr()
+    assert str(file) in printed.err
+    assert printed.out == ""
+
+
 COMPILED = pytest.param("torch.compile", marks=pytest.mark.slow)
 
 

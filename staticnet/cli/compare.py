@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
         DependencyError: if `--out` is given and matplotlib is missing.
         ComparisonError: if two contenders do not compute the same losses.
         DeviceError: if the device is not there.
+        OSError: if a file cannot be written.
     """
     chosen = list(PEERS) if options.peer is None else options.peer
     for what, names, known in (
@@ -54,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
                 raise ArgumentError(f"{what} {name!r}: use one of {', '.join(known)}")
     if options.out is not None:
         require("matplotlib", extra="examples")
+        options.out.mkdir(parents=True, exist_ok=True)  # or fail before the minutes of measuring
     workload = WORKLOADS[options.workload]
     peers, note = find_peers(options.workload, chosen)
     comparison = compare(
