@@ -22,6 +22,13 @@ RNG = np.random.default_rng(0)
 FEEDS = [(RNG.standard_normal((8, 3)).astype(np.float32), RNG.integers(0, 4, 8)) for _ in range(4)]
 
 
+class Guarded:
+    """A tensor whose gradient is recorded converts to no array."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("use tensor.detach()")
+
+
 def small() -> Any:
     """A classifier."""
     model = sn.nn.Sequential(sn.nn.Linear(3, 16), sn.nn.Tanh(), sn.nn.Linear(16, 4))
@@ -36,6 +43,7 @@ def small() -> Any:
         ({"x": 1}, "list with one entry a step"),
         ([FEEDS[0], FEEDS[0][:1]], "feed 1 is an array float32\\[8,3\\], and feed 0 is"),
         ([FEEDS[0], ([[1.0], [2.0, 3.0]], 1)], "feed 1 holds what is no array: .*shape"),
+        ([(Guarded(), 1)], "feed 0 holds what is no array: use tensor.detach"),
     ],
 )
 def test_feeds(feeds: Any, message: str) -> None:

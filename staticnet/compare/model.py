@@ -159,7 +159,7 @@ def _as_feed(i: int, feed: Any) -> Feed:
     listed = feed if isinstance(feed, tuple | list) else (feed,)
     try:
         return tuple(np.array(x, order="C", copy=None) for x in listed)
-    except ValueError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise FeedError(f"compare: feed {i} holds what is no array: {error}") from None
 
 
