@@ -35,7 +35,7 @@ class Graph:
     updates: Updates
     _nodes: tuple[Node, ...]
     draw: ClassVar[Callable[[Graph], str] | None] = None
-    """How a notebook shows a graph, as HTML. `import staticnet` sets it: see docs/adr/."""
+    """How a notebook shows a graph, as HTML. `import staticnet` sets it: see docs/adr/0014."""
 
     def __new__(
         cls, name: str, inputs: Sequence[Node], outputs: Sequence[Node], updates: Updates = ()
