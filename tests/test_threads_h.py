@@ -24,7 +24,7 @@ SOURCE = f"""
 typedef void sn_gemm_f32(void);
 typedef void sn_gemm_f64(void);
 #include "{HEADER}"
-int watch(double seconds) {{ sn_watch(seconds); return sn_alone; }}
+int watch(double seconds) {{ omp_set_num_threads(2); sn_watch(seconds); return sn_alone; }}
 """
 
 
@@ -42,31 +42,34 @@ def watch(tmp_path: Path) -> Any:
     return function
 
 
-def test_steps_stay_together_while_they_take_about_as_long_as_the_fastest(watch: Any) -> None:
-    assert [watch(t) for t in (0.5, 0.02, 0.01, 0.03, 0.04, 0.01)] == [0] * 6
-    assert [watch(t) for t in (5e-6, 9e-4, 1e-3)] == [0] * 3  # a millisecond is no sign
+def told(watch: Any, *seconds: float) -> list[int]:
+    return [watch(t) for t in seconds]
 
 
-def test_after_a_step_that_waited_the_next_ones_run_alone(watch: Any) -> None:
-    watch(5e-4)
-    assert watch(0.04) == 8
-    assert [watch(9e-4) for _ in range(8)] == [7, 6, 5, 4, 3, 2, 1, 0]
-    assert watch(0.04) == 16  # a try, still slow
-    for _ in range(16):
-        watch(9e-4)
-    assert watch(5e-4) == 0  # a try that is fast again
-    assert watch(0.04) == 16
+def test_steps_stay_together_while_they_are_faster_than_one_thread(watch: Any) -> None:
+    assert set(told(watch, 0.06, 0.016, 1e-3, *[5e-4] * 100)) == {0}  # a warm-up
+    assert set(told(watch, *([5e-4] * 31 + [8e-3]) * 10)) == {0}  # a hiccup now and then
+    assert set(told(watch, *[9e-4] * 200)) == {0}  # two threads, still no slower than one
+
+
+def test_after_steps_that_waited_the_next_ones_run_alone(watch: Any) -> None:
+    told(watch, *[5e-4] * 64)
+    assert watch(0.03) == 0
+    assert watch(0.03) == 64  # together more than 32 steps on one thread
+    assert told(watch, *[9e-4] * 64) == list(range(63, -1, -1))
+    assert watch(0.05) == 128  # a try, still slow
+    told(watch, *[9e-4] * 128)
+    assert set(told(watch, *[5e-4] * 64)) == {0}  # two windows of tries that are fast again
+    assert watch(0.05) == 64
 
 
 def test_the_longest_rest_is_bounded(watch: Any) -> None:
-    watch(5e-4)
+    told(watch, *[5e-4] * 32)
     rests = []
-    for _ in range(12):
-        rests.append(watch(0.04))
-        for _ in range(rests[-1]):
-            watch(9e-4)
-    assert rests[:8] == [8, 16, 32, 64, 128, 256, 512, 1024]
-    assert set(rests[8:]) == {1024}
+    for _ in range(8):
+        rests.append(watch(0.05))
+        told(watch, *[9e-4] * rests[-1])
+    assert rests == [64, 128, 256, 512, 1024, 2048, 2048, 2048]
 
 
 def test_a_program_of_one_thread_has_no_clock() -> None:
