@@ -41,7 +41,7 @@ int sn_run(void **buffers, char *arena, const sn_run_arguments *a) {
       const int64_t bytes = a->row_bytes[f];
       buffers[f] = in_order == a->batch ? a->data[f] + order[0] * bytes : rooms[f];
       if (in_order == a->batch) continue;
-#pragma omp parallel for schedule(static) if (a->batch * bytes > SN_PARALLEL_COPY && !sn_alone)
+#pragma omp parallel for schedule(static) if (a->batch * bytes > SN_PARALLEL_COPY && SN_TOGETHER)
       for (int64_t r = 0; r < a->batch; ++r)
         memcpy((char *)rooms[f] + r * bytes, a->data[f] + order[r] * bytes, bytes);
     }

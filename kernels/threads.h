@@ -15,6 +15,10 @@
 #define SN_ALONE const int64_t share = 0, shares = 1;
 
 static _Thread_local int sn_alone; /* so many steps run on one thread */
+static int sn_forked;              /* all do in a forked child: OpenMP's threads stayed behind */
+#define SN_TOGETHER (!sn_alone && !sn_forked)
+
+void sn_after_fork(void) { sn_forked = 1; }
 
 #if SN_USES_THREADS && defined(_OPENMP)
 #ifndef SN_NOW

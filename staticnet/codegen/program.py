@@ -40,7 +40,7 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
   const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
   const int64_t slabs = sn_clamp(wanted, 1, SN_CORES);
-#pragma omp parallel for schedule(static) if (slabs > 1 && !sn_alone)
+#pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
   for (int64_t s = 0; s < slabs; ++s) {{
     const int64_t tiles = (length + 15) / 16;
     const int64_t first = 16 * (tiles * s / slabs);
@@ -192,7 +192,7 @@ class _Writer:
             work += kernel.work
             shared |= kernel.shared
         if work >= PARALLEL_WORK and shared:
-            self.lines += ["#pragma omp parallel if (!sn_alone)", "{", "  SN_THREAD"]
+            self.lines += ["#pragma omp parallel if (SN_TOGETHER)", "{", "  SN_THREAD"]
         else:
             self.lines += ["{", "  SN_ALONE"]
         self.lines += [*(f"  {call}" for call in calls), "}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ log = logging.getLogger("staticnet")
 
 SUFFIX = ".so"
 _loaded: dict[str, ctypes.CDLL] = {}
+_forked = False  # whether this process is the child of one that had loaded libraries
 
 
 def load(source: str, compiler: Compiler) -> ctypes.CDLL:
@@ -27,13 +29,35 @@ def load(source: str, compiler: Compiler) -> ctypes.CDLL:
     key = cache.digest(compiler.identity(), source)
     if key in _loaded:
         return _loaded[key]
+    if not _loaded and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
     start = time.perf_counter()
     library, fresh = _load(key, source, compiler)
     if "time" in flags.read().debug:
         milliseconds = (time.perf_counter() - start) * 1e3
         act = "compiled" if fresh else "loaded from the cache"
         log.info("cpu: library %s %s in %.1f ms", key[:12], act, milliseconds)
+    if _forked:
+        _run_alone(library)
     return _loaded.setdefault(key, library)
+
+
+def is_forked() -> bool:
+    """Whether this process is the child of one that may have used threads: it has none."""
+    return _forked
+
+
+def _after_fork() -> None:
+    """A child has none of OpenMP's threads, which its copy of OpenMP would wait for."""
+    global _forked
+    _forked = True
+    for library in _loaded.values():
+        _run_alone(library)
+
+
+def _run_alone(library: ctypes.CDLL) -> None:
+    if hasattr(library, "sn_after_fork"):
+        library.sn_after_fork()
 
 
 def _load(key: str, source: str, compiler: Compiler) -> tuple[ctypes.CDLL, bool]:

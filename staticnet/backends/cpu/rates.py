@@ -9,8 +9,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
-from staticnet.backends.cpu.library import load
+from staticnet.backends.cpu.library import is_forked, load
 from staticnet.backends.rates import PRODUCT, REPEATED, SIZES, Rates, best_rate
 from staticnet.codegen.resources import kernels_path
 
@@ -33,14 +34,24 @@ def _copies(compiler: Compiler) -> tuple[tuple[int, float], ...]:
     for size in SIZES:
         times = max(1, REPEATED // size)
         work = functools.partial(copy, to, source, size // 2, times)
-        acts = [functools.partial(work, parallel) for parallel in (0, 1)]
+        acts = [functools.partial(work, parallel) for parallel in range(1 + (not is_forked()))]
         found.append((size, max(best_rate(act, size * times) for act in acts)))
     return tuple(found)
 
 
 @functools.cache
 def _product(dtype: str) -> float:
-    """FLOP/s of a square product, with as many threads as BLAS takes."""
+    """FLOP/s of a square product, on one thread or on those of BLAS, whichever is faster."""
     gemm = getattr(importlib.import_module("scipy.linalg.blas"), _GEMM[dtype])
     a, b, c = np.ones((3, PRODUCT, PRODUCT), dtype)
-    return best_rate(lambda: gemm(1.0, a.T, b.T, c=c.T, overwrite_c=1), 2.0 * PRODUCT**3)
+
+    def rate() -> float:
+        return best_rate(lambda: gemm(1.0, a.T, b.T, c=c.T, overwrite_c=1), 2.0 * PRODUCT**3)
+
+    together = rate()
+    before = blas.set_blas_threads(1)
+    try:
+        return max(together, rate())
+    finally:
+        if before is not None:
+            blas.set_blas_threads(before)
