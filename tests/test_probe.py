@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 import staticnet as sn
-from staticnet.errors import FeedError, GraphError, StateError
+from staticnet.compilation import Compilation
+from staticnet.errors import ExecutionError, FeedError, GraphError, StateError
 from staticnet.oracle import Probe
 from staticnet.oracle.difference import most_apart, most_ulps, same_bits
 
@@ -163,6 +166,82 @@ class TestWhatIsFound:
         found = step.probe(y, X[:4])
         assert 1e-4 < found.max_abs < 0.1
         assert found.max_ulp > 1000
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have `act` done once in the middle of the next probe, as another thread might."""
+    build, todo = Compilation.build, [act]
+
+    def interrupted(*args: Any) -> Any:
+        made = build(*args)
+        if todo:
+            todo.pop()()
+        return made
+
+    monkeypatch.setattr(Compilation, "build", interrupted)
+
+
+@on_devices
+class TestBesideOtherThreads:
+    def test_a_step_meanwhile_counts(self, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        net, twin = Net(device), Net(device)
+        net.step.specialize(batch=6)
+        old = net.w.value
+        meanwhile(monkeypatch, lambda: net.step(X, Y))
+        found = net.step.probe(net.w, X, Y)
+        np.testing.assert_array_equal(found.value, old)
+        np.testing.assert_array_equal(found.optimised, old)
+        twin.step(X, Y)
+        ours, theirs = ([v.value for v in n.step.graph.variables] for n in (net, twin))  # type: ignore[attr-defined]
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(net.w.value, old)
+
+    def test_a_value_set_meanwhile_stays(
+        self, device: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        net = Net(device)
+        new = np.full(net.w.shape, 7, "f")
+        meanwhile(monkeypatch, lambda: setattr(net.w, "value", new))
+        found = net.step.probe(net.hidden, X, Y)
+        assert found.max_abs < 1e-6
+        np.testing.assert_array_equal(net.w.value, new)
+
+    def test_a_step_that_fails_leaves_state_alone(self, device: str) -> None:
+        table = sn.variable(np.ones((3, 2), "f"), "table")
+        rows = sn.placeholder((2,), "int64", name="rows")
+        taken = sn.take(table, rows, axis=0)
+        here = line() - 1
+        step = sn.function([rows], taken, updates={table: table + 1}, device=device)
+        before = table.array
+        with pytest.raises(ExecutionError, match=rf"test_probe\.py:{here}\)"):
+            step.probe(taken, np.array([0, 9]))
+        assert table.array is before
+
+    def test_all_steps_of_another_thread_count(self, device: str) -> None:
+        x = sn.placeholder((3,), name="x")
+        w = sn.variable(np.zeros(3, "f"), "w")
+        y = sn.sum(w * x)
+        step = sn.function([x], y, updates={w: w + 1}, device=device)
+        feed = np.ones(3, "f")
+        step.probe(y, feed)
+        count = 0
+
+        def run() -> None:
+            nonlocal count
+            while not done.is_set():
+                step(feed)
+                count += 1
+
+        done = threading.Event()
+        thread = threading.Thread(target=run)
+        thread.start()
+        for _ in range(30):
+            step.probe(y, feed)
+        done.set()
+        thread.join()
+        assert count > 0
+        assert w.value.tolist() == [count] * 3
 
 
 def test_on_a_gpu_state_stays_where_it_is(gpu: Any) -> None:

@@ -2,14 +2,15 @@
 
 The reference is the slice of the declared graph that computes the node, on the NumPy backend. The
 other value comes from the compiled program with the node as one more output and with the updates'
-values as outputs: so its kernels are the step's own, and nothing is updated. State is read as it
-is, random counters included: a dropout has the mask that the next step draws.
+values as outputs: so its kernels are the step's own, and nothing is updated. Both run on copies of
+the variables, random counters included: a dropout has the mask that the next step draws. No
+variable is written, so other threads may set them or run steps meanwhile; what is copied during a
+step of theirs may be partly older than it and partly newer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from staticnet.passes.infer_shape import specialize
 from staticnet.plan.plan import Plan
 from staticnet.plan.roles import base
 from staticnet.plan.text import Locations
+from staticnet.rewrite.driver import keep, rebuild
 
 SHOWN = 8  # elements that are printed one by one
 
@@ -110,12 +112,13 @@ def probe(compilation: Compilation, node: Any, arrays: Sequence[Any]) -> Probe:
             "outputs and updates needs it; return it from the function, or probe what it returns"
         )
     dims = bind_dims(graph.inputs, arrays)
-    with _state_as_it_is(graph):
-        value = _reference(graph, node, arrays, dims)
-        found = _counterpart(compilation, node, dims)
-        program = Graph(graph.name, found.graph.inputs, (*found.graph.roots, found.node))
-        executable = compilation.build(program, lambda: compilation.plan(program, {}), {})
-        optimised = _on_host(executable.run(arrays)[-1])
+    state = {v: _present(v) for v in graph.variables if isinstance(v, Variable)}
+    value = _reference(graph, node, arrays, dims, state)
+    found = _counterpart(compilation, node, dims)
+    program = Graph(graph.name, found.graph.inputs, (*found.graph.roots, found.node))
+    program = _on_copies(program, state)
+    executable = compilation.build(program, lambda: compilation.plan(program, {}), {})
+    optimised = _on_host(executable.run(arrays)[-1])
     kept, where = found.kept, found.where
     if not where and isinstance(executable, NumpyExecutable):
         kept, where = True, "a value of the optimised graph, which is run node by node"
@@ -125,22 +128,34 @@ def probe(compilation: Compilation, node: Any, arrays: Sequence[Any]) -> Probe:
     return Probe(describe(node), str(node.provenance), device, value, optimised, kept, where)
 
 
-@contextmanager
-def _state_as_it_is(graph: Graph) -> Iterator[None]:
-    """Put back the variables' arrays: a backend may move them to where it reads them."""
-    held = [(v, v.array) for v in graph.variables if isinstance(v, Variable)]
-    try:
-        yield
-    finally:
-        for variable, array in held:
-            variable.array = array
+def _present(variable: Variable) -> Any:
+    """A copy of a variable's value; None if it has none yet."""
+    return None if variable.array is None else variable.value
+
+
+def _on_copies(graph: Graph, state: Mapping[Variable, Any]) -> Graph:
+    """The graph on variables of its own, with the values of `state`: a run writes no others."""
+
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if not isinstance(node, Variable):
+            return keep(node, inputs)
+        value = state[node if node.origin is None else node.origin]
+        made = Variable(node.op, (), node.type)
+        made.array = None if value is None else value.astype(node.dtype, copy=False)
+        return made
+
+    return rebuild(graph, "", replace)
 
 
 def _reference(
-    graph: Graph, node: Node, arrays: Sequence[Any], dims: Mapping[str, int]
+    graph: Graph,
+    node: Node,
+    arrays: Sequence[Any],
+    dims: Mapping[str, int],
+    state: Mapping[Variable, Any],
 ) -> np.ndarray[Any, Any]:
     needed = Graph(graph.name, graph.inputs, [node])
-    fixed = specialize(needed, dims)[0] if dims else needed
+    fixed = _on_copies(specialize(needed, dims)[0] if dims else needed, state)
     value: np.ndarray[Any, Any] = NumpyExecutable(fixed).run([_on_host(x) for x in arrays])[0]
     return value
 
