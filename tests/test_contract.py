@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from test_properties import steady
 
 import staticnet as sn
 from staticnet.compilation import PIPELINE
-from staticnet.errors import FeedError, VerifyError
+from staticnet.errors import ArgumentError, FeedError, VerifyError
+from staticnet.function import PRECISIONS
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.types import fixed
 from staticnet.ops.base import constant
 from staticnet.oracle import check_numerics
+from staticnet.oracle.contract import CHOICES, OPTIONS
 from staticnet.passes.algebraic_simplify import RULES
-from staticnet.passes.manager import Context, Pass
+from staticnet.passes.manager import Context, Pass, run_passes
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import APPROXIMATES, EXACT, REASSOCIATES, Rule, algebraic
 
@@ -301,5 +304,51 @@ def test_bad_feeds() -> None:
     graph, feeds, _ = broken_graph()
     with pytest.raises(FeedError, match="x: .*float64"):
         check_numerics(graph, [feeds[0].astype("d")])
-    with pytest.raises(ValueError, match="shorter"):
-        check_numerics(graph, [])
+    with pytest.raises(FeedError, match=r"1 feeds for the 0 placeholders of g; .*order: none"):
+        check_numerics(sn.Graph("g", [], [constant(np.ones(2, "f"))]), feeds)
+
+
+def test_too_few_and_too_many_feeds() -> None:
+    x, y = sn.placeholder((2,), name="x"), sn.placeholder((2,), name="y")
+    here = line() - 1
+    graph = sn.Graph("g", [x, y], [x + y])
+    one = np.ones(2, "f")
+    with pytest.raises(FeedError) as caught:
+        check_numerics(graph, [one])
+    text = str(caught.value)
+    assert text.startswith("check_numerics: 1 feeds for the 2 placeholders of g; y f32[2], ")
+    assert f"test_contract.py:{here}, is not fed; give one each, in this order: x, y" in text
+    with pytest.raises(FeedError, match=r"3 feeds for the 2 placeholders of g; give one each"):
+        check_numerics(graph, [one, one, one])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"numerics": "wrong"}, "numerics 'wrong': use one of exact, fast"),
+        ({"precision": "f16"}, "precision 'f16': use one of float32, tf32, bfloat16, float16"),
+        ({"foo": 3}, "'foo' is no option; beside numerics and ulps there are precision, disabled"),
+        ({"dims": {"n": 3}}, "'dims' is no option"),
+        ({"disabled": ["csee"]}, "'csee' is no pass; the passes are .*'cse'"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    graph, feeds, _ = broken_graph()
+    with pytest.raises(ArgumentError, match=message):
+        check_numerics(graph, feeds, **options)
+
+
+def test_the_options_are_those_of_run_passes() -> None:
+    named = inspect.signature(run_passes).parameters.values()
+    keywords = {p.name for p in named if p.kind is p.KEYWORD_ONLY}
+    assert {*OPTIONS, "dims", "numerics"} == keywords
+    assert set(CHOICES["precision"]) == set(PRECISIONS)
+
+
+def test_a_pass_that_is_left_out() -> None:
+    graph, feeds, _ = broken_graph()
+    broken = rules_pass(a_little_more)
+    kept = check_numerics(graph, feeds, [*PIPELINE, broken], disabled=["broken", "cse"])
+    assert [each.name for each in kept if each.rules] == ["algebraic_simplify"]
+    with pytest.raises(VerifyError, match="^broken promises"):
+        check_numerics(graph, feeds, [*PIPELINE, broken], disabled=["cse"])

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.compilation import PIPELINE
-from staticnet.errors import VerifyError
+from staticnet.errors import ArgumentError, FeedError, VerifyError
 from staticnet.feeds import bind_dims, convert
 from staticnet.ir.dtype import DType
 from staticnet.ir.graph import Graph
@@ -26,11 +26,16 @@ from staticnet.ir.node import Node, describe
 from staticnet.ops.selection import Cast
 from staticnet.oracle.arithmetic import Declared, Rounding, Wide, epsilon, ulp, values
 from staticnet.oracle.difference import most_ulps, same_bits
-from staticnet.passes.manager import Pass, run_passes
+from staticnet.passes.manager import Pass, check_names, run_passes
+from staticnet.passes.precision import COMPUTE_TYPES
 from staticnet.rewrite.pattern import EXACT, Numerics
 
 ULPS = 16.0  # a pass may move an output by so many ulps, or so many times what rounding does
 SAMPLES = 8  # evaluations with random rounding
+CHOICES = {"numerics": ("exact", "fast"), "precision": ("float32", "tf32", *COMPUTE_TYPES)}
+OPTIONS = (
+    "precision", "disabled", "epilogues", "products", "keeps_casts", "memory_limit", "layout",
+)  # fmt: skip
 Array = np.ndarray[Any, Any]
 Rules = Counter[str]
 
@@ -66,10 +71,13 @@ def check_numerics(
     Raises:
         VerifyError: if a pass does not keep what it declares; names the pass, the rules if they are
             known, and the first node that is not what it was, with its line.
-        FeedError: if the feeds do not fit.
+        ArgumentError: on an unknown option, numerics, precision or pass to leave out.
+        FeedError: if the feeds do not fit; names the placeholder and its line.
         StateError: if a variable has no value yet.
         ExecutionError: if an op fails.
     """
+    _check_options(pipeline, {"numerics": numerics} | options)
+    _check_count(graph, feeds)
     arrays = [convert(node, feed) for node, feed in zip(graph.inputs, feeds, strict=True)]
     dims = bind_dims(graph.inputs, arrays)
     check = _Check(arrays, dims, numerics, ulps, {"dims": dims, "numerics": numerics} | options)
@@ -80,6 +88,35 @@ def check_numerics(
         kept.append(Kept(p.name, check.promise(p), moved, rules))
         graph = after
     return kept
+
+
+def _check_options(pipeline: Sequence[Pass], options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in ("numerics", *OPTIONS):
+            raise ArgumentError(
+                f"check_numerics: {name!r} is no option; beside numerics and ulps there are "
+                f"{', '.join(OPTIONS)}"
+            )
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ArgumentError(
+                f"check_numerics: {name} {value!r:.60}: use one of {', '.join(CHOICES[name])}"
+            )
+    check_names([p.name for p in pipeline], options.get("disabled", ()))
+
+
+def _check_count(graph: Graph, feeds: Sequence[Any]) -> None:
+    inputs = graph.inputs
+    if len(feeds) == len(inputs):
+        return
+    missing = "".join(
+        f"; {describe(node)}, declared on {node.provenance}, is not fed"
+        for node in inputs[len(feeds) :][:1]
+    )
+    names = ", ".join(node.name for node in inputs) or "none"
+    raise FeedError(
+        f"check_numerics: {len(feeds)} feeds for the {len(inputs)} placeholders of {graph.name}"
+        f"{missing}; give one each, in this order: {names}"
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +133,8 @@ class _Check:
 
     def run(self, p: Pass, graph: Graph) -> tuple[Graph, Rules]:
         """The graph after one pass, and what that notes."""
-        after, records = run_passes(graph, [p], **self.options)
+        disabled = [name for name in self.options.get("disabled", ()) if name == p.name]
+        after, records = run_passes(graph, [p], **{**self.options, "disabled": disabled})
         return after, Counter(records[0].notes if records else {})
 
     def hold(self, p: Pass, before: Graph, after: Graph) -> int:
