@@ -321,6 +321,18 @@ def test_many_steps_a_call_are_those_of_single_calls() -> None:
     assert step.many_steps([(np.float32(1), x) for x, _ in FEEDS]) is None
 
 
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: sn.optim.Accumulate(rule, 2)])
+def test_a_rule_that_scales_the_loss_says_what_to_compare(wrap: Any) -> None:
+    def with_rule(rule: Any) -> Any:
+        return lambda: (small()[0], rule)
+
+    scaling = sn.optim.LossScaling(sn.optim.Adam(lr=0.01))
+    message = r"compare: build\(\) gave the rule .* with the optimizer inside it, Adam: .* float32"
+    with pytest.raises(ArgumentError, match=message):
+        sn.compare(with_rule(wrap(scaling)), FEEDS, **QUICK)
+    assert build_model(with_rule(wrap(scaling.optimizer)), FEEDS[0], 0).updates
+
+
 def test_feeds_of_one_array_need_no_tuple() -> None:
     assert [len(feed) for feed in as_feeds([np.ones(3), np.ones(3)])] == [1, 1]
 

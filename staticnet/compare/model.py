@@ -18,6 +18,7 @@ from staticnet.ir.value import Value
 from staticnet.nn.seed import manual_seed
 from staticnet.ops.state import Variable, placeholder
 from staticnet.optim.base import Optimizer
+from staticnet.optim.scaling import LossScaling
 from staticnet.optim.updates import Updates
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -58,8 +59,8 @@ def build_model(build: Build, feed: Feed, seed: int) -> Model:
     """Call `build` under a seed, and trace its loss with placeholders like the arrays of a feed.
 
     Raises:
-        ArgumentError: if `build` gives anything but a loss function and a rule, or the function
-            does not take as many arrays as a feed has.
+        ArgumentError: if `build` gives anything but a loss function and a rule, if the rule scales
+            the loss, or if the function does not take as many arrays as a feed has.
         ShapeError: if the loss is no scalar.
         SymbolicValueError: if Python asks for a value: what depends on values runs dynamically
             alone. The message names the line and what to use instead.
@@ -69,6 +70,7 @@ def build_model(build: Build, feed: Feed, seed: int) -> Model:
     start = time.perf_counter()
     manual_seed(seed)
     objective, rule = _checked(build())
+    _check_unscaled(rule)
     names = _names(objective, len(feed))
     inputs = tuple(placeholder(x.shape, x.dtype, n) for n, x in zip(names, feed, strict=True))
     loss = objective(*inputs)
@@ -105,6 +107,19 @@ def _checked(made: Any) -> tuple[Objective, Rule]:
 
 def _may_be(part: Any, place: int) -> bool:
     return callable(part) or (place == 1 and isinstance(part, Optimizer))
+
+
+def _check_unscaled(rule: Any) -> None:
+    inner = rule
+    while isinstance(inner, Optimizer) and not isinstance(inner, LossScaling):
+        inner = getattr(inner, "optimizer", None)
+    if isinstance(inner, LossScaling):
+        raise ArgumentError(
+            f"compare: build() gave the rule {rule!r:.80}, and LossScaling takes gradients of a "
+            "loss that it scaled, but all contenders are given those of the loss itself; compare "
+            f"the model with the optimizer inside it, {type(inner.optimizer).__name__}: they "
+            "compute in float32, where no gradient needs a scale"
+        )
 
 
 def _names(objective: Objective, count: int) -> list[str | None]:
