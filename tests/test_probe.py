@@ -218,30 +218,34 @@ class TestBesideOtherThreads:
             step.probe(taken, np.array([0, 9]))
         assert table.array is before
 
-    def test_all_steps_of_another_thread_count(self, device: str) -> None:
+    def test_all_steps_count_beside_a_thread_that_looks(
+        self, device: str, request: pytest.FixtureRequest
+    ) -> None:
+        interval = sys.getswitchinterval()
+        request.addfinalizer(lambda: sys.setswitchinterval(interval))
+        sys.setswitchinterval(1e-5)
         x = sn.placeholder((3,), name="x")
         w = sn.variable(np.zeros(3, "f"), "w")
         y = sn.sum(w * x)
         step = sn.function([x], y, updates={w: w + 1}, device=device)
         feed = np.ones(3, "f")
-        step.probe(y, feed)
-        count = 0
+        looked, done = threading.Event(), threading.Event()
 
-        def run() -> None:
-            nonlocal count
+        def look() -> None:
             while not done.is_set():
-                step(feed)
-                count += 1
+                step.probe(y, feed)
+                looked.set()
 
-        done = threading.Event()
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=look)
         thread.start()
-        for _ in range(30):
-            step.probe(y, feed)
-        done.set()
-        thread.join()
-        assert count > 0
-        assert w.value.tolist() == [count] * 3
+        try:
+            assert looked.wait(60)
+            for _ in range(300):
+                step(feed)
+        finally:
+            done.set()
+            thread.join()
+        assert w.value.tolist() == [300] * 3
 
 
 def test_on_a_gpu_state_stays_where_it_is(gpu: Any) -> None:
