@@ -16,6 +16,7 @@ INK, QUIET, BLUE, GREEN, GREY = "#010101", "#020202", "#0072b2", "#00795a", "#9a
 # drawn in colours of its own, written in those of the page that shows it
 _PAGE_COLOURS = {INK: "currentColor", QUIET: "var(--quiet, #57606a)"}
 _BAR = 0.34  # inches
+_THAN_ALL = " than all passes"
 
 
 def draw(comparison: Mapping[str, Any]) -> Any:
@@ -66,16 +67,16 @@ def _times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     least = min(times, default=1.0)
     if largest > 8 * least:
         ax.set_xscale("log")
-        ax.set_xlim(least * scale / 3, largest * scale * 12)
+        ax.set_xlim(least * scale / 3, largest * scale * 30)
         ax.xaxis.set_major_formatter("{x:g}")
     else:
         ax.set_xlim(0, largest * scale * 1.6)
-    ax.set_xlabel(f"{unit} a step")
+    ax.set_xlabel(f"{unit} a step; ratios are to all passes where no other is named")
 
 
 def _label(values: Mapping[str, Any]) -> str:
-    time = format_seconds(values["time"])
-    return f"{time}, {values['verdict']}" if values["verdict"] else time
+    time, verdict = format_seconds(values["time"]), values["verdict"].replace(_THAN_ALL, "")
+    return f"{time}, {verdict}" if verdict else time
 
 
 def _effects(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -102,7 +103,7 @@ def _effects(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     ax.axvline(1.0, color=QUIET, linewidth=1)
     for i, (row, (_, high)) in enumerate(zip(rows, bounds, strict=True)):
         verdict = row["values"]["verdict"]
-        text = "the same program" if same[i] else verdict.replace(" than all passes", "")
+        text = "the same program" if same[i] else verdict.replace(_THAN_ALL, "")
         ax.annotate(text, (max(high, 1.0), i), (5, 0), textcoords="offset points", va="center",
                     color=INK, fontsize="small")  # fmt: skip
     low = min((b[0] for b in bounds), default=1.0)
