@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -400,26 +398,34 @@ def test_only_the_maximum_of_its_own_row_bounds_an_exponent() -> None:
         np.testing.assert_allclose(f(feed), wanted, rtol=1e-5, err_msg=name)
 
 
+FORKING = """
+import os, signal, time
+import numpy as np
+import staticnet as sn
+x = sn.placeholder((1 << 20,), name="x")
+f = sn.function(x, sn.exp(x), device="cpu")
+feed = np.linspace(-1, 1, 1 << 20, dtype=np.float32)
+expected = f(feed)
+child = os.fork()
+if child == 0:
+    later = sn.function(x, sn.exp(x) + 1.0, device="cpu")  # loaded in the child
+    right = np.array_equal(f(feed), expected) and np.array_equal(later(feed), expected + 1)
+    os._exit(0 if right else 1)
+for _ in range(300):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.1)
+else:
+    os.kill(child, signal.SIGKILL)
+    raise SystemExit("the child hangs")
+assert status == 0, "the child is wrong"
+assert np.array_equal(f(feed), expected)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads, by Python 3.12
 def test_a_forked_child_runs_on_one_thread_instead_of_waiting_for_its_parents() -> None:
-    x = sn.placeholder((1 << 20,), name="x")
-    f = sn.function(x, sn.exp(x), device="cpu")
-    feed = np.linspace(-1, 1, 1 << 20, dtype=np.float32)
-    expected = f(feed)
-    child = os.fork()
-    if child == 0:  # pragma: no cover
-        later = sn.function(x, sn.exp(x) + 1.0, device="cpu")  # loaded in the child
-        right = np.array_equal(f(feed), expected) and np.array_equal(later(feed), expected + 1)
-        os._exit(0 if right else 1)
-    for _ in range(300):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            assert status == 0
-            break
-        time.sleep(0.1)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("the child hangs")
-    np.testing.assert_array_equal(f(feed), expected)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
