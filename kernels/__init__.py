@@ -1,5 +1,5 @@
-"""Device code as real files: `math.h` that C and CUDA share, `*.cuh`, `*.cu`.
+"""Device code as real files: `*.h` of C, of which CUDA shares the scalar functions, and `*.cuh`.
 
 Installed, this folder is the package `staticnet.kernels`; in a checkout it lies beside
-`staticnet/`. `staticnet.io.kernels.path()` finds it in both.
+`staticnet/`. `staticnet.codegen.resources` finds it in both.
 """

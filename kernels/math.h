@@ -4,10 +4,8 @@
 // of f32 f64 i8 i16 i32 i64 u8 u16 u32 u64: sn_tanh_f32(x), sn_floor_divide_i32(a, b),
 // sn_isnan_f64(x). The C types are sn_f32, ..., sn_u64 and sn_bool, which predicates return.
 //
-//   float types   every function below; f64 is the platform's libm, f32 is written here
-//   all integers  fabs sign ceil floor trunc rint relu maximum minimum floor_divide remainder pow
-//                 shift_left shift_right
-//   random bits   sn_philox4x32(key, counter, e), sn_philox4x32_block(key, counter, block, words)
+// Here are those of the float types: f64 is the platform's libm, f32 is written here. Beside this
+// file, and included after it, integers.h has those of integers and philox.h random bits.
 //
 // The f32 functions have no branch, no table and no library call, so a loop over them vectorises
 // (gcc: -O3 -march=native -fno-math-errno -fno-trapping-math). They need IEEE arithmetic, rounding
@@ -580,113 +578,6 @@ SN_FUNC sn_f64 sn_floor_divide_f64(sn_f64 x, sn_f64 y) {
   q = SN_LIBM(rint)(q);
   q = q == 0.0 ? SN_LIBM(copysign)(0.0, quotient) : q;
   return y == 0.0 ? quotient : q;
-}
-
-// ---------------------------------------------------------------------------------------------
-// Integers, as NumPy has them: results wrap, division by zero is 0, shifts may exceed the width
-
-#define SN_INTEGER_FUNCTIONS(t)                                                     \
-  SN_FUNC sn_##t sn_ceil_##t(sn_##t x) { return x; }                                \
-  SN_FUNC sn_##t sn_floor_##t(sn_##t x) { return x; }                               \
-  SN_FUNC sn_##t sn_trunc_##t(sn_##t x) { return x; }                               \
-  SN_FUNC sn_##t sn_rint_##t(sn_##t x) { return x; }                                \
-  SN_FUNC sn_##t sn_maximum_##t(sn_##t x, sn_##t y) { return x > y ? x : y; }       \
-  SN_FUNC sn_##t sn_minimum_##t(sn_##t x, sn_##t y) { return x < y ? x : y; }
-
-#define SN_UNSIGNED_FUNCTIONS(bits)                                                             \
-  SN_INTEGER_FUNCTIONS(u##bits)                                                                 \
-  SN_FUNC sn_u##bits sn_fabs_u##bits(sn_u##bits x) { return x; }                                \
-  SN_FUNC sn_u##bits sn_relu_u##bits(sn_u##bits x) { return x; }                                \
-  SN_FUNC sn_u##bits sn_sign_u##bits(sn_u##bits x) { return x != 0; }                           \
-  SN_FUNC sn_u##bits sn_floor_divide_u##bits(sn_u##bits x, sn_u##bits y) {                      \
-    return y == 0 ? 0 : (sn_u##bits)(x / y);                                                    \
-  }                                                                                             \
-  SN_FUNC sn_u##bits sn_remainder_u##bits(sn_u##bits x, sn_u##bits y) {                         \
-    return y == 0 ? 0 : (sn_u##bits)(x % y);                                                    \
-  }                                                                                             \
-  SN_FUNC sn_u##bits sn_shift_left_u##bits(sn_u##bits x, sn_u##bits y) {                        \
-    return y >= bits ? 0 : (sn_u##bits)(x << (y & (bits - 1)));                                 \
-  }                                                                                             \
-  SN_FUNC sn_u##bits sn_shift_right_u##bits(sn_u##bits x, sn_u##bits y) {                       \
-    return y >= bits ? 0 : (sn_u##bits)(x >> (y & (bits - 1)));                                 \
-  }                                                                                             \
-  /* by squaring, modulo 2^64 and so modulo 2^bits */                                           \
-  SN_FUNC sn_u##bits sn_pow_u##bits(sn_u##bits x, sn_u##bits y) {                               \
-    sn_u64 power = 1, square = x, n = y;                                                        \
-    for (; n; n >>= 1, square *= square) power *= n & 1 ? square : 1;                           \
-    return (sn_u##bits)power;                                                                   \
-  }
-
-#define SN_SIGNED_FUNCTIONS(bits)                                                               \
-  SN_INTEGER_FUNCTIONS(i##bits)                                                                 \
-  SN_FUNC sn_i##bits sn_wrapped_negative_i##bits(sn_i##bits x) {                                \
-    return (sn_i##bits)(sn_u##bits)(0u - (sn_u##bits)x);                                        \
-  }                                                                                             \
-  SN_FUNC sn_i##bits sn_fabs_i##bits(sn_i##bits x) {                                            \
-    return x < 0 ? sn_wrapped_negative_i##bits(x) : x;                                          \
-  }                                                                                             \
-  SN_FUNC sn_i##bits sn_relu_i##bits(sn_i##bits x) { return x < 0 ? 0 : x; }                    \
-  SN_FUNC sn_i##bits sn_sign_i##bits(sn_i##bits x) { return (sn_i##bits)((x > 0) - (x < 0)); }  \
-  /* C truncates: one less where there is a remainder of the other sign */                      \
-  SN_FUNC sn_i##bits sn_floor_divide_i##bits(sn_i##bits x, sn_i##bits y) {                      \
-    sn_i##bits d = y == 0 || y == -1 ? 1 : y;                                                   \
-    sn_i##bits q = (sn_i##bits)(x / d - (x % d != 0 && (x < 0) != (d < 0)));                    \
-    return y == 0 ? 0 : y == -1 ? sn_wrapped_negative_i##bits(x) : q;                           \
-  }                                                                                             \
-  SN_FUNC sn_i##bits sn_remainder_i##bits(sn_i##bits x, sn_i##bits y) {                         \
-    sn_i##bits d = y == 0 || y == -1 ? 1 : y, r = (sn_i##bits)(x % d);                          \
-    return (sn_i##bits)(r != 0 && (r < 0) != (d < 0) ? r + d : r);                              \
-  }                                                                                             \
-  SN_FUNC sn_i##bits sn_shift_left_i##bits(sn_i##bits x, sn_i##bits y) {                        \
-    return (sn_i##bits)sn_shift_left_u##bits((sn_u##bits)x, (sn_u##bits)y);                     \
-  }                                                                                             \
-  SN_FUNC sn_i##bits sn_shift_right_i##bits(sn_i##bits x, sn_i##bits y) {                       \
-    return (sn_i##bits)(x >> ((sn_u##bits)y >= bits ? bits - 1 : (y & (bits - 1))));            \
-  }                                                                                             \
-  /* NumPy refuses negative exponents: here the exact power truncated, and 0 of 0 */            \
-  SN_FUNC sn_i##bits sn_pow_i##bits(sn_i##bits x, sn_i##bits y) {                               \
-    sn_i##bits inverse = x == 1 || (x == -1 && !(y & 1)) ? 1 : x == -1 ? -1 : 0;                \
-    return y < 0 ? inverse : (sn_i##bits)sn_pow_u##bits((sn_u##bits)x, (sn_u##bits)y);          \
-  }
-
-SN_UNSIGNED_FUNCTIONS(8)
-SN_UNSIGNED_FUNCTIONS(16)
-SN_UNSIGNED_FUNCTIONS(32)
-SN_UNSIGNED_FUNCTIONS(64)
-SN_SIGNED_FUNCTIONS(8)
-SN_SIGNED_FUNCTIONS(16)
-SN_SIGNED_FUNCTIONS(32)
-SN_SIGNED_FUNCTIONS(64)
-
-// ---------------------------------------------------------------------------------------------
-// Random bits: Philox 4x32-10 (Salmon et al., 2011), as ops/random.py has it
-
-// The four words of the block with counter (block, counter) under key.
-SN_FUNC void sn_philox4x32_block(sn_u64 key, sn_u64 counter, sn_u64 block, sn_u32 words[4]) {
-  sn_u32 c0 = (sn_u32)block, c1 = (sn_u32)(block >> 32);
-  sn_u32 c2 = (sn_u32)counter, c3 = (sn_u32)(counter >> 32);
-  sn_u32 k0 = (sn_u32)key, k1 = (sn_u32)(key >> 32);
-  int round;
-  for (round = 0; round < 10; round++) {
-    sn_u64 p0 = (sn_u64)c0 * 0xD2511F53u, p1 = (sn_u64)c2 * 0xCD9E8D57u;
-    c0 = (sn_u32)(p1 >> 32) ^ c1 ^ k0;
-    c2 = (sn_u32)(p0 >> 32) ^ c3 ^ k1;
-    c1 = (sn_u32)p1;
-    c3 = (sn_u32)p0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  words[0] = c0;
-  words[1] = c1;
-  words[2] = c2;
-  words[3] = c3;
-}
-
-// Element e of the draw: word e mod 4 of block e div 4.
-SN_FUNC sn_u32 sn_philox4x32(sn_u64 key, sn_u64 counter, sn_u64 e) {
-  sn_u32 words[4];
-  sn_philox4x32_block(key, counter, e >> 2, words);
-  return e & 2u ? (e & 1u ? words[3] : words[2]) : (e & 1u ? words[1] : words[0]);
 }
 
 #endif  // STATICNET_MATH_H

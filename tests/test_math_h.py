@@ -1,4 +1,4 @@
-"""kernels/math.h: its bounds in docs/math.md, special values, integers, random bits, compilers."""
+"""kernels/math.h, integers.h, philox.h: docs/math.md's bounds, special values, compilers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 from staticnet.ops.random import random_words
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADER = ROOT / "kernels" / "math.h"
+HEADERS = [ROOT / "kernels" / name for name in ("math.h", "integers.h", "philox.h")]
+INCLUDES = "".join(f'#include "{header}"\n' for header in HEADERS)
 
 
 def _load() -> Any:
@@ -168,7 +169,7 @@ def scalars(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     binary += [(f, "f64") for f in _F64_BINARY]
     unary = [(f, t) for t in INTEGERS for f in ("fabs", "sign", "relu", "rint")]
     unary += [(f, "f64") for f in ("sigmoid", "tanh", "relu", "sign", "rsqrt")]
-    lines = [f'#include "{HEADER}"']
+    lines = [INCLUDES]
     lines += [
         f"void {f}_{t}(const sn_{t} *x, const sn_{t} *y, sn_{t} *z, long n) {{"
         f" for (long i = 0; i < n; i++) z[i] = sn_{f}_{t}(x[i], y[i]); }}"
@@ -299,7 +300,7 @@ def test_compiles_without_warnings(name: str, tmp_path: Path) -> None:
     missing = command[0] is None or shutil.which(command[0]) is None
     if missing or (name == "zig" and importlib.util.find_spec("ziglang") is None):
         pytest.skip(f"needs {needed}")
-    (tmp_path / "all.c").write_text(f'#include "{HEADER}"\n' + _uses(""))
+    (tmp_path / "all.c").write_text(INCLUDES + _uses(""))
     options = ["-O1", "-Wall", "-Wextra", "-Werror", "-c", "all.c", "-o", "all.o"]
     subprocess.run([*command, *options], cwd=tmp_path, check=True)
 
@@ -308,7 +309,7 @@ def test_compiles_without_warnings(name: str, tmp_path: Path) -> None:
 def test_compiles_with_nvcc(arch: str, tmp_path: Path) -> None:
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc")
-    (tmp_path / "all.cu").write_text(f'#include "{HEADER}"\n' + _uses("__device__"))
+    (tmp_path / "all.cu").write_text(INCLUDES + _uses("__device__"))
     subprocess.run(["nvcc", f"-arch={arch}", "-ptx", "all.cu"], cwd=tmp_path, check=True)
 
 
@@ -318,7 +319,7 @@ def test_compiles_with_nvrtc(arch: str) -> None:
     if library is None:
         pytest.skip("needs libnvrtc")
     program = ctypes.c_void_p()
-    text = HEADER.read_text() + _uses("__device__")
+    text = "".join(header.read_text() for header in HEADERS) + _uses("__device__")
     create = library.nvrtcCreateProgram
     assert create(ctypes.byref(program), text.encode(), b"all.cu", 0, None, None) == 0
     options = (ctypes.c_char_p * 1)(f"--gpu-architecture={arch}".encode())

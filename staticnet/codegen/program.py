@@ -14,7 +14,7 @@ from functools import cache
 from staticnet.codegen import c
 from staticnet.codegen.build import Builder
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.codegen.routines import helper, needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
@@ -72,11 +72,7 @@ class Program:
 @cache
 def prelude() -> str:
     """The scalar functions and helpers that every program begins with."""
-    return "".join(_kernel_file(name) for name in ("math.h", "float16.h", "runtime.h"))
-
-
-def _kernel_file(name: str) -> str:
-    return (kernels_path() / name).read_text(encoding="utf-8")
+    return kernel_text(*SCALARS, "runtime.h")
 
 
 def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
@@ -224,9 +220,9 @@ class _Writer:
             "FIRST_OUTPUT": self._slot("output", 0),
         }
         parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]
-        parts.append(_kernel_file("threads.h"))
+        parts.append(kernel_text("threads.h"))
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
-        parts += [*(helper(need) for need in self.helpers), body, _kernel_file("run.h")]
+        parts += [*(helper(need) for need in self.helpers), body, kernel_text("run.h")]
         return "\n".join(parts) + "\n"
 
     def _body(self) -> str:

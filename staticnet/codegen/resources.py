@@ -7,6 +7,7 @@ from pathlib import Path
 from staticnet.errors import StateError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+SCALARS = ("math.h", "integers.h", "philox.h", "float16.h")  # what C and CUDA share, in order
 
 
 def kernels_path() -> Path:
@@ -22,3 +23,13 @@ def kernels_path() -> Path:
         if (folder / "__init__.py").is_file():
             return folder
     raise StateError(f"no kernels/ in or beside {PACKAGE}; install staticnet again")
+
+
+def kernel_text(*names: str) -> str:
+    """These files of the device code, one after the other.
+
+    Raises:
+        StateError: if the installation lacks them.
+    """
+    folder = kernels_path()
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)

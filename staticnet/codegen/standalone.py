@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.codegen.program import Program
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import HALVES, c_type, literal
 from staticnet.codegen.strip import strip
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType, as_dtype, short_name
@@ -81,14 +81,14 @@ class _Writer:
         large = sum(x.nbytes for x in self.arrays if _is_set(x)) > INLINE_BYTES
         companion = b"".join(x.tobytes() for x in self.arrays) if large else None
         parts = [self.program.source, *self._products(), *self._table(companion)]
-        parts.append((kernels_path() / "main.h").read_text(encoding="utf-8"))
+        parts.append(kernel_text("main.h"))
         text = strip("\n".join(parts), ["main"])
         self.standalone = Standalone(name, f"{self._head(large)}\n{_PRAGMAS}\n{text}", companion)
 
     def _products(self) -> list[str]:
         """The products that the step calls through pointers, and `sn_bind`, which sets those."""
         used = strip(self.program.source, ["sn_step"])
-        gemm = (kernels_path() / "gemm.h").read_text(encoding="utf-8")
+        gemm = kernel_text("gemm.h")
         names, parts = ["NULL", "NULL"], []
         if "sn_gemm_f32" in used:
             names[0] = "(void *)sn_product_gemm_f32"

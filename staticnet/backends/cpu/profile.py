@@ -14,7 +14,7 @@ from staticnet.backends.cpu.rates import rates
 from staticnet.backends.parts import plan_parts
 from staticnet.backends.profile import Profile, make_profile, repeat_runs
 from staticnet.backends.rates import PRODUCTS
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import kernel_text
 
 _CLOCK_READS = 1000
 _one_at_a_time = threading.Lock()  # a program's marks are global
@@ -42,7 +42,7 @@ class _TimedExecutable(CpuExecutable):
     """A program that notes the time after each launch, on variables of its own."""
 
     def __init__(self, plain: CpuExecutable) -> None:
-        clock = (kernels_path() / "profile.h").read_text(encoding="utf-8")
+        clock = kernel_text("profile.h")
         super().__init__(plain.plan, plain.compiler, clock)
         self._state = [np.array(v.host_array(), order="C") for v in self._variables]
         self._marks = np.zeros(len(self.plan.steps) + 3, np.int64)

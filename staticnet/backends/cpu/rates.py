@@ -13,7 +13,7 @@ from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import is_forked, load
 from staticnet.backends.rates import PRODUCT, REPEATED, SIZES, Rates, best_rate
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import kernel_text
 
 _GEMM = {"float32": "sgemm", "float64": "dgemm"}
 
@@ -26,7 +26,7 @@ def rates(compiler: Compiler, dtypes: Collection[str]) -> Rates:
 @functools.cache
 def _copies(compiler: Compiler) -> tuple[tuple[int, float], ...]:
     """For each size the rate of a copy on one thread or on all, whichever is faster."""
-    copy = load((kernels_path() / "copy.h").read_text(encoding="utf-8"), compiler).sn_copy
+    copy = load(kernel_text("copy.h"), compiler).sn_copy
     copy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
     rooms = np.zeros((2, SIZES[-1] // 2), np.uint8)
     to, source = (room.ctypes.data for room in rooms)

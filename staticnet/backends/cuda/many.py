@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staticnet.backends.cuda.device import Device
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import kernel_text
 
 if TYPE_CHECKING:
     from staticnet.backends.cuda.executable import CudaExecutable
@@ -23,7 +23,7 @@ FIRST_SLOT = 2  # of the table, after the step's number and the order's address
 @cache
 def source() -> str:
     """The kernels' CUDA."""
-    return (kernels_path() / "run.cuh").read_text(encoding="utf-8")
+    return kernel_text("run.cuh")
 
 
 def unit(nbytes: int) -> int:

@@ -33,7 +33,7 @@ from staticnet.codegen.launches import (
     Number,
     format_command,
 )
-from staticnet.codegen.resources import kernels_path
+from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -43,7 +43,7 @@ from staticnet.plan.plan import Plan
 from staticnet.plan.roles import base
 from staticnet.plan.schedule import Step
 
-HEADERS = ("math.h", "float16.h", "runtime.cuh", "reduce.cuh", "routines.cuh")
+HEADERS = (*SCALARS, "runtime.cuh", "reduce.cuh", "routines.cuh")
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
 LARGEST_NARROW = 1 << 30  # elements; more are told by 64-bit indices
 PRODUCTS = ("matmul", "matmul_epilogue")
@@ -52,8 +52,7 @@ PRODUCTS = ("matmul", "matmul_epilogue")
 @cache
 def prelude() -> str:
     """The scalar functions and helpers that every program begins with."""
-    folder = kernels_path()
-    return "".join((folder / name).read_text(encoding="utf-8") for name in HEADERS)
+    return kernel_text(*HEADERS)
 
 
 def write_cuda_program(plan: Plan) -> CudaProgram:
