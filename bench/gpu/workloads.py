@@ -52,6 +52,12 @@ def kernel(base: Workload, formula: Callable[..., Any], width: int) -> Workload:
     return replace(base, contenders=contenders, reference=reference, sizes=(SMALL, LARGE))
 
 
+def with_captured(workload: Workload, network: Any, loss_of: Any, optimizer: Any) -> Workload:
+    """A training workload and one contender more; `network` is the module that describes it."""
+    build = captured(network.ACTIVATIONS, network.WIDTHS, network.BATCH, loss_of, optimizer)
+    return replace(workload, contenders={**workload.contenders, REPLAYED: build})
+
+
 def captured(
     layers: tuple[str, ...], widths: tuple[int, ...], batch: int, loss_of: Any, optimizer: Any
 ) -> Build:
@@ -190,26 +196,8 @@ MATMUL_BF16 = Workload(
 WORKLOADS = {
     w.name: w
     for w in (
-        replace(
-            playground.PLAYGROUND,
-            contenders={
-                **playground.PLAYGROUND.contenders,
-                REPLAYED: captured(
-                    playground.ACTIVATIONS, playground.WIDTHS, playground.BATCH,
-                    lambda f, z, y: f.mse_loss(z, y), _sgd,
-                ),
-            },
-        ),
-        replace(
-            mlp.MLP,
-            contenders={
-                **mlp.MLP.contenders,
-                REPLAYED: captured(
-                    mlp.ACTIVATIONS, mlp.WIDTHS, mlp.BATCH,
-                    lambda f, z, y: f.cross_entropy(z, y), _adam,
-                ),
-            },
-        ),
+        with_captured(playground.PLAYGROUND, playground, lambda f, z, y: f.mse_loss(z, y), _sgd),
+        with_captured(mlp.MLP, mlp, lambda f, z, y: f.cross_entropy(z, y), _adam),
         kernel(pointwise.POINTWISE, pointwise.staticnet, pointwise.WIDTH),
         kernel(softmax.SOFTMAX, softmax.staticnet, 1024),
         kernel(layer_norm.LAYER_NORM, layer_norm.staticnet, 1024),
@@ -225,4 +213,4 @@ WORKLOADS = {
         ),
         MATMUL_BF16,
     )
-}  # fmt: skip
+}
