@@ -18,8 +18,6 @@ from staticnet.compare import stats
 from staticnet.compare.table import plain
 
 Record = dict[str, Any]
-ENOUGH = 6
-OFTEN = 0.05  # of the samples
 SHOWN = 6
 HEADER = (
     *("workload", "size", "mode", "contender", "median", "quartiles", "rate"),
@@ -201,12 +199,12 @@ def few_rounds(records: Iterable[Record]) -> list[str]:
     places = {
         describe(r["workload"], r["size"]): len(r["samples"])
         for r in records
-        if r["kind"] == "result" and r["status"] == "ok" and len(r["samples"]) < ENOUGH
+        if r["kind"] == "result" and r["status"] == "ok" and len(r["samples"]) < stats.ENOUGH
     }
     if not places:
         return []
     named = ", ".join(f"{place} ({rounds})" for place, rounds in places.items())
-    return [f"fewer than {ENOUGH} rounds are too few for intervals to be trusted: {named}"]
+    return [f"fewer than {stats.ENOUGH} rounds are too few for intervals to be trusted: {named}"]
 
 
 def unsettled(records: Iterable[Record]) -> list[str]:
@@ -218,7 +216,7 @@ def unsettled(records: Iterable[Record]) -> list[str]:
 def outliers(records: Iterable[Record]) -> list[str]:
     """A line on whose samples are often far too slow: something else ran, or it is uneven."""
     found = [(stats.outliers(r["samples"]), r) for r in _timed(records)]
-    many = [(o.share, o.worst, _named(r)) for o, r in found if o.share > OFTEN]
+    many = [(o.share, o.worst, _named(r)) for o, r in found if o.share > stats.OFTEN]
     told = [
         f"{name} ({share:.0%} of the samples, the slowest {worst:.1f} medians)"
         for share, worst, name in sorted(many, reverse=True)

@@ -28,8 +28,6 @@ NO_GRAPH = "without cuda_graph"
 OURS = (
     result.DYNAMIC, NO_PASSES, result.ALL, MANY_STEPS, NO_GRAPH, *(f"without {p}" for p in PASSES),
 )  # fmt: skip
-ENOUGH = 6  # rounds
-OFTEN = 0.05  # of the samples
 
 
 @dataclass(frozen=True)
@@ -276,13 +274,14 @@ def _cautions(raw: dict[str, Any]) -> Iterator[str]:
     )
     if (about["load"] or 0) > environment.BUSY:
         yield f"other processes were running (load {about['load']}): medians may not be fair"
-    if settings["rounds"] < ENOUGH:
-        yield f"fewer than {ENOUGH} rounds are too few for intervals to be trusted"
+    if settings["rounds"] < stats.ENOUGH:
+        yield f"fewer than {stats.ENOUGH} rounds are too few for intervals to be trusted"
     timed = [c for c in raw["contenders"] if c["same_as"] is None]
     restless = [c["name"] for c in timed if not c["warm_up"]["settled"]]
     if restless:
         yield f"still changing when the warm-up ended: {', '.join(restless)}"
     found = [(c["name"], stats.outliers(c["samples"])) for c in timed]
-    uneven = [f"{name} ({o.share:.0%} of its samples)" for name, o in found if o.share > OFTEN]
+    often = [(name, o.share) for name, o in found if o.share > stats.OFTEN]
+    uneven = [f"{name} ({share:.0%} of its samples)" for name, share in often]
     if uneven:
         yield f"many outliers: {', '.join(uneven)}"

@@ -10,6 +10,8 @@ import numpy as np
 
 RESAMPLES = 2000
 LEVEL = 0.95
+ENOUGH = 6  # rounds, for an interval to be trusted
+OFTEN = 0.05  # the share of outliers from which a reader is told
 FENCE = 1.5  # interquartile ranges beyond the third quartile, after Tukey
 FAR = 1.25  # medians: what is below is no outlier, however alike the others are
 Rounds: TypeAlias = Sequence[Sequence[float]]

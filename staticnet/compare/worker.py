@@ -30,9 +30,8 @@ import numpy as np
 from staticnet.compare import timing
 from staticnet.compare.eager import DynamicStep
 from staticnet.compare.peers import unpacked
+from staticnet.compare.result import DYNAMIC
 from staticnet.compare.steps import Facts, Steps, as_record
-
-DYNAMIC, PEER = "dynamic", "peer"
 
 
 class Worker:
