@@ -27,7 +27,14 @@ from staticnet.nn.functional import (
     softplus,
     tanh,
 )
-from staticnet.nn.layers.container import Identity, ModuleList, Sequential
+from staticnet.nn.layers.container import (
+    Identity,
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from staticnet.nn.layers.functional import (
     ELU,
     GELU,
@@ -81,8 +88,11 @@ __all__ = [
     "MSELoss",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "NLLLoss",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "Sequential",
     "SiLU",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +15,9 @@ from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
 
 Array = np.ndarray[Any, Any]
+_SEQUENCES = (list, tuple, deque, UserList)
+_MAPPINGS = (dict, MappingProxyType, UserDict)
+_UNORDERED = (set, frozenset)
 
 
 class LoadResult(NamedTuple):
@@ -24,10 +30,12 @@ class LoadResult(NamedTuple):
 class Module:
     """A layer, loss or model: subclasses hold their parts as attributes and define `forward`.
 
-    Parts are Variables, Modules, and lists or tuples of them, under the names of the attributes:
-    `layers.0.weight`. A Variable that is not trainable when it is attached is a buffer; one whose
-    `trainable` is turned off later is a frozen parameter. `training` is read when a graph is built:
-    a graph built before `train()` or `eval()` stays as it was.
+    Parts are Variables, Modules, and lists, tuples and dicts of them in any nesting, under the
+    names of the attributes: `layers.0.weight`, `heads.left.bias`. A list or dict is read whenever
+    it is asked for, so what was appended or deleted since counts. A Variable made with
+    `trainable=False` is a buffer; one whose `trainable` is turned off later is a frozen parameter.
+    `training` is read when a graph is built: a graph built before `train()` or `eval()` stays as it
+    was.
 
         class Residual(sn.nn.Module):
             def __init__(self, size):
@@ -35,11 +43,23 @@ class Module:
 
             def forward(self, x):
                 return x + sn.nn.relu(self.inner(x))
+
+    Raises:
+        ArgumentError: if a part lies in a set, in a class, or in a dict under a key that is no
+            name: it would train and not be saved.
     """
 
     training: bool = True
     _path: str = ""  # where the module was first attached, as far up as it is known
-    _buffer_names: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if any(True for _ in _parts(name, value)):
+                raise ArgumentError(
+                    f"{cls.__name__}.{name}: a part of the class would belong to no module; make "
+                    f"it in __init__, as self.{name}"
+                )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's result; what a call of the module gives."""
@@ -50,16 +70,22 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            parts = list(_parts(name, value))
+        except ArgumentError as error:
+            raise ArgumentError(f"{type(self).__name__}.{error}") from None
         object.__setattr__(self, name, value)
-        for local, part in _parts(name, value):
-            if isinstance(part, Module):
-                if not part._path:
-                    part._move(_join(self._path, local))
-                continue
+        for local, part in parts:
+            self._attach(local, part)
+
+    def _attach(self, local: str, part: Module | Variable) -> None:
+        """Name a part after its place here, unless it has another name already."""
+        path = _join(self._path, local)
+        if isinstance(part, Variable):
             if part.name in ("", local):
-                part.name = _join(self._path, local)
-            others = self._buffer_names - {local}
-            self._buffer_names = others if part.trainable else others | {local}
+                part.name = path
+        elif not part._path and all(module is not self for _, module in part._paths()):
+            part._move(path)
 
     def _move(self, path: str) -> None:
         """Rename what is named after this module's place: parts first attached elsewhere are not.
@@ -76,8 +102,13 @@ class Module:
                 part.name = _join(path, local)
 
     def _parts(self) -> Iterator[tuple[str, Module | Variable]]:
-        for name, value in vars(self).items():
+        """(name, part) of each part held directly, those in lists and dicts included."""
+        for name, value in self._held():
             yield from _parts(name, value)
+
+    def _held(self) -> list[tuple[str, Any]]:
+        """(name, value) of what may be a part or hold some."""
+        return list(vars(self).items())
 
     def _variables(self) -> Iterator[tuple[str, Variable]]:
         for name, part in self._parts():
@@ -93,15 +124,25 @@ class Module:
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """(dotted name, module) of this module (named "") and all below it, each once."""
         seen: set[int] = set()
-        for name, module in self._all_modules(""):
+        for name, module in self._all_modules():
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
 
-    def _all_modules(self, path: str) -> Iterator[tuple[str, Module]]:
+    def _all_modules(self) -> Iterator[tuple[str, Module]]:
+        """Every path to a module, once its parts have names: some may be new in a list."""
+        for path, module in self._paths():
+            for local, part in module._parts():
+                module._attach(local, part)
+            yield path, module
+
+    def _paths(self, path: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module]]:
+        """Every path to a module; one that leads back to a module `above` ends there."""
         yield path, self
+        above = (*above, id(self))
         for name, child in self.named_children():
-            yield from child._all_modules(_join(path, name))
+            if id(child) not in above:
+                yield from child._paths(_join(path, name), above)
 
     def modules(self) -> list[Module]:
         """This module and all below it, each once."""
@@ -109,7 +150,7 @@ class Module:
 
     def _all_variables(self) -> Iterator[tuple[str, Variable]]:
         """Every dotted name: a shared Variable comes under each of its names."""
-        for path, module in self._all_modules(""):
+        for path, module in self._all_modules():
             for name, variable in module._variables():
                 yield _join(path, name), variable
 
@@ -139,8 +180,8 @@ class Module:
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze the parameters, or train them again; buffers stay as they are."""
         for module in self.modules():
-            for name, variable in module._variables():
-                if name not in module._buffer_names:
+            for _, variable in module._variables():
+                if not variable.buffer:
                     variable.trainable = bool(requires_grad)
         return self
 
@@ -204,8 +245,8 @@ class Module:
         seen: set[int] = set()
         for name, module in self.named_modules():
             own = {
-                id(variable): (variable, local not in module._buffer_names)
-                for local, variable in module._variables()
+                id(variable): (variable, variable.trainable or not variable.buffer)
+                for _, variable in module._variables()
                 if id(variable) not in seen
             }
             seen |= own.keys()
@@ -220,6 +261,7 @@ class Module:
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}" for name, child in self.named_children()]
         if not children:
@@ -229,13 +271,36 @@ class Module:
         return f"{type(self).__name__}(\n  {body}\n)"
 
 
-def _parts(name: str, value: Any) -> Iterator[tuple[str, Module | Variable]]:
-    """The modules and Variables of an attribute, with their names."""
+def _parts(
+    name: str, value: Any, above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Module | Variable]]:
+    """The modules and Variables of an attribute, with their names; `above` are its containers.
+
+    Raises:
+        ArgumentError: if one has no name that tells it apart.
+    """
     if isinstance(value, Module | Variable):
         yield name, value
-    elif isinstance(value, list | tuple):
+    elif id(value) in above:
+        return
+    elif isinstance(value, _SEQUENCES):
         for i, item in enumerate(value):
-            yield from _parts(f"{name}.{i}", item)
+            yield from _parts(f"{name}.{i}", item, (*above, id(value)))
+    elif isinstance(value, _MAPPINGS):
+        for key, item in value.items():
+            for part in _parts(f"{name}.{key}", item, (*above, id(value))):
+                check_key(key, name)
+                yield part
+    elif isinstance(value, _UNORDERED) and any(isinstance(x, Module | Variable) for x in value):
+        raise ArgumentError(f"{name}: a set has no order to name its parts by; make it a list")
+
+
+def check_key(key: Any, what: str) -> None:
+    """Raise ArgumentError unless a part can be named by its key."""
+    if not isinstance(key, str) or not key or "." in key:
+        raise ArgumentError(
+            f"{what}: the key {key!r:.60} of a part is no name; use a string without a dot"
+        )
 
 
 def _join(path: str, name: str) -> str:

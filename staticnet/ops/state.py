@@ -54,7 +54,8 @@ def placeholder(shape: Any, dtype: Any = FLOAT32, name: str | None = None) -> No
 class Variable(Node):
     """State that lives on the device between runs; `.value` reads and sets it from the host.
 
-    `trainable` says whether optimizers update it; `default_update`, if set, is the value it takes
+    `trainable` says whether optimizers update it, and `buffer` that it was made not to train;
+    `default_update`, if set, is the value it takes
     after each run of a function that reads it and whose `updates` do not name it.
 
     Dynamic execution leaves the gradient in `grad`, and keeps in `tensor` the tensor that shares
@@ -63,9 +64,12 @@ class Variable(Node):
     A variable with an `origin` is that one's value in another dtype: `copy_of` made it.
     """
 
-    __slots__ = ("array", "default_update", "grad", "origin", "tensor", "trainable", "version")
+    __slots__ = (
+        "array", "buffer", "default_update", "grad", "origin", "tensor", "trainable", "version"
+    )  # fmt: skip
     watched: ClassVar[bool] = False
     array: Any
+    buffer: bool
     trainable: bool
     default_update: Node | None
     grad: Any
@@ -76,6 +80,7 @@ class Variable(Node):
     def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
         super().__init__(op, inputs, type)
         self.array = None
+        self.buffer = False
         self.trainable = True
         self.default_update = None
         self.grad = None
@@ -172,6 +177,7 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
     assert isinstance(node, Variable)
     node.name = name or ""
     node.trainable = bool(trainable)
+    node.buffer = not node.trainable
     node.array = np.array(array, order="C")
     return node
 
