@@ -1,16 +1,32 @@
-"""cuBLASLt's functions as ctypes calls them; products are column-major, computed by NumPy."""
+"""cuBLASLt's functions as ctypes calls them; products are column-major, computed by NumPy.
+
+It refuses what the real one does: see `_unfit`, `_misaligned` and `_misplaced`.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 TYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
+SUCCESS, INVALID_VALUE, NOT_SUPPORTED = 0, 7, 15
+STATUSES = {
+    SUCCESS: b"CUBLAS_STATUS_SUCCESS",
+    INVALID_VALUE: b"CUBLAS_STATUS_INVALID_VALUE",
+    NOT_SUPPORTED: b"CUBLAS_STATUS_NOT_SUPPORTED",
+}
+# compute type: type of alpha and beta, and types of the matrices
+ARITHMETIC = {68: (0, {0, 2, 14}), 77: (0, {0}), 70: (1, {1})}
+SCALARS = {0: ctypes.c_float, 1: ctypes.c_double}
+BIAS, RELU, GELU = 4, 2, 32
+WORKSPACE_ALIGNMENT, BIAS_ALIGNMENT = 256, 16
+GELU_ERROR_OF_FLOAT64 = 8e-9  # relative, as an H100 showed: the epilogue is not of double precision
 
 
 class FakeCublasLt:
@@ -23,7 +39,7 @@ class FakeCublasLt:
         self.asked: list[dict[int, bytes]] = []
         self.version = 131000
         self.algorithms = 1
-        self.workspace = 0
+        self.workspaces: Iterator[int] = itertools.repeat(0)  # of the algorithms, as they are asked
         for name in ("cublasLtGetVersion", "cublasLtGetStatusName"):
             setattr(self, name, _Callable(getattr(self, f"_{name}")))
 
@@ -39,7 +55,7 @@ class FakeCublasLt:
         return self.version
 
     def _cublasLtGetStatusName(self, status: int) -> bytes:
-        return b"CUBLAS_STATUS_NOT_SUPPORTED" if status else b"CUBLAS_STATUS_SUCCESS"
+        return STATUSES[status]
 
     def cublasLtCreate(self, handle: Any) -> int:
         return 0
@@ -64,13 +80,18 @@ class FakeCublasLt:
         self, handle: Any, desc: Any, a: Any, b: Any, c: Any, d: Any, preference: Any,
         count: int, found: Any, number: Any,
     ) -> int:  # fmt: skip
-        self.asked.append(self.objects[preference.value])
+        wanted = self.objects[preference.value]
+        self.asked.append(wanted)
+        layouts = [self.objects[x.value] for x in (a, b, c, d)]
+        if status := _unfit(self.objects[desc.value], *layouts):
+            return status
         n = min(count, self.algorithms)
         for i in range(n):
-            found[i].algorithm.data[0] = i + 1
-            found[i].workspace = self.workspace
+            found[i].workspace = next(self.workspaces)
+            promised = [_number(wanted, attribute) for attribute in (5, 6, 7, 8)]
+            found[i].algorithm.data[:6] = [i + 1, found[i].workspace, *promised]
         number._obj.value = n
-        return 0 if n else 15
+        return SUCCESS if n else NOT_SUPPORTED
 
     def cublasLtMatmul(
         self, handle: Any, desc: Any, alpha: Any, a: Any, a_layout: Any, b: Any, b_layout: Any,
@@ -78,16 +99,65 @@ class FakeCublasLt:
         size: Any, stream: Any,
     ) -> int:  # fmt: skip
         assert (alpha._obj.value, beta._obj.value) == (1, 0)
-        assert bool(workspace.value) or size.value == 0
-        number = algorithm._obj.data[0]
+        op = self.objects[desc.value]
+        layouts = [self.objects[x.value] for x in (a_layout, b_layout, c_layout, d_layout)]
+        pointers = [x.value or 0 for x in (a, b, c, d)]
+        scalar = SCALARS[op[-2]]
+        if not isinstance(alpha._obj, scalar) or not isinstance(beta._obj, scalar):
+            return INVALID_VALUE
+        if status := _unfit(op, *layouts):
+            return status
+        number, needed, *promised = algorithm._obj.data[:6]
+        if _misaligned(pointers, promised, layouts) or _misplaced(workspace, size, needed):
+            return INVALID_VALUE
+        if _number(op, 7) & BIAS and (not _number(op, 8) or _number(op, 8) % BIAS_ALIGNMENT):
+            return INVALID_VALUE
         self.gpu.log.append(("product", number))
-        op = {k: int.from_bytes(x, "little") for k, x in self.objects[desc.value].items() if k >= 0}
-        x, y, z = (
-            _column_major(self.objects[layout.value], pointer.value)
-            for layout, pointer in ((a_layout, a), (b_layout, b), (d_layout, d))
-        )
-        self.gpu.streams[stream.value or 0].put(lambda: _multiply(op, x, y, z))
-        return 0
+        told = {k: int.from_bytes(x, "little") for k, x in op.items() if k >= 0}
+        x, y, _, z = map(_column_major, layouts, pointers)
+        self.gpu.streams[stream.value or 0].put(lambda: _multiply(told, x, y, z))
+        return SUCCESS
+
+
+def _number(attributes: dict[int, Any], name: int, default: int = 0) -> int:
+    return int.from_bytes(attributes.get(name, default.to_bytes(8, "little")), "little")
+
+
+def _unfit(op: dict[int, Any], *layouts: dict[int, Any]) -> int:
+    """The status for a descriptor and layouts of A, B, C and D that make no product."""
+    compute, scale = op[-1], op[-2]
+    types = {layout[-1] for layout in layouts}
+    if scale != ARITHMETIC[compute][0] or not types <= ARITHMETIC[compute][1] or len(types) > 1:
+        return NOT_SUPPORTED
+    for layout in layouts:
+        rows, columns, leading = (layout[-2 - i] for i in range(3))
+        if min(rows, columns) < 1 or leading < rows:
+            return INVALID_VALUE
+    (m, k), (inner, n) = (
+        (x[-3], x[-2]) if _number(op, transposed) else (x[-2], x[-3])
+        for x, transposed in zip(layouts[:2], (3, 4), strict=True)
+    )
+    batches = {_number(layout, 5, 1) for layout in layouts}
+    fits = k == inner and all((x[-2], x[-3]) == (m, n) for x in layouts[2:]) and len(batches) == 1
+    result = layouts[3]
+    apart = _number(result, 5, 1) == 1 or _number(result, 6) >= (n - 1) * result[-4] + m
+    return SUCCESS if fits and apart else INVALID_VALUE
+
+
+def _misaligned(pointers: list[int], promised: list[int], layouts: list[dict[int, Any]]) -> bool:
+    """Whether an operand does not lie as the algorithm was promised, or as its type must."""
+    sizes = [np.dtype(TYPES[layout[-1]]).itemsize for layout in layouts]
+    return any(
+        not pointer or pointer % bound or pointer % size
+        for pointer, bound, size in zip(pointers, promised, sizes, strict=True)
+    )
+
+
+def _misplaced(workspace: Any, size: Any, needed: int) -> bool:
+    """Whether a workspace is too small, or lies badly, which is refused even of one of no size."""
+    pointer = workspace.value or 0
+    missing = size.value > 0 and not pointer
+    return size.value < needed or missing or pointer % WORKSPACE_ALIGNMENT != 0
 
 
 class _Callable:
@@ -103,7 +173,6 @@ class _Callable:
 def _column_major(layout: dict[int, Any], address: int) -> np.ndarray[Any, Any]:
     """[batch, rows, columns] in memory."""
     dtype, rows, columns, leading = (layout[-1 - i] for i in range(4))
-    assert leading >= rows, "a leading dimension is at least the number of rows"
     batch = int.from_bytes(layout.get(5, b"\1"), "little")
     stride = int.from_bytes(layout.get(6, b"\0"), "little")
     size = np.dtype(TYPES[dtype]).itemsize
@@ -117,15 +186,15 @@ def _multiply(op: dict[int, int], a: Any, b: Any, d: Any) -> None:
     wide = np.float64 if d.dtype == np.float64 else np.float32
     x = a.swapaxes(1, 2) if op[3] else a
     y = b.swapaxes(1, 2) if op[4] else b
-    assert (x.shape[1], x.shape[2], y.shape[2]) == (d.shape[1], y.shape[1], d.shape[2])
     with np.errstate(all="ignore"):
         z = x.astype(wide) @ y.astype(wide)
-    if op[7] & 4:
+    if op[7] & BIAS:
         buffer = (ctypes.c_char * (d.shape[1] * d.itemsize)).from_address(op[8])
         z = z + np.frombuffer(buffer, TYPES[op[26]]).astype(wide)[:, None]
-    if op[7] & 2:
+    if op[7] & RELU:
         z = np.maximum(z, 0)
-    if op[7] & 32:
+    if op[7] & GELU:
         z = z / (1 + np.exp(-np.sqrt(8 / np.pi) * (z + 0.044715 * z**3)))
+        z = z * (1 + GELU_ERROR_OF_FLOAT64) if wide is np.float64 else z
     with np.errstate(all="ignore"):
         d[...] = z.astype(d.dtype)

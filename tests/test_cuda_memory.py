@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -35,7 +36,7 @@ class TestMemory:
         return sn.function(x, sn.sum(y, 1), device="cuda", **options)
 
     def test_planned_bytes_are_allocated_and_no_others(self, gpu: Gpu) -> None:
-        gpu.blas.workspace = 12345
+        gpu.blas.workspaces = itertools.repeat(12345)
         f = self.function(gpu)
         gpu.log.clear()
         made = f.specialize(batch=32).executable

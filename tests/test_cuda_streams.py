@@ -22,7 +22,7 @@ from staticnet.codegen.cuda import streams
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.cuda.spans import Span, dependences, spans_of
 from staticnet.codegen.cuda.streams import Cost, Rates, fastest
-from staticnet.codegen.launches import CudaProgram, Lane
+from staticnet.codegen.launches import ALIGNMENT, CudaProgram, Lane
 from staticnet.plan.plan import Plan, make_plan
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
@@ -192,15 +192,37 @@ def test_many_steps_and_feeds_in_place_fork_too(gpu: Gpu, forking: None) -> None
     np.testing.assert_allclose(more[1].get()[2], feed / 2**5, atol=1e-4)
 
 
+def three_products() -> Any:
+    """A function of products that do not depend on each other."""
+    x = sn.placeholder((64, 64), name="x")
+    ws = [sn.variable(np.ones((64, 64), "f"), f"w{i}") for i in range(3)]
+    return sn.function(x, [x @ w for w in ws], device="cuda")
+
+
+@needs_shim
+@pytest.mark.parametrize("workspaces", [(0, 1000), (1000, 0), (1, 0, 0), (0, 0, 3), (0,), (257, 1)])
+def test_workspaces_are_aligned_even_where_none_is_needed(
+    gpu: Gpu, forking: None, workspaces: tuple[int, ...]
+) -> None:
+    """The library refuses an address that is not aligned, of a workspace of no bytes, too."""
+    gpu.blas.workspaces = itertools.cycle(workspaces)
+    step = three_products()
+    feed = np.random.default_rng(0).normal(size=(64, 64)).astype("f")
+    for _ in range(3):
+        for y in step(feed):
+            np.testing.assert_allclose(y.get(), feed @ np.ones((64, 64), "f"), rtol=1e-4, atol=1e-4)
+    made = step.specialize().executable
+    products = [c for c in made.commands if isinstance(c, BoundProduct)]
+    assert len(products) == 3
+    assert all(c.workspace % ALIGNMENT == 0 for c in products)
+
+
 @needs_shim
 def test_products_of_different_streams_have_workspaces_of_their_own(
     gpu: Gpu, forking: None
 ) -> None:
-    gpu.blas.workspace = 1000
-    x = sn.placeholder((64, 64), name="x")
-    ws = [sn.variable(np.ones((64, 64), "f"), f"w{i}") for i in range(3)]
-    step = sn.function(x, [x @ w for w in ws], device="cuda")
-    made = step.specialize().executable
+    gpu.blas.workspaces = itertools.repeat(1000)
+    made = three_products().specialize().executable
     found = [
         (made.program.lanes[i].stream, c.workspace)
         for i, c in enumerate(made.commands)

@@ -89,11 +89,10 @@ class CudaExecutable:
                 by_stream.setdefault(self._forks.stream_of(number), []).append(command)
         nbytes = 0
         for products in by_stream.values():
-            needed = max(c.algorithm.workspace for c in products if c.algorithm)
-            nbytes = memory.aligned(nbytes) if needed else nbytes
+            nbytes = memory.aligned(nbytes)  # cuBLASLt refuses other addresses, even of no bytes
             for product in products:
                 product.workspace = nbytes
-            nbytes += needed
+            nbytes += max(c.algorithm.workspace for c in products if c.algorithm)
         self.workspace_bytes = nbytes
         self._workspace = memory.allocate(self.device, self.plan, nbytes) if nbytes else None
         for product in itertools.chain(*by_stream.values()):
