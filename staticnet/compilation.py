@@ -82,6 +82,7 @@ class Compilation:
             numerics=self.numerics,
             precision=self.precision,
             epilogues=backend.epilogues,
+            narrow_epilogues=backend.narrow_epilogues,
             products=backend.products,
             memory_limit=self.memory_limit,
             keeps_casts=backend.keeps_casts,

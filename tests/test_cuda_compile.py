@@ -64,7 +64,8 @@ def as_on_cuda(f: Any) -> Any:
     """The optimised graph as the backend gets it, with epilogues and copies of weights."""
     cuda = CudaBackend
     return run_passes(
-        f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues, products=cuda.products,
+        f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues,
+        narrow_epilogues=cuda.narrow_epilogues, products=cuda.products,
         keeps_casts=cuda.keeps_casts,
     )[0]  # fmt: skip
 

@@ -25,7 +25,8 @@ def planned(f: Any, keeps_casts: bool) -> Plan:
     """The plan of a function on the CUDA backend, with and without copies."""
     cuda = CudaBackend
     graph, _ = run_passes(
-        f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues, products=cuda.products,
+        f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues,
+        narrow_epilogues=cuda.narrow_epilogues, products=cuda.products,
         keeps_casts=keeps_casts,
     )  # fmt: skip
     return make_plan(graph)

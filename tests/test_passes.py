@@ -25,13 +25,13 @@ MARK = "// after "
 def settings(text: str) -> dict[str, Any]:
     """What a golden file's comments say: `// dims: batch=4`, `// numerics: exact`, ….
 
-    `// epilogues: bias relu` and `// products: float32` are what the backend's library offers, and
-    `// keeps_casts: True` is that it has casts of state as state.
+    `// epilogues: bias relu`, `// narrow_epilogues: gelu` and `// products: float32` are what the
+    backend's library offers, and `// keeps_casts: True` is that it has casts of state as state.
     """
-    names = "dims|numerics|precision|epilogues|products|memory_limit|keeps_casts"
+    names = "dims|numerics|precision|epilogues|narrow_epilogues|products|memory_limit|keeps_casts"
     found = dict(re.findall(rf"^// ({names}): (.*)", text, re.M))
     options: dict[str, Any] = {key: found[key] for key in found.keys() & {"numerics", "precision"}}
-    for key in found.keys() & {"epilogues", "products"}:
+    for key in found.keys() & {"epilogues", "narrow_epilogues", "products"}:
         options[key] = frozenset(found[key].split())
     options["keeps_casts"] = found.get("keeps_casts") == "True"
     if "memory_limit" in found:

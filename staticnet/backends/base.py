@@ -85,13 +85,16 @@ class Backend(Protocol):
     """Builds executables for one kind of device.
 
     `epilogues` names what its library computes in the call of a product, of
-    `staticnet.ops.library.EPILOGUES`. `products` names the floating dtypes whose products it
-    computes, and "tf32" if it has that mode; the `library` pass leaves it no others. `keeps_casts`
-    is whether its executables keep a variable that has an `origin` equal to it.
+    `staticnet.ops.library.EPILOGUES`, and `narrow_epilogues` those of them that are no better than
+    float32 in float64, which the `library` pass expands there. `products` names the floating dtypes
+    whose products it computes, and "tf32" if it has that mode; the `library` pass leaves it no
+    others. `keeps_casts` is whether its executables keep a variable that has an `origin` equal to
+    it.
     """
 
     name: str
     epilogues: frozenset[str]
+    narrow_epilogues: frozenset[str]
     products: frozenset[str]
     keeps_casts: bool
 

@@ -134,6 +134,7 @@ class NumpyBackend(HostBackend):
 
     name = "numpy"
     epilogues: frozenset[str] = frozenset()
+    narrow_epilogues: frozenset[str] = frozenset()
     products = ALL_PRODUCTS
 
     def build(

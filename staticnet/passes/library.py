@@ -1,7 +1,8 @@
 """`library`: what the backend's library computes in one call is one node; what it lacks is none.
 
 A product whose only use is a bias along its last axis, an activation, or both in turn becomes a
-`matmul_epilogue` if the backend offers that epilogue; one that it does not offer is expanded. A
+`matmul_epilogue` if the backend offers that epilogue; one that it does not offer, or in float64 not
+in float64's accuracy, is expanded. A
 16-bit product that it does not offer becomes a float32 product between casts, which has the same
 bits: 16-bit products sum in float32 in any case. See docs/adr/0009.
 """
@@ -9,7 +10,7 @@ bits: 16-bit products sum in float32 in any case. See docs/adr/0009.
 from __future__ import annotations
 
 from staticnet.ir import location
-from staticnet.ir.dtype import FLOAT32
+from staticnet.ir.dtype import FLOAT32, FLOAT64, DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.arithmetic import Add
@@ -34,12 +35,21 @@ def library(graph: Graph, context: Context) -> Graph:
     return _widen(graph, context)
 
 
+def _offers(context: Context, epilogue: str, dtype: DType) -> bool:
+    """Whether the backend's library has an epilogue, as accurate as the dtype is."""
+    narrow = dtype == FLOAT64 and epilogue in context.narrow_epilogues
+    return epilogue in context.epilogues and not narrow
+
+
 def _expand(graph: Graph, context: Context) -> Graph:
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         op = node.op
-        if not isinstance(op, MatmulEpilogue) or op.epilogue(len(inputs)) in context.epilogues:
+        if not isinstance(op, MatmulEpilogue):
             return keep(node, inputs)
-        context.notes[f"expanded {op.epilogue(len(inputs))}"] += 1
+        epilogue = op.epilogue(len(inputs))
+        if _offers(context, epilogue, node.dtype):
+            return keep(node, inputs)
+        context.notes[f"expanded {epilogue}"] += 1
         expanded = op.expand(*inputs)
         assert isinstance(expanded, Node)
         return expanded
@@ -101,7 +111,7 @@ class _Matcher:
         product, bias = _product_and_bias(before)
         op = MatmulEpilogue(activation)
         name = op.epilogue(2 if bias is None else 3)
-        if product is None or name not in self.context.epilogues:
+        if product is None or not _offers(self.context, name, product.dtype):
             return None
         if product.dtype in HALVES and self.context.numerics == "exact":
             return None  # it rounds once, and the ops that it stands for each

@@ -24,10 +24,10 @@ class Context:
     """What a pass may know besides the graph, and where it notes what it did.
 
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
-    `precision` is the type that products compute in. `epilogues` and `products` are what the
-    backend's library offers, and `keeps_casts` whether it has casts of state as state, as `Backend`
-    says. `memory_limit` is in bytes; `layout` plans a graph and says what `remat` has to know of
-    its memory.
+    `precision` is the type that products compute in. `epilogues`, `narrow_epilogues` and `products`
+    are what the backend's library offers, and `keeps_casts` whether it has casts of state as state,
+    as `Backend` says. `memory_limit` is in bytes; `layout` plans a graph and says what `remat` has
+    to know of its memory.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Context:
     memory_limit: int | None = None
     layout: Callable[[Graph], Any] | None = None
     keeps_casts: bool = False
+    narrow_epilogues: frozenset[str] = frozenset()
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -93,6 +94,7 @@ def run_passes(
     memory_limit: int | None = None,
     layout: Callable[[Graph], Any] | None = None,
     keeps_casts: bool = False,
+    narrow_epilogues: frozenset[str] = frozenset(),
     disabled: Collection[str] = (),
 ) -> tuple[Graph, list[Record]]:
     """The graph after the pipeline, and a record for each pass that ran.
@@ -110,8 +112,9 @@ def run_passes(
         if numerics == "exact" and p.numerics is not Numerics.EXACT and not p.selects:
             continue
         context = Context(
-            dims or {}, numerics, precision, epilogues, products, memory_limit, layout, keeps_casts
-        )
+            dims or {}, numerics, precision, epilogues, products, memory_limit, layout, keeps_casts,
+            narrow_epilogues,
+        )  # fmt: skip
         start = time.perf_counter()
         after = p.run(graph, context)
         seconds = time.perf_counter() - start

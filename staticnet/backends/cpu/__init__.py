@@ -33,6 +33,7 @@ class CpuBackend(HostBackend):
 
     name = "cpu"
     epilogues: frozenset[str] = frozenset()
+    narrow_epilogues: frozenset[str] = frozenset()
     products = frozenset({"float32", "float64"})
 
     def __init__(self, parallel: bool = True) -> None:

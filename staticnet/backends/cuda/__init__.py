@@ -33,6 +33,7 @@ class CudaBackend:
 
     name = "cuda"
     epilogues = EPILOGUES
+    narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
     keeps_casts = True
 
