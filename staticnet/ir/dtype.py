@@ -42,6 +42,8 @@ UINT32, UINT64 = DTYPES["uint32"], DTYPES["uint64"]
 FLOAT16, BFLOAT16 = DTYPES["float16"], DTYPES["bfloat16"]
 FLOAT32, FLOAT64 = DTYPES["float32"], DTYPES["float64"]
 
+DIGITS = {FLOAT16: 11, BFLOAT16: 8, FLOAT32: 24, FLOAT64: 53}  # bits of a float's significand
+
 _KIND = {d: {"b": "bool", "i": "int", "u": "uint"}.get(d.kind, "float") for d in DTYPES.values()}
 _SIGNED = {8: DTYPES["int16"], 16: DTYPES["int32"], 32: DTYPES["int64"]}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import DType, kind
+from staticnet.ir.dtype import DIGITS, DType, kind
 from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, format_shape
 
@@ -26,6 +26,19 @@ def check_kind(dtype: DType, kinds: frozenset[str]) -> None:
         names = {"float": "floating-point", "int": "integer", "uint": "unsigned", "bool": "bool"}
         wanted = " or ".join(sorted(names[k] for k in kinds))
         raise DTypeError(f"takes {wanted} operands, not {dtype}; cast with sn.astype(x, dtype)")
+
+
+def check_holds(what: str, dtype: DType, *numbers: int) -> None:
+    """Raise DTypeError unless the dtype holds these whole numbers and all between them."""
+    if dtype in DIGITS:
+        most = 2 ** DIGITS[dtype]
+        least = -most
+    else:
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+        least, most = (int(limits.min), int(limits.max)) if limits is not None else (0, 1)
+    for number in numbers:
+        if not least <= number <= most:
+            raise DTypeError(f"{what}: {dtype} does not hold {number}; pass a wider dtype")
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape:

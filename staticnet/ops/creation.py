@@ -7,12 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError
+from staticnet.errors import ArgumentError, DTypeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import FLOAT32, INT64, DType, as_dtype
+from staticnet.ir.dtype import (
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    UINT64,
+    DType,
+    as_dtype,
+    is_floating,
+    kind,
+)
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import NUMBERS, as_int, check_axes, check_kind
+from staticnet.ops.arguments import (
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    as_int,
+    check_axes,
+    check_holds,
+    check_kind,
+)
 from staticnet.ops.base import (
     TensorOp,
     apply,
@@ -40,6 +57,9 @@ class Iota(TensorOp, name="iota"):
     def infer(self) -> TensorType:
         check_axes((self.axis,), len(self.shape))
         check_kind(self.dtype, NUMBERS)
+        length = self.shape[self.axis]
+        if isinstance(length, int) and not is_floating(self.dtype):
+            check_holds(self.name, self.dtype, max(length - 1, 0))
         return TensorType(self.dtype, self.shape)
 
     def eval(self, xp: Any) -> Any:
@@ -128,12 +148,15 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Va
 
     Raises:
         ArgumentError: if step is 0 or an argument is no number.
+        DTypeError: if the numbers do not fit an integer dtype.
     """
     if stop is None:
         start, stop = 0, start
-    if isinstance(stop, Dim) or isinstance(start, Dim):
-        gap = stop - start + as_int(step, "step") - 1
-        return _ramp((gap // step,), start, step, INT64 if dtype is None else as_dtype(dtype))
+    if isinstance(start, Dim):
+        raise ArgumentError(f"a symbolic start ({start}) is not supported; slice a longer arange")
+    if isinstance(stop, Dim):
+        length: Any = (stop - as_int(start, "start") + as_int(step, "step") - 1) // step
+        return _symbolic_ramp(length, start, step, INT64 if dtype is None else as_dtype(dtype))
     if not all(is_python_scalar(x) for x in (start, stop, step)) or step == 0:
         raise ArgumentError(
             f"start, stop, step = {start!r}, {stop!r}, {step!r}: step 0 or no number"
@@ -141,18 +164,36 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Va
     floating = any(isinstance(x, float) for x in (start, stop, step))
     target = as_dtype(dtype) if dtype is not None else FLOAT32 if floating else INT64
     try:
-        length = max(0, int(np.ceil((stop - start) / step)))
+        length = max(
+            0, int(np.ceil((stop - start) / step)) if floating else -((start - stop) // step)
+        )
     except (OverflowError, ValueError) as error:
         raise ArgumentError(f"start, stop, step = {start}, {stop}, {step}: {error}") from None
     return _ramp(as_shape(length), start, step, target)
 
 
-def _ramp(shape: Any, start: Any, step: Any, dtype: DType) -> Value:
-    ramp = iota(shape, 0, dtype)
-    ramp = ramp if step == 1 else ramp * step
-    if isinstance(start, Dim):
-        raise ArgumentError(f"a symbolic start ({start}) is not supported; slice a longer arange")
-    return ramp if start == 0 else ramp + start
+def _symbolic_ramp(length: Dim, start: int, step: int, dtype: DType) -> Value:
+    if dtype.kind in "iu" and dtype.itemsize < 8 and (start, step) != (0, 1):
+        raise DTypeError(
+            f"whether {length} numbers from {start} in steps of {step} fit {dtype} is not known; "
+            f'use sn.astype(sn.arange(...), "{dtype}")'
+        )
+    return _ramp(as_shape(length), start, step, dtype)
+
+
+def _ramp(shape: Shape, start: Any, step: Any, dtype: DType) -> Value:
+    """start + i * step, computed in 64 bits and rounded once; raises if an end does not fit."""
+    check_kind(dtype, NUMBERS)
+    if (start, step) == (0, 1) or shape == (0,):
+        return iota(shape, 0, dtype)
+    if is_floating(dtype):
+        return astype(iota(shape, 0, FLOAT64) * step + start, dtype)
+    ends = [start]
+    if isinstance(shape[0], int):
+        ends.append(start + (shape[0] - 1) * step)
+    check_holds("arange", dtype, *ends)
+    ramp = iota(shape, 0, UINT64 if max(ends) >= 2**63 else INT64)
+    return astype(start + ramp * step if step > 0 else start - ramp * -step, dtype)
 
 
 @function
@@ -161,17 +202,21 @@ def linspace(
 ) -> Value:
     """y[i] = start + i * (stop - start) / (num - 1): `num` even steps, to stop or before it.
 
-    -> y: [num]
+    -> y: [num], computed in float64 and rounded once
+
+    Raises:
+        DTypeError: if the dtype is not floating-point.
     """
     count, target = as_int(num, "num"), as_dtype(dtype)
+    check_kind(target, FLOATS)
     if not is_python_scalar(start) or not is_python_scalar(stop):
         raise ArgumentError(f"start and stop must be numbers, not {start!r:.40} and {stop!r:.40}")
     intervals = count - 1 if endpoint else count
-    index = iota(as_shape(count, "num"), 0, target)
+    index = iota(as_shape(count, "num"), 0, FLOAT64)
     if intervals < 1:
-        return index * 0 + start
+        return astype(index * 0 + start, target)
     ramp = index * ((stop - start) / intervals) + start
-    return where(index == count - 1, stop, ramp) if endpoint else ramp
+    return astype(where(index == count - 1, stop, ramp) if endpoint else ramp, target)
 
 
 @function
@@ -209,6 +254,8 @@ def one_hot(indices: Any, num_classes: int, dtype: Any = FLOAT32) -> Value:
     An index outside [0, num_classes) gives a row of zeros.
     """
     indices = as_value(indices)
-    check_kind(indices.dtype, frozenset({"int", "uint"}))
-    classes = iota(as_shape(as_int(num_classes, "num_classes"), "num_classes"), 0, indices.dtype)
+    check_kind(indices.dtype, INTEGERS)
+    wide = UINT64 if kind(indices.dtype) == "uint" else INT64  # it holds each class
+    indices = astype(indices, wide)
+    classes = iota(as_shape(as_int(num_classes, "num_classes"), "num_classes"), 0, wide)
     return astype(expand_dims(indices, -1) == classes, dtype)

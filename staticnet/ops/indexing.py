@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import BOOL, is_integer
+from staticnet.ir.dtype import BOOL, INT64, UINT64, is_integer
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -23,7 +23,7 @@ from staticnet.ops.arguments import (
 from staticnet.ops.base import TensorOp, apply, as_value, function
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
-from staticnet.ops.selection import where
+from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
 
 
@@ -151,6 +151,15 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
         return operands[1].size
 
 
+def as_index(indices: Any) -> Value:
+    """Integer indices in a dtype in which none wraps: unsigned ones above 2**63 - 1 become that."""
+    indices = as_value(indices)
+    if indices.dtype != UINT64:
+        return indices
+    most = 2**63 - 1
+    return astype(where(indices > most, most, indices), INT64)
+
+
 def _axis_or_only(axis: Any, ndim: int) -> int:
     if axis is None and ndim != 1:
         raise ShapeError(f"needs an axis for {ndim} axes")
@@ -168,7 +177,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Value:
         DTypeError: if the indices are no integers.
     """
     x = as_value(x)
-    return apply(Take(_axis_or_only(axis, x.ndim)), x, indices)
+    return apply(Take(_axis_or_only(axis, x.ndim)), x, as_index(indices))
 
 
 @function
@@ -177,7 +186,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Value:
 
     x: [*a, n, *b], indices: int, broadcastable to [*a, m, *b] -> y: [*a, m, *b]
     """
-    x, indices = as_value(x), as_value(indices)
+    x, indices = as_value(x), as_index(indices)
     axis = normalize_axis(axis, x.ndim)
     if indices.ndim != x.ndim:
         raise ShapeError(f"indices have {indices.ndim} axes, x has {x.ndim}")
@@ -207,7 +216,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Value:
     """
     x, updates = as_value(x), as_value(updates)
     op = ScatterAdd(normalize_axis(axis, x.ndim))
-    return apply(op, x, updates, indices)
+    return apply(op, x, updates, as_index(indices))
 
 
 @function
@@ -218,7 +227,7 @@ def scatter_add_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1) -
     """
     x, updates = as_value(x), as_value(updates)
     op = ScatterAddAlongAxis(normalize_axis(axis, x.ndim))
-    return apply(op, x, updates, indices)
+    return apply(op, x, updates, as_index(indices))
 
 
 @function
@@ -340,16 +349,19 @@ def _take_many(x: Value, indices: list[Value], axis: int) -> Value:
     if not indices:
         return x
     if len(indices) == 1:
-        return apply(Take(axis), x, indices[0])
+        return apply(Take(axis), x, as_index(indices[0]))
     dims = x.shape[axis : axis + len(indices)]
     if len(dims) != len(indices):
         raise ShapeError(f"{len(indices)} indices for {x.ndim} axes")
     shape = broadcast_shapes(*(i.shape for i in indices))
-    flat: Value | None = None
+    size, flat, inside = size_of(dims), cast(Any, 0), cast(Any, True)
     for index, dim in zip(indices, dims, strict=True):
         if not isinstance(dim, int):
             raise ShapeError(f"several index arrays need fixed dimensions, not {dim}")
-        positive = where(index < 0, index + dim, index)
-        flat = positive if flat is None else flat * dim + positive
-    merged: Shape = (*x.shape[:axis], size_of(dims), *x.shape[axis + len(dims) :])
+        index = astype(as_index(index), INT64)
+        place = where(index < 0, index + dim, index)
+        flat = flat * dim + place
+        inside = inside & (place >= 0) & (place < dim)
+    flat = where(inside, flat, size)  # what one axis does not have, another must not make up for
+    merged: Shape = (*x.shape[:axis], size, *x.shape[axis + len(dims) :])
     return apply(Take(axis), reshape(x, merged), broadcast_to(flat, shape))

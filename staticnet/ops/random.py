@@ -18,7 +18,7 @@ from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int
+from staticnet.ops.arguments import check_holds
 from staticnet.ops.base import TensorOp, apply, as_values, constant, is_python_scalar
 from staticnet.ops.selection import astype
 from staticnet.ops.sorting import argsort
@@ -194,12 +194,21 @@ def randint(k: Key, low: int, high: int, shape: Any = (), dtype: Any = INT64) ->
 
     Raises:
         ArgumentError: if the range is empty or wider than 2**32.
+        DTypeError: if the dtype does not hold each of its integers.
     """
-    span = as_int(high, "high") - as_int(low, "low")
+    first, target = _as_whole(low, "low"), as_dtype(dtype)
+    span = _as_whole(high, "high") - first
     if not 0 < span <= 2**32:
         raise ArgumentError(f"randint: [{low}, {high}) must hold 1 to 2**32 integers")
+    check_holds("randint", target, first, first + span - 1)
     scaled = (astype(random_bits(k, shape), UINT64) * span) >> 32
-    return astype(astype(scaled, INT64) + low, dtype)
+    return astype((scaled if target == UINT64 else astype(scaled, INT64)) + first, target)
+
+
+def _as_whole(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ArgumentError(f"randint: {what} must be an int, not {value!r:.60}")
+    return int(value)
 
 
 def permutation(k: Key, n: int | Dim) -> Value:

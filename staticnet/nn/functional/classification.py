@@ -20,7 +20,7 @@ from staticnet.nn.functional.activation import log_softmax
 from staticnet.ops.arguments import as_int
 from staticnet.ops.base import as_value, function
 from staticnet.ops.creation import dim_value
-from staticnet.ops.indexing import take, take_along_axis
+from staticnet.ops.indexing import as_index, take, take_along_axis
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, squeeze, sum
 
@@ -89,7 +89,7 @@ def _labels(target: Value, scores: _Scores, ignore_index: int) -> _Labels:
             f"target {format_shape(target.shape)} must be the input's shape without the axis of "
             f"classes: {format_shape(scores.example_shape)}"
         )
-    target = astype(target, INT64)
+    target = astype(as_index(target), INT64)
     counted = target != as_int(ignore_index, "ignore_index")
     # An index counts from the end where it is negative; a label never does, and fails the run.
     index = where(counted, where(target < 0, scores.classes(target), target), 0)
