@@ -12,7 +12,14 @@ import numpy as np
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import is_forked, load
-from staticnet.backends.rates import PRODUCT, REPEATED, SIZES, Rates, best_rate
+from staticnet.backends.rates import (
+    PRODUCT,
+    REPEATED,
+    SIZES,
+    Rates,
+    best_rate,
+    random_numbers,
+)
 from staticnet.codegen.resources import kernel_text
 
 _GEMM = {"float32": "sgemm", "float64": "dgemm"}
@@ -28,8 +35,9 @@ def _copies(compiler: Compiler) -> tuple[tuple[int, float], ...]:
     """For each size the rate of a copy on one thread or on all, whichever is faster."""
     copy = load(kernel_text("copy.h"), compiler).sn_copy
     copy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
-    rooms = np.zeros((2, SIZES[-1] // 2), np.uint8)
-    to, source = (room.ctypes.data for room in rooms)
+    numbers = random_numbers(SIZES[-1] // 2 // 4, np.float32)
+    room = np.zeros_like(numbers)
+    to, source = room.ctypes.data, numbers.ctypes.data
     found = []
     for size in SIZES:
         times = max(1, REPEATED // size)
@@ -43,7 +51,7 @@ def _copies(compiler: Compiler) -> tuple[tuple[int, float], ...]:
 def _product(dtype: str) -> float:
     """FLOP/s of a square product, on one thread or on those of BLAS, whichever is faster."""
     gemm = getattr(importlib.import_module("scipy.linalg.blas"), _GEMM[dtype])
-    a, b, c = np.ones((3, PRODUCT, PRODUCT), dtype)
+    a, b, c = random_numbers(3 * PRODUCT**2, dtype).reshape(3, PRODUCT, PRODUCT)
 
     def rate() -> float:
         return best_rate(lambda: gemm(1.0, a.T, b.T, c=c.T, overwrite_c=1), 2.0 * PRODUCT**3)
