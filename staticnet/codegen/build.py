@@ -14,7 +14,7 @@ from staticnet.codegen.kernel import (
     Store,
     turned_loads,
 )
-from staticnet.codegen.scope import Scope, compute_dtype
+from staticnet.codegen.scope import HALVES, Scope, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -187,6 +187,8 @@ class Builder:
             at = self._row_index(node, index)
             if not isinstance(node.op, Reduction):
                 row.define(node, row._compute(node, at))
+            elif node.dtype in HALVES:  # it has been summed in float32, and rounds like any op
+                row.define(node, row.let(node.dtype, row.value(node, at)))
             if node in self.stored:
                 self._store(row, node, at, row.value(node, at))
 

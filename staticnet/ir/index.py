@@ -43,6 +43,10 @@ class Index:
             return Index()
         return Index(tuple((s, c * factor) for s, c in self.terms), self.constant * factor)
 
+    def is_same(self, other: Index) -> bool:
+        """Whether both are the same expression, in whatever order its terms stand."""
+        return self.constant == other.constant and dict(self.terms) == dict(other.terms)
+
     @property
     def least(self) -> int:
         """The least value it takes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.base import Constant, Elementwise
+from staticnet.ops.base import Constant
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import (
     Lifetime,
@@ -23,7 +23,8 @@ from staticnet.plan.memory import (
     stack,
 )
 from staticnet.plan.partials import scratch_bytes
-from staticnet.plan.roles import Role, base, is_behind_barrier, role, shows_all_in_order
+from staticnet.plan.reads import read_in_place
+from staticnet.plan.roles import Role, base, is_behind_barrier, role
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
 from staticnet.plan.text import format_plan
 from staticnet.plan.traffic import Traffic, allocations, traffic
@@ -171,6 +172,7 @@ class _Planner:
         self.groups = [group for group in fusion.groups if group.nodes]
         self.plan = Plan(graph, fusion)
         self.readers: dict[Node, set[Group]] = {}
+        self._at_own_place: dict[Group, frozenset[Node]] = {}
         self._find_readers()
         self._leaves()
         self._find_stored()
@@ -253,7 +255,18 @@ class _Planner:
             return False
         if not any(base(operand) is target for n in writer.nodes for operand in n.inputs):
             return True
-        return fixed(value.shape) == writer.domain and _reads_in_place(writer, target)
+        return fixed(value.shape) == writer.domain and target in self._read_in_place(writer)
+
+    def _may_write_over(self, group: Group, value: Node, other: Node) -> bool:
+        """Whether a group may write a value into the memory of another one that it reads."""
+        alike = value.dtype == other.dtype and value.type.size == other.type.size
+        whole = alike and fixed(value.shape) == group.domain
+        return whole and other in self._read_in_place(group)
+
+    def _read_in_place(self, group: Group) -> frozenset[Node]:
+        if group not in self._at_own_place:
+            self._at_own_place[group] = read_in_place(group, self.plan.stored)
+        return self._at_own_place[group]
 
     def _values(self, sizes: Sizes) -> Values:
         """What lies in the arena: what the order of the groups has to keep small."""
@@ -266,7 +279,9 @@ class _Planner:
                     reads.setdefault(group, []).append(node)
         late = frozenset(node for node, _ in self.plan.last_copies)
         over = {
-            value: [node for node in reads.get(group, ()) if _may_write_over(group, value, node)]
+            value: [
+                node for node in reads.get(group, ()) if self._may_write_over(group, value, node)
+            ]
             for group, values in makes.items()
             for value in values
         }
@@ -317,23 +332,3 @@ class _Planner:
 
 def _may_fail(group: Group) -> bool:
     return any(node.op.may_fail for node in group.nodes)
-
-
-def _may_write_over(group: Group, value: Node, other: Node) -> bool:
-    """Whether a group may write a value into the memory of another one that it reads."""
-    alike = value.dtype == other.dtype and value.type.size == other.type.size
-    return alike and fixed(value.shape) == group.domain and _reads_in_place(group, other)
-
-
-def _reads_in_place(group: Group, target: Node) -> bool:
-    """Whether a map reads `target` at no other element than the one that it is at.
-
-    A map stores after all it reads of an element; other kernels read a row again after a store.
-    """
-    uses = [(node, x) for node in group.nodes for x in node.inputs if base(x) is target]
-    return group.kind == "map" and all(
-        isinstance(node.op, Elementwise)
-        and fixed(x.shape) == group.domain
-        and shows_all_in_order(x)
-        for node, x in uses
-    )
