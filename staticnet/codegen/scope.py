@@ -89,6 +89,8 @@ class Scope:
         return found
 
     def _make(self, node: Node, index: At_) -> str:
+        if 0 in fixed(node.shape):
+            return literal(0, node.dtype)  # an array without elements: no loop comes here
         kind = role(node)
         if kind is Role.INLINE:
             return self._inline(node, index)

@@ -368,6 +368,8 @@ def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
     below, total = place(node, index)
     if role(below) is Role.INLINE:
         return None
+    if 0 in shape:  # nothing is read
+        return below, Index(), False, 1
     steps = {symbol.text: coefficient for symbol, coefficient in total.terms}
     row, column = (steps.pop(f"i{len(shape) - k}", 0) for k in (2, 1))
     first = Index(tuple((s, c) for s, c in total.terms if s.text in steps), total.constant)
