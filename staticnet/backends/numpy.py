@@ -19,6 +19,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.printer import value_names
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.state import Variable
+from staticnet.ops.turns import Turns
 from staticnet.passes.manager import ALL_PRODUCTS
 from staticnet.plan.plan import Plan
 from staticnet.plan.roles import Role, role
@@ -43,6 +44,7 @@ class NumpyExecutable(HostExecutable):
         self._targets = [target for target, _ in graph.updates if isinstance(target, Variable)]
         computed = [n for n in graph.nodes if n.op.name not in (*_LEAVES, "constant")]
         last_use = {slot[operand]: node for node in computed for operand in node.inputs}
+        self._turns = Turns.merge(v.turns for v in graph.variables if isinstance(v, Variable))
         kept = {*self._outputs, *self._updates}
         self._steps = [
             (
@@ -56,14 +58,15 @@ class NumpyExecutable(HostExecutable):
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the updates are made when everything is computed."""
-        values = self._begin(feeds)
-        for _ in self._compute(values):
-            pass
-        fresh: set[int] = {i for _, _, i, _ in self._steps}
-        outputs = [_take(values, i, fresh) for i in self._outputs]
-        new = [_take(values, i, fresh) for i in self._updates]
-        for target, array in zip(self._targets, new, strict=True):
-            target.array = array
+        with self._turns:
+            values = self._begin(feeds)
+            held = {id(array) for array in values if array is not None}
+            for _ in self._compute(values):
+                pass
+            outputs = [_take(values[i], held) for i in self._outputs]
+            new = [_take(values[i], held) for i in self._updates]
+            for target, array in zip(self._targets, new, strict=True):
+                target.array = array
         return outputs
 
     def _begin(self, feeds: Sequence[Any]) -> list[Any]:
@@ -109,14 +112,16 @@ class NumpyExecutable(HostExecutable):
         return [end - start for start, end in itertools.pairwise(marks)]
 
 
-def _take(values: list[Any], i: int, fresh: set[int]) -> Any:
-    """An array that shares memory with nothing else: itself the first time, else a copy."""
-    array = values[i]
+def _take(array: Any, held: set[int]) -> Any:
+    """An array that shares memory with nothing else: itself if nobody holds it, else a copy.
+
+    An op may give its operand, or a view of it; a view does not own its data.
+    """
     whole = isinstance(array, np.ndarray) and array.flags.owndata and array.flags.c_contiguous
-    if i in fresh and whole:
-        fresh.discard(i)
-        return array
-    return np.array(array, order="C")
+    if not whole or id(array) in held:
+        return np.array(array, order="C")
+    held.add(id(array))
+    return array
 
 
 def _part(node: Node, name: str) -> Part:

@@ -49,7 +49,9 @@ class Tensor(Value):
     """An array with operators, indexing and the functions of staticnet, computed at once.
 
     `.data` is the array, of NumPy or CuPy; it is never written to, and may be shared: copy it
-    before you change it. A tensor `requires_grad` if you said so, or if an operand of its op does.
+    before you change it. A variable's tensor, and what only looks at it (a reshape, a slice,
+    `detach`), shows what compiled steps make of the variable: `tensor(x)` keeps the present value.
+    A tensor `requires_grad` if you said so, or if an operand of its op does.
     """
 
     __slots__ = ("__weakref__", "data", "extra", "inputs", "op", "order", "requires_grad")

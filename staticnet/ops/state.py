@@ -14,6 +14,7 @@ from staticnet.ir.node import Node, build, describe
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
 from staticnet.ops.base import TensorOp, as_array
+from staticnet.ops.turns import Turns
 
 _input_numbers = itertools.count(1)
 _KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
@@ -55,8 +56,8 @@ class Variable(Node):
     """State that lives on the device between runs; `.value` reads and sets it from the host.
 
     `trainable` says whether optimizers update it, and `buffer` that it was made not to train;
-    `default_update`, if set, is the value it takes
-    after each run of a function that reads it and whose `updates` do not name it.
+    `default_update`, if set, is the value it takes after each run of a function that reads it and
+    whose `updates` do not name it. `turns` is held by whoever runs a step with it or copies it.
 
     Dynamic execution leaves the gradient in `grad`, and keeps in `tensor` the tensor that shares
     this array. Once a variable is `watched` so, functions count in `version` what they overwrite.
@@ -65,7 +66,8 @@ class Variable(Node):
     """
 
     __slots__ = (
-        "array", "buffer", "default_update", "grad", "origin", "tensor", "trainable", "version"
+        "array", "buffer", "default_update", "grad", "origin", "tensor", "trainable", "turns",
+        "version",
     )  # fmt: skip
     watched: ClassVar[bool] = False
     array: Any
@@ -75,6 +77,7 @@ class Variable(Node):
     grad: Any
     origin: Variable | None
     tensor: Any
+    turns: Turns
     version: int
 
     def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
@@ -86,6 +89,7 @@ class Variable(Node):
         self.grad = None
         self.origin = None
         self.tensor = None
+        self.turns = Turns()
         self.version = 0
 
     @property
@@ -95,12 +99,15 @@ class Variable(Node):
         Raises:
             StateError: if it was read from text and never set.
         """
-        array = self.device_array()
-        return np.array(array.get() if hasattr(array, "get") else array)
+        with self.turns:
+            array = self.device_array()
+            return np.array(array.get() if hasattr(array, "get") else array)
 
     @value.setter
     def value(self, new: Any) -> None:
-        self.array = self.check(new)
+        array = self.check(new)
+        with self.turns:
+            self.array = array
 
     def check(self, new: Any) -> np.ndarray[Any, Any]:
         """`new` as a fresh array of this variable's type.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from staticnet.ir.node import describe
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
+from staticnet.ops.turns import Turns
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
 
@@ -58,9 +58,9 @@ class CpuExecutable(HostExecutable):
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         self._step = library.sn_step
         self._many = library.sn_run
-        self._lock = threading.Lock()
         self._arena = allocate(plan.arena_bytes)
         self._variables = [v for v in graph.variables if isinstance(v, Variable)]
+        self._turns = Turns.merge(v.turns for v in self._variables)
         self._held: list[Any] = [None] * len(self._variables)
         self._constants = [_constant(node.op) for node in self.plan.constants]
         self._types = [(fixed(node.shape), node.dtype) for node in graph.outputs]
@@ -78,7 +78,7 @@ class CpuExecutable(HostExecutable):
         """One step: fresh outputs; the variables are updated in place."""
         table = self._table
         held = []
-        with self._lock:
+        with self._turns:
             self._hold_state()
             for i, feed in enumerate(feeds):
                 if feed.flags.num & READY != READY:
@@ -122,7 +122,7 @@ class CpuExecutable(HostExecutable):
             steps, batch, address(order), len(data), len(results), address(rows),
             address(output_bytes), address(data_table), address(room_table), address(result_table),
         )  # fmt: skip
-        with self._lock:
+        with self._turns:
             self._hold_state()
             failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
         if failed:

@@ -44,7 +44,8 @@ class _TimedExecutable(CpuExecutable):
     def __init__(self, plain: CpuExecutable) -> None:
         clock = kernel_text("profile.h")
         super().__init__(plain.plan, plain.compiler, clock)
-        self._state = [np.array(v.host_array(), order="C") for v in self._variables]
+        with self._turns:
+            self._state = [np.array(v.host_array(), order="C") for v in self._variables]
         self._marks = np.zeros(len(self.plan.steps) + 3, np.int64)
 
     def _hold_state(self) -> None:
