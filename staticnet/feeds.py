@@ -11,7 +11,7 @@ from staticnet.errors import FeedError, StaticnetError
 from staticnet.ir.dim import Dim, substitute
 from staticnet.ir.dtype import kind
 from staticnet.ir.node import Node
-from staticnet.ops.base import as_array
+from staticnet.ops.promotion import as_array, fits, is_weak
 
 
 def order_feeds(inputs: Sequence[Node], args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -45,39 +45,29 @@ def convert(
 ) -> np.ndarray[Any, Any]:
     """A feed as an array of the placeholder's dtype and rank.
 
-    Arrays must have the dtype, or a narrower one of its kind; Python numbers and lists adapt.
+    Arrays must have the dtype, or a narrower one of its kind; numbers and lists adapt.
     `adopt` gives a feed that lies in a device's memory as an array there, and None for any other.
 
     Raises:
         FeedError: naming the placeholder and the line that declared it.
     """
-    strong = hasattr(feed, "dtype") or hasattr(feed, "__dlpack__")
     try:
         array = adopt(feed)
         if array is None:
-            array = as_array(feed)
+            adapts = is_weak(feed) and fits(feed, node.dtype)
+            array = as_array(feed, node.dtype if adapts else None)
     except StaticnetError as error:
         raise FeedError(f"{_show(node)} is fed {type(feed).__name__}: {error}") from None
     if array.dtype != node.dtype:
-        if not _converts(array, node, strong):
+        widens = np.can_cast(array.dtype, node.dtype, "safe")
+        if kind(array.dtype) != kind(node.dtype) or not widens:
             raise FeedError(
                 f"{_show(node)} is fed {array.dtype}; convert it with .astype({node.dtype.name!r})"
             )
-        array = np.asarray(feed).astype(node.dtype) if not strong else array.astype(node.dtype)
+        array = array.astype(node.dtype)
     if array.ndim != node.ndim:
         raise FeedError(f"{_show(node)} is fed an array of {array.ndim} axes: {list(array.shape)}")
     return array
-
-
-def _converts(array: np.ndarray[Any, Any], node: Node, strong: bool) -> bool:
-    ranks = {"bool": 0, "uint": 1, "int": 1, "float": 2}
-    own, wanted = kind(array.dtype), kind(node.dtype)
-    if strong:
-        return own == wanted and np.can_cast(array.dtype, node.dtype, "safe")
-    if wanted in ("int", "uint") and own in ("int", "uint") and array.size:
-        limits = np.iinfo(node.dtype)
-        return bool(limits.min <= array.min() and array.max() <= limits.max)
-    return ranks[own] <= ranks[wanted] and (own == "bool") == (wanted == "bool")
 
 
 def bind_dims(inputs: Sequence[Node], arrays: Sequence[Any]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from staticnet.errors import DTypeError, GradientError
 from staticnet.ir.dtype import as_dtype, is_floating
 from staticnet.ir.node import describe
 from staticnet.ir.value import FUNCTIONS, Value
-from staticnet.ops.base import as_array, is_python_scalar
+from staticnet.ops.promotion import as_array, is_weak
 from staticnet.ops.state import Variable
 
 
@@ -51,7 +51,7 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
         DTypeError: if the dtype is not supported.
         SymbolicValueError: if the value depends on a placeholder.
     """
-    if dtype is not None and is_python_scalar(value):
+    if dtype is not None and is_weak(value):
         return Tensor(np.array(as_array(value, as_dtype(dtype))))
     found: Tensor = lift(Tensor, value, share=True)
     return found if dtype is None else FUNCTIONS["astype"](found, dtype)

@@ -34,6 +34,7 @@ from staticnet.ir.node import describe, with_context
 from staticnet.ir.op import OPS, Op
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ops.base import promoted
 from staticnet.ops.evaluate import compute
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import PermuteDims
@@ -399,7 +400,7 @@ def seed_of(tensor: Tensor, gradient: Any, what: str) -> Tensor:
                 f"sn.sum or sn.mean, or pass gradient= of its shape"
             )
         return Tensor(array_module([tensor.data]).ones(tensor.data.shape, tensor.data.dtype))
-    seed = tensor.lift(gradient)
+    seed: Tensor = promoted(what, tensor, gradient)[1]
     if seed.shape != tensor.shape or seed.dtype != tensor.dtype:
         raise GradientError(
             f"{what}: the gradient {type_of(seed)} must be of the tensor's type {type_of(tensor)}"

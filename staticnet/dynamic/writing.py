@@ -17,6 +17,7 @@ from staticnet.errors import ArgumentError, GradientError
 from staticnet.ir import location
 from staticnet.ir.node import describe
 from staticnet.ir.value import FUNCTIONS
+from staticnet.ops.base import promoted
 
 REFUSED = ("add_", "sub_", "mul_", "div_", "fill_", "zero_")
 _VALUES = (
@@ -33,7 +34,7 @@ def write(leaf: Any, value: Any, order: int) -> None:
         ArgumentError: if the value has another shape or dtype.
     """
     _check(leaf)
-    new = leaf.lift(value)
+    new = promoted("copy_", leaf, value)[1]
     if type_of(new) != type_of(leaf):
         raise ArgumentError(
             f"copy_: {describe(leaf)} cannot hold {type_of(new)} ({location.current()}); reshape "

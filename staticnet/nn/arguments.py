@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, as_int, check_kind
-from staticnet.ops.base import as_value
+from staticnet.ops.base import as_value, promoted
+from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
 from staticnet.ops.shape import sum
 
 
-def as_floating(x: Any) -> Value:
-    """`x` as a Value.
+def as_floating(x: Any, like: Value | None = None) -> Value:
+    """`x` as a Value; numbers and lists take the dtype of `like`.
 
     Raises:
         DTypeError: if it is not floating-point.
     """
-    x = as_value(x)
+    x = as_value(x) if like is None else promoted("floating-point operands", like, x)[1]
     check_kind(x.dtype, FLOATS)
     return x
 
@@ -32,10 +31,10 @@ def as_number(value: Any, what: str, least: float, most: float) -> float:
     Raises:
         ArgumentError: if it is none.
     """
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, numbers) or not least <= value <= most:
+    number = python_number(value) if is_scalar(value) else None
+    if number is None or isinstance(number, bool) or not least <= number <= most:
         raise ArgumentError(f"{what} must be a number in [{least}, {most}], not {value!r:.60}")
-    return float(value)
+    return float(number)
 
 
 def as_size(value: Any, what: str) -> int:

@@ -11,20 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import (
     BOOL,
-    DTYPES,
-    FLOAT32,
-    INT64,
     DType,
     as_dtype,
-    is_floating,
-    kind,
-    promote,
 )
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
@@ -37,6 +29,7 @@ from staticnet.ops.arguments import (
     check_axes,
     check_kind,
 )
+from staticnet.ops.promotion import as_array, common_dtype, is_weak
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONE, ALL = slice(0, 0), slice(0, None)
@@ -109,11 +102,11 @@ def _owner(operands: Sequence[Any]) -> Value | None:
 def as_values(*operands: Any) -> list[Any]:
     """The operands as Values of one kind: tensors of dynamic execution, if one of them is that.
 
-    For what uses an operand alone before it meets the others. None stays None.
+    For what uses an operand alone before it meets the others.
     """
     owner = _owner(operands)
     lift = as_value if owner is None else owner.lift
-    return [None if x is None else lift(x) for x in operands]
+    return [lift(x) for x in operands]
 
 
 def as_value(x: Any) -> Value:
@@ -125,31 +118,24 @@ def constant(value: Any, dtype: Any = None) -> Node:
     """A literal. Python floats become float32, ints int64; arrays keep their dtype.
 
     Raises:
-        DTypeError: if the value has no supported dtype.
+        DTypeError: if the value has no supported dtype, or does not fit the range of `dtype`.
     """
-    if dtype is not None and is_python_scalar(value):
-        return scalar_constant(value, as_dtype(dtype))
     array = as_array(value, None if dtype is None else as_dtype(dtype))
     return build(Constant(Literal.of(array)), ())
 
 
-def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
-    """A dense host array of `value` in a supported dtype, by the rules of `constant`."""
-    if isinstance(value, Value) and value.is_symbolic:
-        raise DTypeError(f"{value!r} is a symbolic value, not an array")
-    strong = isinstance(value, np.ndarray | np.generic | Value) or hasattr(value, "__dlpack__")
-    try:
-        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
-            value = np.from_dlpack(value)
-        array = np.asarray(value)
-    except (ValueError, TypeError, BufferError, RuntimeError) as error:
-        raise DTypeError(f"{type(value).__name__} does not convert to an array: {error}") from None
-    if dtype is None:
-        weak = {"f": FLOAT32, "i": INT64, "b": BOOL}.get(array.dtype.kind)
-        dtype = array.dtype if strong or weak is None else weak
-    if dtype not in DTYPES.values():
-        raise DTypeError(f"an array of dtype {array.dtype} is not supported")
-    return array.astype(dtype, copy=False)
+def promoted(what: str, *operands: Any) -> list[Any]:
+    """The operands as Values of one kind, weak ones in the dtype that the others promote to.
+
+    For what uses operands alone before an op promotes them.
+
+    Raises:
+        DTypeError: if kinds mix.
+    """
+    if not any(is_weak(x) for x in operands):
+        return as_values(*operands)
+    dtype = common_dtype(what, operands)
+    return as_values(*(as_array(x, dtype) if is_weak(x) else x for x in operands))
 
 
 def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
@@ -163,81 +149,13 @@ def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
     )
 
 
-def common_dtype(what: str, operands: Sequence[Any]) -> DType:
-    """The dtype that operands promote to; a Python scalar adapts to the others.
-
-    Raises:
-        DTypeError: if kinds mix, as an integer with a floating-point array.
-    """
-    dtypes = [dtype_of(x) for x in operands if not is_python_scalar(x)]
-    result = dtypes[0] if dtypes else None
-    for dtype in dtypes[1:]:
-        promoted = promote(result, dtype) if result is not None else dtype
-        if promoted is None:
-            raise DTypeError(
-                f"{what}: {result} and {dtype} do not promote; cast one with sn.astype(x, dtype)"
-            )
-        result = promoted
-    for scalar in filter(is_python_scalar, operands):
-        result = _dtype_with_scalar(what, result, scalar)
-    assert result is not None
-    return result
-
-
-def is_python_scalar(x: Any) -> bool:
-    """A Python bool, int or float: a number without a dtype of its own."""
-    return isinstance(x, bool | int | float) and not isinstance(x, np.generic)
-
-
-def dtype_of(x: Any) -> DType:
-    """The dtype of a Value or of what `constant` would make of `x`."""
-    return x.dtype if isinstance(x, Value) else as_array(x).dtype
-
-
-def _dtype_with_scalar(what: str, dtype: DType | None, scalar: Any) -> DType:
-    own = BOOL if isinstance(scalar, bool) else INT64 if isinstance(scalar, int) else FLOAT32
-    if dtype is None:
-        return own
-    ranks = {"bool": 0, "uint": 1, "int": 1, "float": 2}
-    fits = ranks[kind(own)] <= ranks[kind(dtype)] and (kind(own) == "bool") == (dtype == BOOL)
-    if not fits:
-        raise DTypeError(
-            f"{what}: the Python {type(scalar).__name__} {scalar} does not fit {dtype}; "
-            "cast the array with sn.astype(x, dtype)"
-        )
-    return dtype
-
-
 def _as_node_of(x: Any, dtype: DType) -> Node:
     if not isinstance(x, Node):
-        return scalar_constant(x, dtype) if is_python_scalar(x) else constant(as_array(x), dtype)
+        return constant(x, dtype)
     if x.dtype == dtype:
         return x
     x.type.with_dtype(dtype)  # too large a result is this op's error, not the cast's
     return FUNCTIONS["astype"](x, dtype)
-
-
-def scalar_constant(x: Any, dtype: DType) -> Node:
-    """A Python number as a constant of the given dtype.
-
-    Raises:
-        DTypeError: if it does not fit an integer dtype's range.
-    """
-    return build(Constant(Literal.of(scalar_array(x, dtype))), ())
-
-
-def scalar_array(x: Any, dtype: DType) -> np.ndarray[Any, Any]:
-    """A Python number as an array of the given dtype; raises as `scalar_constant`."""
-    if dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
-        raise DTypeError(f"the number {x:.5g} is out of the range of {dtype}")
-    return np.asarray(_as_float(x) if is_floating(dtype) else x).astype(dtype)
-
-
-def _as_float(x: Any) -> float:
-    try:
-        return float(x)
-    except OverflowError:
-        raise DTypeError(f"the int of {x.bit_length()} bits is too large for a float") from None
 
 
 class Elementwise(TensorOp):

@@ -37,9 +37,8 @@ from staticnet.ops.base import (
     as_values,
     constant,
     function,
-    is_python_scalar,
-    scalar_array,
 )
+from staticnet.ops.promotion import as_array, is_scalar, is_weak, python_number
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, expand_dims
 
@@ -95,7 +94,7 @@ class Size(TensorOp, name="size"):
 def dim_value(dim: int | Dim, like: Value) -> Value:
     """A dimension as a scalar of `like`'s dtype; a symbolic one has a value once specialised."""
     if isinstance(dim, int):
-        return as_values(like, scalar_array(float(dim), like.dtype))[1]
+        return as_values(like, as_array(float(dim), like.dtype))[1]
     return astype(apply(Size((dim,))), like.dtype)
 
 
@@ -123,8 +122,8 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Value:
     """y = fill_value everywhere, with x's shape and, unless given, dtype."""
     x = as_value(x)
     target = x.dtype if dtype is None else as_dtype(dtype)
-    if is_python_scalar(fill_value):
-        fill_value = as_values(x, scalar_array(fill_value, target))[1]
+    if is_weak(fill_value):
+        fill_value = as_values(x, as_array(fill_value, target))[1]
     return full(x.shape, fill_value, target)
 
 
@@ -152,12 +151,13 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Va
     """
     if stop is None:
         start, stop = 0, start
+    start, stop, step = (python_number(x) for x in (start, stop, step))
     if isinstance(start, Dim):
         raise ArgumentError(f"a symbolic start ({start}) is not supported; slice a longer arange")
     if isinstance(stop, Dim):
         length: Any = (stop - as_int(start, "start") + as_int(step, "step") - 1) // step
         return _symbolic_ramp(length, start, step, INT64 if dtype is None else as_dtype(dtype))
-    if not all(is_python_scalar(x) for x in (start, stop, step)) or step == 0:
+    if not all(is_scalar(x) for x in (start, stop, step)) or step == 0:
         raise ArgumentError(
             f"start, stop, step = {start!r}, {stop!r}, {step!r}: step 0 or no number"
         )
@@ -209,8 +209,9 @@ def linspace(
     """
     count, target = as_int(num, "num"), as_dtype(dtype)
     check_kind(target, FLOATS)
-    if not is_python_scalar(start) or not is_python_scalar(stop):
+    if not is_scalar(start) or not is_scalar(stop):
         raise ArgumentError(f"start and stop must be numbers, not {start!r:.40} and {stop!r:.40}")
+    start, stop = python_number(start), python_number(stop)
     intervals = count - 1 if endpoint else count
     index = iota(as_shape(count, "num"), 0, FLOAT64)
     if intervals < 1:

@@ -20,7 +20,7 @@ from staticnet.ops.arguments import (
     check_kind,
     normalize_axis,
 )
-from staticnet.ops.base import TensorOp, apply, as_value, function
+from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
 from staticnet.ops.selection import astype, where
@@ -214,7 +214,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Value:
 
     x: [*a, n, *b], indices: int [*j], updates: [*a, *j, *b] -> y: [*a, n, *b]
     """
-    x, updates = as_value(x), as_value(updates)
+    x, updates = promoted("scatter_add", x, updates)
     op = ScatterAdd(normalize_axis(axis, x.ndim))
     return apply(op, x, updates, as_index(indices))
 
@@ -225,7 +225,7 @@ def scatter_add_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1) -
 
     x: [*a, n, *b], indices and updates: [*a, m, *b] -> y: [*a, n, *b]
     """
-    x, updates = as_value(x), as_value(updates)
+    x, updates = promoted("scatter_add_along_axis", x, updates)
     op = ScatterAddAlongAxis(normalize_axis(axis, x.ndim))
     return apply(op, x, updates, as_index(indices))
 

@@ -19,7 +19,7 @@ from staticnet.ops.arguments import (
     check_kind,
     normalize_axis,
 )
-from staticnet.ops.base import ALL, TensorOp, apply, as_value, function
+from staticnet.ops.base import ALL, TensorOp, apply, function, promoted
 from staticnet.ops.creation import eye
 from staticnet.ops.movement import matrix_transpose, moveaxis, permute_dims
 from staticnet.ops.selection import where
@@ -75,7 +75,7 @@ def matmul(x: Any, y: Any) -> Value:
     Raises:
         ShapeError: if inner dimensions differ, leading ones do not broadcast, or one is a scalar.
     """
-    x, y = as_value(x), as_value(y)
+    x, y = promoted("matmul", x, y)
     if x.ndim == 0 or y.ndim == 0:
         raise ShapeError("a scalar is no matrix; multiply with *")
     if x.ndim == 1:
@@ -91,13 +91,14 @@ def matmul(x: Any, y: Any) -> Value:
 @function
 def vecdot(x: Any, y: Any, axis: int = -1) -> Value:
     """z = sum of x * y along `axis`.  x: [*s, n], y: [*s, n] -> z: [*s]"""
-    return sum(as_value(x) * as_value(y), axis)
+    x, y = promoted("vecdot", x, y)
+    return sum(x * y, axis)
 
 
 @function
 def outer(x: Any, y: Any) -> Value:
     """z[i, j] = x[i] * y[j].  x: [m], y: [n] -> z: [m, n]"""
-    x, y = as_value(x), as_value(y)
+    x, y = promoted("outer", x, y)
     if x.ndim != 1 or y.ndim != 1:
         raise ShapeError(f"takes two vectors, not {x.ndim} and {y.ndim} axes")
     return expand_dims(x, 1) * expand_dims(y, 0)
@@ -110,7 +111,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
     Raises:
         ShapeError: if paired axes differ in length or number.
     """
-    x, y = as_value(x), as_value(y)
+    x, y = promoted("tensordot", x, y)
     if isinstance(axes, int):
         count = as_int(axes, "axes")
         if not 0 <= count <= min(x.ndim, y.ndim):
@@ -146,7 +147,7 @@ def einsum(subscripts: str, *operands: Any) -> Value:
         ArgumentError: if the subscripts are malformed.
         ShapeError: if they do not fit the operands.
     """
-    values = [as_value(x) for x in operands]
+    values = promoted("einsum", *operands)
     if not isinstance(subscripts, str):
         raise ArgumentError(f"subscripts must be a string, not {subscripts!r:.60}")
     inputs, output = _parse_subscripts(subscripts.replace(" ", ""), values)

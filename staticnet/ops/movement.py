@@ -19,7 +19,7 @@ from staticnet.ops.arguments import (
     normalize_axes,
     normalize_axis,
 )
-from staticnet.ops.base import ALL, TensorOp, apply, as_value, function
+from staticnet.ops.base import ALL, TensorOp, apply, as_value, function, promoted
 from staticnet.ops.shape import (
     broadcast_to,
     expand_dims,
@@ -259,7 +259,7 @@ def concat(xs: Sequence[Any], axis: int | None = 0) -> Value:
     Raises:
         ShapeError: if they differ outside that axis.
     """
-    values = [as_value(x) for x in _operands(xs)]
+    values = promoted("concat", *_operands(xs))
     if axis is None:
         values, axis = [flatten(x) for x in values], 0
     return apply(Concat(normalize_axis(axis, values[0].ndim)), *values)
@@ -274,7 +274,7 @@ def _operands(xs: Any) -> Sequence[Any]:
 @function
 def stack(xs: Sequence[Any], axis: int = 0) -> Value:
     """y = xs side by side along a new axis.  n of [*s] -> y: [*s[:axis], n, *s[axis:]]"""
-    return concat([expand_dims(x, axis) for x in _operands(xs)], axis)
+    return concat([expand_dims(x, axis) for x in promoted("stack", *_operands(xs))], axis)
 
 
 @function

@@ -19,7 +19,8 @@ from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import check_holds
-from staticnet.ops.base import TensorOp, apply, as_values, constant, is_python_scalar
+from staticnet.ops.base import TensorOp, apply, as_values, constant
+from staticnet.ops.promotion import is_scalar
 from staticnet.ops.selection import astype
 from staticnet.ops.sorting import argsort
 from staticnet.ops.state import Variable, variable
@@ -156,7 +157,7 @@ def uniform(
         DTypeError: if the dtype is not floating-point.
     """
     unit = _unit(k, as_shape(shape), as_dtype(dtype))
-    if is_python_scalar(low) and low == 0 and is_python_scalar(high) and high == 1:
+    if is_scalar(low) and low == 0 and is_scalar(high) and high == 1:
         return unit
     return unit * (high - low) + low
 
@@ -179,7 +180,7 @@ def normal(k: Key, shape: Any = (), dtype: Any = FLOAT32, mean: Any = 0.0, std: 
     pair = _unit(k, (*new, 2), wide)
     radius = sqrt(log(1 - pair[..., 0]) * -2)
     y = astype(radius * cos(pair[..., 1] * (2 * math.pi)), target)
-    if is_python_scalar(mean) and mean == 0 and is_python_scalar(std) and std == 1:
+    if is_scalar(mean) and mean == 0 and is_scalar(std) and std == 1:
         return y
     return y * std + mean
 

@@ -16,9 +16,10 @@ from staticnet.ops.base import (
     as_value,
     constant,
     function,
-    is_python_scalar,
+    promoted,
     unary,
 )
+from staticnet.ops.promotion import is_weak
 
 
 class Where(Elementwise, name="where"):
@@ -73,10 +74,10 @@ def astype(x: Any, dtype: Any) -> Value:
     """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]
 
     Raises:
-        DTypeError: if the dtype is not supported.
+        DTypeError: if the dtype is not supported, or a number is out of its range.
     """
     dtype = as_dtype(dtype)
-    if is_python_scalar(x):
+    if is_weak(x):
         return constant(x, dtype)
     x = as_value(x)
     return x if x.dtype == dtype else apply(Cast(dtype), x)
@@ -117,7 +118,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Value:
 
     x: [*s], min and max: broadcastable to [*s] -> y: [*s]
     """
-    x = as_value(x)
+    x, *limits = promoted("clip", x, *(limit for limit in (min, max) if limit is not None))
     if max is not None:
-        x = where(x > max, max, x)
-    return x if min is None else where(x < min, min, x)
+        x = where(x > limits[-1], limits[-1], x)
+    return x if min is None else where(x < limits[0], limits[0], x)

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, StateError
+from staticnet.errors import ArgumentError, DTypeError, StateError
 from staticnet.ir.dtype import FLOAT32, DType, kind
 from staticnet.ir.node import Node, build, describe
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
-from staticnet.ops.base import TensorOp, as_array
+from staticnet.ops.base import TensorOp
+from staticnet.ops.promotion import as_array, fits, in_range, is_weak
 from staticnet.ops.turns import Turns
 
 _input_numbers = itertools.count(1)
@@ -114,13 +115,19 @@ class Variable(Node):
 
         Raises:
             StateError: if the shape differs, or the dtype is of a greater kind.
+            DTypeError: if the dtype is not supported, or a number is out of its range.
         """
-        array = as_array(new)
+        adapts = is_weak(new) and fits(new, self.dtype)
+        try:
+            array = as_array(new, self.dtype if adapts else None)
+            fitting = in_range(new, array, self.dtype)
+        except DTypeError as error:
+            raise DTypeError(f"{describe(self)} cannot hold this value: {error}") from None
         if array.shape != self.shape:
             raise StateError(f"{describe(self)} cannot hold an array of shape {list(array.shape)}")
         if _KIND_ORDER[kind(array.dtype)] > _KIND_ORDER[kind(self.dtype)]:
             raise StateError(f"{describe(self)} cannot hold {array.dtype}; convert it first")
-        return np.array(array, self.dtype, order="C")
+        return np.array(fitting, order="C")
 
     def host_array(self) -> np.ndarray[Any, Any]:
         """The array itself, brought to the host if a GPU holds it.

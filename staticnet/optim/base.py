@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ from staticnet.errors import ArgumentError, GradientError, ShapeError
 from staticnet.ir.dtype import FLOAT32, DType, is_floating
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.value import Value
+from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.selection import astype
 from staticnet.ops.state import Variable, variable
 from staticnet.optim.updates import Updates
@@ -236,9 +236,10 @@ def checked_number(what: str, name: str, value: Any) -> float:
         ArgumentError: if it is no number, or out of the range of what is called `name`.
     """
     inside, legal = _RANGES[name]
-    if isinstance(value, bool) or not isinstance(value, Real) or not inside(float(value)):
+    number = python_number(value) if is_scalar(value) else None
+    if number is None or isinstance(number, bool) or not inside(number):
         raise ArgumentError(f"{what}: {name} must be {legal}, not {value!r:.60}")
-    return float(value)
+    return float(number)
 
 
 def _checked(what: str, each: dataclasses.Field[Any], value: Any) -> Any:

@@ -21,6 +21,7 @@ from staticnet.ops.arguments import as_int
 from staticnet.ops.base import as_value, function
 from staticnet.ops.creation import dim_value
 from staticnet.ops.indexing import as_index, take, take_along_axis
+from staticnet.ops.promotion import dtype_of
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, squeeze, sum
 
@@ -71,7 +72,7 @@ def _class_axis(x: Value) -> int:
 def _scores(log_probability: Value, weight: Any) -> _Scores:
     axis = _class_axis(log_probability)
     if weight is not None:
-        weight = astype(as_floating(weight), log_probability.dtype)
+        weight = astype(as_floating(weight, log_probability), log_probability.dtype)
         classes = log_probability.shape[axis : axis + 1]
         if weight.shape != classes:
             raise ShapeError(
@@ -159,7 +160,8 @@ def cross_entropy(
     """
     check_reduction(reduction)
     smoothing = as_number(label_smoothing, "label_smoothing", 0, 1)
-    logits, target = as_floating(logits), as_value(target)
+    logits = as_floating(logits)
+    target = as_floating(target, logits) if is_floating(dtype_of(target)) else as_value(target)
     axis = _class_axis(logits)
     if not is_floating(target.dtype):
         scores = _scores(log_softmax(logits, axis), weight)

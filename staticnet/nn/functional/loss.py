@@ -18,7 +18,7 @@ from staticnet.nn.arguments import (
     reduce_loss,
 )
 from staticnet.ops.arithmetic import abs, logaddexp, square
-from staticnet.ops.base import as_value, function
+from staticnet.ops.base import function, promoted
 from staticnet.ops.creation import dim_value
 from staticnet.ops.selection import astype, relu, where
 from staticnet.ops.shape import sum
@@ -27,7 +27,8 @@ from staticnet.ops.transcendental import exp, log
 
 def _pair(input: Any, target: Any) -> tuple[Value, Value]:
     """Prediction and target as Values of one shape."""
-    input, target = as_floating(input), as_value(target)
+    input, target = promoted("losses", input, target)
+    input = as_floating(input)
     check_same_shape(input, target)
     return input, target
 
@@ -121,11 +122,11 @@ def binary_cross_entropy_with_logits(
     input, target = _pair(input, target)
     positive = logaddexp(-input, 0)  # -ln s; and -ln(1 - s) is input more
     if pos_weight is not None:
-        pos_weight = astype(as_floating(pos_weight), input.dtype)
+        pos_weight = astype(as_floating(pos_weight, input), input.dtype)
         positive = positive * (1 + (pos_weight - 1) * target)
     loss = (1 - target) * input + positive
     if weight is not None:
-        loss = loss * astype(as_floating(weight), input.dtype)
+        loss = loss * astype(as_floating(weight, input), input.dtype)
     check_same_shape(input, loss, "the weighted loss")
     return reduce_loss(loss, reduction)
 

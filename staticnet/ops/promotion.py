@@ -1,0 +1,173 @@
+"""What the numbers of Python and NumPy become beside arrays, and to what arrays promote.
+
+Python's numbers and lists, NumPy's scalars and its arrays without axes are weak: they take the
+dtype of the arrays that they meet, straight from their own digits, if that is of their kind or a
+greater. Arrays with axes, and Values, promote by the array API standard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import DTypeError
+from staticnet.ir.dtype import (
+    BOOL,
+    DTYPES,
+    FLOAT32,
+    INT64,
+    DType,
+    is_floating,
+    is_integer,
+    kind,
+    promote,
+)
+from staticnet.ir.value import Value
+
+Array = np.ndarray[Any, Any]
+
+_PYTHON = {"f": FLOAT32, "i": INT64, "b": BOOL}  # of Python's numbers where nothing else decides
+_RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether `x` is a number on the host: Python's, NumPy's, or a NumPy array without axes."""
+    if isinstance(x, np.generic | np.ndarray):
+        return x.ndim == 0 and x.dtype.kind in "biuf"
+    return isinstance(x, bool | int | float)
+
+
+def python_number(x: Any) -> Any:
+    """A scalar as a Python number, which has no dtype of its own; anything else as it is."""
+    return x.item() if isinstance(x, np.generic | np.ndarray) and is_scalar(x) else x
+
+
+def is_weak(x: Any) -> bool:
+    """Whether `x` takes the dtype of what it meets: a number, a list, an array without axes."""
+    if isinstance(x, bool | int | float | list | tuple):
+        return True
+    if isinstance(x, Value) or getattr(x, "ndim", None) != 0:
+        return False
+    return not hasattr(x, "__cuda_array_interface__")
+
+
+def as_array(value: Any, dtype: DType | None = None) -> Array:
+    """A dense host array of `value` in a supported dtype.
+
+    Without a `dtype`, Python floats become float32, ints int64; arrays keep theirs.
+
+    Raises:
+        DTypeError: if it is no array of a supported dtype, or `dtype` is of integers and one of a
+            weak value's numbers out of its range.
+    """
+    if dtype is not None and is_weak(value):
+        return in_range(value, _dense(value), dtype)
+    array = _dense(value)
+    named = hasattr(value, "dtype") or hasattr(value, "__dlpack__")
+    by_kind = {} if named else _PYTHON
+    own = by_kind.get(array.dtype.kind) or array.dtype
+    if own not in DTYPES.values():
+        raise DTypeError(f"an array of dtype {array.dtype} is not supported")
+    return _cast(array, own if dtype is None else dtype)
+
+
+def _dense(value: Any) -> Array:
+    if isinstance(value, Value) and value.is_symbolic:
+        raise DTypeError(f"{value!r} is a symbolic value, not an array")
+    try:
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
+            value = np.from_dlpack(value)
+        return np.asarray(value)
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+        raise DTypeError(f"{type(value).__name__} does not convert to an array: {error}") from None
+
+
+def _cast(array: Array, dtype: DType) -> Array:
+    with np.errstate(all="ignore"):  # a number too large for a float is infinite
+        return array.astype(dtype, copy=False)
+
+
+def in_range(value: Any, array: Array, dtype: DType) -> Array:
+    """`array`, which `value` was, in another dtype.
+
+    Raises:
+        DTypeError: if the dtype is of integers, and a number out of its range.
+    """
+    if array.dtype.kind == "O" and _are_ints(array):
+        if is_floating(dtype):
+            array = np.vectorize(_as_float, otypes=[np.float64])(array)
+    elif array.dtype.kind not in "biuf" and array.dtype not in DTYPES.values():
+        raise DTypeError(f"an array of dtype {array.dtype} is not supported")
+    if is_integer(dtype) and array.size:
+        limits = np.iinfo(dtype)
+        if not (limits.min <= array.min() and array.max() <= limits.max):
+            raise DTypeError(f"{_show(value)} is out of the range of {dtype}")
+    return _cast(array, dtype)
+
+
+def _are_ints(array: Array) -> bool:
+    return all(isinstance(x, int) for x in array.flat)
+
+
+def _as_float(x: int) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        raise DTypeError(f"the int of {x.bit_length()} bits is too large for a float") from None
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"the Python int of {value.bit_length()} bits"
+    if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
+        return f"the Python {type(value).__name__} {value}"
+    return f"the {type(value).__name__} {value!r:.40}"
+
+
+def common_dtype(what: str, operands: Sequence[Any]) -> DType:
+    """The dtype that operands promote to; weak ones adapt to the others.
+
+    Of weak ones alone, NumPy's numbers decide, and else Python's kind of number.
+
+    Raises:
+        DTypeError: if kinds mix, as an integer with a floating-point array.
+    """
+    strong = [x for x in operands if not is_weak(x)]
+    strong = strong or [x for x in operands if hasattr(x, "dtype")]
+    dtypes = [dtype_of(x) for x in strong] or [_widest(operands)]
+    result = dtypes[0]
+    for dtype in dtypes[1:]:
+        promoted = promote(result, dtype)
+        if promoted is None:
+            raise DTypeError(
+                f"{what}: {result} and {dtype} do not promote; cast one with sn.astype(x, dtype)"
+            )
+        result = promoted
+    for x in operands:
+        if is_weak(x) and not fits(x, result):
+            raise DTypeError(
+                f"{what}: {_show(x)} does not fit {result}; cast the array with sn.astype(x, dtype)"
+            )
+    return result
+
+
+def _widest(operands: Sequence[Any]) -> DType:
+    return max((dtype_of(x) for x in operands), key=lambda dtype: _RANKS[kind(dtype)])
+
+
+def dtype_of(x: Any) -> DType:
+    """The dtype of a Value or of what `as_array` would make of `x`."""
+    return x.dtype if isinstance(x, Value) else as_array(x).dtype
+
+
+def fits(x: Any, dtype: DType) -> bool:
+    """Whether a weak value is of the kind of `dtype` or, if of numbers, a lesser one."""
+    array = _dense(x)
+    if array.size == 0 and not hasattr(x, "dtype"):
+        return True
+    if array.dtype.kind == "O" and _are_ints(array):
+        return kind(dtype) != "bool"
+    own = kind(as_array(array).dtype)
+    return _RANKS[own] <= _RANKS[kind(dtype)] and (own == "bool") == (dtype == BOOL)
