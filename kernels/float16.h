@@ -59,5 +59,7 @@ SN_FUNC sn_u16 sn_store_f16(sn_f32 x) {
 
 SN_FUNC sn_f32 sn_round_f16(sn_f32 x) { return sn_load_f16(sn_store_f16(x)); }
 SN_FUNC sn_f32 sn_round_bf16(sn_f32 x) { return sn_load_bf16(sn_store_bf16(x)); }
+SN_NEXTAFTER(sn_nextafter_f16, sn_f32, sn_u16, sn_load_f16, sn_store_f16)
+SN_NEXTAFTER(sn_nextafter_bf16, sn_f32, sn_u16, sn_load_bf16, sn_store_bf16)
 
 #endif  // STATICNET_FLOAT16_H

@@ -117,8 +117,19 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
   SN_FUNC sn_bool sn_isfinite_##f(sn_##f x) { return sn_fabs_##f(x) < sn_from_bits_##f(top); } \
   SN_FUNC sn_bool sn_signbit_##f(sn_##f x) { return SN_LIBM(copysign##F)((sn_##f)1, x) < 0; }
 
+// The next value after x in the direction of y, of a type whose bits U load() and store() take.
+#define SN_NEXTAFTER(NAME, T, U, LOAD, STORE)                                                  \
+  SN_FUNC T NAME(T x, T y) {                                                                   \
+    const U bits = STORE(x), sign = STORE(y) & ((U)1 << (8 * sizeof(U) - 1));                  \
+    const U next = (U)((x < y) == (x > 0) ? bits + 1u : bits - 1u);                            \
+    const T moved = LOAD(x == 0 ? (U)(sign | 1u) : next);                                      \
+    return x != x || y != y ? x + y : x == y ? y : moved;                                      \
+  }
+
 SN_FLOAT_FUNCTIONS(f32, f, 0x7F800000u)
 SN_FLOAT_FUNCTIONS(f64, , 0x7FF0000000000000u)
+SN_NEXTAFTER(sn_nextafter_f32, sn_f32, sn_u32, sn_from_bits_f32, sn_bits_f32)
+SN_NEXTAFTER(sn_nextafter_f64, sn_f64, sn_u64, sn_from_bits_f64, sn_bits_f64)
 
 // ---------------------------------------------------------------------------------------------
 // float32: exponentials

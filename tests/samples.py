@@ -99,6 +99,7 @@ def _binary() -> list[Sample]:
     ]
     return [
         *samples,
+        S("nextafter", sn.nextafter, X, ROW, torch=lambda t, x, y: t.nextafter(x, y).detach()),
         S("pow", sn.pow, pos(3, 4), ROW, torch=lambda t, x, y: t.pow(x, y)),
         S("floor_divide", sn.floor_divide, X, ROW, torch=lambda t, x, y: (x / y).floor().detach()),
     ]

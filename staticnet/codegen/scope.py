@@ -206,12 +206,13 @@ def scalar_text(node: Node, operands: list[str]) -> str:
     """An elementwise op's C expression on operands."""
     op = node.op
     assert isinstance(op, Elementwise)
-    inner = compute_dtype(node.inputs[op.same_dtype][0].dtype)
+    own = node.inputs[op.same_dtype][0].dtype
+    inner = compute_dtype(own)
     if isinstance(op, Cast):
         return _cast(operands[0], inner, node.dtype)
     if isinstance(op, Exp) and inner == FLOAT32 and never_positive(node.inputs[0]):
         return f"sn_exp_nonpositive_f32({operands[0]})"
-    suffix = short_name(inner)
+    suffix = short_name(inner if op.widens else own)
     text = _CALL.sub(lambda call: f"sn_{call[1]}_{suffix}(", op.scalar)
     text = text.format(*operands)
     if inner.kind == "b" and op.name == "bitwise_invert":

@@ -29,7 +29,8 @@ class Op:
     numbers are operands, never attributes, so equality of attributes is equality of bits.
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
     of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
-    marks those whose operands' values can be wrong, as an index out of range.
+    marks those whose operands' values can be wrong, as an index out of range. `widens` says that
+    16-bit floats are computed in float32 and rounded once.
     """
 
     name: ClassVar[str] = ""
@@ -38,6 +39,7 @@ class Op:
     arity: ClassVar[int | None] = 1
     moves: ClassVar[bool] = False
     may_fail: ClassVar[bool] = False
+    widens: ClassVar[bool] = True
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:

@@ -230,6 +230,27 @@ class Copysign(Elementwise, name="copysign"):
 copysign = binary(Copysign)
 
 
+class Nextafter(Elementwise, name="nextafter"):
+    """z = the value of the dtype that follows x in the direction of y, or y if it is x.
+
+    x: [*s], y: [*s] -> z: [*s]. z moves with x, so the derivative is 1 by x and 0 by y.
+    """
+
+    scalar = "nextafter({0}, {1})"
+    arity = 2
+    kinds = FLOATS
+    widens = False
+
+    def eval(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.where(x == y, y, xp.nextafter(x, y))
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return g, None
+
+
+nextafter = binary(Nextafter)
+
+
 class Logaddexp(Elementwise, name="logaddexp"):
     """z = ln(e**x + e**y) without overflow.  x: [*s], y: [*s] -> z: [*s]"""
 

@@ -21,7 +21,7 @@ HALVES = (FLOAT16, BFLOAT16)
 
 def compute(op: Op, dtype: DType, operands: Sequence[Any], xp: Any = np) -> Any:
     """The result of an op, of a known dtype, from arrays of the array module `xp`."""
-    if any(x.dtype in HALVES for x in operands):
+    if op.widens and any(x.dtype in HALVES for x in operands):
         operands = [x.astype(np.float32) if x.dtype in HALVES else x for x in operands]
         return xp.asarray(op.eval(xp, *operands)).astype(dtype)
     return op.eval(xp, *operands)
