@@ -47,7 +47,10 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
         twins[node] = twin
         return twin
 
-    return rebuild(graph, "infer_shape", replace), twins
+    specialized = rebuild(graph, "infer_shape", replace)
+    for target, _ in graph.updates:
+        twins.setdefault(target, target)  # a variable that is written and never read
+    return specialized, twins
 
 
 def _number(node: Node) -> Node:
