@@ -38,6 +38,7 @@ from staticnet.passes.manager import Record, check_names
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
 from staticnet.plan.plan import Plan
+from staticnet.plan.sizes import as_bytes
 from staticnet.plan.text import STAGES
 from staticnet.report.summary import function_summary
 
@@ -222,16 +223,18 @@ class Function(Inspection):
             return certify(self._compilation.symbolic_plan())
         return analyse_memory(self._plan_at(dims))
 
-    def max_dim(self, name: str, /, bytes: int, **others: int) -> int:
+    def max_dim(self, name: str, /, bytes: int | str, **others: int) -> int:
         """The largest size of a symbolic dim with which a step takes at most `bytes`.
 
-        `others` give the other symbolic dims their sizes. A `memory_limit` does not count here.
+        `bytes` is an int or, as "512 MiB" or "1.5 GB", a string. `others` give the other symbolic
+        dims their sizes. A `memory_limit` does not count here.
 
         Raises:
             ArgumentError: if the dims are not those of the graph, or no size needs that much.
             MemoryLimitError: if size 1 needs more; names how many, and the lines that own them.
         """
-        return max_dim(self._compilation.symbolic_plan(), name, bytes, others)
+        limit = as_bytes(bytes, "max_dim: bytes")
+        return max_dim(self._compilation.symbolic_plan(), name, limit, others)
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
         self._compilation.check_dims(dims)
@@ -330,14 +333,15 @@ def function(
     precision: str = "float32",
     numerics: str = "fast",
     disabled_passes: Collection[str] = (),
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> Function:
     """Compile a graph: placeholders in, values out, and each updated variable's next value.
 
     A call never compiles silently: fixed shapes compile here, symbolic ones once a binding. State
     that updates itself (a random generator's counter) is updated unless `updates` names it.
-    `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes: to stay
-    below it, a step computes some values a second time rather than keep them.
+    `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes, or a
+    string as "512 MiB" or "1.5 GB": to stay below it, a step computes some values a second time
+    rather than keep them.
 
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode
@@ -346,13 +350,14 @@ def function(
 
     Raises:
         GraphError: if the graph is not well formed.
-        ArgumentError: on an unknown device, precision, numerics or pass, or on numerics="exact"
-            with another precision than float32.
+        ArgumentError: on an unknown device, precision, numerics or pass, on numerics="exact"
+            with another precision than float32, or if memory_limit is no size.
         DeviceError: if the device is not there.
         MemoryLimitError: if the step needs more than `memory_limit` all the same; names how much,
             the lines that own it, and the largest batch that fits.
     """
     check_names(PASSES, disabled_passes)
+    limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
     if numerics not in ("exact", "fast"):
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:
@@ -373,7 +378,7 @@ def function(
     ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
     pairs = _with_default_updates(outs, dict(updates or {}))
     graph = Graph(name, ins, outs, tuple(pairs.items()))
-    return Function(graph, single, backend, numerics, disabled_passes, memory_limit, precision)
+    return Function(graph, single, backend, numerics, disabled_passes, limit, precision)
 
 
 def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:

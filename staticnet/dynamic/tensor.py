@@ -374,7 +374,7 @@ def _without_masks(key: Any) -> Any:
     entries: list[Any] = []
     for entry in key if isinstance(key, tuple) else (key,):
         array = entry.numpy() if isinstance(entry, Tensor) else entry
-        if isinstance(array, ndarray) and array.dtype == bool and array.ndim:
+        if type(array) is ndarray and array.dtype == bool and array.ndim:
             entries += np.nonzero(array)
         else:
             entries.append(entry)

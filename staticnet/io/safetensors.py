@@ -12,6 +12,7 @@ import numpy as np
 
 from staticnet.errors import StateError, StaticnetError
 from staticnet.ir.dtype import DTYPES, as_dtype
+from staticnet.ops.arguments import check_unmasked
 
 Array = np.ndarray[Any, Any]
 
@@ -64,6 +65,7 @@ def _name(name: Any) -> str:
 
 def _dense(name: str, value: Any) -> Array:
     """`value` as the library takes it: contiguous, with the machine's byte order."""
+    check_unmasked(value)
     array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise StateError(f"safetensors: {name!r} has the dtype {array.dtype}, which has no place")

@@ -7,7 +7,7 @@ from typing import Any
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import FLOATS, as_int, check_kind
+from staticnet.ops.arguments import FLOATS, check_kind
 from staticnet.ops.base import as_value, promoted
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
@@ -35,18 +35,6 @@ def as_number(value: Any, what: str, least: float, most: float) -> float:
     if number is None or isinstance(number, bool) or not least <= number <= most:
         raise ArgumentError(f"{what} must be a number in [{least}, {most}], not {value!r:.60}")
     return float(number)
-
-
-def as_size(value: Any, what: str) -> int:
-    """A positive int.
-
-    Raises:
-        ArgumentError: if it is none.
-    """
-    size = as_int(value, what)
-    if size < 1:
-        raise ArgumentError(f"{what} must be positive, not {size}")
-    return size
 
 
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:

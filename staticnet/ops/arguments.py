@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import DIGITS, DType, kind
 from staticnet.ir.op import Axes
-from staticnet.ir.types import Shape, format_shape
+from staticnet.ir.types import MAX_RANK, Shape, format_shape
 
 FLOATS, BOOLS = frozenset({"float"}), frozenset({"bool"})
 INTEGERS = frozenset({"int", "uint"})
@@ -60,15 +62,30 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
 
 def as_int(value: Any, what: str) -> int:
-    """An int argument; a bool or a float is none.
+    """An int argument, Python's or NumPy's, also as an array without axes; a bool is none.
 
     Raises:
         ArgumentError: if it is not an int or does not fit 64 bits.
     """
-    number = int(value) if isinstance(value, int | np.integer) else None
-    if number is None or isinstance(value, bool) or abs(number) >= 2**63:
+    number = None
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError, StaticnetError):
+            number = operator.index(value)
+    if number is None or abs(number) >= 2**63:
         raise ArgumentError(f"{what} must be an int, not {value!r:.60}")
     return number
+
+
+def as_size(value: Any, what: str) -> int:
+    """A positive int.
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    size = as_int(value, what)
+    if size < 1:
+        raise ArgumentError(f"{what} must be positive, not {size}")
+    return size
 
 
 def normalize_axis(axis: Any, ndim: int, what: str = "axis") -> int:
@@ -120,3 +137,17 @@ def as_sequence(shape: Any) -> Sequence[Any]:
     if not isinstance(shape, tuple | list):
         raise ShapeError(f"a shape is a sequence of dims, not {shape!r:.60}")
     return shape
+
+
+def check_unmasked(value: Any, depth: int = 0) -> None:
+    """Raise DTypeError if `value` is a masked array or a list with one: its mask would be lost."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            "a masked array has no place here: fill it with x.filled(value), and give its mask, "
+            "np.ma.getmaskarray(x), as an array of its own"
+        )
+    if isinstance(value, tuple | list) and depth <= MAX_RANK:
+        nests = (tuple, list, np.ma.MaskedArray)
+        items = value if any(issubclass(t, nests) for t in set(map(type, value))) else ()
+        for item in items:
+            check_unmasked(item, depth + 1)

@@ -18,6 +18,7 @@ from staticnet.ops.arguments import (
     broadcast_shapes,
     check_axes,
     check_kind,
+    check_unmasked,
     normalize_axis,
 )
 from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
@@ -239,6 +240,7 @@ def getitem(x: Any, key: Any) -> Value:
         ArgumentError: on a bool mask (its result would have no static shape) or another type.
     """
     x = as_value(x)
+    check_unmasked(key)
     entries = _expand_ellipsis(key if isinstance(key, tuple) else (key,), x.ndim)
     basic: list[Any] = []
     arrays: list[tuple[int, Value]] = []

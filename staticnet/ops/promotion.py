@@ -25,6 +25,7 @@ from staticnet.ir.dtype import (
     promote,
 )
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import check_unmasked
 
 Array = np.ndarray[Any, Any]
 
@@ -76,12 +77,14 @@ def as_array(value: Any, dtype: DType | None = None) -> Array:
 def _dense(value: Any) -> Array:
     if isinstance(value, Value) and value.is_symbolic:
         raise DTypeError(f"{value!r} is a symbolic value, not an array")
+    check_unmasked(value)
     try:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
             value = np.from_dlpack(value)
-        return np.asarray(value)
+        array = np.asarray(value)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
         raise DTypeError(f"{type(value).__name__} does not convert to an array: {error}") from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _cast(array: Array, dtype: DType) -> Array:

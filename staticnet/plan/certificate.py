@@ -102,8 +102,6 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
         MemoryLimitError: if it takes more at size 1; names how many, and whose they are.
     """
     check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
-    if type(limit) is not int or limit < 0:
-        raise ArgumentError(f"max_dim: bytes must be an int, at least 0, not {limit!r:.60}")
     graph, constants = plan.graph, plan.orders[0].constants
     outside = _bytes((*graph.inputs, *graph.variables, *constants, *graph.outputs))
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from staticnet.ir.value import Value
 from staticnet.nn import init
-from staticnet.nn.arguments import as_number, as_size
+from staticnet.nn.arguments import as_number
 from staticnet.nn.functional import dropout, linear
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seed, next_seeds
+from staticnet.ops.arguments import as_size
 from staticnet.ops.indexing import take
 from staticnet.ops.random import Generator
 from staticnet.ops.state import Variable, variable
