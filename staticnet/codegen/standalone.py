@@ -267,4 +267,4 @@ def _quoted(text: str) -> str:
 def _escaped(char: str, plain: Mapping[int, str]) -> str:
     if char.isprintable():
         return char.translate(plain)
-    return "".join(f"\\{byte:03o}" for byte in char.encode())
+    return "".join(f"\\{byte:03o}" for byte in char.encode(errors="surrogateescape"))

@@ -8,7 +8,9 @@ Integer division that does not come out evenly is an atom of its own, `((batch+1
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -37,7 +39,7 @@ class Dim:
     Two dims of equal name are the same dimension. Units: elements along an axis.
 
     Raises:
-        ShapeError: if the name is not an identifier.
+        ShapeError: if the name is not an identifier, or is one of Python's keywords.
     """
 
     __slots__ = ("_hash", "terms")
@@ -45,8 +47,9 @@ class Dim:
     _hash: int
 
     def __init__(self, name: str) -> None:
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise ShapeError(f"Dim: the name must be an identifier, not {name!r}")
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+            raise ShapeError(f"Dim: the name must be an identifier and no keyword, not {name!r}")
+        name = unicodedata.normalize("NFKC", name)  # as Python does with every identifier
         self._set((((name,), 1),))
 
     def _set(self, terms: Terms) -> None:
@@ -235,7 +238,7 @@ def parse_dim(text: str) -> int | Dim:
 
 def _evaluate(node: ast.expr, text: str) -> int | Dim:
     match node:
-        case ast.Constant(value=int() as value):
+        case ast.Constant(value=value) if type(value) is int:
             return value
         case ast.Name(id=name):
             return Dim(name)

@@ -24,8 +24,9 @@ class Graph:
     """Placeholders to feed, nodes to return, and for each updated variable its next value.
 
     Raises:
-        GraphError: if an input is no placeholder or is named twice, a placeholder is reached that
-            is no input, or an update's target is no variable or differs in type from its value.
+        GraphError: if the name is no text on one line, an input is no placeholder or is named
+            twice, a placeholder is reached that is no input, or an update's target is no variable
+            or differs in type from its value.
     """
 
     __slots__ = ("__weakref__", "_nodes", "inputs", "name", "outputs", "updates")
@@ -41,6 +42,8 @@ class Graph:
         cls, name: str, inputs: Sequence[Node], outputs: Sequence[Node], updates: Updates = ()
     ) -> Graph:
         """The one graph of these parts, checked when it is new."""
+        if not isinstance(name, str) or not name.isprintable():
+            raise GraphError(f"a graph's name must be printable text on one line, not {name!r:.60}")
         flat = (*inputs, *outputs, *(node for pair in updates for node in pair))
         key = (name, len(inputs), len(outputs), *map(id, flat))
         found = _table.get(key)
@@ -106,12 +109,17 @@ class Graph:
     def to_dot(self) -> str:
         """The data flow in Graphviz' language."""
         index = {node: i for i, node in enumerate(self._nodes)}
-        lines = [f'digraph "{self.name}" {{', "  node [shape=box, fontname=monospace];"]
+        lines = [f'digraph "{_dot(self.name)}" {{', "  node [shape=box, fontname=monospace];"]
         for node, i in index.items():
             bold = ", style=bold" if any(node is root for root in self.roots) else ""
-            lines.append(f'  n{i} [label="{describe(node)}"{bold}];')
+            lines.append(f'  n{i} [label="{_dot(describe(node))}"{bold}];')
             lines.extend(f"  n{index[operand]} -> n{i};" for operand in node.inputs)
         return "\n".join([*lines, "}"])
+
+
+def _dot(text: str) -> str:
+    """A text between quotes in Graphviz' language."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _check(graph: Graph) -> None:

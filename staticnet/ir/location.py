@@ -26,8 +26,26 @@ class Location(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        relative = os.path.relpath(self.file) if os.path.isabs(self.file) else self.file
-        return f"{self.file if relative.startswith('..') else relative}:{self.line}"
+        return f"{printable(_relative(self.file))}:{self.line}"
+
+
+def _relative(file: str) -> str:
+    """The path from the working directory, for what lies in it."""
+    try:
+        relative = os.path.relpath(file) if os.path.isabs(file) else file
+    except (OSError, ValueError):  # the working directory is gone, or on another drive
+        return file
+    return file if relative.startswith("..") else relative
+
+
+def printable(text: str) -> str:
+    """A text on one line, in any encoding: what does not print is escaped, as Python spells it.
+
+    File names are bytes to the system; they may hold line breaks and need be no UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Provenance(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from typing import TYPE_CHECKING
 
 from staticnet.ir.node import Node
@@ -16,7 +16,7 @@ def format_graph(graph: Graph) -> str:
     """The text form of a graph."""
     names = value_names(graph)
     header = ", ".join(f"%{names[node]}: {node.type}" for node in graph.inputs)
-    lines = [f"graph {graph.name}({header}) {{"]
+    lines = [f"graph {_quoted(graph.name)}({header}) {{"]
     for node in (*graph.nodes, *_only_written(graph)):
         if node.op.name != "placeholder":
             operands = [f"%{names[operand]}" for operand in node.inputs]
@@ -25,6 +25,16 @@ def format_graph(graph: Graph) -> str:
     lines.append(f"  return {', '.join('%' + names[node] for node in graph.outputs)}".rstrip())
     lines += [f"  update %{names[target]} = %{names[value]}" for target, value in graph.updates]
     return "\n".join([*lines, "}"])
+
+
+def _quoted(name: str) -> str:
+    """A graph's name, as a JSON string if it has other characters than identifiers and dots."""
+    return name if name and all(map(_is_plain, name)) else json.dumps(name)
+
+
+def _is_plain(char: str) -> bool:
+    """Whether a character may stand in names that are not quoted."""
+    return char == "." or f"_{char}".isidentifier()
 
 
 def _only_written(graph: Graph) -> list[Node]:
@@ -42,7 +52,7 @@ def value_names(graph: Graph) -> dict[Node, str]:
         if node in names:
             continue
         if node.name:
-            name = _free(re.sub(r"[^\w.]", "_", node.name), taken)
+            name = _free("".join(c if _is_plain(c) else "_" for c in node.name), taken)
         else:
             name = str(number)
             number += 1

@@ -8,6 +8,7 @@
     }
 
 Names after `%` are for reading and carry no identity, but for a placeholder's, which is its name.
+A graph's name that is not made of letters, digits, `_` and `.` is quoted, as in JSON.
 The grammar is in docs/ir.md.
 """
 
@@ -29,9 +30,10 @@ from staticnet.ir.types import TensorType
 
 __all__ = ["format_graph", "parse", "parse_type", "value_names"]
 
-_HEADER = re.compile(r"graph ([\w.]+)\((.*)\) \{")
-_STATEMENT = re.compile(r"%([\w.]+): (\w+\[.*?\]) = (\w+)\((.*)\)")
-_UPDATE = re.compile(r"update %([\w.]+) = %([\w.]+)")
+_NAME = r'[^\s%:,="()\[\]{}]+'
+_HEADER = re.compile(rf'graph ({_NAME}|"(?:[^"\\]|\\.)*")\((.*)\) \{{')
+_STATEMENT = re.compile(rf"%({_NAME}): (\w+\[.*?\]) = (\w+)\((.*)\)")
+_UPDATE = re.compile(rf"update %({_NAME}) = %({_NAME})")
 _TYPE = re.compile(r"(\w+)\[(.*)\]")
 
 
@@ -49,7 +51,8 @@ def parse(text: str) -> Graph:
     match = _HEADER.fullmatch(lines[0][1])
     if match is None or lines[-1][1] != "}":
         raise ParseError(f"line {lines[0][0]}: expected `graph name(%x: f32[2]) {{ … }}`")
-    return _Reader(match[1], match[2]).read(lines)
+    name = json.loads(match[1]) if match[1].startswith('"') else match[1]
+    return _Reader(name, match[2]).read(lines)
 
 
 class _Reader:

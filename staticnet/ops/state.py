@@ -182,10 +182,12 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
 
     Raises:
         DTypeError: if the value has no supported dtype.
-        ArgumentError: if the name is not a string.
+        ArgumentError: if the name is no printable text on one line.
     """
-    if not isinstance(name, str | None):
-        raise ArgumentError(f"variable: the name must be a string, not {name!r:.60}")
+    if name is not None and not (isinstance(name, str) and name.isprintable()):
+        raise ArgumentError(
+            f"variable: the name must be printable text on one line, not {name!r:.60}"
+        )
     array = as_array(value)
     node = build(VariableOp(_Ids.last + 1, array.dtype, array.shape), ())
     assert isinstance(node, Variable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -134,5 +135,6 @@ def _report(record: Record, number: int, settings: flags.Flags) -> None:
         log.info("%s", record if "passes" in settings.debug else f"{record.name}: {record.seconds}")
     if settings.dump is not None:
         settings.dump.mkdir(parents=True, exist_ok=True)
-        file = settings.dump / f"{record.graph.name}.{number}.{record.name}.sn"
+        name = re.sub(r"[^\w.-]", "_", record.graph.name)
+        file = settings.dump / f"{name}.{number}.{record.name}.sn"
         file.write_text(f"{record.graph}\n", encoding="utf-8")
