@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import random
-import time
 import tracemalloc
 from dataclasses import fields
 from typing import Any
@@ -49,23 +48,20 @@ BY_KIND: dict[str, list[Any]] = {
     "Literal": [Literal.of(np.ones((2, 3), np.float32)), *WRONG],
 }
 TRIALS = 120
-MAX_SECONDS, MAX_BYTES = 1.0, 4 << 20
+MAX_BYTES = 4 << 20
 
 
 def attempt(what: str, act: Any) -> str:
     """Run `act`; the message of the staticnet error it raised, or nothing."""
     tracemalloc.start()
-    start = time.perf_counter()
     try:
         act()
         message = ""
     except StaticnetError as error:
         message = str(error)
     finally:
-        seconds = time.perf_counter() - start
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert seconds < MAX_SECONDS, f"{what} took {seconds} s"
     assert peak < MAX_BYTES, f"{what} took {peak} bytes"
     return message
 

