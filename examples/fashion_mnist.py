@@ -14,6 +14,7 @@ from staticnet import nn, optim
 from staticnet.io import datasets
 from staticnet.train import accuracy, fit, track
 
+HELD_OUT = 10_000  # training images to look on with; the test images are for the end
 LOADERS = {"fashion-mnist": datasets.fashion_mnist, "mnist": datasets.mnist}
 
 
@@ -45,28 +46,29 @@ def main():
     except datasets.DataError as error:
         parser.error(str(error))
     nn.manual_seed(options.seed)
-    steps = options.epochs * (len(data.train_images) // options.batch_size)
+    images, labels = data.train_images[:-HELD_OUT], data.train_labels[:-HELD_OUT]
+    held, held_labels = data.train_images[-HELD_OUT:], data.train_labels[-HELD_OUT:]
+    steps = options.epochs * (len(images) // options.batch_size)
     step, predict = build(steps, options.device)
-
-    def tested():
-        return accuracy(predict(data.test_images), data.test_labels)
 
     epochs = track(
         fit(
             step,
-            (data.train_images, data.train_labels),
+            (images, labels),
             epochs=options.epochs,
             batch_size=options.batch_size,
             seed=options.seed,
         ),
         options.epochs,
         lambda epoch: (
-            f"train loss {epoch.loss:.4f}  test accuracy {tested():.2%}  {epoch.seconds:.1f} s"
+            f"train loss {epoch.loss:.4f}  "
+            f"validation accuracy {accuracy(predict(held), held_labels):.2%}  {epoch.seconds:.1f} s"
         ),
     )
     losses = np.concatenate([epoch.losses for epoch in epochs])
     seconds = sum(epoch.seconds for epoch in epochs)
-    print(f"{len(losses)} steps in {seconds:.1f} s; test accuracy {tested():.2%}")
+    tested = accuracy(predict(data.test_images), data.test_labels)
+    print(f"{len(losses)} steps in {seconds:.1f} s; test accuracy {tested:.2%}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import staticnet as sn
 from staticnet.cli import demo
 from staticnet.cli.main import main
 from staticnet.io import safetensors
+from staticnet.train import Epoch
 
+COMPILES = True
 needs_extras = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")),
     reason='needs pip install "staticnet[examples]"',
@@ -35,8 +37,14 @@ def test_the_demo_reaches_its_accuracy_and_writes_its_files(tmp_path, capsys):
 
     model, _, predict = demo.build(seed=7, device="numpy", steps=1)
     model.load_state_dict(safetensors.load(out / "weights.safetensors"))
-    *_, images, labels = demo.load_digits()
+    *training, images, labels = demo.load_digits()
     assert np.mean(predict(images) == labels) >= 0.97
+    *_, held, held_labels = demo.hold_out(*training)
+    lines = [line for line in shown.splitlines() if "validation accuracy" in line]
+    best = max(float(line.split("validation accuracy ")[1].split("%")[0]) for line in lines)
+    assert round(100 * np.mean(predict(held) == held_labels), 2) == best
+    assert f"kept: with {best:.2f}% they are the best" in shown
+    assert all("test" not in line for line in lines)
 
 
 @needs_extras
@@ -48,6 +56,33 @@ def test_the_split_is_stratified_and_fixed():
     assert 0 <= train.min() < train.max() == 1
     np.testing.assert_array_equal(test, demo.load_digits()[2])
     assert train_labels.dtype == np.int64
+
+
+@needs_extras
+def test_the_validation_part_is_stratified_and_no_test_image_is_in_it():
+    *training, test, _ = demo.load_digits()
+    train, train_labels, held, held_labels = demo.hold_out(*training)
+    assert (len(train), len(held)) == (len(train_labels), len(held_labels)) == (1077, 360)
+    assert np.ptp(np.bincount(held_labels)) <= 2
+    parts = [{image.tobytes() for image in part} for part in (train, held, test)]
+    assert not parts[2] & (parts[0] | parts[1])
+    assert not parts[0] & parts[1]
+
+
+def test_the_last_of_the_best_epochs_is_kept():
+    model = sn.nn.Linear(1, 1)
+    scores = iter([0.5, 0.75, 0.75, 0.25])
+    best = demo.Best(model, lambda: next(scores))
+
+    def epochs():
+        for number in range(1, 5):
+            model.weight.value = np.full((1, 1), number, np.float32)
+            yield Epoch(number, np.zeros(1, np.float32), 1.0)
+
+    seen = [(epoch.number, best.latest) for epoch in best.watch(epochs())]
+    assert seen == [(1, 0.5), (2, 0.75), (3, 0.75), (4, 0.25)]
+    assert (best.number, best.score) == (3, 0.75)
+    assert best.weights["weight"] == 3
 
 
 @needs_extras

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     if options.epochs < 1 or options.seed < 0:
         raise ArgumentError("--epochs must be at least 1, and --seed at least 0")
     start = time.perf_counter()
-    images, labels, test_images, test_labels = load_digits()
+    *training, test_images, test_labels = load_digits()
+    images, labels, held_images, held_labels = hold_out(*training)
     steps = options.epochs * (len(images) // BATCH)
     model, step, predict = build(options.seed, options.device, steps)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -53,11 +55,12 @@ def run(options: argparse.Namespace) -> None:
     print(f"\nThe training step for a batch of {BATCH}, on {step.device}:")
     print("\n".join(map(str, compiled.records)), end="\n\n")
 
-    epochs = track(
-        fit(step, (images, labels), epochs=options.epochs, batch_size=BATCH, seed=options.seed),
-        options.epochs,
-        lambda epoch: f"loss {epoch.loss:.4f}  {epoch.steps_per_second:,.0f} steps/s",
-    )
+    each = fit(step, (images, labels), epochs=options.epochs, batch_size=BATCH, seed=options.seed)
+    best = Best(model, lambda: accuracy(predict(held_images), held_labels))
+    epochs = track(best.watch(each), options.epochs, lambda epoch: describe(epoch, best.latest))
+    model.load_state_dict(best.weights)
+    print(f"\nthe weights of epoch {best.number} are kept: with {best.score:.2%} they are the best")
+    print(f"on {len(held_labels)} validation images; the test images had no part in the choice")
     predicted = predict(test_images)
     report(epochs, accuracy(predicted, test_labels), len(test_labels))
     matrix = confusion_matrix(predicted, test_labels, len(CLASSES))
@@ -71,14 +74,40 @@ def load_digits() -> tuple[Array, Array, Array, Array]:
     -> images [1437, 64] in [0, 1], labels [1437], test images [360, 64], test labels [360]
     """
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32)
-    train, test, train_labels, test_labels = train_test_split(
-        images, labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
+    return hold_out((images / 16).astype(np.float32), labels.astype(np.int64))
+
+
+def hold_out(images: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
+    """Set 360 examples apart, as many of each class as it has a share in all.
+
+    -> the others' images and labels, those set apart
+    """
+    from sklearn.model_selection import train_test_split
+
+    rest, apart, rest_labels, apart_labels = train_test_split(
+        images, labels, test_size=360, stratify=labels, random_state=0
     )
-    return train, train_labels, test, test_labels
+    return rest, rest_labels, apart, apart_labels
+
+
+class Best:
+    """The weights of the epoch that scores best, the last of those that are equal."""
+
+    def __init__(self, model: nn.Module, score: Callable[[], float]) -> None:
+        self._model, self._score = model, score
+        self.score = self.latest = -np.inf
+        self.number, self.weights = 0, model.state_dict()
+
+    def watch(self, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
+        """Let epochs pass, and score each one's weights."""
+        for epoch in epochs:
+            self.latest = self._score()
+            if self.latest >= self.score:
+                self.score, self.number = self.latest, epoch.number
+                self.weights = self._model.state_dict()
+            yield epoch
 
 
 def build(seed: int, device: str, steps: int) -> tuple[nn.Module, Function, Function]:
@@ -98,12 +127,18 @@ def build(seed: int, device: str, steps: int) -> tuple[nn.Module, Function, Func
     return model, step, predict
 
 
+def describe(epoch: Epoch, validation: float) -> str:
+    """An epoch in one line."""
+    speed = f"{epoch.steps_per_second:,.0f} steps/s"
+    return f"loss {epoch.loss:.4f}  validation accuracy {validation:.2%}  {speed}"
+
+
 def report(epochs: list[Epoch], test_accuracy: float, count: int) -> None:
     """Print how the training went."""
     steps = sum(len(epoch.losses) for epoch in epochs)
     seconds = sum(epoch.seconds for epoch in epochs)
-    print(f"\n{steps} steps in {seconds:.1f} s: {steps / seconds:,.0f} steps/s")
-    print(f"test accuracy {test_accuracy:.2%} on {count} images it was not trained on")
+    print(f"{steps} steps in {seconds:.1f} s: {steps / seconds:,.0f} steps/s")
+    print(f"test accuracy {test_accuracy:.2%} on {count} images that it has not seen before")
 
 
 def write(out: Path, model: nn.Module, graph: sn.Graph, epochs: list[Epoch], matrix: Array) -> None:
