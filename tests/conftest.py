@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: golden files and the tolerance table."""
+"""What all tests share: golden files, one store of compiled code, and the run on all cores."""
 
 from __future__ import annotations
 
@@ -15,6 +15,27 @@ HERE = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Folders of tests run on all cores, files and single tests in this process; `-n` decides."""
+    if hasattr(config, "workerinput"):  # a worker starts none
+        return
+    option = config.option
+    chosen = getattr(option, "numprocesses", 0) is not None or option.dist != "no"
+    if not chosen and any(Path(arg).is_dir() for arg in config.args):
+        option.numprocesses, option.dist = "auto", "worksteal"
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # more threads than cores
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is compiled is kept for all tests and runs; `pytest --cache-clear` removes it."""
+    if cache := getattr(config, "cache", None):
+        for name in ("STATICNET_CACHE", "SHIM_CACHE"):
+            folder = cache.mkdir(name.lower())
+            folder.chmod(0o700)
+            os.environ[name] = str(folder)
 
 
 @pytest.fixture
@@ -60,6 +81,7 @@ def _auto_is_the_reference(request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 @pytest.fixture(autouse=True)
 def _no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests decide the flags themselves; the data folder may come from outside."""
-    for name in [n for n in os.environ if n.startswith("STATICNET_") and n != "STATICNET_DATA"]:
+    """Tests decide the flags themselves; the folders of data and of built code are given."""
+    kept = ("STATICNET_DATA", "STATICNET_CACHE")
+    for name in [n for n in os.environ if n.startswith("STATICNET_") and n not in kept]:
         monkeypatch.delenv(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import mmap
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.backends.cache import Cache, digest
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
     Address,
@@ -65,12 +68,25 @@ class Guarded:
 def build(source: str, kernels: Sequence[str], folder: Path) -> ctypes.CDLL:
     """The library of a CUDA source for the CPU."""
     assert CXX is not None
-    text = [f'#include "{SHIM}"', source, *(f"SHIM_KERNEL({name})" for name in kernels)]
-    own = Path(tempfile.mkdtemp(dir=folder))  # the loader knows a library by its path
-    file, library = own / "kernels.cu", own / "kernels.so"
-    file.write_text("\n".join(text) + "\n", encoding="utf-8")
-    subprocess.run([CXX, *FLAGS, str(file), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library))
+    lines = [f'#include "{SHIM}"', source, *(f"SHIM_KERNEL({name})" for name in kernels)]
+    text = "\n".join(lines) + "\n"
+    own = Path(tempfile.mkdtemp(dir=folder))  # the loader knows a library by its file
+    key = digest(text, SHIM.read_text(encoding="utf-8"), *FLAGS, _version())
+    made, _ = Cache(Path(os.environ.get("SHIM_CACHE", own))).build(
+        key, ".so", functools.partial(_compile, text)
+    )
+    return ctypes.CDLL(shutil.copy(made, own / "kernels.so"))
+
+
+def _compile(text: str, library: Path) -> None:
+    file = library.with_suffix(".cu")
+    file.write_text(text, encoding="utf-8")
+    subprocess.run([str(CXX), *FLAGS, str(file), "-o", str(library)], check=True)
+
+
+@functools.cache
+def _version() -> str:
+    return subprocess.run([str(CXX), "--version"], capture_output=True, text=True).stdout
 
 
 def run_kernel(

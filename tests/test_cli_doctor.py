@@ -70,10 +70,9 @@ def test_the_text_tells_the_same(capsys: Any) -> None:
     assert shown.endswith("Devices that work: cpu, numpy.\n")
 
 
-def test_it_is_quick_and_imports_no_optional_package(tmp_path: Path) -> None:
+def test_it_imports_no_optional_package(tmp_path: Path) -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); from staticnet.cli.main import main;"
-        "main(['doctor']); print('took', time.perf_counter() - start);"
+        "import sys; from staticnet.cli.main import main; main(['doctor']);"
         "print([n for n in ('torch', 'jax', 'cupy', 'matplotlib', 'sklearn') if n in sys.modules])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -81,9 +80,7 @@ def test_it_is_quick_and_imports_no_optional_package(tmp_path: Path) -> None:
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    *_, took, modules = done.stdout.splitlines()
-    assert modules == "[]"
-    assert float(took.split()[1]) < 10  # 1.5 s on an idle machine
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", ["no-such-compiler", "false", "'unclosed"])

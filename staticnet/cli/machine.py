@@ -34,7 +34,16 @@ REQUIRED = ("numpy", "scipy", "networkx", "ml_dtypes", "safetensors", "rich")
 EXTRAS = {
     "cc": ("ziglang",),
     "examples": ("matplotlib", "pillow", "scikit-learn"),
-    "dev": ("build", "hypothesis", "mypy", "playwright", "pytest", "ruff", "setuptools"),
+    "dev": (
+        "build",
+        "hypothesis",
+        "mypy",
+        "playwright",
+        "pytest",
+        "pytest-xdist",
+        "ruff",
+        "setuptools",
+    ),
     "oracle": ("jax", "optax", "torch"),
 }
 """What `pip install "staticnet[extra]"` brings, CUDA's apart, each in the first that has it."""
