@@ -104,7 +104,7 @@ __device__ inline void sn_scatter_elements(const typename X::memory *updates,
     typename X::value sum = X::load(y[place]);
     for (int64_t j = 0; j < count; ++j)
       if (sn_index(indices[j], n, error, site) == i)
-        sum = X::load(X::store(sum + X::load(updates[(b * count + j) * after + a])));
+        sum += X::load(updates[(b * count + j) * after + a]);
     y[place] = X::store(sum);
   }
 }

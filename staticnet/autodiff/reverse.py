@@ -16,7 +16,9 @@ from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.value import Value
 from staticnet.ops.creation import ones_like, zeros_like
+from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
+from staticnet.ops.widening import widened
 
 
 def grad(loss: Value, wrt: Sequence[Value] | Value, *, allow_unused: bool = False) -> list[Value]:
@@ -63,7 +65,7 @@ def vjp(
     if not allow_unused:
         _check_reached(ys, ws, set(order))
     sums = _sweep(order, dependent, ys, gs)
-    return [sums[w] if w in sums else zeros_like(w) for w in ws]
+    return [astype(sums[w], w.dtype) if w in sums else zeros_like(w) for w in ws]
 
 
 def as_nodes(values: Sequence[Value] | Value, what: str) -> list[Node]:
@@ -114,6 +116,7 @@ def _sweep(
             if g_node is None or node not in dependent or not node.op.differentiable:
                 continue
             location.set_attribution(location.merge((node.provenance,), "gradient"))
+            g_node = astype(g_node, node.dtype)
             products = node.op.vjp(node, g_node, *node.inputs)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
@@ -124,5 +127,6 @@ def _sweep(
 
 
 def _accumulate(sums: dict[Node, Value], node: Node, product: Value) -> None:
+    """Add a product to the others of a node: those of 16 bits in float32, rounded once at last."""
     known = sums.get(node)
-    sums[node] = product if known is None else known + product
+    sums[node] = product if known is None else widened(known) + widened(product)

@@ -170,9 +170,7 @@ def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
 
 
 def _add(node: Node, updates: Node, to: str, source: str, pointer: Pointer) -> list[str]:
-    target = f"{pointer(node)}[{to}]"
-    value = _load(node.dtype, f"{pointer(updates)}[{source}]")
-    return [f"      {target} = {_save(node.dtype, f'{_load(node.dtype, target)} + {value}')};"]
+    return [f"      {pointer(node)}[{to}] += {pointer(updates)}[{source}];"]
 
 
 def _argsort(node: Node, op: Any, pointer: Pointer) -> list[str]:

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.ir.dtype import DTYPES, DType, is_floating, kind
+from staticnet.ir.dtype import DTYPES, HALVES, DType, is_floating, kind
 from staticnet.ir.op import OPS, Op
 from staticnet.ops.arguments import ANY, BOOLS, NUMBERS
 from staticnet.ops.base import Elementwise
-from staticnet.ops.evaluate import HALVES
 from staticnet.ops.indexing import ScatterAddAlongAxis, TakeAlongAxis
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Flip, PermuteDims, Slice

@@ -18,10 +18,13 @@ from staticnet.dynamic.mode import Tracing, recording
 from staticnet.dynamic.operands import array_module, lift, placed
 from staticnet.errors import GradientError
 from staticnet.ir import location
+from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import describe
 from staticnet.ir.types import TensorType
 from staticnet.ops.linalg import Matmul
+from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
+from staticnet.ops.widening import widened
 
 _order = attrgetter("order")
 
@@ -67,6 +70,8 @@ class Sweep:
         g = self._sums.pop(key, None)
         if g is not None:
             self._owned.discard(key)
+            if g.data.dtype != y.data.dtype:
+                g = astype(g, y.data.dtype)
             if y.extra is not None:
                 g = _told(y, g)
             if self._wanted is None and y.op is None:
@@ -100,7 +105,10 @@ class Sweep:
                 self._add(x, product)
 
     def _add(self, x: Any, product: Any) -> None:
-        """Add to a tensor's gradient: in place where the array is this pass's own."""
+        """Add to a tensor's gradient: in place where the array is this pass's own.
+
+        Several products of 16 bits are summed in float32, which `_visit` rounds once.
+        """
         key = id(x)
         known = self._sums.get(key)
         if known is None:
@@ -108,6 +116,8 @@ class Sweep:
         elif key in self._owned:
             quiet.run(np.add, known.data, product.data, known.data)
         else:
+            if x.data.dtype in HALVES:
+                known, product = widened(known), widened(product)
             self._sums[key] = known + product
             if not self._create and type(known.data) is np.ndarray and known.data.ndim:
                 self._owned.add(key)

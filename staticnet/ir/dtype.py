@@ -42,6 +42,7 @@ UINT32, UINT64 = DTYPES["uint32"], DTYPES["uint64"]
 FLOAT16, BFLOAT16 = DTYPES["float16"], DTYPES["bfloat16"]
 FLOAT32, FLOAT64 = DTYPES["float32"], DTYPES["float64"]
 
+HALVES = (FLOAT16, BFLOAT16)
 DIGITS = {FLOAT16: 11, BFLOAT16: 8, FLOAT32: 24, FLOAT64: 53}  # bits of a float's significand
 
 _KIND = {d: {"b": "bool", "i": "int", "u": "uint"}.get(d.kind, "float") for d in DTYPES.values()}
@@ -92,6 +93,11 @@ def is_floating(dtype: DType) -> bool:
 def is_integer(dtype: DType) -> bool:
     """Whether the dtype is a signed or unsigned integer."""
     return _KIND[dtype] in ("int", "uint")
+
+
+def compute_dtype(dtype: DType) -> DType:
+    """The dtype that elements are computed in: 16-bit floats in float32, all others as they are."""
+    return FLOAT32 if dtype in HALVES else dtype
 
 
 def promote(a: DType, b: DType) -> DType | None:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ExecutionError, StaticnetError
-from staticnet.ir.dtype import BFLOAT16, FLOAT16, DType
+from staticnet.ir.dtype import HALVES, DType
 from staticnet.ir.node import Node, describe
 from staticnet.ir.op import Op
-
-HALVES = (FLOAT16, BFLOAT16)
 
 
 def compute(op: Op, dtype: DType, operands: Sequence[Any], xp: Any = np) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import BOOL, INT64, UINT64, is_integer
+from staticnet.ir.dtype import BOOL, HALVES, INT64, UINT64, DType, is_integer
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -26,6 +26,7 @@ from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
+from staticnet.ops.widening import widened
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,15 @@ class Take(TensorOp, name="take"):
         return xp.take(x, indices, axis=self.axis)
 
     def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
-        return apply(ScatterAdd(self.axis), zeros_like(x), g, indices), None
+        return _scattered(ScatterAdd(self.axis), zeros_like(x), g, indices), None
 
 
 @dataclass(frozen=True)
 class ScatterAdd(TensorOp, name="scatter_add"):
     """y = x, then y[a, indices[j], b] += updates[a, j, b], j at `axis`, repeats accumulating.
 
-    x: [*a, n, *b], updates: [*a, *j, *b], indices: int [*j] -> y: [*a, n, *b]
+    x: [*a, n, *b], updates: [*a, *j, *b], indices: int [*j] -> y: [*a, n, *b]; 16-bit floats, which
+    would be rounded after each addition, are refused
     """
 
     axis: int
@@ -68,6 +70,7 @@ class ScatterAdd(TensorOp, name="scatter_add"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
+        _check_wide(x.dtype)
         wanted = Take(self.axis).infer(x, indices)
         if updates != wanted:
             raise ShapeError(f"updates must be {wanted}, not {updates}")
@@ -84,6 +87,17 @@ class ScatterAdd(TensorOp, name="scatter_add"):
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return operands[1].size
+
+
+def _check_wide(dtype: DType) -> None:
+    if dtype in HALVES:
+        raise DTypeError(f"adds up in at least 32 bits, not in {dtype}; cast with sn.astype")
+
+
+def _scattered(op: TensorOp, x: Any, updates: Any, indices: Any) -> Any:
+    """A scatter-add of any dtype: 16-bit floats are summed in float32 and rounded once."""
+    x, updates = promoted(op.name, x, updates)
+    return astype(apply(op, widened(x), widened(updates), indices), x.dtype)
 
 
 def _check_along(op: TensorOp, axis: int, x: TensorType, indices: TensorType) -> TensorType:
@@ -115,14 +129,14 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
         return xp.take_along_axis(x, indices, axis=self.axis)
 
     def vjp(self, y: Any, g: Any, x: Any, indices: Any) -> tuple[Any, ...]:
-        return apply(ScatterAddAlongAxis(self.axis), zeros_like(x), g, indices), None
+        return _scattered(ScatterAddAlongAxis(self.axis), zeros_like(x), g, indices), None
 
 
 @dataclass(frozen=True)
 class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
     """y = x, then y[a, indices[a, j, b], b] += updates[a, j, b], repeats accumulating.
 
-    x: [*a, n, *b], updates and indices: [*a, m, *b] -> y: [*a, n, *b]
+    x: [*a, n, *b], updates and indices: [*a, m, *b] -> y: [*a, n, *b]; no 16-bit floats, as above
     """
 
     axis: int
@@ -133,6 +147,7 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
+        _check_wide(x.dtype)
         wanted = _check_along(self, self.axis, x, indices)
         if updates != wanted:
             raise ShapeError(f"updates must be {wanted}, not {updates}")
@@ -217,7 +232,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Value:
     """
     x, updates = promoted("scatter_add", x, updates)
     op = ScatterAdd(normalize_axis(axis, x.ndim))
-    return apply(op, x, updates, as_index(indices))
+    return _scattered(op, x, updates, as_index(indices))
 
 
 @function
@@ -228,7 +243,7 @@ def scatter_add_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1) -
     """
     x, updates = promoted("scatter_add_along_axis", x, updates)
     op = ScatterAddAlongAxis(normalize_axis(axis, x.ndim))
-    return apply(op, x, updates, as_index(indices))
+    return _scattered(op, x, updates, as_index(indices))
 
 
 @function

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32
+from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind
@@ -23,7 +23,6 @@ from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.transcendental import Sigmoid, sigmoid
 
 ACTIVATIONS = ("none", "relu", "gelu")
-HALVES = (FLOAT16, BFLOAT16)
 EPILOGUES = frozenset({"bias", "relu", "relu_bias", "gelu", "gelu_bias"})
 _GELU_SCALE, _GELU_CUBIC = math.sqrt(8 / math.pi), 0.044715
 
@@ -84,7 +83,7 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
     def expand(self, *operands: Any) -> Value:
         """The plain ops that this stands for, with the bits of `eval`."""
         dtype = operands[0].dtype
-        wide = FLOAT32 if dtype in HALVES else dtype
+        wide = compute_dtype(dtype)
         z = self._before_activation(*[astype(x, wide) for x in operands])
         if self.activation != "none":
             z = relu(z) if self.activation == "relu" else gelu_tanh(z)

@@ -24,6 +24,7 @@ from staticnet.ops.creation import eye
 from staticnet.ops.movement import matrix_transpose, moveaxis, permute_dims
 from staticnet.ops.selection import where
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape, squeeze, sum, sum_to_shape
+from staticnet.ops.widening import rounded_once
 
 
 class Matmul(TensorOp, name="matmul"):
@@ -89,6 +90,7 @@ def matmul(x: Any, y: Any) -> Value:
 
 
 @function
+@rounded_once(2)
 def vecdot(x: Any, y: Any, axis: int = -1) -> Value:
     """z = sum of x * y along `axis`.  x: [*s, n], y: [*s, n] -> z: [*s]"""
     x, y = promoted("vecdot", x, y)

@@ -20,6 +20,7 @@ from staticnet.ops.arguments import (
     normalize_axis,
 )
 from staticnet.ops.base import ALL, TensorOp, apply, as_value, function, promoted
+from staticnet.ops.selection import astype
 from staticnet.ops.shape import (
     broadcast_to,
     expand_dims,
@@ -28,6 +29,7 @@ from staticnet.ops.shape import (
     squeeze,
     sum_to_shape,
 )
+from staticnet.ops.widening import widened
 
 MAX_PARTS = 4096  # of split and unstack: each part is a node
 
@@ -189,7 +191,8 @@ class Pad(TensorOp, name="pad"):
         rows = list(zip(self.low, x.shape, self.interior, strict=True))
         stops = tuple(lo + _spread(n, gap) for lo, n, gap in rows)
         inner = apply(Slice(self.low, stops, tuple(gap + 1 for gap in self.interior)), g)
-        return inner, sum_to_shape(g, ()) - sum_to_shape(inner, ())
+        outside = sum_to_shape(widened(g), ()) - sum_to_shape(widened(inner), ())
+        return inner, astype(outside, g.dtype)
 
 
 def _spread(n: int | Dim, gap: int) -> int | Dim:

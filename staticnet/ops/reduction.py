@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from staticnet.errors import DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import BOOL, INT64, is_floating
+from staticnet.ir.dtype import BOOL, INT64, compute_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -26,6 +26,7 @@ from staticnet.ops.movement import concat, flip, moveaxis, permute_dims, split
 from staticnet.ops.selection import astype, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
 from staticnet.ops.transcendental import exp, log, sqrt
+from staticnet.ops.widening import rounded_once, widened
 
 
 class Max(Reduction, name="max"):
@@ -47,9 +48,9 @@ class Min(Reduction, name="min"):
 
 
 def _to_extremum(op: Reduction, y: Any, g: Any, x: Any) -> Any:
-    hits = astype(x == keep_axes(y, op.axes, x), x.dtype)
+    hits = astype(x == keep_axes(y, op.axes, x), compute_dtype(x.dtype))
     share = hits / sum(hits, op.axes, keepdims=True)
-    return share * keep_axes(g, op.axes, x)
+    return astype(share * widened(keep_axes(g, op.axes, x)), x.dtype)
 
 
 class Prod(Reduction, name="prod"):
@@ -59,8 +60,8 @@ class Prod(Reduction, name="prod"):
         return xp.prod(x, axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
-        others = _product_of_others(x, self.axes)
-        return (keep_axes(g, self.axes, x) * others,)
+        others = _product_of_others(widened(x), self.axes)
+        return (astype(widened(keep_axes(g, self.axes, x)) * others, x.dtype),)
 
 
 def _product_of_others(x: Any, axes: tuple[int, ...]) -> Any:
@@ -239,13 +240,13 @@ class CumulativeProd(Scan, name="cumulative_prod"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         """dx[k] = sum over i >= k of g[i] * the product of x[j], j <= i, j != k; exact at zeros."""
-        rows, grads = moveaxis(x, self.axis, -1), moveaxis(g, self.axis, -1)
+        rows, grads = (moveaxis(widened(z), self.axis, -1) for z in (x, g))
         n = rows.shape[-1]
         k, i = iota((n, n), 0), iota((n, n), 1)
         without_k = where(k == i, 1, expand_dims(rows, -2))
         products = apply(CumulativeProd(x.ndim), without_k)
         terms = where(i >= k, expand_dims(grads, -2) * products, 0)
-        return (moveaxis(sum(terms, -1), -1, self.axis),)
+        return (astype(moveaxis(sum(terms, -1), -1, self.axis), x.dtype),)
 
 
 def _scan(op: type[Scan], x: Any, axis: int | None, first: int, include_initial: bool) -> Value:
@@ -285,6 +286,7 @@ def _floating(x: Any) -> Value:
 
 
 @function
+@rounded_once()
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """y = sum(x) / n along `axis` (None: all).  x: floating [*s] -> y: [s without axis]
 
@@ -297,6 +299,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 
 
 @function
+@rounded_once()
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
     """y = sum((x - mean(x))**2) / (n - correction) along `axis`.  x: [*s] -> y: [s without axis]"""
     x = _floating(x)
@@ -307,12 +310,14 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 
 
 @function
+@rounded_once()
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
     """y = sqrt(var(x)) along `axis`.  x: [*s] -> y: [s without axis]"""
     return sqrt(var(x, axis, correction, keepdims))
 
 
 @function
+@rounded_once()
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """y = ln(sum(e**x)) along `axis`, without overflow.  x: [*s] -> y: [s without axis]"""
     x = _floating(x)

@@ -15,7 +15,7 @@ import numpy as np
 
 from staticnet.autodiff import grad
 from staticnet.errors import ArgumentError, GradientError, ShapeError
-from staticnet.ir.dtype import FLOAT32, DType, is_floating
+from staticnet.ir.dtype import DType, compute_dtype, is_floating
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.value import Value
 from staticnet.ops.promotion import is_scalar, python_number
@@ -208,11 +208,6 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
                     f"{type(self).__name__}: no hyper-parameter {name!r} in {legal}"
                 )
         return dataclasses.replace(self, **changes)
-
-
-def compute_dtype(dtype: DType) -> DType:
-    """The dtype to compute an update in: the parameter's, but at least float32."""
-    return dtype if dtype.itemsize >= FLOAT32.itemsize else FLOAT32
 
 
 def rate_at(what: str, lr: Rate, step: Any, dtype: DType) -> Any:

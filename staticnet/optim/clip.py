@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from staticnet.errors import ArgumentError, DTypeError
-from staticnet.ir.dtype import is_floating
+from staticnet.ir.dtype import compute_dtype, is_floating
 from staticnet.ir.node import describe
 from staticnet.ir.value import Value
 from staticnet.ops.arithmetic import minimum
 from staticnet.ops.selection import astype, clip
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import sqrt
-from staticnet.optim.base import checked_number, compute_dtype
+from staticnet.optim.base import checked_number
 
 Gradients = TypeVar("Gradients", bound=Mapping[Any, Value] | Sequence[Value])
 

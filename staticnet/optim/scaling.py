@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from staticnet.errors import ArgumentError
+from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.node import Node, topological
 from staticnet.ir.value import Value
 from staticnet.ops.comparison import isfinite
@@ -22,7 +23,6 @@ from staticnet.optim.base import (
     Parameters,
     check_gradients,
     checked_number,
-    compute_dtype,
 )
 from staticnet.optim.updates import Updates
 from staticnet.optim.wrappers import all_finite, skip_nonfinite

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError
-from staticnet.ir.dtype import is_floating
+from staticnet.ir.dtype import compute_dtype, is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.reduction import all
@@ -24,7 +24,6 @@ from staticnet.optim.base import (
     Rate,
     check_gradients,
     checked_number,
-    compute_dtype,
     lerp,
     rate_at,
 )

@@ -13,10 +13,10 @@ docs/adr/0015.
 from __future__ import annotations
 
 from staticnet.ir import location
+from staticnet.ir.dtype import HALVES
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Provenance
 from staticnet.ir.node import Node
-from staticnet.ops.library import HALVES
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Variable, copy_of
 from staticnet.passes.manager import Context, Pass

@@ -10,12 +10,12 @@ bits: 16-bit products sum in float32 in any case. See docs/adr/0009.
 from __future__ import annotations
 
 from staticnet.ir import location
-from staticnet.ir.dtype import FLOAT32, FLOAT64, DType
+from staticnet.ir.dtype import FLOAT32, FLOAT64, HALVES, DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant
-from staticnet.ops.library import HALVES, MatmulEpilogue, gelu_tanh
+from staticnet.ops.library import MatmulEpilogue, gelu_tanh
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape

@@ -17,6 +17,7 @@ from staticnet.ops.reduction import max
 from staticnet.ops.selection import stop_gradient, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import erf, exp, expm1, log, sigmoid, tanh
+from staticnet.ops.widening import rounded_once
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
@@ -33,6 +34,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Value:
 
 
 @function
+@rounded_once()
 def elu(x: Any, alpha: float = 1.0) -> Value:
     """y = x where x > 0, else alpha * (e**x - 1).  x: [*s] -> y: [*s]
 
@@ -43,6 +45,7 @@ def elu(x: Any, alpha: float = 1.0) -> Value:
 
 
 @function
+@rounded_once()
 def selu(x: Any) -> Value:
     """y = scale * elu(x, alpha), which keeps mean 0 and variance 1.  x: [*s] -> y: [*s]
 
@@ -52,6 +55,7 @@ def selu(x: Any) -> Value:
 
 
 @function
+@rounded_once()
 def gelu(x: Any, approximate: str = "none") -> Value:
     """y = x * Phi(x), Phi the normal distribution function.  x: [*s] -> y: [*s]
 
@@ -70,6 +74,7 @@ def gelu(x: Any, approximate: str = "none") -> Value:
 
 
 @function
+@rounded_once()
 def silu(x: Any) -> Value:
     """y = x * sigmoid(x), also called swish.  x: [*s] -> y: [*s]
 
@@ -80,6 +85,7 @@ def silu(x: Any) -> Value:
 
 
 @function
+@rounded_once()
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """y = ln(1 + e**(beta * x)) / beta, or x where beta * x > threshold.  x: [*s] -> y: [*s]"""
     x = as_floating(x)
@@ -88,6 +94,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
 
 
 @function
+@rounded_once()
 def mish(x: Any) -> Value:
     """y = x * tanh(softplus(x)).  x: [*s] -> y: [*s]
 
@@ -111,6 +118,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
 
 
 @function
+@rounded_once()
 def softmax(x: Any, axis: int = -1) -> Value:
     """y = e**x / sum(e**x) along `axis`.  x: [*s] -> y: [*s]"""
     powers = exp(_below_zero(as_floating(x), axis))
@@ -118,6 +126,7 @@ def softmax(x: Any, axis: int = -1) -> Value:
 
 
 @function
+@rounded_once()
 def log_softmax(x: Any, axis: int = -1) -> Value:
     """y = x - ln(sum(e**x)) along `axis`.  x: [*s] -> y: [*s]"""
     shifted = _below_zero(as_floating(x), axis)

@@ -24,6 +24,7 @@ from staticnet.ops.indexing import as_index, take, take_along_axis
 from staticnet.ops.promotion import dtype_of
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, squeeze, sum
+from staticnet.ops.widening import rounded_once
 
 IGNORE_INDEX = -100
 
@@ -113,6 +114,7 @@ def _label_loss(scores: _Scores, labels: _Labels, reduction: str, smoothing: flo
 
 
 @function
+@rounded_once(2)
 def nll_loss(
     input: Any,
     target: Any,
@@ -137,6 +139,7 @@ def nll_loss(
 
 
 @function
+@rounded_once(2)
 def cross_entropy(
     logits: Any,
     target: Any,

@@ -23,6 +23,7 @@ from staticnet.ops.creation import dim_value
 from staticnet.ops.selection import astype, relu, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import exp, log
+from staticnet.ops.widening import rounded_once
 
 
 def _pair(input: Any, target: Any) -> tuple[Value, Value]:
@@ -34,6 +35,7 @@ def _pair(input: Any, target: Any) -> tuple[Value, Value]:
 
 
 @function
+@rounded_once(2)
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
     """y = (input - target)**2.  input, target: [*s] -> y: [], or [*s] if not reduced
 
@@ -45,6 +47,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
 
 
 @function
+@rounded_once(2)
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
     """y = |input - target|.  input, target: [*s] -> y: [], or [*s] if not reduced
 
@@ -56,6 +59,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
 
 
 @function
+@rounded_once(2)
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Value:
     """y = d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2); d = input - target.
 
@@ -76,6 +80,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 @function
+@rounded_once(2)
 def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Value:
     """y = max(0, margin - target * input), target -1 or 1: the loss of support vector machines.
 
@@ -89,6 +94,7 @@ def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "m
 
 
 @function
+@rounded_once(2)
 def hinge_embedding_loss(
     input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Value:
@@ -104,6 +110,7 @@ def hinge_embedding_loss(
 
 
 @function
+@rounded_once(2)
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
@@ -132,6 +139,7 @@ def binary_cross_entropy_with_logits(
 
 
 @function
+@rounded_once(2)
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Value:
     """y = t * (ln t - input): the divergence of e**input from t, both elementwise.
 
