@@ -90,6 +90,12 @@ class Function(Inspection):
         outputs = ", ".join(str(node.type) for node in self.graph.outputs)
         return f"<staticnet.function {self.graph.name}({inputs}) -> {outputs} on {self.device}>"
 
+    def __reduce__(self) -> Any:
+        raise ArgumentError(
+            f"{self.graph.name}: a compiled function is not copied or pickled; write it as C with "
+            "export_c(path), or copy or pickle the model, and build the function anew from that"
+        )
+
     def _repr_html_(self) -> str:
         made = [(s.dims, s.plan) for s in self._specialized.values()]
         return function_summary(self.graph, self.device, made)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
-from staticnet.errors import GraphError
+from staticnet.errors import ArgumentError, GraphError
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.op import symbols_of_op
 from staticnet.ir.printer import format_graph
@@ -94,6 +95,19 @@ class Graph:
     def _repr_html_(self) -> str | None:
         draw = type(self).draw
         return None if draw is None else draw(self)
+
+    def __copy__(self) -> Graph:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        """The same graph of copies of its variables."""
+        parts = (self.inputs, self.outputs, self.updates)
+        return Graph(self.name, *copy.deepcopy(parts, memo))
+
+    def __reduce__(self) -> Any:
+        raise ArgumentError(
+            f"the graph {self.name} does not pickle; print it and read it with sn.parse"
+        )
 
     def to_networkx(self) -> networkx.MultiDiGraph[Node]:
         """The data flow as a networkx graph: an edge from operand to user, keyed by position."""

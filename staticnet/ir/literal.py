@@ -42,6 +42,9 @@ class Literal:
         """The Python value of a literal with one element."""
         return self.array.reshape(()).item()
 
+    def __reduce__(self) -> Any:
+        return parse_literal, (str(self),)
+
     def __hash__(self) -> int:
         return self._hash
 

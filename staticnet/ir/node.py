@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -55,8 +56,15 @@ class Node(Value):
     def __repr__(self) -> str:
         return f"<{describe(self)}>"
 
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        """The same expression of copies of its variables."""
+        return remake([(copy.deepcopy(x, memo), at) for x, at in recipe(self)])
+
     def __reduce__(self) -> Any:
-        raise TypeError("a node does not pickle; print its graph and read it with sn.parse")
+        raise ArgumentError("a node does not pickle; print its graph and read it with sn.parse")
 
 
 _table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
@@ -119,6 +127,28 @@ def with_context(error: StaticnetError, what: str, operands: Iterable[Any]) -> S
     located = type(error)(f"{message}{': ' + named if named else ''} ({location.current()})")
     located.located = True
     return located
+
+
+def recipe(node: Node) -> list[tuple[Op | Node, tuple[int, ...]]]:
+    """How a node is made: for each that it needs its op, or itself where it is told apart by more.
+
+    With each come the places of its operands; the node is the last.
+    """
+    place: dict[Node, int] = {}
+    made: list[tuple[Op | Node, tuple[int, ...]]] = []
+    for each in topological([node]):
+        place[each] = len(made)
+        stands_alone = type(each) is not Node
+        made.append((each if stands_alone else each.op, tuple(place[i] for i in each.inputs)))
+    return made
+
+
+def remake(steps: Iterable[tuple[Op | Node, tuple[int, ...]]]) -> Node:
+    """The node that `recipe` told of."""
+    made: list[Node] = []
+    for what, at in steps:
+        made.append(what if isinstance(what, Node) else build(what, tuple(made[i] for i in at)))
+    return made[-1]
 
 
 def topological(roots: Iterable[Node]) -> list[Node]:

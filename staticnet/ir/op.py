@@ -55,6 +55,11 @@ class Op:
                     f"{self.name}: {name} must be {attribute.what}, not {value!r:.60}"
                 )
 
+    def __reduce__(self) -> Any:
+        cls: Any = type(self)
+        texts = {n: a.format(getattr(self, n)) for n, a in _attributes_of(cls)}
+        return parse_op, (self.name, texts)
+
     def infer(self, *args: Any, **kwargs: Any) -> TensorType:
         """The result's type from the operands' types; raises ShapeError or DTypeError."""
         raise NotImplementedError(f"{self.name}.infer")

@@ -42,6 +42,9 @@ class TensorType:
                 f"{short_name(dtype)}{format_shape(shape)} is larger than 2**63-1 bytes"
             )
 
+    def __reduce__(self) -> Any:
+        return tensor_type, (self.shape, self.dtype)
+
     def __hash__(self) -> int:
         return self._hash
 

@@ -6,7 +6,7 @@ import reprlib
 from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -253,6 +253,12 @@ class Module:
             if own or not any(module.named_children()):
                 rows.append(SummaryRow.of(name, type(module).__name__, list(own.values())))
         return Summary(type(self).__name__, tuple(rows))
+
+    def __copy__(self) -> NoReturn:
+        raise ArgumentError(
+            f"copy: a shallow copy of {type(self).__name__} would share its parts; take "
+            "copy.deepcopy(model), or the model itself"
+        )
 
     def extra_repr(self) -> str:
         """The arguments that `repr` shows."""

@@ -105,7 +105,8 @@ def in_range(value: Any, array: Array, dtype: DType) -> Array:
         raise DTypeError(f"an array of dtype {array.dtype} is not supported")
     if is_integer(dtype) and array.size:
         limits = np.iinfo(dtype)
-        if not (limits.min <= array.min() and array.max() <= limits.max):
+        least, most = python_number(array.min()), python_number(array.max())
+        if not (limits.min <= least and most <= limits.max):
             raise DTypeError(f"{_show(value)} is out of the range of {dtype}")
     return _cast(array, dtype)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +13,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, StateError
 from staticnet.ir.dtype import FLOAT32, DType, kind
-from staticnet.ir.node import Node, build, describe
+from staticnet.ir.node import Node, build, describe, recipe, remake
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
 from staticnet.ops.base import TensorOp
@@ -110,6 +113,28 @@ class Variable(Node):
         with self.turns:
             self.array = array
 
+    def __copy__(self) -> Variable:
+        return copy.deepcopy(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
+        """Other state of equal value, name and options; its gradient is not copied."""
+        make, arguments, _ = self._reduce()
+        memo[id(self)] = new = make(*arguments)
+        new.default_update = copy.deepcopy(self.default_update, memo)
+        return new
+
+    def __reduce__(self) -> Any:
+        return self._reduce()
+
+    def _reduce(self) -> tuple[Callable[..., Variable], tuple[Any, ...], Any]:
+        """How another variable like this is made, and the recipe of its update, for pickle."""
+        value = None if self.array is None else self.value
+        update = None if self.default_update is None else recipe(self.default_update)
+        return _restored, (self.type, value, self.name, self.trainable, self.buffer), update
+
+    def __setstate__(self, update: list[tuple[Any, tuple[int, ...]]]) -> None:
+        self.default_update = remake(update)
+
     def check(self, new: Any) -> np.ndarray[Any, Any]:
         """`new` as a fresh array of this variable's type.
 
@@ -173,6 +198,23 @@ class _Ids:
     """The greatest id in use, those read from text included."""
 
     last = 0
+    lock = threading.Lock()
+
+
+def _new(dtype: DType, shape: Shape) -> Variable:
+    """A variable that no other is, made by whatever thread."""
+    with _Ids.lock:
+        node = build(VariableOp(_Ids.last + 1, dtype, shape), ())
+    assert isinstance(node, Variable)
+    return node
+
+
+def _restored(type: TensorType, value: Any, name: str, trainable: bool, buffer: bool) -> Variable:
+    """A variable as it was when it was copied or pickled."""
+    node = _new(type.dtype, type.shape)
+    node.array = None if value is None else np.array(value, type.dtype)
+    node.name, node.trainable, node.buffer = name, trainable, buffer
+    return node
 
 
 def variable(value: Any, name: str | None = None, trainable: bool = True) -> Variable:
@@ -189,8 +231,7 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
             f"variable: the name must be printable text on one line, not {name!r:.60}"
         )
     array = as_array(value)
-    node = build(VariableOp(_Ids.last + 1, array.dtype, array.shape), ())
-    assert isinstance(node, Variable)
+    node = _new(array.dtype, array.shape)
     node.name = name or ""
     node.trainable = bool(trainable)
     node.buffer = not node.trainable
