@@ -1,7 +1,8 @@
 // Many steps in a row without the host: rows drawn from data sets that lie on the device, and
 // outputs kept one after the other. All read `table`, which is in device memory so that a captured
 // graph can be launched again for other data: [0] the number of the step, [1] the address of the
-// order of rows, then one address for each data set and for each output's stack.
+// order of rows, [2] after how many batches it begins again, then one address for each data set and
+// for each output's stack.
 
 #ifndef STATICNET_RUN_CUH
 #define STATICNET_RUN_CUH
@@ -16,7 +17,7 @@ template <class Unit>
 __device__ inline void sn_gather_rows(const sn_word *table, int slot, void *to, sn_word batch,
                                       sn_word row_bytes) {
   const Unit *const data = (const Unit *)table[slot];
-  const sn_word *const order = (const sn_word *)table[1] + table[0] * batch;
+  const sn_word *const order = (const sn_word *)table[1] + table[0] % table[2] * batch;
   const sn_word units = row_bytes / sizeof(Unit), all = batch * units;
   const sn_word threads = (sn_word)gridDim.x * blockDim.x;
   for (sn_word i = (sn_word)blockIdx.x * blockDim.x + threadIdx.x; i < all; i += threads)

@@ -169,6 +169,8 @@ class Function(Inspection):
         Raises:
             FeedError: if the data sets differ in length or do not fit the placeholders.
             ArgumentError: if steps or batch_size is not a positive int.
+            KeyboardInterrupt: within a fraction of a second after Ctrl-C, or one step if that is
+                longer; the steps made so far are whole, and their outputs are lost.
         """
         inputs = self.graph.inputs
         feeds = order_feeds(inputs, data, named)
@@ -176,16 +178,20 @@ class Function(Inspection):
         count, size = _batches(sets, batch_size, steps)
         compiled = self._bind([x[:size] for x in sets])
         sets = compiled.executable.place(sets)
-        per_epoch = count // size
+        per_epoch = count // size if shuffle else steps
         parts: list[list[Any]] = []
-        for first in range(0, steps, per_epoch):
-            epoch = first // per_epoch
-            order = permutation_array(seed, epoch, count) if shuffle else np.arange(count)
-            taken = size * min(per_epoch, steps - first)
-            parts.append(compiled.executable.run_many(sets, order[:taken], size))
-        if Variable.watched:
-            self._count_writes()
-        stacked = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        try:
+            for first in range(0, steps, per_epoch):
+                order = permutation_array(seed, first // per_epoch, count) if shuffle else None
+                taken = min(per_epoch, steps - first)
+                parts.append(compiled.executable.run_many(sets, taken, size, order))
+        finally:  # steps were made also where a later one fails or is interrupted
+            if Variable.watched:
+                self._count_writes()
+        if len(parts) == 1:
+            (stacked,) = parts
+        else:
+            stacked = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return stacked[0] if self._single else stacked
 
     def specialize(self, **dims: int) -> Specialization:

@@ -174,7 +174,7 @@ class TestSteps:
         step.run(200, data, batch_size=4)
         graphs = [entry[1] for entry in gpu.log if entry[0] == "graph"]
         assert len(graphs) == 200 // 32 + 200 % 32
-        assert [entry[2] for entry in gpu.log if entry[:2] == ("copy", 1)] == [3200, 6400, 32]
+        assert [entry[2] for entry in gpu.log if entry[:2] == ("copy", 1)] == [3200, 6400, 40]
         np.testing.assert_array_equal(total.value, data.reshape(-1, 4).sum(0) * 2)
 
     def test_outputs_of_other_types(self, gpu: Gpu) -> None:

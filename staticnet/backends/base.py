@@ -50,9 +50,10 @@ class Executable(Protocol):
         """
         ...
 
-    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
-        """len(order) / batch steps, each on the next `batch` rows that `order` names.
+    def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
+        """Steps on `batch` rows each: the next that `order` names, or as they lie without one.
 
+        After the last whole batch comes the first again. A signal ends it between two steps, soon.
         -> each output, stacked
         """
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,8 @@ class NumpyExecutable(HostExecutable):
                 pass
             outputs = [_take(values[i], held) for i in self._outputs]
             new = [_take(values[i], held) for i in self._updates]
-            for target, array in zip(self._targets, new, strict=True):
-                target.array = array
+            # in one call, which no signal and no thread interrupts: all or none are updated
+            deque(map(setattr, self._targets, repeat("array"), new), maxlen=0)
         return outputs
 
     def _begin(self, feeds: Sequence[Any]) -> list[Any]:
@@ -88,11 +89,9 @@ class NumpyExecutable(HostExecutable):
                 values[i] = None
             yield node
 
-    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
+    def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
         """One step after the other."""
-        rows = [
-            self.run([x[chosen] for x in data]) for chosen in np.asarray(order).reshape(-1, batch)
-        ]
+        rows = [self.run([x[at] for x in data]) for at in _batches(data, steps, batch, order)]
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
     def profile(self, feeds: Sequence[Any], repeat: int | None) -> Profile:
@@ -109,7 +108,16 @@ class NumpyExecutable(HostExecutable):
         marks = [time.perf_counter()]
         for _ in self._compute(values):
             marks.append(time.perf_counter())
-        return [end - start for start, end in itertools.pairwise(marks)]
+        return [end - start for start, end in pairwise(marks)]
+
+
+def _batches(data: Sequence[Any], steps: int, batch: int, order: Any) -> Iterator[Any]:
+    """What chooses the rows of each step: slices, which copy nothing, where they lie in order."""
+    period = len(data[0] if order is None else order) // batch
+    for step in range(steps):
+        first = step % period * batch
+        rows = slice(first, first + batch)
+        yield rows if order is None else order[rows]
 
 
 def _take(array: Any, held: set[int]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,13 +25,18 @@ from staticnet.ops.turns import Turns
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
 
+PIECE_SECONDS = 0.05  # of steps in one foreign call: so soon a run is interrupted
+MOST_GROWTH = 16  # of the number of steps from one piece to the next
+
 
 class RunArguments(ctypes.Structure):
     """`sn_run_arguments` of the program."""
 
     _fields_ = [
+        ("first", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("batch", ctypes.c_int64),
+        ("period", ctypes.c_int64),
         ("order", ctypes.c_void_p),
         ("feeds", ctypes.c_int64),
         ("outputs", ctypes.c_int64),
@@ -102,12 +108,11 @@ class CpuExecutable(HostExecutable):
                 unaligned = array.nbytes >= LARGE and address(array) % ALIGNMENT
                 if unaligned or not array.flags.c_contiguous:
                     array = variable.array = aligned(array)
-                self._held[i] = array
                 self._table[self._inputs + i] = address(array)
+                self._held[i] = array  # last: a signal may have come before
 
-    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
-        """len(order) // batch steps on rows of the data sets: each output stacked."""
-        steps = len(order) // batch
+    def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
+        """Steps on rows of the data sets, many in one foreign call: each output stacked."""
         data = [np.require(x, requirements=["C", "A"]) for x in data]
         rooms = [np.empty((batch, *x.shape[1:]), x.dtype) for x in data]
         results = [np.empty((steps, *shape), dtype) for shape, dtype in self._types]
@@ -116,18 +121,31 @@ class CpuExecutable(HostExecutable):
         data_table = np.array([address(x) for x in data], np.uintp)
         room_table = np.array([address(x) for x in rooms], np.uintp)
         result_table = np.array([address(x) for x in results], np.uintp)
-        order = np.ascontiguousarray(order, np.int64)
-        assert order.size == steps * batch
+        if order is not None:
+            order = np.ascontiguousarray(order, np.int64)
+        period = len(data[0] if order is None else order) // batch
         arguments = RunArguments(
-            steps, batch, address(order), len(data), len(results), address(rows),
-            address(output_bytes), address(data_table), address(room_table), address(result_table),
+            0, 0, batch, period, None if order is None else address(order), len(data), len(results),
+            address(rows), address(output_bytes), address(data_table), address(room_table),
+            address(result_table),
         )  # fmt: skip
-        with self._turns:
-            self._hold_state()
-            failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
-        if failed:
-            raise self._failure(failed)
+        self._run_in_pieces(arguments, steps)
         return results
+
+    def _run_in_pieces(self, arguments: RunArguments, steps: int) -> None:
+        """Run steps in foreign calls that are short, since no signal is heard in one."""
+        count = 1
+        while arguments.first < steps:
+            arguments.steps = min(count, steps - arguments.first)
+            with self._turns:
+                self._hold_state()
+                start = time.perf_counter()
+                failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
+                seconds = time.perf_counter() - start
+            if failed:
+                raise self._failure(failed)
+            arguments.first += arguments.steps
+            count = next_count(arguments.steps, seconds)
 
     def _failure(self, site: int) -> ExecutionError:
         node = self.program.sites[site - 1]
@@ -136,6 +154,12 @@ class CpuExecutable(HostExecutable):
             f"{node.op.name}: an index is out of range: {named} ({node.provenance}); "
             "this step updated nothing"
         )
+
+
+def next_count(steps: int, seconds: float) -> int:
+    """How many steps the next piece has, if the last one took so long for so many."""
+    wanted = int(steps * PIECE_SECONDS / max(seconds, 1e-9))
+    return max(1, min(wanted, MOST_GROWTH * steps))
 
 
 def _constant(op: Any) -> np.ndarray[Any, Any]:

@@ -125,8 +125,8 @@ class CudaExecutable:
             except device.errors as error:
                 raise translate(error, self.plan.graph.name) from error
 
-    def run_many(self, data: Sequence[Any], order: Any, batch: int) -> list[Any]:
-        """len(order) // batch steps on rows of the data sets: each output stacked.
+    def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
+        """Steps on rows of the data sets: each output stacked.
 
         Raises:
             ExecutionError: if one of the steps fails; those after it update nothing.
@@ -138,7 +138,7 @@ class CudaExecutable:
                 self._prepare_step(stream)
                 if self._run is None:
                     self._run = Run(self)
-                results = self._run.steps(data, order, batch, stream)
+                results = self._run.steps(data, steps, batch, order, stream)
                 if self.program.sites:
                     stream.synchronize()
                     self._raise_failure(stream)

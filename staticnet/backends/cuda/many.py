@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 THREADS, MAX_BLOCKS = 256, 1024
 MOST_STEPS, MOST_NODES = 32, 2048  # of a graph that holds several steps
 UNITS = (16, 4, 1)  # bytes that a thread copies at once
-FIRST_SLOT = 2  # of the table, after the step's number and the order's address
+FIRST_SLOT = 3  # of the table, after the step's number, the order's address and its length
+AHEAD = 4  # launches that wait on the device: enough for it never to wait, few enough to wait for
+LAUNCH_SECONDS = 0.03  # beyond which a launch is of one step, so that a run is interrupted soon
+POLL_SECONDS = 0.0005
 
 
 @cache
@@ -65,15 +70,19 @@ class Run:
             return whole
         return data
 
-    def steps(self, data: Sequence[Any], order: Any, batch: int, stream: Any) -> list[Any]:
-        """len(order) // batch steps. -> each output, stacked"""
+    def steps(
+        self, data: Sequence[Any], steps: int, batch: int, order: Any, stream: Any
+    ) -> list[Any]:
+        """Steps in the order of rows, or as they lie without one. -> each output, stacked"""
         device, executable = self._device, self._executable
-        steps = len(order) // batch
         sets = [self.placed(device, x, stream) for x in data]
+        order = np.arange(len(data[0])) if order is None else order
+        period = len(order) // batch
         order = device.upload(np.asarray(order, np.int64), stream)
         outputs = executable.plan.graph.outputs
         stacks = [device.empty((steps, *map(int, node.shape)), node.dtype) for node in outputs]
-        words = [0, *(int(x.data.ptr) for x in (order, *sets, *stacks))]
+        addresses = [int(x.data.ptr) for x in (order, *sets, *stacks)]
+        words = [0, addresses[0], period, *addresses[1:]]
         device.write(self._table.data.ptr, np.array(words, np.int64), stream)
         if steps == 0:
             return stacks
@@ -82,12 +91,29 @@ class Run:
             several = _repeat(act, self.steps_per_launch)
             self._graphs = executable.warm_and_capture(stream, act, [act, several])
             steps -= 1
-        one, several = self._graphs
-        for _ in range(steps // self.steps_per_launch):
-            several.launch(stream)
-        for _ in range(steps % self.steps_per_launch):
-            one.launch(stream)
+        try:
+            self._launch(steps, stream)
+        except BaseException:
+            stream.synchronize()  # what is launched writes to the stacks
+            raise
         return stacks
+
+    def _launch(self, steps: int, stream: Any) -> None:
+        """Launch so many steps, never far ahead of the device: a signal is heard between two."""
+        one, several = self._graphs
+        waiting: deque[Any] = deque()
+        most = self.steps_per_launch
+        while steps:
+            count = most if steps >= most else 1
+            (several if count == self.steps_per_launch else one).launch(stream)
+            steps -= count
+            if count < most:
+                continue  # the last few
+            event = self._device.cupy.cuda.Event(disable_timing=True)
+            event.record(stream)
+            waiting.append(event)
+            if len(waiting) > AHEAD and _wait(waiting.popleft()) > LAUNCH_SECONDS:
+                most = 1
 
     def _step(self, batch: int) -> Callable[[Any], None]:
         """What puts a step with its copies on a stream."""
@@ -120,6 +146,14 @@ class Run:
         )  # fmt: skip
         function = self._functions[f"sn_{act}_{size}"]
         function((blocks, 1, 1), (THREADS, 1, 1), arguments, 0, stream)
+
+
+def _wait(event: Any) -> float:
+    """Wait for an event in short sleeps, between which signals are heard; -> for how long."""
+    start = time.perf_counter()
+    while not event.done:
+        time.sleep(POLL_SECONDS)
+    return time.perf_counter() - start
 
 
 def _repeat(act: Callable[[Any], None], times: int) -> Callable[[Any], None]:
