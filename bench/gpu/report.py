@@ -30,7 +30,7 @@ def table(records: Sequence[Record]) -> str:
 
     The ratio is of the device's times where both have them, else of the wall clock's.
     """
-    results = [r for r in records if r["kind"] == "result"]
+    results = _by_workload([r for r in records if r["kind"] == "result"])
     gpu = next((r for r in records if r["kind"] == "gpu"), None)
     rows = [COLUMNS, *(_row(r, results, gpu) for r in results)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
@@ -38,6 +38,13 @@ def table(records: Sequence[Record]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def _by_workload(results: Sequence[Record]) -> list[Record]:
+    """The results of a workload and size together, also those that came last."""
+    order = {(r["workload"], r["size"]): None for r in results}
+    places = {key: number for number, key in enumerate(order)}
+    return sorted(results, key=lambda r: places[r["workload"], r["size"]])
 
 
 def _row(record: Record, results: Sequence[Record], gpu: Record | None) -> tuple[str, ...]:
