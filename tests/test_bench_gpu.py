@@ -96,6 +96,16 @@ def test_the_ratio_is_to_the_best_peer_and_the_share_of_the_floor() -> None:
     assert report.rates(records).startswith("Some GPU: copies of 1024 MiB 2000 GB/s")
 
 
+def test_the_page_of_the_h100_is_made_of_its_samples(tmp_path: Path) -> None:
+    """The command that made it gives it again."""
+    results = Path(bench.__file__).parents[1] / "results"
+    names = ("networks", "networks_with_all_peers", "kernels")
+    files = [str(results / "h100" / f"{name}.jsonl") for name in names]
+    page, notes = tmp_path / "page.md", results / "h100" / "notes.md"
+    report.main([*files, "--markdown", str(page), "--notes", str(notes)])
+    assert page.read_text(encoding="utf-8") == (results / "h100.md").read_text(encoding="utf-8")
+
+
 def test_products_have_the_floor_of_their_type() -> None:
     line = result("staticnet", 1.0, 2e-3, workload="matmul_bf16", flops=int(8e11), bytes=1 << 20)
     assert report.table([GPU, line]).split()[-1] == "50%"
