@@ -1,4 +1,4 @@
-"""The CPU backend against the reference: every op, dtype and golden graph, and random graphs."""
+"""The CPU backend against the reference: every op, dtype and golden graph."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
-from random_graphs import graphs
 from samples import SAMPLES, Sample
 from tolerance import close
 
@@ -73,44 +70,6 @@ def test_golden_graphs(file: Path) -> None:
         results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
     for got, wanted in zip(*results, strict=True):
         close(got, wanted)
-
-
-steady = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-
-
-@steady
-@given(graphs())
-def test_random_graphs(case: tuple[sn.Graph, list[Any]]) -> None:
-    graph, feeds = case
-    note(str(graph))
-    for got, wanted in zip(*both(graph.inputs, graph.outputs, feeds), strict=True):
-        close(got, wanted, 1e-9)
-
-
-@st.composite
-def many_graphs(draw: Any, count: int = 20) -> tuple[list[Any], list[Any], list[Any]]:
-    """Several random graphs side by side: one program, as compiling is what takes the time."""
-    made = [draw(graphs(steps=20, prefix=f"g{i}_")) for i in range(count)]
-    inputs = [x for graph, _ in made for x in graph.inputs]
-    outputs = [y for graph, _ in made for y in graph.outputs]
-    return inputs, outputs, [feed for _, feeds in made for feed in feeds]
-
-
-@pytest.mark.slow
-@settings(steady, max_examples=100)
-@given(many_graphs())
-def test_two_thousand_random_graphs(case: tuple[list[Any], list[Any], list[Any]]) -> None:
-    inputs, outputs, feeds = case
-    note(str(sn.Graph("random", inputs, outputs)))
-    reference = sn.function(inputs, outputs, device="numpy")(*feeds)
-    for left_out in ((), ("fusion",), ("algebraic_simplify",), ("constant_folding",), ("cse",)):
-        f = sn.function(inputs, outputs, device="cpu", disabled_passes=left_out)
-        for got, wanted in zip(f(*feeds), reference, strict=True):
-            close(got, wanted, 1e-9)
 
 
 def test_nan_and_infinity_travel() -> None:

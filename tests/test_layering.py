@@ -27,7 +27,6 @@ ROOMS = (
     ("feeds", "cost"),
     ("report",),
     ("compilation",),
-    ("specialization",),
     ("oracle",),
     ("inspection",),
     ("function",),
