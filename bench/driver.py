@@ -46,6 +46,7 @@ class Settings:
     quick: bool = False
     out: Path | None = None
     threads: int = 0
+    limit: float = 0.0  # seconds of the GPU's suite; 0 is none
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# All that only a machine with an NVIDIA GPU can show, in one command and at most ten minutes:
+# All that only a machine with an NVIDIA GPU can show, in one command and at most nine minutes:
 #
 #     bench/gpu_check.sh [FOLDER]        (default: ./gpu_check-<date>)
 #
 # The folder gets what was seen: versions and clocks, the tests' output, raw samples, the generated
-# kernels, and table.txt. The status is 0 only if every test passed and every benchmark ran.
+# kernels, and table.txt. The status is 0 only if every test passed and every benchmark ran. Tests
+# run side by side where pytest-xdist is installed; those that measure time, alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
@@ -19,11 +20,19 @@ fi
 mkdir -p "$out" || exit 2
 failed=()
 
+total=540 # seconds
+left() { echo $((total - SECONDS)); }
 say() { echo "== $1"; }
 watch() { # name, seconds at most, command ...: its output on the screen and in a file
   local name=$1 limit=$2
   shift 2
   say "$name"
+  [ "$limit" -le "$(left)" ] || limit=$(left)
+  if [ "$limit" -le 0 ]; then
+    echo "$name: cut off: $total s have passed" | tee "$out/$name.txt"
+    failed+=("$name (cut off)")
+    return
+  fi
   timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
   local status=${PIPESTATUS[0]}
   [ "$status" -eq 124 ] && echo "$name: stopped after $limit s" | tee -a "$out/$name.txt"
@@ -44,10 +53,16 @@ trap 'kill "$clocks" 2>/dev/null' EXIT
 
 watch doctor 30 "$python" -m staticnet doctor
 watch kernels 30 "$python" -m bench.gpu.kernels "$out/kernels"
-watch tests 280 "$python" -m pytest -m gpu tests/test_gpu.py -q -s -rs --durations=10 \
-  --junitxml="$out/tests.xml"
-watch bench 250 "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
-  --out "$out/raw.jsonl"
+side_by_side=()
+"$python" -c 'import xdist' 2> /dev/null && side_by_side=(-n 8)
+watch tests 150 "$python" -m pytest -m "gpu and not timed" tests/test_gpu.py -q -rs \
+  "${side_by_side[@]}" --junitxml="$out/tests.xml"
+watch timed 60 "$python" -m pytest -m "gpu and timed" tests/test_gpu.py -q -s -rs --durations=10 \
+  --junitxml="$out/timed.xml"
+suite=$(($(left) - 25)) # seconds; what has begun then has some more
+[ "$suite" -gt 0 ] || suite=1
+watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
+  --limit "$suite" --out "$out/raw.jsonl"
 
 kill "$clocks" 2>/dev/null
 say "table"

@@ -77,10 +77,6 @@ class MemoryLimitError(StaticnetError, RuntimeError, MemoryError):
     limit: int | None = None
 
 
-class SpecializationError(StaticnetError, RuntimeError):
-    """A function was asked for more specialisations than it may hold."""
-
-
 class FlagError(StaticnetError, ValueError):
     """An environment variable of staticnet is unknown or has an illegal value."""
 

@@ -24,14 +24,14 @@ from staticnet.errors import (
     ArgumentError,
     FeedError,
     GraphError,
-    SpecializationError,
 )
 from staticnet.feeds import bind_dims, convert, order_feeds
-from staticnet.inspection import Inspection, Specialization
+from staticnet.inspection import Inspection
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
 from staticnet.ir.text import format_graph
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_int
 from staticnet.ops.random import permutation_array
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import Record, check_names
@@ -41,10 +41,12 @@ from staticnet.plan.plan import Plan
 from staticnet.plan.sizes import as_bytes
 from staticnet.plan.text import STAGES
 from staticnet.report.summary import function_summary
+from staticnet.specialization import Specialization, Specializations
 
 log = logging.getLogger("staticnet")
 
 BACKENDS: dict[str, Backend] = {b.name: b for b in (CudaBackend(), CpuBackend(), NumpyBackend())}
+MAX_SPECIALIZATIONS = 8
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
@@ -52,10 +54,9 @@ class Function(Inspection):
     """A compiled graph. Call it with arrays for its placeholders, by position or by name.
 
     A graph whose shapes are all fixed is compiled when the function is made; one with symbolic dims
-    once for each binding, at the first call with it or by `specialize`.
+    once for each binding, at the first call with it or by `specialize`. At most
+    `max_specializations` programs are kept; the one used longest ago makes room for a new one.
     """
-
-    max_specializations = 8
 
     def __init__(
         self,
@@ -66,17 +67,18 @@ class Function(Inspection):
         disabled_passes: Collection[str],
         memory_limit: int | None = None,
         precision: str = "float32",
+        max_specializations: int = MAX_SPECIALIZATIONS,
     ) -> None:
         self.graph = graph
         self.precision = precision
         self.memory_limit = memory_limit
+        self.max_specializations = max_specializations
         self.device = backend.name
         self.numerics = numerics
         self.disabled_passes = tuple(disabled_passes)
         self._single = single
         self._backend = backend
-        self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
-        self._by_shapes: dict[tuple[Any, ...], Specialization] = {}
+        self._specialized = Specializations(graph.name)
         self._compilation = Compilation(
             graph, backend, numerics, precision, self.disabled_passes, memory_limit
         )
@@ -97,7 +99,7 @@ class Function(Inspection):
         )
 
     def _repr_html_(self) -> str:
-        made = [(s.dims, s.plan) for s in self._specialized.values()]
+        made = [(s.dims, s.plan) for s in self._specialized]
         return function_summary(self.graph, self.device, made)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
@@ -106,7 +108,6 @@ class Function(Inspection):
         Raises:
             FeedError: if the feeds do not fit; names the placeholder and its line.
             ExecutionError: if an op fails; names the op and the user's line.
-            SpecializationError: at a ninth binding of the symbolic dims.
         """
         inputs = self.graph.inputs
         if named or len(args) != len(inputs):
@@ -116,7 +117,7 @@ class Function(Inspection):
             if type(array) not in self._arrays or array.dtype != dtype:
                 arrays = self._convert(args)
                 break
-        compiled = self._by_shapes.get(tuple([x.shape for x in arrays]))
+        compiled = self._specialized.at_shapes(tuple([x.shape for x in arrays]))
         if compiled is None:
             compiled = self._bind(arrays)
         outputs = compiled.executable.run(arrays)
@@ -133,7 +134,7 @@ class Function(Inspection):
     def _bind(self, arrays: Sequence[Any]) -> Specialization:
         """The program for the shapes of these arrays."""
         compiled = self.specialize(**bind_dims(self.graph.inputs, self._convert(arrays)))
-        self._by_shapes[tuple([x.shape for x in arrays])] = compiled
+        self._specialized.remember(tuple([x.shape for x in arrays]), compiled)
         return compiled
 
     def _convert(self, feeds: Sequence[Any]) -> list[Any]:
@@ -147,7 +148,7 @@ class Function(Inspection):
         Raises:
             ExecutionError: if one of them failed, and no call since has told so.
         """
-        for made in self._specialized.values():
+        for made in self._specialized:
             made.executable.synchronize()
 
     def run(
@@ -200,25 +201,17 @@ class Function(Inspection):
         Raises:
             ArgumentError: if a dim is missing, unknown or no int.
             ShapeError: if an op does not allow these sizes.
-            SpecializationError: if there are `max_specializations` already.
         """
-        key = tuple(sorted(dims.items()))
-        known = self._specialized.get(key)
-        if known is not None:
-            return known
         self._compilation.check_dims(dims)
-        if len(self._specialized) >= self.max_specializations:
-            raise SpecializationError(
-                f"{self.graph.name}: {dims} would be specialisation number "
-                f"{len(self._specialized) + 1}, and max_specializations is "
-                f"{self.max_specializations}; pad batches to a common size, or raise it"
-            )
+        make = functools.partial(self._specialize, dims)
+        return self._specialized.find_or_make(dims, make, self.max_specializations)
+
+    def _specialize(self, dims: Mapping[str, int]) -> Specialization:
         graph, records = self._compilation.compile(dims)
         plan = functools.cache(lambda: self._compilation.plan(graph, dims))
         self._compilation.check_memory(plan, dims)
         executable = self._compilation.build(graph, plan, dims)
         made = Specialization(dims, graph, tuple(records), executable, plan)
-        self._specialized[key] = made
         if dims:
             log.info("%s: specialised for %s", self.graph.name, dims)
         return made
@@ -250,7 +243,7 @@ class Function(Inspection):
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
         self._compilation.check_dims(dims)
-        known = self._specialized.get(tuple(sorted(dims.items())))
+        known = self._specialized.find(dims)
         return (
             known.plan
             if known
@@ -259,8 +252,8 @@ class Function(Inspection):
 
     @property
     def specializations(self) -> list[dict[str, int]]:
-        """The bindings compiled so far."""
-        return [dict(s.dims) for s in self._specialized.values()]
+        """The bindings whose programs are there; the one used last is the last."""
+        return [dict(s.dims) for s in self._specialized]
 
     def passes(self, **dims: int) -> list[Record]:
         """What each pass did, for one binding or, with none given, with the dims left symbolic."""
@@ -346,6 +339,7 @@ def function(
     numerics: str = "fast",
     disabled_passes: Collection[str] = (),
     memory_limit: int | str | None = None,
+    max_specializations: int = MAX_SPECIALIZATIONS,
 ) -> Function:
     """Compile a graph: placeholders in, values out, and each updated variable's next value.
 
@@ -353,7 +347,8 @@ def function(
     that updates itself (a random generator's counter) is updated unless `updates` names it.
     `numerics="exact"` keeps only passes that keep every bit. `memory_limit` is in bytes, or a
     string as "512 MiB" or "1.5 GB": to stay below it, a step computes some values a second time
-    rather than keep them.
+    rather than keep them. `max_specializations` programs are kept, one for each binding of the
+    symbolic dims; the one used longest ago makes room, and a warning says so once.
 
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode
@@ -363,13 +358,16 @@ def function(
     Raises:
         GraphError: if the graph is not well formed.
         ArgumentError: on an unknown device, precision, numerics or pass, on numerics="exact"
-            with another precision than float32, or if memory_limit is no size.
+            with another precision than float32, if memory_limit is no size, or if
+            max_specializations is no positive int.
         DeviceError: if the device is not there.
         MemoryLimitError: if the step needs more than `memory_limit` all the same; names how much,
             the lines that own it, and the largest batch that fits.
     """
     check_names(PASSES, disabled_passes)
     limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
+    if as_int(max_specializations, "max_specializations") < 1:
+        raise ArgumentError(f"max_specializations must be at least 1, not {max_specializations}")
     if numerics not in ("exact", "fast"):
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:
@@ -390,7 +388,9 @@ def function(
     ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
     pairs = _with_default_updates(outs, dict(updates or {}))
     graph = Graph(name, ins, outs, tuple(pairs.items()))
-    return Function(graph, single, backend, numerics, disabled_passes, limit, precision)
+    return Function(
+        graph, single, backend, numerics, disabled_passes, limit, precision, max_specializations
+    )
 
 
 def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:

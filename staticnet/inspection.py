@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from staticnet.backends.base import Backend, Executable
+from staticnet.backends.base import Backend
 from staticnet.backends.profile import Profile
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DeviceError
@@ -21,22 +20,7 @@ from staticnet.plan.explain import Explanation, explain
 from staticnet.plan.plan import Plan
 from staticnet.report.document import Document, document
 from staticnet.report.page import document_page
-
-
-@dataclass(frozen=True)
-class Specialization:
-    """One binding of the symbolic dims: the optimised graph, what the passes did, the program."""
-
-    dims: Mapping[str, int]
-    graph: Graph
-    records: tuple[Record, ...]
-    executable: Executable
-    planned: Callable[[], Plan]
-
-    @property
-    def plan(self) -> Plan:
-        """The steps in order and where values lie: what a device that compiles runs."""
-        return self.planned()
+from staticnet.specialization import Specialization, Specializations
 
 
 class Inspection:
@@ -48,7 +32,7 @@ class Inspection:
     graph: Graph
     _backend: Backend
     _compilation: Compilation
-    _specialized: dict[tuple[tuple[str, int], ...], Specialization]
+    _specialized: Specializations
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
         """The plan of a binding, compiled or not."""
@@ -74,7 +58,7 @@ class Inspection:
     def _only_dims(self, dims: Mapping[str, int]) -> Mapping[str, int]:
         if dims or not self.graph.symbols:
             return dims
-        bindings = [made.dims for made in self._specialized.values()]
+        bindings = [made.dims for made in self._specialized]
         if len(bindings) != 1:
             made = ", ".join(str(dict(binding)) for binding in bindings) or "none"
             raise ArgumentError(
@@ -137,7 +121,7 @@ class Inspection:
         profile = self.profile(*feeds) if feeds else None
         bound = self._bind(self._feeds(feeds, {})).dims if feeds else self._only_dims(dims)
         plan = self._plan_at(bound)
-        made = self._specialized.get(tuple(sorted(bound.items())))
+        made = self._specialized.find(bound)
         records = made.records if made else self.passes(**bound)
         try:
             source = self._backend.program(plan)

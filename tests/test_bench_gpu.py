@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,10 +21,11 @@ bench = pytest.importorskip("bench.gpu.worker", reason="the benchmarks are not i
 
 from bench.client import WorkerError  # noqa: E402
 from bench.driver import Settings, expected  # noqa: E402
-from bench.gpu import driver, kernels, report  # noqa: E402
+from bench.gpu import driver, kernels, report, workloads  # noqa: E402
 from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel  # noqa: E402
 from bench.rounds import compare  # noqa: E402
 from bench.workloads import pointwise, softmax  # noqa: E402
+from staticnet.compare.process import NoAnswerError  # noqa: E402
 
 SMALL = 1 << 16
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
@@ -93,6 +96,16 @@ def test_the_ratio_is_to_the_best_peer_and_the_share_of_the_floor() -> None:
     assert report.rates(records).startswith("Some GPU: copies of 1024 MiB 2000 GB/s")
 
 
+def test_the_page_of_the_h100_is_made_of_its_samples(tmp_path: Path) -> None:
+    """The command that made it gives it again."""
+    results = Path(bench.__file__).parents[1] / "results"
+    names = ("networks", "networks_with_all_peers", "kernels")
+    files = [str(results / "h100" / f"{name}.jsonl") for name in names]
+    page, notes = tmp_path / "page.md", results / "h100" / "notes.md"
+    report.main([*files, "--markdown", str(page), "--notes", str(notes)])
+    assert page.read_text(encoding="utf-8") == (results / "h100.md").read_text(encoding="utf-8")
+
+
 def test_products_have_the_floor_of_their_type() -> None:
     line = result("staticnet", 1.0, 2e-3, workload="matmul_bf16", flops=int(8e11), bytes=1 << 20)
     assert report.table([GPU, line]).split()[-1] == "50%"
@@ -119,6 +132,192 @@ def test_the_check_fails_clearly_without_a_gpu(tmp_path: Path) -> None:
     assert run.returncode == 2
     assert "gpu_check: this machine cannot run CUDA: " in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["playground", pytest.param("mlp", marks=pytest.mark.slow)])
+def test_what_is_captured_stays_alive_and_starts_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CUDA graph keeps no tensor alive; nor does what stands for one here keep its step."""
+    pytest.importorskip("torch")
+
+    def record(torch: Any, step: Any) -> Any:
+        for _ in range(workloads.WARM_UP_STEPS):
+            step()
+        weak = weakref.ref(step)
+
+        def replay() -> Any:
+            alive = weak()
+            assert alive is not None, "what the graph reads was freed"
+            return alive()
+
+        return replay
+
+    monkeypatch.setattr(workloads, "record", record)
+    workload = WORKLOADS[name]
+    program = workload.contenders[workloads.REPLAYED](workload.make_data(0), "cpu")
+    gc.collect()
+    wanted = expected(workload, 0)
+    for mode, steps in (("call", [1, workload.check_steps - 1]), ("run", [workload.check_steps])):
+        values = np.concatenate([program.modes[mode].check(n) for n in steps])
+        found = compare(values, wanted[mode], workload)
+        assert found["right"], found["text"]
+
+
+def test_jax_multiplies_float32_as_float32() -> None:
+    """On a GPU its default is TF32."""
+    pytest.importorskip("jax")
+    code = (
+        "import jax, numpy as np; a = np.ones((2, 2), 'f'); "
+        "print(jax.jit(jax.numpy.matmul).lower(a, a).as_text())"
+    )
+    environment = dict(os.environ) | driver.EXTRA | {"JAX_PLATFORMS": "cpu"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert b"precision = [HIGHEST, HIGHEST]" in run.stdout, run.stderr
+
+
+class FakeClient:
+    """A worker that answers at once, and tells what it was asked."""
+
+    asked: ClassVar[list[tuple[str, str, str]]] = []
+    never: ClassVar[set[str]] = set()
+
+    def __init__(self, workload: str, contender: str, threads: int, budget: Any) -> None:
+        self.workload, self.contender = workload, contender
+
+    def __enter__(self) -> FakeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell("close")
+
+    def _tell(self, do: str) -> None:
+        self.asked.append((do, self.workload, self.contender))
+
+    def ready(self, timeout: float = 0.0) -> dict[str, Any]:
+        return {}
+
+    def send(self, do: str, **command: Any) -> None:
+        self._tell("send")
+
+    def wait(self, timeout: float) -> None:
+        self._tell("wait")
+        if self.workload in self.never:
+            raise NoAnswerError("no answer")
+
+    def ask(self, do: str, **command: Any) -> dict[str, Any]:
+        self._tell(do)
+        if do == "rates":
+            return GPU
+        if do == "prepare":
+            return {"checks": {"call": [1.0]}, "first_call_s": {"call": 1.0}, "steps": {"call": 1}}
+        return {"calls": 1} if do == "warm" else {"samples": [1e-3], "device": [1e-3]}
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The suite with workers that only tell."""
+    monkeypatch.setattr(driver, "GpuClient", FakeClient)
+    monkeypatch.setattr(FakeClient, "asked", [])
+    monkeypatch.setattr(FakeClient, "never", set())
+    monkeypatch.setattr(driver.environment, "missing", lambda c: None)
+    monkeypatch.setattr(driver, "expected", lambda workload, size: {"call": np.ones(1)})
+    return FakeClient
+
+
+def test_the_compilers_come_last_and_side_by_side(fakes: Any) -> None:
+    driver.run(Settings(suite="gpu", rounds=2), say=lambda text: None)
+    late = [i for i, (_, _, c) in enumerate(fakes.asked) if c == driver.LATE]
+    assert all(c == driver.LATE for _, _, c in fakes.asked[late[0] :])  # all else is over
+    acts = [do for do, _, c in fakes.asked if c == driver.LATE]
+    units = sum(len(w.sizes) for w in WORKLOADS.values() if driver.LATE in w.contenders)
+    assert acts[: 2 * units] == ["send"] * units + ["wait"] * units  # none is timed while one does
+    assert acts.count("round") == acts.count("warm") * 2 > 0
+
+
+def test_what_does_not_compile_in_time_is_cut_off_and_said(fakes: Any) -> None:
+    fakes.never = {"mlp"}
+    said: list[str] = []
+    records = driver.run(Settings(suite="gpu", rounds=1, limit=500), say=said.append)
+    cut = [r for r in records if r.get("status") == "cut off"]
+    assert [(r["workload"], r["contender"]) for r in cut] == [("mlp", driver.LATE)]
+    assert "it had not compiled after 200 s" in cut[0]["reason"]
+    assert any("mlp torch.compile: cut off: it had not compiled" in text for text in said)
+    timed = {r["workload"] for r in records if r.get("contender") == driver.LATE and "samples" in r}
+    assert timed == WORKLOADS.keys() - {"mlp"}
+
+
+def test_what_the_limit_does_not_reach_is_cut_off(
+    fakes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        driver, "Budget", lambda limit: SimpleNamespace(limit=limit, left=lambda: 0.0)
+    )
+    records = driver.run(Settings(suite="gpu", rounds=1, limit=5), say=lambda text: None)
+    results = [r for r in records if r["kind"] == "result"]
+    assert {r["reason"] for r in results} == {"the limit of 5 s had passed"}
+    named = {(r["workload"], r["size"], r["contender"]) for r in results}
+    assert named == {
+        (w.name, size, c) for w in WORKLOADS.values() for size in w.sizes for c in w.contenders
+    }
+
+
+def test_a_client_waits_no_longer_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def answer(self: Any, timeout: float) -> dict[str, Any]:
+        waited.append(timeout)
+        return {"checks": {}}
+
+    monkeypatch.setattr(driver.Client, "__init__", lambda *_: None)
+    monkeypatch.setattr(driver.Client, "_answer", answer)
+    monkeypatch.setattr(driver.Client, "send", lambda self, do, **command: None)
+    client = driver.GpuClient("mlp", "jax", 2, SimpleNamespace(left=lambda: 7.0))
+    client.ask("round")
+    client.wait(3.0)
+    assert client.ask("prepare") == {"checks": {}}  # it was answered before
+    assert waited == [7.0 + driver.GRACE, 3.0]
+    client = driver.GpuClient("mlp", "jax", 2, driver.Budget(0))
+    client.ask("round")
+    assert waited[-1] == driver.START_SECONDS
+
+
+STUB = """#!/bin/sh
+case "$*" in *CudaBackend*) exit 0 ;; esac
+echo "$(basename "$0") $*" >> "$LOG"
+case "$0" in *timeout) shift 2; exec "$@" ;; esac
+"""
+
+
+@pytest.mark.parametrize("passed", [0, 300, 525, 600])
+def test_the_check_ends_within_nine_minutes(tmp_path: Path, passed: int) -> None:
+    """No part may take longer than what is left of them; the benchmark ends by itself before."""
+    for name in ("python", "timeout", "nvidia-smi"):
+        (tmp_path / name).write_text(STUB, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = dict(os.environ) | {
+        "PYTHON": "python", "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS": str(passed),
+        "LOG": str(tmp_path / "log"),
+    }  # fmt: skip
+    script = Path(bench.__file__).parents[1] / "gpu_check.sh"
+    run = subprocess.run(
+        ["bash", str(script), str(tmp_path / "out")], capture_output=True, text=True,
+        env=environment,
+    )  # fmt: skip
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    limits = [int(line.split()[2]) for line in lines if line.startswith("timeout ")]
+    assert all(limit <= 540 - passed for limit in limits), lines
+    parts = [line for line in lines if line.startswith("timeout ")]
+    if passed == 600:
+        assert parts == []
+        assert "bench: cut off: 540 s have passed" in run.stdout
+        assert run.returncode == 1
+        return
+    assert run.returncode == 0, run.stderr
+    names = ("doctor", "bench.gpu.kernels", "gpu and not timed", "gpu and timed", "--suite gpu")
+    assert all(name in part for name, part in zip(names, parts, strict=True))
+    own = int(parts[-1].partition("--limit ")[2].split()[0])
+    assert own < limits[-1]
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

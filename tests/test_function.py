@@ -17,7 +17,6 @@ from staticnet.errors import (
     FeedError,
     GraphError,
     ShapeError,
-    SpecializationError,
 )
 
 
@@ -177,16 +176,6 @@ class TestSpecialization:
             f(rows(2))
         assert f.specializations == [{"batch": 4}, {"batch": 2}]
         assert [r.message for r in caplog.records] == ["main: specialised for {'batch': 2}"]
-
-    def test_a_ninth_binding_is_an_error(self) -> None:
-        x, _, w = linear()
-        f = sn.function(x, x @ w)
-        for n in range(1, 9):
-            f(rows(n))
-        with pytest.raises(SpecializationError, match="number 9, .* pad batches"):
-            f(rows(9))
-        f.max_specializations = 9
-        assert f(rows(9)).shape == (9, 2)
 
     def test_wrong_dims(self) -> None:
         x, _, w = linear()

@@ -185,6 +185,7 @@ def test_a_captured_step_allocates_its_outputs_alone(cupy: Any) -> None:
     assert Count.asked == 100
 
 
+@pytest.mark.timed
 def test_a_captured_step_does_not_wait_for_the_device(cupy: Any) -> None:
     """Steps are enqueued behind a kernel that runs long; nothing has run when the calls return."""
     step, data, _ = mlp("cuda")
@@ -209,6 +210,7 @@ def test_a_captured_step_does_not_wait_for_the_device(cupy: Any) -> None:
     stream.synchronize()
 
 
+@pytest.mark.timed
 def test_host_time_of_a_captured_step(cupy: Any) -> None:
     step, data, _ = mlp("cuda")
     feeds = [cupy.asarray(x[:64]) for x in data]
@@ -225,6 +227,7 @@ def test_host_time_of_a_captured_step(cupy: Any) -> None:
     assert np.median(times) <= HOST_MICROSECONDS
 
 
+@pytest.mark.timed
 def test_compile_time_cold_and_warm(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path.insert(0, 'tests')\n"
@@ -363,6 +366,7 @@ def test_forks_give_the_bits_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(*losses)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("batch", [64, 256, 1024])
 def test_forks_pay(cupy: Any, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """Where the estimate forks, the step takes less time than on one stream, by CUDA events."""
@@ -408,6 +412,7 @@ def test_a_measured_algorithm_gives_the_same_product(
     assert list(tmp_path.glob("*/*.json"))
 
 
+@pytest.mark.timed
 def test_profile(cupy: Any) -> None:
     step, data, variables = mlp("cuda")
     before = [v.value for v in variables]

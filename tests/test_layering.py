@@ -27,6 +27,7 @@ ROOMS = (
     ("feeds", "cost"),
     ("report",),
     ("compilation",),
+    ("specialization",),
     ("oracle",),
     ("inspection",),
     ("function",),

@@ -1,13 +1,14 @@
 """The table of a GPU's results: the ratio to the best peer, and the share of the floor.
 
-`python -m bench.gpu.report FILE` prints it again from a file that `--out` wrote.
+`python -m bench.gpu.report FILE ...` prints it again from files that `--out` wrote;
+`--markdown OUT.md --notes NOTES.md` writes it as a page that begins with the notes.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,44 @@ def table(records: Sequence[Record]) -> str:
 
     The ratio is of the device's times where both have them, else of the wall clock's.
     """
-    results = [r for r in records if r["kind"] == "result"]
-    gpu = next((r for r in records if r["kind"] == "gpu"), None)
-    rows = [COLUMNS, *(_row(r, results, gpu) for r in results)]
+    rows = [COLUMNS, *_rows(records)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def markdown(notes: str, files: Mapping[str, Sequence[Record]]) -> str:
+    """A page: the notes, and of each file when and on what it was measured, and its table."""
+    lines = [notes.strip()]
+    for name, records in files.items():
+        (about,) = [r for r in records if r["kind"] == "environment"]
+        lines += [
+            f"\n## {name}\n",
+            f"{about['date']}, {about['cpu']}, {about['threads']} threads for each contender.  ",
+            f"{rates(records)}.\n",
+            "| " + " | ".join(COLUMNS) + " |",
+            "|" + "---|" * len(COLUMNS),
+            *(
+                "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |"
+                for row in _rows(records)
+            ),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    results = _by_workload([r for r in records if r["kind"] == "result"])
+    gpu = next((r for r in records if r["kind"] == "gpu"), None)
+    return [_row(r, results, gpu) for r in results]
+
+
+def _by_workload(results: Sequence[Record]) -> list[Record]:
+    """The results of a workload and size together, also those that came last."""
+    order = {(r["workload"], r["size"]): None for r in results}
+    places = {key: number for number, key in enumerate(order)}
+    return sorted(results, key=lambda r: places[r["workload"], r["size"]])
 
 
 def _row(record: Record, results: Sequence[Record], gpu: Record | None) -> tuple[str, ...]:
@@ -101,9 +132,23 @@ def _time(took: float | None) -> str:
     return "" if took is None else f"{took * 1e6:.1f} µs"
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of files, and write a page if asked for."""
     from bench.report import read
 
-    found = read(Path(sys.argv[1]))
-    print(rates(found))
-    print(table(found))
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu.report")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--notes", type=Path)
+    options = parser.parse_args(arguments)
+    files = {file.name: read(file) for file in options.files}
+    for records in files.values():
+        print(rates(records))
+        print(table(records))
+    if options.markdown:
+        notes = options.notes.read_text(encoding="utf-8") if options.notes else "# GPU"
+        options.markdown.write_text(markdown(notes, files), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

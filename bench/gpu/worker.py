@@ -33,7 +33,13 @@ class GpuWorker(Worker):
 
     def acts(self) -> dict[str, Callable[..., dict[str, Any]]]:
         """What can be asked of it."""
-        return {**super().acts(), "rates": self.rates}
+        return {**super().acts(), "prepare": self.prepare_on_all_cores, "rates": self.rates}
+
+    def prepare_on_all_cores(self, size: int, steps: int) -> dict[str, Any]:
+        """Prepare, then keep to as many cores as there are threads."""
+        answer = self.prepare(size, steps)
+        pin(int(os.environ["OMP_NUM_THREADS"]))
+        return answer
 
     def _mode(self, name: str) -> Mode:
         mode = super()._mode(name)
@@ -154,6 +160,7 @@ def torch_on_the_gpu() -> Any:
     if not torch.cuda.is_available():
         raise RuntimeError("this torch has no CUDA; install the wheel for your driver")
     torch.set_default_device("cuda")
+    torch.set_float32_matmul_precision("highest")
     from_numpy, to_numpy = torch.from_numpy, torch.Tensor.numpy
 
     def on_device(array: Any) -> Any:
@@ -174,7 +181,6 @@ def torch_on_the_gpu() -> Any:
 def main(name: str, contender: str, device: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    pin(int(os.environ["OMP_NUM_THREADS"]))
     worker = GpuWorker(WORKLOADS[name], contender, device)
     print(json.dumps({"ready": True}), file=answers, flush=True)
     serve(worker, sys.stdin, answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bench.workloads import adam, layer_norm, matmul, mlp, playground, pointwise
 LARGE = 256 * MIB  # of one array: far out of a cache of 50 MiB
 SMALL = 4 * MIB
 BF16_SIDE = 8192
+WARM_UP_STEPS = 3
 REPLAYED = "torch.graph"  # eager, captured whole by torch.cuda.graph
 
 
@@ -78,26 +79,50 @@ def captured(
             optimize.step()
             return loss.detach()
 
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                step()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss = step()
+        replay = record(torch, step)
         _start_again(torch, model, first, optimize)
-
-        def descend(new_x: Any, new_y: Any) -> Any:
-            x.copy_(new_x)
-            y.copy_(new_y)
-            graph.replay()
-            return loss.clone()
-
-        return torch_program(descend, data, batch)
+        return torch_program(Captured(replay, x, y, step), data, batch)
 
     return build
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A captured step that is fed by copies to where its graph reads.
+
+    `step` has all else that the graph reads and writes: it keeps no tensor alive, and the memory of
+    one that is gone is given to the next batch.
+    """
+
+    replay: Callable[[], Any]
+    x: Any
+    y: Any
+    step: Callable[[], Any]
+
+    def __call__(self, new_x: Any, new_y: Any) -> Any:
+        """The loss of a step on a batch."""
+        self.x.copy_(new_x)
+        self.y.copy_(new_y)
+        return self.replay().clone()
+
+
+def record(torch: Any, step: Callable[[], Any]) -> Callable[[], Any]:
+    """A step as a CUDA graph, recorded after three that are not. -> what replays it"""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP_STEPS):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay() -> Any:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def _start_again(torch: Any, model: Any, first: list[Any], optimize: Any) -> None:

@@ -24,6 +24,7 @@ def add_to(commands: Any) -> None:
         "--seconds", type=float, help="a round of a network; half for kernels (0.08)"
     )
     parser.add_argument("--threads", type=int, help="of each contender (at most 2)")
+    parser.add_argument("--limit", type=float, help="seconds at most of the GPU's suite (no limit)")
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="raw samples, as lines of JSON")
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
             quick=options.quick,
             out=options.out,
             threads=options.threads or 0,
+            limit=options.limit or 0.0,
         )
     )
     if old:
@@ -109,7 +111,15 @@ def _check(options: argparse.Namespace, driver: Any) -> None:
         for name in given:
             if name not in known:
                 raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
-    for what, least in (("rounds", 0), ("seconds", 0), ("threads", 0), ("tolerance", 1)):
+    if options.limit is not None and options.suite != "gpu":
+        raise ArgumentError("--limit is for --suite gpu; take fewer workloads, rounds or --quick")
+    for what, least in (
+        ("rounds", 0),
+        ("seconds", 0),
+        ("threads", 0),
+        ("limit", 0),
+        ("tolerance", 1),
+    ):
         number = getattr(options, what)
         if number is not None and not number > least:
             raise ArgumentError(f"--{what} must be greater than {least}, not {number}")

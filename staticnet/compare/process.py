@@ -18,6 +18,10 @@ class WorkerError(Exception):
     """A contender could not do what it was asked; the text says why."""
 
 
+class NoAnswerError(WorkerError):
+    """It did not answer in time, and was ended."""
+
+
 class Process:
     """A worker that reads commands as lines of JSON and answers each with one line.
 
@@ -84,7 +88,7 @@ class Process:
             line = self._answers.get(timeout=timeout)
         except queue.Empty:
             self._process.kill()
-            raise WorkerError(f"no answer within {timeout:.0f} s") from None
+            raise NoAnswerError(f"no answer within {timeout:.0f} s") from None
         if not line:
             self._answers.put("")
             raise WorkerError(f"the worker has ended: {self._last_words()}")

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
-from staticnet.ir.dtype import as_dtype, is_floating
+from staticnet.ir.dtype import DType, as_dtype, is_floating
 from staticnet.ir.types import as_shape, format_shape
 from staticnet.nn.seed import next_seed
-from staticnet.ops.random import random_words
+from staticnet.ops.random import limits_within, random_words
 
 Array = np.ndarray[Any, Any]
 
@@ -40,8 +40,11 @@ def constant(shape: Any, value: float, dtype: Any = "float32") -> Array:
 def uniform(
     shape: Any, a: float = 0.0, b: float = 1.0, dtype: Any = "float32", *, seed: int | None = None
 ) -> Array:
-    """w ~ U(a, b), from 32 random bits an element.  -> w: [*shape]"""
-    return _cast(a + (b - a) * _unit(shape, seed), dtype)
+    """w ~ U[a, b), from 32 random bits an element.  -> w: [*shape]"""
+    if not math.isfinite(b - a):
+        raise ArgumentError(f"uniform: the width of [{a}, {b}) is not finite")
+    least, most = limits_within(a, b, _floating(dtype))
+    return np.minimum(np.maximum(_cast(a + (b - a) * _unit(shape, seed), dtype), least), most)
 
 
 def normal(
@@ -76,7 +79,8 @@ def truncated_normal(
         raise ArgumentError(f"truncated_normal: needs a < b and std > 0, not {a}, {b} and {std}")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
     w = mean + std * _quantile(low + (high - low) * _unit(shape, seed))
-    return _cast(np.clip(w, a, b), dtype)
+    least, most = limits_within(a, math.nextafter(b, math.inf), _floating(dtype))
+    return np.minimum(np.maximum(_cast(w, dtype), least), most)
 
 
 def xavier_uniform(
@@ -247,7 +251,11 @@ def _fixed_shape(shape: Any) -> tuple[int, ...]:
 
 
 def _cast(array: Array, dtype: Any) -> Array:
+    return array.astype(_floating(dtype))
+
+
+def _floating(dtype: Any) -> DType:
     target = as_dtype(dtype)
     if not is_floating(target):
         raise DTypeError(f"a random weight must be floating-point, not {target}")
-    return array.astype(target)
+    return target

@@ -15,16 +15,29 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import FLOAT32, FLOAT64, INT64, UINT32, UINT64, as_dtype, is_floating
+from staticnet.ir.dtype import (
+    DIGITS,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    UINT32,
+    UINT64,
+    DType,
+    as_dtype,
+    compute_dtype,
+    is_floating,
+)
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import check_holds
-from staticnet.ops.base import TensorOp, apply, as_values, constant
+from staticnet.ops.arithmetic import maximum, minimum, nextafter
+from staticnet.ops.base import TensorOp, apply, as_values, constant, promoted
 from staticnet.ops.promotion import is_scalar
-from staticnet.ops.selection import astype
+from staticnet.ops.selection import astype, where
 from staticnet.ops.sorting import argsort
 from staticnet.ops.state import Variable, variable
 from staticnet.ops.transcendental import cos, log, sqrt
+from staticnet.ops.widening import rounded_once
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -151,42 +164,103 @@ def _check_key(k: Any) -> None:
 def uniform(
     k: Key, shape: Any = (), dtype: Any = FLOAT32, low: Any = 0.0, high: Any = 1.0
 ) -> Value:
-    """y ~ U[low, high), with 24 random bits, or 53 in float64.  -> y: [*shape]
+    """y ~ U[low, high): never below low nor at high, in any dtype.  -> y: [*shape]
+
+    Drawn from as many random bits as the dtype has digits, 8, 11, 24 or 53, and scaled in at least
+    float32. With arrays of limits, low < high is up to the caller; equal numbers are the result.
 
     Raises:
         DTypeError: if the dtype is not floating-point.
+        ArgumentError: if low > high, or the dtype has no number in the range or not its width.
     """
-    unit = _unit(k, as_shape(shape), as_dtype(dtype))
-    if is_scalar(low) and low == 0 and is_scalar(high) and high == 1:
-        return unit
+    target, drawn = as_dtype(dtype), as_shape(shape)
+    if not is_floating(target):
+        raise DTypeError(f"uniform: takes a floating-point dtype, not {target}")
+    if not is_scalar(low) or not is_scalar(high):
+        return _between(_unit(k, drawn, target), low, high)
+    low, high = float(low), float(high)
+    if (low, high) == (0, 1):
+        return _unit(k, drawn, target)
+    wide = compute_dtype(target)
+    if not high - low <= float(np.finfo(wide).max):
+        raise ArgumentError(f"uniform: the width of [{low}, {high}) is not finite in {wide}")
+    least, most = limits_within(low, high, target)
+    y = astype(_unit(k, drawn, wide) * (high - low) + low, target)
+    return minimum(maximum(y, least), most)
+
+
+def _between(unit: Value, low: Any, high: Any) -> Value:
+    unit, low, high = promoted("uniform", unit, low, high)
+    y = _scaled(unit, low, high)
+    return where(y < high, y, nextafter(high, low))
+
+
+@rounded_once(3)
+def _scaled(unit: Any, low: Any, high: Any) -> Value:
     return unit * (high - low) + low
 
 
-def _unit(k: Key, shape: Shape, dtype: Any) -> Value:
-    if not is_floating(dtype):
-        raise DTypeError(f"uniform: takes a floating-point dtype, not {dtype}")
+def limits_within(low: float, high: float, dtype: DType) -> tuple[Any, Any]:
+    """The least and the greatest number of a floating dtype in [low, high), as its scalars.
+
+    Of an empty range with equal ends both are that end.
+
+    Raises:
+        ArgumentError: if there is none.
+    """
+    with np.errstate(over="ignore"):
+        least, most = (np.asarray(end).astype(dtype) for end in (low, high))
+    if low == high:
+        return least[()], least[()]
+    if float(least) < low:
+        least = np.nextafter(least, dtype.type(np.inf))
+    if float(most) >= high:
+        most = np.nextafter(most, dtype.type(-np.inf))
+    if not (low < high and least <= most):
+        raise ArgumentError(f"uniform: no {dtype} lies in [{low}, {high})")
+    return least[()], most[()]
+
+
+def _unit(k: Key, shape: Shape, dtype: DType) -> Value:
+    """Even on the dtype's multiples of 2**-digits in [0, 1).  -> y: [*shape]"""
     if dtype == FLOAT64:
         words = random_bits(k, (*shape, 2))
         high, low = astype(words[..., 0] >> 5, FLOAT64), astype(words[..., 1] >> 6, FLOAT64)
         return (high * 67108864.0 + low) * 2.0**-53
-    unit = astype(random_bits(k, shape) >> 8, FLOAT32) * 2.0**-24
+    digits = DIGITS[dtype]
+    unit = astype(random_bits(k, shape) >> (32 - digits), FLOAT32) * 2.0**-digits
     return astype(unit, dtype)
 
 
 def normal(k: Key, shape: Any = (), dtype: Any = FLOAT32, mean: Any = 0.0, std: Any = 1.0) -> Value:
-    """y ~ N(mean, std**2), by Box and Muller's transform.  -> y: [*shape]"""
+    """y ~ N(mean, std**2), by Box and Muller's transform; 16 bits round once.  -> y: [*shape]
+
+    Its tails end where the random bits do, at 5.8 standard deviations, or 8.6 in float64.
+
+    Raises:
+        DTypeError: if the dtype is not floating-point.
+    """
     new, target = as_shape(shape), as_dtype(dtype)
-    wide = target if target == FLOAT64 else FLOAT32
-    pair = _unit(k, (*new, 2), wide)
-    radius = sqrt(log(1 - pair[..., 0]) * -2)
-    y = astype(radius * cos(pair[..., 1] * (2 * math.pi)), target)
-    if is_scalar(mean) and mean == 0 and is_scalar(std) and std == 1:
-        return y
-    return y * std + mean
+    if not is_floating(target):
+        raise DTypeError(f"normal: takes a floating-point dtype, not {target}")
+    pair = _unit(k, (*new, 2), compute_dtype(target))
+    radius = sqrt(log(1 - pair[..., 0]) * -2)  # of a number in (0, 1]
+    y = radius * cos(pair[..., 1] * (2 * math.pi))
+    if not is_scalar(mean) or not is_scalar(std):
+        return astype(y, target) * std + mean
+    if (mean, std) != (0, 1):
+        y = y * float(std) + float(mean)
+    return astype(y, target)
 
 
 def bernoulli(k: Key, p: Any, shape: Any = ()) -> Value:
-    """y is True with probability p, to 24 bits.  -> y: bool [*shape]"""
+    """y is True with probability p, to 24 bits; never if p is 0, always if 1.  -> y: bool [*shape]
+
+    Raises:
+        ArgumentError: if p is a number outside [0, 1].
+    """
+    if is_scalar(p) and not 0 <= p <= 1:
+        raise ArgumentError(f"bernoulli: p must be a probability, not {p!r:.60}")
     return uniform(k, shape) < p
 
 

@@ -10,9 +10,11 @@ from staticnet.ops.base import function
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.random import Key, bernoulli
 from staticnet.ops.selection import where
+from staticnet.ops.widening import rounded_once
 
 
 @function
+@rounded_once()
 def dropout(x: Any, p: float, key: Key) -> Value:
     """y = 0 with probability p, else x / (1 - p), so that the mean stays.  x: [*s] -> y: [*s]
 
