@@ -3,11 +3,26 @@
 Declare a symbolic graph, derive its gradient, compile the whole training step, run it.
 """
 
+from math import e, inf, nan, pi
+
 from staticnet import dynamic, errors, nn, optim
 from staticnet.autodiff import grad, jvp, vjp
 from staticnet.compare import compare
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import BFLOAT16 as bfloat16
+from staticnet.ir.dtype import BOOL as bool
+from staticnet.ir.dtype import FLOAT16 as float16
+from staticnet.ir.dtype import FLOAT32 as float32
+from staticnet.ir.dtype import FLOAT64 as float64
+from staticnet.ir.dtype import INT8 as int8
+from staticnet.ir.dtype import INT16 as int16
+from staticnet.ir.dtype import INT32 as int32
+from staticnet.ir.dtype import INT64 as int64
+from staticnet.ir.dtype import UINT8 as uint8
+from staticnet.ir.dtype import UINT16 as uint16
+from staticnet.ir.dtype import UINT32 as uint32
+from staticnet.ir.dtype import UINT64 as uint64
 from staticnet.ir.graph import Graph
 from staticnet.ir.text import parse
 from staticnet.nn.seed import manual_seed
@@ -17,11 +32,13 @@ from staticnet.ops.arithmetic import (
     add,
     atan2,
     ceil,
+    conj,
     copysign,
     divide,
     floor,
     floor_divide,
     hypot,
+    imag,
     logaddexp,
     maximum,
     minimum,
@@ -30,6 +47,7 @@ from staticnet.ops.arithmetic import (
     nextafter,
     positive,
     pow,
+    real,
     reciprocal,
     remainder,
     round,
@@ -63,6 +81,8 @@ from staticnet.ops.comparison import (
 )
 from staticnet.ops.creation import (
     arange,
+    empty,
+    empty_like,
     eye,
     full,
     full_like,
@@ -75,6 +95,7 @@ from staticnet.ops.creation import (
     zeros,
     zeros_like,
 )
+from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
 from staticnet.ops.indexing import (
     gather,
     scatter_add,
@@ -96,12 +117,10 @@ from staticnet.ops.movement import (
     moveaxis,
     pad,
     permute_dims,
-    repeat,
     roll,
     split,
     stack,
     swapaxes,
-    tile,
     unstack,
 )
 from staticnet.ops.reduction import (
@@ -112,6 +131,7 @@ from staticnet.ops.reduction import (
     count_nonzero,
     cumulative_prod,
     cumulative_sum,
+    diff,
     logsumexp,
     max,
     mean,
@@ -138,10 +158,12 @@ from staticnet.ops.shape import (
 )
 from staticnet.ops.sorting import (
     argsort,
+    searchsorted,
     sort,
     top_k,
 )
 from staticnet.ops.state import Variable, placeholder, variable
+from staticnet.ops.tiling import meshgrid, repeat, tile
 from staticnet.ops.transcendental import (
     acos,
     acosh,
@@ -169,6 +191,7 @@ from staticnet.ops.transcendental import (
 from staticnet.report.summary import graph_summary as _graph_summary
 
 __version__ = "0.1.0"
+newaxis = None
 Graph.draw = _graph_summary
 
 __all__ = [
@@ -192,18 +215,22 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "bfloat16",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "bool",
     "broadcast_arrays",
     "broadcast_to",
+    "can_cast",
     "ceil",
     "clip",
     "compare",
     "concat",
+    "conj",
     "constant",
     "copysign",
     "cos",
@@ -211,9 +238,13 @@ __all__ = [
     "count_nonzero",
     "cumulative_prod",
     "cumulative_sum",
+    "diff",
     "divide",
     "dynamic",
+    "e",
     "einsum",
+    "empty",
+    "empty_like",
     "equal",
     "erf",
     "errors",
@@ -221,8 +252,12 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "finfo",
     "flatten",
     "flip",
+    "float16",
+    "float32",
+    "float64",
     "floor",
     "floor_divide",
     "full",
@@ -233,6 +268,14 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "iinfo",
+    "imag",
+    "inf",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",
@@ -256,11 +299,14 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "meshgrid",
     "min",
     "minimum",
     "moveaxis",
     "multiply",
+    "nan",
     "negative",
+    "newaxis",
     "nextafter",
     "nn",
     "not_equal",
@@ -272,21 +318,25 @@ __all__ = [
     "pad",
     "parse",
     "permute_dims",
+    "pi",
     "placeholder",
     "positive",
     "pow",
     "prod",
     "random",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
     "repeat",
     "reshape",
+    "result_type",
     "roll",
     "round",
     "rsqrt",
     "scatter_add",
     "scatter_add_along_axis",
+    "searchsorted",
     "sigmoid",
     "sign",
     "signbit",
@@ -313,6 +363,10 @@ __all__ = [
     "tril",
     "triu",
     "trunc",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "unstack",
     "var",
     "variable",

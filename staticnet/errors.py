@@ -68,6 +68,10 @@ class ExecutionError(StaticnetError, RuntimeError):
     """An operation failed while running; nothing was updated."""
 
 
+class OutOfRangeError(ShapeError, ExecutionError, IndexError):
+    """An index or an axis lies outside of what it indexes, where it is written or when it runs."""
+
+
 class MemoryLimitError(StaticnetError, RuntimeError, MemoryError):
     """A program does not fit the memory it was given.
 

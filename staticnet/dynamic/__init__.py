@@ -14,6 +14,7 @@ is remembered on a tape if a gradient may be asked for. Python may look at value
 variable's present value takes part, and `loss.backward()` adds to the variable's `grad`.
 """
 
+from staticnet.dynamic import array_api
 from staticnet.dynamic.creation import as_tensor, grad, tensor
 from staticnet.dynamic.extra import Handle
 from staticnet.dynamic.mode import enable_grad, is_grad_enabled, no_grad, trace
@@ -24,6 +25,7 @@ __all__ = [
     "Handle",
     "Optimizer",
     "Tensor",
+    "array_api",
     "as_tensor",
     "enable_grad",
     "grad",

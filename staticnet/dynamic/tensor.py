@@ -8,32 +8,33 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, NoReturn, final
+from typing import Any, final
 
 import numpy as np
 
 from staticnet.dynamic.calls import CALLS, FAILURES, matmul, quiet, takes, ufunc_of
+from staticnet.dynamic.exchange import Exchange
 from staticnet.dynamic.extra import Extra, Handle, Hook, extra_of
+from staticnet.dynamic.masks import getitem
 from staticnet.dynamic.mode import Tracing, recording, writer
 from staticnet.dynamic.operands import array_module, as_tensors, lift
 from staticnet.dynamic.sweep import Sweep, type_of
 from staticnet.dynamic.writing import REFUSED, augmented, refused, write
 from staticnet.errors import (
     ArgumentError,
-    DTypeError,
     ExecutionError,
     GradientError,
+    OutOfRangeError,
     ShapeError,
     StaticnetError,
 )
 from staticnet.ir import location
-from staticnet.ir.dtype import is_integer
 from staticnet.ir.node import describe, with_context
 from staticnet.ir.op import OPS, Op
 from staticnet.ir.types import TensorType
-from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.base import promoted
 from staticnet.ops.evaluate import compute
 from staticnet.ops.linalg import Matmul
@@ -46,7 +47,7 @@ ndarray = np.ndarray
 
 
 @final
-class Tensor(Value):
+class Tensor(Exchange):
     """An array with operators, indexing and the functions of staticnet, computed at once.
 
     `.data` is the array, of NumPy or CuPy; it is never written to, and may be shared: copy it
@@ -57,8 +58,6 @@ class Tensor(Value):
 
     __slots__ = ("__weakref__", "data", "extra", "inputs", "op", "order", "requires_grad")
     apply_priority = 1
-    is_symbolic = False
-    data: Any
     requires_grad: bool
     op: Op | None
     inputs: tuple[Any, ...] | None
@@ -176,63 +175,8 @@ class Tensor(Value):
         """The same array, as a tensor that nothing was computed for."""
         return Tensor(self.data)
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array that cannot be written to; a GPU's is copied to the host."""
-        if not isinstance(self.data, ndarray):
-            return np.asarray(self.data.get())
-        view = self.data.view()
-        view.flags.writeable = False
-        return view
-
-    def item(self) -> Any:
-        """The one element, as a Python number.
-
-        Raises:
-            ShapeError: if there are none or several.
-        """
-        if self.data.size != 1:
-            self._refuse("item", ShapeError, "has no single element; index or reduce it first")
-        return self.data.item()
-
-    def _refuse(self, act: str, error: type[StaticnetError], why: str) -> NoReturn:
-        raise with_context(error(f"the tensor {why}"), act, [self])
-
-    def __bool__(self) -> bool:
-        if self.data.size != 1:
-            why = "has no single truth value; take sn.any(x) or sn.all(x)"
-            self._refuse("bool", ShapeError, why)
-        return bool(self.data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if not is_integer(self.data.dtype):
-            self._refuse("index", DTypeError, "is no integer; convert it with int(x)")
-        return int(self.item())
-
-    def __len__(self) -> int:
-        if not self.data.ndim:
-            self._refuse("len", ShapeError, "has no axes")
-        return len(self.data)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
     def __getitem__(self, key: Any) -> Any:
-        return FUNCTIONS["getitem"](self, _without_masks(key))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item() if spec else str(self), spec)
+        return getitem(self, key)
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
@@ -341,7 +285,8 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
     except (StaticnetError, MemoryError):
         raise
     except Exception as error:
-        raise with_context(ExecutionError(str(error)), op.name, tensors) from error
+        failure = OutOfRangeError if isinstance(error, IndexError) else ExecutionError
+        raise with_context(failure(str(error)), op.name, tensors) from error
     return _record(op, tensors, result)
 
 
@@ -367,18 +312,6 @@ def _traced(op: Op, operands: tuple[Any, ...], write: Callable[[str], object]) -
         extra_of(result).location = where.lines[0]
     write(f"{op.name} {given} -> {type_of(result)} {milliseconds:.3f} ms {where}")
     return result
-
-
-def _without_masks(key: Any) -> Any:
-    """An index in which each bool mask is the integer indices of its true elements."""
-    entries: list[Any] = []
-    for entry in key if isinstance(key, tuple) else (key,):
-        array = entry.numpy() if isinstance(entry, Tensor) else entry
-        if type(array) is ndarray and array.dtype == bool and array.ndim:
-            entries += np.nonzero(array)
-        else:
-            entries.append(entry)
-    return tuple(entries)
 
 
 def seed_of(tensor: Tensor, gradient: Any, what: str) -> Tensor:

@@ -37,7 +37,9 @@ _SHORT_NAME = {DTYPES[name]: short for name, short in _SHORT.items()}
 _OWN = {dtype: dtype for dtype in DTYPES.values()}
 _BY_NAME = DTYPES | {short: DTYPES[name] for name, short in _SHORT.items()}
 
-BOOL, INT32, INT64 = DTYPES["bool"], DTYPES["int32"], DTYPES["int64"]
+BOOL, INT8, INT16 = DTYPES["bool"], DTYPES["int8"], DTYPES["int16"]
+INT32, INT64 = DTYPES["int32"], DTYPES["int64"]
+UINT8, UINT16 = DTYPES["uint8"], DTYPES["uint16"]
 UINT32, UINT64 = DTYPES["uint32"], DTYPES["uint64"]
 FLOAT16, BFLOAT16 = DTYPES["float16"], DTYPES["bfloat16"]
 FLOAT32, FLOAT64 = DTYPES["float32"], DTYPES["float64"]

@@ -65,6 +65,11 @@ class Value:
         """The transpose of a matrix."""
         return FUNCTIONS["matrix_transpose"](self)
 
+    @property
+    def mT(self) -> Value:
+        """The transpose of each matrix of a stack: the last two axes exchanged."""
+        return FUNCTIONS["matrix_transpose"](self)
+
     def __add__(self, other: Any) -> Value:
         return FUNCTIONS["add"](self, other)
 
@@ -136,6 +141,12 @@ class Value:
 
     def __rshift__(self, other: Any) -> Value:
         return FUNCTIONS["bitwise_right_shift"](self, other)
+
+    def __rlshift__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_left_shift"](other, self)
+
+    def __rrshift__(self, other: Any) -> Value:
+        return FUNCTIONS["bitwise_right_shift"](other, self)
 
     def __neg__(self) -> Value:
         return FUNCTIONS["negative"](self)

@@ -18,6 +18,7 @@ from staticnet.ops import (
     shape,
     sorting,
     state,
+    tiling,
     transcendental,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "shape",
     "sorting",
     "state",
+    "tiling",
     "transcendental",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, ShapeError, StaticnetError
+from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import DIGITS, DType, kind
 from staticnet.ir.op import Axes
@@ -92,11 +92,11 @@ def normalize_axis(axis: Any, ndim: int, what: str = "axis") -> int:
     """A non-negative axis.
 
     Raises:
-        ArgumentError, ShapeError: if it is no int, or is out of range.
+        ArgumentError, OutOfRangeError: if it is no int, or is out of range.
     """
     number = as_int(axis, what)
     if not -ndim <= number < ndim:
-        raise ShapeError(f"{what} {number} is out of range for {ndim} axes")
+        raise OutOfRangeError(f"{what} {number} is out of range for {ndim} axes")
     return number % ndim
 
 
@@ -104,7 +104,7 @@ def normalize_axes(axis: Any, ndim: int) -> Axes:
     """Sorted, distinct, non-negative axes; None means all of them.
 
     Raises:
-        ArgumentError, ShapeError: if one is no int, out of range, or named twice.
+        ArgumentError, OutOfRangeError, ShapeError: if one is no int, out of range, or named twice.
     """
     if axis is None:
         return tuple(range(ndim))

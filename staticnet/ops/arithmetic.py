@@ -6,9 +6,11 @@ from typing import Any
 
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import FLOATS
-from staticnet.ops.base import ALL, Elementwise, as_value, binary, function, unary
+from staticnet.ops.arguments import FLOATS, NUMBERS, check_kind
+from staticnet.ops.base import ALL, Elementwise, as_value, as_values, binary, function, unary
+from staticnet.ops.promotion import as_array
 from staticnet.ops.selection import astype, where
+from staticnet.ops.shape import broadcast_to
 from staticnet.ops.transcendental import log, sigmoid
 
 
@@ -313,6 +315,27 @@ def square(x: Any) -> Value:
 def reciprocal(x: Any) -> Value:
     """y = 1 / x.  x: [*s] -> y: [*s]"""
     return divide(1, as_value(x))
+
+
+@function
+def conj(x: Any) -> Value:
+    """y = x: numbers here are real.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    check_kind(x.dtype, NUMBERS)
+    return x
+
+
+@function
+def real(x: Any) -> Value:
+    """y = x: numbers here are real.  x: [*s] -> y: [*s]"""
+    return conj(x)
+
+
+@function
+def imag(x: Any) -> Value:
+    """y = 0: numbers here are real.  x: [*s] -> y: [*s]"""
+    x = conj(x)
+    return broadcast_to(as_values(x, as_array(0, x.dtype))[1], x.shape)
 
 
 @function

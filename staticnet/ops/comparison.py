@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from staticnet.ir.dtype import is_floating
+from staticnet.ir.value import Value
 from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, INTEGERS_AND_BOOLS
-from staticnet.ops.base import Elementwise, binary, unary
+from staticnet.ops.base import Elementwise, apply, as_value, binary, function, unary
 
 
 class Equal(Elementwise, name="equal"):
@@ -93,7 +97,11 @@ class Isnan(Elementwise, name="isnan"):
     differentiable = False
 
 
-isnan = unary(Isnan)
+@function
+def isnan(x: Any) -> Value:
+    """y = whether x is NaN; no integer is.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    return apply(Isnan(), x) if is_floating(x.dtype) else x != x
 
 
 class Isinf(Elementwise, name="isinf"):
@@ -105,7 +113,11 @@ class Isinf(Elementwise, name="isinf"):
     differentiable = False
 
 
-isinf = unary(Isinf)
+@function
+def isinf(x: Any) -> Value:
+    """y = whether x is +-infinity; no integer is.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    return apply(Isinf(), x) if is_floating(x.dtype) else x != x
 
 
 class Isfinite(Elementwise, name="isfinite"):
@@ -117,7 +129,11 @@ class Isfinite(Elementwise, name="isfinite"):
     differentiable = False
 
 
-isfinite = unary(Isfinite)
+@function
+def isfinite(x: Any) -> Value:
+    """y = whether x is neither NaN nor infinite; every integer is so.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    return apply(Isfinite(), x) if is_floating(x.dtype) else x == x
 
 
 class Signbit(Elementwise, name="signbit"):

@@ -140,6 +140,18 @@ def ones_like(x: Any, dtype: Any = None) -> Value:
 
 
 @function
+def empty(shape: Any, dtype: Any = FLOAT32) -> Value:
+    """y, whose values mean nothing: zeros, as no memory is shown that was never written."""
+    return zeros(shape, dtype)
+
+
+@function
+def empty_like(x: Any, dtype: Any = None) -> Value:
+    """y, whose values mean nothing, with x's shape and, unless given, dtype."""
+    return zeros_like(x, dtype)
+
+
+@function
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Value:
     """y[i] = start + i * step, as long as it is before stop.  -> y: [ceil((stop - start) / step)]
 

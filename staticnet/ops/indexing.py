@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, HALVES, INT64, UINT64, DType, is_integer
 from staticnet.ir.types import Shape, TensorType
@@ -251,7 +251,8 @@ def getitem(x: Any, key: Any) -> Value:
     """y = x[key]: ints, slices with steps, None, `...`, and adjacent integer arrays.
 
     Raises:
-        ShapeError: if there are too many indices or one is out of range.
+        OutOfRangeError: if there are too many indices or one is out of range.
+        ShapeError: if index arrays do not broadcast, or are not adjacent.
         ArgumentError: on a bool mask (its result would have no static shape) or another type.
     """
     x = as_value(x)
@@ -290,7 +291,7 @@ def _expand_ellipsis(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
     used = sum(1 for entry in key if entry is not None and entry is not Ellipsis)
     dots = [i for i, entry in enumerate(key) if entry is Ellipsis]
     if used > ndim or len(dots) > 1:
-        raise ShapeError(f"{used} indices and {len(dots)} ellipses for {ndim} axes")
+        raise OutOfRangeError(f"{used} indices and {len(dots)} ellipses for {ndim} axes")
     at = dots[0] if dots else len(key)
     return key[:at] + (slice(None),) * (ndim - used) + key[at + len(dots) :]
 
@@ -298,7 +299,7 @@ def _expand_ellipsis(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
 def _index_bound(entry: Any, dim: int | Dim) -> int | Dim:
     number = entry if isinstance(entry, Dim) else as_int(entry, "index")
     if isinstance(number, int) and isinstance(dim, int) and not -dim <= number < dim:
-        raise ShapeError(f"index {number} is out of range for a dimension of {dim}")
+        raise OutOfRangeError(f"index {number} is out of range for a dimension of {dim}")
     return number + dim if isinstance(number, int) and number < 0 else number
 
 

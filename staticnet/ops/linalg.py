@@ -92,9 +92,18 @@ def matmul(x: Any, y: Any) -> Value:
 @function
 @rounded_once(2)
 def vecdot(x: Any, y: Any, axis: int = -1) -> Value:
-    """z = sum of x * y along `axis`.  x: [*s, n], y: [*s, n] -> z: [*s]"""
+    """z = sum of x * y along `axis`, in their dtype.  x: [*s, n], y: [*s, n] -> z: [*s]
+
+    Raises:
+        ShapeError: if they differ in length along `axis`; the others broadcast.
+    """
     x, y = promoted("vecdot", x, y)
-    return sum(x * y, axis)
+    places = normalize_axis(axis, x.ndim), normalize_axis(axis, y.ndim)
+    lengths = x.shape[places[0]], y.shape[places[1]]
+    if lengths[0] != lengths[1]:
+        raise ShapeError(f"lengths along axis {axis} differ: {lengths[0]} and {lengths[1]}")
+    z = moveaxis(x, places[0], -1) * moveaxis(y, places[1], -1)
+    return sum(z, -1, dtype=z.dtype)
 
 
 @function

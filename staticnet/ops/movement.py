@@ -22,7 +22,6 @@ from staticnet.ops.arguments import (
 from staticnet.ops.base import ALL, TensorOp, apply, as_value, function, promoted
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import (
-    broadcast_to,
     expand_dims,
     flatten,
     reshape,
@@ -311,7 +310,7 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Value]:
 
 
 @function
-def unstack(x: Any, axis: int = 0) -> list[Value]:
+def unstack(x: Any, axis: int = 0) -> tuple[Value, ...]:
     """The slices of x along `axis`, without that axis.
 
     Raises:
@@ -322,7 +321,7 @@ def unstack(x: Any, axis: int = 0) -> list[Value]:
     length = x.shape[axis]
     if not isinstance(length, int) or length > MAX_PARTS:
         raise ShapeError(f"axis {axis} has length {length}; at most {MAX_PARTS} slices unstack")
-    return [squeeze(part, axis) for part in split(x, [1] * length, axis)]
+    return tuple(squeeze(part, axis) for part in split(x, [1] * length, axis))
 
 
 @dataclass(frozen=True)
@@ -379,29 +378,3 @@ def _roll_axis(x: Value, shift: int, axis: int) -> Value:
         return x
     cut = length - shift if shift > 0 else -shift
     return concat(split(x, [cut, length - cut], axis)[::-1], axis)
-
-
-@function
-def tile(x: Any, repetitions: Any) -> Value:
-    """y = x repeated whole, `repetitions` times along each axis.  x: [*s] -> y: [r * s]"""
-    x = as_value(x)
-    counts = as_shape(repetitions, "repetitions")
-    rank = max(len(counts), x.ndim)
-    counts = (1,) * (rank - len(counts)) + counts
-    dims = (1,) * (rank - x.ndim) + x.shape
-    paired = [d for pair in zip(counts, dims, strict=True) for d in pair]
-    spread = reshape(x, [d for dim in dims for d in (1, dim)])
-    return reshape(broadcast_to(spread, paired), [c * d for c, d in zip(counts, dims, strict=True)])
-
-
-@function
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Value:
-    """y = x with each element along `axis` `repeats` times; None flattens first."""
-    x = as_value(x)
-    if axis is None:
-        x, axis = reshape(x, -1), 0
-    axis = normalize_axis(axis, x.ndim)
-    count = as_int(repeats, "repeats")
-    wide = (*x.shape[: axis + 1], *as_shape(count, "repeats"), *x.shape[axis + 1 :])
-    merged = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
-    return reshape(broadcast_to(expand_dims(x, axis + 1), wide), merged)

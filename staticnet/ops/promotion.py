@@ -79,7 +79,7 @@ def _dense(value: Any) -> Array:
         raise DTypeError(f"{value!r} is a symbolic value, not an array")
     check_unmasked(value)
     try:
-        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic | Value):
             value = np.from_dlpack(value)
         array = np.asarray(value)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from staticnet.errors import DTypeError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, INT64, compute_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType
@@ -14,6 +14,7 @@ from staticnet.ops.arguments import (
     BOOLS,
     NUMBERS,
     as_bool,
+    as_int,
     check_axes,
     check_kind,
     normalize_axes,
@@ -128,10 +129,15 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 
 
 @function
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
-    """y = the product of x along `axis` (None: all); integers in 64 bits."""
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Value:
+    """y = the product of x along `axis` (None: all); integers in 64 bits, unless `dtype` says."""
+    return _reduce(Prod, _widened(x, dtype), axis, keepdims)
+
+
+def _widened(x: Any, dtype: Any) -> Value:
+    """x in the dtype in which it is to be summed or multiplied."""
     x = as_value(x)
-    return _reduce(Prod, astype(x, wide_dtype(x.dtype)), axis, keepdims)
+    return astype(x, wide_dtype(x.dtype) if dtype is None else dtype)
 
 
 @function
@@ -249,12 +255,13 @@ class CumulativeProd(Scan, name="cumulative_prod"):
         return (astype(moveaxis(sum(terms, -1), -1, self.axis), x.dtype),)
 
 
-def _scan(op: type[Scan], x: Any, axis: int | None, first: int, include_initial: bool) -> Value:
-    x = as_value(x)
+def _scan(
+    op: type[Scan], x: Any, axis: int | None, first: int, include_initial: bool, dtype: Any
+) -> Value:
+    x = _widened(x, dtype)
     if axis is None and x.ndim != 1:
         raise ShapeError(f"needs an axis for {x.ndim} axes")
     axis = normalize_axis(0 if axis is None else axis, x.ndim)
-    x = astype(x, wide_dtype(x.dtype))
     y: Value = apply(op(axis), x)
     if not as_bool(include_initial, "include_initial"):
         return y
@@ -263,15 +270,50 @@ def _scan(op: type[Scan], x: Any, axis: int | None, first: int, include_initial:
 
 
 @function
-def cumulative_sum(x: Any, axis: int | None = None, include_initial: bool = False) -> Value:
-    """y[i] = x[0] + … + x[i] along `axis`, after a 0 if `include_initial`; integers in 64 bits."""
-    return _scan(CumulativeSum, x, axis, 0, include_initial)
+def cumulative_sum(
+    x: Any, axis: int | None = None, include_initial: bool = False, dtype: Any = None
+) -> Value:
+    """y[i] = x[0] + … + x[i] along `axis`, after a 0 if `include_initial`.
+
+    Integers are summed in 64 bits unless `dtype` is given.  x: [.., n, ..] -> y: [.., n, ..]
+    """
+    return _scan(CumulativeSum, x, axis, 0, include_initial, dtype)
 
 
 @function
-def cumulative_prod(x: Any, axis: int | None = None, include_initial: bool = False) -> Value:
-    """y[i] = x[0] * … * x[i] along `axis`, after a 1 if `include_initial`; integers in 64 bits."""
-    return _scan(CumulativeProd, x, axis, 1, include_initial)
+def cumulative_prod(
+    x: Any, axis: int | None = None, include_initial: bool = False, dtype: Any = None
+) -> Value:
+    """y[i] = x[0] * … * x[i] along `axis`, after a 1 if `include_initial`.
+
+    Integers are multiplied in 64 bits unless `dtype` is given.  x: [.., n, ..] -> y: [.., n, ..]
+    """
+    return _scan(CumulativeProd, x, axis, 1, include_initial, dtype)
+
+
+@function
+def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Value:
+    """y[i] = x[i + 1] - x[i] along `axis`, `n` times, of x between `prepend` and `append`.
+
+    x: [.., m, ..], prepend and append: [.., *, ..] -> y: [.., max(0, m - n), ..]
+
+    Raises:
+        ArgumentError: if n is negative.
+        DTypeError: if x is no array of numbers.
+    """
+    parts = [part for part in (prepend, x, append) if part is not None]
+    x = concat(parts, axis) if len(parts) > 1 else as_value(x)
+    check_kind(x.dtype, NUMBERS)
+    axis, count = normalize_axis(axis, x.ndim), as_int(n, "n")
+    if count < 0:
+        raise ArgumentError(f"n must be an int >= 0, not {count}")
+    for _ in range(count):
+        if x.shape[axis] == 0:
+            break
+        first, last = ([slice(None)] * x.ndim for _ in range(2))
+        first[axis], last[axis] = slice(None, -1), slice(1, None)
+        x = x[tuple(last)] - x[tuple(first)]
+    return x
 
 
 def _count(x: Value, axes: tuple[int, ...]) -> int | Dim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from staticnet.errors import ShapeError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dtype import INT64
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
@@ -17,9 +17,12 @@ from staticnet.ops.arguments import (
     check_kind,
     normalize_axis,
 )
-from staticnet.ops.base import TensorOp, apply, as_value, function
-from staticnet.ops.indexing import take_along_axis
-from staticnet.ops.movement import split
+from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
+from staticnet.ops.creation import dim_value
+from staticnet.ops.indexing import take, take_along_axis
+from staticnet.ops.movement import concat, split
+from staticnet.ops.reduction import cumulative_sum
+from staticnet.ops.shape import reshape
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,31 @@ def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) 
     """y = x sorted along `axis`; NaN is greatest; always stable.  x: [*s] -> y: [*s]"""
     x = as_value(x)
     return take_along_axis(x, argsort(x, axis, descending, stable), axis)
+
+
+@function
+def searchsorted(x1: Any, x2: Any, side: str = "left", sorter: Any = None) -> Value:
+    """y = how many elements of the sorted x1 are less than x2; "right" counts equal ones too.
+
+    x1: [n], ascending or made so by the indices `sorter`, x2: [*s] -> y: int64 [*s]
+
+    Raises:
+        ShapeError: if x1 is no vector.
+        ArgumentError: if `side` is neither "left" nor "right".
+    """
+    x1, x2 = promoted("searchsorted", x1, x2)
+    if x1.ndim != 1:
+        raise ShapeError(f"takes a sorted vector, not {x1.ndim} axes")
+    if side not in ("left", "right"):
+        raise ArgumentError(f'side must be "left" or "right", not {side!r:.60}')
+    known, wanted = x1 if sorter is None else take(x1, sorter), reshape(x2, -1)
+    right = side == "right"  # a stable sort keeps those before that stand before
+    order = argsort(concat([known, wanted] if right else [wanted, known]))
+    n, m = x1.shape[0], wanted.shape[0]
+    is_known = order < dim_value(n, order) if right else order >= dim_value(m, order)
+    rank = take(cumulative_sum(is_known), argsort(order))
+    found = split(rank, [n, m] if right else [m, n])[1 if right else 0]
+    return reshape(found, x2.shape)
 
 
 @function
