@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from staticnet.backends.base import Backend, Executable
-from staticnet.errors import ArgumentError, MemoryLimitError
+from staticnet.errors import MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
@@ -20,6 +20,7 @@ from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
+from staticnet.plan.formula import check_dims
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
@@ -50,14 +51,13 @@ class Compilation:
     _symbolic: dict[str, tuple[Graph, list[Record]]] = field(default_factory=dict)  # by backend
     _symbolic_plans: dict[str, SymbolicPlan] = field(default_factory=dict)
 
-    def check_dims(self, dims: Mapping[str, int]) -> None:
-        """Raise ArgumentError unless every symbolic dim, and nothing else, has a size."""
-        symbols = self.graph.symbols
-        bad = [d for d, n in dims.items() if type(n) is not int or n < 0]
-        if dims.keys() != symbols or bad:
-            raise ArgumentError(
-                f"{self.graph.name}: its symbolic dims are {sorted(symbols)}; got {dict(dims)}"
-            )
+    def check_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
+        """The sizes as Python's ints.
+
+        Raises:
+            ArgumentError: unless every symbolic dim, and nothing else, has a size.
+        """
+        return check_dims(self.graph.name, self.graph.symbols, dims)
 
     def compile(
         self, dims: Mapping[str, int], backend: Backend | None = None

@@ -31,8 +31,8 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
 from staticnet.ir.text import format_graph
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int
-from staticnet.ops.random import permutation_array
+from staticnet.ops.arguments import as_int, as_size
+from staticnet.ops.random import as_seed, permutation_array
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import Record, check_names
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
@@ -169,14 +169,15 @@ class Function(Inspection):
 
         Raises:
             FeedError: if the data sets differ in length or do not fit the placeholders.
-            ArgumentError: if steps or batch_size is not a positive int.
+            ArgumentError: if steps or batch_size is not a positive int, or seed is none.
             KeyboardInterrupt: within a fraction of a second after Ctrl-C, or one step if that is
                 longer; the steps made so far are whole, and their outputs are lost.
         """
         inputs = self.graph.inputs
         feeds = order_feeds(inputs, data, named)
         sets = self._convert(feeds)
-        count, size = _batches(sets, batch_size, steps)
+        steps, seed = as_size(steps, "run: steps"), as_seed(seed)
+        count, size = _batches(sets, batch_size)
         compiled = self._bind([x[:size] for x in sets])
         sets = compiled.executable.place(sets)
         per_epoch = count // size if shuffle else steps
@@ -202,7 +203,7 @@ class Function(Inspection):
             ArgumentError: if a dim is missing, unknown or no int.
             ShapeError: if an op does not allow these sizes.
         """
-        self._compilation.check_dims(dims)
+        dims = self._compilation.check_dims(dims)
         make = functools.partial(self._specialize, dims)
         return self._specialized.find_or_make(dims, make, self.max_specializations)
 
@@ -242,7 +243,7 @@ class Function(Inspection):
         return max_dim(self._compilation.symbolic_plan(), name, limit, others)
 
     def _plan_at(self, dims: Mapping[str, int]) -> Plan:
-        self._compilation.check_dims(dims)
+        dims = self._compilation.check_dims(dims)
         known = self._specialized.find(dims)
         return (
             known.plan
@@ -257,7 +258,11 @@ class Function(Inspection):
 
     def passes(self, **dims: int) -> list[Record]:
         """What each pass did, for one binding or, with none given, with the dims left symbolic."""
-        return self._compilation.compile(dims)[1]
+        return self._compilation.compile(self._some_dims(dims))[1]
+
+    def _some_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
+        """All symbolic dims as numbers, or none of them."""
+        return self._compilation.check_dims(dims) if dims else {}
 
     def as_text(self, after: str | None = None, **dims: int) -> str:
         """The graph's text: as declared, or after the pass of that name.
@@ -269,6 +274,7 @@ class Function(Inspection):
         """
         if after is None:
             return format_graph(self.graph)
+        dims = self._some_dims(dims)
         graph, records = self._compilation.compile(dims)
         ran = [n for n in dict.fromkeys((*PASSES, *STAGES)) if n not in self.disabled_passes]
         if after in STAGES and after in ran:
@@ -295,7 +301,7 @@ class Function(Inspection):
         file = Path(path)
         if file.suffix != ".c":
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
-        self._compilation.check_dims(dims)
+        dims = self._compilation.check_dims(dims)
         graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
         plan = self._compilation.plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
@@ -307,6 +313,7 @@ class Function(Inspection):
 
         With all dims given, also the launches of a step and the bytes that they move.
         """
+        dims = self._some_dims(dims)
         graph = self._compilation.compile(dims)[0]
         if graph.symbols:
             return analyse(graph)
@@ -314,15 +321,12 @@ class Function(Inspection):
         return analyse(graph, plan.launches, plan.bytes_moved)
 
 
-def _batches(sets: Sequence[Any], batch_size: int | None, steps: int) -> tuple[int, int]:
+def _batches(sets: Sequence[Any], batch_size: int | None) -> tuple[int, int]:
     lengths = {len(x) if x.ndim else 0 for x in sets}
     if len(lengths) != 1:
         raise FeedError(f"run: the data sets must have one length, not {sorted(lengths)}")
     (count,) = lengths
-    size = count if batch_size is None else batch_size
-    for what, number in (("steps", steps), ("batch_size", size)):
-        if type(number) is not int or number < 1:
-            raise ArgumentError(f"run: {what} must be a positive int, not {number!r}")
+    size = as_size(count if batch_size is None else batch_size, "run: batch_size")
     if size > count:
         raise FeedError(f"run: a batch of {size} does not fit a data set of {count}")
     return count, size

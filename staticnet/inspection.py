@@ -14,6 +14,7 @@ from staticnet.errors import ArgumentError, DeviceError
 from staticnet.feeds import convert, order_feeds
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
+from staticnet.ops.arguments import as_size
 from staticnet.oracle.probe import Probe, probe
 from staticnet.passes.manager import Record
 from staticnet.plan.explain import Explanation, explain
@@ -57,7 +58,7 @@ class Inspection:
 
     def _only_dims(self, dims: Mapping[str, int]) -> Mapping[str, int]:
         if dims or not self.graph.symbols:
-            return dims
+            return self._compilation.check_dims(dims)
         bindings = [made.dims for made in self._specialized]
         if len(bindings) != 1:
             made = ", ".join(str(dict(binding)) for binding in bindings) or "none"
@@ -97,10 +98,9 @@ class Inspection:
             ExecutionError: if an op fails.
             ArgumentError: if `repeat` is not a positive int.
         """
-        if repeat is not None and (type(repeat) is not int or repeat < 1):
-            raise ArgumentError(f"profile: repeat must be a positive int, not {repeat!r}")
+        times = None if repeat is None else as_size(repeat, "profile: repeat")
         arrays = self._feeds(args, named)
-        return self._backend.profile(self._bind(arrays).executable, arrays, repeat)
+        return self._backend.profile(self._bind(arrays).executable, arrays, times)
 
     def document(self, *feeds: Any, **dims: int) -> Document:
         """All of this as one dict, ready for JSON; `staticnet.report.document` tells its keys.

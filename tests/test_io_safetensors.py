@@ -77,3 +77,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 def test_bfloat16_is_the_type_of_ml_dtypes(tmp_path):
     safetensors.save(tmp_path / "t", {"w": np.ones(2, ml_dtypes.bfloat16)})
     assert safetensors.load(tmp_path / "t")["w"].dtype == ml_dtypes.bfloat16
+
+
+def test_metadata_is_strings_by_name(tmp_path):
+    file = tmp_path / "a.safetensors"
+    for good in (None, {}, {"epoch": "3"}):
+        safetensors.save(file, {"a": np.ones(2)}, good)
+    for bad in ({"epoch": 3}, {3: "epoch"}, {"a": None}, "text", [("a", "b")]):
+        with pytest.raises(StateError, match="safetensors: metadata"):
+            safetensors.save(tmp_path / "b.safetensors", {"a": np.ones(2)}, bad)
+    with pytest.raises(StateError, match="safetensors: tensors are a mapping"):
+        safetensors.save(tmp_path / "b.safetensors", [np.ones(2)])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

@@ -23,6 +23,7 @@ from staticnet.compare.static import MANY_STEPS, NO_PASSES, StaticStep, variants
 from staticnet.compilation import PASSES
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.function import BACKENDS
+from staticnet.ops.arguments import as_size
 
 NO_GRAPH = "without cuda_graph"
 OURS = (
@@ -43,9 +44,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "rounds"):
-            number = getattr(self, name)
-            if type(number) is not int or number < 1:
-                raise ArgumentError(f"compare: {name} must be a positive int, not {number!r:.40}")
+            number = as_size(getattr(self, name), f"compare: {name}")
+            object.__setattr__(self, name, number)
         for name in ("seconds", "rtol"):
             number = getattr(self, name)
             if type(number) not in (int, float) or not 0 < number < float("inf"):

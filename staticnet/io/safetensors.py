@@ -25,13 +25,16 @@ def save(
     """Write arrays by name; the file is complete or, if anything fails, as it was before.
 
     Raises:
-        StateError: if a name is no string or an array has a dtype that staticnet does not know.
+        StateError: if a name or the metadata is no string, or an array has a dtype that staticnet
+            does not know.
         OSError: if the file cannot be written.
     """
     from safetensors.numpy import save as serialize
 
+    if not isinstance(tensors, Mapping):
+        raise StateError(f"safetensors: tensors are a mapping by name, not {tensors!r:.60}")
     arrays = {_name(name): _dense(name, value) for name, value in tensors.items()}
-    data = serialize(arrays, dict(metadata) if metadata else None)
+    data = serialize(arrays, _texts(metadata))
     target = Path(file)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -61,6 +64,21 @@ def _name(name: Any) -> str:
     if not isinstance(name, str):
         raise StateError(f"safetensors: a tensor's name must be a string, not {name!r:.60}")
     return name
+
+
+def _texts(metadata: Any) -> dict[str, str] | None:
+    """Metadata as the format has it: strings by name."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise StateError(f"safetensors: metadata is a mapping of strings, not {metadata!r:.60}")
+    for name, text in metadata.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise StateError(
+                f"safetensors: metadata maps strings to strings, not {name!r:.40} to {text!r:.40}; "
+                "json.dumps makes a string of most things"
+            )
+    return dict(metadata) or None
 
 
 def _dense(name: str, value: Any) -> Array:

@@ -16,10 +16,20 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from staticnet.errors import ParseError, ShapeError
+from staticnet.errors import ParseError, ShapeError, StaticnetError
 
 Monomial = tuple[Any, ...]  # atoms, sorted by their text, repeated for powers
 Terms = tuple[tuple[Monomial, int], ...]
+
+
+def integer(value: Any) -> int | None:
+    """An int of Python or NumPy, also in an array without axes, as Python's; None for all else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, StaticnetError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ class Dim:
         return -self + other
 
     def __floordiv__(self, other: int | Dim) -> int | Dim:
-        exact = exact_quotient(self, other)
+        if not isinstance(other, Dim):
+            other = integer(other) or 0
+        exact = exact_quotient(self, other) if other != 0 else None
         if exact is not None:
             return exact
         if not isinstance(other, int) or other <= 0:
@@ -148,7 +160,12 @@ def _substitute_atom(atom: Any, values: Mapping[str, int]) -> int | Dim:
 
 
 def _terms(value: int | Dim) -> Terms:
-    return value.terms if isinstance(value, Dim) else (((), value),)
+    if isinstance(value, Dim):
+        return value.terms
+    number = integer(value)
+    if number is None:
+        raise ShapeError(f"a dimension is made of ints, not of {value!r:.60}")
+    return (((), number),)
 
 
 def _order(term: tuple[Monomial, int]) -> tuple[int, list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from staticnet.errors import ShapeError
-from staticnet.ir.dim import Dim, size_of, substitute, symbols_of
+from staticnet.ir.dim import Dim, integer, size_of, substitute, symbols_of
 from staticnet.ir.dtype import DType, as_dtype, short_name
 
 Shape = tuple[int | Dim, ...]
@@ -110,7 +110,8 @@ def as_shape(value: Any, what: str = "shape") -> Shape:
     Raises:
         ShapeError: if an entry is neither, is negative, or does not fit 63 bits.
     """
-    entries = (value,) if isinstance(value, int | str | Dim) else value
+    single = isinstance(value, str | Dim) or integer(value) is not None
+    entries = (value,) if single else value
     try:
         return tuple(_as_dim(entry) for entry in entries)
     except TypeError:

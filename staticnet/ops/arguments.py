@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, StaticnetError
-from staticnet.ir.dim import Dim
+from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
+from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import DIGITS, DType, kind
 from staticnet.ir.op import Axes
 from staticnet.ir.types import MAX_RANK, Shape, format_shape
@@ -67,10 +65,7 @@ def as_int(value: Any, what: str) -> int:
     Raises:
         ArgumentError: if it is not an int or does not fit 64 bits.
     """
-    number = None
-    if not isinstance(value, bool):
-        with contextlib.suppress(TypeError, StaticnetError):
-            number = operator.index(value)
+    number = integer(value)
     if number is None or abs(number) >= 2**63:
         raise ArgumentError(f"{what} must be an int, not {value!r:.60}")
     return number
@@ -82,9 +77,9 @@ def as_size(value: Any, what: str) -> int:
     Raises:
         ArgumentError: if it is none.
     """
-    size = as_int(value, what)
-    if size < 1:
-        raise ArgumentError(f"{what} must be positive, not {size}")
+    size = integer(value)
+    if size is None or not 1 <= size < 2**63:
+        raise ArgumentError(f"{what} must be a positive int, not {value!r:.60}")
     return size
 
 
@@ -108,7 +103,7 @@ def normalize_axes(axis: Any, ndim: int) -> Axes:
     """
     if axis is None:
         return tuple(range(ndim))
-    entries = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    entries = as_tuple(axis)
     axes = tuple(sorted(normalize_axis(entry, ndim) for entry in entries))
     if len(set(axes)) != len(axes):
         raise ShapeError(f"axis {axis} names an axis twice")
@@ -133,10 +128,18 @@ def as_bool(value: Any, what: str) -> bool:
 
 
 def as_sequence(shape: Any) -> Sequence[Any]:
-    """A tuple or list argument; raises ShapeError for anything else."""
+    """A tuple, list or array argument; raises ShapeError for anything else."""
+    if isinstance(shape, np.ndarray) and shape.ndim:
+        return list(shape)
     if not isinstance(shape, tuple | list):
         raise ShapeError(f"a shape is a sequence of dims, not {shape!r:.60}")
     return shape
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """The entries of a tuple, list or array; anything else is one."""
+    several = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim)
+    return tuple(value) if several else (value,)
 
 
 def check_unmasked(value: Any, depth: int = 0) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
-from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dim import Dim, integer, size_of
 from staticnet.ir.dtype import BOOL, HALVES, INT64, UINT64, DType, is_integer
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
@@ -275,7 +275,7 @@ def getitem(x: Any, key: Any) -> Value:
                 flips.append(axis - 1)
             basic.append((start, stop, abs(step)))
             shape.append((stop - start + (abs(step) - 1)) // abs(step))
-        elif isinstance(entry, int | np.integer | Dim) and not isinstance(entry, bool | np.bool_):
+        elif _is_number(entry):
             at = _index_bound(entry, dim)
             basic.append((at, at + 1, 1))
         else:
@@ -285,6 +285,10 @@ def getitem(x: Any, key: Any) -> Value:
     y = _slice(x, basic, flips)
     y = reshape(y, shape)
     return _take_arrays(y, arrays) if arrays else y
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, Dim) or (not isinstance(entry, Value) and integer(entry) is not None)
 
 
 def _expand_ellipsis(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from staticnet.errors import ArgumentError, ShapeError
-from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dim import Dim, integer, size_of
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     NUMBERS,
-    as_int,
     as_sequence,
     broadcast_shapes,
     check_kind,
@@ -123,8 +122,8 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
         ShapeError: if paired axes differ in length or number.
     """
     x, y = promoted("tensordot", x, y)
-    if isinstance(axes, int):
-        count = as_int(axes, "axes")
+    count = integer(axes)
+    if count is not None:
         if not 0 <= count <= min(x.ndim, y.ndim):
             raise ShapeError(f"axes = {count} does not fit {x.ndim} and {y.ndim} axes")
         pairs = ([x.ndim - count + i for i in range(count)], list(range(count)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
-from staticnet.ir.dim import Dim, exact_quotient
+from staticnet.ir.dim import Dim, exact_quotient, integer
 from staticnet.ir.index import Index
 from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, TensorType, as_shape, fixed, format_shape
@@ -15,6 +15,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     as_int,
     as_sequence,
+    as_tuple,
     check_axes,
     normalize_axes,
     normalize_axis,
@@ -96,8 +97,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Value:
 def moveaxis(x: Any, source: Any, destination: Any) -> Value:
     """y = x with the axes `source` moved to the places `destination`, the others in order."""
     x = as_value(x)
-    sources = source if isinstance(source, tuple | list) else (source,)
-    places = destination if isinstance(destination, tuple | list) else (destination,)
+    sources, places = as_tuple(source), as_tuple(destination)
     if len(sources) != len(places):
         raise ShapeError(f"{len(sources)} source axes for {len(places)} destinations")
     moved = {
@@ -209,7 +209,7 @@ def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Value:
     """
     x = as_value(x)
     pairs = list(as_sequence(pad_width))
-    if len(pairs) == 2 and all(isinstance(width, int) for width in pairs):
+    if len(pairs) == 2 and all(integer(width) is not None for width in pairs):
         pairs = [tuple(pairs)] * x.ndim
     if len(pairs) != x.ndim or any(len(as_sequence(pair)) != 2 for pair in pairs):
         raise ShapeError(f"pad_width needs a pair of widths for each of {x.ndim} axes")
@@ -288,8 +288,8 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Value]:
     """
     x = as_value(x)
     axis = normalize_axis(axis, x.ndim)
-    if isinstance(sections, int):
-        count = as_int(sections, "sections")
+    count = integer(sections)
+    if count is not None:
         length = exact_quotient(x.shape[axis], count)
         if length is None or not 1 <= count <= MAX_PARTS:
             raise ShapeError(
@@ -361,8 +361,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Value:
     x = as_value(x)
     if axis is None:
         return reshape(roll(reshape(x, -1), as_int(shift, "shift"), 0), x.shape)
-    axes = axis if isinstance(axis, tuple | list) else (axis,)
-    shifts = shift if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    axes, shifts = as_tuple(axis), as_tuple(shift)
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
     if len(shifts) != len(axes):
         raise ShapeError(f"{len(shifts)} shifts for {len(axes)} axes")
     for amount, ax in zip(shifts, axes, strict=True):

@@ -19,6 +19,7 @@ from staticnet.ir.dtype import (
     FLOAT32,
     INT64,
     DType,
+    as_dtype,
     is_floating,
     is_integer,
     kind,
@@ -88,8 +89,10 @@ def _dense(value: Any) -> Array:
 
 
 def _cast(array: Array, dtype: DType) -> Array:
+    own = as_dtype(dtype)
     with np.errstate(all="ignore"):  # a number too large for a float is infinite
-        return array.astype(dtype, copy=False)
+        array = array.astype(own, copy=False)
+    return array if array.dtype is own else array.view(own)  # a pickled dtype is equal, not own
 
 
 def in_range(value: Any, array: Array, dtype: DType) -> Array:

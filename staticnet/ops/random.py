@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError
-from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dim import Dim, integer, size_of
 from staticnet.ir.dtype import (
     DIGITS,
     FLOAT32,
@@ -103,24 +103,30 @@ def key(seed: int, counter: Any = 0) -> Key:
     Raises:
         ArgumentError: if the seed is no int in [0, 2**64).
     """
-    return Key(constant(_as_seed(seed), UINT64), astype(counter, UINT64))
+    return Key(constant(as_seed(seed), UINT64), astype(counter, UINT64))
 
 
-def _as_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+def as_seed(seed: Any) -> int:
+    """An int in [0, 2**64).
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    number = integer(seed)
+    if number is None or not 0 <= number < 2**64:
         raise ArgumentError(f"a seed must be an int in [0, 2**64), not {seed!r:.60}")
-    return int(seed)
+    return number
 
 
 def mix(seed: int, number: int) -> int:
     """Another seed, from a seed and a number: 64 bits of Philox, on the host."""
-    words = random_words(_as_seed(seed), _as_seed(number), 2)
+    words = random_words(as_seed(seed), as_seed(number), 2)
     return int(words[0]) | int(words[1]) << 32
 
 
 def fold_in(k: Key, number: int) -> Key:
     """Another key, from a key and a number: 64 bits of Philox."""
-    bits = apply(RandomBits((2,)), k.key, constant(_as_seed(number), UINT64))
+    bits = apply(RandomBits((2,)), k.key, constant(as_seed(number), UINT64))
     low, high = astype(bits[0], UINT64), astype(bits[1], UINT64)
     return Key(low | (high << 32), k.counter)
 
@@ -134,7 +140,7 @@ class Generator:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = _as_seed(seed)
+        self.seed = as_seed(seed)
         self.counter: Variable = variable(np.uint64(0), "random.counter", trainable=False)
         self.counter.default_update = self.counter + 1  # type: ignore[assignment]
         self._calls = 0
@@ -281,9 +287,10 @@ def randint(k: Key, low: int, high: int, shape: Any = (), dtype: Any = INT64) ->
 
 
 def _as_whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    number = integer(value)
+    if number is None:
         raise ArgumentError(f"randint: {what} must be an int, not {value!r:.60}")
-    return int(value)
+    return number
 
 
 def permutation(k: Key, n: int | Dim) -> Value:
@@ -294,5 +301,5 @@ def permutation(k: Key, n: int | Dim) -> Value:
 
 def permutation_array(seed: int, epoch: int, n: int) -> np.ndarray[Any, Any]:
     """On the host, what `permutation(key(seed, epoch), n)` gives."""
-    words = random_words(_as_seed(seed), _as_seed(epoch), 2 * n).astype(np.uint64).reshape(n, 2)
+    words = random_words(as_seed(seed), as_seed(epoch), 2 * n).astype(np.uint64).reshape(n, 2)
     return np.argsort(words[:, 0] | (words[:, 1] << np.uint64(32)), kind="stable")

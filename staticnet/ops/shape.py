@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.errors import ShapeError
-from staticnet.ir.dim import Dim, exact_quotient, size_of
+from staticnet.ir.dim import Dim, exact_quotient, integer, size_of
 from staticnet.ir.dtype import INT64, UINT64, DType, as_dtype, kind
 from staticnet.ir.index import Index, broadcast, linear, split
 from staticnet.ir.op import Axes
@@ -15,6 +15,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     as_bool,
     as_sequence,
+    as_tuple,
     broadcast_shapes,
     normalize_axes,
     normalize_axis,
@@ -58,8 +59,9 @@ def reshape(x: Any, shape: Any) -> Value:
         ShapeError: if the number of elements differs, or -1 has no or no single answer.
     """
     x = as_value(x)
-    entries = [shape] if isinstance(shape, int | Dim | str) else list(as_sequence(shape))
-    unknown = [i for i, d in enumerate(entries) if isinstance(d, int) and d == -1]
+    single = isinstance(shape, Dim | str) or integer(shape) is not None
+    entries = [shape] if single else list(as_sequence(shape))
+    unknown = [i for i, d in enumerate(entries) if integer(d) == -1]
     if len(unknown) > 1:
         raise ShapeError(f"at most one dim may be -1, got {format_shape(entries)}")
     if unknown:
@@ -76,7 +78,7 @@ def reshape(x: Any, shape: Any) -> Value:
 def expand_dims(x: Any, axis: Any = 0) -> Value:
     """y = x with axes of length 1 at the places `axis` of the result."""
     x = as_value(x)
-    count = len(axis) if isinstance(axis, tuple | list) else 1
+    count = len(as_tuple(axis))
     axes = normalize_axes(axis if axis is not None else 0, x.ndim + count)
     dims = iter(x.shape)
     return reshape(x, [1 if i in axes else next(dims) for i in range(x.ndim + count)])

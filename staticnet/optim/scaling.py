@@ -15,6 +15,7 @@ from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.node import Node, topological
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_size
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.selection import astype, where
 from staticnet.ops.state import Variable, variable
@@ -53,15 +54,13 @@ class LossScaling(Optimizer):
     growth_tracker: Variable = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        what, interval = "LossScaling", self.growth_interval
+        what = "LossScaling"
         if not isinstance(self.optimizer, Optimizer):
             raise ArgumentError(f"{what}: {self.optimizer!r:.60} is no optimizer")
         for name in ("init_scale", "growth_factor", "backoff_factor"):
             object.__setattr__(self, name, checked_number(what, name, getattr(self, name)))
-        if type(interval) is not int or interval < 1:
-            raise ArgumentError(
-                f"{what}: growth_interval must be a positive int, not {interval!r:.60}"
-            )
+        interval = as_size(self.growth_interval, f"{what}: growth_interval")
+        object.__setattr__(self, "growth_interval", interval)
         first = np.float32(self.init_scale)
         object.__setattr__(self, "scale", variable(first, "loss_scale", trainable=False))
         tracker = variable(0, "loss_scale.growth_tracker", trainable=False)

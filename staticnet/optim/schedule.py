@@ -14,6 +14,7 @@ from typing import Any
 
 from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import FLOAT64
+from staticnet.ops.arguments import as_int, as_size, as_tuple
 from staticnet.ops.arithmetic import floor_divide, minimum
 from staticnet.ops.base import as_value, constant
 from staticnet.ops.selection import astype, where
@@ -30,10 +31,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("step_size", "T_max", "total_iters", "total_steps"):
-            steps = getattr(self, name, 1)
-            if type(steps) is not int or steps < 1:
-                what = f"{type(self).__name__}: {name}"
-                raise ArgumentError(f"{what} must be a positive int, not {steps!r:.60}")
+            if hasattr(self, name):
+                steps = as_size(getattr(self, name), f"{type(self).__name__}: {name}")
+                object.__setattr__(self, name, steps)
 
     def __call__(self, step: Any) -> Any:
         """The rate of the update after `step` others.  step: int64 [] -> lr: float64 []"""
@@ -182,12 +182,13 @@ class SequentialLR:
     milestones: Sequence[int]
 
     def __post_init__(self) -> None:
-        ends = list(self.milestones)
+        ends = [as_int(end, "SequentialLR: a milestone") for end in as_tuple(self.milestones)]
         if len(ends) != len(self.schedules) - 1 or ends != sorted(set(ends)):
             raise ArgumentError(
                 f"SequentialLR: {len(self.schedules)} schedules need {len(self.schedules) - 1} "
                 f"rising milestones, not {ends}"
             )
+        object.__setattr__(self, "milestones", ends)
 
     def __call__(self, step: Any) -> Any:
         """The rate of the update after `step` others.  step: int64 [] -> lr: []"""

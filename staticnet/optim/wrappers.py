@@ -14,6 +14,7 @@ import numpy as np
 from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import compute_dtype, is_floating
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_size
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.reduction import all
 from staticnet.ops.selection import astype, where
@@ -48,8 +49,7 @@ class Accumulate(Optimizer):
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, Optimizer):
             raise ArgumentError(f"Accumulate: {self.optimizer!r:.60} is no optimizer")
-        if type(self.steps) is not int or self.steps < 1:
-            raise ArgumentError(f"Accumulate: steps must be a positive int, not {self.steps!r:.60}")
+        object.__setattr__(self, "steps", as_size(self.steps, "Accumulate: steps"))
 
     def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
         """The gradients as the inner optimizer takes them.  loss: [] -> each as its variable"""

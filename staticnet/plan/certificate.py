@@ -101,7 +101,7 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
         ArgumentError: if the dims are not those of the graph, or bytes do not depend on this one.
         MemoryLimitError: if it takes more at size 1; names how many, and whose they are.
     """
-    check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
+    others = check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
     graph, constants = plan.graph, plan.orders[0].constants
     outside = _bytes((*graph.inputs, *graph.variables, *constants, *graph.outputs))
 

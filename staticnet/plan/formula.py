@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from staticnet.errors import ArgumentError
-from staticnet.ir.dim import Dim, FloorDiv, substitute
+from staticnet.ir.dim import Dim, FloorDiv, integer, substitute
 from staticnet.plan.memory import ALIGNMENT, padded
 
 Bytes = int | Dim
@@ -33,7 +33,7 @@ class Formula:
         Raises:
             ArgumentError: if a dim is missing, unknown or no int.
         """
-        check_dims("at", self.names, dims)
+        dims = check_dims("at", self.names, dims)
         return self.exactly(dims)
 
     def plus(self, more: Bytes) -> Formula:
@@ -58,11 +58,18 @@ def _call(name: str, texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{name}({', '.join(texts)})"
 
 
-def check_dims(what: str, names: Iterable[str], dims: Mapping[str, int]) -> None:
-    """Raise ArgumentError unless `dims` gives each of the names a size."""
+def check_dims(what: str, names: Iterable[str], dims: Mapping[str, int]) -> dict[str, int]:
+    """The sizes as Python's ints.
+
+    Raises:
+        ArgumentError: unless `dims` gives each of the names a size, and nothing else.
+    """
     wanted = sorted(names)
-    if sorted(dims) != wanted or any(type(n) is not int or n < 0 for n in dims.values()):
+    sizes = {name: integer(n) for name, n in dims.items()}
+    known = {name: n for name, n in sizes.items() if n is not None and n >= 0}
+    if sorted(dims) != wanted or len(known) < len(dims):
         raise ArgumentError(f"{what}: its symbolic dims are {wanted}; got {dict(dims)}")
+    return known
 
 
 def show(polynomial: Bytes) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
+from staticnet.ops.arguments import as_size
+from staticnet.ops.random import as_seed
 
 Array = np.ndarray[Any, Any]
 
@@ -45,16 +47,37 @@ def fit(
     data: one array [n, *s] for each placeholder [batch, *s], in the function's order
 
     Raises:
-        ArgumentError: if a count is no positive int, or the batch is larger than the data set.
+        ArgumentError: if `step` gives no single scalar, `data` is no list of arrays, a count is no
+            positive int, the seed is none, or the batch is larger than the data set.
     """
-    for what, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if type(number) is not int or number < 1:
-            raise ArgumentError(f"fit: {what} must be a positive int, not {number!r}")
-    steps = len(data[0]) // batch_size
+    _check(step, data)
+    epochs, size = as_size(epochs, "fit: epochs"), as_size(batch_size, "fit: batch_size")
+    steps = len(data[0]) // size
     if steps < 1:
-        raise ArgumentError(f"fit: a batch of {batch_size} does not fit {len(data[0])} examples")
-    seeds = np.random.SeedSequence(seed).generate_state(epochs)
-    for number, epoch_seed in enumerate(seeds, 1):
+        raise ArgumentError(f"fit: a batch of {size} does not fit {len(data[0])} examples")
+    seeds = np.random.SeedSequence(as_seed(seed)).generate_state(epochs)
+    return _epochs(step, data, steps, size, [int(each) for each in seeds])
+
+
+def _check(step: Any, data: Any) -> None:
+    if not isinstance(step, Function):
+        raise ArgumentError(f"fit: the step is a compiled sn.function, not {step!r:.60}")
+    outputs = step.graph.outputs
+    if len(outputs) != 1 or outputs[0].shape != ():
+        given = ", ".join(str(node.type) for node in outputs)
+        raise ArgumentError(f"fit: the step gives one scalar, its loss, and not ({given})")
+    if not isinstance(data, tuple | list) or not data or not all(map(np.ndim, data)):
+        raise ArgumentError(
+            "fit: data is a list of arrays, one for each placeholder, each with all examples along "
+            f"its first axis; not {data!r:.60}"
+        )
+
+
+def _epochs(
+    step: Function, data: Sequence[Array], steps: int, size: int, seeds: Sequence[int]
+) -> Iterator[Epoch]:
+    for number, seed in enumerate(seeds, 1):
         start = time.perf_counter()
-        losses = step.run(steps, *data, batch_size=batch_size, shuffle=True, seed=int(epoch_seed))
+        losses = step.run(steps, *data, batch_size=size, shuffle=True, seed=seed)
+        losses = losses[0] if isinstance(losses, list) else losses
         yield Epoch(number, losses, time.perf_counter() - start)
