@@ -59,7 +59,7 @@ UNARY = {
     "rint": ("rint(x)", -10, 10),
     "fabs": ("fabs(x)", -10, 10),
     "sign": ("x != x ? x : (x > 0) - (x < 0)", -10, 10),
-    "relu": ("x < 0 ? 0 : x", -10, 10),
+    "relu": ("x <= 0 ? 0 : x", -10, 10),
 }
 BINARY: dict[str, Callable[..., Any]] = {
     "pow": np.power,

@@ -57,6 +57,15 @@ SN_FUNC sn_u16 sn_store_f16(sn_f32 x) {
 
 #endif
 
+// x to a float rounded to odd, which rounds to 16 bits as x itself does.
+SN_FUNC sn_f32 sn_odd_f32(sn_f64 x) {
+  const sn_f32 y = (sn_f32)x;
+  const sn_u32 bits = sn_bits_f32(y);
+  const sn_bool away = sn_fabs_f64((sn_f64)y) > sn_fabs_f64(x);
+  const sn_bool moved = !((sn_f64)y == x || x != x || (bits & 1));
+  return moved ? sn_from_bits_f32(away ? bits - 1 : bits + 1) : y;
+}
+
 SN_FUNC sn_f32 sn_round_f16(sn_f32 x) { return sn_load_f16(sn_store_f16(x)); }
 SN_FUNC sn_f32 sn_round_bf16(sn_f32 x) { return sn_load_bf16(sn_store_bf16(x)); }
 SN_NEXTAFTER(sn_nextafter_f16, sn_f32, sn_u16, sn_load_f16, sn_store_f16)

@@ -3,6 +3,8 @@
 //
 //   fabs sign ceil floor trunc rint relu maximum minimum floor_divide remainder pow shift_left
 //   shift_right
+//
+// And integers of floats, which C leaves open beyond the range: sn_to_<integer>_<float>.
 
 #define SN_INTEGER_FUNCTIONS(t)                                                     \
   SN_FUNC sn_##t sn_ceil_##t(sn_##t x) { return x; }                                \
@@ -67,6 +69,25 @@
     sn_i##bits inverse = x == 1 || (x == -1 && !(y & 1)) ? 1 : x == -1 ? -1 : 0;                \
     return y < 0 ? inverse : (sn_i##bits)sn_pow_u##bits((sn_u##bits)x, (sn_u##bits)y);          \
   }
+
+// Toward zero; beyond the range its nearest end, and 0 of NaN.
+#define SN_TO_INTEGER(to, from, low, high, last)                               \
+  SN_FUNC sn_##to sn_to_##to##_##from(sn_##from x) {                           \
+    return x != x ? 0 : x >= high ? last : (sn_##to)(x > low ? x : low);       \
+  }
+#define SN_TO_INTEGERS(f, F)                                                                   \
+  SN_TO_INTEGER(i8, f, -128.0##F, 128.0##F, 127)                                               \
+  SN_TO_INTEGER(i16, f, -32768.0##F, 32768.0##F, 32767)                                        \
+  SN_TO_INTEGER(i32, f, -2147483648.0##F, 2147483648.0##F, 2147483647)                         \
+  SN_TO_INTEGER(i64, f, -9223372036854775808.0##F, 9223372036854775808.0##F,                   \
+                9223372036854775807LL)                                                         \
+  SN_TO_INTEGER(u8, f, 0.0##F, 256.0##F, 255)                                                  \
+  SN_TO_INTEGER(u16, f, 0.0##F, 65536.0##F, 65535)                                             \
+  SN_TO_INTEGER(u32, f, 0.0##F, 4294967296.0##F, 4294967295u)                                  \
+  SN_TO_INTEGER(u64, f, 0.0##F, 18446744073709551616.0##F, 18446744073709551615ull)
+
+SN_TO_INTEGERS(f32, f)
+SN_TO_INTEGERS(f64, )
 
 SN_UNSIGNED_FUNCTIONS(8)
 SN_UNSIGNED_FUNCTIONS(16)

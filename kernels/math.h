@@ -107,7 +107,7 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
   /* NaN wins, in either operand */                                                            \
   SN_FUNC sn_##f sn_maximum_##f(sn_##f x, sn_##f y) { return ((x > y) | (x != x)) ? x : y; }    \
   SN_FUNC sn_##f sn_minimum_##f(sn_##f x, sn_##f y) { return ((x < y) | (x != x)) ? x : y; }    \
-  SN_FUNC sn_##f sn_relu_##f(sn_##f x) { return x < 0 ? 0 : x; }                               \
+  SN_FUNC sn_##f sn_relu_##f(sn_##f x) { return x <= 0 ? 0 : x; }                              \
   SN_FUNC sn_##f sn_sign_##f(sn_##f x) {                                                       \
     sn_##f y = (sn_##f)(x > 0 ? 1 : 0) - (sn_##f)(x < 0 ? 1 : 0);                              \
     return x != x ? x : y;                                                                     \

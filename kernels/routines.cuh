@@ -248,7 +248,7 @@ __device__ inline void sn_product(const typename X::memory *x, const typename X:
     for (int64_t l = 0; l < k; ++l)
       sum = (T)(sum + X::load(x[i * xr + l * xc]) * X::load(y[l * yr + j * yc]));
     if (bias) sum = (T)(sum + X::load(bias[j]));
-    if (ACTIVATION == 1) sum = sum < (T)0 ? (T)0 : sum;
+    if (ACTIVATION == 1) sum = sum <= (T)0 ? (T)0 : sum;
     if constexpr (ACTIVATION == 2) {
       const double u = sum, scaled = 1.5957691216057308 * (u + 0.044715 * (u * u * u));
       sum = (T)(u * sn_sigmoid_f64(scaled));

@@ -237,5 +237,5 @@ def _multiply(p: Product, memory: Mapping[Address, np.ndarray[Any, Any]]) -> Non
     if "relu" in p.epilogue:
         result = np.maximum(result, 0)
     if "gelu" in p.epilogue:
-        result = gelu_tanh(result, lambda u: 1 / (1 + np.exp(-u)))
+        result = gelu_tanh(result, lambda u: 1 / (1 + np.exp(-u)), np.minimum)
     z[...] = result.astype(p.dtype)

@@ -11,7 +11,15 @@ import numpy as np
 from staticnet.codegen.kernel import At, Let, Load, Statement
 from staticnet.codegen.ranges import never_positive
 from staticnet.ir.dim import size_of
-from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType, short_name
+from staticnet.ir.dtype import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    DType,
+    is_floating,
+    short_name,
+)
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -223,6 +231,10 @@ def scalar_text(node: Node, operands: list[str]) -> str:
 def _cast(operand: str, source: DType, target: DType) -> str:
     if target.kind == "b":
         return f"{operand} != 0"
+    if target.kind in "iu" and is_floating(source):
+        return f"sn_to_{short_name(target)}_{short_name(source)}({operand})"
+    if target == FLOAT16 and source == FLOAT64:
+        return f"sn_odd_f32({operand})"
     return f"({c_type(compute_dtype(target))}){operand}"
 
 

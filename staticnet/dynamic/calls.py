@@ -16,6 +16,7 @@ import numpy as np
 from staticnet.ir.dtype import DTYPES, HALVES, DType, is_floating, kind
 from staticnet.ir.op import OPS, Op
 from staticnet.ops.arguments import ANY, BOOLS, NUMBERS
+from staticnet.ops.arithmetic import Pow
 from staticnet.ops.base import Elementwise
 from staticnet.ops.indexing import ScatterAddAlongAxis, TakeAlongAxis
 from staticnet.ops.linalg import Matmul
@@ -158,9 +159,15 @@ def _reduce(ufunc: Any) -> Call:
 
 
 def _cast(op: Any, x: Any) -> Any:
-    return quiet.run(x.astype, op.dtype)
+    return quiet.run(op.eval, np, x)
 
 
+def _pow(op: Any, x: Any, y: Any) -> Any:
+    """A float to a Python number; the rest has cases."""
+    return NotImplemented if type(y) is ndarray or y == 0.5 else _power(op, x, y)
+
+
+_power = _ufunc(np.power, FLOATING)
 _reshape = _of_one(ANY, lambda op, x: x.reshape(op.shape))
 _permute = _of_one(ANY, lambda op, x: x.transpose(op.axes))
 _plain = _of_one(ANY, lambda op, x: op.eval(np, x))
@@ -170,6 +177,7 @@ CALLS: dict[type[Op], Call] = {
     if issubclass(cls, Elementwise) and (found := ufunc_of(cls)) is not None
 } | {
     Matmul: matmul,
+    Pow: _pow,
     Where: _where,
     Sum: _reduce(np.add),
     Max: _reduce(np.maximum),

@@ -9,8 +9,10 @@ from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind
 from staticnet.ops.base import as_value, promoted
+from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
+from staticnet.ops.selection import where
 from staticnet.ops.shape import sum
 
 
@@ -44,6 +46,11 @@ def check_same_shape(input: Value, target: Value, what: str = "target") -> None:
             f"{what} {format_shape(target.shape)} must have the input's shape "
             f"{format_shape(input.shape)}; reshape or broadcast one of them"
         )
+
+
+def times_log(weight: Any, log: Value) -> Value:
+    """weight * log, and 0 where the weight is 0 and the logarithm infinite: w ln w in the limit."""
+    return weight * where((weight == 0) & isinf(log), 0, log)
 
 
 def reduce_loss(loss: Value, reduction: str) -> Value:

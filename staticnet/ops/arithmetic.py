@@ -8,6 +8,7 @@ from staticnet.ir.dtype import is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, check_kind
 from staticnet.ops.base import ALL, Elementwise, as_value, as_values, binary, function, unary
+from staticnet.ops.comparison import isfinite
 from staticnet.ops.promotion import as_array
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to
@@ -172,18 +173,38 @@ remainder = binary(Remainder)
 
 
 class Pow(Elementwise, name="pow"):
-    """z = x**y.  x: [*s], y: [*s] -> z: [*s]"""
+    """z = x**y; of integers the power truncated, and 0 where x is 0 and y negative.
+
+    x: [*s], y: [*s] -> z: [*s]. Special values are those of C99, as the array API standard has it.
+    """
 
     scalar = "pow({0}, {1})"
     arity = 2
     numpy = "power"
 
+    def eval(self, xp: Any, x: Any, y: Any) -> Any:
+        if not is_floating(x.dtype):
+            return _integer_power(xp, x, y)
+        z, root = xp.power(x, y), y == 0.5
+        if root.any():  # NumPy takes the square root where it sees one exponent: NaN at -infinity
+            z = xp.where(root, xp.where(xp.isinf(x), xp.abs(x), z) + 0, z)
+        return z
+
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        slope = where(y == 0, 0, g * y * pow(x, y - 1))
-        return slope, g * where((x == 0) & (y >= 0), 0, z * log(where(x == 0, 1, x)))
+        """dx = y x**(y - 1), dy = z ln x; where x is 0, neither is made of 0 * infinity."""
+        kept = where(isfinite(1 / x), y, 1) if y.requires_grad else 1
+        dx = g * (y * pow(x, where(y == 0, kept, y) - 1))
+        return dx, g * (z * log(where((x == 0) & (y >= 0), 1, x))) if y.requires_grad else None
 
 
 pow = binary(Pow)
+
+
+def _integer_power(xp: Any, x: Any, y: Any) -> Any:
+    """NumPy refuses negative exponents; a graph, which sees no values, gives what C does."""
+    z = xp.power(x, xp.maximum(y, 0))
+    sign = xp.where(y % 2 == 0, 1, x).astype(x.dtype)  # of x = 1 or -1 the inverse's
+    return xp.where(y < 0, xp.where((x == 1) | (x + 1 == 0), sign, 0).astype(x.dtype), z)
 
 
 class Atan2(Elementwise, name="atan2"):
@@ -198,7 +219,8 @@ class Atan2(Elementwise, name="atan2"):
     kinds = FLOATS
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return g * y / (x * x + y * y), -(g * x) / (x * x + y * y)
+        r = hypot(x, y)  # its square may overflow or vanish
+        return g * (y / r / r), -(g * (x / r / r))
 
 
 atan2 = binary(Atan2)
@@ -212,7 +234,7 @@ class Hypot(Elementwise, name="hypot"):
     kinds = FLOATS
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return g * x / z, g * y / z
+        return g * (x / z), g * (y / z)
 
 
 hypot = binary(Hypot)
@@ -226,7 +248,7 @@ class Copysign(Elementwise, name="copysign"):
     kinds = FLOATS
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
-        return g * copysign(1.0, x) * copysign(1.0, y), None
+        return g * sign(x) * copysign(1.0, y), None
 
 
 copysign = binary(Copysign)

@@ -16,6 +16,7 @@ from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.arithmetic import minimum
 from staticnet.ops.base import ALL, TensorOp, apply
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Relu, astype, relu
@@ -25,19 +26,24 @@ from staticnet.ops.transcendental import Sigmoid, sigmoid
 ACTIVATIONS = ("none", "relu", "gelu")
 EPILOGUES = frozenset({"bias", "relu", "relu_bias", "gelu", "gelu_bias"})
 _GELU_SCALE, _GELU_CUBIC = math.sqrt(8 / math.pi), 0.044715
+_GELU_FLAT = 1024.0  # of x * x: beyond it the sigmoid is 0 or 1 even in float64
 
 
-def gelu_tanh(x: Any, sigmoid: Callable[[Any], Any] = sigmoid) -> Any:
+def gelu_tanh(
+    x: Any, sigmoid: Callable[[Any], Any] = sigmoid, minimum: Callable[[Any, Any], Any] = minimum
+) -> Any:
     """y = x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3)): the gelu of libraries.
 
-    The form of `sn.nn.gelu(x, approximate="tanh")`; on arrays it is given their sigmoid.
+    The form of `sn.nn.gelu(x, approximate="tanh")`; on arrays it is given their functions.
     """
-    return x * sigmoid(_GELU_SCALE * (x + _GELU_CUBIC * (x * x * x)))
+    square = minimum(x * x, _GELU_FLAT)
+    return x * sigmoid(x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * square))
 
 
 def _gelu_vjp(g: Any, x: Any) -> Any:
-    s = sigmoid(_GELU_SCALE * (x + _GELU_CUBIC * (x * x * x)))
-    slope = _GELU_SCALE * (1 + (3 * _GELU_CUBIC) * (x * x))
+    square = minimum(x * x, _GELU_FLAT)
+    s = sigmoid(x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * square))
+    slope = _GELU_SCALE + (3 * _GELU_SCALE * _GELU_CUBIC) * square
     return g * (s + x * s * (1 - s) * slope)
 
 
@@ -99,7 +105,7 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
         if self.activation == "relu":
             return Relu().eval(xp, z)
         if self.activation == "gelu":
-            return gelu_tanh(z, lambda u: Sigmoid().eval(xp, u))
+            return gelu_tanh(z, lambda u: Sigmoid().eval(xp, u), xp.minimum)
         return z
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any, *bias: Any) -> tuple[Any, ...]:

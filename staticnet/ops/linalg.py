@@ -119,7 +119,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
     """z = the sum over paired axes: the last `axes` of x with the first of y, or (axes_x, axes_y).
 
     Raises:
-        ShapeError: if paired axes differ in length or number.
+        ShapeError: if paired axes differ in length or number, or one is named twice.
     """
     x, y = promoted("tensordot", x, y)
     count = integer(axes)
@@ -135,6 +135,8 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
             [normalize_axis(axis, x.ndim) for axis in left],
             [normalize_axis(axis, y.ndim) for axis in right],
         )
+    if any(len(set(axes)) != len(axes) for axes in pairs):
+        raise ShapeError(f"paired axes {pairs[0]} or {pairs[1]} name an axis twice")
     if [x.shape[i] for i in pairs[0]] != [y.shape[i] for i in pairs[1]]:
         raise ShapeError(f"paired axes {pairs[0]} and {pairs[1]} differ in number or length")
     letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -95,7 +95,11 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Value:
 
 @function
 def moveaxis(x: Any, source: Any, destination: Any) -> Value:
-    """y = x with the axes `source` moved to the places `destination`, the others in order."""
+    """y = x with the axes `source` moved to the places `destination`, the others in order.
+
+    Raises:
+        ShapeError: if the two differ in number, or one names an axis twice.
+    """
     x = as_value(x)
     sources, places = as_tuple(source), as_tuple(destination)
     if len(sources) != len(places):
@@ -104,6 +108,8 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Value:
         normalize_axis(to, x.ndim): normalize_axis(axis, x.ndim)
         for axis, to in zip(sources, places, strict=True)
     }
+    if not len(moved) == len(set(moved.values())) == len(sources):
+        raise ShapeError(f"source {source} or destination {destination} names an axis twice")
     rest = iter(i for i in range(x.ndim) if i not in moved.values())
     return permute_dims(x, [moved[i] if i in moved else next(rest, -1) for i in range(x.ndim)])
 

@@ -24,7 +24,7 @@ from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, functi
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.creation import dim_value, iota
 from staticnet.ops.movement import concat, flip, moveaxis, permute_dims, split
-from staticnet.ops.selection import astype, stop_gradient, where
+from staticnet.ops.selection import astype, relu, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
 from staticnet.ops.transcendental import exp, log, sqrt
 from staticnet.ops.widening import rounded_once, widened
@@ -343,19 +343,23 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 @function
 @rounded_once()
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
-    """y = sum((x - mean(x))**2) / (n - correction) along `axis`.  x: [*s] -> y: [s without axis]"""
+    """y = sum((x - mean(x))**2) / (n - correction) along `axis`.  x: [*s] -> y: [s without axis]
+
+    Of n <= correction elements it is infinite, or NaN where they are equal or there are none.
+    """
     x = _floating(x)
     axes = normalize_axes(axis, x.ndim)
     centered = x - mean(x, axes, keepdims=True)
-    count = dim_value(_count(x, axes), x) - correction
+    count = relu(dim_value(_count(x, axes), x) - correction)
     return sum(centered * centered, axes, keepdims) / count
 
 
 @function
 @rounded_once()
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
-    """y = sqrt(var(x)) along `axis`.  x: [*s] -> y: [s without axis]"""
-    return sqrt(var(x, axis, correction, keepdims))
+    """y = sqrt(var(x)) along `axis`, with derivative 0 where it is 0.  x: [*s] -> y: [s - axis]"""
+    y = var(x, axis, correction, keepdims)
+    return where(y == 0, 0, sqrt(where(y == 0, 1, y)))
 
 
 @function

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from staticnet.ir.dtype import DType, as_dtype, is_floating
+from staticnet.ir.dtype import DType, as_dtype, is_floating, is_integer
 from staticnet.ir.types import TensorType
-from staticnet.ir.value import Value
+from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import ANY, BOOLS, check_kind
 from staticnet.ops.base import (
     ALL,
@@ -52,7 +52,10 @@ def where(condition: Any, x: Any, y: Any) -> Value:
 
 @dataclass(frozen=True)
 class Cast(Elementwise, name="cast"):
-    """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]"""
+    """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]
+
+    Floats beyond an integer's range give its nearest end, and NaN gives 0; integers wrap.
+    """
 
     dtype: DType
     scalar = "({dtype}){0}"
@@ -63,15 +66,30 @@ class Cast(Elementwise, name="cast"):
         return super().infer(*operands).with_dtype(self.dtype)
 
     def eval(self, xp: Any, x: Any) -> Any:
+        if is_floating(x.dtype) and is_integer(self.dtype):
+            return _to_integer(xp, x, self.dtype)
         return x.astype(self.dtype)
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (astype(g, x.dtype) if is_floating(x.dtype) else None,)
 
 
+def _to_integer(xp: Any, x: Any, dtype: DType) -> Any:
+    """What NumPy, like C, leaves open beyond the range of the dtype."""
+    least, greatest = (xp.asarray(end, dtype) for end in (xp.iinfo(dtype).min, xp.iinfo(dtype).max))
+    low, high = float(least), float(greatest) + 1
+    inside = (x > low) & (x < high)
+    if inside.all():
+        return x.astype(dtype)
+    ends = xp.where(x >= high, greatest, xp.where(x <= low, least, xp.zeros((), dtype)))
+    return xp.where(inside, xp.where(inside, x, 0).astype(dtype), ends)
+
+
 @function
 def astype(x: Any, dtype: Any) -> Value:
     """y = x converted to `dtype`: to an integer toward zero, to bool by x != 0.  [*s] -> [*s]
+
+    Floats beyond an integer's range give its nearest end, and NaN gives 0; integers wrap.
 
     Raises:
         DTypeError: if the dtype is not supported, or a number is out of its range.
@@ -98,7 +116,7 @@ stop_gradient = unary(StopGradient)
 
 
 class Relu(Elementwise, name="relu"):
-    """y = max(x, 0), with derivative 0 at 0; NaN stays NaN.  x: [*s] -> y: [*s]"""
+    """y = max(x, 0), with derivative 0 at 0; NaN stays NaN, -0.0 gives 0.0.  x: [*s] -> y: [*s]"""
 
     scalar = "relu({0})"
 
@@ -116,9 +134,10 @@ relu = unary(Relu)
 def clip(x: Any, min: Any = None, max: Any = None) -> Value:
     """y = x limited to [min, max]; None is no limit; the derivative at a limit is 1.
 
-    x: [*s], min and max: broadcastable to [*s] -> y: [*s]
+    x: [*s], min and max: broadcastable to [*s] -> y: [*s]. NaN wins, in x and in the limits; where
+    min > max, y = max.
     """
     x, *limits = promoted("clip", x, *(limit for limit in (min, max) if limit is not None))
-    if max is not None:
-        x = where(x > limits[-1], limits[-1], x)
-    return x if min is None else where(x < limits[0], limits[0], x)
+    if min is not None:
+        x = where(x >= limits[0], x, FUNCTIONS["maximum"](x, limits[0]))  # which shares a tie
+    return x if max is None else where(x <= limits[-1], x, FUNCTIONS["minimum"](x, limits[-1]))

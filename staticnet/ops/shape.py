@@ -104,12 +104,18 @@ def squeeze(x: Any, axis: Any = None) -> Value:
 
 @function
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """y = x with the axes start_dim … end_dim made one."""
+    """y = x with the axes start_dim … end_dim made one.
+
+    Raises:
+        ShapeError: if start_dim lies behind end_dim.
+    """
     x = as_value(x)
     if x.ndim == 0:
         return reshape(x, (1,))
     first = normalize_axis(start_dim, x.ndim, "start_dim")
     last = normalize_axis(end_dim, x.ndim, "end_dim")
+    if first > last:
+        raise ShapeError(f"start_dim {start_dim} lies behind end_dim {end_dim}")
     middle = size_of(x.shape[first : last + 1])
     return reshape(x, (*x.shape[:first], middle, *x.shape[last + 1 :]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.arguments import FLOATS
 from staticnet.ops.base import Elementwise, unary
 
@@ -200,7 +201,8 @@ class Atan(Elementwise, name="atan"):
     kinds = FLOATS
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
-        return (g / (1 + x * x),)
+        r = FUNCTIONS["hypot"](1.0, x)  # x * x may overflow
+        return (g / r / r,)
 
 
 atan = unary(Atan)
@@ -253,7 +255,7 @@ class Asinh(Elementwise, name="asinh"):
     kinds = FLOATS
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
-        return (g * rsqrt(1 + x * x),)
+        return (g / FUNCTIONS["hypot"](1.0, x),)
 
 
 asinh = unary(Asinh)
@@ -310,7 +312,8 @@ class Sigmoid(Elementwise, name="sigmoid"):
     kinds = FLOATS
 
     def eval(self, xp: Any, x: Any) -> Any:
-        return special(xp).expit(x)
+        z = xp.exp(-xp.abs(x))  # SciPy's loses results below the least normal number
+        return xp.where(x < 0, z, 1) / (1 + z)
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (g * y * (1 - y),)

@@ -13,6 +13,7 @@ from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number, check_choice
 from staticnet.ops.arithmetic import logaddexp
 from staticnet.ops.base import function
+from staticnet.ops.library import gelu_tanh
 from staticnet.ops.reduction import max
 from staticnet.ops.selection import stop_gradient, where
 from staticnet.ops.shape import sum
@@ -69,8 +70,7 @@ def gelu(x: Any, approximate: str = "none") -> Value:
     check_choice(approximate, "approximate", "none", "tanh")
     if approximate == "none":
         return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-    # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel where u is far below 0
-    return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
+    return gelu_tanh(x)  # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel where u is low
 
 
 @function

@@ -15,6 +15,7 @@ from staticnet.nn.arguments import (
     check_reduction,
     check_same_shape,
     reduce_loss,
+    times_log,
 )
 from staticnet.nn.functional.activation import log_softmax
 from staticnet.ops.arguments import as_int
@@ -49,7 +50,8 @@ class _Scores:
 
     def weighted_sum(self, target: Any) -> Value:
         """-sum over classes of weight * target * ln p.  -> [*example_shape]"""
-        terms = -self.log_probability if target is None else -self.log_probability * target
+        terms = -self.log_probability
+        terms = terms if target is None else times_log(target, terms)
         if self.weight is not None:
             column = [-1 if i == self.axis else 1 for i in range(terms.ndim)]
             terms = terms * reshape(self.weight, column)

@@ -16,6 +16,7 @@ from staticnet.nn.arguments import (
     check_reduction,
     check_same_shape,
     reduce_loss,
+    times_log,
 )
 from staticnet.ops.arithmetic import abs, logaddexp, square
 from staticnet.ops.base import function, promoted
@@ -75,8 +76,10 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
         raise ArgumentError("delta must be positive, not 0")
     difference = input - target
     distance = abs(difference)
+    near = distance <= delta
     far = delta * (distance - 0.5 * delta)
-    return reduce_loss(where(distance <= delta, 0.5 * square(difference), far), reduction)
+    inner = 0.5 * square(where(near, difference, 0))  # the square of infinity has no derivative
+    return reduce_loss(where(near, inner, far), reduction)
 
 
 @function
@@ -127,11 +130,10 @@ def binary_cross_entropy_with_logits(
         ShapeError: if the shapes differ or a weight does not broadcast.
     """
     input, target = _pair(input, target)
-    positive = logaddexp(-input, 0)  # -ln s; and -ln(1 - s) is input more
+    positive = target
     if pos_weight is not None:
-        pos_weight = astype(as_floating(pos_weight, input), input.dtype)
-        positive = positive * (1 + (pos_weight - 1) * target)
-    loss = (1 - target) * input + positive
+        positive = astype(as_floating(pos_weight, input), input.dtype) * target
+    loss = times_log(positive, logaddexp(-input, 0)) + times_log(1 - target, logaddexp(input, 0))
     if weight is not None:
         loss = loss * astype(as_floating(weight, input), input.dtype)
     check_same_shape(input, loss, "the weighted loss")
@@ -156,7 +158,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = exp(target) * (target - input)
     else:
         entropy = target * log(where(target == 0, 1, target))  # 0 ln 0 is 0, as in the limit
-        loss = entropy - target * input
+        loss = entropy - times_log(target, input)
     if reduction != "batchmean":
         return reduce_loss(loss, reduction)
     if input.ndim == 0:
