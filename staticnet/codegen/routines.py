@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.scope import HALVES, c_type, compute_dtype
-from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, as_dtype, short_name
+from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, as_dtype, is_floating, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -115,8 +115,9 @@ def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out
 def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
     (x,) = node.inputs
     before, n, after = _around(x, op.axis)
-    total, combine = ("0", "+") if op.name == "cumulative_sum" else ("1", "*")
     inner = c_type(compute_dtype(node.dtype))
+    zero = "-0.0" if is_floating(node.dtype) else "0"  # -0.0 + x is x, of -0.0 too
+    total, combine = (zero, "+") if op.name == "cumulative_sum" else ("1", "*")
     load = _load(node.dtype, f"{pointer(x)}[at]")
     return [
         f"for (int64_t b = 0; b < {before}; ++b)",

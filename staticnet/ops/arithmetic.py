@@ -192,12 +192,18 @@ class Pow(Elementwise, name="pow"):
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         """dx = y x**(y - 1), dy = z ln x; where x is 0, neither is made of 0 * infinity."""
-        kept = where(isfinite(1 / x), y, 1) if y.requires_grad else 1
+        kept = 1 if _is_fixed(y) else where(isfinite(1 / (x * x)), y, 1)
         dx = g * (y * pow(x, where(y == 0, kept, y) - 1))
         return dx, g * (z * log(where((x == 0) & (y >= 0), 1, x))) if y.requires_grad else None
 
 
 pow = binary(Pow)
+
+
+def _is_fixed(y: Any) -> bool:
+    """Whether y is a number or an array that is known, such as a ramp."""
+    op = getattr(y, "op", None)
+    return not y.requires_grad or getattr(op, "name", "") in ("constant", "iota")
 
 
 def _integer_power(xp: Any, x: Any, y: Any) -> Any:

@@ -10,7 +10,7 @@ from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number, Product
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import DType, short_name
+from staticnet.ir.dtype import DType, is_floating, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.library import ACTIVATIONS
@@ -109,7 +109,8 @@ def _scan(node: Node, op: Any, locate: Locate) -> list[Call]:
     (x,) = node.inputs
     sizes = _around(x, op.axis)
     name = short_name(x.dtype)
-    combine, start = ("sum", 0) if op.name == "cumulative_sum" else ("prod", 1)
+    zero = "-0.0" if is_floating(node.dtype) else "0"  # -0.0 + x is x, of -0.0 too
+    combine, start = ("sum", zero) if op.name == "cumulative_sum" else ("prod", "1")
     kind = f"sn_of_{name}, sn_{combine}<sn_of_{name}::value>"
     shared = sizes["n"] >= SCAN_LINE and _lines(sizes) < MAX_BLOCKS * THREADS
     if shared:
