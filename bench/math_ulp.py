@@ -25,7 +25,7 @@ import numpy as np
 from scipy import special
 
 HEADER = Path(__file__).resolve().parents[1] / "kernels" / "math.h"
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
 PLAIN = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")  # no fused products
 WHOLE = 2**32
 

@@ -9,9 +9,8 @@
 //
 // The f32 functions have no branch, no table and no library call, so a loop over them vectorises
 // (gcc: -O3 -march=native -fno-math-errno -fno-trapping-math). They need IEEE arithmetic, rounding
-// to nearest, denormals and NaN: never compile them with -ffast-math. They may be compiled with or
-// without contraction to fused multiply-adds. No header is included: not the system's <math.h>,
-// whose name this file shares, nor any that NVRTC lacks.
+// to nearest, denormals and NaN: never compile them with -ffast-math. No header is included: not the
+// system's <math.h>, whose name this file shares, nor any that NVRTC lacks.
 //
 // docs/math.md has the greatest error and the speed of each, and how the coefficients were found.
 
@@ -72,24 +71,35 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
 #define SN_ROUND_F32 12582912.0f
 #define SN_ROUND_F64 6755399441055744.0
 
-// a + b x + c x^2 + ... by Horner's rule
-#define SN_POLY2(x, a, b) ((b) * (x) + (a))
-#define SN_POLY3(x, a, ...) (SN_POLY2(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY4(x, a, ...) (SN_POLY3(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY5(x, a, ...) (SN_POLY4(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY6(x, a, ...) (SN_POLY5(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY7(x, a, ...) (SN_POLY6(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY8(x, a, ...) (SN_POLY7(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY9(x, a, ...) (SN_POLY8(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY10(x, a, ...) (SN_POLY9(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY11(x, a, ...) (SN_POLY10(x, __VA_ARGS__) * (x) + (a))
-#define SN_POLY12(x, a, ...) (SN_POLY11(x, __VA_ARGS__) * (x) + (a))
+// a b + c, rounded once where the processor can: where one is written, and nowhere else. Compilers
+// contract nothing (-ffp-contract=off, --fmad=false), so that what surrounds an expression does not
+// change its bits.
+#if defined(__CUDACC__) || defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+#define SN_FUSED(fma, a, b, c) SN_LIBM(fma)(a, b, c)
+#else
+#define SN_FUSED(fma, a, b, c) ((a) * (b) + (c))
+#endif
+SN_FUNC sn_f32 sn_fma_f32(sn_f32 a, sn_f32 b, sn_f32 c) { return SN_FUSED(fmaf, a, b, c); }
+SN_FUNC sn_f64 sn_fma_f64(sn_f64 a, sn_f64 b, sn_f64 c) { return SN_FUSED(fma, a, b, c); }
 
-// The same polynomials serve float and double arguments.
-#define SN_SIN_POLY(s) SN_POLY3(s, -1.66666552e-1f, 8.33218731e-3f, -1.95178945e-4f)
-#define SN_COS_POLY(s) SN_POLY3(s, 4.16666456e-2f, -1.38873095e-3f, 2.44323273e-5f)
-#define SN_ATAN_POLY(s)                                                                      \
-  SN_POLY9(s, -3.33333e-1f, 1.999853e-1f, -1.4264016e-1f, 1.09508805e-1f, -8.399306e-2f,     \
+// a + b x + c x^2 + ... by Horner's rule, in f32 or f64
+#define SN_POLY2(t, x, a, b) sn_fma_##t(b, x, a)
+#define SN_POLY3(t, x, a, ...) sn_fma_##t(SN_POLY2(t, x, __VA_ARGS__), x, a)
+#define SN_POLY4(t, x, a, ...) sn_fma_##t(SN_POLY3(t, x, __VA_ARGS__), x, a)
+#define SN_POLY5(t, x, a, ...) sn_fma_##t(SN_POLY4(t, x, __VA_ARGS__), x, a)
+#define SN_POLY6(t, x, a, ...) sn_fma_##t(SN_POLY5(t, x, __VA_ARGS__), x, a)
+#define SN_POLY7(t, x, a, ...) sn_fma_##t(SN_POLY6(t, x, __VA_ARGS__), x, a)
+#define SN_POLY8(t, x, a, ...) sn_fma_##t(SN_POLY7(t, x, __VA_ARGS__), x, a)
+#define SN_POLY9(t, x, a, ...) sn_fma_##t(SN_POLY8(t, x, __VA_ARGS__), x, a)
+#define SN_POLY10(t, x, a, ...) sn_fma_##t(SN_POLY9(t, x, __VA_ARGS__), x, a)
+#define SN_POLY11(t, x, a, ...) sn_fma_##t(SN_POLY10(t, x, __VA_ARGS__), x, a)
+#define SN_POLY12(t, x, a, ...) sn_fma_##t(SN_POLY11(t, x, __VA_ARGS__), x, a)
+
+// The same coefficients serve float and double arguments.
+#define SN_SIN_POLY(t, s) SN_POLY3(t, s, -1.66666552e-1f, 8.33218731e-3f, -1.95178945e-4f)
+#define SN_COS_POLY(t, s) SN_POLY3(t, s, 4.16666456e-2f, -1.38873095e-3f, 2.44323273e-5f)
+#define SN_ATAN_POLY(t, s)                                                                   \
+  SN_POLY9(t, s, -3.33333e-1f, 1.999853e-1f, -1.4264016e-1f, 1.09508805e-1f, -8.399306e-2f,  \
            5.788139e-2f, -3.1096986e-2f, 1.0868685e-2f, -1.7828207e-3f)
 
 // ---------------------------------------------------------------------------------------------
@@ -139,17 +149,17 @@ SN_FUNC sn_f32 sn_pow2_f32(sn_i32 n) { return sn_from_bits_f32((sn_u32)(n + 127)
 
 // x = n ln(2) + r with |r| <= ln(2)/2, by Cody and Waite; sets n, gives r.
 SN_FUNC sn_f32 sn_exp_reduce_f32(sn_f32 x, sn_i32 *n) {
-  sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
+  sn_f32 t = sn_fma_f32(x, 1.44269504f, SN_ROUND_F32);
   sn_f32 k = t - SN_ROUND_F32;
   *n = (sn_i32)(sn_bits_f32(t) - 0x4B400000u);
-  return (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  return sn_fma_f32(-k, 1.42860677e-6f, sn_fma_f32(-k, 0.693145752f, x));
 }
 
 // e^r for |r| <= ln(2)/2.
 SN_FUNC sn_f32 sn_exp_poly_f32(sn_f32 r) {
-  sn_f32 p = SN_POLY5(r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f,
+  sn_f32 p = SN_POLY5(f32, r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f,
                       1.38379715e-3f);
-  return (p * (r * r) + r) + 1.0f;
+  return sn_fma_f32(p, r * r, r) + 1.0f;
 }
 
 // e^x for |x| <= 87, where 2^n is one normal factor.
@@ -163,9 +173,9 @@ SN_FUNC sn_f32 sn_exp_inner_f32(sn_f32 x) {
 // t are n + shift; beyond the float range they are wrong, and the result is chosen at the end: clamping
 // x first would make compilers follow the clamped values through all that comes after.
 SN_FUNC sn_f32 sn_exp_shifted_f32(sn_f32 x, sn_i32 shift) {
-  sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
+  sn_f32 t = sn_fma_f32(x, 1.44269504f, SN_ROUND_F32);
   sn_f32 k = t - SN_ROUND_F32;
-  sn_f32 r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  sn_f32 r = sn_fma_f32(-k, 1.42860677e-6f, sn_fma_f32(-k, 0.693145752f, x));
   sn_u32 n = sn_bits_f32(t) + (sn_u32)shift;
   sn_u32 half = (n << 22) & 0xFF800000u, rest = (n << 23) - half;
   sn_f32 y = sn_exp_poly_f32(r) * sn_from_bits_f32(half + 0x3F800000u) *
@@ -178,9 +188,9 @@ SN_FUNC sn_f32 sn_exp_f32(sn_f32 x) { return sn_exp_shifted_f32(x, 0); }
 
 // e^x for x <= 0, by factors 2^(n+24) and 2^-24: the first is normal wherever the result is not 0.
 SN_FUNC sn_f32 sn_exp_nonpositive_f32(sn_f32 x) {
-  sn_f32 t = x * 1.44269504f + SN_ROUND_F32;
+  sn_f32 t = sn_fma_f32(x, 1.44269504f, SN_ROUND_F32);
   sn_f32 k = t - SN_ROUND_F32;
-  sn_f32 r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  sn_f32 r = sn_fma_f32(-k, 1.42860677e-6f, sn_fma_f32(-k, 0.693145752f, x));
   sn_f32 scale = sn_from_bits_f32((sn_bits_f32(t) + 151u) << 23);
   sn_f32 y = sn_exp_poly_f32(r) * scale * 5.96046448e-8f;
   return x < -104.0f ? 0.0f : y;
@@ -192,8 +202,9 @@ SN_FUNC sn_f32 sn_expm1_f32(sn_f32 x) {
   sn_f32 r, p, h, y, c = x > 90.0f ? 90.0f : x;
   c = c < -20.0f ? -20.0f : c;
   r = sn_exp_reduce_f32(c, &n);
-  p = SN_POLY6(r, 5e-1f, 1.6666666e-1f, 4.1666493e-2f, 8.333545e-3f, 1.3932331e-3f, 1.9762566e-4f);
-  p = p * (r * r) + r;
+  p = SN_POLY6(f32, r, 5e-1f, 1.6666666e-1f, 4.1666493e-2f, 8.333545e-3f, 1.3932331e-3f,
+               1.9762566e-4f);
+  p = sn_fma_f32(p, r * r, r);
   n = (sn_i32)((sn_u32)n - 1u);
   n = n > 127 ? 127 : n;
   h = sn_pow2_f32(n);
@@ -211,23 +222,23 @@ SN_FUNC sn_f32 sn_sigmoid_f32(sn_f32 x) {
 // 1 - 2 / (e^2|x| + 1) from 0.55 on (1 from 9.02 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_tanh_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = x * x;
-  sn_f32 p = SN_POLY5(s, -3.3333316e-1f, 1.3332546e-1f, -5.3847853e-2f, 2.1052506e-2f,
+  sn_f32 p = SN_POLY5(f32, s, -3.3333316e-1f, 1.3332546e-1f, -5.3847853e-2f, 2.1052506e-2f,
                       -6.246065e-3f);
   sn_f32 c = a > 10.0f ? 10.0f : a;
   sn_f32 y = 1.0f - 2.0f / (sn_exp_inner_f32(c + c) + 1.0f);
-  return sn_copysign_f32(a < 0.55f ? a + a * (s * p) : y, x);
+  return sn_copysign_f32(a < 0.55f ? sn_fma_f32(a, s * p, a) : y, x);
 }
 
 // 1 - e^-g(|x|) from 0.85 on with g = -ln(erfc) (1 from 3.93 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_erf_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = x * x;
-  sn_f32 p = SN_POLY6(s, 1.2837917e-1f, -3.761259e-1f, 1.1282865e-1f, -2.6807288e-2f,
+  sn_f32 p = SN_POLY6(f32, s, 1.2837917e-1f, -3.761259e-1f, 1.1282865e-1f, -2.6807288e-2f,
                       5.0577037e-3f, -6.3485187e-4f);
   sn_f32 c = a > 4.0f ? 4.0f : a;
-  sn_f32 g = SN_POLY7(c, 1.045192e-4f, 1.128061f, 6.365188e-1f, 1.0452616e-1f, -2.2519225e-2f,
+  sn_f32 g = SN_POLY7(f32, c, 1.045192e-4f, 1.128061f, 6.365188e-1f, 1.0452616e-1f, -2.2519225e-2f,
                       3.117916e-3f, -2.0368537e-4f);
   sn_f32 y = 1.0f - sn_exp_inner_f32(-g);
-  return sn_copysign_f32(a < 0.85f ? a + a * p : y, x);
+  return sn_copysign_f32(a < 0.85f ? sn_fma_f32(a, p, a) : y, x);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -235,10 +246,10 @@ SN_FUNC sn_f32 sn_erf_f32(sn_f32 x) {
 
 // ln(1 + f) + k ln(2) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 SN_FUNC sn_f32 sn_log_sum_f32(sn_f32 f, sn_f32 k) {
-  sn_f32 p = SN_POLY8(f, 3.333333e-1f, -2.5000823e-1f, 2.000125e-1f, -1.6623315e-1f,
+  sn_f32 p = SN_POLY8(f32, f, 3.333333e-1f, -2.5000823e-1f, 2.000125e-1f, -1.6623315e-1f,
                       1.4201273e-1f, -1.3160191e-1f, 1.2764768e-1f, -7.6381885e-2f);
-  sn_f32 r = k * 1.42860677e-6f + (f * f) * (f * p - 0.5f);
-  return k * 0.693145752f + (f + r);
+  sn_f32 r = sn_fma_f32(f * f, sn_fma_f32(f, p, -0.5f), k * 1.42860677e-6f);
+  return sn_fma_f32(k, 0.693145752f, f + r);
 }
 
 // x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); sets k, gives f. x may be denormal.
@@ -313,8 +324,8 @@ SN_FUNC sn_f64 sn_circular_reduce_f32(sn_f32 x, sn_u32 *q) {
 // sin(q pi/2 + r), |r| <= pi/4.
 SN_FUNC sn_f32 sn_sin_quadrant_f32(sn_f32 r, sn_u32 q) {
   sn_f32 s = r * r;
-  sn_f32 sine = r + r * (s * SN_SIN_POLY(s));
-  sn_f32 cosine = 1.0f - (0.5f * s - s * s * SN_COS_POLY(s));
+  sn_f32 sine = r + r * (s * SN_SIN_POLY(f32, s));
+  sn_f32 cosine = 1.0f - (0.5f * s - s * s * SN_COS_POLY(f32, s));
   sn_f32 y = q & 1u ? cosine : sine;
   return sn_from_bits_f32(sn_bits_f32(y) ^ ((q & 2u) << 30));
 }
@@ -336,8 +347,8 @@ SN_FUNC sn_f32 sn_cos_f32(sn_f32 x) {
 SN_FUNC sn_f32 sn_tan_f32(sn_f32 x) {
   sn_u32 q;
   sn_f64 r = sn_circular_reduce_f32(x, &q), s = r * r;
-  sn_f64 sine = r + r * (s * SN_SIN_POLY(s));
-  sn_f64 cosine = 1.0 - (0.5 * s - s * s * SN_COS_POLY(s));
+  sn_f64 sine = r + r * (s * SN_SIN_POLY(f64, s));
+  sn_f64 cosine = 1.0 - (0.5 * s - s * s * SN_COS_POLY(f64, s));
   sn_bool odd = q & 1u;
   sn_f32 y = (sn_f32)((odd ? -cosine : sine) / (odd ? sine : cosine));
   return sn_from_bits_f32(sn_bits_f32(y) ^ (sn_bits_f32(x) & 0x80000000u));
@@ -348,7 +359,7 @@ SN_FUNC sn_f32 sn_asin_reduced_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x);
   sn_f32 z = a > 0.5f ? 0.5f - 0.5f * a : a * a;
   sn_f32 s = a > 0.5f ? SN_LIBM(sqrtf)(z) : a;
-  sn_f32 p = SN_POLY5(z, 1.66667521e-1f, 7.49530941e-2f, 4.54691537e-2f, 2.41847411e-2f,
+  sn_f32 p = SN_POLY5(f32, z, 1.66667521e-1f, 7.49530941e-2f, 4.54691537e-2f, 2.41847411e-2f,
                       4.21583988e-2f);
   return s + s * (z * p);
 }
@@ -371,7 +382,7 @@ SN_FUNC sn_f32 sn_atan_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x);
   sn_bool far = a > 1.0f;
   sn_f32 t = (far ? 1.0f : a) / (far ? a : 1.0f), s = t * t;
-  sn_f32 y = t + t * (s * SN_ATAN_POLY(s));
+  sn_f32 y = t + t * (s * SN_ATAN_POLY(f32, s));
   y = far ? 1.57079637f - (y + 4.37113883e-8f) : y;
   return sn_copysign_f32(y, x);
 }
@@ -385,7 +396,7 @@ SN_FUNC sn_f32 sn_atan2_f32(sn_f32 x, sn_f32 y) {
   t = high == 0.0 ? 0.0 : t;
   t = low == SN_INF_F64 ? 1.0 : t;
   s = t * t;
-  r = t + t * (s * SN_ATAN_POLY(s));
+  r = t + t * (s * SN_ATAN_POLY(f64, s));
   r = steep ? 1.5707963267948966 - r : r;
   r = sn_signbit_f32(y) ? 3.141592653589793 - r : r;
   r = ((x != x) | (y != y)) ? (sn_f64)(x + y) : r;
@@ -398,8 +409,8 @@ SN_FUNC sn_f32 sn_atan2_f32(sn_f32 x, sn_f32 y) {
 // e^|x|/2 - e^-|x|/2 from 1 on, below that an odd polynomial.
 SN_FUNC sn_f32 sn_sinh_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = a * a, h = sn_exp_shifted_f32(a, -1);
-  sn_f32 p = SN_POLY4(s, 1.66666672e-1f, 8.33331048e-3f, 1.98428956e-4f, 2.78221319e-6f);
-  sn_f32 y = a > 1.0f ? h - 0.25f / h : a + a * (s * p);
+  sn_f32 p = SN_POLY4(f32, s, 1.66666672e-1f, 8.33331048e-3f, 1.98428956e-4f, 2.78221319e-6f);
+  sn_f32 y = a > 1.0f ? h - 0.25f / h : sn_fma_f32(a, s * p, a);
   return sn_copysign_f32(y, x);
 }
 
@@ -455,7 +466,7 @@ SN_FUNC sn_f32 sn_pow_f32(sn_f32 x, sn_f32 y) {
   m = sn_from_bits_f64(i - ((sn_u64)(sn_i64)e << 52));
   s = (m - 1.0) / (m + 1.0);
   z = s * s;
-  l = s * SN_POLY5(z, 2.8853900817901077, 9.617966732873422e-1, 5.770835970889452e-1,
+  l = s * SN_POLY5(f64, z, 2.8853900817901077, 9.617966732873422e-1, 5.770835970889452e-1,
                    4.11671922643661e-1, 3.4074585876315827e-1) + (sn_f64)e;
   l = a == 0.0f ? -SN_INF_F64 : l;
   l = a < SN_INF_F32 ? l : w;
@@ -465,7 +476,7 @@ SN_FUNC sn_f32 sn_pow_f32(sn_f32 x, sn_f32 y) {
   t = t < -200.0 ? -200.0 : t;
   k = t + SN_ROUND_F64;
   p = t - (k - SN_ROUND_F64);
-  r = SN_POLY7(p, 1.0, 6.931472028815906e-1, 2.40226479102613e-1, 5.550332408295674e-2,
+  r = SN_POLY7(f64, p, 1.0, 6.931472028815906e-1, 2.40226479102613e-1, 5.550332408295674e-2,
                9.61843760575188e-3, 1.3398900721667026e-3, 1.535334222191087e-4);
   r *= sn_from_bits_f64((sn_bits_f64(k) + 1023u) << 52);
   whole = sn_rint_f32(y) == y;
@@ -484,7 +495,7 @@ SN_FUNC sn_f32 sn_logaddexp_f32(sn_f32 x, sn_f32 y) {
   d = d < -200.0 ? -200.0 : d;
   k = d * 1.4426950408889634 + SN_ROUND_F64;
   r = d - (k - SN_ROUND_F64) * 0.6931471805599453;
-  e = SN_POLY12(r, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
+  e = SN_POLY12(f64, r, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
                 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800);
   e = (e * (r * r) + r) + 1.0;
   e *= sn_from_bits_f64((sn_bits_f64(k) + 1023u) << 52);
@@ -492,7 +503,7 @@ SN_FUNC sn_f32 sn_logaddexp_f32(sn_f32 x, sn_f32 y) {
   half = e > 0.41421356;
   s = (half ? e - 1.0 : e) / (half ? e + 3.0 : e + 2.0);
   z = s * s;
-  l = SN_POLY11(z, 2.0, 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15,
+  l = SN_POLY11(f64, z, 2.0, 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15,
                 2.0 / 17, 2.0 / 19, 2.0 / 21);
   l = s * l + (half ? 0.6931471805599453 : 0.0);
   return (sn_f32)((sn_f64)sn_maximum_f32(x, y) + l);

@@ -67,9 +67,9 @@ __device__ inline int sn_lowest_bit(unsigned bits) {
 #endif
 }
 
-// N elements that lie side by side and are read or written in one access.
+// N elements that lie side by side and are read or written in one access, or of doubles in two.
 template <class T, int N>
-struct alignas(sizeof(T) * N) sn_pack {
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) sn_pack {
   T v[N];
 };
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import staticnet as sn
 
-PLAIN = ("-O3", "-march=native")
+PLAIN = ("-O3", "-march=native", "-ffp-contract=off")
 STRICT = ("-Wall", "-Wextra", "-Werror")
 BATCH, STEPS = 48, 20
 

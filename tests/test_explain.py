@@ -70,6 +70,10 @@ class TestReasons:
         assert reasons(x, sn.max(sn.tanh(x), (0, 2))) == [
             "max over axes 0,2 is neither over leading nor last axes"
         ]
+        x = sn.placeholder((8, 4), name="x")
+        assert reasons(x, sn.max(sn.tanh(x), 0)) == [
+            "max down so few columns runs along each, as along a row"
+        ]
 
     def test_a_reduction_of_leading_axes_ends_its_kernel(self) -> None:
         x = square()

@@ -61,3 +61,77 @@ def test_16_bit_reductions_equal_those_of_the_reference(dtype: str, tmp_path: Pa
     for got in runs:
         for a, b in zip(got, wanted, strict=True):
             np.testing.assert_array_equal(a.astype("float32"), b.astype("float32"))
+
+
+@NEEDS_CC
+@pytest.mark.parametrize("numerics", ["fast", "exact"])
+def test_a_product_is_rounded_before_it_is_added(numerics: str) -> None:
+    """No compiler makes a multiply-add of an expression: a * a - a * a is 0."""
+    a, b = sn.placeholder((1000,), name="a"), sn.placeholder((1000,), name="b")
+    feed = np.random.default_rng(0).normal(size=1000).astype("float32")
+    gap = a * a - b * b
+    outputs = [sn.count_nonzero(gap), sn.sum(sn.sqrt(gap)), a * b + 0.5]
+    count, roots, sums = on_cpu([a, b], outputs, [feed, feed], numerics=numerics)
+    assert (int(count), float(roots)) == (0, 0)
+    np.testing.assert_array_equal(sums, feed * feed + np.float32(0.5))
+
+
+SHAPES = [(7, 5), (3, 96), (4, 1000), (2, 20_000), (6, 3, 31), (2, 70, 64), (300, 9), (5000, 4)]
+
+
+def sums_and_neighbours(
+    shape: tuple[int, ...], dtype: str, neighbour: str
+) -> tuple[Any, list[Any], list[Any]]:
+    """Reductions over all kinds of axes; and what else their kernels may do on the way."""
+    x = sn.placeholder(shape, dtype, name="x")
+    w = sn.placeholder(shape, "float64", name="w")
+    y = sn.tanh(x) * 1.5 - x * x
+    kinds: list[Any] = [(0,), (-1,), tuple(range(len(shape))), tuple(range(1, len(shape)))]
+    results = [r(y, axes) for axes in kinds for r in (sn.sum, sn.prod, sn.max)]
+    results += [sn.sum(x, -1), sn.max(x, -1), sn.sum(sn.exp(x), -1)]
+    last = sn.arange(shape[-1])
+    others = {
+        "none": [],
+        "stored": [y, sn.exp(x)],
+        "wide": [sn.sum(w * sn.astype(y, "float64"), -1), sn.astype(y, "float64") + w],
+        "may fail": [sn.sum(sn.take(y, last, -1), -1), sn.take(y, last, -1) * 2.0],
+        "narrow": [sn.astype(y, "int8"), sn.any(y > 0.5, -1)],
+    }
+    return [x, w], results, others[neighbour]
+
+
+def feeds_of(shape: tuple[int, ...], dtype: str) -> list[Any]:
+    rng = np.random.default_rng(len(shape))
+    return [rng.uniform(-1, 1, shape).astype(dtype), rng.uniform(-1, 1, shape)]
+
+
+@NEEDS_CC
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_have_the_same_bits_in_every_kernel(shape: tuple[int, ...], dtype: str) -> None:
+    feeds = feeds_of(shape, dtype)
+    inputs, results, _ = sums_and_neighbours(shape, dtype, "none")
+    wanted = on_cpu(inputs, results, feeds)
+    for neighbour in ("stored", "wide", "may fail", "narrow"):
+        inputs, results, others = sums_and_neighbours(shape, dtype, neighbour)
+        got = on_cpu(inputs, [*others, *results], feeds)[len(others) :]
+        assert [a.tobytes() for a in got] == [b.tobytes() for b in wanted], neighbour
+    apart = on_cpu(inputs, results, feeds, disabled_passes=("fusion",))
+    assert [a.tobytes() for a in apart] == [b.tobytes() for b in wanted]
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_have_the_same_bits_in_every_kernel_of_a_gpu(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    feeds = feeds_of(shape, "float32")
+    wanted: list[bytes] = []
+    for neighbour in ("none", "stored", "wide", "may fail", "narrow"):
+        inputs, results, others = sums_and_neighbours(shape, "float32", neighbour)
+        f = sn.function(inputs, [*others, *results], device="numpy")
+        failed, outputs, _ = Machine(lower(f), tmp_path).run(feeds, [])
+        assert failed == 0
+        got = [a.tobytes() for a in outputs[len(others) :]]
+        assert got == (wanted or got), neighbour
+        wanted = got

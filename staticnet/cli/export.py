@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"wrote {' and '.join(map(str, files))}")
     if zeros:
         print(f"{len(zeros)} of {len(graph.variables)} variables begin as zeros: {_some(zeros)}")
-    print(f"compile: cc -O3 -march=native {out} -o {out.with_suffix('')} -lm")
+    print(f"compile: cc -O3 -march=native -ffp-contract=off {out} -o {out.with_suffix('')} -lm")
 
 
 def read_dims(given: Sequence[str], graph: Graph) -> dict[str, int]:

@@ -7,16 +7,18 @@ import numpy as np
 from staticnet.codegen.kernel import At, Keep, Let, Load, Loop, Reduce, Statement, Store
 from staticnet.codegen.scope import HALVES, c_type, compute_dtype, literal
 from staticnet.ir.dtype import DType, short_name
+from staticnet.plan.partials import SLOT
 
 _CLAUSE = {"sum": "+", "prod": "*", "any": "|", "all": "&", "max": "max", "min": "min"}
 
 
 def combined(r: Reduce, target: str, text: str) -> str:
     """A statement that combines a value into `target`; of extrema, NaN stays."""
-    if r.combine in ("max", "min"):
-        sign = ">" if r.combine == "max" else "<"
-        return f"{target} = ({text} {sign} {target}) | ({text} != {text}) ? {text} : {target};"
-    return f"{target} {_CLAUSE[r.combine]}= {text};"
+    if r.combine not in ("max", "min"):
+        return f"{target} {_CLAUSE[r.combine]}= {text};"
+    if r.dtype.kind == "f":
+        return f"{target} = sn_{r.combine}imum_{short_name(r.dtype)}({target}, {text});"
+    return f"{target} = {text} {'>' if r.combine == 'max' else '<'} {target} ? {text} : {target};"
 
 
 def reduces_of(loop: Loop) -> tuple[Reduce, ...]:
@@ -26,29 +28,22 @@ def reduces_of(loop: Loop) -> tuple[Reduce, ...]:
 
 def starts(reduces: tuple[Reduce, ...]) -> list[str]:
     """Declarations of accumulators."""
-    lines = []
-    for r in reduces:
-        lines.append(f"{c_type(r.dtype)} {r.name} = {initial(r.combine, r.dtype)};")
-        if watches_nan(r):
-            lines.append(f"int {r.name}_nan = 0;")
-    return lines
+    return [f"{c_type(r.dtype)} {r.name} = {initial(r.combine, r.dtype)};" for r in reduces]
 
 
-def nan_ends(reduces: tuple[Reduce, ...]) -> list[str]:
-    """An extremum of values among which there was NaN is NaN."""
-    return [f"{r.name} = {r.name}_nan ? SN_NAN : {r.name};" for r in reduces if watches_nan(r)]
+def is_gathered(r: Reduce) -> bool:
+    """Whether the order of a reduction's elements shows in its bits: of floats it does."""
+    return r.dtype.kind == "f"
 
 
-def clauses(reduces: tuple[Reduce, ...], renamed: dict[str, str] | None) -> list[str]:
+def clauses(reduces: tuple[Reduce, ...]) -> list[str]:
     """The reduction clauses of a vector loop."""
-    names = renamed or {}
-    clauses = [f"reduction({_CLAUSE[r.combine]}:{names.get(r.name, r.name)})" for r in reduces]
-    return clauses + [f"reduction(|:{r.name}_nan)" for r in reduces if watches_nan(r)]
+    return [f"reduction({_CLAUSE[r.combine]}:{r.name})" for r in reduces]
 
 
-def watches_nan(r: Reduce) -> bool:
-    """Whether a reduction needs that flag."""
-    return r.combine in ("max", "min") and r.dtype.kind == "f"
+def room(r: Reduce, slot: int) -> str:
+    """The scratch memory of a reduction's partial results."""
+    return f"(({c_type(r.dtype)} *)(scratch + {slot * SLOT}))"
 
 
 def initial(combine: str, dtype: DType) -> str:
@@ -61,14 +56,12 @@ def initial(combine: str, dtype: DType) -> str:
     return "1" if combine in ("prod", "all") else "0"
 
 
-def statements(
-    statements: tuple[Statement, ...], renamed: dict[str, str] | None = None
-) -> list[str]:
-    """Statements in order; `renamed` says what accumulators are called here."""
-    return [line for s in statements for line in statement(s, renamed or {})]
+def statements(statements: tuple[Statement, ...]) -> list[str]:
+    """Statements in order."""
+    return [line for s in statements for line in statement(s)]
 
 
-def statement(s: Statement, renamed: dict[str, str]) -> list[str]:
+def statement(s: Statement) -> list[str]:
     """The lines of one statement."""
     match s:
         case Let(name, dtype, text):
@@ -82,7 +75,7 @@ def statement(s: Statement, renamed: dict[str, str]) -> list[str]:
         case Store(buffer, at, _, _):
             return [f"{buffer}[{at}] = {stored(s)};"]
         case Reduce():
-            return accumulate(s, renamed.get(s.name, s.name))
+            return [combined(s, s.name, s.text)]
 
 
 def loaded(s: Load) -> str:
@@ -94,13 +87,3 @@ def loaded(s: Load) -> str:
 def stored(s: Store) -> str:
     """A value as it lies in memory."""
     return f"sn_store_{short_name(s.dtype)}({s.text})" if s.dtype in HALVES else s.text
-
-
-def accumulate(r: Reduce, name: str) -> list[str]:
-    """A value combined into an accumulator; beside an extremum a flag notes NaN."""
-    if r.combine in ("max", "min"):
-        sign = ">" if r.combine == "max" else "<"
-        lines = [f"{name} = {r.text} {sign} {name} ? {r.text} : {name};"]
-        return [*lines, f"{r.name}_nan |= {r.text} != {r.text};"] if watches_nan(r) else lines
-    operator = _CLAUSE[r.combine]
-    return [f"{name} {operator}= {r.text};"]

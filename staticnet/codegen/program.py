@@ -72,7 +72,7 @@ class Program:
 @cache
 def prelude() -> str:
     """The scalar functions and helpers that every program begins with."""
-    return kernel_text(*SCALARS, "runtime.h")
+    return kernel_text(*SCALARS, "runtime.h", "blocks.h")
 
 
 def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:

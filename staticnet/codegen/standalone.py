@@ -138,7 +138,7 @@ class _Writer:
 
     def _head(self, large: bool) -> str:
         graph, memory = self.plan.graph, analyse_memory(self.plan)
-        compile_ = f"cc -O3 -march=native {self.name}.c -o {self.name} -lm"
+        compile_ = f"cc -O3 -march=native -ffp-contract=off {self.name}.c -o {self.name} -lm"
         run = f"./{self.name} {'FEEDS ' if graph.inputs else ''}[STEPS]"
         text = _HEAD.format(graph=graph.name, compile=compile_, run=run)
         if graph.inputs:

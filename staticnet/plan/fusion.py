@@ -143,10 +143,7 @@ class Fusion:
             (x,) = node.inputs
             shape, axes = fixed(x.shape), node.op.axes
             kept = tuple(n for i, n in enumerate(shape) if i not in axes)
-            enough = math.prod(kept) >= MIN_COLUMNS
-            if self.guide is not None and node in self.guide:
-                enough = self.guide[node].columns > 0
-            if _leads(node.op, len(shape)) and enough:
+            if self._is_of_columns(node):
                 self._start(node, shape).columns = len(axes)
                 return
             group = self._start(node, (*kept, *(shape[i] for i in axes)))
@@ -154,6 +151,19 @@ class Fusion:
             group.rows.add(node)
         else:
             self._start(node, fixed(node.shape))
+
+    def _is_of_columns(self, node: Node) -> bool:
+        """Whether a reduction runs down columns, not along rows: its shape alone decides.
+
+        So the order of its sums is the same whatever shares its kernel.
+        """
+        assert isinstance(node.op, Reduction)
+        shape, axes = fixed(node.inputs[0].shape), node.op.axes
+        if axes != tuple(range(len(axes))) or len(axes) == len(shape):
+            return False
+        if self.guide is not None and node in self.guide:
+            return self.guide[node].columns > 0
+        return math.prod(shape[len(axes) :]) >= MIN_COLUMNS
 
     def _start(self, node: Node, domain: tuple[int, ...], fused: bool = True) -> Group:
         group = Group(self.order.add(), domain, fused=fused)
@@ -308,17 +318,19 @@ class Fusion:
             return moved
         count, rank = len(axes), len(shape)
         clash = f"it reduces axes {_axes(axes)}, the kernel {_axes(_reduced(group))}"
-        if axes == tuple(range(rank - count, rank)) and not group.columns:
-            if group.inner in (0, count):
-                group.inner = count
-                group.rows.add(node)
-                return ""
-            return clash
-        if group.inner or group.columns not in (0, count):
-            return clash
-        if not _leads(node.op, rank):
+        if self._is_of_columns(node):
+            if group.inner or group.columns not in (0, count):
+                return clash
+            group.columns = count
+            return ""
+        if axes != tuple(range(rank - count, rank)):
+            if axes == tuple(range(count)):
+                return f"{node.op.name} down so few columns runs along each, as along a row"
             return f"{node.op.name} over axes {_axes(axes)} is neither over leading nor last axes"
-        group.columns = count
+        if group.columns or group.inner not in (0, count):
+            return clash
+        group.inner = count
+        group.rows.add(node)
         return ""
 
     def _name(self, node: Node) -> str:
@@ -336,12 +348,6 @@ def _routine(node: Node) -> str:
 
 def _space(group: Group) -> str:
     return f"{group.kind} {format_shape(group.domain)}"
-
-
-def _leads(op: Reduction, rank: int) -> bool:
-    """Whether an op reduces leading axes, and not all."""
-    count = len(op.axes)
-    return op.axes == tuple(range(count)) and count < rank
 
 
 def _reduced(group: Group) -> tuple[int, ...]:

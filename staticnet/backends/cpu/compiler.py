@@ -29,7 +29,7 @@ COMMON = (
     "-O3",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-ffp-contract=fast",
+    "-ffp-contract=off",  # what is contracted would depend on what stands around it
     "-fwrapv",  # integers wrap, as NumPy's do
     "-std=c11",
     "-fPIC",

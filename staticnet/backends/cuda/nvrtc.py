@@ -10,7 +10,7 @@ from pathlib import Path
 
 from staticnet.errors import CompileError
 
-OPTIONS = ("--std=c++17",)
+OPTIONS = ("--std=c++17", "--fmad=false")  # what is contracted would depend on its neighbours
 ERROR_LINES = 8
 _MAJORS = ("13", "12")
 

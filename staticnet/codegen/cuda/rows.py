@@ -16,7 +16,6 @@ from staticnet.codegen.cuda.statements import (
     combination,
     combined,
     names,
-    pack_width,
     packable,
     reduces,
     starts,
@@ -69,10 +68,13 @@ def _lanes(length: int, width: int) -> int:
 
 
 def _width(kernel: Kernel) -> int:
-    """Elements that a thread takes at a time, the same in all loops."""
-    bodies = [s for loop in kernel.loops for s in loop.body]
-    last = kernel.loops[0].symbols[-1]
-    return pack_width(bodies, last, last.extent) if last.extent else 1
+    """Elements that a thread takes at a time, the same in all loops.
+
+    With the threads of a row they make the order of its sums: the row's length alone decides, and
+    not what else is read there, so that a sum has the same bits in every kernel.
+    """
+    length = kernel.loops[0].symbols[-1].extent
+    return next(width for width in (4, 2, 1) if length % width == 0) if length else 1
 
 
 def _with_numbered_keeps(kernel: Kernel, number: str) -> Kernel:

@@ -4,20 +4,22 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
   for (int64_t o = begin; o < end; ++o) {
     const int64_t i0 = o;
     float a0 = 0;
-    #pragma omp simd reduction(+:a0)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t0_0 = p0[i1+i0*12];
-      a0 += t0_0;
+    {
+      a0 += sn_sum_f32(p0 + i0*12, 12);
     }
     const float r0_0 = a0 / 12.0f;
     float a4 = 0;
-    #pragma omp simd reduction(+:a4)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t1_0 = p0[i1+i0*12];
-      const float t1_1 = t1_0 - r0_0;
-      p1[i1+i0*12] = t1_1;
-      const float t1_3 = t1_1 * t1_1;
-      a4 += t1_3;
+    {
+      float a4_block[12] SN_ALIGNED;
+      #pragma omp simd
+      for (int64_t i1 = 0; i1 < 12; ++i1) {
+        const float t1_0 = p0[i1+i0*12];
+        const float t1_1 = t1_0 - r0_0;
+        p1[i1+i0*12] = t1_1;
+        const float t1_3 = t1_1 * t1_1;
+        a4_block[i1] = t1_3;
+      }
+      a4 += sn_sum_f32(a4_block, 12);
     }
     const float r1_0 = a4 / 12.0f;
     const float r1_1 = r1_0 + 1e-05f;
@@ -80,33 +82,41 @@ SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p
   for (int64_t o = begin; o < end; ++o) {
     const int64_t i0 = o;
     float a5 = 0;
-    #pragma omp simd reduction(+:a5)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t0_0 = p0[i1+i0*12];
-      const float t0_1 = p1[i1];
-      const float t0_2 = t0_0 * t0_1;
-      const float t0_3 = p2[i0];
-      const float t0_4 = t0_2 / t0_3;
-      k0[i1] = t0_4;
-      const float t0_6 = p3[i1+i0*12];
-      const float t0_7 = t0_2 * t0_6;
-      const float t0_8 = t0_7 / t0_3;
-      const float t0_9 = -t0_8;
-      a5 += t0_9;
+    {
+      float a5_block[12] SN_ALIGNED;
+      #pragma omp simd
+      for (int64_t i1 = 0; i1 < 12; ++i1) {
+        const float t0_0 = p0[i1+i0*12];
+        const float t0_1 = p1[i1];
+        const float t0_2 = t0_0 * t0_1;
+        const float t0_3 = p2[i0];
+        const float t0_4 = t0_2 / t0_3;
+        k0[i1] = t0_4;
+        const float t0_6 = p3[i1+i0*12];
+        const float t0_7 = t0_2 * t0_6;
+        const float t0_8 = t0_7 / t0_3;
+        const float t0_9 = -t0_8;
+        a5_block[i1] = t0_9;
+      }
+      a5 += sn_sum_f32(a5_block, 12);
     }
     const float r0_0 = a5 * 0.5f;
     const float r0_1 = p2[i0];
     const float r0_2 = r0_0 / r0_1;
     const float r0_3 = r0_2 / 12.0f;
     float a13 = 0;
-    #pragma omp simd reduction(+:a13)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t1_0 = p4[i1+i0*12];
-      const float t1_1 = r0_3 * t1_0;
-      const float t1_2 = k0[i1] + t1_1;
-      const float t1_3 = t1_2 + t1_1;
-      const float t1_4 = -t1_3;
-      a13 += t1_4;
+    {
+      float a13_block[12] SN_ALIGNED;
+      #pragma omp simd
+      for (int64_t i1 = 0; i1 < 12; ++i1) {
+        const float t1_0 = p4[i1+i0*12];
+        const float t1_1 = r0_3 * t1_0;
+        const float t1_2 = k0[i1] + t1_1;
+        const float t1_3 = t1_2 + t1_1;
+        const float t1_4 = -t1_3;
+        a13_block[i1] = t1_4;
+      }
+      a13 += sn_sum_f32(a13_block, 12);
     }
     const float r1_0 = a13 / 12.0f;
     #pragma omp simd

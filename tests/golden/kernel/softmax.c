@@ -5,22 +5,19 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, vol
   for (int64_t o = begin; o < end; ++o) {
     const int64_t i0 = o;
     float a0 = -SN_INF;
-    int a0_nan = 0;
-    #pragma omp simd reduction(max:a0) reduction(|:a0_nan)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t0_0 = p0[i1+i0*12];
-      a0 = t0_0 > a0 ? t0_0 : a0;
-      a0_nan |= t0_0 != t0_0;
+    {
+      a0 = sn_maximum_f32(a0, sn_max_f32(p0 + i0*12, 12));
     }
-    a0 = a0_nan ? SN_NAN : a0;
     float a3 = 0;
-    #pragma omp simd reduction(+:a3)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t1_0 = p0[i1+i0*12];
-      const float t1_1 = t1_0 - a0;
-      const float t1_2 = sn_exp_nonpositive_f32(t1_1);
-      k0[i1] = t1_2;
-      a3 += t1_2;
+    {
+      #pragma omp simd
+      for (int64_t i1 = 0; i1 < 12; ++i1) {
+        const float t1_0 = p0[i1+i0*12];
+        const float t1_1 = t1_0 - a0;
+        const float t1_2 = sn_exp_nonpositive_f32(t1_1);
+        k0[i1] = t1_2;
+      }
+      a3 += sn_sum_f32(k0 + 0, 12);
     }
     const float r1_0 = 1.0f / a3;
     #pragma omp simd

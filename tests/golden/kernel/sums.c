@@ -38,16 +38,9 @@ SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, vol
   const int64_t begin = SN_CUT(1, share, 1), end = SN_CUT(1, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
     float a0 = -SN_INF;
-    int a0_nan = 0;
-    for (int64_t i0 = 0; i0 < 64; ++i0) {
-      #pragma omp simd reduction(max:a0) reduction(|:a0_nan)
-      for (int64_t i1 = 0; i1 < 12; ++i1) {
-        const float t0_0 = p0[i1+i0*12];
-        a0 = t0_0 > a0 ? t0_0 : a0;
-        a0_nan |= t0_0 != t0_0;
-      }
+    {
+      a0 = sn_maximum_f32(a0, sn_max_f32(p0 + 0, 768));
     }
-    a0 = a0_nan ? SN_NAN : a0;
     p1[0] = a0;
   }
 }
@@ -57,10 +50,8 @@ SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, float *p1, vol
   for (int64_t o = begin; o < end; ++o) {
     const int64_t i0 = o;
     float a0 = 0;
-    #pragma omp simd reduction(+:a0)
-    for (int64_t i1 = 0; i1 < 12; ++i1) {
-      const float t0_0 = p0[i1+i0*12];
-      a0 += t0_0;
+    {
+      a0 += sn_sum_f32(p0 + i0*12, 12);
     }
     p1[i0] = a0;
   }

@@ -1,0 +1,64 @@
+"""Maps as C: each element of the space is computed alone."""
+
+from __future__ import annotations
+
+import math
+
+from staticnet.codegen.c_loops import Printer, for_, indent, positions, share_of
+from staticnet.codegen.c_statements import loaded
+from staticnet.codegen.kernel import Let, turned_loads
+from staticnet.codegen.scope import c_type, compute_dtype
+from staticnet.ir.index import Symbol
+
+TILE = 32  # of each axis of a map that reads across its inner one
+LINE = 16  # elements that no two threads write: a cache line or more
+
+
+class Maps(Printer):
+    """A loop over all points, whose innermost axis is a vector's."""
+
+    def lines(self) -> list[str]:
+        """The body, in tiles where something is read across the inner axis."""
+        return self._tiled() if self.kernel.tiled else self._map()
+
+    def _map(self) -> list[str]:
+        (loop,) = self.kernel.loops
+        (v,) = loop.symbols
+        if not self.kernel.outer:
+            return [*share_of(v.extent, LINE), *self.innermost(v, "begin", "end", loop.body)]
+        n = v.extent
+        inside = [
+            f"const int64_t first = SN_MAX(begin - o*{n}, 0), last = SN_MIN(end - o*{n}, {n});",
+            *positions(self.kernel.outer, "o"),
+            *self.innermost(v, "first", "last", loop.body),
+        ]
+        head = f"for (int64_t o = begin / {n}; o*{n} < end; ++o) {{"
+        return [*share_of(self.kernel.size, LINE), head, *indent(inside), "}"]
+
+    def _tiled(self) -> list[str]:
+        """Tiles of the last two axes; what lies along the first is turned in a local array."""
+        (loop,) = self.kernel.loops
+        (v,) = loop.symbols
+        *others, u = self.kernel.outer
+        rows = Symbol(f"{u.text}_tile", math.ceil(u.extent / TILE))
+        columns = (f"{v.text}_tile", f"SN_MIN({v.text}_tile + {TILE}, {v.extent})")
+        lines = (f"{rows.text}*{TILE}", f"SN_MIN(({rows.text} + 1)*{TILE}, {u.extent})")
+        at = f"({v.text} - {columns[0]})*{TILE + 1} + {u.text} - {lines[0]}"
+        turned = turned_loads(loop.body, self.kernel.outer, v)
+        body = tuple(
+            Let(s.name, compute_dtype(s.dtype), f"{s.name}_tile[{at}]") if s in turned else s
+            for s in loop.body
+        )
+        inside: list[str] = []
+        for load in turned:
+            tile = f"{load.name}_tile"
+            inside.append(f"{c_type(compute_dtype(load.dtype))} {tile}[{TILE * (TILE + 1)}];")
+            copy = for_(u.text, *lines, [f"{tile}[{at}] = {loaded(load)};"])
+            inside += for_(v.text, *columns, copy)
+        inside += for_(u.text, *lines, self.innermost(v, *columns, body))
+        walk = for_(columns[0], 0, v.extent, inside, TILE)
+        count = math.prod(s.extent for s in others) * rows.extent
+        return [
+            *share_of(count),
+            *for_("o", "begin", "end", [*positions((*others, rows), "o"), *walk]),
+        ]
