@@ -18,6 +18,7 @@ INTEGERS = frozenset({"int", "uint"})
 NUMBERS = INTEGERS | FLOATS
 INTEGERS_AND_BOOLS = INTEGERS | BOOLS
 ANY = NUMBERS | BOOLS
+SIGNED = FLOATS | {"int"}
 
 
 def check_kind(dtype: DType, kinds: frozenset[str]) -> None:

@@ -1,7 +1,7 @@
 """Patterns and rules. A pattern is an expression of pattern variables, written with the graph's own
 operators; a rule is an equation with a pattern on its left.
 
-    @algebraic(lambda x: x * 1, EXACT)
+    @algebraic(lambda x: x * 1, EXACT, NUMBERS)
     def multiply_by_one(x): return x
 
 The same lambda, given tensors, builds an instance of the left side: the tests evaluate both sides.
@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.ir.dtype import is_floating, kind
 from staticnet.ir.node import Node
 from staticnet.ir.op import Op
 from staticnet.ir.value import Value
+from staticnet.ops.arguments import ANY
 from staticnet.ops.base import Constant
 from staticnet.ops.shape import BroadcastTo
 
-COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "equal", "not_equal"})
+# The extrema are not: of 0.0 and -0.0 they give the second.
+COMMUTATIVE = frozenset({"add", "multiply", "equal", "not_equal"})
 
 
 class Numerics(enum.Enum):
@@ -78,30 +81,39 @@ def _match(operand: Any, node: Node, found: dict[str, Node]) -> bool:
 
 
 def is_number(node: Node, number: float) -> bool:
-    """Whether a node is this number everywhere, to the bit (0.0 is not -0.0)."""
+    """Whether a node is this number everywhere, to the bit (0.0 is not -0.0).
+
+    A number that the node's dtype does not have, as 300 or 0.5 of uint8, is none of its values.
+    """
     if isinstance(node.op, BroadcastTo):
         node = node.inputs[0]
     if not isinstance(node.op, Constant) or node.op.value.type.size != 1:
         return False
-    dtype = node.dtype
-    if dtype.kind in "biu" and number != int(number):
-        return False
-    return bool(np.array(number).astype(dtype).tobytes() == node.op.value.data)
+    value = node.op.value.scalar
+    if not is_floating(node.dtype):
+        return bool(int(value) == number)
+    with np.errstate(over="ignore"):
+        wanted = np.array(number).astype(node.dtype)
+    same_kind = np.isfinite(wanted.astype(np.float64)) == np.isfinite(number)
+    return bool(same_kind and wanted.tobytes() == node.op.value.data)
 
 
 @dataclass(frozen=True)
 class Rule:
     """A rewrite of nodes of one op or family: what it keeps, where it holds, and an instance.
 
-    `rewrite(node)` gives the right side or None. `domain`, if not empty, says for which inputs the
-    two sides agree as `numerics` says. `example(*tensors)` builds a left side.
+    `rewrite(node)` gives the right side or None. The two sides agree, as `numerics` says, for
+    results of `kinds` of dtypes, of which alone the rule makes rewrites, and for the inputs of
+    `domain`, or all if that is empty. `right` is the rewrite without the check, and
+    `example(*tensors)` builds a left side.
     """
 
     name: str
     root: type[Op]
     numerics: Numerics
+    kinds: frozenset[str]
     domain: str
-    rewrite: Callable[[Node], Value | None]
+    right: Callable[[Node], Value | None]
     example: Callable[..., Value]
 
     @property
@@ -109,34 +121,43 @@ class Rule:
         """Whether the rule keeps every bit for every input."""
         return self.numerics is EXACT and not self.domain
 
+    def rewrite(self, node: Node) -> Value | None:
+        """The right side for a node that is a left side of a dtype of `kinds`, else None."""
+        return self.right(node) if kind(node.dtype) in self.kinds else None
+
 
 def algebraic(
-    left: Callable[..., Any], numerics: Numerics, domain: str = "", floating: bool | None = None
+    left: Callable[..., Any],
+    numerics: Numerics,
+    kinds: frozenset[str] = ANY,
+    domain: str = "",
 ) -> Callable[[Callable[..., Any]], Rule]:
-    """A rule `left == right` of patterns; `floating` limits it to such dtypes, or to others."""
+    """A rule `left == right` of patterns, for results of these kinds and inputs of `domain`."""
     names = list(inspect.signature(left).parameters)
     pattern = left(*(Pattern(None, (), name) for name in names))
 
     def decorate(right: Callable[..., Any]) -> Rule:
         def rewrite(node: Node) -> Value | None:
             found: dict[str, Node] = {}
-            if floating is not None and (node.dtype.kind in "fV") != floating:
-                return None
             if not pattern.match(node, found):
                 return None
             return right(*(found[name] for name in names))
 
-        return Rule(right.__name__, type(pattern.op), numerics, domain, rewrite, left)
+        return Rule(right.__name__, type(pattern.op), numerics, kinds, domain, rewrite, left)
 
     return decorate
 
 
 def structural(
-    root: type[Op], example: Callable[..., Any], numerics: Numerics = EXACT, domain: str = ""
+    root: type[Op],
+    example: Callable[..., Any],
+    numerics: Numerics = EXACT,
+    kinds: frozenset[str] = ANY,
+    domain: str = "",
 ) -> Callable[[Callable[[Node], Value | None]], Rule]:
     """A rule on nodes of `root` that looks at attributes, given as a function of the node."""
 
     def decorate(rewrite: Callable[[Node], Value | None]) -> Rule:
-        return Rule(rewrite.__name__, root, numerics, domain, rewrite, example)
+        return Rule(rewrite.__name__, root, numerics, kinds, domain, rewrite, example)
 
     return decorate
