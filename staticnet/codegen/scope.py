@@ -23,8 +23,8 @@ from staticnet.ir.dtype import (
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.base import Constant, Elementwise
-from staticnet.ops.creation import Iota, Size
+from staticnet.ops.base import Constant, Elementwise, Size
+from staticnet.ops.creation import Iota
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits

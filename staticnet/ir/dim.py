@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ParseError, ShapeError, StaticnetError
+from staticnet.ir.location import user_line
 
 Monomial = tuple[Any, ...]  # atoms, sorted by their text, repeated for powers
 Terms = tuple[tuple[Monomial, int], ...]
@@ -46,13 +49,15 @@ class FloorDiv:
 class Dim:
     """A symbolic dimension: `sn.Dim("batch")`, and sums and products of such.
 
-    Two dims of equal name are the same dimension. Units: elements along an axis.
+    Two dims of equal name are the same dimension. Units: elements along an axis. Beside values of a
+    graph a dimension is a number, `loss / x.shape[0]`; it takes their dtype, as a Python int does.
 
     Raises:
         ShapeError: if the name is not an identifier, or is one of Python's keywords.
     """
 
     __slots__ = ("_hash", "terms")
+    __array_ufunc__ = None  # NumPy's numbers on the left leave the operator to us
     terms: Terms
     _hash: int
 
@@ -70,21 +75,27 @@ class Dim:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dim) and self.terms == other.terms
+        return self.terms == other.terms if isinstance(other, Dim) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
         return parse_dim, (str(self),)
 
-    def __add__(self, other: int | Dim) -> int | Dim:
+    def __add__(self, other: Any) -> Any:
+        number = _whole(self, "+", other)
+        if number is None:
+            return NotImplemented
         terms = dict(self.terms)
-        for monomial, coefficient in _terms(other):
+        for monomial, coefficient in _terms(number):
             terms[monomial] = terms.get(monomial, 0) + coefficient
         return _from_terms(terms)
 
-    def __mul__(self, other: int | Dim) -> int | Dim:
+    def __mul__(self, other: Any) -> Any:
+        number = _whole(self, "*", other)
+        if number is None:
+            return NotImplemented
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
-            for right, b in _terms(other):
+            for right, b in _terms(number):
                 monomial = tuple(sorted(left + right, key=str))
                 terms[monomial] = terms.get(monomial, 0) + a * b
         return _from_terms(terms)
@@ -93,27 +104,67 @@ class Dim:
     __rmul__ = __mul__
 
     def __neg__(self) -> int | Dim:
-        return self * -1
+        return self._times(-1)
 
-    def __sub__(self, other: int | Dim) -> int | Dim:
-        return self + other * -1
+    def _times(self, factor: int) -> int | Dim:
+        return _from_terms({monomial: c * factor for monomial, c in self.terms})
 
-    def __rsub__(self, other: int | Dim) -> int | Dim:
-        return -self + other
+    def __sub__(self, other: Any) -> Any:
+        number = _whole(self, "-", other)
+        return NotImplemented if number is None else self + number * -1
 
-    def __floordiv__(self, other: int | Dim) -> int | Dim:
-        if not isinstance(other, Dim):
-            other = integer(other) or 0
-        exact = exact_quotient(self, other) if other != 0 else None
+    def __rsub__(self, other: Any) -> Any:
+        number = _whole(self, "subtracted from", other)
+        return NotImplemented if number is None else number + self._times(-1)
+
+    def __floordiv__(self, other: Any) -> Any:
+        number = _whole(self, "//", other)
+        if number is None:
+            return NotImplemented
+        exact = exact_quotient(self, number)
         if exact is not None:
             return exact
-        if not isinstance(other, int) or other <= 0:
+        if not isinstance(number, int) or number <= 0:
             raise ShapeError(f"{self} // {other}: the divisor does not divide it and is no number")
-        whole = _from_terms({m: c // other for m, c in self.terms})
-        rest = _from_terms({m: c % other for m, c in self.terms})
+        whole = _from_terms({m: c // number for m, c in self.terms})
+        rest = _from_terms({m: c % number for m, c in self.terms})
         if isinstance(rest, int):
-            return whole + rest // other
-        return whole + _from_terms({(FloorDiv(rest, other),): 1})
+            return whole + rest // number
+        return whole + _from_terms({(FloorDiv(rest, number),): 1})
+
+    def __mod__(self, other: Any) -> Any:
+        number = _whole(self, "%", other)
+        return NotImplemented if number is None else self - self // number * number
+
+    def __pow__(self, other: Any) -> Any:
+        number = _whole(self, "**", other)
+        if number is None:
+            return NotImplemented
+        if not isinstance(number, int) or number < 0:
+            raise ShapeError(f"{self} ** {other}: the exponent must be an int, at least 0")
+        return _product([self] * number)
+
+    def __truediv__(self, other: Any) -> Any:
+        if _whole(self, "/", other) is None:
+            return NotImplemented
+        raise _no_dimension(f"{self} / {other}", self)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        if _whole(self, "/", other) is None:
+            return NotImplemented
+        raise _no_dimension(f"{other} / {self}", self)
+
+    def __lt__(self, other: Any) -> bool:
+        return _compared(self, "<", other)
+
+    def __le__(self, other: Any) -> bool:
+        return _compared(self, "<=", other)
+
+    def __gt__(self, other: Any) -> bool:
+        return _compared(self, ">", other)
+
+    def __ge__(self, other: Any) -> bool:
+        return _compared(self, ">=", other)
 
     def __bool__(self) -> bool:
         return True
@@ -151,6 +202,47 @@ class Dim:
             _product(_substitute_atom(atom, values) for atom in monomial) * coefficient
             for monomial, coefficient in self.terms
         )
+
+
+_COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def _whole(dim: Dim, sign: str, other: Any) -> int | Dim | None:
+    """The other operand of an operator, if it is whole; None if it may know what to do itself.
+
+    Raises:
+        ShapeError: if it is neither whole nor a value of a graph.
+    """
+    number = other if isinstance(other, Dim) else integer(other)
+    on_host = isinstance(other, np.ndarray | np.generic) or not hasattr(other, "dtype")
+    if number is None and on_host:
+        raise _no_dimension(f"{dim} {sign} {other!r:.60}", dim)
+    return number
+
+
+def _no_dimension(text: str, dim: Dim) -> ShapeError:
+    return ShapeError(
+        f"{text} is no dimension: those are made of ints; use //, or for a value of the graph "
+        f"write sn.astype({dim}, dtype) in place of {dim} ({user_line()})"
+    )
+
+
+def _compared(dim: Dim, sign: str, other: Any) -> Any:
+    """A comparison that holds, or does not, for all sizes.
+
+    Raises:
+        ShapeError: if that depends on the sizes.
+    """
+    number = _whole(dim, sign, other)
+    if number is None:
+        return NotImplemented
+    gap = dim - number
+    if not isinstance(gap, int):
+        raise ShapeError(
+            f"whether {dim} {sign} {other} is known only when fed; compare values of the graph, "
+            f"as sn.astype({dim}, 'int64') {sign} {other} ({user_line()})"
+        )
+    return bool(_COMPARISONS[sign](gap, 0))
 
 
 def _substitute_atom(atom: Any, values: Mapping[str, int]) -> int | Dim:

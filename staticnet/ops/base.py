@@ -9,21 +9,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
-from staticnet.ir.dim import Dim
+from staticnet.ir.dim import Dim, size_of, substitute
 from staticnet.ir.dtype import (
     BOOL,
+    FLOAT32,
+    INT64,
     DType,
     as_dtype,
 )
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
-from staticnet.ir.types import TensorType
+from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import (
+    FLOATS,
     NUMBERS,
     broadcast_shapes,
     check_axes,
@@ -61,6 +64,31 @@ class Constant(TensorOp, name="constant"):
 
     def vjp(self, y: Any, g: Any) -> tuple[Any, ...]:
         return ()
+
+
+@dataclass(frozen=True)
+class Size(TensorOp, name="size"):
+    """y = the number of elements of an array of `shape`: how a symbolic dim enters arithmetic.
+
+    -> y: int64 []
+    """
+
+    shape: Shape
+    differentiable = False
+    arity = 0
+
+    def infer(self) -> TensorType:
+        TensorType(INT64, self.shape)
+        return TensorType(INT64, ())
+
+    def eval(self, xp: Any) -> Any:
+        return xp.asarray(size_of(self.shape), INT64)
+
+    def substitute(self, values: dict[str, int]) -> Op:
+        """Its number, once that is known; of a difference of dims it may be negative."""
+        dims = [substitute(dim, values) for dim in self.shape]
+        size = size_of(dims)
+        return Constant(Literal.of(as_array(size))) if isinstance(size, int) else Size(tuple(dims))
 
 
 def function(f: F) -> F:
@@ -117,9 +145,15 @@ def as_value(x: Any) -> Value:
 def constant(value: Any, dtype: Any = None) -> Node:
     """A literal. Python floats become float32, ints int64; arrays keep their dtype.
 
+    A symbolic dim becomes the number that it is bound to.
+
     Raises:
         DTypeError: if the value has no supported dtype, or does not fit the range of `dtype`.
     """
+    if isinstance(value, Dim):
+        number = build(Size((value,)), ())
+        wanted = INT64 if dtype is None else as_dtype(dtype)
+        return number if wanted == INT64 else cast(Node, FUNCTIONS["astype"](number, wanted))
     array = as_array(value, None if dtype is None else as_dtype(dtype))
     return build(Constant(Literal.of(array)), ())
 
@@ -135,11 +169,17 @@ def promoted(what: str, *operands: Any) -> list[Any]:
     if not any(is_weak(x) for x in operands):
         return as_values(*operands)
     dtype = common_dtype(what, operands)
-    return as_values(*(as_array(x, dtype) if is_weak(x) else x for x in operands))
+    return as_values(*(_weak_in(x, dtype) if is_weak(x) else x for x in operands))
+
+
+def _weak_in(x: Any, dtype: DType) -> Any:
+    return constant(x, dtype) if isinstance(x, Dim) else as_array(x, dtype)
 
 
 def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
     same = range(len(operands))[getattr(op, "same_dtype", NONE)]
+    if getattr(op, "kinds", None) == FLOATS and all(_is_int(operands[i]) for i in same):
+        return tuple(constant(x, FLOAT32) for x in operands)
     if len(same) < 2 or len({getattr(operands[i], "dtype", i) for i in same}) == 1:
         return tuple(x if isinstance(x, Node) else constant(x) for x in operands)
     target = common_dtype(op.name, [operands[i] for i in same])
@@ -147,6 +187,11 @@ def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
         _as_node_of(x, target) if i in same else x if isinstance(x, Node) else constant(x)
         for i, x in enumerate(operands)
     )
+
+
+def _is_int(x: Any) -> bool:
+    """Whether `x` is a whole number without a dtype: a function of real numbers has a float's."""
+    return isinstance(x, Dim) or type(x) is int
 
 
 def _as_node_of(x: Any, dtype: DType) -> Node:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError
-from staticnet.ir.dim import Dim, size_of
+from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import (
     FLOAT32,
     FLOAT64,
@@ -72,30 +72,11 @@ def iota(shape: Any, axis: int = 0, dtype: Any = INT64) -> Value:
     return apply(Iota(as_shape(shape), axis, as_dtype(dtype)))
 
 
-@dataclass(frozen=True)
-class Size(TensorOp, name="size"):
-    """y = the number of elements of an array of `shape`: how a symbolic dim enters arithmetic.
-
-    -> y: int64 []
-    """
-
-    shape: Shape
-    differentiable = False
-    arity = 0
-
-    def infer(self) -> TensorType:
-        TensorType(INT64, self.shape)
-        return TensorType(INT64, ())
-
-    def eval(self, xp: Any) -> Any:
-        return xp.asarray(size_of(self.shape), INT64)
-
-
 def dim_value(dim: int | Dim, like: Value) -> Value:
     """A dimension as a scalar of `like`'s dtype; a symbolic one has a value once specialised."""
     if isinstance(dim, int):
         return as_values(like, as_array(float(dim), like.dtype))[1]
-    return astype(apply(Size((dim,))), like.dtype)
+    return constant(dim, like.dtype)
 
 
 @function
@@ -122,7 +103,7 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Value:
     """y = fill_value everywhere, with x's shape and, unless given, dtype."""
     x = as_value(x)
     target = x.dtype if dtype is None else as_dtype(dtype)
-    if is_weak(fill_value):
+    if is_weak(fill_value) and not isinstance(fill_value, Dim):
         fill_value = as_values(x, as_array(fill_value, target))[1]
     return full(x.shape, fill_value, target)
 
@@ -270,5 +251,6 @@ def one_hot(indices: Any, num_classes: int, dtype: Any = FLOAT32) -> Value:
     check_kind(indices.dtype, INTEGERS)
     wide = UINT64 if kind(indices.dtype) == "uint" else INT64  # it holds each class
     indices = astype(indices, wide)
-    classes = iota(as_shape(as_int(num_classes, "num_classes"), "num_classes"), 0, wide)
+    number = num_classes if isinstance(num_classes, Dim) else as_int(num_classes, "num_classes")
+    classes = iota(as_shape(number, "num_classes"), 0, wide)
     return astype(expand_dims(indices, -1) == classes, dtype)

@@ -1,8 +1,8 @@
 """What the numbers of Python and NumPy become beside arrays, and to what arrays promote.
 
-Python's numbers and lists, NumPy's scalars and its arrays without axes are weak: they take the
-dtype of the arrays that they meet, straight from their own digits, if that is of their kind or a
-greater. Arrays with axes, and Values, promote by the array API standard.
+Python's numbers and lists, symbolic dims, NumPy's scalars and its arrays without axes are weak:
+they take the dtype of the arrays that they meet, straight from their own digits, if that is of
+their kind or a greater. Arrays with axes, and Values, promote by the array API standard.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import DTypeError
+from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import (
     BOOL,
     DTYPES,
@@ -48,7 +49,7 @@ def python_number(x: Any) -> Any:
 
 def is_weak(x: Any) -> bool:
     """Whether `x` takes the dtype of what it meets: a number, a list, an array without axes."""
-    if isinstance(x, bool | int | float | list | tuple):
+    if isinstance(x, bool | int | float | list | tuple | Dim):
         return True
     if isinstance(x, Value) or getattr(x, "ndim", None) != 0:
         return False
@@ -78,6 +79,8 @@ def as_array(value: Any, dtype: DType | None = None) -> Array:
 def _dense(value: Any) -> Array:
     if isinstance(value, Value) and value.is_symbolic:
         raise DTypeError(f"{value!r} is a symbolic value, not an array")
+    if isinstance(value, Dim):
+        raise DTypeError(f"the dimension {value} is symbolic; it is a number beside graph nodes")
     check_unmasked(value)
     try:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic | Value):
@@ -126,6 +129,8 @@ def _as_float(x: int) -> float:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, Dim):
+        return f"the dimension {value}"
     if isinstance(value, int) and value.bit_length() > 128:
         return f"the Python int of {value.bit_length()} bits"
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
@@ -166,11 +171,15 @@ def _widest(operands: Sequence[Any]) -> DType:
 
 def dtype_of(x: Any) -> DType:
     """The dtype of a Value or of what `as_array` would make of `x`."""
+    if isinstance(x, Dim):
+        return INT64
     return x.dtype if isinstance(x, Value) else as_array(x).dtype
 
 
 def fits(x: Any, dtype: DType) -> bool:
     """Whether a weak value is of the kind of `dtype` or, if of numbers, a lesser one."""
+    if isinstance(x, Dim):
+        return kind(dtype) != "bool"
     array = _dense(x)
     if array.size == 0 and not hasattr(x, "dtype"):
         return True

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from staticnet.errors import ExecutionError
+from staticnet.errors import ExecutionError, StaticnetError
 from staticnet.ir import location
+from staticnet.ir.dtype import DType
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build
+from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import symbols_of_op
-from staticnet.ops.base import Constant, constant
-from staticnet.ops.creation import Size
+from staticnet.ops.base import Constant, Size, constant
 from staticnet.ops.evaluate import evaluate
+from staticnet.ops.selection import Cast
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import rebuild
 
@@ -41,8 +42,8 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         location.set_attribution(node.provenance)
         twin = build(node.op.substitute(dict(dims)), inputs)
-        if isinstance(twin.op, Size) or not sizes.isdisjoint(inputs):
-            twin = _number(twin)
+        if isinstance(node.op, Size) or not sizes.isdisjoint(inputs):
+            twin = _number(node, twin)
             sizes.update([twin] if isinstance(twin.op, Constant) else [])
         twins[node] = twin
         return twin
@@ -53,15 +54,25 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
     return specialized, twins
 
 
-def _number(node: Node) -> Node:
-    """A scalar of constants as a constant; any other node as it is."""
-    numbers = [x.op.value.array for x in node.inputs if isinstance(x.op, Constant)]
-    if node.shape or symbols_of_op(node.op) or len(numbers) != len(node.inputs):
-        return node
+def _number(node: Node, twin: Node) -> Node:
+    """A scalar of constants as a constant; any other twin of a node as it is."""
+    numbers = [x.op.value.array for x in twin.inputs if isinstance(x.op, Constant)]
+    if twin.shape or symbols_of_op(twin.op) or len(numbers) != len(twin.inputs):
+        return twin
+    if isinstance(node.op, Cast) and isinstance(node.inputs[0].op, Size):
+        return _dim_in(twin.dtype, int(numbers[0]))
     try:
-        return constant(evaluate(node, numbers))
+        return constant(evaluate(twin, numbers))
     except ExecutionError:
-        return node  # it fails when it runs, with the user's line
+        return twin  # it fails when it runs, with the user's line
+
+
+def _dim_in(dtype: DType, size: int) -> Node:
+    """A dim beside values of a dtype: an error where a Python int of that size would be one."""
+    try:
+        return constant(size, dtype)
+    except StaticnetError as error:
+        raise with_context(error, "astype", []) from None
 
 
 INFER_SHAPE = Pass("infer_shape", infer_shape)

@@ -22,8 +22,8 @@ from staticnet.ir import location
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.barrier import OptimizationBarrier
-from staticnet.ops.base import Constant, Elementwise, Reduction
-from staticnet.ops.creation import Iota, Size
+from staticnet.ops.base import Constant, Elementwise, Reduction, Size
+from staticnet.ops.creation import Iota
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad

@@ -8,8 +8,8 @@ from staticnet.ir.index import Index, Symbol, broadcast, linear, split
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.barrier import OptimizationBarrier
-from staticnet.ops.base import Constant, Elementwise, Reduction
-from staticnet.ops.creation import Iota, Size
+from staticnet.ops.base import Constant, Elementwise, Reduction, Size
+from staticnet.ops.creation import Iota
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
