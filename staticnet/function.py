@@ -28,6 +28,7 @@ from staticnet.errors import (
 from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.inspection import Inspection
 from staticnet.ir.graph import Graph
+from staticnet.ir.modes import describe, modes_of, watch
 from staticnet.ir.node import Node, topological
 from staticnet.ir.text import format_graph
 from staticnet.ir.value import Value
@@ -70,6 +71,8 @@ class Function(Inspection):
         max_specializations: int = MAX_SPECIALIZATIONS,
     ) -> None:
         self.graph = graph
+        self.modes = modes_of(graph.nodes)
+        watch(self)
         self.precision = precision
         self.memory_limit = memory_limit
         self.max_specializations = max_specializations
@@ -90,7 +93,9 @@ class Function(Inspection):
     def __repr__(self) -> str:
         inputs = ", ".join(f"{node.name}: {node.type}" for node in self.graph.inputs)
         outputs = ", ".join(str(node.type) for node in self.graph.outputs)
-        return f"<staticnet.function {self.graph.name}({inputs}) -> {outputs} on {self.device}>"
+        mode = describe(mode.training for mode in self.modes)
+        where = f"on {self.device}{', ' + mode if mode else ''}"
+        return f"<staticnet.function {self.graph.name}({inputs}) -> {outputs} {where}>"
 
     def __reduce__(self) -> Any:
         raise ArgumentError(

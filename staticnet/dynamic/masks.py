@@ -9,6 +9,7 @@ import numpy as np
 from staticnet.errors import OutOfRangeError
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ops.arguments import check_unmasked
 
 
 def getitem(x: Any, key: Any) -> Any:
@@ -19,6 +20,7 @@ def getitem(x: Any, key: Any) -> Any:
     Raises:
         OutOfRangeError: if a mask does not have the lengths of the axes that it stands for.
     """
+    check_unmasked(key)
     index = FUNCTIONS["getitem"]
     given = key if isinstance(key, tuple) else (key,)
     masks = [_mask(entry) for entry in given]

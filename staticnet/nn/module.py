@@ -7,10 +7,12 @@ from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, Self
+from weakref import ref
 
 import numpy as np
 
 from staticnet.errors import ArgumentError, StateError, StaticnetError
+from staticnet.ir.modes import Mode, changed, note, reading
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
 
@@ -35,7 +37,7 @@ class Module:
     it is asked for, so what was appended or deleted since counts. A Variable made with
     `trainable=False` is a buffer; one whose `trainable` is turned off later is a frozen parameter.
     `training` is read when a graph is built: a graph built before `train()` or `eval()` stays as it
-    was.
+    was, and a function of it says so.
 
         class Residual(sn.nn.Module):
             def __init__(self, size):
@@ -49,7 +51,7 @@ class Module:
             name: it would train and not be saved.
     """
 
-    training: bool = True
+    _training: bool = True
     _path: str = ""  # where the module was first attached, as far up as it is known
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -67,7 +69,30 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What `forward` gives."""
-        return self.forward(*args, **kwargs)
+        if reading.modes is not None:
+            return self.forward(*args, **kwargs)
+        modes: dict[int, Mode] = {}
+        reading.modes = modes
+        try:
+            result = self.forward(*args, **kwargs)
+        finally:
+            reading.modes = None
+        if modes:
+            note(result, modes.values())
+        return result
+
+    @property
+    def training(self) -> bool:
+        """Whether graphs built from now on are for training: what `train` and `eval` set."""
+        if reading.modes is not None:
+            reading.modes[id(self)] = Mode(ref(self), self._training)
+        return self._training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        before, self._training = self._training, mode
+        if mode != before:
+            changed(self, mode)
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
@@ -206,7 +231,7 @@ class Module:
 
         A shared Variable stands under each of its names.
         """
-        return {name: variable.value for name, variable in self._all_variables()}
+        return {name: variable.copied() for name, variable in self._all_variables()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Set the state from what `state_dict` gave: all of it or, on an error, nothing.

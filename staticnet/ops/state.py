@@ -98,7 +98,23 @@ class Variable(Node):
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
-        """A copy of the present value, on the host.
+        """A copy of the present value, on the host; read-only, for to write to it sets nothing.
+
+        Raises:
+            StateError: if it was read from text and never set.
+        """
+        array = self.copied()
+        array.flags.writeable = False
+        return array
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        array = self.check(new)
+        with self.turns:
+            self.array = array
+
+    def copied(self) -> np.ndarray[Any, Any]:
+        """A copy of the present value, on the host, that may be written to.
 
         Raises:
             StateError: if it was read from text and never set.
@@ -106,12 +122,6 @@ class Variable(Node):
         with self.turns:
             array = self.device_array()
             return np.array(array.get() if hasattr(array, "get") else array)
-
-    @value.setter
-    def value(self, new: Any) -> None:
-        array = self.check(new)
-        with self.turns:
-            self.array = array
 
     def __copy__(self) -> Variable:
         return copy.deepcopy(self)

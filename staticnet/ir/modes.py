@@ -1,0 +1,85 @@
+"""Which nodes depend on a module's mode: a graph is built in one, and a change comes too late.
+
+A module notes who reads `training` while it makes nodes; a function looks its graph's nodes up
+here, and is told when one of the modules changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakSet, ref
+
+from staticnet.ir.node import Node
+
+log = logging.getLogger("staticnet")
+
+
+class Mode(NamedTuple):
+    """A module, and whether it was in training when it was asked."""
+
+    module: ref[Any]
+    training: bool
+
+
+class _Reading(threading.local):
+    """The modes read by the module that is being called, by the module's id; None outside."""
+
+    modes: dict[int, Mode] | None = None
+
+
+reading = _Reading()
+_made: dict[int, tuple[ref[Node], list[Mode]]] = {}
+_built: WeakSet[Any] = WeakSet()
+
+
+def note(result: Any, modes: Iterable[Mode]) -> None:
+    """Remember of the nodes in a module's result which modes they were made in."""
+    if isinstance(result, Node):
+        key = id(result)
+        if key not in _made:
+            _made[key] = ref(result, lambda _: _made.pop(key, None)), []
+        known = _made[key][1]
+        known.extend(mode for mode in modes if mode not in known)
+    elif isinstance(result, list | tuple | Mapping):
+        for each in result.values() if isinstance(result, Mapping) else result:
+            note(each, modes)
+
+
+def modes_of(nodes: Iterable[Node]) -> tuple[Mode, ...]:
+    """The mode of each module that made one of the nodes, operands first: of two the last.
+
+    In evaluation a dropout gives its operand, which is part of the graph for training, too.
+    """
+    found: dict[int, Mode] = {}
+    for node in nodes:
+        for mode in _made[id(node)][1] if id(node) in _made else ():
+            found[id(mode.module())] = mode
+    return tuple(found.values())
+
+
+def watch(function: Any) -> None:
+    """Tell a function, which has `modes` and a name, when one of its modules changes."""
+    if function.modes:
+        _built.add(function)
+
+
+def changed(module: Any, training: bool) -> None:
+    """Warn, once a function, that what was built in a module's other mode stays in it."""
+    for function in list(_built):
+        own = [mode.training for mode in function.modes if mode.module() is module]
+        if own and training not in own:
+            _built.discard(function)
+            log.warning(
+                "%s was built with %s %s, and stays so: what train() and eval() set holds for "
+                "graphs built from then on; for this mode call the model and sn.function again",
+                function.graph.name, type(module).__name__, describe([not training]),
+            )  # fmt: skip
+
+
+def describe(trainings: Iterable[bool]) -> str:
+    """`in training mode`."""
+    names = sorted({"training" if each else "eval" for each in trainings}, reverse=True)
+    return f"in {' and '.join(names)} mode" if names else ""
