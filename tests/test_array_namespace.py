@@ -395,6 +395,29 @@ CASES: dict[str, Case] = {
     "repeat flat": (
         lambda x: sn.repeat(x, np.arange(12)), lambda x: np.repeat(x, np.arange(12)), (X,)
     ),
+    "pad of bools": (lambda x: sn.pad(x > 2, (1, 2)), lambda x: np.pad(x > 2, (1, 2)), (X,)),
+    "pad of bools with true": (
+        lambda x: sn.pad(x > 2, ((1, 0), (0, 2)), True),
+        lambda x: np.pad(x > 2, ((1, 0), (0, 2)), constant_values=True),
+        (X,),
+    ),
+    "einsum of bools": (
+        lambda x: sn.einsum("ij,kj->ik", x > 2, x > 3),
+        lambda x: np.einsum("ij,kj->ik", x > 2, x > 3),
+        (X,),
+    ),
+    "einsum of bools, one": (
+        lambda x: sn.einsum("ij->j", x > 4), lambda x: np.einsum("ij->j", x > 4), (X,)
+    ),
+    "softmax of none": (
+        lambda x: sn.nn.softmax(x[:, :0]), lambda x: x[:, :0], (X.astype("f4"),)
+    ),
+    "log_softmax of none": (
+        lambda x: sn.nn.log_softmax(x[:0], 0), lambda x: x[:0], (X.astype("f4"),)
+    ),
+    "logsumexp of none": (
+        lambda x: sn.logsumexp(x[:, :0], 1), lambda x: np.full(3, -np.inf, "f4"), (X.astype("f4"),)
+    ),
     "repeat by one": (lambda x: sn.repeat(x, [3], 1), lambda x: np.repeat(x, [3], 1), (X,)),
     "isfinite": (sn.isfinite, np.isfinite, (X,)),
     "isnan": (sn.isnan, np.isnan, (X.astype("u2"),)),

@@ -9,6 +9,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, integer, size_of
+from staticnet.ir.dtype import BOOL, FLOAT32
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -21,7 +22,7 @@ from staticnet.ops.arguments import (
 from staticnet.ops.base import ALL, TensorOp, apply, function, promoted
 from staticnet.ops.creation import eye
 from staticnet.ops.movement import matrix_transpose, moveaxis, permute_dims
-from staticnet.ops.selection import where
+from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape, squeeze, sum, sum_to_shape
 from staticnet.ops.widening import rounded_once
 
@@ -153,6 +154,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
 def einsum(subscripts: str, *operands: Any) -> Value:
     """z = Einstein's sum, `einsum("bij,bjk->bik", x, y)`, with `...` and implicit output.
 
+    Of bools, a product is `and` and a sum is `or`.
     Several operands are contracted in NumPy's greedy order when all dims are fixed.
 
     Raises:
@@ -160,6 +162,8 @@ def einsum(subscripts: str, *operands: Any) -> Value:
         ShapeError: if they do not fit the operands.
     """
     values = promoted("einsum", *operands)
+    if values and all(x.dtype == BOOL for x in values):  # a sum of floats >= 0 never wraps to 0
+        return einsum(subscripts, *(astype(x, FLOAT32) for x in values)) != 0
     if not isinstance(subscripts, str):
         raise ArgumentError(f"subscripts must be a string, not {subscripts!r:.60}")
     inputs, output = _parse_subscripts(subscripts.replace(" ", ""), values)

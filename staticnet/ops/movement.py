@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, exact_quotient, integer
+from staticnet.ir.dtype import BOOL
 from staticnet.ir.index import Index
 from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, TensorType, as_shape, fixed, format_shape
@@ -20,7 +21,8 @@ from staticnet.ops.arguments import (
     normalize_axes,
     normalize_axis,
 )
-from staticnet.ops.base import ALL, TensorOp, apply, as_value, function, promoted
+from staticnet.ops.base import ALL, TensorOp, apply, as_value, as_values, function, promoted
+from staticnet.ops.promotion import as_array, is_weak
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import (
     expand_dims,
@@ -208,7 +210,7 @@ def _spread(n: int | Dim, gap: int) -> int | Dim:
 def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Value:
     """y = x with `pad_width` = ((before, after), …) values around each axis.
 
-    x: [*s] -> y: [before + s + after]; one pair serves all axes.
+    x: [*s] -> y: [before + s + after]; one pair serves all axes. Of bools, 0 is False.
 
     Raises:
         ShapeError: if a width is negative or the pairs do not match the axes.
@@ -220,7 +222,10 @@ def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Value:
     if len(pairs) != x.ndim or any(len(as_sequence(pair)) != 2 for pair in pairs):
         raise ShapeError(f"pad_width needs a pair of widths for each of {x.ndim} axes")
     low, high = (as_shape([pair[i] for pair in pairs], "pad_width") for i in (0, 1))
-    return apply(Pad(low, high, (0,) * x.ndim), x, constant_values)
+    value = constant_values
+    if x.dtype == BOOL and is_weak(value):
+        value = as_values(x, as_array(value, BOOL))[1]
+    return apply(Pad(low, high, (0,) * x.ndim), x, value)
 
 
 @dataclass(frozen=True)

@@ -365,11 +365,16 @@ def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 @function
 @rounded_once()
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
-    """y = ln(sum(e**x)) along `axis`, without overflow.  x: [*s] -> y: [s without axis]"""
+    """y = ln(sum(e**x)) along `axis`, without overflow.  x: [*s] -> y: [s without axis]
+
+    Of no elements it is -infinity.
+    """
     x = _floating(x)
     axes = normalize_axes(axis, x.ndim)
     if not axes:
         return x
+    if _count(x, axes) == 0:
+        return log(sum(x, axes, keepdims))
     top = stop_gradient(max(x, axes, keepdims=True))
     shift = where(isfinite(top), top, 0)
     y = log(sum(exp(x - shift), axes, keepdims=True)) + shift
