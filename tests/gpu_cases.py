@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from samples import SAMPLES, Sample
 import staticnet as sn
 from staticnet.compilation import PIPELINE
 from staticnet.errors import DTypeError
-from staticnet.ir.dtype import DTYPES, is_floating
+from staticnet.ir.dtype import DTYPES, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.passes.manager import run_passes
 
@@ -27,14 +27,16 @@ def lower(f: Any, **dims: int) -> Graph:
     return run_passes(f.graph, PIPELINE, dims=dims, precision=f.precision)[0]
 
 
-def samples_of_all_dtypes(batch: list[Sample]) -> tuple[Any, Feeds, list[str]]:
-    """One function of some samples in all dtypes and of their gradients.
+def samples_of_all_dtypes(
+    batch: list[Sample], dtypes: Collection[DType] = tuple(DTYPES.values())
+) -> tuple[Any, Feeds, list[str]]:
+    """One function of some samples in all dtypes, or in these, and of their gradients.
 
     -> function on NumPy, feeds, names of its outputs
     """
     inputs, outputs, feeds, names = [], [], list[Any](), list[str]()
     for number, sample in enumerate(batch):
-        for dtype in DTYPES.values():
+        for dtype in dtypes:
             xs = [
                 sn.placeholder(a.shape, dtype, f"s{number}_{dtype}_{i}")
                 for i, a in enumerate(sample.args)

@@ -47,8 +47,8 @@ BY_KIND: dict[str, list[Any]] = {
     "Axes": [(), (0,), (1, 0), (-1,), (0, 0), (2**63,), (5,), *WRONG],
     "Literal": [Literal.of(np.ones((2, 3), np.float32)), *WRONG],
 }
-TRIALS = 120
 MAX_BYTES = 4 << 20
+several = pytest.mark.parametrize("trials", [40, pytest.param(400, marks=pytest.mark.slow)])
 
 
 def attempt(what: str, act: Any) -> str:
@@ -66,11 +66,12 @@ def attempt(what: str, act: Any) -> str:
     return message
 
 
+@several
 @pytest.mark.parametrize("name", sorted(OPS))
-def test_op_classes(name: str) -> None:
+def test_op_classes(name: str, trials: int) -> None:
     rng = random.Random(name)
     cls = OPS[name]
-    for _ in range(TRIALS):
+    for _ in range(trials):
         attributes = {f.name: rng.choice(BY_KIND[str(f.type)]) for f in fields(cls)}
         operands = rng.choices(OPERANDS, k=rng.choice([0, 1, 1, 2, 2, 3]))
         what = f"{name}({attributes}) on {operands}"
@@ -104,12 +105,13 @@ def arguments(f: Any, rng: random.Random) -> list[Any]:
     return result
 
 
+@several
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_functions(name: str) -> None:
+def test_functions(name: str, trials: int) -> None:
     rng = random.Random(name)
     f = FUNCTIONS[name]
     failures = 0
-    for _ in range(TRIALS):
+    for _ in range(trials):
         args = arguments(f, rng)
         what = f"{name}{tuple(args)!r}"
         message = attempt(what, lambda a=args: f(*a))

@@ -30,7 +30,7 @@ def options(*arguments):
 @pytest.mark.parametrize(
     "workloads",
     [
-        pytest.param(("playground", "mlp", "adam"), id="three"),
+        pytest.param(("playground", "mlp"), id="two"),
         pytest.param(tuple(WORKLOADS), id="all", marks=pytest.mark.slow),
     ],
 )

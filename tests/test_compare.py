@@ -241,15 +241,21 @@ class TestLosses:
         with pytest.raises(ComparisonError, match=message + "nothing was timed"):
             check_losses(contender, [1.0, 0.8, 0.5], 1e-3)
 
-    @pytest.mark.parametrize("name", WORKLOADS)
-    def test_dynamic_and_static_agree_for_100_steps(self, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "count"),
+        [
+            *((name, 12) for name in WORKLOADS),
+            *(pytest.param(name, 100, marks=pytest.mark.slow) for name in WORKLOADS),
+        ],
+    )
+    def test_dynamic_and_static_agree(self, name: str, count: int) -> None:
         workload = WORKLOADS[name]
         feeds = workload.feeds()
         model = build_model(workload.build, feeds[0], 0)
         state = [v.value for v in model.state]
-        static = StaticStep.of(model, "numpy", ()).steps(feeds).losses(100)
-        dynamic = DynamicStep(workload.build, feeds, state, "numpy", 0).steps().losses(100)
-        assert len(static) == len(dynamic) == 100
+        static = StaticStep.of(model, "numpy", ()).steps(feeds).losses(count)
+        dynamic = DynamicStep(workload.build, feeds, state, "numpy", 0).steps().losses(count)
+        assert len(static) == len(dynamic) == count
         assert static[-1] < static[0]
         np.testing.assert_allclose(dynamic, static, rtol=2e-4, atol=2e-5)
 

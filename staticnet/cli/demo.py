@@ -111,7 +111,10 @@ class Best:
 
 
 def build(seed: int, device: str, steps: int) -> tuple[nn.Module, Function, Function]:
-    """The model, its training step (images, labels -> loss), and images -> classes."""
+    """The model, its training step (images, labels -> loss), and images -> classes.
+
+    Of widths 128 and 256 and of dropouts 0, 0.1 and 0.2, these are best on the validation part.
+    """
     nn.manual_seed(seed)
     x = sn.placeholder(("batch", 64), "float32", name="images")
     y = sn.placeholder(("batch",), "int64", name="labels")
