@@ -148,6 +148,8 @@ class Rows(Printer):
         ahead: tuple[Load, ...] = (),
     ) -> list[str]:  # fmt: skip
         """The loops over reduced axes, of the first from `low` to `high`."""
+        if any(symbol.extent == 0 for symbol in loop.symbols):
+            return []  # a block has at least one element
         gathered = tuple(r for r in reduces if is_gathered(r))
         others = tuple(r for r in reduces if r not in gathered)
         tile = _Tile.of(loop.symbols, self.kernel.blocks > 0)

@@ -269,6 +269,8 @@ def getitem(x: Any, key: Any) -> Value:
             continue
         dim = x.shape[axis]
         axis += 1
+        if isinstance(entry, slice) and _reverses(entry, dim):
+            x, entry = flip(x, axis - 1), slice(None, None, -entry.step)
         if isinstance(entry, slice):
             start, stop, step = _slice_bounds(entry, dim)
             if step < 0:
@@ -307,6 +309,12 @@ def _index_bound(entry: Any, dim: int | Dim) -> int | Dim:
     return number + dim if isinstance(number, int) and number < 0 else number
 
 
+def _reverses(entry: slice, dim: int | Dim) -> bool:
+    """Whether a slice goes through all of a symbolic dimension from its end."""
+    whole = entry.start is None and entry.stop is None
+    return isinstance(dim, Dim) and whole and (integer(entry.step) or 0) < 0
+
+
 def _slice_bounds(entry: slice, dim: int | Dim) -> tuple[int | Dim, int | Dim, int]:
     """Start and stop in memory order, and the step, whose sign says whether to flip."""
     step = 1 if entry.step is None else as_int(entry.step, "slice step")
@@ -319,12 +327,18 @@ def _slice_bounds(entry: slice, dim: int | Dim) -> tuple[int | Dim, int | Dim, i
         if step > 0:
             return first, max(first, last), step
         return (first + (length - 1) * step, first + 1, step) if length else (0, 0, step)
-    if step < 0 and (ends != [None, None] or step != -1):
-        raise ShapeError(f"of negative steps the symbolic dimension {dim} takes only [::-1]")
+    if step < 0:
+        raise ShapeError(
+            f"of negative steps the symbolic dimension {dim} takes only those of all of it, as "
+            "[::-1] or [::-2]; flip it first"
+        )
     start, stop = (
         default if e is None else e + dim if isinstance(e, int) and e < 0 else e
         for e, default in zip(ends, (0, dim), strict=True)
     )
+    length = stop - start
+    if isinstance(length, int) and length <= 0:  # empty at every size, also a smaller one
+        return 0, 0, step
     return start, stop, step
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, exact_quotient, integer
@@ -12,7 +12,7 @@ from staticnet.ir.dtype import BOOL
 from staticnet.ir.index import Index
 from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, TensorType, as_shape, fixed, format_shape
-from staticnet.ir.value import Value
+from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import (
     as_int,
     as_sequence,
@@ -383,9 +383,10 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Value:
 
 def _roll_axis(x: Value, shift: int, axis: int) -> Value:
     length = x.shape[axis]
-    if isinstance(length, int):
-        shift = shift % length if length else 0
+    if not isinstance(length, int):  # where to cut is known only when it is fed
+        places = (FUNCTIONS["arange"](length) - shift) % length
+        return x if shift == 0 else cast(Value, FUNCTIONS["take"](x, places, axis))
+    shift = shift % length if length else 0
     if shift == 0:
         return x
-    cut = length - shift if shift > 0 else -shift
-    return concat(split(x, [cut, length - cut], axis)[::-1], axis)
+    return concat(split(x, [length - shift, shift], axis)[::-1], axis)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from staticnet.errors import ExecutionError, StaticnetError
+from staticnet.errors import ExecutionError, ShapeError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build, with_context
-from staticnet.ir.op import symbols_of_op
+from staticnet.ir.op import Op, symbols_of_op
 from staticnet.ops.base import Constant, Size, constant
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.selection import Cast
@@ -41,7 +41,7 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         location.set_attribution(node.provenance)
-        twin = build(node.op.substitute(dict(dims)), inputs)
+        twin = build(_substituted(node, dims), inputs)
         if isinstance(node.op, Size) or not sizes.isdisjoint(inputs):
             twin = _number(node, twin)
             sizes.update([twin] if isinstance(twin.op, Constant) else [])
@@ -52,6 +52,15 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
     for target, _ in graph.updates:
         twins.setdefault(target, target)  # a variable that is written and never read
     return specialized, twins
+
+
+def _substituted(node: Node, dims: Mapping[str, int]) -> Op:
+    try:
+        return node.op.substitute(dict(dims))
+    except StaticnetError as error:
+        sizes = ", ".join(f"{name} = {size}" for name, size in dims.items())
+        at = ShapeError(f"does not allow {sizes}: {error}")
+        raise with_context(at, node.op.name, node.inputs) from None
 
 
 def _number(node: Node, twin: Node) -> Node:
