@@ -5,7 +5,7 @@
 #
 # The folder gets what was seen: versions and clocks, the tests' output, raw samples, the generated
 # kernels, and table.txt. The status is 0 only if every test passed and every benchmark ran. Tests
-# run side by side where pytest-xdist is installed; those that measure time, alone.
+# run side by side where pytest-xdist is installed; what measures time runs alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
@@ -55,10 +55,9 @@ watch doctor 30 "$python" -m staticnet doctor
 watch kernels 30 "$python" -m bench.gpu.kernels "$out/kernels"
 side_by_side=()
 "$python" -c 'import xdist' 2> /dev/null && side_by_side=(-n 8)
-watch tests 150 "$python" -m pytest -m "gpu and not timed" tests/test_gpu.py -q -rs \
+watch tests 150 "$python" -m pytest -m gpu tests/test_gpu.py -q -rs \
   "${side_by_side[@]}" --junitxml="$out/tests.xml"
-watch timed 60 "$python" -m pytest -m "gpu and timed" tests/test_gpu.py -q -s -rs --durations=10 \
-  --junitxml="$out/timed.xml"
+watch latency 60 "$python" -m bench.gpu.latency
 suite=$(($(left) - 25)) # seconds; what has begun then has some more
 [ "$suite" -gt 0 ] || suite=1
 watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \

@@ -10,6 +10,7 @@ import ctypes
 import random
 import re
 import types
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,7 @@ class Gpu:
 
     def __init__(self, folder: Path, free: int = 1 << 40) -> None:
         self.log: list[tuple[Any, ...]] = []
+        self.asked: Counter[str] = Counter()  # calls that change nothing
         self.rooms: list[Any] = []
         self.streams: dict[int, Stream] = {}
         self.free, self.used = free, 0
@@ -330,6 +332,10 @@ class Gpu:
         self.rooms.append(array)
         return array
 
+    def _tell(self, what: str, answer: Any) -> Any:
+        self.asked[what] += 1
+        return answer
+
     def count(self, *what: str) -> int:
         return sum(entry[0] in what for entry in self.log)
 
@@ -346,7 +352,8 @@ class Gpu:
         runtime = space(
             CUDARuntimeError=CUDARuntimeError, memcpyHostToDevice=H2D, memcpyDeviceToHost=D2H,
             memcpyDeviceToDevice=D2D, memcpyAsync=self._copy, memsetAsync=self._fill,
-            memGetInfo=lambda: (self.free - self.used, self.free), getDevice=lambda: 0,
+            memGetInfo=lambda: (self.free - self.used, self.free),
+            getDevice=lambda: self._tell("device", 0),
             getDeviceProperties=lambda number: properties, getDeviceCount=lambda: 1,
             runtimeGetVersion=lambda: 13000,
         )  # fmt: skip
@@ -358,7 +365,7 @@ class Gpu:
             memory=space(OutOfMemoryError=OutOfMemoryError),
             alloc_pinned_memory=lambda nbytes: Pinned(nbytes),
             Stream=lambda non_blocking: Stream(self), Event=Event,
-            get_current_stream=lambda: self.current,
+            get_current_stream=lambda: self._tell("stream", self.current),
             get_elapsed_time=lambda a, b: float(b.count - a.count),
             function=space(Module=type("Module", (Module,), {"gpu": self})),
         )  # fmt: skip

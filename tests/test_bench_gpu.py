@@ -21,10 +21,10 @@ bench = pytest.importorskip("bench.gpu.worker", reason="the benchmarks are not i
 
 from bench.client import WorkerError  # noqa: E402
 from bench.driver import Settings, expected  # noqa: E402
-from bench.gpu import driver, kernels, report, workloads  # noqa: E402
+from bench.gpu import driver, kernels, latency, report, workloads  # noqa: E402
 from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel  # noqa: E402
 from bench.rounds import compare  # noqa: E402
-from bench.workloads import pointwise, softmax  # noqa: E402
+from bench.workloads import mlp, pointwise, softmax  # noqa: E402
 from staticnet.compare.process import NoAnswerError  # noqa: E402
 
 SMALL = 1 << 16
@@ -314,10 +314,23 @@ def test_the_check_ends_within_nine_minutes(tmp_path: Path, passed: int) -> None
         assert run.returncode == 1
         return
     assert run.returncode == 0, run.stderr
-    names = ("doctor", "bench.gpu.kernels", "gpu and not timed", "gpu and timed", "--suite gpu")
+    names = ("doctor", "bench.gpu.kernels", "-m pytest", "bench.gpu.latency", "--suite gpu")
     assert all(name in part for name, part in zip(names, parts, strict=True))
     own = int(parts[-1].partition("--limit ")[2].split()[0])
     assert own < limits[-1]
+
+
+@needs_shim
+def test_latencies_are_measured(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = mlp.staticnet_step(data := mlp.make_data(0), "cuda", 8)
+    monkeypatch.setattr(latency, "BLOCKS", 2)
+    monkeypatch.setattr(latency, "CALLS", 2)
+    monkeypatch.setattr(latency, "WARM_UP", 1)
+    feeds = [data[name][:8] for name in "xy"]
+    assert latency.host_seconds(step, feeds, gpu.current.synchronize) > 0
+    assert "mlp.staticnet_step" in latency.FIRST
+    compile(latency.FIRST, "first", "exec")
+    assert latency.on_streams(1, data, 8).specialize().executable.program.streams == 1
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

@@ -12,7 +12,7 @@ from cuda_shim import CXX
 from fake_gpu import Gpu, OutOfMemoryError
 
 import staticnet as sn
-from staticnet.backends.cuda import many
+from staticnet.backends.cuda import many, staging
 from staticnet.backends.cuda.cublaslt import CublasLt
 from staticnet.backends.cuda.device import Device, module_key
 from staticnet.backends.cuda.nvrtc import find_nvrtc
@@ -74,21 +74,22 @@ class TestModules:
     def test_equal_sources_are_compiled_once_and_loaded_once(self, gpu: Gpu) -> None:
         counter()
         counter(7.0)
-        assert (gpu.count("compile"), gpu.count("load")) == (1, 1)
+        assert (gpu.count("compile"), gpu.count("load")) == (2, 2)  # the step's, and its staging's
 
     def test_the_cubin_is_kept_on_disk(self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
         counter()
         again = Device(gpu.cupy, gpu.nvrtc, CublasLt(gpu.blas))  # type: ignore[arg-type]
         monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: again)
         counter()
-        assert (gpu.count("compile"), gpu.count("load")) == (1, 2)
+        assert (gpu.count("compile"), gpu.count("load")) == (2, 4)
 
     @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-    def test_the_kernels_of_run_compile(self, architecture: str) -> None:
+    @pytest.mark.parametrize("module", [many, staging])
+    def test_the_drivers_own_kernels_compile(self, architecture: str, module: Any) -> None:
         nvrtc = find_nvrtc()
         if nvrtc is None:
             pytest.skip("no NVRTC on this machine: pip install nvidia-cuda-nvrtc")
-        assert nvrtc.compile(many.source(), architecture)[:4] == b"\x7fELF"
+        assert nvrtc.compile(module.source(), architecture)[:4] == b"\x7fELF"
 
     def test_the_key_holds_all_that_decides_the_code(self) -> None:
         keys = {

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +25,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(bool(MISSING), reason=f"no CUDA here: {MISSING}"),
 ]
-ROOT = Path(sn.__file__).parents[1]
-HOST_MICROSECONDS, COLD_SECONDS, WARM_SECONDS = 15.0, 2.0, 0.5
 # products sum in another order than NumPy's; a softmax and its like carry that on
 RTOL = {"float32": 1e-5, "float64": 1e-12}
 
@@ -185,7 +179,6 @@ def test_a_captured_step_allocates_its_outputs_alone(cupy: Any) -> None:
     assert Count.asked == 100
 
 
-@pytest.mark.timed
 def test_a_captured_step_does_not_wait_for_the_device(cupy: Any) -> None:
     """Steps are enqueued behind a kernel that runs long; nothing has run when the calls return."""
     step, data, _ = mlp("cuda")
@@ -201,52 +194,10 @@ def test_a_captured_step_does_not_wait_for_the_device(cupy: Any) -> None:
     stream = cupy.cuda.get_current_stream()
     stream.synchronize()
     spin((1,), (1,), (np.int64(2_000_000_000),))  # about a second
-    started = time.perf_counter()
     for _ in range(50):
         step(*feeds)
-    took = time.perf_counter() - started
     assert not stream.done, "the device was waited for"
-    assert took < 0.5
     stream.synchronize()
-
-
-@pytest.mark.timed
-def test_host_time_of_a_captured_step(cupy: Any) -> None:
-    step, data, _ = mlp("cuda")
-    feeds = [cupy.asarray(x[:64]) for x in data]
-    for _ in range(20):
-        step(*feeds)
-    times = []
-    for _ in range(20):
-        cupy.cuda.get_current_stream().synchronize()
-        started = time.perf_counter()
-        for _ in range(20):
-            step(*feeds)
-        times.append((time.perf_counter() - started) / 20 * 1e6)
-    print(f"host time of a captured step: {np.median(times):.1f} µs")
-    assert np.median(times) <= HOST_MICROSECONDS
-
-
-@pytest.mark.timed
-def test_compile_time_cold_and_warm(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; sys.path.insert(0, 'tests')\n"
-        "import cupy; cupy.zeros(1).sum().get()\n"
-        "from test_gpu import mlp\n"
-        "t = time.perf_counter(); step, data, _ = mlp('cuda')\n"
-        "float(step(data[0][:64], data[1][:64])); print(time.perf_counter() - t)"
-    )
-    environment = {**os.environ, "STATICNET_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    took = []
-    for _ in range(2):
-        run = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        assert run.returncode == 0, run.stderr
-        took.append(float(run.stdout.split()[-1]))
-    print(f"first step of mlp: cold {took[0]:.2f} s, warm {took[1]:.2f} s")
-    assert took[0] <= COLD_SECONDS
-    assert took[1] <= WARM_SECONDS
 
 
 def test_planned_bytes_are_allocated_and_no_others(cupy: Any) -> None:
@@ -366,30 +317,6 @@ def test_forks_give_the_bits_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(*losses)
 
 
-@pytest.mark.timed
-@pytest.mark.parametrize("batch", [64, 256, 1024])
-def test_forks_pay(cupy: Any, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    """Where the estimate forks, the step takes less time than on one stream, by CUDA events."""
-    seconds, used = {}, {}
-    steps = {most: forked(monkeypatch, most, batch) for most in (4, 1)}
-    for most in (1, 4) * 5:
-        step, data = steps[most]
-        used[most] = step.specialize().executable.program.streams
-        feeds = [cupy.asarray(x[:batch]) for x in data]
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        for _ in range(20):
-            step(*feeds)
-        start.record()
-        for _ in range(200):
-            step(*feeds)
-        end.record()
-        end.synchronize()
-        took = cupy.cuda.get_elapsed_time(start, end) / 200 * 1e3
-        seconds[most] = min(took, seconds.get(most, np.inf))
-    print(f"batch {batch}: {seconds[1]:.1f} µs on one stream, {seconds[4]:.1f} on {used[4]}")
-    assert used[4] == 1 or seconds[4] < seconds[1]
-
-
 def test_large_feeds_read_in_place(cupy: Any) -> None:
     x = sn.placeholder((1024, 1024), name="x")
     f = sn.function(x, sn.sum(x), device="cuda")
@@ -412,7 +339,6 @@ def test_a_measured_algorithm_gives_the_same_product(
     assert list(tmp_path.glob("*/*.json"))
 
 
-@pytest.mark.timed
 def test_profile(cupy: Any) -> None:
     step, data, variables = mlp("cuda")
     before = [v.value for v in variables]

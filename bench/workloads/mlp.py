@@ -37,12 +37,12 @@ def make_data(size: int) -> dict[str, Array]:
     return {"x": 0.3 * prototypes[y] + 0.7 * noise, "y": y} | weights(4, *WIDTHS)
 
 
-def staticnet_step(data: Arrays, device: str) -> Any:
+def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
     """One function of the batch: forward, backward and Adam are one graph."""
     import staticnet as sn
 
-    x = sn.placeholder((BATCH, WIDTHS[0]), name="x")
-    y = sn.placeholder((BATCH,), "int64", name="y")
+    x = sn.placeholder((batch, WIDTHS[0]), name="x")
+    y = sn.placeholder((batch,), "int64", name="y")
     loss = sn.nn.cross_entropy(staticnet_network(ACTIVATIONS, WIDTHS, data)(x), y)
     updates = sn.optim.Adam(**adam_rule.OPTIONS).minimize(loss)
     return sn.function([x, y], loss, updates=updates, device=device)

@@ -1,8 +1,9 @@
 """Runs a plan on a GPU: once launch by launch, then as one captured CUDA graph a step.
 
-Feeds are copied to fixed places and outputs from them, on CuPy's current stream; nothing waits for
-the device. So a failed index is told late: at the next call, by `synchronize`, or when `run_many`
-returns. The flag stays up until then, and no step that sees it up changes the state.
+The graph fetches feeds to fixed places and delivers outputs from them, on CuPy's current stream;
+nothing waits for the device. So a failed index is told late: at the next call, by `synchronize`, or
+when `run_many` returns. The flag stays up until then, and no step that sees it up changes the
+state.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ class CudaExecutable:
         self._forks = Forks(device, self.program)
         self._choose_algorithms(stream)
         inputs = plan.graph.inputs
-        self._staging = Staging(device, inputs, self.layout.feeds, self.base)
+        self._staging = Staging(
+            device, inputs, plan.graph.outputs, self.layout.feeds, self.layout.outputs, self.base,
+            self.base + self.layout.staging,
+        )  # fmt: skip
         nbytes = sum(int(node.type.nbytes) for node in inputs)
         self._direct = DirectFeeds(nbytes, self._capture_direct)
 
@@ -120,8 +124,9 @@ class CudaExecutable:
             try:
                 stream = device.stream()
                 self._prepare_step(stream)
-                self._step(feeds, stream)
-                return [self._fresh(i, stream) for i in range(len(self._types))]
+                outputs = [device.empty(*kind) for kind in self._types]
+                self._step(feeds, outputs, stream)
+                return outputs
             except device.errors as error:
                 raise translate(error, self.plan.graph.name) from error
 
@@ -182,9 +187,16 @@ class CudaExecutable:
             runtime.memcpyAsync(told, failed, memory.FLAG_BYTES, kind, stream.ptr)
 
     def send(self, feeds: Sequence[Any], stream: Any) -> None:
-        """Copy a step's state and feeds to where its commands read them."""
+        """Copy a step's state and feeds to where its commands read them; `finish` ends it."""
         self._prepare_step(stream)
-        self._staging.send(feeds, stream)
+        self._staging.post(feeds, (), stream)
+        self._staging.fetch(stream)
+
+    def finish(self, stream: Any) -> None:
+        """End a step that `send` began, and whose commands are on the stream."""
+        self.tell(stream)
+        self._staging.deliver(stream)
+        self._staging.sent()
 
     def save_state(self, stream: Any) -> list[Any]:
         """Copies of the variables' arrays."""
@@ -209,29 +221,39 @@ class CudaExecutable:
         """
         own = self.device.capture_stream
         self.device.order(stream, own)
-        warm(own)
-        graphs = []
-        for record in captured:
-            own.begin_capture()
-            try:
-                record(own)
-            finally:
-                graph = own.end_capture()
-            graph.upload(own)
-            graphs.append(graph)
-        self.device.order(own, stream)
-        return graphs
+        try:
+            warm(own)
+            return [self._capture(record, own) for record in captured]
+        finally:
+            self.device.order(own, stream)
 
-    def _step(self, feeds: Sequence[Any], stream: Any) -> None:
+    @staticmethod
+    def _capture(record: Any, stream: Any) -> Any:
+        """What `record(stream)` enqueues, as a CUDA graph."""
+        stream.begin_capture()
+        try:
+            record(stream)
+        finally:
+            graph = stream.end_capture()
+        graph.upload(stream)
+        return graph
+
+    def _step(self, feeds: Sequence[Any], outputs: Sequence[Any], stream: Any) -> None:
         """Launch the graph of a step; the first step runs launch by launch and is captured."""
         if self._graph is None:
-            self._staging.send(feeds, stream)
-            self._graph = self.warm_and_capture(stream, self.enqueue, [self.enqueue])[0]
-            return
-        direct = self._direct.graph(feeds, stream)
-        if direct is None:
-            self._staging.send(feeds, stream)
-        (direct or self._graph).launch(stream)
+            self._staging.post(feeds, outputs, stream)
+            self._graph = self.warm_and_capture(stream, self._fed, [self._fed])[0]
+        else:
+            direct = self._direct.graph(feeds, stream)
+            self._staging.post(None if direct else feeds, outputs, stream)
+            (direct or self._graph).launch(stream)
+        self._staging.sent()
+
+    def _fed(self, stream: Any) -> None:
+        """Put one step on a stream, from its feeds to its outputs."""
+        self._staging.fetch(stream)
+        self.enqueue(stream)
+        self._staging.deliver(stream)
 
     def _capture_direct(self, feeds: tuple[int, ...], stream: Any) -> Any:
         """The graph of a step that reads its feeds elsewhere; None if a step may write there."""
@@ -249,6 +271,7 @@ class CudaExecutable:
         def record(own: Any) -> None:
             self._forks.enqueue(commands, own)
             self.tell(own)
+            self._staging.deliver(own)
 
         return self.warm_and_capture(stream, lambda own: None, [record])[0]
 
@@ -268,13 +291,6 @@ class CudaExecutable:
             for variable in self._variables:
                 self.device.settle(variable, stream)
         self._copies.refresh(stream)
-
-    def _fresh(self, i: int, stream: Any) -> Any:
-        """An output copied from its place."""
-        made = self.device.empty(*self._types[i])
-        place = self.base + self.layout.outputs[i]
-        self.device.copy(made.data.ptr, place, made.nbytes, stream)
-        return made
 
     def _raise_failure(self, stream: Any) -> None:
         """Raise what a step before has told, and lower the flag."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.backends.cuda.device import Device
+from staticnet.backends.cuda.staging import state_bytes
 from staticnet.codegen.launches import ALIGNMENT, Address
 from staticnet.errors import MemoryLimitError
 from staticnet.plan.analysis import analyse_memory
@@ -23,6 +24,7 @@ class Layout:
     constants: tuple[int, ...]
     outputs: tuple[int, ...]
     failed: int
+    staging: int
     arena: int
     total: int
 
@@ -56,8 +58,9 @@ def lay_out(plan: Plan, arena_bytes: int) -> Layout:
 
     feeds, constants = each(plan.graph.inputs), each(plan.constants)
     outputs = each(plan.graph.outputs)
-    failed, arena = reserve(FLAG_BYTES), reserve(arena_bytes)
-    return Layout(feeds, constants, outputs, failed, arena, at)
+    failed, staging = reserve(FLAG_BYTES), reserve(state_bytes(len(feeds), len(outputs)))
+    arena = reserve(arena_bytes)
+    return Layout(feeds, constants, outputs, failed, staging, arena, at)
 
 
 def check_room(device: Device, plan: Plan, wanted: int, state: int) -> None:

@@ -44,7 +44,7 @@ def _time(executable: CudaExecutable, feeds: Sequence[Any]) -> list[float]:
         for command in group:
             command.enqueue(stream)
         mark.record(stream)
-    executable.tell(stream)
+    executable.finish(stream)
     executable.restore_state(saved, stream)
     executable.synchronize()
     return [cuda.get_elapsed_time(a, b) * 1e-3 for a, b in itertools.pairwise(marks)]

@@ -1,95 +1,189 @@
-"""Feeds on their way to the device: through pinned memory from the host, else device to device."""
+"""Where a step's feeds lie and its outputs go: told to the captured graph through pinned memory.
+
+A graph reads and writes fixed places. It copies feeds there and outputs from there itself; at which
+addresses they are this time, the host writes into a ring in pinned memory. So a call is one launch,
+and an allocation for each output. See docs/adr/0025.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from staticnet.backends.cuda.device import Device
+from staticnet.codegen.resources import kernel_text
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 
-RING_BYTES = 64 << 20  # of pinned memory that the slots of one specialisation should not exceed
-MOST_SLOTS = 4
+RING_BYTES = 64 << 20  # of pinned memory that the feeds of one specialisation should not exceed
+MOST_SLOTS = 16
+ROWS = 256
+LARGE = 1 << 20  # bytes of host feeds, from which on the copy engine carries them
+THREADS, MAX_BLOCKS, UNIT = 256, 1024, 16
+WORD = 8
+
+
+@cache
+def source() -> str:
+    """The kernels' CUDA."""
+    return kernel_text("staging.cuh")
+
+
+def state_bytes(feeds: int, outputs: int) -> int:
+    """Bytes of device memory in which the kernels find the places of feeds and outputs."""
+    return WORD * (1 + 2 * (feeds + outputs))
 
 
 class _Slot:
-    """Pinned memory for one step's feeds, and the event after which it may be written again."""
+    """Pinned memory for the host feeds of a step, free when so many steps are done."""
 
-    def __init__(self, device: Device, staging: Staging) -> None:
-        cupy = device.cupy
-        self.memory = cupy.cuda.alloc_pinned_memory(staging.nbytes)
-        whole = np.frombuffer(self.memory, np.uint8, staging.nbytes)
+    def __init__(self, device: Device, nbytes: int, feeds: Sequence[tuple[int, Node]]) -> None:
+        self.memory = device.cupy.cuda.alloc_pinned_memory(nbytes)
+        whole = np.frombuffer(self.memory, np.uint8, nbytes)
         self.address = int(self.memory.ptr)
+        self.until = 0
         self.views = [
-            whole[at : at + size].view(dtype).reshape(shape)
-            for at, size, shape, dtype in staging.feeds
+            whole[at : at + int(node.type.nbytes)].view(node.dtype).reshape(fixed(node.shape))
+            for at, node in feeds
         ]
-        self.event = cupy.cuda.Event(disable_timing=True)
-        self.busy = False
 
 
 class Staging:
-    """Copies a step's feeds to their fixed places, which lie one after the other on the device.
+    """The ring of one specialisation, and the kernels that read it.
 
-    Some slots of pinned memory take turns, so that the host may run ahead of the device by as many
-    steps; it waits for the device only when it is further ahead.
+    `feeds` and `outputs` are offsets from `base` of their places, the feeds' one after the other
+    from 0 on. The host may be as many steps ahead of the device as the ring has rows, or pinned
+    memory has slots if feeds come from the host.
     """
 
     def __init__(
-        self, device: Device, inputs: Sequence[Node], offsets: Sequence[int], base: int
-    ) -> None:
-        self._device = device
-        self._base = base
-        sizes = [int(node.type.nbytes) for node in inputs]
-        self.feeds = [
-            (at, size, fixed(node.shape), node.dtype)
-            for node, at, size in zip(inputs, offsets, sizes, strict=True)
-        ]
-        self.nbytes = max((at + size for at, size, _, _ in self.feeds), default=0)
-        count = max(2, min(MOST_SLOTS, RING_BYTES // max(self.nbytes, 1)))
-        self._slots: list[_Slot | None] = [None] * count
-        self._next = 0
+        self, device: Device, inputs: Sequence[Node], results: Sequence[Node],
+        feeds: Sequence[int], outputs: Sequence[int], base: int, state: int,
+    ) -> None:  # fmt: skip
+        self._device, self._base = device, base
+        self._feeds = list(zip(feeds, inputs, strict=True))
+        self._nbytes = max((at + int(node.type.nbytes) for at, node in self._feeds), default=0)
+        slots = max(2, min(MOST_SLOTS, RING_BYTES // max(self._nbytes, 1)))
+        self._slots: list[_Slot | None] = [None] * slots
+        self._words = len(feeds) + len(outputs)
+        self._pinned = device.cupy.cuda.alloc_pinned_memory(WORD * (ROWS * self._words + 1))
+        done = int(self._pinned.ptr)
+        ring, row = done + WORD, ctypes.c_int64 * self._words
+        self._done = ctypes.c_int64.from_address(done)
+        self._done.value = self._posted = 0
+        self._in_doubt = False  # whether the device may have done a step that was not `sent`
+        self._rows = [row.from_address(ring + WORD * self._words * i) for i in range(ROWS)]
+        self._pieces = [int(node.type.nbytes) for node in (*inputs, *results)]
+        if self._words:
+            self._bind(ring, done, state)
+        pairs = zip((base + at for at in (*feeds, *outputs)), self._pieces, strict=True)
+        table = np.array([0, *(word for pair in pairs for word in pair)], np.int64)
+        device.write(state, table, device.stream())
+        self._held: list[Any] = []  # what only the step that was told last reads
 
-    def send(self, feeds: Sequence[Any], stream: Any) -> None:
-        """Enqueue the copies; host feeds may be changed afterwards."""
+    def _bind(self, ring: int, done: int, state: int) -> None:
+        module = self._device.load(source())
+        names = ("sn_fetch", "sn_deliver", "sn_finish")
+        self._fetch, self._deliver, self._finish = map(module.get_function, names)
+        told = (np.uintp(ring), np.uintp(state), np.int32(ROWS), np.int32(self._words))
+        self._told = told
+        self._ends = (*told, np.int32(len(self._feeds)), np.uintp(done))
+        self._over = (np.uintp(state), np.uintp(done))
+
+    def post(self, feeds: Sequence[Any] | None, outputs: Sequence[Any], stream: Any) -> None:
+        """Tell the next step where its feeds are and its outputs go; host feeds are copied now.
+
+        None is for feeds that need no fetching, and no outputs for such as need no delivery. All of
+        it has to lie there until `sent` is called, when the step is on its stream.
+        """
+        if not self._words:
+            return
+        if self._in_doubt or self._posted - self._done.value >= ROWS:
+            stream.synchronize()
+            self._posted = self._done.value
+        self._in_doubt = True
+        count = len(self._feeds)
+        sources = [0] * count if feeds is None else self._sources(feeds, stream)
+        targets = [y.data.ptr for y in outputs] or [0] * (self._words - count)
+        self._rows[self._posted % ROWS][:] = sources + targets
+
+    def sent(self) -> None:
+        """The step that was told last is on its stream."""
+        self._posted += 1
+        self._in_doubt = False
+        self._held = []
+
+    def fetch(self, stream: Any) -> None:
+        """Enqueue the copies of feeds to their places."""
+        pieces = self._pieces[: len(self._feeds)]
+        if any(pieces):
+            self._fetch(*_grid(pieces), self._told, 0, stream)
+
+    def deliver(self, stream: Any) -> None:
+        """Enqueue the copies of outputs from their places, and the end of the step."""
+        if not self._words:
+            return
+        pieces = self._pieces[len(self._feeds) :]
+        grid, block = _grid(pieces)
+        if any(pieces):
+            self._deliver(grid, block, self._ends, 0, stream)
+        if not any(pieces) or math.prod(grid) > 1:
+            self._finish((1, 1, 1), (1, 1, 1), self._over, 0, stream)
+
+    def _sources(self, feeds: Sequence[Any], stream: Any) -> list[int]:
+        """Where the graph finds each feed: on the device, or in pinned memory; 0 if it is there."""
         hosts = [isinstance(feed, np.ndarray) for feed in feeds]
-        slot = self._take_slot() if any(hosts) and self.nbytes else None
+        slot = self._slot(stream) if any(hosts) and self._nbytes else None
+        found = []
         for i, (feed, host) in enumerate(zip(feeds, hosts, strict=True)):
             if not host:
-                self._send_device(i, feed, stream)
-            elif slot is not None:
+                found.append(self._on_device(feed))
+            elif slot is None:
+                found.append(0)
+            else:
                 np.copyto(slot.views[i], feed)
-        if slot is None:
-            return
-        kind = self._device.runtime.memcpyHostToDevice
-        for at, size in [(0, self.nbytes)] if all(hosts) else self._pieces(hosts):
-            self._device.runtime.memcpyAsync(
-                self._base + at, slot.address + at, size, kind, stream.ptr
-            )
-        slot.event.record(stream)
-        slot.busy = True
+                found.append(slot.address + self._feeds[i][0])
+        if slot is not None and self._nbytes >= LARGE:
+            self._carry(slot, hosts, stream)
+            return [0 if host else x for x, host in zip(found, hosts, strict=True)]
+        return found
 
-    def _pieces(self, hosts: Sequence[bool]) -> list[tuple[int, int]]:
-        return [
-            (at, size)
-            for (at, size, _, _), host in zip(self.feeds, hosts, strict=True)
-            if host and size
-        ]
-
-    def _send_device(self, i: int, feed: Any, stream: Any) -> None:
-        at, size, _, _ = self.feeds[i]
+    def _on_device(self, feed: Any) -> int:
         if not feed.flags.c_contiguous:
             feed = self._device.cupy.ascontiguousarray(feed)
-        self._device.copy(self._base + at, feed.data.ptr, size, stream)
+            self._held.append(feed)
+        return int(feed.data.ptr)
 
-    def _take_slot(self) -> _Slot:
-        slot = self._slots[self._next]
+    def _slot(self, stream: Any) -> _Slot:
+        """Pinned memory that no step reads any more."""
+        number = self._posted % len(self._slots)
+        slot = self._slots[number]
         if slot is None:
-            slot = self._slots[self._next] = _Slot(self._device, self)
-        self._next = (self._next + 1) % len(self._slots)
-        if slot.busy:
-            slot.event.synchronize()
+            slot = self._slots[number] = _Slot(self._device, self._nbytes, self._feeds)
+        if self._done.value < slot.until:
+            stream.synchronize()
+        slot.until = self._posted + 1
         return slot
+
+    def _carry(self, slot: _Slot, hosts: Sequence[bool], stream: Any) -> None:
+        """Enqueue copies of large host feeds to their places: as one, if all are."""
+        pieces = [(0, self._nbytes)]
+        if not all(hosts):
+            pairs = zip(self._feeds, hosts, strict=True)
+            pieces = [(at, int(node.type.nbytes)) for (at, node), host in pairs if host]
+        runtime = self._device.runtime
+        for at, size in pieces:
+            if size:
+                kind = runtime.memcpyHostToDevice
+                runtime.memcpyAsync(self._base + at, slot.address + at, size, kind, stream.ptr)
+
+
+def _grid(pieces: Sequence[int]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Blocks and threads of one launch for all pieces: a thread copies one unit of the largest."""
+    blocks = -(-max(pieces, default=0) // (UNIT * THREADS))
+    return (max(1, min(MAX_BLOCKS, blocks)), max(1, len(pieces)), 1), (THREADS, 1, 1)

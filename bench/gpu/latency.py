@@ -1,0 +1,112 @@
+"""What a person and a host wait for on a GPU, and what its streams gain:
+
+    python -m bench.gpu.latency
+
+- the host's time of a captured step of `mlp`, its feeds on the host and on the device;
+- the first step of `mlp` in a fresh process, with an empty cache and with a full one;
+- a step of `mlp` on one stream and on as many as the estimate takes, by batch.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.environment import ROOT
+from bench.report import duration
+from bench.workloads import mlp
+
+WARM_UP, BLOCKS, CALLS = 20, 20, 20
+BATCHES = (64, 256, 1024)
+FIRST = """
+import time, cupy; cupy.zeros(1).sum().get()
+from bench.workloads import mlp
+data = mlp.make_data(0)
+start = time.perf_counter(); step = mlp.staticnet_step(data, "cuda")
+float(step(data["x"][:64], data["y"][:64])); print(time.perf_counter() - start)
+"""
+
+
+def host_seconds(step: Callable[..., Any], feeds: Sequence[Any], synchronize: Any) -> float:
+    """The median seconds for which a call holds its caller; the device is idle when it begins."""
+    for _ in range(WARM_UP):
+        step(*feeds)
+    times = []
+    for _ in range(BLOCKS):
+        synchronize()
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            step(*feeds)
+        times.append((time.perf_counter() - start) / CALLS)
+    return statistics.median(times)
+
+
+def device_seconds(step: Callable[..., Any], feeds: Sequence[Any], cupy: Any) -> float:
+    """The least seconds of a step by the device's events, over some blocks of calls."""
+    found = []
+    for _ in range(BLOCKS):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        for _ in range(CALLS):
+            step(*feeds)
+        end.record()
+        end.synchronize()
+        found.append(cupy.cuda.get_elapsed_time(start, end) * 1e-3 / CALLS)
+    return min(found)
+
+
+def first_seconds() -> list[float]:
+    """Seconds of a first step in a fresh process: with an empty cache, and with a full one."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "STATICNET_CACHE": cache, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", FIRST]
+        runs = [
+            subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+            for _ in range(2)
+        ]
+    return [float(run.stdout.split()[-1]) for run in runs]
+
+
+def on_streams(most: int, data: Any, batch: int) -> Any:
+    """The step of `mlp` on at most so many streams."""
+    from staticnet.codegen.cuda import streams
+
+    before, streams.MOST_STREAMS = streams.MOST_STREAMS, most
+    try:
+        step = mlp.staticnet_step(data, "cuda", batch)
+        step.specialize()
+        return step
+    finally:
+        streams.MOST_STREAMS = before
+
+
+def main() -> None:
+    """Measure and print."""
+    import cupy
+
+    data = mlp.make_data(0)
+    step = mlp.staticnet_step(data, "cuda")
+    synchronize = cupy.cuda.get_current_stream().synchronize
+    host = [data[name][: mlp.BATCH] for name in "xy"]
+    there = [cupy.asarray(x) for x in host]
+    for place, feeds in (("host", host), ("device", there)):
+        took = host_seconds(step, feeds, synchronize)
+        print(f"host time of a captured step, feeds on the {place}: {duration(took)}")
+    cold, warm = first_seconds()
+    print(f"first step: {duration(cold)} with an empty cache, {duration(warm)} with a full one")
+    for batch in BATCHES:
+        feeds = [cupy.asarray(data[name][:batch]) for name in "xy"]
+        steps = {most: on_streams(most, data, batch) for most in (1, 4)}
+        took = {most: device_seconds(step, feeds, cupy) for most, step in steps.items()}
+        used = steps[4].specialize().executable.program.streams
+        print(f"batch {batch}: {duration(took[1])} on one stream, {duration(took[4])} on {used}")
+
+
+if __name__ == "__main__":
+    main()
