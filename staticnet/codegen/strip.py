@@ -198,17 +198,19 @@ def _described(text: str, comment: str, macros: dict[str, _Macro]) -> Item:
     if define is None:
         return Item(comment + text)
     name, parameters, body = define.groups()
-    if parameters and _stands_for_definitions(parameters, body):
+    if parameters and _stands_for_definitions(parameters, body, macros):
         lines = [line.rstrip(" \\") for line in body.splitlines()]
         words = [word.strip() for word in parameters[1:-1].split(",")]
         macros[name] = _Macro(tuple(words), textwrap.dedent("\n".join(lines)))
     return Item(comment + text, frozenset({name}))
 
 
-def _stands_for_definitions(parameters: str, body: str) -> bool:
+def _stands_for_definitions(parameters: str, body: str, known: Collection[str]) -> bool:
+    """Whether a macro has a function's body, or invokes one of the known macros that have."""
     strings = re.search(r"(?<!#)#(?!#)", body)  # an argument made a string
     opened = re.search(r"\)\s*(?:\\\n\s*)?\{", body)  # a function's body
-    return "..." not in parameters and strings is None and opened is not None
+    defines = opened is not None or any(name in known for name in _NAME.findall(body))
+    return "..." not in parameters and strings is None and defines
 
 
 def _arguments(source: str, at: int) -> tuple[list[str], int]:
