@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_shim import CXX
 from everywhere import DEVICES, grad_of, on
 
 import staticnet as sn
@@ -157,3 +158,19 @@ def test_linspace_is_of_floats() -> None:
         sn.linspace(0, 4, 5, "int32")
     with pytest.raises(ArgumentError, match="randint: low must be an int"):
         sn.random.randint(sn.random.key(1), 0.5, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_views_of_more_elements_than_32_bits_count(device: str, tmp_path: Path) -> None:
+    """Little lies in memory and little is made, but the view between has 2**32 elements."""
+    rows, step = np.arange(65536) % 251, 2**22 + 1
+
+    def build(x: Any) -> Any:
+        wide = sn.reshape(sn.broadcast_to(x, (65536, 65536)), (-1,))
+        return [wide[::step] + 1, sn.arange(2**33)[:: 2**30 + 1] + 1]
+
+    found, ramp = on(device, tmp_path, build, rows.astype("uint8").reshape(-1, 1))
+    places = np.arange(found.size, dtype="int64") * step
+    np.testing.assert_array_equal(found, rows[places // 65536] + 1)
+    np.testing.assert_array_equal(ramp, np.arange(8) * (2**30 + 1) + 1)

@@ -76,7 +76,10 @@ def test_scaled_draws_stay_in_range(device: str, tmp_path: Path) -> None:
         fixed = [sn.random.uniform(KEY, (n,), t, *r) for t in DTYPES for r in ranges]
         return [*fixed, sn.random.uniform(KEY, (n,), "float16", low, high)]
 
-    *fixed, given = on(device, tmp_path, build, np.float16([100.0]), np.float16([101.0]))
+    limits = np.float16([100.0]), np.float16([101.0])
+    *fixed, given = found = on(device, tmp_path, build, *limits)
+    for x, same in zip(found, on("numpy", tmp_path, build, *limits), strict=True):
+        assert x.tobytes() == same.tobytes()
     for x, (low, high) in zip(fixed, ranges * len(DTYPES), strict=True):
         wide = x.astype("float64")
         assert low == high or low <= wide.min() <= wide.max() < high

@@ -8,7 +8,7 @@ first, and copies and products into state go through kernels that do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -40,7 +40,6 @@ from staticnet.ir.types import fixed
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Plan
-from staticnet.plan.roles import base
 from staticnet.plan.schedule import Step
 
 HEADERS = (*SCALARS, "runtime.cuh", "reduce.cuh", "routines.cuh")
@@ -302,13 +301,21 @@ def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
 
 
 def _index_type(group: Group) -> str:
-    """C's type of indices into all that a group reads and makes."""
+    """C's type of indices into all that a group reads and makes, and into views on the way."""
     nodes = {x for node in group.nodes for x in (node, *node.inputs)}
-    largest = max(int(x.type.size) for node in nodes for x in (node, base(node)))
+    largest = max(int(x.type.size) for node in nodes for x in _views(node))
     points = 1
     for n in fixed(group.domain):
         points *= n
     return "int" if max(largest, points) < LARGEST_NARROW else "int64_t"
+
+
+def _views(node: Node) -> Iterator[Node]:
+    """A node, what it is a view of, and so on to what lies in memory."""
+    yield node
+    while node.op.moves:
+        (node,) = node.inputs
+        yield node
 
 
 def _call(
