@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,6 +181,45 @@ class TestProducts:
         monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: other)
         with pytest.raises(StopIteration):
             multiply(lambda x: x(5, 7) @ x(7, 3), "float32", gpu)
+
+
+SQUARE = MatrixLayout(0, 8, 8, 8)
+REFUSED = {
+    "types": MatmulDescriptor(68, 0, 0, 0, 1, SQUARE, SQUARE, replace(SQUARE, dtype=14)),
+    "scale": MatmulDescriptor(68, 1, 0, 0, 1, SQUARE, SQUARE, SQUARE),
+    "tf32 of halves": MatmulDescriptor(77, 0, 0, 0, 1, *[replace(SQUARE, dtype=2)] * 3),
+    "leading": MatmulDescriptor(68, 0, 0, 0, 1, replace(SQUARE, leading=7), SQUARE, SQUARE),
+    "inner": MatmulDescriptor(68, 0, 0, 0, 1, replace(SQUARE, columns=4), SQUARE, SQUARE),
+    "batches": MatmulDescriptor(68, 0, 0, 0, 1, replace(SQUARE, batch=2), SQUARE, SQUARE),
+    "results that overlap": MatmulDescriptor(68, 0, 0, 0, 1, *[replace(SQUARE, batch=2)] * 3),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_fake_refuses_what_makes_no_product(gpu: Gpu, what: str) -> None:
+    blas = CublasLt(gpu.blas)  # type: ignore[arg-type]
+    with pytest.raises(ExecutionError, match="has no algorithm .*(INVALID_VALUE|NOT_SUPPORTED)"):
+        blas.algorithms(Operation(blas, REFUSED[what]), (256, 256, 256))
+
+
+@pytest.mark.parametrize(
+    ("offset", "workspace", "bias"),
+    [(4, 0, 512), (2, 0, 512), (0, 8, 512), (0, -256, 512), (0, 0, 0), (0, 0, 516)],
+)
+def test_the_fake_refuses_what_lies_badly(gpu: Gpu, offset: int, workspace: int, bias: int) -> None:
+    """Operands, a workspace, also one that is too small, and a bias."""
+    blas = CublasLt(gpu.blas)  # type: ignore[arg-type]
+    gpu.blas.workspaces = itertools.repeat(256)
+    memory = gpu.alloc(4096).ptr
+    descriptor = MatmulDescriptor(68, 0, 0, 0, 4, SQUARE, SQUARE, SQUARE)
+    operation = Operation(blas, descriptor, bias and memory + bias)
+    (algorithm,) = blas.algorithms(operation, (16, 16, 16))
+    told = replace(algorithm, workspace=256 + min(workspace, 0))
+    at = memory + 2048 + max(workspace, 0)
+    with pytest.raises(ExecutionError, match="CUBLAS_STATUS_INVALID_VALUE"):
+        blas.multiply(operation, told, memory + offset, memory, memory + 1024, at, 0)
+    fine = Operation(blas, descriptor, memory + 512)
+    blas.multiply(fine, algorithm, memory, memory, memory + 1024, memory + 2048, 0)
 
 
 def test_the_real_library_takes_the_descriptors() -> None:
