@@ -71,6 +71,7 @@ class TestNamespace:
         for name in sorted(set(NAMES) & set(sn.__all__)):
             assert hasattr(sn, name)
         made = {"asarray", "from_dlpack", "nonzero"}  # need a value
+        assert made <= set(sn.dynamic.__all__)
         missing = {name for name in NAMES if not name.startswith(("_", "unique"))} - set(sn.__all__)
         assert missing == made
 
@@ -236,6 +237,12 @@ class TestIndexing:
     def test_masks_of_another_length(self, mask: Any) -> None:
         with pytest.raises(IndexError, match="mask"):
             t(np.zeros((2, 3)))[mask]
+
+    def test_no_indices(self) -> None:
+        x = t([1.0, 2.0])
+        for y in (x[[]], sn.take(x, []), x[t([], "int64")]):
+            same(y, np.zeros(0, "f"))
+        assert sn.placeholder((3, 2))[[]].shape == (0, 2)
 
     def test_gradients_through_masks(self) -> None:
         w = sn.dynamic.tensor([1.0, 2.0, 3.0], requires_grad=True)

@@ -17,8 +17,16 @@ variable's present value takes part, and `loss.backward()` adds to the variable'
 from staticnet.dynamic import array_api
 from staticnet.dynamic.creation import as_tensor, grad, tensor
 from staticnet.dynamic.extra import Handle
+from staticnet.dynamic.making import asarray, from_dlpack
 from staticnet.dynamic.mode import enable_grad, is_grad_enabled, no_grad, trace
 from staticnet.dynamic.optimizer import Optimizer
+from staticnet.dynamic.sets import (
+    nonzero,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from staticnet.dynamic.tensor import Tensor
 
 __all__ = [
@@ -27,10 +35,17 @@ __all__ = [
     "Tensor",
     "array_api",
     "as_tensor",
+    "asarray",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "is_grad_enabled",
     "no_grad",
+    "nonzero",
     "tensor",
     "trace",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
 ]

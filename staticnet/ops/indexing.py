@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
 from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 from staticnet.ir.dim import Dim, integer, size_of
 from staticnet.ir.dtype import BOOL, HALVES, INT64, UINT64, DType, is_integer
@@ -24,6 +22,7 @@ from staticnet.ops.arguments import (
 from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
+from staticnet.ops.promotion import as_array, fits, is_weak
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
 from staticnet.ops.widening import widened
@@ -169,11 +168,16 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
 
 def as_index(indices: Any) -> Value:
     """Integer indices in a dtype in which none wraps: unsigned ones above 2**63 - 1 become that."""
-    indices = as_value(indices)
+    indices = as_value(_as_indices(indices))
     if indices.dtype != UINT64:
         return indices
     most = 2**63 - 1
     return astype(where(indices > most, most, indices), INT64)
+
+
+def _as_indices(x: Any) -> Any:
+    """A number or list that can be indices as integers, no numbers at all among them."""
+    return as_array(x, INT64) if is_weak(x) and fits(x, INT64) else x
 
 
 def _axis_or_only(axis: Any, ndim: int) -> int:
@@ -357,10 +361,8 @@ def _slice(x: Value, basic: list[Any], flips: list[int]) -> Value:
 
 
 def _index_array(entry: Any) -> Value:
-    if isinstance(entry, list | tuple | np.ndarray | np.bool_ | bool):
-        entry = np.asarray(entry)
     try:
-        indices = as_value(entry)
+        indices = as_value(_as_indices(entry))
     except DTypeError:
         raise ArgumentError(f"{entry!r:.60} is not an index") from None
     if indices.dtype == BOOL:
