@@ -133,7 +133,11 @@ def binary_cross_entropy_with_logits(
     positive = target
     if pos_weight is not None:
         positive = astype(as_floating(pos_weight, input), input.dtype) * target
-    loss = times_log(positive, logaddexp(-input, 0)) + times_log(1 - target, logaddexp(input, 0))
+    distance = where(input > 0, input, -input)  # |input|, with a slope at 0
+    tail = logaddexp(-distance, 0)  # less than distance in -ln s or -ln(1 - s), whichever is more
+    if pos_weight is not None:
+        tail = tail * (positive + (1 - target))
+    loss = tail + times_log(where(input > 0, 1 - target, positive), distance)
     if weight is not None:
         loss = loss * astype(as_floating(weight, input), input.dtype)
     check_same_shape(input, loss, "the weighted loss")
