@@ -4,6 +4,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 """
 
 from math import e, inf, nan, pi
+from typing import TYPE_CHECKING
 
 from staticnet import dynamic, errors, nn, optim
 from staticnet.autodiff import grad, jvp, vjp
@@ -24,6 +25,7 @@ from staticnet.ir.dtype import UINT16 as uint16
 from staticnet.ir.dtype import UINT32 as uint32
 from staticnet.ir.dtype import UINT64 as uint64
 from staticnet.ir.graph import Graph
+from staticnet.ir.hints import NAMES, lookup
 from staticnet.ir.text import parse
 from staticnet.nn.seed import manual_seed
 from staticnet.ops import random
@@ -376,3 +378,13 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lookup(
+        __name__,
+        __all__,
+        NAMES
+        | {name: f"it is sn.dynamic.{name}" for name in dynamic.__all__}
+        | {name: f"it is sn.nn.{name}" for name in nn.__all__}
+        | {name: f"it is sn.optim.{name}" for name in optim.__all__},
+    )

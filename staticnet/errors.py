@@ -28,6 +28,10 @@ class ArgumentError(StaticnetError, ValueError, TypeError):
     """An argument of an operation, layer or optimizer has the wrong type or value."""
 
 
+class MissingNameError(StaticnetError, AttributeError):
+    """A module or object has no such attribute; the message says what is near."""
+
+
 class GraphError(StaticnetError, ValueError):
     """A graph is not well formed: an input is missing, a name doubled, a target no variable."""
 

@@ -51,6 +51,8 @@ def convert(
     Raises:
         FeedError: naming the placeholder and the line that declared it.
     """
+    if isinstance(feed, Mapping):
+        raise FeedError(f"{_show(node)} is fed a dict; feed arrays by name: f(**feeds)")
     try:
         array = adopt(feed)
         if array is None:

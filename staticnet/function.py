@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +408,8 @@ def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
     Raises:
         GraphError: if one is no node.
     """
+    if not isinstance(values, Iterable):
+        raise GraphError(f"an {what} must be a graph node, not {values!r:.60}")
     listed: list[Any] = [values] if isinstance(values, Value) else list(values)
     for value in listed:
         if not isinstance(value, Node):

@@ -14,7 +14,7 @@ from staticnet.train import Epoch
 COMPILES = True
 needs_extras = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")),
-    reason='needs pip install "staticnet[examples]"',
+    reason='needs pip install -e ".[examples]"',
 )
 
 
@@ -122,5 +122,5 @@ def test_missing_packages_are_named_with_their_remedy(tmp_path, monkeypatch, cap
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
         "staticnet demo: scikit-learn and matplotlib not found; "
-        'run: pip install "staticnet[examples]"\n'
+        'run: pip install -e ".[examples]" (in the clone of staticnet)\n'
     )

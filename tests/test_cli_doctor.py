@@ -104,7 +104,7 @@ def test_no_compiler_is_missing_and_numpy_does_not_pass_for_one(
     assert status == 0  # numpy works, and nobody asked for a compiler
     for place in (("compiler", "cc"), ("devices", "cpu")):
         assert checks[place]["state"] == "missing"
-        assert 'pip install "staticnet[cc]"' in checks[place]["remedy"]
+        assert 'pip install -e ".[cc]"' in checks[place]["remedy"]
     assert checks["devices", "numpy"]["state"] == "ok"
 
 
@@ -261,8 +261,8 @@ def test_the_driver_is_asked(
     first, cupy, _, _, cudnn = machine.cuda()
     assert first.state == state
     assert detail in first.detail
-    assert f"staticnet[{extra}]" in cupy.remedy
-    assert f"staticnet[{extra}]" in cudnn.remedy
+    assert f'pip install -e ".[{extra}]"' in cupy.remedy
+    assert f'pip install -e ".[{extra}]"' in cudnn.remedy
     assert bool(first.remedy) == (state != "ok")
 
 
@@ -306,5 +306,5 @@ def test_a_missing_extra_is_told_with_what_installs_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "_version", lambda name: None if name == "torch" else "1.0")
     checks = {check.name: check for check in machine.extras()}
     assert checks["torch"].state == "missing"
-    assert checks["torch"].remedy == 'run: pip install "staticnet[oracle]"'
+    assert checks["torch"].remedy == 'run: pip install -e ".[oracle]" (in the clone of staticnet)'
     assert (checks["jax"].state, checks["jax"].detail) == ("found", "1.0")

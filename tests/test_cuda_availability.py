@@ -33,7 +33,8 @@ class TestAvailability:
         run = [sys.executable, "-c", hide + code]
         text = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout
         assert text.strip() == (
-            "device 'cuda': CuPy is not installed; run: pip install \"staticnet[cuda13]\" False"
+            "device 'cuda': CuPy is not installed; run: pip install -e \".[cuda13]\" (in the clone "
+            "of staticnet) False"
         )
 
     def parts(self, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> Any:
@@ -64,7 +65,7 @@ class TestAvailability:
                 "is for CUDA 12.4, CuPy for CUDA 13.2;.*12",
             ),
             ({"n": 0}, "CuPy does not work: integer division"),
-            ({"nvrtc": None}, r"NVRTC.* was not found; run: pip install \"staticnet\[cuda13\]\""),
+            ({"nvrtc": None}, r"NVRTC.* was not found; run: pip install -e \"\.\[cuda13\]\""),
             ({"nvrtc": SimpleNamespace(version=(14, 1))}, "CUDA 14.1, the driver of CUDA 13.0"),
             ({"cublaslt": None}, "cuBLASLt was not found; run: pip"),
         ],

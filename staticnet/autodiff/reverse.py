@@ -7,7 +7,7 @@ derivative say whose gradient they are: "gradient of train.py:14".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from staticnet.errors import DTypeError, GradientError, ShapeError
@@ -70,6 +70,8 @@ def vjp(
 
 def as_nodes(values: Sequence[Value] | Value, what: str) -> list[Node]:
     """Floating-point nodes from one Value or several; raises as `grad` says."""
+    if not isinstance(values, Iterable):
+        raise GradientError(f"{what}: expected graph nodes, got {values!r:.60}")
     listed = [values] if isinstance(values, Value) else list(values)
     return [_as_node(value, what) for value in listed]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from staticnet.errors import DependencyError
+from staticnet.ir.hints import install
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -19,6 +20,4 @@ def require(*modules: str, extra: str) -> None:
         DISTRIBUTIONS.get(name, name) for name in modules if importlib.util.find_spec(name) is None
     ]
     if missing:
-        raise DependencyError(
-            f'{" and ".join(missing)} not found; run: pip install "staticnet[{extra}]"'
-        )
+        raise DependencyError(f"{' and '.join(missing)} not found; {install(extra)}")

@@ -28,6 +28,7 @@ from staticnet.backends.cuda.cublaslt import find_library
 from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.errors import CompileError, FlagError, StaticnetError
 from staticnet.function import BACKENDS
+from staticnet.ir.hints import install
 
 OK, FOUND, MISSING, BROKEN = "ok", "found", "missing", "broken"
 REQUIRED = ("numpy", "scipy", "networkx", "ml_dtypes", "safetensors", "rich")
@@ -46,8 +47,8 @@ EXTRAS = {
     ),
     "oracle": ("jax", "optax", "torch"),
 }
-"""What `pip install "staticnet[extra]"` brings, CUDA's apart, each in the first that has it."""
-NO_COMPILER = 'install gcc or clang, or run: pip install "staticnet[cc]"'
+"""What `pip install -e ".[extra]"` brings, CUDA's apart, each in the first that has it."""
+NO_COMPILER = f"install gcc or clang, or {install('cc')}"
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def extras() -> list[Check]:
     for extra, names in EXTRAS.items():
         for name in names:
             version = _version(name)
-            remedy = "" if version else f'run: pip install "staticnet[{extra}]"'
+            remedy = "" if version else install(extra)
             state = FOUND if version else MISSING
             checks.append(Check("extras", name, state, version or "not installed", remedy))
     return checks

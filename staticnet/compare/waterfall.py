@@ -10,6 +10,7 @@ from typing import Any
 
 from staticnet.compare.result import DYNAMIC, MANY, PEER, WITHOUT
 from staticnet.errors import DependencyError
+from staticnet.ir.hints import install
 from staticnet.report.units import format_seconds
 
 INK, QUIET, BLUE, GREEN, GREY = "#010101", "#020202", "#0072b2", "#00795a", "#9aa4b0"
@@ -26,9 +27,7 @@ def draw(comparison: Mapping[str, Any]) -> Any:
         DependencyError: if matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise DependencyError(
-            'matplotlib, which draws it, not found; run: pip install "staticnet[examples]"'
-        )
+        raise DependencyError(f"matplotlib, which draws it, not found; {install('examples')}")
     from matplotlib.figure import Figure
 
     kinds = {c["name"]: c for c in comparison["raw"]["contenders"]}

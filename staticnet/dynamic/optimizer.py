@@ -49,10 +49,16 @@ class Optimizer:
     def __init__(
         self,
         rule: Rule | Callable[[Gradients], Mapping[Variable, Value]],
-        parameters: Parameters,
+        parameters: Parameters = (),
         *,
         device: str = "auto",
+        **options: Any,
     ) -> None:
+        if options or isinstance(rule, type) or (not callable(rule) and not isinstance(rule, Rule)):
+            raise ArgumentError(
+                f"Optimizer: takes a rule, as sn.optim.Adam(lr=1e-3), and then the parameters; "
+                f"not {rule!r:.60}{' with ' + ', '.join(options) if options else ''}"
+            )
         if device not in ("auto", *DEVICES):
             raise ArgumentError(f"device {device!r:.60}: use one of auto, {', '.join(DEVICES)}")
         self.parameters = parameters_of(parameters)
@@ -64,10 +70,8 @@ class Optimizer:
         if isinstance(rule, Rule):
             groups = parameters if _has_groups(parameters) else None
             self.updates = rule.apply(grads, groups)
-        elif callable(rule):
-            self.updates = Updates.of(rule(grads))
         else:
-            raise ArgumentError(f"Optimizer: {rule!r:.60} is neither a rule nor a function")
+            self.updates = Updates.of(rule(grads))
         self._steps: dict[frozenset[Variable], Function] = {}
 
     def gradients(self) -> dict[Variable, Tensor]:

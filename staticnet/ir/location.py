@@ -58,6 +58,11 @@ class Provenance(NamedTuple):
         where = ", ".join(str(line) for line in self.lines) or "an unknown line"
         return f"{self.made_by} of {where}" if self.made_by else where
 
+    @property
+    def user(self) -> str:
+        """The lines, and that it is a gradient of them; which pass made it is no user's concern."""
+        return str(self if self.made_by == "gradient" else self._replace(made_by=""))
+
 
 class _Override(threading.local):
     provenance: Provenance | None = None

@@ -118,6 +118,13 @@ def describe(value: Any) -> str:
     return repr(value)[:40]
 
 
+def failure(node: Node, what: str) -> str:
+    """The text of a node's failure while it runs: the op, what is wrong, operands and lines."""
+    named = " with ".join(describe(operand) for operand in node.inputs)
+    meant = f"; {node.op.failure}" if node.op.failure else ""
+    return f"{node.op.name}: {what}: {named} ({node.provenance.user}){meant}"
+
+
 def with_context(error: StaticnetError, what: str, operands: Iterable[Any]) -> StaticnetError:
     """The error as a user should read it: the op, what is wrong, the operands and the line."""
     if error.located:

@@ -30,7 +30,8 @@ class Op:
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
     of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
-    16-bit floats are computed in float32 and rounded once.
+    16-bit floats are computed in float32 and rounded once. `failure` is what is most often meant
+    where one fails.
     """
 
     name: ClassVar[str] = ""
@@ -40,6 +41,7 @@ class Op:
     moves: ClassVar[bool] = False
     may_fail: ClassVar[bool] = False
     widens: ClassVar[bool] = True
+    failure: ClassVar[str] = ""
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from staticnet.errors import SymbolicValueError
 from staticnet.ir import location
+from staticnet.ir.hints import METHODS, missing_name
 from staticnet.ir.types import Shape
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class Value:
     def lift(self, x: Any) -> Any:
         """`x` as a value that computes where this one does; a graph's need nothing done."""
         return x
+
+    def __getattr__(self, name: str) -> NoReturn:
+        what = type(self).__name__
+        if name.startswith("_"):
+            raise AttributeError(f"{what!r} object has no attribute {name!r}")
+        hint = f"use sn.{name}(x)" if name in FUNCTIONS else METHODS.get(name, "")
+        raise missing_name(f"the {what} {self!r:.60}", name, dir(type(self)), {name: hint})
 
     @property
     def shape(self) -> Shape:

@@ -1,5 +1,8 @@
 """Neural networks: functions of values, and Modules that hold their state."""
 
+from typing import TYPE_CHECKING
+
+from staticnet.ir.hints import NAMES, lookup
 from staticnet.nn import functional, init
 from staticnet.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -130,3 +133,6 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lookup(__name__, __all__, NAMES)

@@ -12,6 +12,7 @@ from weakref import ref
 import numpy as np
 
 from staticnet.errors import ArgumentError, StateError, StaticnetError
+from staticnet.ir.hints import check_call, missing_name
 from staticnet.ir.modes import Mode, changed, note, reading
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
@@ -20,6 +21,28 @@ Array = np.ndarray[Any, Any]
 _SEQUENCES = (list, tuple, deque, UserList)
 _MAPPINGS = (dict, MappingProxyType, UserDict)
 _UNORDERED = (set, frozenset)
+
+
+_DEVICE = "arrays move by themselves: a function runs on its own device, sn.function(..., device=)"
+_ATTRIBUTE = "assign it: self.name = module, or self.name = sn.variable(value, trainable=False)"
+_DTYPE = "layers take dtype=, and sn.function precision= for its products"
+HINTS = {
+    "to": _DEVICE,
+    "cuda": _DEVICE,
+    "cpu": _DEVICE,
+    "float": _DTYPE,
+    "half": _DTYPE,
+    "double": _DTYPE,
+    "bfloat16": _DTYPE,
+    "register_buffer": _ATTRIBUTE,
+    "register_parameter": _ATTRIBUTE,
+    "register_module": _ATTRIBUTE,
+    "add_module": _ATTRIBUTE,
+    "zero_grad": "gradients are nodes, made anew in each step; sn.dynamic.Optimizer has zero_grad",
+    "children": "named_children() gives names and modules",
+    "apply": "loop over model.modules()",
+    "compile": "sn.function(x, model(x)) compiles",
+}
 
 
 class LoadResult(NamedTuple):
@@ -53,6 +76,12 @@ class Module:
 
     _training: bool = True
     _path: str = ""  # where the module was first attached, as far up as it is known
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A module whose `__init__` has the arguments that are given by name."""
+        if kwargs:
+            check_call(cls.__name__, cls.__init__, (None, *args), kwargs)
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -243,6 +272,11 @@ class Module:
             StateError: listing missing and unexpected names, and values whose shape or dtype do
                 not fit.
         """
+        if not isinstance(state, Mapping):
+            raise StateError(
+                f"load_state_dict: takes what state_dict gave, arrays by name, not {state!r:.60}; "
+                "sn.io.safetensors.load(path) reads a file"
+            )
         variables = dict(self._all_variables())
         missing = [name for name in variables if name not in state]
         unexpected = [name for name in state if name not in variables]
@@ -291,6 +325,12 @@ class Module:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        known = [*vars(self), *dir(type(self))]
+        raise missing_name(f"the module {type(self).__name__}", name, known, HINTS)
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:

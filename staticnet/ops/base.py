@@ -20,6 +20,7 @@ from staticnet.ir.dtype import (
     DType,
     as_dtype,
 )
+from staticnet.ir.hints import check_call
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
@@ -101,6 +102,9 @@ def function(f: F) -> F:
         except StaticnetError as error:
             operands = [a for a in args if isinstance(a, Value)]
             raise with_context(error, f.__name__, operands) from None
+        except TypeError:
+            check_call(f.__name__, f, args, kwargs)
+            raise
 
     FUNCTIONS[f.__name__] = call
     return call  # type: ignore[return-value]

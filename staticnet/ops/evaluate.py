@@ -13,7 +13,7 @@ import numpy as np
 
 from staticnet.errors import ExecutionError, StaticnetError
 from staticnet.ir.dtype import HALVES, DType
-from staticnet.ir.node import Node, describe
+from staticnet.ir.node import Node, failure
 from staticnet.ir.op import Op
 
 
@@ -37,5 +37,4 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
     except StaticnetError:
         raise
     except Exception as error:
-        named = " with ".join(describe(operand) for operand in node.inputs)
-        raise ExecutionError(f"{node.op.name}: {error}: {named} ({node.provenance})") from error
+        raise ExecutionError(failure(node, str(error))) from error

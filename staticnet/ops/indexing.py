@@ -120,6 +120,7 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
     linear: ClassVar[slice] = slice(0, 1)
     arity = 2
     may_fail = True
+    failure = "the index may be a label of cross_entropy or nll_loss that is none of the classes"
 
     def infer(self, *operands: TensorType) -> TensorType:
         return _check_along(self, self.axis, *operands)

@@ -7,12 +7,14 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, StateError
+from staticnet.errors import ArgumentError, DTypeError, StateError, SymbolicValueError
+from staticnet.ir import location
 from staticnet.ir.dtype import FLOAT32, DType, kind
+from staticnet.ir.hints import missing_name
 from staticnet.ir.node import Node, build, describe, recipe, remake
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
@@ -122,6 +124,18 @@ class Variable(Node):
         with self.turns:
             array = self.device_array()
             return np.array(array.get() if hasattr(array, "get") else array)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("numpy", "item", "tolist", "data", "detach"):
+            held = "its .value is an array of what it holds now"
+            raise missing_name(f"the variable {self!r:.60}", name, (), {name: held})
+        super().__getattr__(name)
+
+    def _no_value(self, act: str, remedy: str) -> NoReturn:
+        raise SymbolicValueError(
+            f"{act}: {describe(self)} ({self.provenance}) stands for a value in graphs; what it "
+            f"holds now is its .value, an array ({location.user_line()})"
+        )
 
     def __copy__(self) -> Variable:
         return copy.deepcopy(self)

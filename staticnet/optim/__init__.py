@@ -4,6 +4,9 @@ updates = sn.optim.Adam(lr=1e-3).minimize(loss)
 step = sn.function([x, y], loss, updates=updates)
 """
 
+from typing import TYPE_CHECKING
+
+from staticnet.ir.hints import lookup
 from staticnet.optim.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
 from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
@@ -62,3 +65,7 @@ __all__ = [
     "global_norm",
     "skip_nonfinite",
 ]
+
+if not TYPE_CHECKING:
+    _SCHEDULES = "schedules are here, as sn.optim.StepLR; a rule takes one as its lr"
+    __getattr__ = lookup(__name__, __all__, {"lr_scheduler": _SCHEDULES})

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from staticnet.autodiff import grad
 from staticnet.errors import ArgumentError, GradientError, ShapeError
 from staticnet.ir.dtype import DType, compute_dtype, is_floating
+from staticnet.ir.hints import check_call, missing_name
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.value import Value
 from staticnet.ops.promotion import is_scalar, python_number
@@ -51,8 +52,21 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
+HINTS = {
+    "step": "compile updates into a step, sn.function(inputs, loss, updates=rule.minimize(loss)), "
+    "or step with sn.dynamic.Optimizer(rule, parameters)",
+    "zero_grad": "gradients are nodes, made anew in each step; sn.dynamic.Optimizer has zero_grad",
+    "param_groups": "give groups to minimize: [{'params': [...], 'lr': 1e-2}, ...]",
+    "state_dict": "the state is variables: updates.state[w] of updates = rule.minimize(loss)",
+    "load_state_dict": "the state is variables: set the .value of those in updates.state[w]",
+}
+
+
 class Optimizer:
     """Gives each parameter, and each variable of its own, the node of its next value."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise missing_name(type(self).__name__, name, dir(type(self)), HINTS)
 
     def minimize(self, loss: Value, wrt: Parameters | None = None) -> Updates:
         """The updates of one step down the gradient of `loss`; runs nothing.
@@ -81,6 +95,7 @@ class Optimizer:
             GradientError: if the loss does not depend on a variable.
             ShapeError, DTypeError: if the loss is no floating-point scalar.
         """
+        check_used(loss, wrt)
         return dict(zip(wrt, grad(loss, wrt), strict=True))
 
     def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
@@ -100,9 +115,23 @@ class _LearningRate(type):
     """Lets `learning_rate=` stand for `lr=` in every constructor."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        _check_holds_no_parameters(cls.__name__, args, kwargs)
         if "learning_rate" in kwargs and (args or "lr" in kwargs):
             raise ArgumentError(f"{cls.__name__}: lr and learning_rate are one; give one of them")
+        init: Any = cls.__init__  # type: ignore[misc]
+        check_call(cls.__name__, init, (None, *args), with_lr(kwargs))
         return super().__call__(*args, **with_lr(kwargs))
+
+
+def _check_holds_no_parameters(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise ArgumentError on parameters, which PyTorch's constructors take first."""
+    first = args[0] if args else None
+    several = isinstance(first, Iterable) and not isinstance(first, Value)
+    if several or hasattr(first, "named_parameters") or "params" in kwargs:
+        raise ArgumentError(
+            f"{name}: a rule holds no parameters: {name}(lr=...).minimize(loss, parameters) gives "
+            f"the updates for sn.function; sn.dynamic.Optimizer({name}(lr=...), parameters) steps"
+        )
 
 
 def with_lr(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,6 +297,10 @@ def parameters_of(wrt: Parameters) -> list[Variable]:
 
 def _groups(wrt: Parameters) -> list[tuple[dict[str, Any], list[Variable]]]:
     """Each group's hyper-parameters and variables; a plain list is one group."""
+    if isinstance(wrt, str) or not isinstance(wrt, Iterable):
+        raise ArgumentError(
+            f"minimize: wrt must hold variables, as model.parameters() does, not be {wrt!r:.60}"
+        )
     listed: list[Any] = [wrt] if isinstance(wrt, Variable | Mapping) else list(wrt)
     if not any(isinstance(each, Mapping) for each in listed):
         return [({}, _variables(listed))]
@@ -303,6 +336,18 @@ def _trainable(loss: Value) -> list[Variable]:
             "variable; make one with sn.variable(value), or name some in wrt"
         )
     return found
+
+
+def check_used(loss: Value, wrt: Sequence[Variable]) -> None:
+    """Raise GradientError if the loss depends on one of the variables in no way."""
+    reached = set(topological([loss])) if isinstance(loss, Node) else set(wrt)
+    unused = [w for w in wrt if w not in reached]
+    if unused:
+        named = ", ".join(f"{describe(w)} ({w.provenance})" for w in unused)
+        raise GradientError(
+            f"minimize: the loss {describe(loss)} does not depend on {named}; leave it out, or "
+            "leave out wrt to update what the loss depends on"
+        )
 
 
 def check_gradients(grads: Mapping[Variable, Value], wrt: Parameters | None) -> None:

@@ -16,6 +16,7 @@ from staticnet.backends.profile import Profile
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
+from staticnet.ir.hints import install
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.plan.plan import Plan, make_plan
 
@@ -67,7 +68,8 @@ class CpuBackend(HostBackend):
             _told.add("compiler")
             log.warning(
                 "no C compiler was found: device cpu runs on NumPy, slowly; "
-                'install gcc or clang, or run: pip install "staticnet[cc]"'
+                "install gcc or clang, or %s",
+                install("cc"),
             )
         return NumpyBackend().build(graph)
 

@@ -17,7 +17,7 @@ from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.outputs import LARGE, Outputs
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
-from staticnet.ir.node import describe
+from staticnet.ir.node import failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
@@ -149,11 +149,8 @@ class CpuExecutable(HostExecutable):
 
     def _failure(self, site: int) -> ExecutionError:
         node = self.program.sites[site - 1]
-        named = " with ".join(describe(operand) for operand in node.inputs)
-        return ExecutionError(
-            f"{node.op.name}: an index is out of range: {named} ({node.provenance}); "
-            "this step updated nothing"
-        )
+        what = failure(node, "an index is out of range")
+        return ExecutionError(f"{what}; this step updated nothing")
 
 
 def next_count(steps: int, seconds: float) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from staticnet.backends.cuda.cublaslt import find_library
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.ir import hints
 
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 CUDA_13 = 13000  # the driver's version from which wheels for CUDA 13 run
@@ -41,7 +42,7 @@ class Driver:
 def install(version: int | None) -> str:
     """The command that installs what runs under a driver of this version."""
     extra = "cuda13" if version is None or version >= CUDA_13 else "cuda12"
-    return f'run: pip install "staticnet[{extra}]"'
+    return hints.install(extra)
 
 
 def ask_driver() -> Driver:

@@ -27,7 +27,7 @@ from staticnet.backends.cuda.tuning import choose
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import FAILED, Address, CudaProgram
 from staticnet.errors import ExecutionError
-from staticnet.ir.node import Node, describe
+from staticnet.ir.node import Node, failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
@@ -302,8 +302,7 @@ class CudaExecutable:
         self.device.runtime.memsetAsync(failed, 0, memory.FLAG_BYTES, stream.ptr)
         self._told.value = 0
         node = self.program.sites[site - 1]
-        named = " with ".join(describe(operand) for operand in node.inputs)
         raise ExecutionError(
-            f"{node.op.name}: an index is out of range: {named} ({node.provenance}); the step "
-            "that had it updated nothing, nor did any step after it"
+            f"{failure(node, 'an index is out of range')}; the step that had it updated nothing, "
+            "nor did any step after it"
         )

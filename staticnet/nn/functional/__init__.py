@@ -1,5 +1,8 @@
 """Functions of values: activations, linear maps, dropout, losses."""
 
+from typing import TYPE_CHECKING
+
+from staticnet.ir.hints import NAMES, lookup
 from staticnet.nn.functional.activation import (
     elu,
     gelu,
@@ -53,3 +56,6 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lookup(__name__, __all__, NAMES)

@@ -1,0 +1,110 @@
+"""What a message says to do: names that other libraries have, near misses, and what to install."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from staticnet.errors import ArgumentError, MissingNameError
+
+ARGUMENTS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "other": "y", "input": "x"}
+"""PyTorch's names of arguments, and the array API standard's."""
+_NAMES = {
+    "cat": "concat",
+    "concatenate": "concat",
+    "mm": "matmul",
+    "bmm": "matmul",
+    "dot": "vecdot or matmul",
+    "permute": "permute_dims",
+    "transpose": "permute_dims, matrix_transpose or swapaxes",
+    "view": "reshape",
+    "expand": "broadcast_to",
+    "unsqueeze": "expand_dims",
+    "amax": "max",
+    "amin": "min",
+    "clamp": "clip",
+    "cumsum": "cumulative_sum",
+    "cumprod": "cumulative_prod",
+    "topk": "top_k",
+    "array": "constant or variable",
+    "Tensor": "placeholder, constant or variable, and sn.dynamic.tensor",
+    "Parameter": "variable",
+    "jit": "function",
+    "compile": "function",
+    "randn": "random.normal",
+    "rand": "random.uniform",
+    "randint": "random.randint",
+    "save": "io.safetensors.save",
+    "load": "io.safetensors.load",
+}
+NAMES = {theirs: f"use sn.{ours}" for theirs, ours in _NAMES.items()}
+"""Names of PyTorch, NumPy and JAX, and what they are here."""
+_RUN = "a node has no value until sn.function runs; sn.dynamic computes at once"
+METHODS = {
+    **NAMES,
+    "numpy": _RUN,
+    "item": _RUN,
+    "tolist": _RUN,
+    "data": _RUN,
+    "detach": "use sn.stop_gradient(x)",
+    "backward": "use sn.grad(loss, variables), or compute with sn.dynamic",
+    "size": "x.shape has the lengths",
+    "dim": "x.ndim is the number of axes",
+    "astype": "use sn.astype(x, dtype)",
+    "to": "use sn.astype(x, dtype); a function runs on its device",
+    "float": "use sn.astype(x, 'float32')",
+    "long": "use sn.astype(x, 'int64')",
+    "cuda": "a function runs on its device: sn.function(..., device='cuda')",
+    "cpu": "a function runs on its device: sn.function(..., device='cpu')",
+}
+"""Methods of PyTorch's tensors and NumPy's arrays, and what to use for them."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra: staticnet comes as a clone, not from an index."""
+    return f'run: pip install -e ".[{extra}]" (in the clone of staticnet)'
+
+
+def missing_name(
+    owner: str, name: str, known: Iterable[str], hints: Mapping[str, str] | None = None
+) -> MissingNameError:
+    """The error of an attribute that is not there; says what is, if it is known or near."""
+    remedy = (hints or {}).get(name, "")
+    if not remedy:
+        public = [each for each in known if not each.startswith("_")]
+        public.sort(key=lambda each: each[0].isupper() == name[0].isupper())
+        by_lower = {each.lower(): each for each in public}  # Relu is rather ReLU than relu
+        near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)
+        remedy = f"did you mean {by_lower[near[0]]}?" if near else ""
+    return MissingNameError(f"{owner} has no {name!r}{'; ' + remedy if remedy else ''}")
+
+
+def lookup(module: str, names: Iterable[str], hints: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module, for names that it does not have."""
+    known = list(names)
+
+    def find(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        raise missing_name(module, name, known, hints)
+
+    return find
+
+
+def check_call(what: str, function: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raise ArgumentError if arguments do not fit a signature: says which, and what there is."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        names = list(signature.parameters)
+        for name in kwargs:
+            if name not in names:
+                ours = ARGUMENTS.get(name)
+                near = difflib.get_close_matches(name, names, 1, 0.75)
+                near = [ours] if ours in names else near
+                remedy = f"it is called {near[0]}" if near else f"there are {', '.join(names)}"
+                raise ArgumentError(f"{what}: there is no argument {name!r}; {remedy}") from None
+        raise ArgumentError(f"{what}: {error}; its arguments are {signature}") from None
