@@ -175,7 +175,7 @@ def different(term: Term, a: Any, b: Any, to: str) -> str:
         return f"{a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}"
     if to == "bits":
         unsigned = np.dtype(f"u{a.dtype.itemsize}")
-        same = np.ascontiguousarray(a).view(unsigned) == np.ascontiguousarray(b).view(unsigned)
+        same = np.equal(*(np.ascontiguousarray(x).view(unsigned).reshape(x.shape) for x in (a, b)))
     else:
         same = a == b
     if is_floating(a.dtype):

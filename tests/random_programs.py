@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from random_steps import STEPS
-from random_terms import Maker, Term, feed
+from random_terms import BITS, Maker, Term, feed
 
 import staticnet as sn
 from staticnet.ir.dtype import is_floating
@@ -39,9 +40,11 @@ class Program:
 
 
 def replay(text: str, seed: int = 0) -> Program:
-    """The program of a failure's text, all values of which are taken to be exact."""
+    """The program of a failure's text, with room for the rounding of a few operations."""
     graph = sn.parse(text)
-    terms = [Term(node) for node in graph.roots]
+    bits = [BITS.get(node.dtype.name) for node in graph.roots]
+    noise = [0.0 if n is None else 2.0 ** (4 - n) for n in bits]
+    terms = [Term(x, noise=e, exact=not e) for x, e in zip(graph.roots, noise, strict=True)]
     count = len(graph.outputs)
     targets = [target for target, _ in graph.updates]
     updates = dict(zip(targets, terms[count:], strict=True))
@@ -78,10 +81,22 @@ def batch(seed: int, count: int, kind: str = "small") -> Program:
 def _finish(maker: Maker, seed: int) -> Program:
     inner = maker.pool[len(maker.inputs) + len(maker.state) :] or maker.pool
     outputs = [inner[-1], *(maker.any(inner) for _ in range(maker.rng.integers(4)))]
+    outputs += _gradients(maker)
     updates = {
         node: _update(maker, node, held) for node, held in maker.state.items() if maker.chance(0.85)
     }
     return Program(seed, maker.inputs, outputs, updates, inner)
+
+
+def _gradients(maker: Maker) -> list[Term]:
+    """Derivatives, of which only the bits are compared: nothing is known of their noise."""
+    wide = [t for t in maker.pool if t.node.dtype in ("float32", "float64")]
+    leaves = [t.node for t in wide if not t.node.inputs]
+    if maker.how == "w" or not leaves or maker.chance(0.7):
+        return []
+    y, x = wide[-1].node, maker.any(leaves)
+    (derivative,) = sn.vjp(y, x, sn.ones_like(y), allow_unused=True)
+    return [Term(derivative, noise=math.inf, exact=False)]
 
 
 def _update(maker: Maker, node: Any, held: Term) -> Term:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from random_moves import index, move, order, pad, turned
 from random_terms import Maker, Term
 
 import staticnet as sn
-from staticnet.errors import ShapeError
 from staticnet.ir.dtype import BOOL, DTYPES, is_floating, is_integer
-from staticnet.ops.arguments import broadcast_shapes
-from staticnet.ops.base import apply
-from staticnet.ops.movement import Pad
 
 # by name: what it is made of, how much it spreads noise, the bound of the result
 SMOOTH = [
     (sn.tanh, 1, 1), (sn.sin, 1, 1), (sn.cos, 1, 1), (sn.erf, 2, 1), (sn.sigmoid, 1, 1),
     (sn.atan, 1, 2), (sn.asinh, 1, 4), (lambda x: sn.log1p(sn.abs(x)), 1, 3),
     (lambda x: sn.exp(-sn.abs(x)), 1, 1), (lambda x: sn.expm1(-sn.abs(x)), 1, 1),
-    (lambda x: sn.rsqrt(sn.abs(x) + 1), 1, 1),
+    (lambda x: sn.rsqrt(sn.abs(x) + 1), 1, 1), (lambda x: sn.logaddexp(x, -x), 1, 17),
+    (lambda x: sn.hypot(x, x + 1), 2, 24),
 ]  # fmt: skip
 IDLE = [  # what simplification may take out
     lambda x: x * 1, lambda x: x + 0.0, lambda x: x - 0.0, lambda x: x / 1,
@@ -30,67 +27,6 @@ IDLE = [  # what simplification may take out
 ]  # fmt: skip
 
 
-def turned(m: Maker, x: Any) -> Any:
-    """x shown otherwise, in the same shape."""
-    if not x.ndim:
-        return x
-    axis = m.axis(x)
-    far = 0 if m.kind == "symbolic" else 3
-    square = x.ndim > 1 and x.shape[-1] == x.shape[-2]
-    return m.any(
-        [
-            lambda: sn.flip(x, axis),
-            lambda: sn.flip(x),
-            lambda: sn.roll(x, int(m.rng.integers(-far, far + 1)), axis),
-            lambda: sn.matrix_transpose(x) if square else sn.flip(x, axis),
-        ]
-    )()
-
-
-def moves(m: Maker, x: Any) -> list[Any]:
-    """Movements of x, by one of its axes, that any size allows."""
-    axis = m.axis(x)
-    n = x.shape[axis]
-    front = sn.moveaxis(x, axis, 0)
-    return [
-        lambda: turned(m, x),
-        lambda: turned(m, x),
-        lambda: sn.permute_dims(x, [int(i) for i in m.rng.permutation(x.ndim)]),
-        lambda: sn.reshape(x, -1),
-        lambda: sn.expand_dims(x, axis),
-        lambda: sn.concat([x, turned(m, x)], axis),
-        lambda: sn.concat([turned(m, x), x[..., :1]], -1),
-        lambda: sn.stack([x, turned(m, x)], m.any([0, axis, -1])),
-        lambda: front[n // 2 :],
-        lambda: front[:: m.any([2, 3, -1] if m.kind == "symbolic" else [2, 3, -1, -2])],
-        lambda: sn.moveaxis(front[: n // 2], 0, -1),
-        lambda: sn.tile(x, (2,) + (1,) * (x.ndim - 1)),
-        lambda: sn.tile(x, (1,) * (x.ndim - 1) + (3,)),
-        lambda: sn.repeat(x, 2, axis),
-        lambda: sn.broadcast_to(x, (m.any([2, 3]), *x.shape)),
-    ]
-
-
-def move(m: Maker) -> Term | None:
-    x = m.pick(lambda t: t.node.ndim > 0)
-    if x is None:
-        x = m.pick()
-        return x and m.same(sn.broadcast_to(x.node, m.shape), x)
-    return m.same(m.any(moves(m, x.node))(), x)
-
-
-def pad(m: Maker) -> Term | None:
-    x = m.pick(lambda t: t.node.ndim > 0 and t.node.dtype != BOOL)
-    if x is None or (m.kind == "symbolic" and m.chance(0.5)):
-        return None
-    edge = m.constant((), x.node.dtype)
-    low, high, gap = (
-        tuple(int(i) for i in m.rng.integers(0, most, x.node.ndim)) for most in (3, 3, 2)
-    )
-    gap = (0,) * x.node.ndim if m.kind == "symbolic" else gap
-    return m.same(apply(Pad(low, high, gap), x.node, edge.node), x, edge)
-
-
 def pair(m: Maker, exact: bool = False) -> tuple[Term, Term] | None:
     """Two numbers of one dtype that broadcast; often the same memory, read in two ways."""
     x = m.pick(lambda t: t.node.dtype != BOOL and (t.exact or not exact))
@@ -98,20 +34,10 @@ def pair(m: Maker, exact: bool = False) -> tuple[Term, Term] | None:
         return None
     if m.chance(0.15):
         return x, m.constant(x.node.shape, x.node.dtype)
-    y = m.pick(lambda t: t.node.dtype == x.node.dtype and fits(m, x, t) and (t.exact or not exact))
+    y = m.pick(lambda t: t.node.dtype == x.node.dtype and m.fits(x, t) and (t.exact or not exact))
     if y is None or (m.chance(0.3) and x.node.ndim):
         y = m.same(turned(m, x.node), x)
     return (x, y) if m.chance(0.5) else (y, x)
-
-
-def fits(m: Maker, x: Term, y: Term) -> bool:
-    if x.node is y.node:
-        return False
-    try:
-        shape = broadcast_shapes(x.node.shape, y.node.shape)
-    except ShapeError:
-        return False
-    return m.count(shape) <= m.room()
 
 
 def unary(m: Maker) -> Term | None:
@@ -203,7 +129,7 @@ def select(m: Maker) -> Term | None:
     values = pair(m)
     if values is None:
         return None
-    if not fits(m, chosen, values[0]) or not fits(m, chosen, values[1]):
+    if not m.fits(chosen, values[0]) or not m.fits(chosen, values[1]):
         values = both
     result = m.same(sn.where(chosen.node, values[0].node, values[1].node), *values)
     return Term(result.node, result.bound, result.grid, result.noise + chosen.noise, result.exact)
@@ -213,31 +139,15 @@ def logic(m: Maker) -> Term | None:
     x = m.pick(lambda t: t.node.dtype == BOOL)
     if x is None:
         return select(m)
-    y = m.pick(lambda t: t.node.dtype == BOOL and fits(m, x, t)) or x
+    y = m.pick(lambda t: t.node.dtype == BOOL and m.fits(x, t)) or x
     v, w = x.node, y.node
     cases = [
         lambda: sn.logical_and(v, w), lambda: sn.logical_or(v, w), lambda: sn.logical_xor(v, w),
         lambda: sn.logical_not(v), lambda: sn.any(v, m.axes(v)), lambda: sn.all(v, m.axes(v)),
         lambda: sn.count_nonzero(v, m.axes(v)), lambda: sn.sum(v, m.axes(v)),
+        lambda: sn.equal(v, w), lambda: sn.not_equal(v, turned(m, v)),
     ]  # fmt: skip
     return m.choice(m.any(cases)(), x, y)
-
-
-def summed(m: Maker, node: Any, x: Term, n: int, mean: bool = False) -> Term:
-    """A sum of n elements, in whatever order, by an accumulator of at least 32 bits."""
-    bound = max(n, 1) * x.bound
-    bits = 53 if node.dtype == "float64" else 24
-    exact = bool(x.grid) and bound <= x.grid * 2.0**bits
-    noise = n * x.noise + (0 if exact else bound * 2.0 ** (3 - bits))
-    if mean:
-        scale = 1 / max(n, 1)
-        return m.float(node, [x], x.bound, 0, noise * scale, exact)
-    return m.float(node, [x], bound, x.grid, noise, exact)
-
-
-def fits_sum(m: Maker, x: Term, n: int) -> bool:
-    """Whether a sum stays within its dtype."""
-    return n * x.bound <= (60_000 if x.node.dtype == "float16" else 1e30)
 
 
 def reduce(m: Maker) -> Term | None:
@@ -251,10 +161,10 @@ def reduce(m: Maker) -> Term | None:
         f = m.any([sn.sum, sn.prod, sn.sum] + ([] if empty else [sn.max, sn.min]))
         return m.choice(f(v, axes, keepdims=keep), x)
     cases = [lambda: extremum_or_other(m, x, axes, keep, n, empty)]
-    if fits_sum(m, x, n):
-        cases += [lambda: summed(m, sn.sum(v, axes, keepdims=keep), x, n)] * 2
+    if m.fits_sum(x, n):
+        cases += [lambda: m.summed(sn.sum(v, axes, keepdims=keep), x, n)] * 2
         if not empty:
-            cases += [lambda: summed(m, sn.mean(v, axes, keepdims=keep), x, n, mean=True)]
+            cases += [lambda: m.summed(sn.mean(v, axes, keepdims=keep), x, n, mean=True)]
     return m.any(cases)()
 
 
@@ -274,7 +184,7 @@ def extremum_or_other(
             sn.logsumexp(v, axes, keepdims=keep), [x], b + math.log(n), 0, x.noise, exact=False
         ),
     ]
-    if fits_sum(m, x, n * 16):
+    if m.fits_sum(x, n * 16):
         noise = 8 * b * (x.noise + n * b * 2.0**-22)
         cases.append(
             lambda: m.float(sn.var(v, axes, keepdims=keep), [x], b * b, 0, noise, exact=False)
@@ -295,51 +205,9 @@ def scan(m: Maker) -> Term | None:
     if x.bound <= 1 and m.chance(0.4):
         node = sn.cumulative_prod(v, axis, include_initial=first)
         return m.float(node, [x], 1, 0, n * (x.noise + 2.0**-22), exact=False)
-    if not fits_sum(m, x, n):
+    if not m.fits_sum(x, n):
         return None
-    return summed(m, sn.cumulative_sum(v, axis, include_initial=first), x, n)
-
-
-def order(m: Maker) -> Term | None:
-    """Sorted values; of exact ones also their order, and others' values in it."""
-    small = m.kind != "large" or m.chance(0.3)
-    x = m.pick(lambda t: t.node.dtype != BOOL and t.node.ndim > 0 and small)
-    if x is None:
-        return None
-    v, axis, down = x.node, m.axis(x.node), m.chance(0.5)
-    if not x.exact or m.chance(0.5):
-        return m.same(sn.sort(v, axis, descending=down), x)
-    empty = m.kind == "symbolic" or m.count(v.shape, [axis]) == 0
-    if m.chance(0.4) and not empty:
-        return m.choice(m.any([sn.argmax, sn.argmin])(v, axis, keepdims=m.chance(0.5)), x)
-    indices = m.choice(sn.argsort(v, axis, descending=down), x)
-    y = m.pick(lambda t: t.node.shape == v.shape)
-    if y is None or m.chance(0.3):
-        return indices
-    taken = m.same(sn.take_along_axis(y.node, indices.node, axis), y)
-    return Term(taken.node, taken.bound, taken.grid, taken.noise + indices.noise, taken.exact)
-
-
-def index(m: Maker) -> Term | None:
-    """Rows taken, or added to, at indices that are constant or computed."""
-    x = m.pick(lambda t: t.node.ndim > 0 and m.count(t.node.shape) > 0 and m.kind != "symbolic")
-    if x is None:
-        return None
-    v, axis = x.node, m.axis(x.node)
-    n = v.shape[axis]
-    at = Term(sn.constant(m.rng.integers(-n, n, m.any([1, 2, 5]))))
-    computed = m.pick(lambda t: is_integer(t.node.dtype) and t.node.ndim == 1)
-    if computed is not None and m.chance(0.5):
-        at = m.choice(sn.astype(computed.node, "int64") % n, computed)
-    taken = m.same(sn.take(v, at.node, axis), x)
-    if m.count(taken.node.shape) > m.room():
-        return None
-    if is_floating(v.dtype) and m.chance(0.5):
-        times = 1 + m.count(at.node.shape)
-        node = sn.scatter_add(turned(m, v), at.node, taken.node, axis)
-        result = summed(m, node, x, times) if fits_sum(m, x, times) else taken
-        return Term(result.node, result.bound, result.grid, result.noise + at.noise, result.exact)
-    return Term(taken.node, taken.bound, taken.grid, taken.noise + at.noise, taken.exact)
+    return m.summed(sn.cumulative_sum(v, axis, include_initial=first), x, n)
 
 
 def product(m: Maker) -> Term | None:
@@ -359,7 +227,7 @@ def product(m: Maker) -> Term | None:
         node, x.bound * y.bound, x.grid * y.grid, x.bound * y.noise + y.bound * x.noise,
         x.exact and y.exact,
     )  # fmt: skip
-    return summed(m, node, each, k)
+    return m.summed(node, each, k)
 
 
 def cast(m: Maker) -> Term | None:
@@ -391,7 +259,33 @@ def whole(m: Maker) -> Term | None:
     return Term(result.node, max(x.bound, 1.0) + 1, 1, result.noise)
 
 
+def row(m: Maker) -> Term | None:
+    """What networks do along an axis: softmax, less the mean or maximum, by the sum."""
+    x = m.pick(lambda t: is_floating(t.node.dtype) and t.node.ndim > 0)
+    if x is None or not m.count(x.node.shape) or m.kind == "symbolic":
+        return None
+    v, axis, b, e = x.node, m.axis(x.node), x.bound, x.noise
+    n = m.count(v.shape, [axis])
+    if not m.fits_sum(x, n):
+        return None
+    mean = m.summed(sn.mean(v, axis, keepdims=True), x, n, mean=True)
+    sums = m.summed(sn.sum(sn.abs(v), axis, keepdims=True), x, n)
+    top = sn.max(v, axis, keepdims=True)
+    cases = [
+        lambda: m.float(sn.nn.softmax(v, axis), [x], 1, 0, 2 * e, exact=False),
+        lambda: m.float(v - top, [x], 2 * b, x.grid, 2 * e),
+        lambda: m.float(v - mean.node, [x, mean], 2 * b, 0, e + mean.noise),
+        lambda: m.float(v / (sums.node + 1), [x, sums], b, 0, e + b * sums.noise),
+        lambda: m.float(
+            sn.rsqrt(sn.var(v, axis, keepdims=True) + 1) * v, [x], b, 0, 9 * b * b * (n + 1) * e,
+            exact=False,
+        ),
+    ]  # fmt: skip
+    return m.any(cases)()
+
+
 STEPS = [
     move, move, move, move, pad, unary, unary, plain, plain, binary, binary, binary, binary,
-    select, logic, reduce, reduce, reduce, scan, scan, order, index, product, cast, cast, whole,
+    select, logic, reduce, reduce, reduce, scan, scan, order, index, product, row, row, cast,
+    cast, whole,
 ]  # fmt: skip

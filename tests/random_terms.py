@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from staticnet.errors import ShapeError
 from staticnet.ir.dtype import DTYPES, is_floating, is_integer
+from staticnet.ops.arguments import broadcast_shapes
 
 Shape = tuple[Any, ...]
 BITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # of the significand
@@ -209,3 +211,27 @@ class Maker:
 
     def room(self) -> int:
         return 150_000 if self.kind == "large" else 20_000 if self.kind == "symbolic" else 600
+
+    def summed(self, node: Any, x: Term, n: int, mean: bool = False) -> Term:
+        """A sum of n elements, in whatever order, by an accumulator of at least 32 bits."""
+        bound = max(n, 1) * x.bound
+        bits = 53 if node.dtype == "float64" else 24
+        exact = bool(x.grid) and bound <= x.grid * 2.0**bits
+        noise = n * x.noise + (0 if exact else bound * 2.0 ** (3 - bits))
+        if mean:
+            return self.float(node, [x], x.bound, 0, noise / max(n, 1), exact)
+        return self.float(node, [x], bound, x.grid, noise, exact)
+
+    def fits_sum(self, x: Term, n: int) -> bool:
+        """Whether a sum stays within its dtype."""
+        return n * x.bound <= (60_000 if x.node.dtype == "float16" else 1e30)
+
+    def fits(self, x: Term, y: Term) -> bool:
+        """Whether two values broadcast, to a shape that is not too large."""
+        if x.node is y.node:
+            return False
+        try:
+            shape = broadcast_shapes(x.node.shape, y.node.shape)
+        except ShapeError:
+            return False
+        return self.count(shape) <= self.room()
