@@ -7,6 +7,7 @@ import pytest
 latency = pytest.importorskip("bench.latency", reason="bench/ lies in the checkout alone")
 
 
+@pytest.mark.slow
 def test_every_wait_has_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
     latency.main(["--nodes", "50", "--rounds", "1"])
     lines = [line.rsplit("  ", 1)[0].strip() for line in capsys.readouterr().out.splitlines()]

@@ -243,7 +243,10 @@ def test_a_worker_that_dies_says_its_last_words():
 
 
 @pytest.mark.parametrize("contender", ["torch", "jax"])
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(
+    "name",
+    [n if n != "mlp" else pytest.param(n, marks=pytest.mark.slow) for n in WORKLOADS],
+)
 def test_peers_agree_with_the_reference(name, contender):
     module = pytest.importorskip(contender, reason="the peer is not installed")
     assert module is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
+import sys
 from typing import Any
 
 import numpy as np
@@ -201,7 +201,7 @@ def test_elements_read_elsewhere_are_not_written_over(move: Any) -> None:
     assert product not in plan.over.values()
 
 
-def test_three_thousand_groups_are_planned_fast() -> None:
+def test_the_order_of_three_thousand_groups_takes_few_calls() -> None:
     x = sn.placeholder((8, 8), name="x")
     made = [x]
     for _ in range(1000):
@@ -217,16 +217,26 @@ def test_three_thousand_groups_are_planned_fast() -> None:
         below = {n for node in group.nodes for n in node.inputs if n in fusion.group_of}
         reads[group] = sorted(below - set(group.nodes), key=lambda n: fusion.group_of[n].number)
     values = Values(dict.fromkeys(fusion.group_of, 256), {g: [g.nodes[-1]] for g in groups}, reads)
-    start = time.process_time()
-    steps = schedule(groups, fusion.order, values)
-    assert time.process_time() - start < 1
+    calls = 0
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        steps = schedule(groups, fusion.order, values)
+    finally:
+        sys.setprofile(None)
+    assert calls < 1000 * len(groups)  # 400 a group, however many there are
     assert peak(steps, values) < 1003 * 256
 
 
-def test_a_chain_of_a_hundred_thousand_nodes_is_planned() -> None:
+@pytest.mark.parametrize("links", [5_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_a_long_chain_is_planned(links: int) -> None:
     x = sn.placeholder((4,), name="x")
     y = x
-    for _ in range(50_000):
+    for _ in range(links):
         y = sn.tanh(y) + 1.0
     plan = make_plan(sn.Graph("long", [x], [y]))
     assert plan.arena_bytes == 64  # each kernel writes over what the one before it made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from typing import Any
 
 import numpy as np
@@ -216,13 +215,18 @@ def test_copies_run_late_and_apart_from_the_first_time() -> None:
                 assert origin not in step or step[origin] < step[node]
 
 
-def test_a_twelve_layer_step_is_fast_to_fit() -> None:
+def test_a_twelve_layer_step_is_fit_by_few_plans() -> None:
     graph = deep("numpy", sn.nn.GELU).specialize().graph
     peak = analyse_memory(make_plan(graph)).peak
     for limit in (int(0.7 * peak), int(0.3 * peak), peak // 10):
-        start = time.process_time()
-        remat(graph, Context(memory_limit=limit, layout=lambda g: layout_of(make_plan(g))))
-        assert time.process_time() - start < 5  # it takes under 2 s on an idle core
+        plans = []
+
+        def layout(g: sn.Graph, plans: list[Any] = plans) -> Any:
+            plans.append(make_plan(g))
+            return layout_of(plans[-1])
+
+        remat(graph, Context(memory_limit=limit, layout=layout))
+        assert len(plans) < 100  # making them is what takes the time
 
 
 @settings(
