@@ -28,7 +28,7 @@ def getitem(x: Any, key: Any) -> Any:
         return index(x, key)
     if len(given) == 1 and masks[0] is not None and masks[0].ndim == 0:
         return FUNCTIONS["take"](index(x, None), np.arange(int(masks[0])), 0)
-    return index(x, _indices(given, masks, x.shape))
+    return index(x, _indices(x, given, masks))
 
 
 def _mask(entry: Any) -> np.ndarray[Any, Any] | None:
@@ -40,7 +40,8 @@ def _mask(entry: Any) -> np.ndarray[Any, Any] | None:
     return None
 
 
-def _indices(given: tuple[Any, ...], masks: list[Any], shape: Shape) -> tuple[Any, ...]:
+def _indices(x: Any, given: tuple[Any, ...], masks: list[Any]) -> tuple[Any, ...]:
+    shape: Shape = x.shape
     widths = [
         mask.ndim if mask is not None else 0 if entry is None or entry is Ellipsis else 1
         for entry, mask in zip(given, masks, strict=True)
@@ -56,6 +57,6 @@ def _indices(given: tuple[Any, ...], masks: list[Any], shape: Shape) -> tuple[An
                     f"getitem: a mask {format_shape(mask.shape)} does not fit axis {axis} of "
                     f"{format_shape(shape)}"
                 )
-            entries += np.nonzero(mask)
+            entries += map(x.lift, np.nonzero(mask))
         axis += len(shape) - sum(widths) if entry is Ellipsis else width
     return tuple(entries)

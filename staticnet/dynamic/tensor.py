@@ -213,7 +213,7 @@ def _binary(name: str, reflected: bool = False) -> Callable[[Tensor, Any], Any]:
             fits = y.dtype is dtype and dtype in allowed
             records = records or other.requires_grad
         else:
-            y = other
+            y = other = other.item() if isinstance(other, np.generic) else other
             fits = takes(other, dtype)
         pair = (other, self) if reflected else (self, other)
         if not fits or Tracing.active:

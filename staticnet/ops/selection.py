@@ -137,7 +137,9 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Value:
     x: [*s], min and max: broadcastable to [*s] -> y: [*s]. NaN wins, in x and in the limits; where
     min > max, y = max.
     """
-    x, *limits = promoted("clip", x, *(limit for limit in (min, max) if limit is not None))
+    if is_weak(x):  # in the dtype of its limits
+        x = promoted("clip", x, *(limit for limit in (min, max) if limit is not None))[0]
+    x = as_value(x)
     if min is not None:
-        x = where(x >= limits[0], x, FUNCTIONS["maximum"](x, limits[0]))  # which shares a tie
-    return x if max is None else where(x <= limits[-1], x, FUNCTIONS["minimum"](x, limits[-1]))
+        x = where(x >= min, x, FUNCTIONS["maximum"](x, min))  # which shares a tie
+    return x if max is None else where(x <= max, x, FUNCTIONS["minimum"](x, max))
