@@ -135,7 +135,14 @@ def test_composites_round_once_and_so_do_their_gradients(
     rng = np.random.default_rng(1)
     x = half(rng.uniform(0.5, 4, LONG), dtype)
     t = half(rng.choice([-1.0, 1.0], LONG), dtype)
-    names = list(COMPOSITES)
+    compiled = (
+        "mean",
+        "var",
+        "logsumexp",
+        "softmax",
+        "cross_entropy",
+    )  # no device knows composites
+    names = compiled if device in ("cpu", "cuda") else tuple(COMPOSITES)
 
     def build(x: Any, t: Any) -> Any:
         found = []
