@@ -577,7 +577,11 @@ SN_LIBM_UNARY_F64(acosh)
 SN_LIBM_UNARY_F64(atanh)
 SN_LIBM_UNARY_F64(erf)
 
-SN_FUNC sn_f64 sn_pow_f64(sn_f64 x, sn_f64 y) { return SN_LIBM(pow)(x, y); }
+// Compilers take x^(1/2) for a square root, which differs at -0 and -infinity.
+SN_FUNC sn_f64 sn_pow_f64(sn_f64 x, sn_f64 y) {
+  sn_f64 root = x == -SN_INF_F64 ? SN_INF_F64 : SN_LIBM(sqrt)(x) + 0.0;
+  return y == 0.5 ? root : SN_LIBM(pow)(x, y);
+}
 SN_FUNC sn_f64 sn_atan2_f64(sn_f64 x, sn_f64 y) { return SN_LIBM(atan2)(x, y); }
 SN_FUNC sn_f64 sn_hypot_f64(sn_f64 x, sn_f64 y) { return SN_LIBM(hypot)(x, y); }
 
