@@ -239,7 +239,7 @@ class TestBesideOtherThreads:
         thread = threading.Thread(target=look)
         thread.start()
         try:
-            assert looked.wait(60)
+            assert looked.wait(600)
             for _ in range(300):
                 step(feed)
         finally:
