@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 
@@ -30,7 +31,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is compiled is kept for all tests and runs; `pytest --cache-clear` removes it."""
+    """What is compiled is kept for all tests and runs; Hypothesis does not look at the clock."""
+    settings.register_profile(
+        "steady", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("steady")
     if cache := getattr(config, "cache", None):
         for name in ("STATICNET_CACHE", "SHIM_CACHE"):
             folder = cache.mkdir(name.lower())
