@@ -13,7 +13,7 @@ import types
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from cuda_shim import build
@@ -53,7 +53,13 @@ class Pointer:
 
 
 class Pinned(bytearray):
-    """Pinned memory: a buffer with an address."""
+    """Pinned memory: a buffer with an address. What is freed is something else's: here zeros."""
+
+    freed: ClassVar[list[Any]] = []
+
+    def __del__(self) -> None:
+        self[:] = bytes(len(self))
+        self.freed.append(self)
 
     @property
     def ptr(self) -> int:

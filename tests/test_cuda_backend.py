@@ -133,6 +133,17 @@ class TestSteps:
             wanted = 1 + sum(number % 5 for number in range(2 * staging.ROWS + 5))
             assert total.value.tolist() == [wanted] * 4
 
+    def test_a_function_may_go_before_its_step_is_done(self, gpu: Gpu) -> None:
+        """The device reads pinned memory later: who drops the function must not free it."""
+        x = sn.placeholder((4,), name="x")
+        f, kept = sn.function(x, x * 2, device="cuda"), []
+        for i in range(3):
+            kept.append(f(np.full(4, i, "f")))
+        del f
+        gc.collect()
+        for i, y in enumerate(kept):
+            assert y.get().tolist() == [2.0 * i] * 4
+
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("what", ["capture", "launch"])
     def test_a_call_that_failed_does_not_mislead_the_next(

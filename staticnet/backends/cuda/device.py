@@ -61,6 +61,7 @@ class Device:
         self._event = cupy.cuda.Event(disable_timing=True)
         self.capture_stream = cupy.cuda.Stream(non_blocking=True)
         self._side_streams: list[Any] = []
+        self._kept: list[Any] = []
 
     def load(self, source: str) -> Any:
         """The module of a CUDA source, compiled at most once a machine and loaded once a process.
@@ -141,6 +142,10 @@ class Device:
         if nbytes:
             kind = self.runtime.memcpyDeviceToDevice
             self.runtime.memcpyAsync(target, source, nbytes, kind, stream.ptr)
+
+    def keep(self, ring: Any) -> None:
+        """Hold pinned memory whose owner is gone for as long as steps on the device may read it."""
+        self._kept = [x for x in (*self._kept, ring) if x.busy()]
 
     def has_home(self, variable: Variable) -> bool:
         """Whether there is memory for a variable already."""

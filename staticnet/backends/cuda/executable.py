@@ -81,6 +81,7 @@ class CudaExecutable:
             device, inputs, plan.graph.outputs, self.layout.feeds, self.layout.outputs, self.base,
             self.base + self.layout.staging,
         )  # fmt: skip
+        self._staging.hold(self._told_memory)
         nbytes = sum(int(node.type.nbytes) for node in inputs)
         self._direct = DirectFeeds(nbytes, self._capture_direct)
 

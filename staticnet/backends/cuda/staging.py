@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -53,6 +54,25 @@ class _Slot:
         ]
 
 
+class _Ring:
+    """Pinned memory that the device reads, and in which it counts the steps that it has done."""
+
+    def __init__(self, device: Device, words: int, slots: int) -> None:
+        self.memory = device.cupy.cuda.alloc_pinned_memory(WORD * (ROWS * words + 1))
+        self.done_at = int(self.memory.ptr)
+        self.address, row = self.done_at + WORD, ctypes.c_int64 * words
+        self.done = ctypes.c_int64.from_address(self.done_at)
+        self.done.value = self.posted = 0
+        self.in_doubt = False  # whether the device may have done a step that was not `sent`
+        self.rows = [row.from_address(self.address + WORD * words * i) for i in range(ROWS)]
+        self.slots: list[_Slot | None] = [None] * slots
+        self.held: list[Any] = []
+
+    def busy(self) -> bool:
+        """Whether the device may still read it."""
+        return self.in_doubt or self.done.value < self.posted
+
+
 class Staging:
     """The ring of one specialisation, and the kernels that read it.
 
@@ -69,31 +89,26 @@ class Staging:
         self._feeds = list(zip(feeds, inputs, strict=True))
         self._nbytes = max((at + int(node.type.nbytes) for at, node in self._feeds), default=0)
         slots = max(2, min(MOST_SLOTS, RING_BYTES // max(self._nbytes, 1)))
-        self._slots: list[_Slot | None] = [None] * slots
         self._words = len(feeds) + len(outputs)
-        self._pinned = device.cupy.cuda.alloc_pinned_memory(WORD * (ROWS * self._words + 1))
-        done = int(self._pinned.ptr)
-        ring, row = done + WORD, ctypes.c_int64 * self._words
-        self._done = ctypes.c_int64.from_address(done)
-        self._done.value = self._posted = 0
-        self._in_doubt = False  # whether the device may have done a step that was not `sent`
-        self._rows = [row.from_address(ring + WORD * self._words * i) for i in range(ROWS)]
+        self._ring = _Ring(device, self._words, slots)
+        weakref.finalize(self, device.keep, self._ring).atexit = False
         self._pieces = [int(node.type.nbytes) for node in (*inputs, *results)]
         if self._words:
-            self._bind(ring, done, state)
+            self._bind(state)
         pairs = zip((base + at for at in (*feeds, *outputs)), self._pieces, strict=True)
         table = np.array([0, *(word for pair in pairs for word in pair)], np.int64)
         device.write(state, table, device.stream())
         self._held: list[Any] = []  # what only the step that was told last reads
 
-    def _bind(self, ring: int, done: int, state: int) -> None:
+    def _bind(self, state: int) -> None:
         module = self._device.load(source())
         names = ("sn_fetch", "sn_deliver", "sn_finish")
         self._fetch, self._deliver, self._finish = map(module.get_function, names)
-        told = (np.uintp(ring), np.uintp(state), np.int32(ROWS), np.int32(self._words))
+        ring, done = np.uintp(self._ring.address), np.uintp(self._ring.done_at)
+        told = (ring, np.uintp(state), np.int32(ROWS), np.int32(self._words))
         self._told = told
-        self._ends = (*told, np.int32(len(self._feeds)), np.uintp(done))
-        self._over = (np.uintp(state), np.uintp(done))
+        self._ends = (*told, np.int32(len(self._feeds)), done)
+        self._over = (np.uintp(state), done)
 
     def post(self, feeds: Sequence[Any] | None, outputs: Sequence[Any], stream: Any) -> None:
         """Tell the next step where its feeds are and its outputs go; host feeds are copied now.
@@ -103,20 +118,25 @@ class Staging:
         """
         if not self._words:
             return
-        if self._in_doubt or self._posted - self._done.value >= ROWS:
+        ring = self._ring
+        if ring.in_doubt or ring.posted - ring.done.value >= ROWS:
             stream.synchronize()
-            self._posted = self._done.value
-        self._in_doubt = True
+            ring.posted = ring.done.value
+        ring.in_doubt = True
         count = len(self._feeds)
         sources = [0] * count if feeds is None else self._sources(feeds, stream)
         targets = [y.data.ptr for y in outputs] or [0] * (self._words - count)
-        self._rows[self._posted % ROWS][:] = sources + targets
+        ring.rows[ring.posted % ROWS][:] = sources + targets
 
     def sent(self) -> None:
         """The step that was told last is on its stream."""
-        self._posted += 1
-        self._in_doubt = False
+        self._ring.posted += bool(self._words)
+        self._ring.in_doubt = False
         self._held = []
+
+    def hold(self, memory: Any) -> None:
+        """Keep pinned memory that steps write until the last of them is done."""
+        self._ring.held.append(memory)
 
     def fetch(self, stream: Any) -> None:
         """Enqueue the copies of feeds to their places."""
@@ -161,13 +181,14 @@ class Staging:
 
     def _slot(self, stream: Any) -> _Slot:
         """Pinned memory that no step reads any more."""
-        number = self._posted % len(self._slots)
-        slot = self._slots[number]
+        ring = self._ring
+        number = ring.posted % len(ring.slots)
+        slot = ring.slots[number]
         if slot is None:
-            slot = self._slots[number] = _Slot(self._device, self._nbytes, self._feeds)
-        if self._done.value < slot.until:
+            slot = ring.slots[number] = _Slot(self._device, self._nbytes, self._feeds)
+        if ring.done.value < slot.until:
             stream.synchronize()
-        slot.until = self._posted + 1
+        slot.until = ring.posted + 1
         return slot
 
     def _carry(self, slot: _Slot, hosts: Sequence[bool], stream: Any) -> None:
