@@ -130,7 +130,7 @@ class TestLossesAreTheStaticOnes:
         nn = torch.nn
         other = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
         for p, q in zip(model.parameters(), other.parameters(), strict=True):
-            q.data = torch.from_numpy(p.value)
+            q.data = torch.tensor(p.value)
         optimizer, theirs = torch.optim.Adam(other.parameters(), lr=0.01), []
         for x, y in feeds:
             loss = nn.functional.cross_entropy(other(torch.from_numpy(x)), torch.from_numpy(y))

@@ -44,6 +44,8 @@ NAMES: dict[str, tuple[Callable[[], Any], str]] = {
     "zero_grad": (lambda: NET.zero_grad(), r"sn\.dynamic\.Optimizer has zero_grad"),
     "register_buffer": (lambda: NET.register_buffer("a", 1), r"trainable=False"),
     "attribute": (lambda: NET.weigth, r"the module Linear has no 'weigth'; did you mean weight\?"),
+    "initialiser": (lambda: nn.init.xavier_uniform_, r"did you mean xavier_uniform\?"),
+    "dynamic": (lambda: dynamic.tensr, r"did you mean tensor\?"),
     "step": (lambda: optim.Adam().step(), r"sn\.dynamic\.Optimizer\(rule, parameters\)"),
 }
 
@@ -86,8 +88,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "minimize a model": (lambda: optim.SGD().minimize(LOSS, NET), r"model\.parameters\(\)"),
     "grad of a model": (lambda: sn.grad(LOSS, NET), "expected graph nodes"),
-    "dynamic order": (lambda: dynamic.Optimizer(PARAMETERS, lr=0.1), "takes a rule, as"),
-    "dynamic class": (lambda: dynamic.Optimizer(optim.Adam, PARAMETERS), "takes a rule, as"),
+    "dynamic order": (
+        lambda: dynamic.Optimizer(PARAMETERS, lr=0.1),
+        "neither a rule nor a function",
+    ),
+    "dynamic class": (
+        lambda: dynamic.Optimizer(optim.Adam, PARAMETERS),
+        "neither a rule nor a function",
+    ),
     "asarray": (lambda: np.asarray(V), r"v f32\[3\] .* is its \.value"),
     "float": (lambda: float(sn.variable(1.0)), r"is its \.value"),
     "dict of feeds": (lambda: sn.function(X, X)({"x": DATA}), r"f\(\*\*feeds\)"),
@@ -101,6 +109,17 @@ def test_a_call_that_does_not_fit_says_what_does(act: Any, message: str) -> None
     with pytest.raises(StaticnetError, match=message) as caught:
         act()
     assert "allow_unused" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [X, V, X + 1], ids=["placeholder", "variable", "node"])
+def test_elements_of_values_are_not_set(value: Any) -> None:
+    with pytest.raises(StaticnetError, match=r"setitem: .* sn\.where\(mask, new, x\)"):
+        value[0] = 1
+
+
+def test_a_label_of_a_tensor_is_called_a_label() -> None:
+    with pytest.raises(IndexError, match="a label of cross_entropy"):
+        nn.cross_entropy(dynamic.tensor(DATA), np.array([7, 0, 1, 2]))
 
 
 def test_an_error_of_the_users_own_stays_as_it_is() -> None:

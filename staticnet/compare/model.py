@@ -52,7 +52,7 @@ class Model:
             name if name and names.count(name) == 1 else f"parameter_{i}"
             for i, name in enumerate(names)
         ]
-        return {name: w.value for name, w in zip(unique, self.parameters, strict=True)}
+        return {name: w.copied() for name, w in zip(unique, self.parameters, strict=True)}
 
 
 def build_model(build: Build, feed: Feed, seed: int) -> Model:

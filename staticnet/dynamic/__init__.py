@@ -14,6 +14,8 @@ is remembered on a tape if a gradient may be asked for. Python may look at value
 variable's present value takes part, and `loss.backward()` adds to the variable's `grad`.
 """
 
+from typing import TYPE_CHECKING
+
 from staticnet.dynamic import array_api
 from staticnet.dynamic.creation import as_tensor, grad, tensor
 from staticnet.dynamic.extra import Handle
@@ -28,6 +30,7 @@ from staticnet.dynamic.sets import (
     unique_values,
 )
 from staticnet.dynamic.tensor import Tensor
+from staticnet.ir.hints import lookup
 
 __all__ = [
     "Handle",
@@ -49,3 +52,6 @@ __all__ = [
     "unique_inverse",
     "unique_values",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lookup(__name__, __all__, {})

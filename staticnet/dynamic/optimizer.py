@@ -55,9 +55,10 @@ class Optimizer:
         **options: Any,
     ) -> None:
         if options or isinstance(rule, type) or (not callable(rule) and not isinstance(rule, Rule)):
+            given = f"{rule!r:.60}{' with ' + ', '.join(options) if options else ''}"
             raise ArgumentError(
-                f"Optimizer: takes a rule, as sn.optim.Adam(lr=1e-3), and then the parameters; "
-                f"not {rule!r:.60}{' with ' + ', '.join(options) if options else ''}"
+                f"Optimizer: {given} is neither a rule nor a function; the rule comes first, as "
+                "sn.optim.Adam(lr=1e-3), and then the parameters"
             )
         if device not in ("auto", *DEVICES):
             raise ArgumentError(f"device {device!r:.60}: use one of auto, {', '.join(DEVICES)}")

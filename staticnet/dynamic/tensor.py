@@ -286,7 +286,8 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
         raise
     except Exception as error:
         failure = OutOfRangeError if isinstance(error, IndexError) else ExecutionError
-        raise with_context(failure(str(error)), op.name, tensors) from error
+        what = f"{error} ({op.failure})" if op.failure else str(error)
+        raise with_context(failure(what), op.name, tensors) from error
     return _record(op, tensors, result)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from staticnet.errors import SymbolicValueError
+from staticnet.errors import ArgumentError, SymbolicValueError
 from staticnet.ir import location
 from staticnet.ir.hints import METHODS, missing_name
 from staticnet.ir.types import Shape
@@ -188,6 +188,12 @@ class Value:
 
     def __getitem__(self, key: Any) -> Value:
         return FUNCTIONS["getitem"](self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise ArgumentError(
+            f"setitem: {self!r:.60} is a value, which nothing changes ({location.user_line()}); "
+            "take sn.where(mask, new, x) or sn.scatter_add, or set a variable's .value"
+        )
 
     __hash__ = object.__hash__
 

@@ -9,12 +9,13 @@ seed or argument out of range.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import DType, as_dtype, is_floating
+from staticnet.ir.hints import lookup
 from staticnet.ir.types import as_shape, format_shape
 from staticnet.nn.seed import next_seed
 from staticnet.ops.random import limits_within, random_words
@@ -259,3 +260,7 @@ def _floating(dtype: Any) -> DType:
     if not is_floating(target):
         raise DTypeError(f"a random weight must be floating-point, not {target}")
     return target
+
+
+if not TYPE_CHECKING:
+    __getattr__ = lookup(__name__, globals(), {})
