@@ -21,8 +21,8 @@ COMPILES = True
 NAMES = ["step", "a b", "train-step", "f(x)", 'say "x"', "back\\slash", "Schrödinger", "नमस्ते",
          "a·b", "{", "%x", "1", "", "a/../b", "*/", "//", "graph x() {"]  # fmt: skip
 UNPRINTABLE = ["two\nlines", "\0", "caf\udce9", "\u2028", "\x1b[31m"]
-PATHS = ["/caf\udce9/model.py", "/two\nlines.py", "/a*/b/*c.py", "/back\\\nslash.py",
-         "/tri??/\n.py", '/"quoted".py', "/\u2028.py", "/<b>.py"]  # fmt: skip
+PATHS = ["/caf\udce9/two\nlines.py", "/a*/b/*c.py", "/back\\\nslash.py", "/tri??/\n.py",
+         '/"quoted"\u2028<b>.py']  # fmt: skip
 SOURCE = """
 x = sn.placeholder(("batch", 3), name="x")
 at = sn.placeholder((2,), "int64", "at")
@@ -62,7 +62,7 @@ def test_other_names_are_refused(name: Any) -> None:
             sn.variable(0.0, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["a b", 'say "x"', "back\\slash", "*/", "नमस्ते"])
 def test_variables_of_any_name(name: str, tmp_path: Path) -> None:
     """Their names are for reading: they parse back, and stand in generated C."""
     x, w = sn.placeholder((2,), name="x"), sn.variable(np.ones(2, "f"), name)
@@ -135,7 +135,7 @@ def test_source_files_of_any_name(path: str, tmp_path: Path) -> None:
     assert str(failure.value).isprintable()
 
 
-@pytest.mark.parametrize("path", PATHS[:4])
+@pytest.mark.parametrize("path", PATHS[:3])
 def test_source_files_of_any_name_on_a_gpu(path: str, gpu: Any) -> None:
     made = written_in(path)
     f = sn.function([made["x"], made["at"]], made["y"], device="cuda")
