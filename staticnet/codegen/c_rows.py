@@ -20,7 +20,7 @@ from staticnet.codegen.c_statements import (
     statement,
     statements,
 )
-from staticnet.codegen.kernel import Keep, Load, Loop, Reduce, Statement, Store
+from staticnet.codegen.kernel import At, Keep, Load, Loop, Reduce, Statement, Store, names_in
 from staticnet.codegen.scope import HALVES, c_type
 from staticnet.ir.dtype import short_name
 from staticnet.ir.index import Index, Symbol, linear
@@ -229,28 +229,29 @@ def _gathering(
 ) -> tuple[tuple[Statement, ...], dict[Reduce, str]]:
     """A loop's body that leaves a tile's elements in blocks, and where those of each reduction are.
 
-    What is kept, or lies in memory, in order needs no block.
+    What is kept, or lies in memory, in order needs no block; unless where it lies is computed in
+    the loop, by indices that are read and checked there.
     """
     sources: dict[Reduce, str] = {}
     lines: list[Statement] = []
+    computed = {s.name for s in body if isinstance(s, At)}
+    in_order = [s for s in body if isinstance(s, Keep | Load) and not names_in(s.at) & computed]
     for s in body:
         if not isinstance(s, Reduce) or s not in gathered:
             lines.append(s)
             continue
-        sources[s] = next((f for t in body if (f := _source(t, s, tile))), f"{s.name}_block")
+        sources[s] = next((f for t in in_order if (f := _source(t, s, tile))), f"{s.name}_block")
         if sources[s] == f"{s.name}_block":
             lines.append(Keep(f"{s.name}_block", tile.place(), s.dtype, s.text))
     return tuple(lines), sources
 
 
-def _source(s: Statement, reduce: Reduce, tile: _Tile) -> str:
+def _source(s: Keep | Load, reduce: Reduce, tile: _Tile) -> str:
     """The address of a tile's elements of a reduction, if this statement tells it."""
     if isinstance(s, Keep):
         name, same = s.name, s.text == reduce.text
-    elif isinstance(s, Load) and s.dtype not in HALVES:
-        name, same = s.buffer, s.name == reduce.text
     else:
-        return ""
+        name, same = s.buffer, s.name == reduce.text and s.dtype not in HALVES
     return f"{name} + {tile.start(s.at)}" if same and tile.is_run(s.at) else ""
 
 

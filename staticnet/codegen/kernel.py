@@ -95,7 +95,7 @@ def turned_loads(body: Sequence[Statement], outer: Sequence[Symbol], inner: Symb
     depend on loop variables alone, not on indices that are computed or read.
     """
     known = {symbol.text for symbol in (*outer, inner)}
-    return [s for s in body if _runs_along(s, outer[-1], inner) and _names(s.at) <= known]
+    return [s for s in body if _runs_along(s, outer[-1], inner) and names_in(s.at) <= known]
 
 
 def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuard[Load]:
@@ -105,7 +105,8 @@ def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuar
     return steps.get(along) == 1 and steps.get(across, 0) > 1
 
 
-def _names(at: Index) -> set[str]:
+def names_in(at: Index) -> set[str]:
+    """The variables that a place depends on."""
     return set(re.findall(r"[A-Za-z_]\w*", str(at)))
 
 
