@@ -16,6 +16,25 @@ __device__ inline void sn_copy(const unsigned char *from, unsigned char *to, int
   SN_EACH(i, bytes % 16) to[bytes / 16 * 16 + i] = from[bytes / 16 * 16 + i];
 }
 
+// Arrays one after the other: of each of `before` rows of y, from its beginning, part k has the
+// elements from end[k] to end[k + 1], and in its own memory they lie step[k] apart.
+template <class T>
+__device__ inline void sn_concat(const T *const *part, const int64_t *step, const int64_t *end,
+                                 int parts, T *y, int64_t before, int64_t row) {
+  SN_EACH(i, before * end[parts]) {
+    const int64_t b = i / end[parts], e = i % end[parts];
+    int k = 0;
+    for (int above = parts; above - k > 1;) {
+      const int middle = (k + above) / 2;
+      if (e < end[middle])
+        above = middle;
+      else
+        k = middle;
+    }
+    y[b * row + e] = part[k][b * step[k] + e - end[k]];
+  }
+}
+
 // Running sums or products: a thread a line.
 template <class X, class Op>
 __device__ inline void sn_scan_lines(const typename X::memory *x, typename X::memory *y,

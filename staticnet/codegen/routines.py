@@ -1,16 +1,17 @@
-"""Steps that are no loop nest of elements: products, scans, scatters, sorts, arg-extrema."""
+"""Steps that are no loop nest of elements: products, scans, scatters, sorts, many parts in one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import HALVES, c_type, compute_dtype
 from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, as_dtype, is_floating, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.plan.fusion import matrix_layout
+from staticnet.plan.layouts import matrix_layout, part_layout
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 Pointer = Callable[[Node], str]
@@ -20,6 +21,8 @@ def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
     """The C statements of one opaque node; `pointer` spells a node's memory."""
     if node.op.name == "matmul":
         return _matmul(node, pointer, in_memory)
+    if node.op.name == "concat":
+        return _concat(node, pointer, in_memory)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -110,6 +113,45 @@ def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out
     b_steps = f"1, {ldb}" if bt else f"{ldb}, 1"
     name = f"sn_product_{short_name(dtype)}"
     return f"{name}({m}, {n}, {k}, {a}, {a_steps}, {b}, {b_steps}, {out});"
+
+
+def parts_of(
+    node: Node, in_memory: Callable[[Node], bool]
+) -> tuple[int, list[tuple[Node, int, int, int]]]:
+    """How a concatenation reads its parts, those without elements left out.
+
+    -> runs of each part; and of each the node in memory, the place of its first element, the
+    elements between its runs, and the elements of a run.
+    """
+    axis = node.op.attributes()["axis"]
+    parts = []
+    for x in node.inputs:
+        if x.type.size == 0:
+            continue
+        run = _product(fixed(x.shape)[axis:])
+        layout = (x, 0, run) if in_memory(x) else part_layout(x, axis)
+        assert layout is not None
+        parts.append((*layout, run))
+    return _product(fixed(node.shape)[:axis]), parts
+
+
+def _concat(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
+    before, parts = parts_of(node, in_memory)
+    if not parts:
+        return []
+    size = node.dtype.itemsize
+    runs = [run * size for *_, run in parts]
+    ends = [0]
+    for run in runs:
+        ends.append(ends[-1] + run)
+    starts = ", ".join(f"(const char *)({pointer(x)} + {first})" for x, first, _, _ in parts)
+    unit = runs[0] if len(set(runs)) == 1 else 0
+    return [
+        f"const char *const part[] = {{{starts}}};",
+        f"static const int64_t step[] = {{{', '.join(str(s * size) for _, _, s, _ in parts)}}};",
+        f"static const int64_t end[] = {{{', '.join(map(str, ends))}}};",
+        f"sn_concat({before}, {len(parts)}, {unit}, part, step, end, (char *){pointer(node)});",
+    ]
 
 
 def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
@@ -228,11 +270,13 @@ def needs(node: Node) -> str:
         return f"argsort {short_name(node.inputs[0].dtype)}"
     if node.op.name == "matmul":
         return f"product {short_name(node.dtype)}"
-    return ""
+    return "concat" if node.op.name == "concat" else ""
 
 
 def helper(need: str) -> str:
     """The C that defines a helper."""
+    if need == "concat":
+        return kernel_text("concat.h")
     kind, _, name = need.partition(" ")
     dtype = as_dtype(name)
     load = f"sn_load_{name}" if dtype in HALVES else ""

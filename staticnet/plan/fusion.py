@@ -24,14 +24,15 @@ from staticnet.ir.node import Node
 from staticnet.ir.printer import value_names
 from staticnet.ir.types import fixed, format_shape
 from staticnet.ops.base import Elementwise, Reduction
+from staticnet.ops.movement import Concat
 from staticnet.plan.dependence import Dependences
+from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.plan.roles import (
     Role,
     axes_of,
     base,
     is_behind_barrier,
     operand_index,
-    place,
     resolve,
     role,
     shows_all_in_order,
@@ -121,6 +122,8 @@ class Fusion:
             return True
         if role(node) is Role.LIBRARY and operand.ndim > 1:  # a bias is a vector
             return matrix_layout(operand) is not None
+        if isinstance(node.op, Concat):
+            return part_layout(operand, node.op.axis) is not None
         return role(base(operand)) is not Role.INLINE and shows_all_in_order(operand)
 
     def materialize(self, node: Node, why: str) -> None:
@@ -361,29 +364,3 @@ def _axes(axes: tuple[int, ...]) -> str:
 
 def _point(index: tuple[Index, ...]) -> str:
     return f"[{','.join(map(str, index))}]"
-
-
-def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
-    """How BLAS reads a stack of matrices from the memory of what it shows, or None if it cannot.
-
-    -> base, place of the matrix's first element as a function of the leading axes, whether it lies
-    transposed, and the leading dimension.
-    """
-    shape = fixed(node.shape)
-    index = axes_of(shape)
-    below, total = place(node, index)
-    if role(below) is Role.INLINE:
-        return None
-    if 0 in shape:  # nothing is read
-        return below, Index(), False, 1
-    steps = {symbol.text: coefficient for symbol, coefficient in total.terms}
-    row, column = (steps.pop(f"i{len(shape) - k}", 0) for k in (2, 1))
-    first = Index(tuple((s, c) for s, c in total.terms if s.text in steps), total.constant)
-    if any(not name.startswith("i") for name in steps):
-        return None
-    rows, columns = shape[-2:]
-    if (column == 1 or columns == 1) and (row >= columns or rows == 1):
-        return below, first, False, max(row, columns, 1)
-    if (row == 1 or rows == 1) and (column >= rows or columns == 1):
-        return below, first, True, max(column, rows, 1)
-    return None

@@ -31,6 +31,7 @@ class Role(enum.Enum):
     OPAQUE = "opaque"  # a routine of its own
 
 
+FEW_PARTS = 4  # of a concatenation whose every element may load all of them
 _POINTS = (Elementwise, Pad, Concat, Take, TakeAlongAxis, RandomBits)
 
 
@@ -45,6 +46,8 @@ def role(node: Node) -> Role:
         return Role.INLINE
     if op.moves:
         return Role.VIEW
+    if isinstance(op, Concat) and len(node.inputs) > FEW_PARTS:
+        return Role.OPAQUE
     if isinstance(op, _POINTS):
         return Role.POINT
     if isinstance(op, Reduction):

@@ -12,7 +12,7 @@ from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.library import MatmulEpilogue
-from staticnet.plan.fusion import matrix_layout
+from staticnet.plan.layouts import matrix_layout
 
 
 def describe_product(

@@ -146,9 +146,9 @@ class _Program:
             self._copy(self._address(begins_as), self._address(node), int(node.type.nbytes))
         if node.type.size == 0 and not node.op.may_fail:
             return
-        calls = routine(node, self._address)
+        calls = routine(node, self._address, self.plan.places.__contains__)
         site = self._site(group)
-        most = max(call.scratch_bytes for call in calls)
+        most = max((call.scratch_bytes for call in calls), default=0)
         scratch = self._reserve(most) if most else None
         for call in calls:
             self._launch(call, site, scratch)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number, Product
+from staticnet.codegen.routines import parts_of
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import DType, is_floating, short_name
 from staticnet.ir.node import Node
@@ -19,13 +21,16 @@ SCAN_LINE = 64  # elements from which a block shares the line of a scan
 SHARED_ROW = 32  # elements of a row from which a block shares the row of a scatter
 SCATTER_ROWS = 32  # rows of a scatter's result that one block adds to
 WARP = 32
+MAX_PARTS = 128  # of a concatenation that one launch copies
 LONG_LINE = 2048  # elements from which a block shares the line of an arg-extremum
 SCRATCH = Address("scratch", 0)  # the beginning of a call's scratch memory
 _Operand = tuple[str, DType, Address, bool]
 
 
-def routine(node: Node, locate: Locate) -> list[Call]:
+def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
     """The calls of one opaque node, in order; what they add to is in its memory already."""
+    if node.op.name == "concat":
+        return _concat(node, locate, in_memory)
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 
@@ -103,6 +108,42 @@ def _around(node: Node, axis: int) -> dict[str, int]:
 
 def _lines(sizes: dict[str, int]) -> int:
     return sizes["before"] * sizes["after"]
+
+
+def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
+    """Calls that each copy some of the parts; a thread finds its element's part by bisection."""
+    before, parts = parts_of(node, in_memory)
+    size, kind = node.dtype.itemsize, c_type(node.dtype)
+    row, first = sum(run for *_, run in parts), 0
+    calls = []
+    for some in (parts[i : i + MAX_PARTS] for i in range(0, len(parts), MAX_PARTS)):
+        ends = [0]
+        for *_, run in some:
+            ends.append(ends[-1] + run)
+        named = ", ".join(f"x{k}" for k in range(len(some)))
+        steps = ", ".join(str(step) for _, _, step, _ in some)
+        operands: list[_Operand] = [
+            (f"x{k}", node.dtype, _further(locate(x), place * size), False)
+            for k, (x, place, _, _) in enumerate(some)
+        ]
+        call = _call(
+            [*operands, ("y", node.dtype, _further(locate(node), first * size), True)],
+            {"before": before, "row": row},
+            f"sn_concat(part, step, end, {len(some)}, y, before, row);",
+            _blocks(before * ends[-1]),
+        )
+        tables = (
+            f"const {kind} *const part[] = {{{named}}};",
+            f"const int64_t step[] = {{{steps}}};",
+            f"const int64_t end[] = {{{', '.join(map(str, ends))}}};",
+        )
+        calls.append(replace(call, body=(*tables, *call.body)))
+        first += ends[-1]
+    return calls
+
+
+def _further(address: Address, nbytes: int) -> Address:
+    return replace(address, offset=address.offset + nbytes)
 
 
 def _scan(node: Node, op: Any, locate: Locate) -> list[Call]:

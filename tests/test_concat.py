@@ -1,0 +1,87 @@
+"""Many arrays one after the other: each is copied once to its place, from wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_shim import CXX, Machine
+from gpu_cases import lower
+
+import staticnet as sn
+from staticnet.backends.cpu.compiler import find_compiler
+
+COMPILES = True
+PARTS = 9
+
+
+def programs(dtype: str) -> tuple[Any, list[Any], list[Any]]:
+    """Concatenations of parts that are fed, computed, constant, empty, repeated, and views."""
+    x = sn.placeholder((PARTS, 3, 4), dtype, name="x")
+    lengths = enumerate((1, 0, 2, 5, 1, 3))
+    rows = [sn.placeholder((2, n, 3), dtype, name=f"r{k}") for k, n in lengths]
+    one = sn.constant(1, dtype)
+    pieces = sn.unstack(x)
+    views = [
+        *pieces[::-1],
+        sn.flip(pieces[0], 1),
+        sn.broadcast_to(x[1, 0], (3, 4)),
+        sn.broadcast_to(one, (3, 4)),
+        x[:3, 1],
+        x[2:5, 2],
+        sn.matrix_transpose(sn.reshape(x[3], (4, 3))),
+        pieces[4] + pieces[5],
+    ]
+    outputs = [sn.stack(pieces, axis) for axis in (0, 1, 2)]
+    outputs += [sn.concat(views, axis) for axis in (0, 1)]
+    outputs += [sn.concat(rows, 1), sn.concat([r[::-1, :, 1:] for r in rows], 1)]
+    outputs += [sn.concat([x[:, :, k] for k in range(4)] * 2, 1) * one]
+    rng = np.random.default_rng(0)
+    feeds = [(rng.uniform(-9, 9, node.shape)).astype(node.dtype) for node in (x, *rows)]
+    return [x, *rows], outputs, feeds
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8", "int64"])
+def test_many_parts(dtype: str) -> None:
+    inputs, outputs, feeds = programs(dtype)
+    got, wanted = (sn.function(inputs, outputs, device=d)(*feeds) for d in ("cpu", "numpy"))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_many_parts_on_a_gpu(dtype: str, tmp_path: Path) -> None:
+    inputs, outputs, feeds = programs(dtype)
+    f = sn.function(inputs, outputs, device="numpy")
+    failed, got, _ = Machine(lower(f), tmp_path).run(feeds, [])
+    assert failed == 0
+    for a, b in zip(got, f(*feeds), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+def test_more_parts_than_a_launch_takes(tmp_path: Path) -> None:
+    x = sn.placeholder((300, 3), name="x")
+    order = np.random.default_rng(0).permutation(300)
+    f = sn.function(x, sn.stack([x[int(i)] for i in order], 1), device="numpy")
+    feed = np.arange(900, dtype="float32").reshape(300, 3)
+    machine = Machine(lower(f), tmp_path)
+    failed, (got,), _ = machine.run([feed], [])
+    assert failed == 0
+    assert len(machine.program.launches) == 3
+    np.testing.assert_array_equal(got, feed[order].T)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+def test_each_part_is_copied_once_from_where_it_lies() -> None:
+    """Pieces of one array need no copy of their own: the step is one launch."""
+    x = sn.placeholder((64, 5, 7), name="x")
+    f = sn.function(x, sn.stack(sn.unstack(x)[::-1], 1), device="cpu")
+    assert f.specialize().plan.launches == 1
+    assert f.specialize().plan.bytes_moved == 2 * 64 * 5 * 7 * 4
+    feed = np.random.default_rng(0).normal(size=(64, 5, 7)).astype("float32")
+    np.testing.assert_array_equal(f(feed), np.stack(feed[::-1], 1))
