@@ -85,3 +85,21 @@ def test_each_part_is_copied_once_from_where_it_lies() -> None:
     assert f.specialize().plan.bytes_moved == 2 * 64 * 5 * 7 * 4
     feed = np.random.default_rng(0).normal(size=(64, 5, 7)).astype("float32")
     np.testing.assert_array_equal(f(feed), np.stack(feed[::-1], 1))
+
+
+@pytest.mark.parametrize("order", ["forwards", "mixed"])
+def test_the_gradient_of_pieces_is_their_concatenation(order: str) -> None:
+    """Not a sum of as many padded arrays, each element of which would load them all."""
+    x = sn.placeholder((12, 3), "float64", name="x")
+    picked = np.arange(12) if order == "forwards" else np.random.default_rng(0).permutation(12)[:9]
+    loss = sn.sum(sn.stack([sn.tanh(x[int(i)] * (k + 1)) for k, i in enumerate(picked)]) ** 2)
+    (gradient,) = sn.grad(loss, [x])
+    f = sn.function(x, gradient, device="numpy")
+    optimised = f.specialize().graph
+    assert not [node for node in optimised.nodes if node.op.name == "pad"]
+    feed = np.random.default_rng(1).normal(size=(12, 3))
+    wanted = np.zeros_like(feed)
+    for k, i in enumerate(picked):
+        y = np.tanh(feed[i] * (k + 1))
+        wanted[i] += 2 * y * (1 - y * y) * (k + 1)
+    np.testing.assert_allclose(f(feed), wanted, rtol=1e-12)

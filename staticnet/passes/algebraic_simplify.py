@@ -19,6 +19,7 @@ from staticnet.ops.transcendental import exp, log, sqrt
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import rewrite
 from staticnet.rewrite.pattern import APPROXIMATES, EXACT, Numerics, algebraic
+from staticnet.rewrite.pieces import sum_of_pieces
 from staticnet.rewrite.structure import STRUCTURE_RULES
 
 
@@ -200,6 +201,7 @@ RULES = (
     drop_stop_gradient,
     where_of_same,
     *STRUCTURE_RULES,
+    sum_of_pieces,
 )
 
 
