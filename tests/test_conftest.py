@@ -1,0 +1,50 @@
+"""When the tests run on all cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("args", "option", "held", "processes"),
+    [
+        ([HERE], {"numprocesses": None}, {}, "auto"),
+        ([Path(__file__)], {"numprocesses": None}, {}, None),
+        ([f"{__file__}::test_all"], {"numprocesses": None}, {}, None),
+        ([HERE], {"numprocesses": 0}, {}, 0),
+        ([HERE], {"numprocesses": None}, {"workerinput": {}}, None),
+    ],
+    ids=["a folder", "a file", "a test", "-n0", "in a worker, which starts none"],
+)
+def test_workers(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+    args: list[Any], option: dict[str, Any], held: dict[str, Any], processes: Any,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    (conftest,) = (
+        plugin
+        for plugin in request.config.pluginmanager.get_plugins()
+        if Path(getattr(plugin, "__file__", None) or "") == HERE / "conftest.py"
+    )
+    given = SimpleNamespace(**{"dist": "no"} | option)
+    conftest.pytest_cmdline_main(
+        SimpleNamespace(option=given, args=[str(arg) for arg in args], **held)
+    )
+    assert given.numprocesses == processes
+
+
+def test_without_xdist(request: pytest.FixtureRequest) -> None:
+    (hook,) = (
+        plugin.pytest_cmdline_main
+        for plugin in request.config.pluginmanager.get_plugins()
+        if Path(getattr(plugin, "__file__", None) or "") == HERE / "conftest.py"
+    )
+    option = SimpleNamespace()
+    hook(SimpleNamespace(option=option, args=[str(HERE)]))
+    assert vars(option) == {}
