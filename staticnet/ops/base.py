@@ -173,10 +173,11 @@ def promoted(what: str, *operands: Any) -> list[Any]:
     if not any(is_weak(x) for x in operands):
         return as_values(*operands)
     dtype = common_dtype(what, operands)
-    return as_values(*(_weak_in(x, dtype) if is_weak(x) else x for x in operands))
+    return as_values(*(weak_in(x, dtype) if is_weak(x) else x for x in operands))
 
 
-def _weak_in(x: Any, dtype: DType) -> Any:
+def weak_in(x: Any, dtype: DType) -> Any:
+    """A weak value in a dtype: an array, or the node of a symbolic dim."""
     return constant(x, dtype) if isinstance(x, Dim) else as_array(x, dtype)
 
 
