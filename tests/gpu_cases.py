@@ -18,6 +18,7 @@ from staticnet.passes.manager import run_passes
 
 BATCH = 12  # samples of one program: compiling is what takes the time
 BATCHES = [SAMPLES[i : i + BATCH] for i in range(0, len(SAMPLES), BATCH)]
+FEW = [DTYPES[name] for name in ("float32", "bfloat16", "int64", "bool")]
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
 Feeds = list[Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
+from gpu_cases import BATCHES, FEW, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
@@ -16,7 +16,6 @@ from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import Launch
 from staticnet.compilation import PIPELINE
 from staticnet.errors import CompileError
-from staticnet.ir.dtype import DTYPES
 from staticnet.passes.manager import run_passes
 from staticnet.plan.plan import make_plan
 
@@ -24,7 +23,6 @@ nvrtc: Any = find_nvrtc()
 pytestmark = pytest.mark.skipif(nvrtc is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc")
 
 ARCHITECTURES = ("sm_80", "sm_90")
-FEW = [DTYPES[name] for name in ("float32", "bfloat16", "int64", "bool")]
 FAST = (*OPTIONS, "--device-debug")  # unoptimised: a sixth of the time for many kernels
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_shim import CXX, Machine
-from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
+from gpu_cases import BATCHES, FEW, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
@@ -19,6 +19,7 @@ import staticnet as sn
 from staticnet.codegen.cuda import maps
 from staticnet.codegen.cuda import program as cuda_program
 from staticnet.codegen.launches import Launch, Product
+from staticnet.ir.dtype import DTYPES, DType
 
 pytestmark = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 
@@ -52,9 +53,16 @@ def check(f: Any, feeds: list[Any], folder: Path, names: Any = None, **options: 
     return machine
 
 
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        pytest.param(FEW, id="few"),
+        pytest.param(list(DTYPES.values()), id="all", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("number", range(len(BATCHES)))
-def test_every_op_and_dtype(number: int, tmp_path: Path) -> None:
-    f, feeds, names = samples_of_all_dtypes(BATCHES[number])
+def test_every_op_and_dtype(number: int, dtypes: list[DType], tmp_path: Path) -> None:
+    f, feeds, names = samples_of_all_dtypes(BATCHES[number], dtypes)
     check(f, feeds, tmp_path, names)
 
 
