@@ -75,19 +75,22 @@
   SN_FUNC sn_##to sn_to_##to##_##from(sn_##from x) {                           \
     return x != x ? 0 : x >= high ? last : (sn_##to)(x > low ? x : low);       \
   }
-#define SN_TO_INTEGERS(f, F)                                                                   \
-  SN_TO_INTEGER(i8, f, -128.0##F, 128.0##F, 127)                                               \
-  SN_TO_INTEGER(i16, f, -32768.0##F, 32768.0##F, 32767)                                        \
-  SN_TO_INTEGER(i32, f, -2147483648.0##F, 2147483648.0##F, 2147483647)                         \
-  SN_TO_INTEGER(i64, f, -9223372036854775808.0##F, 9223372036854775808.0##F,                   \
-                9223372036854775807LL)                                                         \
-  SN_TO_INTEGER(u8, f, 0.0##F, 256.0##F, 255)                                                  \
-  SN_TO_INTEGER(u16, f, 0.0##F, 65536.0##F, 65535)                                             \
-  SN_TO_INTEGER(u32, f, 0.0##F, 4294967296.0##F, 4294967295u)                                  \
-  SN_TO_INTEGER(u64, f, 0.0##F, 18446744073709551616.0##F, 18446744073709551615ull)
-
-SN_TO_INTEGERS(f32, f)
-SN_TO_INTEGERS(f64, )
+SN_TO_INTEGER(i8, f32, -128.0f, 128.0f, 127)
+SN_TO_INTEGER(i16, f32, -32768.0f, 32768.0f, 32767)
+SN_TO_INTEGER(i32, f32, -2147483648.0f, 2147483648.0f, 2147483647)
+SN_TO_INTEGER(i64, f32, -9223372036854775808.0f, 9223372036854775808.0f, 9223372036854775807LL)
+SN_TO_INTEGER(u8, f32, 0.0f, 256.0f, 255)
+SN_TO_INTEGER(u16, f32, 0.0f, 65536.0f, 65535)
+SN_TO_INTEGER(u32, f32, 0.0f, 4294967296.0f, 4294967295u)
+SN_TO_INTEGER(u64, f32, 0.0f, 18446744073709551616.0f, 18446744073709551615ull)
+SN_TO_INTEGER(i8, f64, -128.0, 128.0, 127)
+SN_TO_INTEGER(i16, f64, -32768.0, 32768.0, 32767)
+SN_TO_INTEGER(i32, f64, -2147483648.0, 2147483648.0, 2147483647)
+SN_TO_INTEGER(i64, f64, -9223372036854775808.0, 9223372036854775808.0, 9223372036854775807LL)
+SN_TO_INTEGER(u8, f64, 0.0, 256.0, 255)
+SN_TO_INTEGER(u16, f64, 0.0, 65536.0, 65535)
+SN_TO_INTEGER(u32, f64, 0.0, 4294967296.0, 4294967295u)
+SN_TO_INTEGER(u64, f64, 0.0, 18446744073709551616.0, 18446744073709551615ull)
 
 SN_UNSIGNED_FUNCTIONS(8)
 SN_UNSIGNED_FUNCTIONS(16)
