@@ -7,6 +7,7 @@ operations; the rooms above fill it, so that the operators need no import upward
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,33 @@ if TYPE_CHECKING:
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _DYNAMIC = "or compute with sn.dynamic, where values are known"
 _RETURN = f"return it from sn.function and convert the result, {_DYNAMIC}"
+
+
+class Elsewhere:
+    """A name that other libraries' arrays have: to read it is an error that says what to use.
+
+    A descriptor each, and no `__getattr__` of all, which makes every attribute three times slower.
+    """
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self.name = name
+        self.remedy = remedy
+
+    def __get__(self, value: Any, owner: Any = None) -> NoReturn:
+        what = f"the {type(value).__name__} {value!r:.60}" if value is not None else str(owner)
+        raise missing_name(what, self.name, (), {self.name: self.remedy})
+
+
+def is_elsewhere(owner: type, name: str) -> bool:
+    """Whether a class has a name only to say what to use instead."""
+    return isinstance(inspect.getattr_static(owner, name, None), Elsewhere)
+
+
+def register(name: str, f: Callable[..., Any]) -> None:
+    """Make a function public; it is no method of values, and they say so."""
+    FUNCTIONS[name] = f
+    if inspect.getattr_static(Value, name, None) is None or is_elsewhere(Value, name):
+        setattr(Value, name, Elsewhere(name, f"use sn.{name}(x)"))
 
 
 class Value:
@@ -46,12 +74,8 @@ class Value:
         """`x` as a value that computes where this one does; a graph's need nothing done."""
         return x
 
-    def __getattr__(self, name: str) -> NoReturn:
-        what = type(self).__name__
-        if name.startswith("_"):
-            raise AttributeError(f"{what!r} object has no attribute {name!r}")
-        hint = f"use sn.{name}(x)" if name in FUNCTIONS else METHODS.get(name, "")
-        raise missing_name(f"the {what} {self!r:.60}", name, dir(type(self)), {name: hint})
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not is_elsewhere(type(self), name)]
 
     @property
     def shape(self) -> Shape:
@@ -223,3 +247,8 @@ class Value:
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         remedy = f"use staticnet's functions, run it with sn.function, {_DYNAMIC}"
         self._no_value("numpy.asarray", remedy)
+
+
+for _name, _remedy in METHODS.items():
+    if not hasattr(Value, _name):
+        setattr(Value, _name, Elsewhere(_name, _remedy))

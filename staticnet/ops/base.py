@@ -25,7 +25,7 @@ from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
 from staticnet.ir.types import Shape, TensorType
-from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ir.value import FUNCTIONS, Value, register
 from staticnet.ops.arguments import (
     FLOATS,
     NUMBERS,
@@ -106,7 +106,7 @@ def function(f: F) -> F:
             check_call(f.__name__, f, args, kwargs)
             raise
 
-    FUNCTIONS[f.__name__] = call
+    register(f.__name__, call)
     return call  # type: ignore[return-value]
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from staticnet.errors import ArgumentError, DTypeError, StateError, SymbolicValueError
 from staticnet.ir import location
 from staticnet.ir.dtype import FLOAT32, DType, kind
-from staticnet.ir.hints import missing_name
 from staticnet.ir.node import Node, build, describe, recipe, remake
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
+from staticnet.ir.value import Elsewhere
 from staticnet.ops.base import TensorOp
 from staticnet.ops.promotion import as_array, fits, in_range, is_weak
 from staticnet.ops.turns import Turns
@@ -86,6 +86,11 @@ class Variable(Node):
     turns: Turns
     version: int
 
+    numpy, item, tolist, data, detach = (
+        Elsewhere(name, "its .value is an array of what it holds now")
+        for name in ("numpy", "item", "tolist", "data", "detach")
+    )
+
     def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
         super().__init__(op, inputs, type)
         self.array = None
@@ -124,12 +129,6 @@ class Variable(Node):
         with self.turns:
             array = self.device_array()
             return np.array(array.get() if hasattr(array, "get") else array)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in ("numpy", "item", "tolist", "data", "detach"):
-            held = "its .value is an array of what it holds now"
-            raise missing_name(f"the variable {self!r:.60}", name, (), {name: held})
-        super().__getattr__(name)
 
     def _no_value(self, act: str, remedy: str) -> NoReturn:
         raise SymbolicValueError(

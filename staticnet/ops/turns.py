@@ -27,13 +27,20 @@ class Turns:
             turns = turns._merged
         return turns
 
-    def __enter__(self) -> None:
+    def acquire(self) -> threading.RLock:
+        """Wait for the turn: the lock that is now held, to be released when it ends."""
+        turns = self
         while True:
-            turns = self._root()
-            turns._lock.acquire()
+            while turns._merged is not None:
+                turns = turns._merged
+            lock = turns._lock
+            lock.acquire()
             if turns._merged is None:
-                return
-            turns._lock.release()  # merged while this waited
+                return lock
+            lock.release()  # merged while this waited
+
+    def __enter__(self) -> None:
+        self.acquire()
 
     def __exit__(self, *error: object) -> None:
         self._root()._lock.release()

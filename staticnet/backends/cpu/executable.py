@@ -84,7 +84,8 @@ class CpuExecutable(HostExecutable):
         """One step: fresh outputs; the variables are updated in place."""
         table = self._table
         held = []
-        with self._turns:
+        lock = self._turns.acquire()
+        try:
             self._hold_state()
             for i, feed in enumerate(feeds):
                 if feed.flags.num & READY != READY:
@@ -95,6 +96,8 @@ class CpuExecutable(HostExecutable):
             for i, output in enumerate(outputs, self._first_output):
                 table[i] = address(output)
             failed = self._step(table, self._c_arena)
+        finally:
+            lock.release()
         if failed:
             raise self._failure(failed)
         return outputs
