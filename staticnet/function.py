@@ -122,9 +122,12 @@ class Function(Inspection):
             if type(array) not in self._arrays or array.dtype != dtype:
                 arrays = self._convert(args)
                 break
-        compiled = self._specialized.at_shapes(tuple([x.shape for x in arrays]))
+        programs = self._specialized
+        compiled = programs.by_shapes.get(tuple([x.shape for x in arrays]))
         if compiled is None:
             compiled = self._bind(arrays)
+        elif compiled is not programs.latest:
+            programs.use(compiled)
         outputs = compiled.executable.run(arrays)
         if Variable.watched:
             self._count_writes()

@@ -38,15 +38,16 @@ class Specialization:
 class Specializations:
     """At most so many programs: the one that was used longest ago makes room for a new one.
 
-    Threads may ask at once; each binding is compiled once. A program that was dropped still ends
-    the steps that it is in.
+    `by_shapes` has the programs by the shapes of the feeds that they were given, and `latest` is
+    the one used last: a call looks there first. Threads may ask at once; each binding is compiled
+    once. A program that was dropped still ends the steps that it is in.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._made: OrderedDict[Key, Specialization] = OrderedDict()
-        self._by_shapes: dict[tuple[Any, ...], Specialization] = {}
-        self._latest: Specialization | None = None
+        self.by_shapes: dict[tuple[Any, ...], Specialization] = {}
+        self.latest: Specialization | None = None
         self._lock = threading.RLock()
         self._warned = False
 
@@ -54,18 +55,11 @@ class Specializations:
         with self._lock:
             return iter(list(self._made.values()))
 
-    def at_shapes(self, shapes: tuple[Any, ...]) -> Specialization | None:
-        """The program that feeds of these shapes were given before."""
-        found = self._by_shapes.get(shapes)
-        if found is not None and found is not self._latest:
-            self._use(found)
-        return found
-
     def remember(self, shapes: tuple[Any, ...], made: Specialization) -> None:
-        """From now on `at_shapes` finds a program by these shapes, as long as it is here."""
+        """From now on a program is found by these shapes, as long as it is here."""
         with self._lock:
             if self.find(made.dims) is made:
-                self._by_shapes[shapes] = made
+                self.by_shapes[shapes] = made
 
     def find(self, dims: Mapping[str, int]) -> Specialization | None:
         """The program of a binding, if there is one."""
@@ -83,23 +77,24 @@ class Specializations:
             found = self.find(dims)
             if found is None:
                 found = self._made[_key(dims)] = make()
-            self._use(found)
+            self.use(found)
             gone = [self._drop() for _ in range(len(self._made) - most)]
         for made in gone:
             made.executable.synchronize()
         return found
 
-    def _use(self, made: Specialization) -> None:
+    def use(self, made: Specialization) -> None:
+        """Note that a program is used now."""
         with self._lock:
             key = _key(made.dims)
             if self._made.get(key) is made:
                 self._made.move_to_end(key)
-                self._latest = made
+                self.latest = made
 
     def _drop(self) -> Specialization:
         _, gone = self._made.popitem(last=False)
-        for shapes in [shapes for shapes, made in self._by_shapes.items() if made is gone]:
-            del self._by_shapes[shapes]
+        for shapes in [shapes for shapes, made in self.by_shapes.items() if made is gone]:
+            del self.by_shapes[shapes]
         if not self._warned:
             log.warning(
                 "%s: more than %d bindings of its symbolic dims; the program for %s, used longest "

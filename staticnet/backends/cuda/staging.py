@@ -2,7 +2,7 @@
 
 A graph reads and writes fixed places. It copies feeds there and outputs from there itself; at which
 addresses they are this time, the host writes into a ring in pinned memory. So a call is one launch,
-and an allocation for each output. See docs/adr/0025.
+and an allocation for each output. See docs/adr/0024.
 """
 
 from __future__ import annotations
