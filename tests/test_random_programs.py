@@ -132,7 +132,7 @@ def test_programs_as_cuda(seed: int) -> None:
     must_hold(batch(seed, 15), [Check(SHIM, N, "values"), Check(SHIM, unfused)])
 
 
-FOUND = sorted((Path(__file__).parent / "golden" / "found").glob("*.sn"))
+FOUND = sorted((Path(__file__).parent / "found").glob("*.sn"))
 
 
 @pytest.mark.parametrize("file", FOUND, ids=[file.stem for file in FOUND])

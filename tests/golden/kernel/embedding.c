@@ -70,7 +70,7 @@ static int sn_one_step(void **slot, char *arena) {
         const int64_t to = (b*100 + i)*12;
         for (int64_t a = 0; a < 12; ++a) {
           const int64_t from = (b*64 + j)*12 + a;
-          ((float *)(arena + 4800))[to + a] = ((float *)(arena + 4800))[to + a] + ((float *)slot[0])[from];
+          ((float *)(arena + 4800))[to + a] += ((float *)slot[0])[from];
         }
       }
   }
