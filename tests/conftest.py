@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,24 @@ def _auto_is_the_reference(request: pytest.FixtureRequest, monkeypatch: pytest.M
     """Tests of the front compile no C: `auto` is NumPy, but in modules that set COMPILES."""
     if not getattr(request.module, "COMPILES", False):
         monkeypatch.setattr("staticnet.backends.base.PREFERENCE", ("numpy",))
+
+
+@pytest.fixture(autouse=True)
+def _compiles_quickly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C is compiled with -O1, but in modules that set SHIPPED: no bit may depend on that."""
+    if not getattr(request.module, "SHIPPED", False):
+        from staticnet.backends import cpu
+
+        monkeypatch.setattr(cpu, "find_compiler", _quick_compiler)
+
+
+def _quick_compiler() -> Any:
+    from staticnet.backends.cpu.compiler import find_compiler
+
+    found = find_compiler()
+    if found is None:
+        return None
+    return replace(found, flags=tuple("-O1" if flag == "-O3" else flag for flag in found.flags))
 
 
 @pytest.fixture(autouse=True)

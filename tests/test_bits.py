@@ -28,6 +28,7 @@ from staticnet.plan.schedule import Ledger, Step, peak
 from staticnet.rewrite.pattern import EXACT
 
 COMPILES = True
+SHIPPED = True
 compiled = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 shimmed = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 FAST = [*(p.name for p in PIPELINE if p.numerics is EXACT and not p.selects), "fusion"]

@@ -103,3 +103,16 @@ def test_the_gradient_of_pieces_is_their_concatenation(order: str) -> None:
         y = np.tanh(feed[i] * (k + 1))
         wanted[i] += 2 * y * (1 - y * y) * (k + 1)
     np.testing.assert_allclose(f(feed), wanted, rtol=1e-12)
+
+
+def test_padded_arrays_that_overlap_are_added() -> None:
+    x = sn.placeholder((2, 3), "float64", name="x")
+    widths = [((0, 0), (0, 2)), ((0, 0), (1, 1)), ((0, 0), (2, 0))]
+    outputs = [sn.pad(x, a) + sn.pad(x * 2, b) for a in widths for b in widths]
+    feed = np.arange(6.0).reshape(2, 3)
+    for got, (a, b) in zip(
+        sn.function(x, outputs, device="numpy")(feed),
+        [(a, b) for a in widths for b in widths],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, np.pad(feed, a) + np.pad(feed * 2, b))

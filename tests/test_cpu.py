@@ -50,6 +50,14 @@ def test_every_op_and_dtype(sample: Sample) -> None:
         close(got, wanted)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", SAMPLES, ids=[f"{s.op}-{i}" for i, s in enumerate(SAMPLES)])
+def test_every_op_and_dtype_as_shipped(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the flags that users have: tests compile with -O1 otherwise."""
+    monkeypatch.setattr(cpu, "find_compiler", find_compiler)
+    test_every_op_and_dtype(sample)
+
+
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
 
 

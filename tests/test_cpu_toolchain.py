@@ -26,6 +26,8 @@ from staticnet.backends.cpu import blas, compiler, library
 from staticnet.backends.cpu.compiler import Compiler, find_compiler
 from staticnet.errors import ArgumentError, CompileError, FlagError
 
+SHIPPED = True
+
 SOURCE = "int answer(void) { return 42; }\n"
 KEY = "ab" + "0" * 62
 POSIX = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX owners and modes")

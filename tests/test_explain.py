@@ -25,6 +25,7 @@ from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.roles import Role, role
 
 COMPILES = True
+SHIPPED = True
 compiled = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 
 

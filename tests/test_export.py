@@ -18,6 +18,7 @@ from staticnet.errors import ArgumentError, DTypeError, StateError
 from staticnet.ir.dtype import as_dtype
 
 COMPILES = True
+SHIPPED = True
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

@@ -14,6 +14,7 @@ from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import ArgumentError, ExecutionError, FeedError
 
 COMPILES = True
+SHIPPED = True
 DEVICES = ["numpy", pytest.param("cpu", marks=pytest.mark.skipif(
     find_compiler() is None, reason="no C compiler on this machine"))]  # fmt: skip
 on_devices = pytest.mark.parametrize("device", DEVICES)

@@ -16,6 +16,8 @@ from staticnet.backends.cpu import rates as cpu
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cuda import rates as cuda
 
+SHIPPED = True
+
 COMPILES = True
 SIZES = (1 << 10, 1 << 12)
 

@@ -41,7 +41,7 @@ def sum_of_pieces(node: Node) -> Value | None:
     for axis in range(node.ndim):
         left, right = _pieces(x, axis), _pieces(y, axis)
         if left and right:
-            pieces = sorted(left + right)
+            pieces = sorted(left + right, key=lambda piece: piece.start)
             if all(a.end <= b.start for a, b in itertools.pairwise(pieces)):
                 return _side_by_side(pieces, node, axis)
     return None
