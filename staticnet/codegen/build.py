@@ -14,7 +14,8 @@ from staticnet.codegen.kernel import (
     Store,
     turned_loads,
 )
-from staticnet.codegen.scope import HALVES, Scope, compute_dtype
+from staticnet.codegen.scope import Scope
+from staticnet.ir.dtype import HALVES, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

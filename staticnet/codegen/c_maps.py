@@ -7,7 +7,8 @@ import math
 from staticnet.codegen.c_loops import Printer, for_, indent, positions, share_of
 from staticnet.codegen.c_statements import loaded
 from staticnet.codegen.kernel import Let, turned_loads
-from staticnet.codegen.scope import c_type, compute_dtype
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.index import Symbol
 
 TILE = 32  # of each axis of a map that reads across its inner one

@@ -21,8 +21,8 @@ from staticnet.codegen.c_statements import (
     statements,
 )
 from staticnet.codegen.kernel import At, Keep, Load, Loop, Reduce, Statement, Store, names_in
-from staticnet.codegen.scope import HALVES, c_type
-from staticnet.ir.dtype import short_name
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.index import Index, Symbol, linear
 
 BLOCK = 1024  # elements that are combined at a time: the error of a sum grows slowly

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from staticnet.codegen.kernel import At, Keep, Let, Load, Loop, Reduce, Statement, Store
-from staticnet.codegen.scope import HALVES, c_type, compute_dtype, literal
-from staticnet.ir.dtype import DType, short_name
+from staticnet.codegen.scope import c_type, literal
+from staticnet.ir.dtype import HALVES, DType, compute_dtype, short_name
 from staticnet.plan.partials import SLOT
 
 _CLAUSE = {"sum": "+", "prod": "*", "any": "|", "all": "&", "max": "max", "min": "min"}

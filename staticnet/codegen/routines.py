@@ -6,8 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.resources import kernel_text
-from staticnet.codegen.scope import HALVES, c_type, compute_dtype
-from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, as_dtype, is_floating, short_name
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import (
+    FLOAT32,
+    FLOAT64,
+    HALVES,
+    DType,
+    as_dtype,
+    compute_dtype,
+    is_floating,
+    short_name,
+)
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

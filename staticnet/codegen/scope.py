@@ -12,11 +12,12 @@ from staticnet.codegen.kernel import At, Let, Load, Statement
 from staticnet.codegen.ranges import never_positive
 from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import (
-    BFLOAT16,
     FLOAT16,
     FLOAT32,
     FLOAT64,
+    HALVES,
     DType,
+    compute_dtype,
     is_floating,
     short_name,
 )
@@ -33,13 +34,7 @@ from staticnet.ops.transcendental import Exp
 from staticnet.plan.roles import Role, operand_index, role
 
 At_ = tuple[Index, ...]
-HALVES = (FLOAT16, BFLOAT16)
 _CALL = re.compile(r"\b([a-z_][a-z_0-9]*)\(")
-
-
-def compute_dtype(dtype: DType) -> DType:
-    """The dtype in which a kernel computes: 16-bit floats in float32, rounded once an op."""
-    return FLOAT32 if dtype in HALVES else dtype
 
 
 def literal(value: Any, dtype: DType) -> str:

@@ -16,9 +16,18 @@ import numpy as np
 
 from staticnet.codegen.program import Program
 from staticnet.codegen.resources import kernel_text
-from staticnet.codegen.scope import HALVES, c_type, literal
+from staticnet.codegen.scope import c_type, literal
 from staticnet.codegen.strip import strip
-from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType, as_dtype, short_name
+from staticnet.ir.dtype import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    HALVES,
+    DType,
+    as_dtype,
+    short_name,
+)
 from staticnet.ir.node import Node
 from staticnet.ops.base import Constant
 from staticnet.plan.analysis import analyse_memory

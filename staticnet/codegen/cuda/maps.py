@@ -7,7 +7,8 @@ import math
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, Part, ceil_div
 from staticnet.codegen.cuda.statements import Writer, block, pack_width
 from staticnet.codegen.kernel import Kernel, Let, Load, turned_loads
-from staticnet.codegen.scope import c_type, compute_dtype
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.index import Symbol
 
 TILE = 32  # of each axis of a map that reads across its inner one

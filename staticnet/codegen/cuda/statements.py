@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.kernel import At, Keep, Let, Load, Reduce, Statement, Store
-from staticnet.codegen.scope import HALVES, c_type, compute_dtype
-from staticnet.ir.dtype import DType, short_name
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import HALVES, DType, compute_dtype, short_name
 from staticnet.ir.index import Index, Symbol
 
 PACK_BYTES = 16  # of the widest access to memory
