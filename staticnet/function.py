@@ -378,8 +378,9 @@ def function(
     """
     check_names(PASSES, disabled_passes)
     limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
-    if as_int(max_specializations, "max_specializations") < 1:
-        raise ArgumentError(f"max_specializations must be at least 1, not {max_specializations}")
+    most = as_int(max_specializations, "max_specializations")
+    if most < 1:
+        raise ArgumentError(f"max_specializations must be at least 1, not {most}")
     if numerics not in ("exact", "fast"):
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:
@@ -400,9 +401,7 @@ def function(
     ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
     pairs = _with_default_updates(outs, dict(updates or {}))
     graph = Graph(name, ins, outs, tuple(pairs.items()))
-    return Function(
-        graph, single, backend, numerics, disabled_passes, limit, precision, max_specializations
-    )
+    return Function(graph, single, backend, numerics, disabled_passes, limit, precision, most)
 
 
 def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:

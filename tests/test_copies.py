@@ -138,6 +138,29 @@ def test_a_copied_rule_gives_the_same_updates(duplicate: Any, rule: Any) -> None
     np.testing.assert_array_equal(*results)
 
 
+@both_ways
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_copied_dynamic_optimizer_goes_on_alike(duplicate: Any, grouped: bool) -> None:
+    model = nn.Linear(3, 2)
+    groups = [{"params": [model.weight], "lr": 0.2}, {"params": [model.bias]}]
+    rule = sn.dynamic.Optimizer(optim.Adam(lr=0.1), groups if grouped else model.parameters())
+
+    def train(model: Any, rule: Any) -> None:
+        rule.zero_grad()
+        sn.sum(sn.square(model(sn.dynamic.tensor(DATA)))).backward()
+        rule.step()
+
+    train(model, rule)
+    pairs = [(model, rule), duplicate((model, rule))]
+    for each in pairs:
+        train(*each)
+        assert each[1].updates.step.value == 2
+    first, second = (m.state_dict() for m, _ in pairs)
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value)
+    assert not set(pairs[0][1].parameters) & set(pairs[1][1].parameters)
+
+
 def test_updates_are_copied_with_their_variables() -> None:
     w = sn.variable(np.ones(3, "float32"), "w")
     loss = sn.sum(sn.square(w))

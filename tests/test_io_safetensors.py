@@ -88,4 +88,9 @@ def test_metadata_is_strings_by_name(tmp_path):
             safetensors.save(tmp_path / "b.safetensors", {"a": np.ones(2)}, bad)
     with pytest.raises(StateError, match="safetensors: tensors are a mapping"):
         safetensors.save(tmp_path / "b.safetensors", [np.ones(2)])
+    for name, metadata in (("\ud800", None), ("a", {"b": "\ud800"}), ("a", {"\ud800": "b"})):
+        with pytest.raises(StateError, match="UTF-8 cannot write"):
+            safetensors.save(tmp_path / "b.safetensors", {name: np.ones(2)}, metadata)
+    with pytest.raises(StateError, match="'__metadata__' is the format's own"):
+        safetensors.save(tmp_path / "b.safetensors", {"__metadata__": np.ones(2)})
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

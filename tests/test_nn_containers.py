@@ -283,3 +283,17 @@ def test_a_sequential_changes_like_a_list() -> None:
 def test_a_sequential_of_a_list_says_how(layers: Any) -> None:
     with pytest.raises(ArgumentError, match=r"one by one: Sequential\(\*layers\)"):
         nn.Sequential(layers)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.ModuleList(nn.ReLU(), nn.Tanh()), r"ModuleList: takes one list of parts"),
+        (lambda: nn.ModuleDict([nn.ReLU()]), "ModuleDict: takes a dict of parts, or pairs"),
+        (lambda: nn.ModuleDict(["ab", 3]), "ModuleDict: takes a dict of parts, or pairs"),
+        (lambda: nn.Sequential(nn.ReLU), r"ReLU.* is not a Module; make one with ReLU\("),
+    ],
+)
+def test_parts_that_are_handed_over_in_another_way_say_how(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()

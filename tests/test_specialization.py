@@ -81,8 +81,9 @@ def test_the_number_is_a_positive_int(most: Any) -> None:
         step(max_specializations=most)
 
 
-def test_numpys_ints_are_ints() -> None:
-    f, _ = step(max_specializations=np.int64(1))
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, lambda n: np.array(n, "uint16")])
+def test_numpys_ints_are_ints(kind: Any) -> None:
+    f, _ = step(max_specializations=kind(1))
     f(rows(1)), f(rows(2))
     assert batches(f) == [2]
 

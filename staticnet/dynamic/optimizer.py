@@ -64,16 +64,25 @@ class Optimizer:
             raise ArgumentError(f"device {device!r:.60}: use one of auto, {', '.join(DEVICES)}")
         self.parameters = parameters_of(parameters)
         self.device = device
+        self._rule = rule
+        self._groups = parameters if _has_groups(parameters) else None
         self._feeds: dict[Variable, Node] = {
             w: placeholder(w.shape, w.dtype, f"grad_{i}") for i, w in enumerate(self.parameters)
         }
         grads: Gradients = dict(self._feeds)
         if isinstance(rule, Rule):
-            groups = parameters if _has_groups(parameters) else None
-            self.updates = rule.apply(grads, groups)
+            self.updates = rule.apply(grads, self._groups)
         else:
             self.updates = Updates.of(rule(grads))
         self._steps: dict[frozenset[Variable], Function] = {}
+
+    def __reduce__(self) -> Any:
+        parameters = self.parameters if self._groups is None else self._groups
+        state = [v.value for v in self._state()]
+        return _remade, (type(self), self._rule, parameters, self.device, state)
+
+    def _state(self) -> list[Variable]:
+        return [v for v in self.updates if v not in self._feeds]
 
     def gradients(self) -> dict[Variable, Tensor]:
         """{parameter: its gradient} of those that have one: to look at, or to change for `step`."""
@@ -146,6 +155,16 @@ class Optimizer:
         if self.device == "auto" and xp is not np:
             return choose("cuda", BACKENDS)
         return choose(self.device, BACKENDS if self.device == "cuda" else _HOSTS)
+
+
+def _remade(
+    kind: type[Optimizer], rule: Any, parameters: Any, device: str, state: list[Any]
+) -> Optimizer:
+    """An optimizer's copy: the rule applied to the parameters anew, with the state's values."""
+    made = kind(rule, parameters, device=device)
+    for variable, value in zip(made._state(), state, strict=True):
+        variable.value = value
+    return made
 
 
 def _has_groups(parameters: Any) -> bool:

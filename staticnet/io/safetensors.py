@@ -25,8 +25,8 @@ def save(
     """Write arrays by name; the file is complete or, if anything fails, as it was before.
 
     Raises:
-        StateError: if a name or the metadata is no string, or an array has a dtype that staticnet
-            does not know.
+        StateError: if a name or the metadata is no string that UTF-8 can write, a tensor is called
+            `__metadata__`, or an array has a dtype that staticnet does not know.
         OSError: if the file cannot be written.
     """
     from safetensors.numpy import save as serialize
@@ -63,7 +63,17 @@ def load(file: str | os.PathLike[str]) -> dict[str, Array]:
 def _name(name: Any) -> str:
     if not isinstance(name, str):
         raise StateError(f"safetensors: a tensor's name must be a string, not {name!r:.60}")
+    if name == "__metadata__":
+        raise StateError("safetensors: '__metadata__' is the format's own; rename the tensor")
+    _check_text(name)
     return name
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise StateError(f"safetensors: UTF-8 cannot write {text!a:.60}") from None
 
 
 def _texts(metadata: Any) -> dict[str, str] | None:
@@ -78,6 +88,7 @@ def _texts(metadata: Any) -> dict[str, str] | None:
                 f"safetensors: metadata maps strings to strings, not {name!r:.40} to {text!r:.40}; "
                 "json.dumps makes a string of most things"
             )
+        _check_text(name + text)
     return dict(metadata) or None
 
 

@@ -38,6 +38,8 @@ class _Container(Module):
     def _check(self, item: Any) -> None:
         if not isinstance(item, self._kind):
             remedy = "" if self._kind is Module else "; make one with sn.variable(value)"
+            if isinstance(item, type) and issubclass(item, self._kind):
+                remedy = f"; make one with {item.__name__}(…)"
             raise ArgumentError(
                 f"{type(self).__name__}: {item!r:.60} is not a {self._kind.__name__}{remedy}"
             )
@@ -54,7 +56,10 @@ class _Container(Module):
 class _PartList(_Container, Generic[T]):
     """A list of parts of one kind, named 0, 1, …, with a list's methods."""
 
-    def __init__(self, items: Iterable[T] = ()) -> None:
+    def __init__(self, items: Iterable[T] = (), *more: Any) -> None:
+        if more:
+            name = type(self).__name__
+            raise ArgumentError(f"{name}: takes one list of parts: {name}([first, second])")
         self._items: list[T] = []
         self.extend(items)
 
@@ -129,7 +134,14 @@ class _PartDict(_Container, MutableMapping[str, T]):
     def __init__(self, items: Mapping[str, T] | Iterable[tuple[str, T]] = ()) -> None:
         self._items: dict[str, T] = {}
         self._check_iterable(items, "a dict of parts")
-        for key, item in dict(items).items():
+        try:
+            named = dict(items)
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                f"{type(self).__name__}: takes a dict of parts, or pairs of a name and a part, not "
+                f"{items!r:.60}"
+            ) from None
+        for key, item in named.items():
             self[key] = item
 
     def _named(self) -> Iterable[tuple[str, T]]:
