@@ -40,7 +40,8 @@ class Specializations:
 
     `by_shapes` has the programs by the shapes of the feeds that they were given, and `latest` is
     the one used last: a call looks there first. Threads may ask at once; each binding is compiled
-    once. A program that was dropped still ends the steps that it is in.
+    once, and meanwhile the other programs run. A program that was dropped still ends the steps
+    that it is in.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +49,8 @@ class Specializations:
         self._made: OrderedDict[Key, Specialization] = OrderedDict()
         self.by_shapes: dict[tuple[Any, ...], Specialization] = {}
         self.latest: Specialization | None = None
-        self._lock = threading.RLock()
+        self._making = threading.RLock()  # held while a program is compiled, for seconds
+        self._lock = threading.RLock()  # of the tables
         self._warned = False
 
     def __iter__(self) -> Any:
@@ -73,10 +75,13 @@ class Specializations:
         Raises:
             ExecutionError: if a device tells only now that a step of a replaced one failed.
         """
+        found = self.find(dims)
+        if found is None:
+            with self._making:
+                found = self.find(dims) or make()
+                with self._lock:
+                    self._made[_key(dims)] = found
         with self._lock:
-            found = self.find(dims)
-            if found is None:
-                found = self._made[_key(dims)] = make()
             self.use(found)
             gone = [self._drop() for _ in range(len(self._made) - most)]
         for made in gone:

@@ -129,6 +129,31 @@ def test_one_binding_is_compiled_once_for_all_threads(monkeypatch: pytest.Monkey
     assert made == [{"batch": 3}]
 
 
+def test_while_one_is_compiled_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, count = step()
+    f(rows(1)), f(rows(2))
+    begun, end, ended = threading.Event(), threading.Event(), []
+    real = f._specialize
+
+    def slow(dims: Any) -> Any:
+        begun.set()
+        ended.append(end.wait(60))
+        return real(dims)
+
+    monkeypatch.setattr(f, "_specialize", slow)
+    thread = threading.Thread(target=f, args=(rows(3),))
+    thread.start()
+    assert begun.wait(60)
+    f(rows(1)), f(rows(2))
+    f.synchronize()
+    assert batches(f) == [1, 2]
+    end.set()
+    thread.join()
+    assert ended == [True]
+    assert count.value == 5
+    assert batches(f) == [1, 2, 3]
+
+
 def test_a_binding_that_fails_drops_nothing() -> None:
     x = sn.placeholder(("n",), name="x")
     f = sn.function(x, x[2:5], max_specializations=1)
