@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -169,6 +170,30 @@ def test_the_reference_updates_all_variables_or_none() -> None:
         if left[0] > 0:
             break
     assert interrupted > 20
+
+
+def test_a_signal_leaves_no_turn_taken() -> None:
+    f, w, _ = counter("cpu")
+    f(DATA)
+    run = f.specialize(b=10).executable._run
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code is run.__func__.__code__:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        with pytest.raises(KeyboardInterrupt):
+            f(DATA)
+    finally:
+        sys.settrace(before)
+    thread = threading.Thread(target=f, args=(DATA,), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    np.testing.assert_array_equal(w.value, np.full(3, 2.0))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="needs POSIX signals")

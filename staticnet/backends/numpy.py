@@ -59,15 +59,17 @@ class NumpyExecutable(HostExecutable):
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the updates are made when everything is computed."""
-        with self._turns:
-            values = self._begin(feeds)
-            held = {id(array) for array in values if array is not None}
-            for _ in self._compute(values):
-                pass
-            outputs = [_take(values[i], held) for i in self._outputs]
-            new = [_take(values[i], held) for i in self._updates]
-            # in one call, which no signal and no thread interrupts: all or none are updated
-            deque(map(setattr, self._targets, repeat("array"), new), maxlen=0)
+        return self._turns.alone(self._run, feeds)
+
+    def _run(self, feeds: Sequence[Any]) -> list[Any]:
+        values = self._begin(feeds)
+        held = {id(array) for array in values if array is not None}
+        for _ in self._compute(values):
+            pass
+        outputs = [_take(values[i], held) for i in self._outputs]
+        new = [_take(values[i], held) for i in self._updates]
+        # in one call, which no signal and no thread interrupts: all or none are updated
+        deque(map(setattr, self._targets, repeat("array"), new), maxlen=0)
         return outputs
 
     def _begin(self, feeds: Sequence[Any]) -> list[Any]:

@@ -63,7 +63,7 @@ class Variable(Node):
 
     `trainable` says whether optimizers update it, and `buffer` that it was made not to train;
     `default_update`, if set, is the value it takes after each run of a function that reads it and
-    whose `updates` do not name it. `turns` is held by whoever runs a step with it or copies it.
+    whose `updates` do not name it. `turns` has one step or copy at a time.
 
     Dynamic execution leaves the gradient in `grad`, and keeps in `tensor` the tensor that shares
     this array. Once a variable is `watched` so, functions count in `version` what they overwrite.
@@ -117,8 +117,7 @@ class Variable(Node):
     @value.setter
     def value(self, new: Any) -> None:
         array = self.check(new)
-        with self.turns:
-            self.array = array
+        self.turns.alone(setattr, self, "array", array)
 
     def copied(self) -> np.ndarray[Any, Any]:
         """A copy of the present value, on the host, that may be written to.
@@ -126,9 +125,11 @@ class Variable(Node):
         Raises:
             StateError: if it was read from text and never set.
         """
-        with self.turns:
-            array = self.device_array()
-            return np.array(array.get() if hasattr(array, "get") else array)
+        return self.turns.alone(self._copied)
+
+    def _copied(self) -> np.ndarray[Any, Any]:
+        array = self.device_array()
+        return np.array(array.get() if hasattr(array, "get") else array)
 
     def _no_value(self, act: str, remedy: str) -> NoReturn:
         raise SymbolicValueError(

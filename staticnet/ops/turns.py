@@ -3,54 +3,54 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-_merging = threading.Lock()
+T = TypeVar("T")
+_merging = threading.Lock()  # never held while a step is waited for
 
 
 class Turns:
-    """A lock for a set of variables; `with turns:` is one step, or one look at a value.
+    """A lock for a set of variables; what `alone` runs is one step, or one look at a value.
 
-    Sets that one function uses are merged. A merged set points to the other's lock, and merging
-    waits for its step to end, so whoever holds a set's lock is alone with its variables.
+    Sets that one function uses are merged. A merged set points to the other's, and merging waits
+    for its step to end, so whoever holds the lock of a set that is not merged is alone with it.
     """
 
     __slots__ = ("_lock", "_merged")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock: Any = threading.RLock()
         self._merged: Turns | None = None
 
-    def _root(self) -> Turns:
-        turns = self
-        while turns._merged is not None:
-            turns = turns._merged
-        return turns
-
-    def acquire(self) -> threading.RLock:
-        """Wait for the turn: the lock that is now held, to be released when it ends."""
-        turns = self
-        while True:
-            while turns._merged is not None:
-                turns = turns._merged
-            lock = turns._lock
-            lock.acquire()
+    def alone(self, act: Callable[..., T], *arguments: Any) -> T:
+        """What `act(*arguments)` gives, while nobody else is at these variables."""
+        turns = self if self._merged is None else self._root()
+        with turns._lock:  # not by acquire and try, between which a signal may come
             if turns._merged is None:
-                return lock
-            lock.release()  # merged while this waited
+                return act(*arguments)
+        return turns.alone(act, *arguments)  # merged while this waited
 
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._root()._lock.release()
+    def _root(self) -> Turns:
+        """The set that this one is part of; from now on it points there."""
+        root = self
+        while root._merged is not None:
+            root = root._merged
+        if root is not self:
+            self._merged = root
+        return root
 
     @classmethod
     def merge(cls, several: Iterable[Turns]) -> Turns:
-        """One set of all of them."""
-        with _merging:
-            merged, *others = dict.fromkeys(turns._root() for turns in several) or (cls(),)
-            for other in others:
-                with other._lock:
-                    other._merged = merged
-        return merged
+        """One set of all of them.
+
+        Called within a step, as a signal's handler may, it makes that step's set the whole.
+        """
+        roots = list(dict.fromkeys(turns._root() for turns in several)) or [cls()]
+        merged, *others = sorted(roots, key=lambda turns: not turns._lock._is_owned())
+        for other in others:
+            while (part := other._root()) is not (whole := merged._root()):
+                with part._lock, _merging:
+                    if part._merged is None and whole._merged is None:
+                        part._merged = whole
+        return merged._root()

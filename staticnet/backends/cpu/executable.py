@@ -82,23 +82,21 @@ class CpuExecutable(HostExecutable):
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the variables are updated in place."""
+        return self._turns.alone(self._run, feeds)
+
+    def _run(self, feeds: Sequence[Any]) -> list[Any]:
         table = self._table
         held = []
-        lock = self._turns.acquire()
-        try:
-            self._hold_state()
-            for i, feed in enumerate(feeds):
-                if feed.flags.num & READY != READY:
-                    feed = feed.copy(order="C")
-                    held.append(feed)  # until the step is done
-                table[i] = address(feed)
-            outputs = self._outputs.take()
-            for i, output in enumerate(outputs, self._first_output):
-                table[i] = address(output)
-            failed = self._step(table, self._c_arena)
-        finally:
-            lock.release()
-        if failed:
+        self._hold_state()
+        for i, feed in enumerate(feeds):
+            if feed.flags.num & READY != READY:
+                feed = feed.copy(order="C")
+                held.append(feed)  # until the step is done
+            table[i] = address(feed)
+        outputs = self._outputs.take()
+        for i, output in enumerate(outputs, self._first_output):
+            table[i] = address(output)
+        if failed := self._step(table, self._c_arena):
             raise self._failure(failed)
         return outputs
 
@@ -140,15 +138,17 @@ class CpuExecutable(HostExecutable):
         count = 1
         while arguments.first < steps:
             arguments.steps = min(count, steps - arguments.first)
-            with self._turns:
-                self._hold_state()
-                start = time.perf_counter()
-                failed = self._many(self._table, self._c_arena, ctypes.byref(arguments))
-                seconds = time.perf_counter() - start
-            if failed:
-                raise self._failure(failed)
+            seconds = self._turns.alone(self._run_piece, arguments)
             arguments.first += arguments.steps
             count = next_count(arguments.steps, seconds)
+
+    def _run_piece(self, arguments: RunArguments) -> float:
+        """One foreign call; -> its seconds"""
+        self._hold_state()
+        start = time.perf_counter()
+        if failed := self._many(self._table, self._c_arena, ctypes.byref(arguments)):
+            raise self._failure(failed)
+        return time.perf_counter() - start
 
     def _failure(self, site: int) -> ExecutionError:
         node = self.program.sites[site - 1]

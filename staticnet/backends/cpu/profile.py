@@ -44,9 +44,11 @@ class _TimedExecutable(CpuExecutable):
     def __init__(self, plain: CpuExecutable) -> None:
         clock = kernel_text("profile.h")
         super().__init__(plain.plan, plain.compiler, clock)
-        with self._turns:
-            self._state = [np.array(v.host_array(), order="C") for v in self._variables]
+        self._state = self._turns.alone(self._copy_state)
         self._marks = np.zeros(len(self.plan.steps) + 3, np.int64)
+
+    def _copy_state(self) -> list[Any]:
+        return [np.array(v.host_array(), order="C") for v in self._variables]
 
     def _hold_state(self) -> None:
         for i, array in enumerate(self._state, self._inputs):
