@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from cuda_shim import CXX, Machine
 from gpu_cases import lower
 
@@ -19,6 +20,8 @@ DEVICES = ("numpy", "cpu", "dynamic", "cuda")
 
 def on(device: str, folder: Path, build: Build, *arrays: Any) -> Arrays:
     """The values of `build(*inputs)`, one or a list, on one device.
+
+    Skips a test of "cuda" where there is no compiler for the shim.
 
     Raises:
         ExecutionError: if the run fails.
@@ -33,7 +36,7 @@ def on(device: str, folder: Path, build: Build, *arrays: Any) -> Arrays:
     if device != "cuda":
         return list(f(*feeds))
     if CXX is None:
-        return list(f(*feeds))
+        pytest.skip("no g++ on this machine")
     machine = Machine(lower(f), folder)
     failed, values, _ = machine.run(feeds, [v.value for v in machine.graph.variables])
     if failed:

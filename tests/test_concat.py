@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,29 @@ from staticnet.backends.cpu.compiler import find_compiler
 
 COMPILES = True
 PARTS = 9
+HEADER = Path(__file__).resolve().parents[1] / "kernels" / "concat.h"
+WATCHED = f"""
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+#define SN_TOGETHER 1
+#define SN_THREAD const int64_t share = omp_get_thread_num(), shares = omp_get_num_threads();
+static int moved[2];
+static void watched(void *to, const void *from, size_t size) {{
+  ++moved[omp_get_thread_num()];
+  memcpy(to, from, size);
+}}
+#define memcpy watched
+#include "{HEADER}"
+int fewest(int64_t before, int64_t unit, const char *x, char *y) {{
+  const char *const part[] = {{x, x + unit, x}};
+  const int64_t step[] = {{2 * unit, 2 * unit, 2 * unit}}, end[] = {{0, unit, 2 * unit, 3 * unit}};
+  moved[0] = moved[1] = 0;
+  omp_set_num_threads(2);
+  sn_concat(before, 3, unit, part, step, end, y);
+  return moved[0] < moved[1] ? moved[0] : moved[1];
+}}
+"""
 
 
 def programs(dtype: str) -> tuple[Any, list[Any], list[Any]]:
@@ -50,6 +75,30 @@ def test_many_parts(dtype: str) -> None:
     got, wanted = (sn.function(inputs, outputs, device=d)(*feeds) for d in ("cpu", "numpy"))
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("unit", [2, 4, 8])
+def test_threads_share_a_large_concatenation(unit: int, tmp_path: Path) -> None:
+    """Whatever its runs are; a small one stays with the thread that asks for it."""
+    compiler = find_compiler()
+    assert compiler is not None
+    if not compiler.openmp:
+        pytest.skip("the compiler has no OpenMP")
+    (tmp_path / "watched.c").write_text(WATCHED)
+    command = (*compiler.command, "-fopenmp", "-O1", "-shared", "-fPIC", "watched.c", "-o", "w.so")
+    subprocess.run(command, cwd=tmp_path, check=True)
+    fewest = ctypes.CDLL(str(tmp_path / "w.so")).fewest
+    for before, least in ((1 << 21, 1 << 20), (1000, 0)):
+        x = np.arange(before * 2 * unit).astype("uint8").reshape(before, 2, unit)
+        y = np.zeros((before, 3, unit), "uint8")
+        moved = fewest(
+            ctypes.c_int64(before),
+            ctypes.c_int64(unit),
+            *map(ctypes.c_void_p, (x.ctypes.data, y.ctypes.data)),
+        )
+        assert moved >= least if least else moved == 0
+        np.testing.assert_array_equal(y, x[:, [0, 1, 0]])
 
 
 @pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
