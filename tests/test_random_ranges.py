@@ -151,6 +151,11 @@ def test_ranges_that_are_none() -> None:
             uniform(KEY, (3,), dtype, low, high)
     with pytest.raises(ArgumentError, match="p must be a probability"):
         sn.random.bernoulli(KEY, 1.5, (3,))
+    for std in (-1.0, np.nan):
+        with pytest.raises(ArgumentError, match="normal: std must be a number >= 0, not"):
+            sn.random.normal(KEY, (3,), std=std)
+        with pytest.raises(ArgumentError, match="normal: std must be a number >= 0, not"):
+            init.normal((3,), std=std)
     with pytest.raises(DTypeError, match="normal: takes a floating-point dtype, not int32"):
         sn.random.normal(KEY, (3,), "int32")
     with pytest.raises(ArgumentError, match="width of"):

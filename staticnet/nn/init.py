@@ -57,6 +57,8 @@ def normal(
     seed: int | None = None,
 ) -> Array:
     """w ~ N(mean, std**2), by the inverse distribution function.  -> w: [*shape]"""
+    if not std >= 0:
+        raise ArgumentError(f"normal: std must be a number >= 0, not {std!r:.60}")
     return _cast(mean + std * _quantile(_unit(shape, seed)), dtype)
 
 

@@ -244,9 +244,12 @@ def normal(k: Key, shape: Any = (), dtype: Any = FLOAT32, mean: Any = 0.0, std: 
     Its tails end where the random bits do, at 5.8 standard deviations, or 8.6 in float64.
 
     Raises:
+        ArgumentError: if std is a negative number.
         DTypeError: if the dtype is not floating-point.
     """
     new, target = as_shape(shape), as_dtype(dtype)
+    if is_scalar(std) and not std >= 0:
+        raise ArgumentError(f"normal: std must be a number >= 0, not {std!r:.60}")
     if not is_floating(target):
         raise DTypeError(f"normal: takes a floating-point dtype, not {target}")
     pair = _unit(k, (*new, 2), compute_dtype(target))
