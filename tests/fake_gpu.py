@@ -74,7 +74,7 @@ class Stream:
         self.ptr = 0 if null else len(gpu.streams) + 100
         gpu.streams[self.ptr] = self
         self.queue: list[Callable[[], None]] = []
-        self.done = 0
+        self.made = 0
         self.capture: Capture | None = None
 
     def put(self, work: Callable[[], None]) -> None:
@@ -84,10 +84,18 @@ class Stream:
             self.capture.add(self, work)
 
     def run_until(self, count: int) -> None:
-        while self.done < count:
-            self.done += 1
-            self.queue[self.done - 1]()
-            self.queue[self.done - 1] = lambda: None
+        while self.made < count:
+            self.made += 1
+            self.queue[self.made - 1]()
+            self.queue[self.made - 1] = lambda: None
+
+    @property
+    def done(self) -> bool:
+        """The device does one more thing while the host asks."""
+        self.run_until(min(self.made + 1, len(self.queue)))
+        if self.gpu.fault:
+            raise CUDARuntimeError(self.gpu.fault)
+        return self.made == len(self.queue)
 
     def synchronize(self) -> None:
         if self.capture is not None:

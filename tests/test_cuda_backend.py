@@ -167,7 +167,10 @@ class TestSteps:
         for got, wanted in zip(results[1], results[0], strict=True):
             close(got, wanted, 1e-5)
 
-    def test_many_steps_take_few_launches_and_one_transfer(self, gpu: Gpu) -> None:
+    def test_many_steps_take_few_launches_and_one_transfer(
+        self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gpu.cupy.cuda, "get_elapsed_time", lambda a, b: 0.0)
         _, total, step = counter()
         data = np.arange(4 * 200, dtype="f")
         step.run(200, data, batch_size=4)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_gpu import Graph
 
 import staticnet as sn
-from staticnet.backends.cpu.executable import MOST_GROWTH, PIECE_SECONDS, next_count
 from staticnet.backends.cuda import many
+from staticnet.backends.pieces import MOST_GROWTH, PIECE_SECONDS, next_count
 
 COMPILES = True
 DATA = np.arange(30.0).reshape(10, 3)
@@ -27,8 +28,8 @@ x = sn.placeholder(("b", 3), "float64", "x")
 w, v = sn.variable(np.zeros(3), "w"), sn.variable(np.zeros(3), "v")
 f = sn.function(x, [], updates={w: w + 1 + 0 * sn.sum(x), v: w + 1}, device=sys.argv[1])
 f.run(1, np.ones((10, 3)), batch_size=2)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     f.run(10**9, np.ones((10, 3)), batch_size=2)
 except KeyboardInterrupt:
     print("stopped", *w.value, *v.value, flush=True)
@@ -113,14 +114,14 @@ def test_a_run_on_a_gpu_ends_between_two_launches(
     gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     f, w, v = counter("cuda")
-    waits = iter([0.0, 0.0])
+    waits = iter(range(3))
 
-    def interrupted(event: Any) -> float:
-        for seconds in waits:
-            return seconds
-        raise KeyboardInterrupt
+    def interrupted(done: Any) -> None:
+        if next(waits, None) is None:
+            raise KeyboardInterrupt
+        assert done()
 
-    monkeypatch.setattr(many, "_wait", interrupted)
+    monkeypatch.setattr(many, "wait_until", interrupted)
     with pytest.raises(KeyboardInterrupt):
         f.run(10**6, DATA, batch_size=2)
     assert 0 < w.value[0] < 1000
@@ -129,14 +130,38 @@ def test_a_run_on_a_gpu_ends_between_two_launches(
     assert f(DATA[:2]).get() == DATA[:2].sum()
 
 
-def test_slow_launches_are_of_one_step(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    f, _, _ = counter("cuda")
+@pytest.mark.parametrize("times", [(), (10.0,)])  # of the first pieces of each run
+@pytest.mark.parametrize("step_seconds", [10.0, 0.1, 0.03, 0.01, 1e-3, 1e-5])
+def test_a_run_on_a_gpu_is_never_far_ahead_of_the_device(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, step_seconds: float, times: tuple[float, ...]
+) -> None:
+    """By a clock of the test's: two pieces of steps, or one step that takes longer."""
+    launches: list[tuple[int, int]] = []  # how far the stream is then, and steps
+    ahead, first, launch = [], iter(times), Graph.launch
+
+    def steps_between(start: int, end: int) -> int:
+        return sum(steps for at, steps in launches if start < at <= end)
+
+    def launched(graph: Any, stream: Any) -> None:
+        launch(graph, stream)
+        launches.append((len(stream.queue), 1 if graph is one else 32))
+        ahead.append(steps_between(stream.made, len(stream.queue)))
+
+    def elapsed(before: Any, event: Any) -> float:
+        return 1e3 * next(first, step_seconds * steps_between(before.count, event.count))
+
+    f, w, _ = counter("cuda")
     f.run(1, DATA, batch_size=2)
-    monkeypatch.setattr(many, "_wait", lambda event: 2 * many.LAUNCH_SECONDS)
-    gpu.log.clear()
-    f.run(32 * 10, DATA, batch_size=2)
-    launches = [entry for entry in gpu.log if entry[0] == "graph"]
-    assert len(launches) == many.AHEAD + 1 + 32 * (10 - many.AHEAD - 1)
+    executable: Any = f.specialize(b=2).executable
+    one = executable._run._graphs[0]
+    monkeypatch.setattr(Graph, "launch", launched)
+    monkeypatch.setattr(gpu.cupy.cuda, "get_elapsed_time", elapsed)
+    f.run(999, DATA, batch_size=2)
+    assert w.value[0] == 1000
+    assert steps_between(0, len(gpu.current.queue)) == 999
+    assert max(ahead) * step_seconds <= max(2.001 * PIECE_SECONDS, step_seconds)
+    if step_seconds < 1e-3:
+        assert len(launches) < 999 / 4  # most are of several steps
 
 
 def test_the_reference_updates_all_variables_or_none() -> None:

@@ -15,6 +15,7 @@ from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.outputs import LARGE, Outputs
+from staticnet.backends.pieces import next_count
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ExecutionError
 from staticnet.ir.node import failure
@@ -24,9 +25,6 @@ from staticnet.ops.state import Variable
 from staticnet.ops.turns import Turns
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
-
-PIECE_SECONDS = 0.05  # of steps in one foreign call: so soon a run is interrupted
-MOST_GROWTH = 16  # of the number of steps from one piece to the next
 
 
 class RunArguments(ctypes.Structure):
@@ -154,12 +152,6 @@ class CpuExecutable(HostExecutable):
         node = self.program.sites[site - 1]
         what = failure(node, "an index is out of range")
         return ExecutionError(f"{what}; this step updated nothing")
-
-
-def next_count(steps: int, seconds: float) -> int:
-    """How many steps the next piece has, if the last one took so long for so many."""
-    wanted = int(steps * PIECE_SECONDS / max(seconds, 1e-9))
-    return max(1, min(wanted, MOST_GROWTH * steps))
 
 
 def _constant(op: Any) -> np.ndarray[Any, Any]:

@@ -26,6 +26,7 @@ from staticnet.ops.state import Variable
 
 log = logging.getLogger("staticnet")
 SUFFIX = ".cubin"
+POLL_SECONDS = 1e-4  # between two looks whether the device has got so far
 
 
 class Writer:
@@ -182,6 +183,12 @@ class Device:
         """Bytes that can be allocated: those of the driver and those CuPy keeps for later."""
         free, _ = self.runtime.memGetInfo()
         return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for the device in short sleeps, between which signals are heard."""
+    while not done():
+        time.sleep(POLL_SECONDS)
 
 
 def module_key(source: str, architecture: str, version: tuple[int, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from staticnet.backends.cuda.device import Device
+from staticnet.backends.cuda.device import Device, wait_until
+from staticnet.backends.pieces import PIECE_SECONDS, next_count
 from staticnet.codegen.resources import kernel_text
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ THREADS, MAX_BLOCKS = 256, 1024
 MOST_STEPS, MOST_NODES = 32, 2048  # of a graph that holds several steps
 UNITS = (16, 4, 1)  # bytes that a thread copies at once
 FIRST_SLOT = 3  # of the table, after the step's number, the order's address and its length
-AHEAD = 4  # launches that wait on the device: enough for it never to wait, few enough to wait for
-LAUNCH_SECONDS = 0.03  # beyond which a launch is of one step, so that a run is interrupted soon
-POLL_SECONDS = 0.0005
 
 
 @cache
@@ -58,6 +55,7 @@ class Run:
         nodes = len(executable.commands) + len(inputs) + len(outputs) + 2
         self.steps_per_launch = max(1, min(MOST_STEPS, MOST_NODES // nodes))
         self._graphs: list[Any] = []
+        self._count = 1  # steps of the next piece
 
     @staticmethod
     def placed(device: Device, data: Any, stream: Any) -> Any:
@@ -86,12 +84,12 @@ class Run:
         device.write(self._table.data.ptr, np.array(words, np.int64), stream)
         if steps == 0:
             return stacks
-        if not self._graphs:
-            act = self._step(batch)
-            several = _repeat(act, self.steps_per_launch)
-            self._graphs = executable.warm_and_capture(stream, act, [act, several])
-            steps -= 1
         try:
+            if not self._graphs:
+                act = self._step(batch)
+                several = _repeat(act, self.steps_per_launch)
+                self._graphs = executable.warm_and_capture(stream, act, [act, several])
+                steps -= 1
             self._launch(steps, stream)
         except BaseException:
             stream.synchronize()  # what is launched writes to the stacks
@@ -99,21 +97,45 @@ class Run:
         return stacks
 
     def _launch(self, steps: int, stream: Any) -> None:
-        """Launch so many steps, never far ahead of the device: a signal is heard between two."""
-        one, several = self._graphs
-        waiting: deque[Any] = deque()
-        most = self.steps_per_launch
+        """Launch so many steps in pieces: a signal is heard between two.
+
+        While the device makes one the next is on the stream, unless a step fills a piece alone.
+        """
+        done = self._mark(stream)
+        waiting: deque[tuple[int, Any]] = deque()
+        ahead = int(self._count > 1)
         while steps:
-            count = most if steps >= most else 1
-            (several if count == self.steps_per_launch else one).launch(stream)
+            count = self._launch_piece(min(self._count, steps), stream)
             steps -= count
-            if count < most:
-                continue  # the last few
-            event = self._device.cupy.cuda.Event(disable_timing=True)
-            event.record(stream)
-            waiting.append(event)
-            if len(waiting) > AHEAD and _wait(waiting.popleft()) > LAUNCH_SECONDS:
-                most = 1
+            waiting.append((count, self._mark(stream)))
+            while steps and len(waiting) > ahead:
+                made, event = waiting.popleft()
+                seconds = self._wait(done, event)
+                self._count, done = next_count(made, seconds), event
+                ahead = int(seconds < made * PIECE_SECONDS)
+
+    def _launch_piece(self, count: int, stream: Any) -> int:
+        """Launch so many steps; -> or fewer, if only those are whole launches of several."""
+        one, several = self._graphs
+        launches, rest = divmod(count, self.steps_per_launch)
+        for _ in range(launches):
+            several.launch(stream)
+        if launches:
+            return launches * self.steps_per_launch
+        for _ in range(rest):
+            one.launch(stream)
+        return rest
+
+    def _wait(self, before: Any, event: Any) -> float:
+        """Wait for an event; -> the device's seconds since one before it."""
+        wait_until(lambda: bool(event.done))
+        return float(self._device.cupy.cuda.get_elapsed_time(before, event)) / 1e3
+
+    def _mark(self, stream: Any) -> Any:
+        """An event with its time, after what is on the stream."""
+        event = self._device.cupy.cuda.Event()
+        event.record(stream)
+        return event
 
     def _step(self, batch: int) -> Callable[[Any], None]:
         """What puts a step with its copies on a stream."""
@@ -146,14 +168,6 @@ class Run:
         )  # fmt: skip
         function = self._functions[f"sn_{act}_{size}"]
         function((blocks, 1, 1), (THREADS, 1, 1), arguments, 0, stream)
-
-
-def _wait(event: Any) -> float:
-    """Wait for an event in short sleeps, between which signals are heard; -> for how long."""
-    start = time.perf_counter()
-    while not event.done:
-        time.sleep(POLL_SECONDS)
-    return time.perf_counter() - start
 
 
 def _repeat(act: Callable[[Any], None], times: int) -> Callable[[Any], None]:

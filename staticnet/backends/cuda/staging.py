@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.backends.cuda.device import Device
+from staticnet.backends.cuda.device import Device, wait_until
 from staticnet.codegen.resources import kernel_text
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -72,6 +72,11 @@ class _Ring:
         """Whether the device may still read it."""
         return self.in_doubt or self.done.value < self.posted
 
+    def wait(self, count: int, stream: Any) -> None:
+        """Wait until the device has done so many steps, or all that is on the stream."""
+        if self.done.value < count:
+            wait_until(lambda: self.done.value >= count or stream.done)
+
 
 class Staging:
     """The ring of one specialisation, and the kernels that read it.
@@ -119,9 +124,10 @@ class Staging:
         if not self._words:
             return
         ring = self._ring
-        if ring.in_doubt or ring.posted - ring.done.value >= ROWS:
+        if ring.in_doubt:
             stream.synchronize()
             ring.posted = ring.done.value
+        ring.wait(ring.posted - ROWS + 1, stream)
         ring.in_doubt = True
         count = len(self._feeds)
         sources = [0] * count if feeds is None else self._sources(feeds, stream)
@@ -186,8 +192,7 @@ class Staging:
         slot = ring.slots[number]
         if slot is None:
             slot = ring.slots[number] = _Slot(self._device, self._nbytes, self._feeds)
-        if ring.done.value < slot.until:
-            stream.synchronize()
+        ring.wait(slot.until, stream)
         slot.until = ring.posted + 1
         return slot
 
