@@ -209,6 +209,25 @@ def test_what_shares_state_by_way_of_a_third_takes_turns(device: str) -> None:
     np.testing.assert_array_equal(b.value, 401)
 
 
+def test_steps_on_several_devices_take_turns(gpu: Any) -> None:
+    count = sn.variable(np.zeros(64))
+    devices = ("cuda", "cpu", "numpy")
+    adds = [sn.function([], [], {count: count + 1}, name=d, device=d) for d in devices]
+    for add in adds:
+        executable: Any = add.specialize().executable
+        run, held = executable._run, []
+
+        def watched(feeds: Any, run: Any = run, held: list[bool] = held) -> Any:
+            held.append(count.turns._root()._lock._is_owned())
+            return run(feeds)
+
+        executable._run = watched
+        add()
+        assert held == [True], add.device
+    in_threads(3, lambda i: [adds[i]() for _ in range(50)] and None)
+    np.testing.assert_array_equal(count.value, 153)
+
+
 def test_a_value_is_read_whole_between_steps() -> None:
     v = sn.variable(np.zeros(1 << 16))
     step = sn.function([], [], {v: v + 1}, device="cpu")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
-from typing import Any
+from typing import Any, TypeVar
 
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
@@ -31,8 +31,10 @@ from staticnet.ir.node import Node, failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
+from staticnet.ops.turns import Turns
 from staticnet.plan.plan import Plan
 
+T = TypeVar("T")
 _array = attrgetter("array")
 
 
@@ -49,16 +51,29 @@ class CudaExecutable:
         state = sum(int(v.type.nbytes) for v in homeless)
         self._types = [(fixed(node.shape), node.dtype) for node in plan.graph.outputs]
         self._graph: Any = None
-        self._run: Run | None = None
+        self._many: Run | None = None
+        self._turns = Turns.merge(v.turns for v in self._variables)
+        self.alone(self._prepare, tf32, state)
+
+    def alone(self, act: Callable[..., T], *arguments: Any) -> T:
+        """What `act(*arguments)` gives while nobody else is at the variables, or at the device.
+
+        Raises:
+            ExecutionError, MemoryLimitError: if CUDA fails.
+        """
+        return self._turns.alone(self._at_device, act, *arguments)
+
+    def _at_device(self, act: Callable[..., T], *arguments: Any) -> T:
+        device = self.device
         with device.lock:
             try:
-                memory.check_room(device, plan, self.layout.total, state)
-                self._prepare(tf32)
+                return act(*arguments)
             except device.errors as error:
-                raise translate(error, plan.graph.name) from error
+                raise translate(error, self.plan.graph.name) from error
 
-    def _prepare(self, tf32: bool) -> None:
+    def _prepare(self, tf32: bool, state: int) -> None:
         device, plan, cupy = self.device, self.plan, self.device.cupy
+        memory.check_room(device, plan, self.layout.total, state)
         stream = device.stream()
         self._block = memory.allocate(device, plan, self.layout.total)
         self.base = int(self._block.ptr)
@@ -120,16 +135,15 @@ class CudaExecutable:
         Raises:
             ExecutionError: if an earlier step failed, or CUDA does.
         """
+        return self.alone(self._run, feeds)
+
+    def _run(self, feeds: Sequence[Any]) -> list[Any]:
         device = self.device
-        with device.lock:
-            try:
-                stream = device.stream()
-                self._prepare_step(stream)
-                outputs = [device.empty(*kind) for kind in self._types]
-                self._step(feeds, outputs, stream)
-                return outputs
-            except device.errors as error:
-                raise translate(error, self.plan.graph.name) from error
+        stream = device.stream()
+        self._prepare_step(stream)
+        outputs = [device.empty(*kind) for kind in self._types]
+        self._step(feeds, outputs, stream)
+        return outputs
 
     def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
         """Steps on rows of the data sets: each output stacked.
@@ -137,20 +151,18 @@ class CudaExecutable:
         Raises:
             ExecutionError: if one of the steps fails; those after it update nothing.
         """
-        device = self.device
-        with device.lock:
-            try:
-                stream = device.stream()
-                self._prepare_step(stream)
-                if self._run is None:
-                    self._run = Run(self)
-                results = self._run.steps(data, steps, batch, order, stream)
-                if self.program.sites:
-                    stream.synchronize()
-                    self._raise_failure(stream)
-                return results
-            except device.errors as error:
-                raise translate(error, self.plan.graph.name) from error
+        return self.alone(self._run_many, data, steps, batch, order)
+
+    def _run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any) -> list[Any]:
+        stream = self.device.stream()
+        self._prepare_step(stream)
+        if self._many is None:
+            self._many = Run(self)
+        results = self._many.steps(data, steps, batch, order, stream)
+        if self.program.sites:
+            stream.synchronize()
+            self._raise_failure(stream)
+        return results
 
     def place(self, data: Sequence[Any]) -> list[Any]:
         """The data sets on the device, aligned as `run_many` reads them."""
@@ -165,14 +177,12 @@ class CudaExecutable:
         Raises:
             ExecutionError: if one of them failed.
         """
-        device = self.device
-        with device.lock:
-            try:
-                stream = device.stream()
-                stream.synchronize()
-                self._raise_failure(stream)
-            except device.errors as error:
-                raise translate(error, self.plan.graph.name) from error
+        self._at_device(self._synchronize)
+
+    def _synchronize(self) -> None:
+        stream = self.device.stream()
+        stream.synchronize()
+        self._raise_failure(stream)
 
     def enqueue(self, stream: Any) -> None:
         """Put one step on a stream, and on those beside it, launch by launch."""

@@ -23,9 +23,9 @@ def profile(executable: CudaExecutable, feeds: Sequence[Any], repeat: int | None
         ExecutionError: if the step fails on these feeds.
     """
     plan, device = executable.plan, executable.device
-    with device.lock:
-        times = repeat_runs(lambda: _time(executable, feeds), repeat)
-        timer = _timer(executable)
+    times, timer = executable.alone(
+        lambda: (repeat_runs(lambda: _time(executable, feeds), repeat), _timer(executable))
+    )
     parts, shown = plan_parts(plan, TYPES)
     rows = [[row[i] for i in shown] for row in times]
     reached = rates(device, {part.dtype for part in parts if part.dtype})
