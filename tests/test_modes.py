@@ -76,6 +76,32 @@ def test_nothing_is_said_where_the_mode_makes_no_difference(
     assert not caplog.records
 
 
+def test_modules_that_are_gone_are_told_apart() -> None:
+    y = nn.Dropout(0.5)(nn.Linear(3, 3)(X))
+    y = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)).eval()(y)
+    gc.collect()
+    assert repr(sn.function(X, y)).endswith("in training and eval mode>")
+
+
+def test_what_a_module_passes_through_is_not_of_its_mode(caplog: pytest.LogCaptureFixture) -> None:
+    class Both(nn.Module):
+        def forward(self, pair: Any, other: Any) -> Any:
+            return [pair, {"other": other}, pair[0] * 2 if self.training else pair[0] * 3]
+
+    dropout, both = nn.Dropout(0.5), Both()
+    z = X + 1
+    dropout.eval()(X)
+    made = both.eval()((X, z), other=z)[2]
+    plain = sn.function(X, [X + 1, z * 2])
+    assert repr(plain).endswith("on numpy>")
+    tripled = sn.function(X, made)
+    assert repr(tripled).endswith("in eval mode>")
+    dropout.train()
+    assert not caplog.records
+    both.train()
+    assert len(caplog.records) == 1
+
+
 def test_a_function_that_is_gone_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     net = model()
     sn.function(X, net(X))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakSet, ref
 
@@ -25,7 +25,7 @@ class Mode(NamedTuple):
 
 
 class _Reading(threading.local):
-    """The modes read by the module that is being called, by the module's id; None outside."""
+    """The modes read by the module that is being called, by the reference's id; None outside."""
 
     modes: dict[int, Mode] | None = None
 
@@ -35,28 +35,40 @@ _made: dict[int, tuple[ref[Node], list[Mode]]] = {}
 _built: WeakSet[Any] = WeakSet()
 
 
-def note(result: Any, modes: Iterable[Mode]) -> None:
-    """Remember of the nodes in a module's result which modes they were made in."""
-    if isinstance(result, Node):
-        key = id(result)
-        if key not in _made:
-            _made[key] = ref(result, lambda _: _made.pop(key, None)), []
-        known = _made[key][1]
-        known.extend(mode for mode in modes if mode not in known)
-    elif isinstance(result, list | tuple | Mapping):
-        for each in result.values() if isinstance(result, Mapping) else result:
-            note(each, modes)
+def note(result: Any, given: Any, modes: Collection[Mode]) -> None:
+    """Remember of the nodes in a module's result, but not of those it was given, their modes."""
+    passed = {id(node) for node in _nodes(given)}
+    for node in _nodes(result):
+        if id(node) not in passed:
+            known = _modes_known_of(node)
+            known.extend(mode for mode in modes if mode not in known)
+
+
+def _modes_known_of(node: Node) -> list[Mode]:
+    key = id(node)
+    if key not in _made:
+        _made[key] = ref(node, lambda _: _made.pop(key, None)), []
+    return _made[key][1]
+
+
+def _nodes(value: Any) -> Iterator[Node]:
+    """The nodes in a value and in the lists, tuples and dicts in it."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, list | tuple | Mapping):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _nodes(each)
 
 
 def modes_of(nodes: Iterable[Node]) -> tuple[Mode, ...]:
     """The mode of each module that made one of the nodes, operands first: of two the last.
 
-    In evaluation a dropout gives its operand, which is part of the graph for training, too.
+    In evaluation a model that ends in dropout gives a node of the graph for training, too.
     """
     found: dict[int, Mode] = {}
     for node in nodes:
         for mode in _made[id(node)][1] if id(node) in _made else ():
-            found[id(mode.module())] = mode
+            found[id(mode.module)] = mode  # a module that is gone has no id
     return tuple(found.values())
 
 

@@ -107,14 +107,15 @@ class Module:
         finally:
             reading.modes = None
         if modes:
-            note(result, modes.values())
+            note(result, (args, kwargs), modes.values())
         return result
 
     @property
     def training(self) -> bool:
         """Whether graphs built from now on are for training: what `train` and `eval` set."""
         if reading.modes is not None:
-            reading.modes[id(self)] = Mode(ref(self), self._training)
+            own = ref(self)
+            reading.modes[id(own)] = Mode(own, self._training)
         return self._training
 
     @training.setter
