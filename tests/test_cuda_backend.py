@@ -21,6 +21,7 @@ from staticnet.errors import (
     DeviceError,
     ExecutionError,
     FeedError,
+    OutOfRangeError,
     StateError,
 )
 
@@ -294,7 +295,7 @@ class TestFailures:
     def test_synchronize_tells_it_once(self, gpu: Gpu) -> None:
         step, total = self.step()
         step(np.array([7, 0]))
-        with pytest.raises(ExecutionError, match="out of range"):
+        with pytest.raises(OutOfRangeError, match="out of range"):
             step.synchronize()
         step.synchronize()
         assert total.value.tolist() == [0.0, 0.0]
@@ -302,7 +303,7 @@ class TestFailures:
     def test_many_steps_tell_it_when_they_return(self, gpu: Gpu) -> None:
         step, total = self.step()
         order = np.array([0, 1, 0, 9, 2, 2])
-        with pytest.raises(ExecutionError, match="out of range"):
+        with pytest.raises(OutOfRangeError, match="out of range"):
             step.run(3, order, batch_size=2)
         assert total.value.tolist() == [1.0, 2.0]  # the first step's, none after it
 

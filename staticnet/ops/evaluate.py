@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ExecutionError, StaticnetError
+from staticnet.errors import ExecutionError, OutOfRangeError, StaticnetError
 from staticnet.ir.dtype import HALVES, DType
 from staticnet.ir.node import Node, failure
 from staticnet.ir.op import Op
@@ -29,12 +29,15 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
     """The value of one node from its operands' arrays.
 
     Raises:
-        ExecutionError: naming the op, its operands and the user's line.
+        ExecutionError: naming the op, its operands and the user's line; OutOfRangeError, which is
+            one, for an index.
     """
     try:
         with np.errstate(all="ignore"):
             return compute(node.op, node.dtype, operands)
     except StaticnetError:
         raise
+    except IndexError as error:
+        raise OutOfRangeError(failure(node, str(error))) from error
     except Exception as error:
         raise ExecutionError(failure(node, str(error))) from error

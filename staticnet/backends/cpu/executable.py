@@ -17,7 +17,7 @@ from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.outputs import LARGE, Outputs
 from staticnet.backends.pieces import next_count
 from staticnet.codegen.program import Program, write_program
-from staticnet.errors import ExecutionError
+from staticnet.errors import OutOfRangeError
 from staticnet.ir.node import failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
@@ -148,10 +148,10 @@ class CpuExecutable(HostExecutable):
             raise self._failure(failed)
         return time.perf_counter() - start
 
-    def _failure(self, site: int) -> ExecutionError:
+    def _failure(self, site: int) -> OutOfRangeError:
         node = self.program.sites[site - 1]
         what = failure(node, "an index is out of range")
-        return ExecutionError(f"{what}; this step updated nothing")
+        return OutOfRangeError(f"{what}; this step updated nothing")
 
 
 def _constant(op: Any) -> np.ndarray[Any, Any]:
