@@ -9,6 +9,7 @@ import pytest
 
 import staticnet as sn
 from staticnet.compare import Peer
+from staticnet.compare.run import Settings
 from staticnet.errors import (
     ArgumentError,
     FeedError,
@@ -97,7 +98,15 @@ def test_a_loss_that_is_none() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"steps": 0}, {"steps": 1.5}, {"rounds": True}, {"seconds": 0}, {"rtol": float("inf")}],
+    [
+        {"steps": 0},
+        {"steps": 1.5},
+        {"rounds": True},
+        {"seconds": 0},
+        {"rtol": float("inf")},
+        {"seconds": True},
+        {"rtol": "1"},
+    ],
 )
 def test_numbers(changed: Any) -> None:
     (name,) = changed
@@ -143,3 +152,11 @@ def test_a_loop_over_values_names_its_line_and_the_remedy() -> None:
         optimizer.step()
         losses.append(float(value))
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    numbers: Any = {"seconds": np.float32(0.5), "rtol": np.array(1), "steps": np.int8(3)}
+    made = Settings(device="numpy", rounds=1, seed=0, **numbers)
+    found = (made.seconds, made.rtol, made.steps)
+    assert found == (0.5, 1.0, 3)
+    assert [type(x) for x in found] == [float, float, int]

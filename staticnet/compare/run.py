@@ -24,6 +24,7 @@ from staticnet.compilation import PASSES
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.function import BACKENDS
 from staticnet.ops.arguments import as_size
+from staticnet.ops.promotion import is_scalar, python_number
 
 NO_GRAPH = "without cuda_graph"
 OURS = (
@@ -44,12 +45,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "rounds"):
-            number = as_size(getattr(self, name), f"compare: {name}")
-            object.__setattr__(self, name, number)
+            size = as_size(getattr(self, name), f"compare: {name}")
+            object.__setattr__(self, name, size)
         for name in ("seconds", "rtol"):
-            number = getattr(self, name)
-            if type(number) not in (int, float) or not 0 < number < float("inf"):
-                raise ArgumentError(f"compare: {name} must be greater than 0, not {number!r:.40}")
+            given = getattr(self, name)
+            number = python_number(given) if is_scalar(given) else None
+            if number is None or isinstance(number, bool) or not 0 < number < float("inf"):
+                raise ArgumentError(f"compare: {name} must be greater than 0, not {given!r:.40}")
+            object.__setattr__(self, name, float(number))
 
 
 def compare(

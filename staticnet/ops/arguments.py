@@ -60,15 +60,17 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(result)
 
 
-def as_int(value: Any, what: str) -> int:
+def as_int(
+    value: Any, what: str, least: int = 1 - 2**63, most: int = 2**63 - 1, kind: str = "an int"
+) -> int:
     """An int argument, Python's or NumPy's, also as an array without axes; a bool is none.
 
     Raises:
-        ArgumentError: if it is not an int or does not fit 64 bits.
+        ArgumentError: if it is not an int or lies outside of [least, most].
     """
     number = integer(value)
-    if number is None or abs(number) >= 2**63:
-        raise ArgumentError(f"{what} must be an int, not {value!r:.60}")
+    if number is None or not least <= number <= most:
+        raise ArgumentError(f"{what} must be {kind}, not {value!r:.60}")
     return number
 
 
@@ -78,10 +80,7 @@ def as_size(value: Any, what: str) -> int:
     Raises:
         ArgumentError: if it is none.
     """
-    size = integer(value)
-    if size is None or not 1 <= size < 2**63:
-        raise ArgumentError(f"{what} must be a positive int, not {value!r:.60}")
-    return size
+    return as_int(value, what, 1, kind="a positive int")
 
 
 def normalize_axis(axis: Any, ndim: int, what: str = "axis") -> int:

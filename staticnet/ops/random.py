@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError
-from staticnet.ir.dim import Dim, integer, size_of
+from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import (
     DIGITS,
     FLOAT32,
@@ -29,7 +29,7 @@ from staticnet.ir.dtype import (
 )
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import check_holds
+from staticnet.ops.arguments import as_int, check_holds
 from staticnet.ops.arithmetic import maximum, minimum, nextafter
 from staticnet.ops.base import TensorOp, apply, as_values, constant, promoted
 from staticnet.ops.promotion import is_scalar
@@ -112,10 +112,7 @@ def as_seed(seed: Any) -> int:
     Raises:
         ArgumentError: if it is none.
     """
-    number = integer(seed)
-    if number is None or not 0 <= number < 2**64:
-        raise ArgumentError(f"a seed must be an int in [0, 2**64), not {seed!r:.60}")
-    return number
+    return as_int(seed, "a seed", 0, 2**64 - 1, "an int in [0, 2**64)")
 
 
 def mix(seed: int, number: int) -> int:
@@ -280,20 +277,14 @@ def randint(k: Key, low: int, high: int, shape: Any = (), dtype: Any = INT64) ->
         ArgumentError: if the range is empty or wider than 2**32.
         DTypeError: if the dtype does not hold each of its integers.
     """
-    first, target = _as_whole(low, "low"), as_dtype(dtype)
-    span = _as_whole(high, "high") - first
+    first = as_int(low, "randint: low", -(2**63), 2**64)
+    span = as_int(high, "randint: high", -(2**63), 2**64) - first
+    target = as_dtype(dtype)
     if not 0 < span <= 2**32:
         raise ArgumentError(f"randint: [{low}, {high}) must hold 1 to 2**32 integers")
     check_holds("randint", target, first, first + span - 1)
     scaled = (astype(random_bits(k, shape), UINT64) * span) >> 32
     return astype((scaled if target == UINT64 else astype(scaled, INT64)) + first, target)
-
-
-def _as_whole(value: Any, what: str) -> int:
-    number = integer(value)
-    if number is None:
-        raise ArgumentError(f"randint: {what} must be an int, not {value!r:.60}")
-    return number
 
 
 def permutation(k: Key, n: int | Dim) -> Value:
