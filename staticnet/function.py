@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from staticnet.backends.base import Backend, choose
 from staticnet.backends.cpu import CpuBackend
@@ -20,20 +18,20 @@ from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
 from staticnet.compilation import PASSES, Compilation
 from staticnet.cost import CostAnalysis, analyse
+from staticnet.declaration import declare
+from staticnet.epochs import run_epochs, size_of_batch
 from staticnet.errors import (
     ArgumentError,
-    FeedError,
-    GraphError,
 )
 from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.inspection import Inspection
 from staticnet.ir.graph import Graph
 from staticnet.ir.modes import describe, modes_of, watch
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node
 from staticnet.ir.text import format_graph
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int, as_size
-from staticnet.ops.random import as_seed, permutation_array
+from staticnet.ops.arguments import as_size
+from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import Record, check_names
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
@@ -181,27 +179,15 @@ class Function(Inspection):
             KeyboardInterrupt: within a fraction of a second after Ctrl-C, or one step if that is
                 longer; the steps made so far are whole, and their outputs are lost.
         """
-        inputs = self.graph.inputs
-        feeds = order_feeds(inputs, data, named)
-        sets = self._convert(feeds)
+        sets = self._convert(order_feeds(self.graph.inputs, data, named))
         steps, seed = as_size(steps, "run: steps"), as_seed(seed)
-        count, size = _batches(sets, batch_size)
-        compiled = self._bind([x[:size] for x in sets])
-        sets = compiled.executable.place(sets)
-        per_epoch = count // size if shuffle else steps
-        parts: list[list[Any]] = []
+        size = size_of_batch(sets, batch_size)
+        executable = self._bind([x[:size] for x in sets]).executable
         try:
-            for first in range(0, steps, per_epoch):
-                order = permutation_array(seed, first // per_epoch, count) if shuffle else None
-                taken = min(per_epoch, steps - first)
-                parts.append(compiled.executable.run_many(sets, taken, size, order))
+            stacked = run_epochs(executable, sets, steps, size, seed if shuffle else None)
         finally:  # steps were made also where a later one fails or is interrupted
             if Variable.watched:
                 self._count_writes()
-        if len(parts) == 1:
-            (stacked,) = parts
-        else:
-            stacked = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return stacked[0] if self._single else stacked
 
     def specialize(self, **dims: int) -> Specialization:
@@ -329,17 +315,6 @@ class Function(Inspection):
         return analyse(graph, plan.launches, plan.bytes_moved)
 
 
-def _batches(sets: Sequence[Any], batch_size: int | None) -> tuple[int, int]:
-    lengths = {len(x) if x.ndim else 0 for x in sets}
-    if len(lengths) != 1:
-        raise FeedError(f"run: the data sets must have one length, not {sorted(lengths)}")
-    (count,) = lengths
-    size = as_size(count if batch_size is None else batch_size, "run: batch_size")
-    if size > count:
-        raise FeedError(f"run: a batch of {size} does not fit a data set of {count}")
-    return count, size
-
-
 def function(
     inputs: Sequence[Value] | Value,
     outputs: Sequence[Value] | Value,
@@ -378,9 +353,7 @@ def function(
     """
     check_names(PASSES, disabled_passes)
     limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
-    most = as_int(max_specializations, "max_specializations")
-    if most < 1:
-        raise ArgumentError(f"max_specializations must be at least 1, not {most}")
+    most = as_size(max_specializations, "max_specializations")
     if numerics not in ("exact", "fast"):
         raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
     if precision not in PRECISIONS:
@@ -397,42 +370,6 @@ def function(
             "least as exact",
             backend.name,
         )
+    graph = declare(name, inputs, outputs, updates or {})
     single = isinstance(outputs, Value)
-    ins, outs = as_node_list(inputs, "input"), as_node_list(outputs, "output")
-    pairs = _with_default_updates(outs, dict(updates or {}))
-    graph = Graph(name, ins, outs, tuple(pairs.items()))
     return Function(graph, single, backend, numerics, disabled_passes, limit, precision, most)
-
-
-def as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
-    """Nodes from one Value or several.
-
-    Raises:
-        GraphError: if one is no node.
-    """
-    if not isinstance(values, Iterable):
-        raise GraphError(f"an {what} must be a graph node, not {values!r:.60}")
-    listed: list[Any] = [values] if isinstance(values, Value) else list(values)
-    for value in listed:
-        if not isinstance(value, Node):
-            raise GraphError(f"an {what} must be a graph node, not {value!r:.60}")
-    return listed
-
-
-def _with_default_updates(outputs: list[Node], updates: dict[Any, Any]) -> dict[Node, Node]:
-    """`updates` and those of the state they and the outputs read."""
-    for value in updates.values():
-        if not isinstance(value, Node):
-            raise GraphError(f"an update must be a graph node, not {value!r:.60}")
-    while True:
-        reached = topological([*outputs, *updates.values()])
-        missing = {
-            node: node.default_update
-            for node in reached
-            if isinstance(node, Variable)
-            and node.default_update is not None
-            and node not in updates
-        }
-        if not missing:
-            return updates
-        updates |= missing

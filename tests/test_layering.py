@@ -24,7 +24,7 @@ ROOMS = (
     ("plan",),
     ("codegen",),
     ("backends",),
-    ("feeds", "cost"),
+    ("declaration", "epochs", "feeds", "cost"),
     ("report",),
     ("compilation",),
     ("specialization",),

@@ -84,6 +84,7 @@ def test_the_number_is_a_positive_int(most: Any) -> None:
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, lambda n: np.array(n, "uint16")])
 def test_numpys_ints_are_ints(kind: Any) -> None:
     f, _ = step(max_specializations=kind(1))
+    assert type(f.max_specializations) is int
     f(rows(1)), f(rows(2))
     assert batches(f) == [2]
 

@@ -1,0 +1,58 @@
+"""The graph that a user declares: values in, values out, and what becomes of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from staticnet.errors import GraphError
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, topological
+from staticnet.ir.value import Value
+from staticnet.ops.state import Variable
+
+
+def declare(
+    name: str,
+    inputs: Sequence[Value] | Value,
+    outputs: Sequence[Value] | Value,
+    updates: Mapping[Variable, Value],
+) -> Graph:
+    """The graph of these, with the updates of state that updates itself.
+
+    Raises:
+        GraphError: if an input, output or update is no node, or the graph is not well formed.
+    """
+    ins, outs = _as_node_list(inputs, "input"), _as_node_list(outputs, "output")
+    pairs = _with_default_updates(outs, dict(updates))
+    return Graph(name, ins, outs, tuple(pairs.items()))
+
+
+def _as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
+    """Nodes from one Value or several."""
+    if not isinstance(values, Iterable):
+        raise GraphError(f"an {what} must be a graph node, not {values!r:.60}")
+    listed: list[Any] = [values] if isinstance(values, Value) else list(values)
+    for value in listed:
+        if not isinstance(value, Node):
+            raise GraphError(f"an {what} must be a graph node, not {value!r:.60}")
+    return listed
+
+
+def _with_default_updates(outputs: list[Node], updates: dict[Any, Any]) -> dict[Node, Node]:
+    """`updates` and those of the state they and the outputs read."""
+    for value in updates.values():
+        if not isinstance(value, Node):
+            raise GraphError(f"an update must be a graph node, not {value!r:.60}")
+    while True:
+        reached = topological([*outputs, *updates.values()])
+        missing = {
+            node: node.default_update
+            for node in reached
+            if isinstance(node, Variable)
+            and node.default_update is not None
+            and node not in updates
+        }
+        if not missing:
+            return updates
+        updates |= missing
