@@ -98,6 +98,16 @@ def test_packs_are_one_access() -> None:
     assert "st.global.v4" in text
 
 
+def test_many_parts_take_no_memory_of_each_thread() -> None:
+    """Tables that are looked up at run time are the block's or the program's."""
+    x = sn.placeholder((200, 3), name="x")
+    f = sn.function(x, sn.stack(sn.unstack(x)[::-1], 1), device="numpy")
+    program = write_cuda_program(make_plan(lower(f)))
+    text = nvrtc.ptx(program.source, "compute_90")
+    assert "sn_concat" in program.source
+    assert ".local" not in text
+
+
 def test_an_error_in_a_kernel_is_told() -> None:
     with pytest.raises(CompileError, match="sm_90: .*undefined"):
         nvrtc.compile('extern "C" __global__ void k() { lonely(); }', "sm_90")

@@ -120,7 +120,6 @@ def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
         ends = [0]
         for *_, run in some:
             ends.append(ends[-1] + run)
-        named = ", ".join(f"x{k}" for k in range(len(some)))
         steps = ", ".join(str(step) for _, _, step, _ in some)
         operands: list[_Operand] = [
             (f"x{k}", node.dtype, _further(locate(x), place * size), False)
@@ -133,9 +132,13 @@ def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
             _blocks(before * ends[-1]),
         )
         tables = (
-            f"const {kind} *const part[] = {{{named}}};",
-            f"const int64_t step[] = {{{steps}}};",
-            f"const int64_t end[] = {{{', '.join(map(str, ends))}}};",
+            f"__shared__ const {kind} *part[{len(some)}];",  # a thread's own would be 1 KiB each
+            f"static const int64_t step[] = {{{steps}}};",
+            f"static const int64_t end[] = {{{', '.join(map(str, ends))}}};",
+            "if (threadIdx.x == 0) {",
+            *(f"  part[{k}] = x{k};" for k in range(len(some))),
+            "}",
+            "__syncthreads();",
         )
         calls.append(replace(call, body=(*tables, *call.body)))
         first += ends[-1]
