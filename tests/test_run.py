@@ -153,7 +153,7 @@ def test_a_run_on_a_gpu_is_never_far_ahead_of_the_device(
     f, w, _ = counter("cuda")
     f.run(1, DATA, batch_size=2)
     executable: Any = f.specialize(b=2).executable
-    one = executable._run._graphs[0]
+    one = executable._many._graphs[0]
     monkeypatch.setattr(Graph, "launch", launched)
     monkeypatch.setattr(gpu.cupy.cuda, "get_elapsed_time", elapsed)
     f.run(999, DATA, batch_size=2)
