@@ -10,6 +10,8 @@ import pytest
 
 import staticnet as sn
 from staticnet.errors import ArgumentError, DTypeError, FeedError, StateError
+from staticnet.ir.dtype import as_dtype
+from staticnet.ops.promotion import as_array
 
 TENTHS = [0.1, 0.2, 0.7]
 WEAK: dict[str, Any] = {
@@ -230,3 +232,16 @@ class TestState:
         assert made.dtype == np.float32
         with pytest.raises(ArgumentError):
             sn.optim.SGD(lr=np.True_)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("number", [0, 1, -1, 127, 300, 2**40, 2.5, -3.75, 1e30, float("nan")])
+def test_a_number_becomes_what_a_list_of_it_does(number: float, dtype: str) -> None:
+    try:
+        listed = as_array([number], as_dtype(dtype))
+    except DTypeError:
+        with pytest.raises(DTypeError, match="out of the range"):
+            as_array(number, as_dtype(dtype))
+    else:
+        array = as_array(number, as_dtype(dtype))
+        assert array.dtype == listed.dtype and array.tobytes() == listed[0].tobytes()

@@ -163,8 +163,14 @@ def _cast(op: Any, x: Any) -> Any:
 
 
 def _pow(op: Any, x: Any, y: Any) -> Any:
-    """A float to a Python number; the rest has cases."""
-    return NotImplemented if type(y) is ndarray or y == 0.5 else _power(op, x, y)
+    """Of floats; what `op.eval` mends is only where y is 0.5."""
+    if type(y) is not ndarray:
+        return NotImplemented if y == 0.5 else _power(op, x, y)
+    if type(x) is not ndarray or x.dtype is not y.dtype or x.dtype not in FLOATING:
+        return NotImplemented
+    if y.size > 1 and y.shape == x.shape and y.flags.c_contiguous:  # so NumPy sees several
+        return quiet.run(np.power, x, y)
+    return quiet.run(op.eval, np, x, y)
 
 
 _power = _ufunc(np.power, FLOATING)

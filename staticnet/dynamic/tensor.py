@@ -85,7 +85,7 @@ class Tensor(Exchange):
 
     def lift(self, x: Any) -> Tensor:
         """`x`, an array, number, variable or node, as a tensor beside this one."""
-        return lift(Tensor, x, array_module([self.data]))
+        return x if type(x) is Tensor else lift(Tensor, x, array_module([self.data]))
 
     shape = property(attrgetter("data.shape"), doc="The dims, all of them ints.")
     dtype = property(attrgetter("data.dtype"), doc="The element type.")

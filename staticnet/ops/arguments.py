@@ -103,6 +103,8 @@ def normalize_axes(axis: Any, ndim: int) -> Axes:
     """
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     entries = as_tuple(axis)
     axes = tuple(sorted(normalize_axis(entry, ndim) for entry in entries))
     if len(set(axes)) != len(axes):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from staticnet.errors import DTypeError
@@ -33,13 +34,20 @@ Array = np.ndarray[Any, Any]
 
 _PYTHON = {"f": FLOAT32, "i": INT64, "b": BOOL}  # of Python's numbers where nothing else decides
 _RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+_KINDS = {bool: "bool", int: "int", float: "float"}
+_WEAK = (bool, int, float, list, tuple, Dim)
+
+
+def _limits_of(dtype: DType) -> tuple[DType, Any, Any]:
+    info: Any = np.iinfo(dtype) if is_integer(dtype) else ml_dtypes.finfo(dtype)
+    return dtype, python_number(info.min), python_number(info.max)
 
 
 def is_scalar(x: Any) -> bool:
     """Whether `x` is a number on the host: Python's, NumPy's, or a NumPy array without axes."""
     if isinstance(x, np.generic | np.ndarray):
         return x.ndim == 0 and x.dtype.kind in "biuf"
-    return isinstance(x, bool | int | float)
+    return isinstance(x, (bool, int, float))
 
 
 def python_number(x: Any) -> Any:
@@ -47,9 +55,12 @@ def python_number(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic | np.ndarray) and is_scalar(x) else x
 
 
+_LIMITS = {dtype: _limits_of(dtype) for dtype in DTYPES.values() if dtype != BOOL}
+
+
 def is_weak(x: Any) -> bool:
     """Whether `x` takes the dtype of what it meets: a number, a list, an array without axes."""
-    if isinstance(x, bool | int | float | list | tuple | Dim):
+    if isinstance(x, _WEAK):
         return True
     if isinstance(x, Value) or getattr(x, "ndim", None) != 0:
         return False
@@ -65,6 +76,10 @@ def as_array(value: Any, dtype: DType | None = None) -> Array:
         DTypeError: if it is no array of a supported dtype, or `dtype` is of integers and one of a
             weak value's numbers out of its range.
     """
+    if dtype is not None and type(value) in _KINDS and dtype in _LIMITS:
+        own, least, most = _LIMITS[dtype]
+        if least <= value <= most:
+            return np.asarray(value).astype(own)
     if dtype is not None and is_weak(value):
         return in_range(value, _dense(value), dtype)
     array = _dense(value)
@@ -74,6 +89,18 @@ def as_array(value: Any, dtype: DType | None = None) -> Array:
     if own not in DTYPES.values():
         raise DTypeError(f"an array of dtype {array.dtype} is not supported")
     return _cast(array, own if dtype is None else dtype)
+
+
+def adapted(value: Any, dtype: DType) -> Array:
+    """A dense host array of `value`: a weak one in the dtype if it fits, any other in its own.
+
+    Raises:
+        DTypeError: as `as_array`.
+    """
+    if not is_weak(value) or isinstance(value, Dim):
+        return as_array(value)
+    array = _dense(value)
+    return in_range(value, array, dtype) if _fits(value, array, dtype) else as_array(value)
 
 
 def _dense(value: Any) -> Array:
@@ -180,10 +207,18 @@ def fits(x: Any, dtype: DType) -> bool:
     """Whether a weak value is of the kind of `dtype` or, if of numbers, a lesser one."""
     if isinstance(x, Dim):
         return kind(dtype) != "bool"
-    array = _dense(x)
+    own = _KINDS.get(type(x))
+    return _ranks_below(own, dtype) if own is not None else _fits(x, _dense(x), dtype)
+
+
+def _fits(x: Any, array: Array, dtype: DType) -> bool:
+    """`fits` of what `array` was made of."""
     if array.size == 0 and not hasattr(x, "dtype"):
         return True
     if array.dtype.kind == "O" and _are_ints(array):
         return kind(dtype) != "bool"
-    own = kind(as_array(array).dtype)
+    return _ranks_below(kind(as_array(array).dtype), dtype)
+
+
+def _ranks_below(own: str, dtype: DType) -> bool:
     return _RANKS[own] <= _RANKS[kind(dtype)] and (own == "bool") == (dtype == BOOL)

@@ -337,7 +337,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """
     x = _floating(x)
     axes = normalize_axes(axis, x.ndim)
-    return sum(x, axes, keepdims) / dim_value(_count(x, axes), x)
+    return sum(x, axes, keepdims) / _count(x, axes)
 
 
 @function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Any, ClassVar
 
 from staticnet.ir.dtype import DType, as_dtype, is_floating, is_integer
@@ -141,5 +142,14 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Value:
         x = promoted("clip", x, *(limit for limit in (min, max) if limit is not None))[0]
     x = as_value(x)
     if min is not None:
-        x = where(x >= min, x, FUNCTIONS["maximum"](x, min))  # which shares a tie
-    return x if max is None else where(x <= max, x, FUNCTIONS["minimum"](x, max))
+        x = _bounded(x, min, lt, ge, FUNCTIONS["maximum"])
+    if max is not None:
+        x = _bounded(x, max, gt, le, FUNCTIONS["minimum"])
+    return x
+
+
+def _bounded(x: Value, limit: Any, beyond: Any, within: Any, extremum: Any) -> Value:
+    """x where it is `within` a limit, else the limit, or NaN if one of the two is."""
+    if type(limit) in (int, float) and limit == limit and not x.requires_grad:
+        return where(beyond(x, limit), limit, x)  # x's NaN would have derivative 1 here
+    return where(within(x, limit), x, extremum(x, limit))  # which shares a tie

@@ -13,6 +13,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from staticnet.ir.dtype import HALVES, DType, compute_dtype, is_floating, promote
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value
@@ -38,6 +40,8 @@ def rounded_once(operands: int = 1) -> Callable[[F], F]:
 
         @functools.wraps(f)
         def call(*args: Any, **kwargs: Any) -> Any:
+            if not any(map(_may_be_half, [*args[:operands], *map(kwargs.get, names)])):
+                return f(*args, **kwargs)
             first = [_strong(x) for x in args[:operands]]
             named = {k: _strong(x) if k in names else x for k, x in kwargs.items()}
             dtype = _common([*first, *(named[k] for k in names if k in named)])
@@ -49,6 +53,12 @@ def rounded_once(operands: int = 1) -> Callable[[F], F]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _may_be_half(x: Any) -> bool:
+    """Whether an operand may have 16 bits, told without a look at its elements."""
+    dtype = getattr(x, "dtype", None)
+    return dtype in HALVES if isinstance(dtype, np.dtype) else dtype is not None
 
 
 def _strong(x: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number, check_choice
-from staticnet.ops.arguments import normalize_axes
 from staticnet.ops.arithmetic import logaddexp
 from staticnet.ops.base import function
 from staticnet.ops.library import gelu_tanh
@@ -136,6 +135,6 @@ def log_softmax(x: Any, axis: int = -1) -> Value:
 
 def _below_zero(x: Value, axis: int) -> Value:
     """x less its maximum, so that no power overflows; softmax does not depend on the shift."""
-    if 0 in [x.shape[i] for i in normalize_axes(axis, x.ndim)]:  # there is no maximum
+    if 0 in x.shape:  # there is no maximum
         return x
     return x - stop_gradient(max(x, axis, keepdims=True))
