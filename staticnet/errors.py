@@ -28,6 +28,10 @@ class ArgumentError(StaticnetError, ValueError, TypeError):
     """An argument of an operation, layer or optimizer has the wrong type or value."""
 
 
+class CopyError(ArgumentError, BufferError):
+    """A copy is needed, and `copy=False` forbids it."""
+
+
 class MissingNameError(StaticnetError, AttributeError):
     """A module or object has no such attribute; the message says what is near."""
 

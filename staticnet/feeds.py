@@ -11,7 +11,7 @@ from staticnet.errors import FeedError, StaticnetError
 from staticnet.ir.dim import Dim, substitute
 from staticnet.ir.dtype import kind
 from staticnet.ir.node import Node
-from staticnet.ops.promotion import as_array, fits, is_weak
+from staticnet.ops.promotion import adapted
 
 
 def order_feeds(inputs: Sequence[Node], args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -56,8 +56,7 @@ def convert(
     try:
         array = adopt(feed)
         if array is None:
-            adapts = is_weak(feed) and fits(feed, node.dtype)
-            array = as_array(feed, node.dtype if adapts else None)
+            array = adapted(feed, node.dtype)
     except StaticnetError as error:
         raise FeedError(f"{_show(node)} is fed {type(feed).__name__}: {error}") from None
     if array.dtype != node.dtype:

@@ -17,6 +17,7 @@ import pytest
 import staticnet as sn
 from staticnet.errors import (
     ArgumentError,
+    CopyError,
     DeviceError,
     DTypeError,
     GradientError,
@@ -181,6 +182,17 @@ class TestInterchange:
         np.testing.assert_array_equal(jax.dlpack.from_dlpack(x), x.numpy())
         same(xp.from_dlpack(jax.numpy.arange(3, dtype="int32")), np.arange(3, dtype="i4"))
         same(xp.from_dlpack(torch.arange(3)), np.arange(3))
+
+    def test_a_copy_to_a_device_is_none_that_was_forbidden(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        x = t([1.0, 2.0])
+        monkeypatch.setattr(sn.dynamic.Tensor, "to_device", lambda self, _: t(self.numpy()))
+        same(xp.astype(x, xp.float64, device="cuda"), np.array([1.0, 2.0]))
+        same(xp.astype(x, xp.float32, device="cuda"), np.array([1.0, 2.0], "f4"))
+        same(xp.reshape(x, (2, 1), copy=True), np.array([[1.0], [2.0]], "f4"))
+        with pytest.raises(CopyError):
+            xp.asarray(x, device="cuda", copy=False)
 
     def test_bfloat16_has_no_dlpack_and_needs_none_here(self) -> None:
         x = t([1.5, 2.0], "bfloat16")
@@ -510,3 +522,10 @@ def test_gradients() -> None:
     for i, unit in enumerate(np.eye(4)):
         slope = (value(at + step * unit)[0] - value(at - step * unit)[0]) / (2 * step)
         np.testing.assert_allclose(value(at)[1][i], slope, rtol=1e-6)
+
+
+def test_tensors_have_as_many_axes_as_the_namespace_says() -> None:
+    most = xp.__array_namespace_info__().capabilities()["max dimensions"]
+    assert xp.zeros((1,) * most).ndim == most
+    with pytest.raises(ShapeError):
+        xp.zeros((1,) * (most + 1))

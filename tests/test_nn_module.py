@@ -5,7 +5,8 @@ import pytest
 
 import staticnet as sn
 from staticnet import nn
-from staticnet.errors import ArgumentError, StateError
+from staticnet.errors import ArgumentError, StateError, StaticnetError
+from staticnet.nn import module
 
 
 class Block(nn.Module):
@@ -313,3 +314,31 @@ def test_a_model_learns_exclusive_or():
     assert losses[0] > 0.5
     assert losses[-1] < 0.05
     np.testing.assert_array_equal(run(model, xs).argmax(1), ys)
+
+
+class Sized(nn.Module):
+    """A property that reads what is not there."""
+
+    @property
+    def size(self):
+        return self.missing
+
+
+def test_an_error_in_a_property_comes_out():
+    with pytest.raises(AttributeError, match="the module Sized has no 'missing'"):
+        Sized().size  # noqa: B018
+    with pytest.raises(AttributeError, match="has no ''"):
+        getattr(Sized(), "")
+    with pytest.raises(StaticnetError, match="no attribute '_hidden'"):
+        Sized()._hidden  # noqa: B018
+
+
+def test_a_list_of_numbers_is_looked_at_once_and_not_walked(monkeypatch):
+    walked = []
+    model = nn.Linear(2, 2)
+    model.history = list(range(1000))
+    model.nested = [[1, 2], [sn.variable(1.0)]]
+    parts = module._parts
+    monkeypatch.setattr(module, "_parts", lambda *args: walked.append(args) or parts(*args))
+    assert [name for name, _ in model.named_parameters()] == ["weight", "bias", "nested.1.0"]
+    assert not [name for name, x, *_ in walked if isinstance(x, int) and "." in name]

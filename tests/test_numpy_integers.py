@@ -300,3 +300,12 @@ def test_arrays_out_of_a_pickle_are_as_others(dtype: str) -> None:
     t = sn.dynamic.as_tensor(data)
     assert sn.sum(sn.where(t == t, sn.stack([t, t]), t)).item() == 12
     assert sn.zeros((2,), data.dtype).dtype == dtype
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_of_real_numbers_take_them_as_pythons(kind: str) -> None:
+    n = KINDS[kind]
+    assert sn.sqrt(n(4)) is sn.sqrt(4)
+    assert sn.divide(n(1), n(2)) is sn.divide(1, 2)
+    assert sn.hypot(3, n(4)) is sn.hypot(3, 4)
+    assert sn.sqrt(n(4)).dtype == "float32"

@@ -266,3 +266,21 @@ def test_updates_can_be_edited_and_joined():
 def test_every_public_name_is_there():
     for name in optim.__all__:
         assert getattr(optim, name).__doc__, name
+
+
+def test_a_rate_may_be_an_array_without_axes():
+    assert optim.Adam(np.array(1e-3)) == optim.Adam(1e-3)
+    with pytest.raises(ArgumentError, match="a rule holds no parameters"):
+        optim.Adam([sn.variable(1.0)])
+
+
+def test_an_error_in_a_property_comes_out():
+    class Rule(optim.SGD):
+        @property
+        def warmth(self):
+            return self.missing
+
+    with pytest.raises(AttributeError, match="has no 'missing'"):
+        Rule().warmth  # noqa: B018
+    with pytest.raises(AttributeError, match="has no ''"):
+        getattr(Rule(), "")

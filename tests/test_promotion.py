@@ -244,4 +244,5 @@ def test_a_number_becomes_what_a_list_of_it_does(number: float, dtype: str) -> N
             as_array(number, as_dtype(dtype))
     else:
         array = as_array(number, as_dtype(dtype))
-        assert array.dtype == listed.dtype and array.tobytes() == listed[0].tobytes()
+        assert array.dtype == listed.dtype
+        assert array.tobytes() == listed[0].tobytes()

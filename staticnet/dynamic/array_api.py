@@ -48,6 +48,7 @@ from staticnet.ir.dtype import UINT8 as uint8
 from staticnet.ir.dtype import UINT16 as uint16
 from staticnet.ir.dtype import UINT32 as uint32
 from staticnet.ir.dtype import UINT64 as uint64
+from staticnet.ir.types import MAX_RANK
 from staticnet.ops.arithmetic import (
     abs,
     add,
@@ -362,8 +363,8 @@ class NamespaceInfo:
     """What `__array_namespace_info__()` gives: devices, dtypes and what they can do."""
 
     def capabilities(self) -> dict[str, Any]:
-        """Bool masks and results of unknown length work; NumPy allows 64 axes."""
-        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+        """Bool masks and results of unknown length work; and so many axes."""
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": MAX_RANK}
 
     def default_device(self) -> str:
         """Where tensors are made unless `device` says."""

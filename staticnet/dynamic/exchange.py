@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from staticnet.errors import DeviceError, DTypeError, GradientError, ShapeError, StaticnetError
 from staticnet.ir.dtype import is_integer
+from staticnet.ir.hints import install
 from staticnet.ir.node import with_context
 from staticnet.ir.value import Value
 
@@ -151,8 +151,11 @@ def device_number(device: Any) -> int | None:
 
 def gpus() -> list[str]:
     """The names of the GPUs that CuPy can use, none without it."""
-    cupy = sys.modules.get("cupy")
-    if cupy is None or not cupy.is_available():
+    try:
+        cupy = _cupy()
+    except DeviceError:
+        return []
+    if not cupy.is_available():
         return []
     return [f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount())]
 
@@ -161,5 +164,5 @@ def _cupy() -> Any:
     try:
         import cupy
     except ImportError:
-        raise DeviceError('"cuda" needs CuPy; pip install cupy-cuda12x') from None
+        raise DeviceError(f'"cuda" needs CuPy; {install("cuda13")}') from None
     return cupy

@@ -8,7 +8,7 @@ from typing import Any
 from staticnet.dynamic.creation import as_tensor, tensor
 from staticnet.dynamic.operands import array_module
 from staticnet.dynamic.tensor import Tensor
-from staticnet.errors import ArgumentError
+from staticnet.errors import CopyError, MissingNameError
 from staticnet.ir.dtype import FLOAT32
 from staticnet.ops import creation, selection
 from staticnet.ops import shape as shapes
@@ -103,12 +103,12 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: Any = N
     Its memory is shared where it can be, never if `copy`.
 
     Raises:
-        ArgumentError: if `copy` is False and a copy is needed.
+        CopyError: if `copy` is False and a copy is needed.
         DTypeError: if the dtype is not supported.
     """
     shared = as_tensor(obj, dtype)
     if copy is False and not _shares(shared, obj):
-        raise ArgumentError(f"asarray: {obj!r:.60} needs a copy; leave out copy=False")
+        raise CopyError(f"asarray: {obj!r:.60} needs a copy; leave out copy=False")
     return _copied(shared, device, copy)
 
 
@@ -121,7 +121,7 @@ def _copied(x: Tensor, device: Any, copy: Any) -> Tensor:
     here = x.device if device is None else device
     moved: Tensor = x.to_device(here)
     if copy is False and moved is not x:
-        raise BufferError(f"from {x.device} to {device} is a copy; leave out copy=False")
+        raise CopyError(f"from {x.device} to {device} is a copy; leave out copy=False")
     return apply(Cast(x.dtype), x) if copy and moved is x else moved
 
 
@@ -129,18 +129,18 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: Any = None) -> Tensor:
     """The array of another library as a tensor, in the same memory where it can be.
 
     Raises:
-        AttributeError: if x has no `__dlpack__`.
-        BufferError: if `copy` is False and a copy is needed.
+        MissingNameError: if x has no `__dlpack__`.
+        CopyError: if `copy` is False and a copy is needed.
     """
     if not hasattr(x, "__dlpack__"):
-        raise AttributeError(f"from_dlpack: {type(x).__name__} has no __dlpack__")
+        raise MissingNameError(f"from_dlpack: {type(x).__name__} has no __dlpack__")
     return _copied(as_tensor(x), device, copy)
 
 
 def astype(x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> Tensor:
     """y = x converted to `dtype`, as `sn.astype`.  [*s] -> [*s]"""
     y: Any = selection.astype(x, dtype)
-    return _copied(y, device, copy and y is x)
+    return _copied(y, device, True if copy and y is x else None)
 
 
 def reshape(x: Any, /, shape: Any, *, copy: Any = None) -> Tensor:
@@ -148,12 +148,12 @@ def reshape(x: Any, /, shape: Any, *, copy: Any = None) -> Tensor:
 
     Raises:
         ShapeError: if the number of elements differs.
-        ArgumentError: if `copy` is False and a copy is needed.
+        CopyError: if `copy` is False and a copy is needed.
     """
     x = as_tensor(x)
     y: Any = shapes.reshape(x, shape)
     memory = array_module([x.data])
     shared = memory.may_share_memory(x.data, y.data)
     if copy is False and x.size and not shared:
-        raise ArgumentError(f"reshape: {list(x.shape)} to {list(y.shape)} needs a copy here")
-    return _copied(y, None, copy and shared)
+        raise CopyError(f"reshape: {list(x.shape)} to {list(y.shape)} needs a copy here")
+    return _copied(y, None, True if copy and shared else None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import OutOfRangeError
+from staticnet.errors import OutOfRangeError, StaticnetError
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import check_unmasked
@@ -22,13 +22,24 @@ def getitem(x: Any, key: Any) -> Any:
     """
     check_unmasked(key)
     index = FUNCTIONS["getitem"]
-    given = key if isinstance(key, tuple) else (key,)
+    given = tuple(map(_at_once, key if isinstance(key, tuple) else (key,)))
     masks = [_mask(entry) for entry in given]
     if all(mask is None for mask in masks):
-        return index(x, key)
+        return index(x, given)
     if len(given) == 1 and masks[0] is not None and masks[0].ndim == 0:
         return FUNCTIONS["take"](index(x, None), np.arange(int(masks[0])), 0)
     return index(x, _indices(x, given, masks))
+
+
+def _at_once(entry: Any) -> Any:
+    """A list of bools or whole numbers as the array that it is; anything else as it is."""
+    if not isinstance(entry, list):
+        return entry
+    try:
+        array = np.asarray(entry)
+    except (ValueError, TypeError, OverflowError, StaticnetError):
+        return entry  # the index says what is wrong with it
+    return array if array.dtype in (np.int64, bool) else entry
 
 
 def _mask(entry: Any) -> np.ndarray[Any, Any] | None:

@@ -74,11 +74,19 @@ def missing_name(
     remedy = (hints or {}).get(name, "")
     if not remedy:
         public = [each for each in known if not each.startswith("_")]
-        public.sort(key=lambda each: each[0].isupper() == name[0].isupper())
+        public.sort(key=lambda each: each[:1].isupper() == name[:1].isupper())
         by_lower = {each.lower(): each for each in public}  # Relu is rather ReLU than relu
         near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)
         remedy = f"did you mean {by_lower[near[0]]}?" if near else ""
     return MissingNameError(f"{owner} has no {name!r}{'; ' + remedy if remedy else ''}")
+
+
+def raise_own(owner: Any, name: str) -> None:
+    """Raise the error of a property that `__getattr__` was asked for: it does not lack it."""
+    holders = [cls for cls in type(owner).__mro__ if name in vars(cls)]
+    found: Any = vars(holders[0])[name] if holders else None
+    if hasattr(type(found), "__get__"):
+        found.__get__(owner, type(owner))
 
 
 def lookup(module: str, names: Iterable[str], hints: Mapping[str, str]) -> Callable[[str], Any]:
@@ -87,7 +95,7 @@ def lookup(module: str, names: Iterable[str], hints: Mapping[str, str]) -> Calla
 
     def find(name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            raise MissingNameError(f"module {module!r} has no attribute {name!r}")
         raise missing_name(module, name, known, hints)
 
     return find

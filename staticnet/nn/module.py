@@ -11,8 +11,8 @@ from weakref import ref
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, StateError, StaticnetError
-from staticnet.ir.hints import check_call, missing_name
+from staticnet.errors import ArgumentError, MissingNameError, StateError, StaticnetError
+from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.modes import Mode, changed, note, reading
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
@@ -328,8 +328,9 @@ class Module:
         return self.summary()._repr_html_()
 
     def __getattr__(self, name: str) -> Any:
+        raise_own(self, name)
         if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise MissingNameError(f"{type(self).__name__!r} object has no attribute {name!r}")
         known = [*vars(self), *dir(type(self))]
         raise missing_name(f"the module {type(self).__name__}", name, known, HINTS)
 
@@ -343,6 +344,9 @@ class Module:
         return f"{type(self).__name__}(\n  {body}\n)"
 
 
+_HOLDERS = (Module, Variable, *_SEQUENCES, *_MAPPINGS, *_UNORDERED)
+
+
 def _parts(
     name: str, value: Any, above: tuple[int, ...] = ()
 ) -> Iterator[tuple[str, Module | Variable]]:
@@ -353,7 +357,7 @@ def _parts(
     """
     if isinstance(value, Module | Variable):
         yield name, value
-    elif id(value) in above:
+    elif id(value) in above or not _may_hold_parts(value):
         return
     elif isinstance(value, _SEQUENCES):
         for i, item in enumerate(value):
@@ -365,6 +369,14 @@ def _parts(
                 yield part
     elif isinstance(value, _UNORDERED) and any(isinstance(x, Module | Variable) for x in value):
         raise ArgumentError(f"{name}: a set has no order to name its parts by; make it a list")
+
+
+def _may_hold_parts(container: Any) -> bool:
+    """Whether an item of a list or dict is a part or may hold some, told by the items' types."""
+    if not isinstance(container, (*_SEQUENCES, *_MAPPINGS)):
+        return isinstance(container, _UNORDERED)
+    items = container.values() if isinstance(container, _MAPPINGS) else container
+    return any(issubclass(kind, _HOLDERS) for kind in set(map(type, items)))
 
 
 def check_key(key: Any, what: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
-from staticnet.ir.dim import Dim, size_of, substitute
+from staticnet.ir.dim import Dim, integer, size_of, substitute
 from staticnet.ir.dtype import (
     BOOL,
     FLOAT32,
@@ -196,7 +196,7 @@ def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
 
 def _is_int(x: Any) -> bool:
     """Whether `x` is a whole number without a dtype: a function of real numbers has a float's."""
-    return isinstance(x, Dim) or type(x) is int
+    return isinstance(x, Dim) or (not isinstance(x, Value) and integer(x) is not None)
 
 
 def _as_node_of(x: Any, dtype: DType) -> Node:

@@ -19,10 +19,10 @@ from staticnet.ops.arguments import (
     check_unmasked,
     normalize_axis,
 )
-from staticnet.ops.base import TensorOp, apply, as_value, function, promoted, weak_in
+from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import Slice, flip, split
-from staticnet.ops.promotion import fits, is_weak
+from staticnet.ops.promotion import adapted, is_weak
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
 from staticnet.ops.widening import widened
@@ -178,7 +178,7 @@ def as_index(indices: Any) -> Value:
 
 def _as_indices(x: Any) -> Any:
     """A number or list that can be indices as integers, no numbers at all among them."""
-    return weak_in(x, INT64) if is_weak(x) and fits(x, INT64) else x
+    return adapted(x, INT64) if is_weak(x) and not isinstance(x, Dim) else x
 
 
 def _axis_or_only(axis: Any, ndim: int) -> int:

@@ -39,7 +39,8 @@ _WEAK = (bool, int, float, list, tuple, Dim)
 
 
 def _limits_of(dtype: DType) -> tuple[DType, Any, Any]:
-    info: Any = np.iinfo(dtype) if is_integer(dtype) else ml_dtypes.finfo(dtype)
+    finfo: Any = ml_dtypes.finfo
+    info = np.iinfo(dtype) if is_integer(dtype) else finfo(dtype)
     return dtype, python_number(info.min), python_number(info.max)
 
 
@@ -208,7 +209,7 @@ def fits(x: Any, dtype: DType) -> bool:
     if isinstance(x, Dim):
         return kind(dtype) != "bool"
     own = _KINDS.get(type(x))
-    return _ranks_below(own, dtype) if own is not None else _fits(x, _dense(x), dtype)
+    return _is_kind_for(own, dtype) if own is not None else _fits(x, _dense(x), dtype)
 
 
 def _fits(x: Any, array: Array, dtype: DType) -> bool:
@@ -217,8 +218,13 @@ def _fits(x: Any, array: Array, dtype: DType) -> bool:
         return True
     if array.dtype.kind == "O" and _are_ints(array):
         return kind(dtype) != "bool"
-    return _ranks_below(kind(as_array(array).dtype), dtype)
+    return _is_kind_for(kind(as_array(array).dtype), dtype)
 
 
-def _ranks_below(own: str, dtype: DType) -> bool:
+def _is_kind_for(own: str, dtype: DType) -> bool:
     return _RANKS[own] <= _RANKS[kind(dtype)] and (own == "bool") == (dtype == BOOL)
+
+
+def is_lesser(dtype: DType, than: DType) -> bool:
+    """Whether a dtype is of the kind of another one or a lesser: bool, integers, floats."""
+    return _RANKS[kind(dtype)] <= _RANKS[kind(than)]

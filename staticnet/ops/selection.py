@@ -150,6 +150,6 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Value:
 
 def _bounded(x: Value, limit: Any, beyond: Any, within: Any, extremum: Any) -> Value:
     """x where it is `within` a limit, else the limit, or NaN if one of the two is."""
-    if type(limit) in (int, float) and limit == limit and not x.requires_grad:
+    if type(limit) in (int, float) and not x.requires_grad and limit - limit == 0:
         return where(beyond(x, limit), limit, x)  # x's NaN would have derivative 1 here
     return where(within(x, limit), x, extremum(x, limit))  # which shares a tie

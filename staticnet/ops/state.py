@@ -13,17 +13,16 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, StateError, SymbolicValueError
 from staticnet.ir import location
-from staticnet.ir.dtype import FLOAT32, DType, kind
+from staticnet.ir.dtype import FLOAT32, DType
 from staticnet.ir.node import Node, build, describe, recipe, remake
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, tensor_type
 from staticnet.ir.value import Elsewhere
 from staticnet.ops.base import TensorOp
-from staticnet.ops.promotion import as_array, fits, in_range, is_weak
+from staticnet.ops.promotion import adapted, as_array, in_range, is_lesser
 from staticnet.ops.turns import Turns
 
 _input_numbers = itertools.count(1)
-_KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 
 
 @dataclass(frozen=True)
@@ -166,15 +165,14 @@ class Variable(Node):
             StateError: if the shape differs, or the dtype is of a greater kind.
             DTypeError: if the dtype is not supported, or a number is out of its range.
         """
-        adapts = is_weak(new) and fits(new, self.dtype)
         try:
-            array = as_array(new, self.dtype if adapts else None)
+            array = adapted(new, self.dtype)
             fitting = in_range(new, array, self.dtype)
         except DTypeError as error:
             raise DTypeError(f"{describe(self)} cannot hold this value: {error}") from None
         if array.shape != self.shape:
             raise StateError(f"{describe(self)} cannot hold an array of shape {list(array.shape)}")
-        if _KIND_ORDER[kind(array.dtype)] > _KIND_ORDER[kind(self.dtype)]:
+        if not is_lesser(array.dtype, self.dtype):
             raise StateError(f"{describe(self)} cannot hold {array.dtype}; convert it first")
         return np.array(fitting, order="C")
 

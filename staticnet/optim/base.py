@@ -16,7 +16,7 @@ import numpy as np
 from staticnet.autodiff import grad
 from staticnet.errors import ArgumentError, GradientError, ShapeError
 from staticnet.ir.dtype import DType, compute_dtype, is_floating
-from staticnet.ir.hints import check_call, missing_name
+from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.value import Value
 from staticnet.ops.promotion import is_scalar, python_number
@@ -66,6 +66,7 @@ class Optimizer:
     """Gives each parameter, and each variable of its own, the node of its next value."""
 
     def __getattr__(self, name: str) -> NoReturn:
+        raise_own(self, name)
         raise missing_name(type(self).__name__, name, dir(type(self)), HINTS)
 
     def minimize(self, loss: Value, wrt: Parameters | None = None) -> Updates:
@@ -126,7 +127,7 @@ class _LearningRate(type):
 def _check_holds_no_parameters(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise ArgumentError on parameters, which PyTorch's constructors take first."""
     first = args[0] if args else None
-    several = isinstance(first, Iterable) and not isinstance(first, Value)
+    several = isinstance(first, Iterable) and not (isinstance(first, Value) or is_scalar(first))
     if several or hasattr(first, "named_parameters") or "params" in kwargs:
         raise ArgumentError(
             f"{name}: a rule holds no parameters: {name}(lr=...).minimize(loss, parameters) gives "

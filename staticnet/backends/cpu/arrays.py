@@ -38,7 +38,7 @@ address = _choose_address()
 """Where an array's first element lies."""
 
 
-_turns = itertools.count()
+_starts = itertools.count()
 
 
 def allocate(size: int) -> np.ndarray[Any, Any]:
@@ -59,7 +59,7 @@ def allocate(size: int) -> np.ndarray[Any, Any]:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8, size, next(_turns) % STARTS * mmap.PAGESIZE)
+    return np.frombuffer(memory, np.uint8, size, next(_starts) % STARTS * mmap.PAGESIZE)
 
 
 def view(memory: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
