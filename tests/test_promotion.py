@@ -235,7 +235,9 @@ class TestState:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("number", [0, 1, -1, 127, 300, 2**40, 2.5, -3.75, 1e30, float("nan")])
+@pytest.mark.parametrize(
+    "number", [0, 1, -1, 127, 300, 2**40, 2**200, 2.5, -3.75, 1e30, float("nan")]
+)
 def test_a_number_becomes_what_a_list_of_it_does(number: float, dtype: str) -> None:
     try:
         listed = as_array([number], as_dtype(dtype))

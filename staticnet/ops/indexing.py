@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import numpy as np
+
 from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 from staticnet.ir.dim import Dim, integer, size_of
 from staticnet.ir.dtype import BOOL, HALVES, INT64, UINT64, DType, is_integer
@@ -167,9 +169,15 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
         return operands[1].size
 
 
-def as_index(indices: Any) -> Value:
-    """Integer indices in a dtype in which none wraps: unsigned ones above 2**63 - 1 become that."""
-    indices = as_value(_as_indices(indices))
+def as_index(indices: Any) -> Any:
+    """Integer indices in a dtype in which none wraps: unsigned ones above 2**63 - 1 become that.
+
+    int64 arrays stay what they are, for what they index to take.
+    """
+    indices = _as_indices(indices)
+    if type(indices) is np.ndarray and indices.dtype == INT64:
+        return indices
+    indices = as_value(indices)
     if indices.dtype != UINT64:
         return indices
     most = 2**63 - 1
@@ -363,7 +371,7 @@ def _slice(x: Value, basic: list[Any], flips: list[int]) -> Value:
 
 def _index_array(entry: Any) -> Value:
     try:
-        indices = as_value(_as_indices(entry))
+        indices = as_index(entry)
     except DTypeError:
         raise ArgumentError(f"{entry!r:.60} is not an index") from None
     if indices.dtype == BOOL:

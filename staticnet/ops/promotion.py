@@ -39,9 +39,10 @@ _WEAK = (bool, int, float, list, tuple, Dim)
 
 
 def _limits_of(dtype: DType) -> tuple[DType, Any, Any]:
-    finfo: Any = ml_dtypes.finfo
-    info = np.iinfo(dtype) if is_integer(dtype) else finfo(dtype)
-    return dtype, python_number(info.min), python_number(info.max)
+    if is_integer(dtype):
+        return dtype, int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    return dtype, -largest, largest
 
 
 def is_scalar(x: Any) -> bool:
@@ -132,6 +133,8 @@ def in_range(value: Any, array: Array, dtype: DType) -> Array:
     Raises:
         DTypeError: if the dtype is of integers, and a number out of its range.
     """
+    if array.dtype is dtype:
+        return array
     if array.dtype.kind == "O" and _are_ints(array):
         if is_floating(dtype):
             array = np.vectorize(_as_float, otypes=[np.float64])(array)
@@ -218,7 +221,8 @@ def _fits(x: Any, array: Array, dtype: DType) -> bool:
         return True
     if array.dtype.kind == "O" and _are_ints(array):
         return kind(dtype) != "bool"
-    return _is_kind_for(kind(as_array(array).dtype), dtype)
+    own = array.dtype if array.dtype in _LIMITS else as_array(array).dtype
+    return _is_kind_for(kind(own), dtype)
 
 
 def _is_kind_for(own: str, dtype: DType) -> bool:

@@ -40,7 +40,8 @@ def rounded_once(operands: int = 1) -> Callable[[F], F]:
 
         @functools.wraps(f)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if not any(map(_may_be_half, [*args[:operands], *map(kwargs.get, names)])):
+            given = [*args[:operands], *map(kwargs.get, names)] if kwargs else args[:operands]
+            if not any(map(_may_be_half, given)):
                 return f(*args, **kwargs)
             first = [_strong(x) for x in args[:operands]]
             named = {k: _strong(x) if k in names else x for k, x in kwargs.items()}
