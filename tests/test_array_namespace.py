@@ -9,6 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -529,3 +530,16 @@ def test_tensors_have_as_many_axes_as_the_namespace_says() -> None:
     assert xp.zeros((1,) * most).ndim == most
     with pytest.raises(ShapeError):
         xp.zeros((1,) * (most + 1))
+
+
+def test_a_gpu_is_listed_without_an_import_of_cupy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cupy.py").write_text(
+        "class cuda:\n    class runtime:\n        getDeviceCount = staticmethod(lambda: 2)\n\n\n"
+        "def is_available():\n    return True\n"
+    )
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert xp.__array_namespace_info__().devices() == ["cpu", "cuda:0", "cuda:1"]
+    sys.modules.pop("cupy", None)
