@@ -54,8 +54,12 @@ static inline void sn_prefetch(const void *from, size_t bytes) {
   for (size_t k = 0; k < bytes; k += 64) __builtin_prefetch((const char *)from + k);
 }
 
+/* Without branches: of `i < 2 ? a[clamp(i, 0, 1)] : b[clamp(i - 2, 0, 1)]` gcc 12 threads the clamps'
+   conditions through the choice, leaves them out where it decides them, makes a vector of the loads all
+   the same, and reads before b. */
 static inline int64_t sn_clamp(int64_t i, int64_t low, int64_t high) {
-  return i < low ? low : i > high ? high : i;
+  const int64_t up = i - low, over = high - low - (up & ~(up >> 63));
+  return high - (over & ~(over >> 63));
 }
 
 /* An index into n elements, negative ones from the end; one outside sets *error and becomes 0. */

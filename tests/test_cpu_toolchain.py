@@ -618,3 +618,17 @@ def test_a_blas_without_thread_control(monkeypatch: pytest.MonkeyPatch) -> None:
     assert blas.blas_threads() is None
     assert blas.set_blas_threads(2) is None
     assert "SciPy" in blas.describe()
+
+
+ROLLED = """
+import numpy as np, staticnet as sn
+x = sn.placeholder((5, 4), "float64", "x")
+(d,) = sn.grad(sn.sum(sn.square(sn.roll(x * x, (1, 2), axis=(0, 1)))), [x])
+f = sn.function([x], sn.grad(sn.sum(d * d), [x])[0], device="cpu")
+np.testing.assert_allclose(f(np.ones((5, 4))), np.full((5, 4), 96.0))
+"""
+
+
+def test_no_vector_reads_beside_its_array() -> None:
+    """In a process of its own: before the arena there is no memory."""
+    subprocess.run([sys.executable, "-c", ROLLED], check=True)

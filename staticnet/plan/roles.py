@@ -31,7 +31,9 @@ class Role(enum.Enum):
     OPAQUE = "opaque"  # a routine of its own
 
 
-FEW_PARTS = 4  # of a concatenation whose every element may load all of them
+# A concatenation of few parts is written into kernels, whose every element loads all of them; but
+# along the last axis, where neighbours in a vector are of different parts, each would be gathered.
+FEW_PARTS = 4
 _POINTS = (Elementwise, Pad, Concat, Take, TakeAlongAxis, RandomBits)
 
 
@@ -46,7 +48,7 @@ def role(node: Node) -> Role:
         return Role.INLINE
     if op.moves:
         return Role.VIEW
-    if isinstance(op, Concat) and len(node.inputs) > FEW_PARTS:
+    if isinstance(op, Concat) and (len(node.inputs) > FEW_PARTS or op.axis == node.ndim - 1):
         return Role.OPAQUE
     if isinstance(op, _POINTS):
         return Role.POINT
