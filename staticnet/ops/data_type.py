@@ -68,8 +68,6 @@ def finfo(type: Any) -> FloatInfo:
         smallest_normal=float(limits.smallest_normal),
         dtype=dtype,
     )
-    numbers = (limits.eps, limits.max, limits.min, limits.smallest_normal)
-    return FloatInfo(int(limits.bits), *map(float, numbers), dtype)
 
 
 def iinfo(type: Any) -> IntegerInfo:
