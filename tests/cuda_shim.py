@@ -230,7 +230,8 @@ def _multiply(p: Product, memory: Mapping[Address, np.ndarray[Any, Any]]) -> Non
     y = _matrices(p, p.right, p.k, p.n, memory[p.right.address])
     z = _matrices(p, p.result, p.m, p.n, memory[p.result.address])
     wide = np.float32 if p.dtype.itemsize == 2 else p.dtype
-    result = x.astype(wide) @ y.astype(wide)
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = x.astype(wide) @ y.astype(wide)
     if p.bias:
         size = p.n * p.dtype.itemsize
         result = result + memory[p.bias][:size].view(p.dtype).astype(wide)

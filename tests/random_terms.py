@@ -217,7 +217,7 @@ class Maker:
         bound = max(n, 1) * x.bound
         bits = 53 if node.dtype == "float64" else 24
         exact = bool(x.grid) and bound <= x.grid * 2.0**bits
-        noise = n * x.noise + (0 if exact else bound * 2.0 ** (3 - bits))
+        noise = n * x.noise + (0 if exact else math.sqrt(n) * bound * 2.0 ** (3 - bits))
         if mean:
             return self.float(node, [x], x.bound, 0, noise / max(n, 1), exact)
         return self.float(node, [x], bound, x.grid, noise, exact)
