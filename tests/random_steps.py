@@ -268,6 +268,7 @@ def row(m: Maker) -> Term | None:
     n = m.count(v.shape, [axis])
     if not m.fits_sum(x, n):
         return None
+    rounding = 2.0**-50 if v.dtype == "float64" else 2.0**-22
     mean = m.summed(sn.mean(v, axis, keepdims=True), x, n, mean=True)
     sums = m.summed(sn.sum(sn.abs(v), axis, keepdims=True), x, n)
     top = sn.max(v, axis, keepdims=True)
@@ -277,8 +278,8 @@ def row(m: Maker) -> Term | None:
         lambda: m.float(v - mean.node, [x, mean], 2 * b, 0, e + mean.noise),
         lambda: m.float(v / (sums.node + 1), [x, sums], b, 0, e + b * sums.noise),
         lambda: m.float(
-            sn.rsqrt(sn.var(v, axis, keepdims=True) + 1) * v, [x], b, 0, 9 * b * b * (n + 1) * e,
-            exact=False,
+            sn.rsqrt(sn.var(v, axis, keepdims=True) + 1) * v, [x], b, 0,
+            9 * b * b * (n + 1) * (e + b * rounding), exact=False,
         ),
     ]  # fmt: skip
     return m.any(cases)()

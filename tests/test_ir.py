@@ -119,14 +119,14 @@ def deep(n: int) -> Any:
 
 
 def test_deep_chains_do_not_recurse() -> None:
-    x, y = deep(3_000)
+    x, y = deep(1_500)  # beyond what Python recurses
     graph = sn.Graph("deep", [x], [y, *sn.grad(sn.sum(y), [x]), *sn.jvp(y, x, x)])
     assert sn.parse(str(graph)) is graph
     verify(graph)
     assert graph.to_networkx().number_of_nodes() == len(graph.nodes)
     assert graph.to_dot().count("->") == sum(len(node.inputs) for node in graph.nodes)
     f = sn.function(x, graph.outputs)
-    assert f.cost_analysis().flops > 6_000
+    assert f.cost_analysis().flops > 3_000
     assert np.isfinite(f(np.ones(2, "f"))[0]).all()
 
 
