@@ -20,6 +20,7 @@ import numpy as np
 import staticnet as sn
 from bench import environment
 from bench.report import duration
+from staticnet.compare import stats
 
 SHAPE = (32, 128)
 
@@ -46,15 +47,6 @@ def race(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[floa
     return times
 
 
-def interval(times: dict[str, list[float]]) -> tuple[float, float, float]:
-    """staticnet's median by NumPy's, and 95 % of what resampled rounds give."""
-    a, b = (np.array(times[name]) for name in ("staticnet", "numpy"))
-    drawn = np.random.default_rng(2).integers(len(a), size=(2000, len(a)))
-    ratios = np.median(a[drawn], 1) / np.median(b[drawn], 1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(np.median(a) / np.median(b)), float(low), float(high)
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pieces", type=int, default=256)
@@ -65,13 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
     records = []
     for axis in range(len(SHAPE) + 1):
         times = race(contenders(options.pieces, axis), options.rounds)
-        ratio, low, high = interval(times)
+        rounds = {name: [[seconds] for seconds in samples] for name, samples in times.items()}
+        ratio = stats.ratio_to_best(rounds["staticnet"], [rounds["numpy"]])
         told = [
-            f"{name} {duration(m)} ({duration(a)} to {duration(b)})"
-            for name, samples in times.items()
-            for a, m, b in [np.percentile(samples, [25, 50, 75])]
+            f"{name} {duration(middle)} ({duration(low)} to {duration(high)})"
+            for name, each in rounds.items()
+            for low, middle, high in [stats.quartiles(each)]
         ]
-        print(f"axis {axis}: {', '.join(told)}, ratio {ratio:.2f} [{low:.2f}, {high:.2f}]")
+        bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+        print(f"axis {axis}: {', '.join(told)}, ratio {ratio.value:.2f} {bounds}")
         records.append({"pieces": options.pieces, "shape": SHAPE, "axis": axis, "seconds": times})
     if options.out:
         options.out.write_text(json.dumps({"about": about, "records": records}) + "\n")
