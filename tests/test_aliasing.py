@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from samples import SAMPLES
+from side_by_side import in_threads
 
 import staticnet as sn
 from staticnet.compilation import PASSES
@@ -156,20 +155,6 @@ def test_a_variable_copies_what_it_is_given() -> None:
     state = module.state_dict()
     module.load_state_dict(state)
     check_apart([*state.values(), v.array])
-
-
-def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Run `work(0)`, `work(1)`, … side by side, with a thread switch as often as can be."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("device", ["numpy", "cpu"])

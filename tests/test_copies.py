@@ -7,13 +7,13 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from side_by_side import in_threads
 
 import staticnet as sn
 from staticnet import nn, optim
@@ -243,17 +243,5 @@ def test_a_pickle_is_read_in_another_process(tmp_path: Path) -> None:
 
 def test_threads_make_variables_of_their_own() -> None:
     made: list[Any] = []
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [
-            threading.Thread(target=lambda: made.extend(sn.variable(0.0) for _ in range(200)))
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(4, lambda _: made.extend(sn.variable(0.0) for _ in range(200)))
     assert len(set(map(id, made))) == 800
