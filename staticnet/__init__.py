@@ -6,9 +6,10 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
-from staticnet import dynamic, errors, nn, optim
+from staticnet import dynamic, errors, nn, optim, passes
 from staticnet.autodiff import grad, jvp, vjp
 from staticnet.compare import compare
+from staticnet.compilation import PIPELINE
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BFLOAT16 as bfloat16
@@ -190,6 +191,7 @@ from staticnet.ops.transcendental import (
     tan,
     tanh,
 )
+from staticnet.passes.manager import Pass
 from staticnet.report.summary import graph_summary as _graph_summary
 
 __version__ = "0.1.0"
@@ -197,9 +199,11 @@ newaxis = None
 Graph.draw = _graph_summary
 
 __all__ = [
+    "PIPELINE",
     "Dim",
     "Function",
     "Graph",
+    "Pass",
     "Variable",
     "abs",
     "acos",
@@ -319,6 +323,7 @@ __all__ = [
     "outer",
     "pad",
     "parse",
+    "passes",
     "permute_dims",
     "pi",
     "placeholder",

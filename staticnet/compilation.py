@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from staticnet.backends.base import Backend, Executable
-from staticnet.errors import MemoryLimitError
+from staticnet.errors import ArgumentError, MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
@@ -15,7 +16,7 @@ from staticnet.passes.dce import DCE
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.keep_casts import KEEP_CASTS
 from staticnet.passes.library import LIBRARY
-from staticnet.passes.manager import Pass, Record, run_passes
+from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
 from staticnet.plan.analysis import analyse_memory, layout_of
@@ -35,7 +36,24 @@ PIPELINE = (
     INFER_SHAPE,
     REMAT,
 )
-PASSES = (*(p.name for p in PIPELINE), "fusion")
+FUSION = "fusion"  # a part of planning, left out like a pass
+PASSES = (*(p.name for p in PIPELINE), FUSION)
+_NEED_NUMBERS = (REMAT,)
+
+
+def check_pipeline(pipeline: Sequence[Pass]) -> None:
+    """Raise ArgumentError unless passes can run in this order on any graph."""
+    if INFER_SHAPE not in pipeline:
+        raise ArgumentError(
+            f"passes: {INFER_SHAPE} is missing, which puts in the numbers of symbolic dims; add it "
+            "where the graph is to have them, as in (*sn.PIPELINE, my_pass)"
+        )
+    if any(p.name == FUSION for p in pipeline):
+        raise ArgumentError(f"passes: {FUSION!r} is the name of a part of planning; take another")
+    before = pipeline[: pipeline.index(INFER_SHAPE)]
+    for p in _NEED_NUMBERS:
+        if p in before:
+            raise ArgumentError(f"passes: {p} plans memory and must come after {INFER_SHAPE}")
 
 
 @dataclass
@@ -48,8 +66,18 @@ class Compilation:
     precision: str
     disabled_passes: tuple[str, ...]
     memory_limit: int | None
+    pipeline: tuple[Pass, ...] = PIPELINE
     _symbolic: dict[str, tuple[Graph, list[Record]]] = field(default_factory=dict)  # by backend
     _symbolic_plans: dict[str, SymbolicPlan] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_pipeline(self.pipeline)
+        check_names(self.passes, self.disabled_passes)
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The names of what may be left out."""
+        return (*(p.name for p in self.pipeline), FUSION)
 
     def check_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
         """The sizes as Python's ints.
@@ -64,31 +92,33 @@ class Compilation:
     ) -> tuple[Graph, list[Record]]:
         """The optimised graph and what the passes did; those before `infer_shape` run once."""
         backend = backend or self.backend
-        first = PIPELINE.index(INFER_SHAPE)
+        first = self.pipeline.index(INFER_SHAPE)
         if backend.name not in self._symbolic:
-            self._symbolic[backend.name] = self._run(self.graph, PIPELINE[:first], {}, backend)
+            self._symbolic[backend.name] = self._run(self.graph, self.pipeline[:first], {}, backend)
         graph, records = self._symbolic[backend.name]
-        graph, more = self._run(graph, PIPELINE[first:], dims, backend)
+        graph, more = self._run(graph, self.pipeline[first:], dims, backend)
         return graph, records + more
 
     def _run(
         self, graph: Graph, passes: Sequence[Pass], dims: Mapping[str, int], backend: Backend
     ) -> tuple[Graph, list[Record]]:
         names = [p.name for p in passes]
-        return run_passes(
-            graph,
-            passes,
-            dims=dims,
-            numerics=self.numerics,
-            precision=self.precision,
-            epilogues=backend.epilogues,
-            narrow_epilogues=backend.narrow_epilogues,
-            products=backend.products,
-            memory_limit=self.memory_limit,
-            keeps_casts=backend.keeps_casts,
-            layout=lambda graph: layout_of(self.plan(graph, dims, backend)),
-            disabled=[name for name in self.disabled_passes if name in names],
-        )
+        options = self.options(dims, backend)
+        options["disabled"] = [name for name in self.disabled_passes if name in names]
+        return run_passes(graph, passes, dims=dims, numerics=self.numerics, **options)
+
+    def options(self, dims: Mapping[str, int], backend: Backend) -> dict[str, Any]:
+        """What `run_passes` is told beside the dims and numerics."""
+        return {
+            "precision": self.precision,
+            "epilogues": backend.epilogues,
+            "narrow_epilogues": backend.narrow_epilogues,
+            "products": backend.products,
+            "memory_limit": self.memory_limit,
+            "keeps_casts": backend.keeps_casts,
+            "layout": lambda graph: layout_of(self.plan(graph, dims, backend)),
+            "disabled": [name for name in self.disabled_passes if name != FUSION],
+        }
 
     def plan(self, graph: Graph, dims: Mapping[str, int], backend: Backend | None = None) -> Plan:
         """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
@@ -113,7 +143,7 @@ class Compilation:
             return
         memory = analyse_memory(plan())
         if memory.peak > limit:
-            again = ", with all computed again that can be" * ("remat" not in self.disabled_passes)
+            again = ", with all computed again that can be" * self._runs(REMAT)
             fitting = largest_dims(self.symbolic_plan(), limit, dims) if dims else {}
             sizes = "".join(f"feed {name} <= {n}, or " for name, n in fitting.items())
             raise MemoryLimitError(
@@ -121,9 +151,12 @@ class Compilation:
                 f"{sizes}raise memory_limit\n{memory}"
             )
 
+    def _runs(self, p: Pass) -> bool:
+        return p in self.pipeline and p.name not in self.disabled_passes
+
     @property
     def _fuse(self) -> bool:
-        return "fusion" not in self.disabled_passes
+        return FUSION not in self.disabled_passes
 
     def build(self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]) -> Executable:
         """The executable of a compiled graph; a backend short of memory is told what fits."""

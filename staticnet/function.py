@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
-from staticnet.compilation import PASSES, Compilation
+from staticnet.compilation import PIPELINE, Compilation
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.declaration import declare
 from staticnet.epochs import run_epochs, size_of_batch
@@ -33,7 +33,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
 from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
-from staticnet.passes.manager import Record, check_names
+from staticnet.passes.manager import Pass, Record, as_passes
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
 from staticnet.plan.plan import Plan
@@ -67,6 +67,7 @@ class Function(Inspection):
         memory_limit: int | None = None,
         precision: str = "float32",
         max_specializations: int = MAX_SPECIALIZATIONS,
+        pipeline: tuple[Pass, ...] = PIPELINE,
     ) -> None:
         self.graph = graph
         self.modes = modes_of(graph.nodes)
@@ -81,7 +82,7 @@ class Function(Inspection):
         self._backend = backend
         self._specialized = Specializations(graph.name)
         self._compilation = Compilation(
-            graph, backend, numerics, precision, self.disabled_passes, memory_limit
+            graph, backend, numerics, precision, self.disabled_passes, memory_limit, pipeline
         )
         self._dtypes = [node.dtype for node in graph.inputs]
         self._arrays = backend.arrays
@@ -270,7 +271,8 @@ class Function(Inspection):
             return format_graph(self.graph)
         dims = self._some_dims(dims)
         graph, records = self._compilation.compile(dims)
-        ran = [n for n in dict.fromkeys((*PASSES, *STAGES)) if n not in self.disabled_passes]
+        named = dict.fromkeys((*self._compilation.passes, *STAGES))
+        ran = [name for name in named if name not in self.disabled_passes]
         if after in STAGES and after in ran:
             if graph.symbols:
                 raise ArgumentError(f"as_text: {after} needs numbers for {sorted(graph.symbols)}")
@@ -327,6 +329,7 @@ def function(
     disabled_passes: Collection[str] = (),
     memory_limit: int | str | None = None,
     max_specializations: int = MAX_SPECIALIZATIONS,
+    passes: Sequence[Pass | Callable[..., Graph]] = PIPELINE,
 ) -> Function:
     """Compile a graph: placeholders in, values out, and each updated variable's next value.
 
@@ -337,6 +340,10 @@ def function(
     rather than keep them. `max_specializations` programs are kept, one for each binding of the
     symbolic dims; the one used longest ago makes room, and a warning says so once.
 
+    `passes` are what the graph goes through, in order: `sn.PIPELINE` with passes of your own, made
+    by `sn.Pass` or functions of a graph that give another, at any place in it. Those before
+    `infer_shape` see symbolic dims and run once.
+
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode
     of NVIDIA's matrix units; other devices compute in float32. Gradients may underflow in float16,
@@ -345,13 +352,13 @@ def function(
     Raises:
         GraphError: if the graph is not well formed.
         ArgumentError: on an unknown device, precision, numerics or pass, on numerics="exact"
-            with another precision than float32, if memory_limit is no size, or if
-            max_specializations is no positive int.
+            with another precision than float32, if memory_limit is no size, if
+            max_specializations is no positive int, or if passes cannot run in this order.
+        VerifyError: if a pass of your own fails, or changes what it must keep; names its line.
         DeviceError: if the device is not there.
         MemoryLimitError: if the step needs more than `memory_limit` all the same; names how much,
             the lines that own it, and the largest batch that fits.
     """
-    check_names(PASSES, disabled_passes)
     limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
     most = as_size(max_specializations, "max_specializations")
     if numerics not in ("exact", "fast"):
@@ -371,5 +378,7 @@ def function(
             backend.name,
         )
     graph = declare(name, inputs, outputs, updates or {})
-    single = isinstance(outputs, Value)
-    return Function(graph, single, backend, numerics, disabled_passes, limit, precision, most)
+    single, pipeline = isinstance(outputs, Value), as_passes(passes)
+    return Function(
+        graph, single, backend, numerics, disabled_passes, limit, precision, most, pipeline
+    )

@@ -11,10 +11,11 @@ from staticnet.backends.base import Backend
 from staticnet.backends.profile import Profile
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DeviceError
-from staticnet.feeds import convert, order_feeds
+from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ops.arguments import as_size
+from staticnet.oracle.contract import ULPS, Kept, check_numerics
 from staticnet.oracle.probe import Probe, probe
 from staticnet.passes.manager import Record
 from staticnet.plan.explain import Explanation, explain
@@ -161,6 +162,27 @@ class Inspection:
             ExecutionError: if an op fails.
         """
         return probe(self._compilation, node, self._feeds(args, named))
+
+    def check_numerics(self, *args: Any, ulps: float = ULPS, **named: Any) -> list[Kept]:
+        """Hold each pass, those of your own too, to what it declares, on the NumPy reference.
+
+        The feeds are a call's; variables have their present values, and keep them. A pass that is
+        not exact may move an output by `ulps` units in the last place, or as many times what
+        rounding does to it. -> what each pass did
+
+        Raises:
+            VerifyError: if a pass does not keep what it declares; names the pass, the rules if they
+                are known, and the first node that is not what it was, each with its line.
+            FeedError: if the feeds do not fit; names the placeholder and its line.
+            ExecutionError: if an op fails.
+        """
+        made, inputs = self._compilation, self.graph.inputs
+        given = order_feeds(inputs, args, named)
+        feeds = [convert(node, feed) for node, feed in zip(inputs, given, strict=True)]
+        options = made.options(bind_dims(inputs, feeds), self._backend)
+        return check_numerics(
+            self.graph, feeds, made.pipeline, numerics=made.numerics, ulps=ulps, **options
+        )
 
     def _feeds(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         """A call's feeds as arrays that fit the placeholders."""

@@ -6,10 +6,12 @@ which then remembers both.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
@@ -93,6 +95,22 @@ def user_line() -> Location:
 @cache
 def _is_library(file: str) -> bool:
     return file.startswith(_PACKAGE) and not file.startswith(_USER_ROOMS)
+
+
+def written_at(f: Callable[..., object]) -> Location | None:
+    """The line on which a function is defined; None for the library's own, and where it is unknown.
+
+    Of an object with `__call__` it is that method's line.
+    """
+    while isinstance(f, functools.partial):
+        f = f.func
+    function: object = inspect.unwrap(f)
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__ if callable(function) else None
+    code = getattr(function, "__code__", None)
+    if code is None or _is_library(code.co_filename):
+        return None
+    return Location(code.co_filename, code.co_firstlineno)
 
 
 @contextmanager

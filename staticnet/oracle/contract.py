@@ -184,9 +184,10 @@ class _Check:
         rules = self.run(p, _with_roots(before, [node]))[1]
         rules -= self.run(p, _with_roots(before, node.inputs))[1]
         by = f" by {', '.join(rules)}" if rules else ""
+        written = "" if p.where is None else f"written on {p.where}; "
         return VerifyError(
             f"{p.name} promises to be {self.promise(p).value}, but changes {describe(node)} "
-            f"({node.provenance}){by}: {first}"
+            f"({node.provenance}){by}: {written}{first}"
         )
 
 

@@ -1,7 +1,11 @@
-"""The pass manager: runs a pipeline, verifies and times each pass, dumps, and leaves passes out."""
+"""The pass manager: runs a pipeline, verifies and times each pass, dumps, and leaves passes out.
+
+A pass that is not the house's own is always verified, and held to what every pass has to keep.
+"""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import time
@@ -11,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from staticnet import flags
-from staticnet.errors import ArgumentError
+from staticnet.errors import ArgumentError, VerifyError
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import Location, written_at
 from staticnet.ir.verify import verify
-from staticnet.rewrite.pattern import Numerics
+from staticnet.passes.interface import broken_interface
+from staticnet.rewrite.pattern import Numerics, as_numerics
 
 log = logging.getLogger("staticnet")
 ALL_PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64"})
@@ -47,14 +53,106 @@ class Context:
 class Pass:
     """A named graph-to-graph function with what it does to the numbers at most.
 
-    A pass made of rules with different numerics (`selects=True`) looks at `Context.numerics`
-    itself; any other is left out of exact compilation unless it is exact.
+    `run(graph, context)`, or `run(graph)`, gives the new graph; `numerics` is "exact",
+    "reassociates" or "approximates". A pass made of rules with different numerics (`selects=True`)
+    looks at `Context.numerics` itself; any other is left out of exact compilation unless it is
+    exact. `where` is the line of its function, None for the house's own.
+
+    Raises:
+        ArgumentError: if the name is no identifier, `run` no function of one or two arguments, or
+            numerics none of the three.
     """
 
     name: str
-    run: Callable[[Graph, Context], Graph]
+    run: Callable[..., Graph]
     numerics: Numerics = Numerics.EXACT
     selects: bool = False
+    where: Location | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w+", self.name):
+            raise ArgumentError(
+                f"Pass: the name must be made of letters, digits and _, not {self.name!r:.60}; "
+                "give one as sn.Pass(name, function)"
+            )
+        if not callable(self.run) or not _arguments(self.run):
+            raise ArgumentError(
+                f"Pass {self.name}: run must be a function of (graph, context) or of (graph), "
+                f"not {self.run!r:.60}"
+            )
+        settle = object.__setattr__
+        settle(self, "numerics", as_numerics(self.numerics, f"Pass {self.name}"))
+        settle(self, "where", self.where or written_at(self.run))
+
+    def __str__(self) -> str:
+        return self.name if self.where is None else f"{self.name} ({self.where})"
+
+    def __call__(self, graph: Graph, context: Context) -> Graph:
+        """The graph after the pass.
+
+        Raises:
+            VerifyError: naming a pass that is not the house's own, if it fails or its graph is
+                not a form of the one that it was given.
+        """
+        arguments = (graph, context)[: _arguments(self.run)]
+        if self.where is None:
+            return self.run(*arguments)
+        try:
+            after: Any = self.run(*arguments)
+        except Exception as error:
+            raise VerifyError(f"the pass {self} failed: {type(error).__name__}: {error}") from error
+        if isinstance(after, Graph):
+            self._verify(after)
+        if problem := broken_interface(graph, after):
+            raise VerifyError(f"the pass {self} {problem}")
+        return after
+
+    def _verify(self, after: Graph) -> None:
+        try:
+            verify(after, after=self.name)
+        except VerifyError as error:
+            raise VerifyError(f"{error}\n(made by the pass {self})") from None
+
+
+def _arguments(f: Callable[..., Any]) -> int:
+    """How many of (graph, context) a function takes; 0 if it cannot be called with them."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # of a built-in function
+        return 0
+    for count in (2, 1):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        return count
+    return 0
+
+
+def as_passes(passes: Any) -> tuple[Pass, ...]:
+    """A pipeline of what a user gives: passes, or functions of a graph, which are named like them.
+
+    Raises:
+        ArgumentError: if it is no sequence of those, or two of them have one name.
+    """
+    if not isinstance(passes, Sequence) or isinstance(passes, str):
+        raise ArgumentError(f"passes must be a sequence of passes, not {passes!r:.60}")
+    made = tuple(map(_as_pass, passes))
+    for name, count in Counter(p.name for p in made).items():
+        if count > 1:
+            twins = " and ".join(str(p) for p in made if p.name == name)
+            raise ArgumentError(f"passes: {count} of them are named {name!r}: {twins}")
+    return made
+
+
+def _as_pass(given: Any) -> Pass:
+    if isinstance(given, Pass):
+        return given
+    if not callable(given) or not hasattr(given, "__name__"):
+        raise ArgumentError(
+            f"passes: {given!r:.60} is neither an sn.Pass nor a function of a graph"
+        )
+    return Pass(given.__name__, given)
 
 
 @dataclass(frozen=True)
@@ -117,9 +215,9 @@ def run_passes(
             narrow_epilogues,
         )  # fmt: skip
         start = time.perf_counter()
-        after = p.run(graph, context)
+        after = p(graph, context)
         seconds = time.perf_counter() - start
-        if settings.verify and after is not graph:
+        if settings.verify and after is not graph and p.where is None:
             verify(after, after=p.name)
         record = Record(
             p.name, len(graph.nodes), len(after.nodes), seconds, dict(context.notes), after

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import is_floating, kind
 from staticnet.ir.node import Node
 from staticnet.ir.op import Op
@@ -38,6 +39,19 @@ class Numerics(enum.Enum):
 
 
 EXACT, REASSOCIATES, APPROXIMATES = Numerics
+
+
+def as_numerics(value: Any, what: str) -> Numerics:
+    """What a user says of the numbers, as a member of `Numerics` or its value.
+
+    Raises:
+        ArgumentError: if it is neither.
+    """
+    try:
+        return Numerics(value)
+    except ValueError:
+        names = ", ".join(repr(each.value) for each in Numerics)
+        raise ArgumentError(f"{what}: numerics {value!r:.60}: use one of {names}") from None
 
 
 class Pattern(Value):
