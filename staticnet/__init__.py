@@ -99,8 +99,8 @@ from staticnet.ops.creation import (
     zeros_like,
 )
 from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
+from staticnet.ops.getitem import gather
 from staticnet.ops.indexing import (
-    gather,
     scatter_add,
     scatter_add_along_axis,
     take,

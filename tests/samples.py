@@ -63,6 +63,7 @@ ROW = r(4, seed=2)
 CUBE = r(2, 3, 4, seed=3)
 I1 = np.array([2, 0, -1, 2])
 I2 = np.array([[0, 3, 1], [2, 2, -4], [1, 0, 0]])
+KEYS = np.array([3, 2**64 - 1, 2**32 + 7], np.uint64)
 NONE = "PyTorch has no such op"
 
 
@@ -188,6 +189,7 @@ OTHERS = [
     S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("none"), x, y, b), r(2, 3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: x @ y + b),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),
+    S("random_bits", lambda x: x * sn.random.uniform(sn.random.Key(sn.constant(KEYS), sn.constant(KEYS[::-1].copy())), (4,), "float64"), X, torch="another generator"),
 ]  # fmt: skip
 
 SAMPLES = [*_unary(), *_binary(), *_logic(), *OTHERS]

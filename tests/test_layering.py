@@ -19,6 +19,7 @@ ROOMS = (
     ("ir",),
     ("ops",),
     ("autodiff",),
+    ("control",),
     ("rewrite",),
     ("passes",),
     ("plan",),

@@ -146,8 +146,9 @@ class Scope:
         if isinstance(op, Take | TakeAlongAxis):
             return self._take(node, op, index)
         assert isinstance(op, RandomBits), op.name
-        key, counter = (self.value(x, ()) for x in node.inputs)
-        place = linear(index, fixed(node.shape))
+        drawn = len(node.shape) - len(op.shape)  # the axes before are the keys'
+        key, counter = (self.value(x, operand_index(index[:drawn], x)) for x in node.inputs)
+        place = linear(index[drawn:], fixed(op.shape))
         return self.let(node.dtype, f"sn_philox4x32({key}, {counter}, (uint64_t)({place}))")
 
     def _pad(self, node: Node, op: Pad, index: At_) -> str:

@@ -44,6 +44,13 @@ def note(result: Any, given: Any, modes: Collection[Mode]) -> None:
             known.extend(mode for mode in modes if mode not in known)
 
 
+def carry(old: Node, new: Node) -> None:
+    """`new` stands for `old` from here on: it was made in the same modes."""
+    if id(old) in _made and new is not old:
+        known = _modes_known_of(new)
+        known.extend(mode for mode in _made[id(old)][1] if mode not in known)
+
+
 def _modes_known_of(node: Node) -> list[Mode]:
     key = id(node)
     if key not in _made:

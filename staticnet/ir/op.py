@@ -78,6 +78,13 @@ class Op:
         """From (y, operands, tangents): y's tangent; NotImplemented derives it from `vjp`."""
         return NotImplemented
 
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        """The result for each of `size` examples, along its first axis.
+
+        So have the operands that are `batched`, at least one; the others are every example's.
+        """
+        raise NotImplementedError(f"{self.name}.batch")
+
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         """Floating-point operations; an elementwise function of any kind counts as one."""
         return 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.ir.dim import Dim
 from staticnet.ir.index import Index
 from staticnet.ir.types import TensorType
-from staticnet.ops.base import ALL, TensorOp
+from staticnet.ops.base import ALL, TensorOp, apply
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class OptimizationBarrier(TensorOp, name="optimization_barrier"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (g,)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(self, *operands)
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return index

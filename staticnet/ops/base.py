@@ -33,6 +33,7 @@ from staticnet.ops.arguments import (
     check_axes,
     check_kind,
 )
+from staticnet.ops.batching import align, shifted
 from staticnet.ops.promotion import as_array, common_dtype, is_weak
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -244,6 +245,9 @@ class Elementwise(TensorOp):
             total = part if total is None else total if part is None else total + part
         return total
 
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(self, *align(batched, operands))
+
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return result.size
 
@@ -297,6 +301,9 @@ class Reduction(TensorOp):
 
     def eval(self, xp: Any, x: Any) -> Any:
         return getattr(xp, self.name)(x, axis=self.axes, keepdims=self.keepdims)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(type(self)(shifted(self.axes), self.keepdims), *operands)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return operands[0].size

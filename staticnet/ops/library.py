@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import compute_dtype
+from staticnet.ir.dtype import DType, compute_dtype
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind
 from staticnet.ops.arithmetic import minimum
 from staticnet.ops.base import ALL, TensorOp, apply
+from staticnet.ops.batching import aligned
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Relu, astype, relu
 from staticnet.ops.shape import sum_to_shape
@@ -90,7 +91,9 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
         """The plain ops that this stands for, with the bits of `eval`."""
         dtype = operands[0].dtype
         wide = compute_dtype(dtype)
-        z = self._before_activation(*[astype(x, wide) for x in operands])
+        return self._activated(self._before_activation(*[astype(x, wide) for x in operands]), dtype)
+
+    def _activated(self, z: Any, dtype: DType) -> Value:
         if self.activation != "none":
             z = relu(z) if self.activation == "relu" else gelu_tanh(z)
         return astype(z, dtype)
@@ -115,6 +118,15 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
             g = _gelu_vjp(g, self._before_activation(x, y, *bias))
         dx, dy = Matmul().vjp(z, g, x, y)
         return (dx, dy, *(sum_to_shape(g, b.shape) for b in bias))
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        dtype = operands[0].dtype
+        x, y, *bias = (astype(operand, compute_dtype(dtype)) for operand in operands)
+        shared = not any(batched[:2])
+        z = apply(Matmul(), x, y) if shared else Matmul().batch(size, batched[:2], x, y)
+        if bias:
+            z = z + (aligned(bias[0], z.ndim - (not shared)) if batched[2] else bias[0])
+        return self._activated(z, dtype)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         after = (self.activation != "none") + (len(operands) == 3)

@@ -20,6 +20,7 @@ from staticnet.ops.arguments import (
     normalize_axis,
 )
 from staticnet.ops.base import ALL, TensorOp, apply, function, promoted
+from staticnet.ops.batching import align, aligned
 from staticnet.ops.creation import eye
 from staticnet.ops.movement import matrix_transpose, moveaxis, permute_dims
 from staticnet.ops.selection import astype, where
@@ -62,6 +63,15 @@ class Matmul(TensorOp, name="matmul"):
         parts = [] if dx is None else [apply(self, dx, y)]
         parts += [] if dy is None else [apply(self, x, dy)]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], x: Any, y: Any) -> Any:
+        if batched == (True, False):
+            x = x if y.ndim == 2 else aligned(x, y.ndim)
+            return matmul(x, y)  # the examples are rows of one product
+        if batched == (False, True) and x.ndim == 2 and y.shape[-1] == 1:
+            return expand_dims(matmul(squeeze(y, -1), matrix_transpose(x)), -1)
+        x, y = align(batched, (x, y))
+        return x * y if x.shape[-1] == 1 else apply(self, x, y)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return result.size * operands[0].shape[-1] * 2

@@ -21,10 +21,21 @@ from staticnet.ops.arguments import (
     normalize_axes,
     normalize_axis,
 )
-from staticnet.ops.base import ALL, TensorOp, apply, as_value, as_values, function, promoted
+from staticnet.ops.base import (
+    ALL,
+    TensorOp,
+    apply,
+    as_value,
+    as_values,
+    constant,
+    function,
+    promoted,
+)
+from staticnet.ops.batching import aligned, shifted, spread_all
 from staticnet.ops.promotion import as_array, is_weak
-from staticnet.ops.selection import astype
+from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import (
+    broadcast_to,
     expand_dims,
     flatten,
     reshape,
@@ -55,6 +66,9 @@ class PermuteDims(TensorOp, name="permute_dims"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (_permuted(g, tuple(self.axes.index(i) for i in range(len(self.axes)))),)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(PermuteDims((0, *shifted(self.axes))), *operands)
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return tuple(index[self.axes.index(i)] for i in range(len(shape)))
@@ -147,6 +161,9 @@ class Slice(TensorOp, name="slice"):
         interior = tuple(step - 1 for step in self.steps)
         return (apply(Pad(self.starts, tuple(high), interior), g, 0),)
 
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(Slice((0, *self.starts), (size, *self.stops), (1, *self.steps)), *operands)
+
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         rows = zip(index, fixed(self.starts), self.steps, strict=True)
         return tuple(i * step + start for i, start, step in rows)
@@ -200,6 +217,13 @@ class Pad(TensorOp, name="pad"):
         inner = apply(Slice(self.low, stops, tuple(gap + 1 for gap in self.interior)), g)
         outside = sum_to_shape(widened(g), ()) - sum_to_shape(widened(inner), ())
         return inner, astype(outside, g.dtype)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], x: Any, value: Any) -> Any:
+        op = Pad((0, *self.low), (0, *self.high), (0, *self.interior)) if batched[0] else self
+        if not batched[1]:
+            return apply(op, x, value)
+        inside = apply(op, broadcast_to(constant(True), x.shape), constant(False))
+        return where(inside, apply(op, x, constant(0, x.dtype)), aligned(value, len(self.low)))
 
 
 def _spread(n: int | Dim, gap: int) -> int | Dim:
@@ -263,6 +287,9 @@ class Concat(TensorOp, name="concat"):
 
     def vjp(self, y: Any, g: Any, *xs: Any) -> tuple[Any, ...]:
         return tuple(split(g, [x.shape[self.axis] for x in xs], axis=self.axis))
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(Concat(self.axis + 1), *spread_all(size, batched, operands))
 
 
 @function
@@ -352,6 +379,9 @@ class Flip(TensorOp, name="flip"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (apply(self, g),)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(Flip(shifted(self.axes)), *operands)
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         rows = enumerate(zip(index, shape, strict=True))

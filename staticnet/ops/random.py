@@ -29,9 +29,10 @@ from staticnet.ir.dtype import (
 )
 from staticnet.ir.types import Shape, TensorType, as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int, check_holds
+from staticnet.ops.arguments import as_int, broadcast_shapes, check_holds
 from staticnet.ops.arithmetic import maximum, minimum, nextafter
 from staticnet.ops.base import TensorOp, apply, as_values, constant, promoted
+from staticnet.ops.batching import align
 from staticnet.ops.promotion import is_scalar
 from staticnet.ops.selection import astype, where
 from staticnet.ops.sorting import argsort
@@ -46,33 +47,38 @@ _LOW = 0xFFFFFFFF
 
 def philox4x32(counter: Any, key: Any, rounds: int = 10, xp: Any = np) -> list[Any]:
     """Four uint32 words from a counter of four and a key of two, each an array or a number."""
-    c = [xp.asarray(word, np.uint64) for word in counter]
-    k = [int(word) for word in key]
+    c, k = ([xp.asarray(word, np.uint64) for word in words] for words in (counter, key))
     for _ in range(rounds):
         p0, p1 = c[0] * np.uint64(_MULTIPLIERS[0]), c[2] * np.uint64(_MULTIPLIERS[1])
         high0, low0 = p0 >> np.uint64(32), p0 & np.uint64(_LOW)
         high1, low1 = p1 >> np.uint64(32), p1 & np.uint64(_LOW)
-        c = [high1 ^ c[1] ^ np.uint64(k[0]), low1, high0 ^ c[3] ^ np.uint64(k[1]), low0]
-        k = [(word + weyl) & _LOW for word, weyl in zip(k, _WEYL, strict=True)]
+        c = [high1 ^ c[1] ^ k[0], low1, high0 ^ c[3] ^ k[1], low0]
+        k = [word + np.uint64(weyl) & np.uint64(_LOW) for word, weyl in zip(k, _WEYL, strict=True)]
     return [word.astype(np.uint32) for word in c]
 
 
-def random_words(key: int, counter: int, size: int, xp: Any = np) -> Any:
-    """`size` words of the stream that (key, counter) names.  -> uint32 [size]"""
+def random_words(key: Any, counter: Any, size: int, xp: Any = np) -> Any:
+    """`size` words of each stream that (key, counter) names.
+
+    key and counter: numbers, or arrays that broadcast to [*k] -> uint32 [*k, size]
+    """
     block = xp.arange(-(-size // 4), dtype=np.uint64)
+    counter, key = (xp.asarray(word, np.uint64)[..., None] for word in (counter, key))
+    low, high = np.uint64(_LOW), np.uint64(32)
     words = philox4x32(
-        (block & np.uint64(_LOW), block >> np.uint64(32), counter & _LOW, counter >> 32),
-        (key & _LOW, key >> 32),
+        (block & low, block >> high, counter & low, counter >> high),
+        (key & low, key >> high),
         xp=xp,
     )
-    return xp.stack(words, axis=-1).reshape(-1)[:size]
+    words = xp.stack(xp.broadcast_arrays(*words), axis=-1)
+    return words.reshape(*words.shape[:-2], 4 * block.size)[..., :size]
 
 
 @dataclass(frozen=True)
 class RandomBits(TensorOp, name="random_bits"):
-    """y[e] = word e mod 4 of Philox 4x32-10 at (e div 4, counter) under key.
+    """y[k, e] = word e mod 4 of Philox 4x32-10 at (e div 4, counter[k]) under key[k].
 
-    key: uint64 [], counter: uint64 [] -> y: uint32 [*shape]
+    key and counter: uint64, of shapes that broadcast to [*k] -> y: uint32 [*k, *shape]
     """
 
     shape: Shape
@@ -81,13 +87,17 @@ class RandomBits(TensorOp, name="random_bits"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         for operand in operands:
-            if operand != TensorType(UINT64, ()):
-                raise DTypeError(f"key and counter must be uint64 scalars, not {operand}")
-        return TensorType(UINT32, self.shape)
+            if operand.dtype != UINT64:
+                raise DTypeError(f"key and counter must be uint64, not {operand}")
+        keys = broadcast_shapes(*(operand.shape for operand in operands))
+        return TensorType(UINT32, (*keys, *self.shape))
 
     def eval(self, xp: Any, key: Any, counter: Any) -> Any:
-        size = int(size_of(self.shape))
-        return random_words(int(key), int(counter), size, xp).reshape(self.shape)
+        words = random_words(key, counter, int(size_of(self.shape)), xp)
+        return words.reshape(*words.shape[:-1], *self.shape)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(self, *align(batched, operands))
 
 
 class Key(NamedTuple):

@@ -172,6 +172,9 @@ class ArgReduction(TensorOp):
     def eval(self, xp: Any, x: Any) -> Any:
         return getattr(xp, self.name)(x, axis=self.axis, keepdims=self.keepdims)
 
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(type(self)(self.axis + 1, self.keepdims), *operands)
+
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return operands[0].size
 
@@ -224,6 +227,9 @@ class Scan(TensorOp):
 
     def eval(self, xp: Any, x: Any) -> Any:
         return getattr(xp, self.numpy)(x, axis=self.axis, dtype=x.dtype)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(type(self)(self.axis + 1), *operands)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return result.size

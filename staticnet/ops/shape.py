@@ -21,6 +21,7 @@ from staticnet.ops.arguments import (
     normalize_axis,
 )
 from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, function
+from staticnet.ops.batching import aligned
 from staticnet.ops.selection import astype
 
 
@@ -46,6 +47,9 @@ class Reshape(TensorOp, name="reshape"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (reshape(g, x.shape),)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(Reshape((size, *self.shape)), *operands)
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return split(linear(index, fixed(self.shape)), shape)
@@ -139,6 +143,9 @@ class BroadcastTo(TensorOp, name="broadcast_to"):
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (sum_to_shape(g, x.shape),)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], x: Any) -> Any:
+        return apply(BroadcastTo((size, *self.shape)), aligned(x, len(self.shape)))
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return broadcast(index, shape)

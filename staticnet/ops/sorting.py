@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import INT64
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
@@ -46,6 +47,9 @@ class Argsort(TensorOp, name="argsort"):
             return xp.argsort(x, axis=self.axis, kind="stable")
         backwards = xp.argsort(xp.flip(x, self.axis), axis=self.axis, kind="stable")
         return xp.flip(x.shape[self.axis] - 1 - backwards, self.axis)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(Argsort(self.axis + 1, self.descending), *operands)
 
 
 @function

@@ -1,0 +1,40 @@
+"""The nodes of one example, made those of many: each op's own rule, operands first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from staticnet.ir import location, modes
+from staticnet.ir.dim import Dim
+from staticnet.ir.node import Node, topological
+from staticnet.ir.value import Value
+
+
+def batch_nodes(
+    outputs: Sequence[Node], examples: Mapping[Node, Value], size: int | Dim
+) -> list[Value | None]:
+    """Each output for `size` examples, along its first axis; None where it is equal for all.
+
+    `examples` are the values of some nodes for each example, along their first axis: node [*s],
+    value [size, *s]. A new node has the lines, the name and the modes of the one that it is for.
+    """
+    known: dict[Node, Value] = dict(examples)
+    saved = location.attribution()
+    try:
+        for node in topological(outputs):
+            if node in known or not any(operand in known for operand in node.inputs):
+                continue
+            location.set_attribution(node.provenance)
+            batched = tuple(operand in known for operand in node.inputs)
+            operands = [known.get(operand, operand) for operand in node.inputs]
+            known[node] = new = node.op.batch(size, batched, *operands)
+            _describe(new, node)
+    finally:
+        location.set_attribution(saved)
+    return [known.get(node) for node in outputs]
+
+
+def _describe(new: Value, node: Node) -> None:
+    if isinstance(new, Node):
+        new.name = new.name or node.name
+        modes.carry(node, new)
