@@ -57,7 +57,7 @@ class Sweep:
         saved = location.attribution()
         token = recording.set(self._create)
         try:
-            location.set_attribution(location.Provenance(location.current().lines, "gradient"))
+            location.set_attribution(location.current()._replace(made_by="gradient"))
             while tape:
                 self._visit(tape.pop())
         finally:

@@ -1,7 +1,7 @@
-"""Where a node comes from: the user's line, or the pass that made it and the lines it stands for.
+"""Where a node comes from: the user's line and module, or the pass that made it and whose they are.
 
 Provenance lies beside a node, never in its key: two lines that write one expression share a node,
-which then remembers both.
+which then remembers both, and the modules they were run in.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import takewhile
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _USER_ROOMS = tuple(_PACKAGE + room + os.sep for room in ("cli", "train"))
-MAX_LINES = 4
+MAX_LINES = 4  # that a node remembers, and as many modules
 
 
 class Location(NamedTuple):
@@ -51,12 +52,23 @@ def printable(text: str) -> str:
 
 
 class Provenance(NamedTuple):
-    """The user's lines that a node stands for and, unless the user wrote it, what made it."""
+    """The user's lines that a node stands for and, unless the user wrote it, what made it.
+
+    `modules` are the dotted paths of the modules in whose calls they ran, `encoder.layers.1`: none
+    for what the outermost module makes itself, or what is made in no module.
+    """
 
     lines: tuple[Location, ...]
     made_by: str = ""
+    modules: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        inside = f", in {common_module(self.modules)}" if self.modules else ""
+        return self.origin + inside
+
+    @property
+    def origin(self) -> str:
+        """The lines and what made it, without the modules."""
         where = ", ".join(str(line) for line in self.lines) or "an unknown line"
         return f"{self.made_by} of {where}" if self.made_by else where
 
@@ -66,22 +78,50 @@ class Provenance(NamedTuple):
         return str(self if self.made_by == "gradient" else self._replace(made_by=""))
 
 
-class _Override(threading.local):
+def common_module(modules: Iterable[str]) -> str:
+    """One name for what several modules made: `encoder` or `fc1 + fc2`; "" for none.
+
+    It is the one that holds the others, two by name, or what all of their paths begin with.
+    """
+    paths = [path for path in dict.fromkeys(modules) if path]
+    parts = [path.split(".") for path in paths]
+    shared = ".".join(a for a, *rest in takewhile(_all_equal, zip(*parts, strict=False)))
+    if shared in paths or (shared and len(paths) > 2):
+        return shared
+    more = [f"{len(paths) - 2} more"] if len(paths) > 3 else []
+    return " + ".join([*paths[: 2 if more else 3], *more])
+
+
+def _all_equal(names: tuple[str, ...]) -> bool:
+    return len(set(names)) == 1
+
+
+class _Here(threading.local):
     provenance: Provenance | None = None
+    module: str = ""
 
 
-_override = _Override()
+_here = _Here()
 
 
 def current() -> Provenance:
     """The provenance of a node built now: the one being attributed, else the user's line."""
-    provenance = _override.provenance
-    return provenance if provenance is not None else Provenance((user_line(),))
+    provenance = _here.provenance
+    if provenance is not None:
+        return provenance
+    module = _here.module
+    return Provenance((user_line(),), "", (module,) if module else ())
 
 
 def is_attributed() -> bool:
     """Whether a pass is building nodes on behalf of existing ones."""
-    return _override.provenance is not None
+    return _here.provenance is not None
+
+
+def set_module(path: str) -> str:
+    """Nodes are built by this module from now on; -> the one before, for the caller to restore."""
+    before, _here.module = _here.module, path
+    return before
 
 
 def user_line() -> Location:
@@ -116,25 +156,27 @@ def written_at(f: Callable[..., object]) -> Location | None:
 @contextmanager
 def attributed(provenance: Provenance) -> Iterator[None]:
     """Nodes built inside get this provenance."""
-    saved = _override.provenance
-    _override.provenance = provenance
+    saved = _here.provenance
+    _here.provenance = provenance
     try:
         yield
     finally:
-        _override.provenance = saved
+        _here.provenance = saved
 
 
 def set_attribution(provenance: Provenance | None) -> None:
     """`attributed` for hot loops: the caller restores what `attribution()` gave."""
-    _override.provenance = provenance
+    _here.provenance = provenance
 
 
 def attribution() -> Provenance | None:
     """What `set_attribution` would have to restore."""
-    return _override.provenance
+    return _here.provenance
 
 
 def merge(provenances: Iterable[Provenance], made_by: str) -> Provenance:
     """The provenance of something that `made_by` made from several nodes."""
-    lines = dict.fromkeys(line for p in provenances for line in p.lines)
-    return Provenance(tuple(lines)[:MAX_LINES], made_by)
+    found = tuple(provenances)
+    lines = dict.fromkeys(line for each in found for line in each.lines)
+    modules = dict.fromkeys(module for each in found for module in each.modules)
+    return Provenance(tuple(lines)[:MAX_LINES], made_by, tuple(modules)[:MAX_LINES])

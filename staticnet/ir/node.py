@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import DType
-from staticnet.ir.location import MAX_LINES, Provenance
+from staticnet.ir.location import Provenance
 from staticnet.ir.op import Op
 from staticnet.ir.types import Shape, TensorType, format_shape
 from staticnet.ir.value import Value
@@ -20,8 +20,8 @@ from staticnet.ir.value import Value
 class Node(Value):
     """One value of a graph: an op applied to nodes, with its inferred type.
 
-    `name` (for reading) and `provenance` (lines and maker) lie beside the identity: they are not
-    part of what makes two nodes the same.
+    `name` (for reading) and `provenance` (lines, modules and maker) lie beside the
+    identity: they are not part of what makes two nodes the same.
     """
 
     __slots__ = ("__weakref__", "inputs", "name", "op", "provenance", "type")
@@ -83,7 +83,7 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     found = _table.get(key)
     if found is not None:
         if not location.is_attributed():
-            _remember_line(found)
+            _remember(found)
         return found
     try:
         if op.arity not in (None, len(inputs)):
@@ -100,11 +100,11 @@ def node_class(op: Op) -> type[Node]:
     return getattr(op, "node_class", Node)
 
 
-def _remember_line(node: Node) -> None:
-    line = location.user_line()
-    lines = node.provenance.lines
-    if line not in lines and len(lines) < MAX_LINES:
-        node.provenance = node.provenance._replace(lines=(*lines, line))
+def _remember(node: Node) -> None:
+    """Add the line and module that write a node once more."""
+    known, here = node.provenance, location.current()
+    if not (here.lines[0] in known.lines and set(here.modules) <= set(known.modules)):
+        node.provenance = location.merge((known, here), known.made_by)
 
 
 def describe(value: Any) -> str:

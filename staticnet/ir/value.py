@@ -215,7 +215,7 @@ class Value:
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise ArgumentError(
-            f"setitem: {self!r:.60} is a value, which nothing changes ({location.user_line()}); "
+            f"setitem: {self!r:.60} is a value, which nothing changes ({location.current()}); "
             "take sn.where(mask, new, x) or sn.scatter_add, or set a variable's .value"
         )
 
@@ -226,7 +226,7 @@ class Value:
         written = f", written on {made}," if made is not None else ""
         raise SymbolicValueError(
             f"{act}: {self!r}{written} is a node of a graph and has no value until a function "
-            f"runs, but {location.user_line()} depends on it; {remedy}"
+            f"runs, but {location.current()} depends on it; {remedy}"
         )
 
     def __bool__(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, MissingNameError, StateError, StaticnetError
 from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.modes import Mode, changed, note, reading
+from staticnet.nn.calls import Call
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
 
@@ -97,18 +98,19 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What `forward` gives."""
-        if reading.modes is not None:
-            return self.forward(*args, **kwargs)
-        modes: dict[int, Mode] = {}
-        reading.modes = modes
-        try:
-            result = self.forward(*args, **kwargs)
-        finally:
-            reading.modes = None
-        if modes:
-            note(result, (args, kwargs), modes.values())
-        return result
+        """What `forward` gives; the nodes that it makes know the module's path."""
+        with Call(self):
+            if reading.modes is not None:
+                return self.forward(*args, **kwargs)
+            modes: dict[int, Mode] = {}
+            reading.modes = modes
+            try:
+                result = self.forward(*args, **kwargs)
+            finally:
+                reading.modes = None
+            if modes:
+                note(result, (args, kwargs), modes.values())
+            return result
 
     @property
     def training(self) -> bool:
@@ -191,13 +193,20 @@ class Module:
                 module._attach(local, part)
             yield path, module
 
-    def _paths(self, path: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module]]:
-        """Every path to a module; one that leads back to a module `above` ends there."""
+    def _paths(
+        self, path: str = "", above: tuple[int, ...] = (), near: bool = False
+    ) -> Iterator[tuple[str, Module]]:
+        """Every path to a module; one that leads back to a module `above` ends there.
+
+        `near` ones lead through lists and dicts of modules only, which have no `forward`.
+        """
         yield path, self
         above = (*above, id(self))
         for name, child in self.named_children():
-            if id(child) not in above:
-                yield from child._paths(_join(path, name), above)
+            if near and type(child).forward is not Module.forward:
+                yield _join(path, name), child
+            elif id(child) not in above:
+                yield from child._paths(_join(path, name), above, near)
 
     def modules(self) -> list[Module]:
         """This module and all below it, each once."""

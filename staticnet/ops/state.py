@@ -133,7 +133,7 @@ class Variable(Node):
     def _no_value(self, act: str, remedy: str) -> NoReturn:
         raise SymbolicValueError(
             f"{act}: {describe(self)} ({self.provenance}) stands for a value in graphs; what it "
-            f"holds now is its .value, an array ({location.user_line()})"
+            f"holds now is its .value, an array ({location.current()})"
         )
 
     def __copy__(self) -> Variable:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from staticnet.ir import location
 from staticnet.ir.dtype import HALVES
 from staticnet.ir.graph import Graph
-from staticnet.ir.location import Provenance
 from staticnet.ir.node import Node
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Variable, copy_of
@@ -47,7 +46,7 @@ def keep_casts(graph: Graph, context: Context) -> Graph:
     following = dict(rebuilt.updates)
     updates = list(rebuilt.updates)
     for node, copy in copies.items():
-        with location.attributed(Provenance(node.provenance.lines, NAME)):
+        with location.attributed(node.provenance._replace(made_by=NAME)):
             updates.append((copy, cast(following[node.inputs[0]], copy.dtype)))
     return Graph(rebuilt.name, list(rebuilt.inputs), list(rebuilt.outputs), tuple(updates))
 
@@ -56,7 +55,7 @@ def _copy(node: Node) -> Variable:
     """The variable that a cast of a variable becomes."""
     (origin,) = node.inputs
     assert isinstance(origin, Variable)
-    with location.attributed(Provenance(node.provenance.lines, NAME)):
+    with location.attributed(node.provenance._replace(made_by=NAME)):
         return copy_of(origin, node.dtype)
 
 

@@ -272,7 +272,7 @@ class _Again:
                 continue
             stack.pop()
             maker = node.provenance.made_by or "remat"
-            with location.attributed(location.Provenance(node.provenance.lines, maker)):
+            with location.attributed(node.provenance._replace(made_by=maker)):
                 self.copies[node] = self._build(node)
         return self.copies[root]
 

@@ -20,14 +20,14 @@ MAX_REWRITES_PER_NODE = 64
 def rebuild(graph: Graph, made_by: str, replace: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
     """The graph with each node replaced by `replace(node, its new operands)`, operands first.
 
-    What is built on the way carries the lines of the node that it replaces.
+    What is built on the way carries the lines and modules of the node that it replaces.
     """
     new: dict[Node, Node] = {}
     saved = location.attribution()
     try:
         for node in graph.nodes:
             maker = node.provenance.made_by or made_by  # a gradient stays one
-            location.set_attribution(location.Provenance(node.provenance.lines, maker))
+            location.set_attribution(node.provenance._replace(made_by=maker))
             inputs = tuple([new[operand] for operand in node.inputs])
             new[node] = result = replace(node, inputs)
             if node.name and not result.name and result is not node:
