@@ -10,6 +10,9 @@ from staticnet import dynamic, errors, nn, optim, passes
 from staticnet.autodiff import grad, jvp, vjp
 from staticnet.compare import compare
 from staticnet.compilation import PIPELINE
+from staticnet.control.cond import cond
+from staticnet.control.scan import map, scan
+from staticnet.control.while_loop import fori_loop, while_loop
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BFLOAT16 as bfloat16
@@ -236,6 +239,7 @@ __all__ = [
     "clip",
     "compare",
     "concat",
+    "cond",
     "conj",
     "constant",
     "copysign",
@@ -266,6 +270,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fori_loop",
     "full",
     "full_like",
     "function",
@@ -300,6 +305,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "manual_seed",
+    "map",
     "matmul",
     "matrix_transpose",
     "max",
@@ -341,6 +347,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scan",
     "scatter_add",
     "scatter_add_along_axis",
     "searchsorted",
@@ -380,6 +387,7 @@ __all__ = [
     "vecdot",
     "vjp",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -38,6 +38,7 @@ OPERANDS = [
     for shape in [(), (0,), (3,), (3, 4), (2, 3, 4), (2**31,), (2**31, 2**20), (sn.Dim("n"), 3)]
     for dtype in ["float32", "int64", "bool"]
 ] + [sn.placeholder((2**62,), "int8", "operand"), sn.placeholder((3, 4), "bfloat16", "operand")]
+X = sn.placeholder((3, 4), "float32", "x0")
 BY_KIND: dict[str, list[Any]] = {
     "int": [*SIZES, *WRONG],
     "bool": [True, False, 0, *WRONG],
@@ -46,6 +47,7 @@ BY_KIND: dict[str, list[Any]] = {
     "Shape": [*SHAPES, *WRONG],
     "Axes": [(), (0,), (1, 0), (-1,), (0, 0), (2**63,), (5,), *WRONG],
     "Literal": [Literal.of(np.ones((2, 3), np.float32)), *WRONG],
+    "Graph": [sn.Graph("held", [X], outputs) for outputs in ([], [X], [X * 2, X > 0])] + WRONG,
 }
 MAX_BYTES = 4 << 20
 several = pytest.mark.parametrize("trials", [40, pytest.param(400, marks=pytest.mark.slow)])

@@ -9,9 +9,11 @@ import pytest
 from samples import SAMPLES, Sample
 
 import staticnet as sn
+from staticnet.control.op import ControlOp
 from staticnet.errors import DTypeError
 from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ir.op import OPS
+from staticnet.ops.base import Item
 
 IDS = [f"{sample.op}-{i}" for i, sample in enumerate(SAMPLES)]
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=IDS)
@@ -33,7 +35,9 @@ SMOOTH = [sample for sample in SAMPLES if is_smooth(sample)]
 
 
 def test_every_op_has_a_sample() -> None:
-    assert set(OPS) == {sample.op for sample in SAMPLES}
+    """But for those of several results, and what reads these: they have tests of their own."""
+    own = {name for name, op in OPS.items() if issubclass(op, ControlOp | Item)}
+    assert set(OPS) - own == {sample.op for sample in SAMPLES}
 
 
 @every_sample

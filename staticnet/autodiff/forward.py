@@ -7,14 +7,16 @@ otherwise the transpose of its `vjp`, which is linear in the cotangent: d/du <vj
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from staticnet.autodiff.reverse import as_nodes, vjp
 from staticnet.errors import ShapeError
 from staticnet.ir import location
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, topological
+from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
-from staticnet.ops.base import NONE, apply
+from staticnet.ops.base import NONE, Item, apply
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.state import placeholder
 
@@ -35,7 +37,7 @@ def jvp(
     ys, ws, ts = as_nodes(outputs, "jvp"), as_nodes(wrt, "jvp"), as_nodes(tangents, "jvp")
     if [w.type for w in ws] != [t.type for t in ts]:
         raise ShapeError("jvp: there must be one tangent for each w, of its type")
-    known: dict[Node, Value] = dict(zip(ws, ts, strict=True))
+    known: dict[Node, Any] = dict(zip(ws, ts, strict=True))  # several, of several results
     saved = location.attribution()
     try:
         for node in topological(ys):
@@ -47,12 +49,20 @@ def jvp(
                 known[node] = tangent
     finally:
         location.set_attribution(saved)
-    return [known.get(y, zeros_like(y)) for y in ys]
+    return [known[y] if y in known else zeros_like(y) for y in ys]
 
 
-def _push(node: Node, tangents: list[Value | None]) -> Value | None:
+def _push(node: Node, tangents: list[Any]) -> Any:
+    """The tangent of a node; of one of several results a sequence, with None for zeros."""
     op = node.op
-    if not op.differentiable or not is_floating(node.dtype):
+    if isinstance(op, Item):
+        return tangents[0][op.index]
+    if not op.differentiable:
+        return None
+    if isinstance(node.type, TupleType):
+        moved = op.jvp(node, node.inputs, tangents)
+        return _transpose_several(node, tangents) if moved is NotImplemented else moved
+    if not is_floating(node.dtype):
         return None
     moving = range(len(tangents))[getattr(op, "linear", NONE)]
     if len(moving):
@@ -69,7 +79,22 @@ def _push(node: Node, tangents: list[Value | None]) -> Value | None:
 
 def _transpose(node: Node, tangents: list[Value | None]) -> Value | None:
     probe = placeholder(node.shape, node.dtype)  # vanishes: the product is linear in it
-    products = node.op.vjp(node, probe, *node.inputs)
+    return _transposed(node.op.vjp(node, probe, *node.inputs), probe, tangents)
+
+
+def _transpose_several(node: Node, tangents: list[Value | None]) -> list[Value | None]:
+    """For each result the tangent: its cotangent is the only one that is not zero."""
+    assert isinstance(node.type, TupleType)
+    moved: list[Value | None] = []
+    for i, type_ in enumerate(node.type.types):
+        probe = placeholder(type_.shape, type_.dtype)
+        gs = [probe if i == j else None for j in range(len(node.type.types))]
+        products = node.op.vjp(node, gs, *node.inputs) if is_floating(type_.dtype) else ()
+        moved.append(_transposed(products, probe, tangents) if products else None)
+    return moved
+
+
+def _transposed(products: Sequence[Any], probe: Node, tangents: list[Value | None]) -> Value | None:
     pairs = [
         (product, tangent)
         for product, tangent in zip(products, tangents, strict=True)

@@ -14,7 +14,9 @@ from staticnet.errors import DTypeError, GradientError, ShapeError
 from staticnet.ir import location
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
+from staticnet.ops.base import Item
 from staticnet.ops.creation import ones_like, zeros_like
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
@@ -109,16 +111,21 @@ def _sweep(
     order: list[Node], dependent: set[Node], ys: list[Node], gs: list[Node]
 ) -> dict[Node, Value]:
     sums: dict[Node, Value] = {}
+    parts: dict[Node, list[Value | None]] = {}  # of the cotangents of nodes of several results
     for y, g in zip(ys, gs, strict=True):
         _accumulate(sums, y, g)
     saved = location.attribution()
     try:
         for node in reversed(order):
-            g_node = sums.get(node)
+            g_node: Any = sums.get(node, parts.get(node))
             if g_node is None or node not in dependent or not node.op.differentiable:
                 continue
             location.set_attribution(location.merge((node.provenance,), "gradient"))
-            g_node = astype(g_node, node.dtype)
+            if node in sums:
+                g_node = astype(g_node, node.dtype)
+            if isinstance(node.op, Item):
+                _put(parts, node, g_node)
+                continue
             products = node.op.vjp(node, g_node, *node.inputs)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
@@ -126,6 +133,14 @@ def _sweep(
     finally:
         location.set_attribution(saved)
     return sums
+
+
+def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:
+    """The cotangent of an item, as a part of that of the node whose result it is."""
+    (several,) = item.inputs
+    assert isinstance(item.op, Item)
+    assert isinstance(several.type, TupleType)
+    parts.setdefault(several, [None] * len(several.type.types))[item.op.index] = g
 
 
 def _accumulate(sums: dict[Node, Value], node: Node, product: Value) -> None:

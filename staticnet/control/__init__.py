@@ -1,1 +1,1 @@
-"""Functions of functions: what takes a user's function and gives another, or nodes of it."""
+"""Functions of functions: ops that hold graphs, and transformations of graphs."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from staticnet.errors import ArgumentError, GraphError
-from staticnet.ir.node import Node, describe, topological
+from staticnet.ir import location
+from staticnet.ir.node import Node, build, describe, topological
 from staticnet.ir.op import symbols_of_op
 from staticnet.ir.printer import format_graph
 
@@ -85,6 +86,22 @@ class Graph:
         for op in {node.op for node in self._nodes}:
             names |= symbols_of_op(op)
         return names
+
+    def substitute(self, values: Mapping[str, int]) -> Graph:
+        """The graph with symbolic dims replaced by numbers; its nodes keep their lines."""
+        if self.symbols.isdisjoint(values):
+            return self
+        new: dict[Node, Node] = {}
+        for node in self._nodes:
+            with location.attributed(node.provenance):
+                op = node.op.substitute(dict(values))
+                new[node] = build(op, tuple([new[operand] for operand in node.inputs]))
+        return Graph(
+            self.name,
+            [new[node] for node in self.inputs],
+            [new[node] for node in self.outputs],
+            tuple((target, new[value]) for target, value in self.updates),
+        )
 
     def __str__(self) -> str:
         return format_graph(self)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from staticnet.errors import ArgumentError, ParseError
 from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
@@ -14,6 +14,9 @@ from staticnet.ir.dtype import DTYPES, as_dtype, short_name
 from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
 from staticnet.ir.types import MAX_BYTES, Shape, TensorType, format_shape
+
+if TYPE_CHECKING:
+    from staticnet.ir.graph import Graph
 
 Axes = tuple[int, ...]
 OPS: dict[str, type[Op]] = {}
@@ -25,8 +28,10 @@ class Op:
 
     A subclass is a frozen dataclass declared with `name=`. It gives at least `infer` and `eval`;
     `vjp` where it is differentiable; `scalar`, a one-line C expression in `{0}`, `{1}`, …, where it
-    acts on elements. Attributes are int, bool, str, DType, Shape, Axes or Literal: floating-point
-    numbers are operands, never attributes, so equality of attributes is equality of bits.
+    acts on elements. Attributes are int, bool, str, DType, Shape, Axes, Literal or Graph:
+    floating-point numbers are operands, never attributes, so equality of attributes is equality of
+    bits. A graph as an attribute is what the op does, to operands that its inputs stand for; it
+    needs nothing else. An op of several results infers a `TupleType`, and evaluates to a tuple.
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
     of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
@@ -93,6 +98,18 @@ class Op:
         """The fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """The attributes that are graphs."""
+        cls: Any = type(self)
+        return {name: getattr(self, name) for name in _graphs_of(cls)}
+
+    def with_graphs(self, change: Callable[[Graph], Graph]) -> Op:
+        """The op with its graphs changed; itself where none is."""
+        held = self.graphs
+        new: dict[str, Any] = {name: change(graph) for name, graph in held.items()}
+        return self if all(new[name] is held[name] for name in held) else replace(self, **new)
+
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         """Of a movement op: the operand's element that the result has at `index`."""
         raise NotImplementedError(f"{self.name}.source")
@@ -100,10 +117,9 @@ class Op:
     def substitute(self, values: dict[str, int]) -> Op:
         """The op with symbolic dims in its attributes replaced by numbers."""
         shapes = {k: v for k, v in self.attributes().items() if _is_symbolic_shape(v)}
-        if not shapes:
-            return self
         new = {k: tuple(substitute(d, values) for d in v) for k, v in shapes.items()}
-        return type(self)(**(self.attributes() | new))
+        op = type(self)(**(self.attributes() | new)) if new else self
+        return op.with_graphs(lambda graph: graph.substitute(values))
 
     def __str__(self) -> str:
         return f"{self.name}({format_attributes(self)})"
@@ -158,12 +174,17 @@ ATTRIBUTES = {
         lambda v: type(v) is tuple and all(map(_is_int, v)), "a tuple of ints", str, _parse_axes
     ),
     "Literal": Attribute(lambda v: isinstance(v, Literal), "a literal", str, parse_literal),
-}
+}  # `ir.text`, which reads graphs, adds "Graph"
 
 
 @cache
 def _attributes_of(cls: Any) -> tuple[tuple[str, Attribute], ...]:
     return tuple((field.name, ATTRIBUTES[str(field.type)]) for field in fields(cls))
+
+
+@cache
+def _graphs_of(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls) if str(field.type) == "Graph")
 
 
 def format_attributes(op: Op) -> str:
@@ -197,4 +218,4 @@ def symbols_of_op(op: Op) -> frozenset[str]:
     for value in op.attributes().values():
         if _is_symbolic_shape(value):
             found |= symbols_of(value)
-    return found
+    return found.union(*(graph.symbols for graph in op.graphs.values()))

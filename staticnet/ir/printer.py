@@ -21,7 +21,8 @@ def format_graph(graph: Graph) -> str:
         if node.op.name != "placeholder":
             operands = [f"%{names[operand]}" for operand in node.inputs]
             arguments = ", ".join(filter(None, [*operands, format_attributes(node.op)]))
-            lines.append(f"  %{names[node]}: {node.type} = {node.op.name}({arguments})")
+            statement = f"%{names[node]}: {node.type} = {node.op.name}({arguments})"
+            lines += [f"  {line}" for line in statement.split("\n")]
     lines.append(f"  return {', '.join('%' + names[node] for node in graph.outputs)}".rstrip())
     lines += [f"  update %{names[target]} = %{names[value]}" for target, value in graph.updates]
     return "\n".join([*lines, "}"])

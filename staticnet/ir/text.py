@@ -8,8 +8,8 @@
     }
 
 Names after `%` are for reading and carry no identity, but for a placeholder's, which is its name.
-A graph's name that is not made of letters, digits, `_` and `.` is quoted, as in JSON.
-The grammar is in docs/ir.md.
+A graph's name that is not made of letters, digits, `_` and `.` is quoted, as in JSON. A graph that
+is an attribute stands in its statement, over several lines. The grammar is in docs/ir.md.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from staticnet.ir.dtype import as_dtype
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Location, Provenance, attributed
 from staticnet.ir.node import Node, build
-from staticnet.ir.op import parse_op
+from staticnet.ir.op import ATTRIBUTES, Attribute, parse_op
 from staticnet.ir.printer import format_graph, value_names
-from staticnet.ir.types import TensorType
+from staticnet.ir.types import TensorType, TupleType
 
 __all__ = ["format_graph", "parse", "parse_type", "value_names"]
 
 _NAME = r'[^\s%:,="()\[\]{}]+'
 _HEADER = re.compile(rf'graph ({_NAME}|"(?:[^"\\]|\\.)*")\((.*)\) \{{')
-_STATEMENT = re.compile(rf"%({_NAME}): (\w+\[.*?\]) = (\w+)\((.*)\)")
+_STATEMENT = re.compile(rf"%({_NAME}): (\w+\[.*?\]|\(.*?\)) = (\w+)\((.*)\)", re.DOTALL)
 _UPDATE = re.compile(rf"update %({_NAME}) = %({_NAME})")
 _TYPE = re.compile(r"(\w+)\[(.*)\]")
 
@@ -44,8 +44,7 @@ def parse(text: str) -> Graph:
         ParseError: naming the line of the text that cannot be read, or whose type is not the one
             that the op infers.
     """
-    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
-    lines = [(i, line) for i, line in lines if line and not line.startswith("//")]
+    lines = list(_statements(text))
     if not lines:
         raise ParseError("empty text: expected `graph name(...) {`")
     match = _HEADER.fullmatch(lines[0][1])
@@ -53,6 +52,24 @@ def parse(text: str) -> Graph:
         raise ParseError(f"line {lines[0][0]}: expected `graph name(%x: f32[2]) {{ … }}`")
     name = json.loads(match[1]) if match[1].startswith('"') else match[1]
     return _Reader(name, match[2]).read(lines)
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, each with its number; a statement that holds graphs is one."""
+    held: list[str] = []
+    first = depth = 0
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if not line or line.startswith("//"):
+            continue
+        first = first if held else number
+        depth += line.endswith(" {") and bool(held or not line.startswith("graph "))
+        depth -= line.startswith("}") and bool(held)
+        held.append(line)
+        if not depth:
+            yield first, "\n".join(held)
+            held = []
+    if held:
+        yield first, "\n".join(held)
 
 
 class _Reader:
@@ -127,11 +144,13 @@ class _Reader:
 
 
 def parse_type(text: str) -> TensorType:
-    """Read `f32[batch,784]` back.
+    """Read `f32[batch,784]` or, of several results, `(f32[3],i64[])` back.
 
     Raises:
         ParseError: if it is not a type.
     """
+    if text.startswith("(") and text.endswith(")"):
+        return TupleType(map(parse_type, split_arguments(text[1:-1])))
     match = _TYPE.fullmatch(text)
     if match is None:
         raise ParseError(f"not a type: {text!r}")
@@ -144,12 +163,15 @@ def split_arguments(text: str) -> Iterator[str]:
     for i, char in enumerate(text):
         if char == '"' and text[i - 1 : i] != "\\":
             quoted = not quoted
-        elif not quoted and char in "([":
+        elif not quoted and char in "([{":
             depth += 1
-        elif not quoted and char in ")]":
+        elif not quoted and char in ")]}":
             depth -= 1
         elif char == "," and depth == 0 and not quoted:
             yield text[start:i].strip()
             start = i + 1
     if text[start:].strip():
         yield text[start:].strip()
+
+
+ATTRIBUTES["Graph"] = Attribute(lambda v: isinstance(v, Graph), "a graph", format_graph, parse)

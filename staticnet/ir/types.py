@@ -1,11 +1,14 @@
-"""`TensorType`: what is known of a value before it exists, its dtype and its shape."""
+"""`TensorType`: what is known of a value before it exists, its dtype and its shape.
+
+`TupleType` is that of an op with several results, whose values `item(k)` reads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from staticnet.errors import ShapeError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, integer, size_of, substitute, symbols_of
 from staticnet.ir.dtype import DType, as_dtype, short_name
 
@@ -92,6 +95,56 @@ class TensorType:
     def substitute(self, values: Mapping[str, int]) -> TensorType:
         """The type with symbolic dims replaced by numbers."""
         return TensorType(self.dtype, tuple(substitute(d, values) for d in self.shape))
+
+
+class TupleType(TensorType):
+    """The types of several results, printed `(f32[3],i64[])`; immutable and compared by value.
+
+    It has bytes and symbols as any type. What asks it for a dtype or a shape takes a tuple for a
+    tensor, and is told so.
+    """
+
+    __slots__ = ("types",)
+    types: tuple[TensorType, ...]
+
+    def __init__(self, types: Iterable[TensorType]) -> None:
+        self.types = tuple(types)
+        self._hash = hash(self.types)
+
+    def __reduce__(self) -> Any:
+        return TupleType, (self.types,)
+
+    __hash__ = TensorType.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, TupleType) and self.types == other.types)
+
+    def __str__(self) -> str:
+        return f"({','.join(map(str, self.types))})"
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """A tuple has none; raises ArgumentError."""
+        raise ArgumentError(f"{self} is several values and has no dtype; read one with item(k)")
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        """A tuple has none; raises ArgumentError."""
+        raise ArgumentError(f"{self} is several values and has no shape; read one with item(k)")
+
+    @property
+    def nbytes(self) -> int | Dim:
+        """Bytes of dense arrays of these types."""
+        return sum((type_.nbytes for type_ in self.types), 0)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names of the symbolic dims."""
+        return frozenset[str]().union(*(type_.symbols for type_ in self.types))
+
+    def substitute(self, values: Mapping[str, int]) -> TensorType:
+        """The types with symbolic dims replaced by numbers."""
+        return TupleType(type_.substitute(values) for type_ in self.types)
 
 
 def fixed(shape: Shape) -> tuple[int, ...]:

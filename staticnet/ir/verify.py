@@ -11,6 +11,8 @@ from staticnet.ir.text import format_graph
 def verify(graph: Graph, after: str = "") -> None:
     """Check that operands come first, that types are what the ops infer, that lines are known.
 
+    The graphs that ops hold are checked in turn, and need to hold no state.
+
     Raises:
         VerifyError: naming the pass (`after`), the node, and printing the IR around it.
     """
@@ -19,6 +21,10 @@ def verify(graph: Graph, after: str = "") -> None:
         problem = _problem(node, seen)
         if problem:
             raise VerifyError(_report(graph, node, problem, after))
+        for held in node.op.graphs.values():
+            if held.variables:
+                raise VerifyError(_report(graph, node, "a graph inside an op holds state", after))
+            verify(held, after)
         seen.add(node)
 
 

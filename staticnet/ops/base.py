@@ -24,7 +24,7 @@ from staticnet.ir.hints import check_call
 from staticnet.ir.literal import Literal
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Axes, Op
-from staticnet.ir.types import Shape, TensorType
+from staticnet.ir.types import Shape, TensorType, TupleType
 from staticnet.ir.value import FUNCTIONS, Value, register
 from staticnet.ops.arguments import (
     FLOATS,
@@ -91,6 +91,34 @@ class Size(TensorOp, name="size"):
         dims = [substitute(dim, values) for dim in self.shape]
         size = size_of(dims)
         return Constant(Literal.of(as_array(size))) if isinstance(size, int) else Size(tuple(dims))
+
+
+@dataclass(frozen=True)
+class Item(TensorOp, name="item"):
+    """y = the result number `index` of an op that has several.  x: (t0,t1,…) -> y: t_index
+
+    Differentiation knows it: the cotangents of its kind make up the cotangent of x.
+    """
+
+    index: int
+    widens = False
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        (x,) = operands
+        if not isinstance(x, TupleType):
+            raise DTypeError(f"takes one of several results, and {x} is a single one")
+        if not 0 <= self.index < len(x.types):
+            raise ShapeError(f"{x} has no result {self.index}")
+        return x.types[self.index]
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x[self.index]
+
+
+def items(x: Node) -> tuple[Node, ...]:
+    """The results of an op that has several."""
+    assert isinstance(x.type, TupleType)
+    return tuple(build(Item(i), (x,)) for i in range(len(x.type.types)))
 
 
 def function(f: F) -> F:

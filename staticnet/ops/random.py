@@ -8,6 +8,9 @@ in any order of execution, on any backend and on resume.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -131,19 +134,44 @@ def mix(seed: int, number: int) -> int:
     return int(words[0]) | int(words[1]) << 32
 
 
-def fold_in(k: Key, number: int) -> Key:
-    """Another key, from a key and a number: 64 bits of Philox."""
-    bits = apply(RandomBits((2,)), k.key, constant(as_seed(number), UINT64))
+def fold_in(k: Key, number: Any) -> Key:
+    """Another key, from a key and a number, an int or an integer node: 64 bits of Philox.
+
+    Raises:
+        ArgumentError: if the number is an int outside [0, 2**64).
+    """
+    place = number if isinstance(number, Value) else constant(as_seed(number), UINT64)
+    bits = apply(RandomBits((2,)), k.key, astype(place, UINT64))
     low, high = astype(bits[0], UINT64), astype(bits[1], UINT64)
     return Key(low | (high << 32), k.counter)
+
+
+class _Scope(threading.local):
+    """Which of many equal computations is being traced, as nodes: see `indexed`."""
+
+    indices: tuple[Value, ...] = ()
+
+
+_scope = _Scope()
+
+
+@contextmanager
+def indexed(index: Value) -> Iterator[None]:
+    """What generators draw inside differs by `index`: the step of a loop, the place in a batch."""
+    saved = _scope.indices
+    _scope.indices = (*saved, index)
+    try:
+        yield
+    finally:
+        _scope.indices = saved
 
 
 class Generator:
     """A source of keys for what draws anew at every run, as dropout does.
 
     All its keys share one counter variable, which rises by one with each run of a function that
-    reads it; each call of `key()` gives another stream. In dynamic execution each call is a run:
-    the stream is the first, and the counter rises at once.
+    reads it; each call of `key()` gives another stream, and each step of a loop draws anew. In
+    dynamic execution each call is a run: the stream is the first, and the counter rises at once.
     """
 
     def __init__(self, seed: int) -> None:
@@ -160,7 +188,10 @@ class Generator:
             self.counter.value = count + np.uint64(1)
             return Key(*as_values(like, self._first, count)[1:])
         self._calls += 1
-        return Key(constant(mix(self.seed, self._calls), UINT64), self.counter)
+        drawn = Key(constant(mix(self.seed, self._calls), UINT64), self.counter)
+        for index in _scope.indices:
+            drawn = fold_in(drawn, index)
+        return drawn
 
 
 def random_bits(k: Key, shape: Any) -> Value:

@@ -14,6 +14,7 @@ from staticnet.errors import ExecutionError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ir.op import symbols_of_op
+from staticnet.ir.types import TupleType
 from staticnet.ops.base import Constant, constant
 from staticnet.ops.creation import Iota
 from staticnet.ops.evaluate import evaluate
@@ -55,7 +56,7 @@ def _literal(value: np.ndarray[Any, Any]) -> Node:
 
 
 def _value(node: Node, known: dict[Node, Any]) -> np.ndarray[Any, Any] | None:
-    if node.op.name in ("placeholder", "variable"):
+    if node.op.name in ("placeholder", "variable") or isinstance(node.type, TupleType):
         return None
     size = node.type.nbytes
     if not isinstance(size, int) or size > MAX_WORK_BYTES or symbols_of_op(node.op):

@@ -56,7 +56,8 @@ def specialize(graph: Graph, dims: Mapping[str, int]) -> tuple[Graph, dict[Node,
 
 def _substituted(node: Node, dims: Mapping[str, int]) -> Op:
     try:
-        return node.op.substitute(dict(dims))
+        op = node.op.with_graphs(lambda held: specialize(held, dims)[0])
+        return op.substitute(dict(dims))
     except StaticnetError as error:
         sizes = ", ".join(f"{name} = {size}" for name, size in dims.items())
         at = ShapeError(f"does not allow {sizes}: {error}")
@@ -84,4 +85,4 @@ def _dim_in(dtype: DType, size: int) -> Node:
         raise with_context(error, "astype", []) from None
 
 
-INFER_SHAPE = Pass("infer_shape", infer_shape)
+INFER_SHAPE = Pass("infer_shape", infer_shape, inside=False)

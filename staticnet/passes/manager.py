@@ -18,8 +18,10 @@ from staticnet import flags
 from staticnet.errors import ArgumentError, VerifyError
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Location, written_at
+from staticnet.ir.node import Node, build
 from staticnet.ir.verify import verify
 from staticnet.passes.interface import broken_interface
+from staticnet.rewrite.driver import keep, rebuild
 from staticnet.rewrite.pattern import Numerics, as_numerics
 
 log = logging.getLogger("staticnet")
@@ -56,7 +58,8 @@ class Pass:
     `run(graph, context)`, or `run(graph)`, gives the new graph; `numerics` is "exact",
     "reassociates" or "approximates". A pass made of rules with different numerics (`selects=True`)
     looks at `Context.numerics` itself; any other is left out of exact compilation unless it is
-    exact. `where` is the line of its function, None for the house's own.
+    exact. It also runs on the graphs that ops hold, the innermost first, unless it sees to them
+    itself (`inside=False`). `where` is the line of its function, None for the house's own.
 
     Raises:
         ArgumentError: if the name is no identifier, `run` no function of one or two arguments, or
@@ -67,6 +70,7 @@ class Pass:
     run: Callable[..., Graph]
     numerics: Numerics = Numerics.EXACT
     selects: bool = False
+    inside: bool = True
     where: Location | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +98,9 @@ class Pass:
             VerifyError: naming a pass that is not the house's own, if it fails or its graph is
                 not a form of the one that it was given.
         """
+        before = graph
+        if self.inside and any(node.op.graphs for node in graph.nodes):
+            graph = rebuild(graph, self.name, self._on_held(context))
         arguments = (graph, context)[: _arguments(self.run)]
         if self.where is None:
             return self.run(*arguments)
@@ -103,9 +110,16 @@ class Pass:
             raise VerifyError(f"the pass {self} failed: {type(error).__name__}: {error}") from error
         if isinstance(after, Graph):
             self._verify(after)
-        if problem := broken_interface(graph, after):
+        if problem := broken_interface(before, after):
             raise VerifyError(f"the pass {self} {problem}")
         return after
+
+    def _on_held(self, context: Context) -> Callable[[Node, tuple[Node, ...]], Node]:
+        def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+            op = node.op.with_graphs(lambda held: self(held, context))
+            return keep(node, inputs) if op is node.op else build(op, inputs)
+
+        return replace
 
     def _verify(self, after: Graph) -> None:
         try:

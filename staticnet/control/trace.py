@@ -1,0 +1,147 @@
+"""From a Python function to a graph: it is called once, on placeholders, and its result closed.
+
+What depends on the placeholders is the graph. Of what does not, numbers are written into it and
+the rest, which is the same each time the graph runs, is handed to it: *captured*. Views are not
+worth keeping, so they are made inside, of what is captured below them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from staticnet.errors import ArgumentError, StaticnetError
+from staticnet.ir import location
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, build, topological
+from staticnet.ir.tree import Tree, flatten
+from staticnet.ir.types import TensorType
+from staticnet.ir.value import Value
+from staticnet.ops.base import as_value
+from staticnet.ops.state import Placeholder, VariableOp
+
+_numbers = itertools.count()
+
+
+def parameter(label: str, type_: TensorType) -> Node:
+    """The placeholder of a name."""
+    return build(Placeholder(label, type_.dtype, type_.shape), ())
+
+
+def parameters(what: str, types: Iterable[TensorType]) -> list[Node]:
+    """For each type a placeholder that no other is, to stand for a value while tracing."""
+    return [parameter(f"{what}.{next(_numbers)}", type_) for type_ in types]
+
+
+def leaves_of(what: str, tree: Any) -> tuple[list[Any], Tree]:
+    """The leaves of a tree, as Values.
+
+    Raises:
+        ArgumentError: if one is neither a value nor what becomes a constant.
+    """
+    leaves, structure = flatten(tree)
+    return [_as_leaf(what, leaf) for leaf in leaves], structure
+
+
+def _as_leaf(what: str, leaf: Any) -> Value:
+    try:
+        return as_value(leaf)
+    except (StaticnetError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{what}: {leaf!r:.60} is neither a value nor a number ({location.user_line()}); trees "
+            "hold tuples, lists, dicts, None, nodes, arrays and numbers"
+        ) from error
+
+
+def is_eager(leaves: Iterable[Any]) -> bool:
+    """Whether some leaf is a tensor of dynamic execution, where functions just run."""
+    return any(isinstance(leaf, Value) and not leaf.is_symbolic for leaf in leaves)
+
+
+def close(
+    outputs: Mapping[str, Sequence[Node]], own: Mapping[Node, str]
+) -> tuple[list[Graph], list[Node]]:
+    """Graphs of the names given, which take the parameters `own`, and what they capture.
+
+    `own` gives parameters their names in the graphs. All graphs take them, and after them all that
+    is captured by one, so equal computations are equal graphs.
+    """
+    roots = [node for nodes in outputs.values() for node in nodes]
+    closing = _Closing(own, topological([*own, *roots]))
+    for node in closing.needed(roots):
+        closing.make(node)
+    new = closing.made
+    inputs = [*(new[node] for node in own), *(new[node] for node in closing.captured)]
+    graphs = [Graph(name, inputs, [new[x] for x in nodes]) for name, nodes in outputs.items()]
+    return graphs, closing.captured
+
+
+class _Closing:
+    """Makes the nodes of closed graphs, operands first."""
+
+    def __init__(self, own: Mapping[Node, str], order: Sequence[Node]) -> None:
+        self.own = own
+        self.order = order
+        self.captured: list[Node] = []
+        self.made: dict[Node, Node] = {}
+        depends, outer = set(own), set[Node]()  # on parameters; on other inputs, or on state
+        for node in order:
+            if not depends.isdisjoint(node.inputs):
+                depends.add(node)
+            is_leaf = isinstance(node.op, Placeholder | VariableOp) and node not in own
+            if is_leaf or not outer.isdisjoint(node.inputs):
+                outer.add(node)
+        self.handed = {node for node in outer - depends if not node.op.moves}
+
+    def needed(self, roots: Sequence[Node]) -> list[Node]:
+        """What the graphs have or are handed, operands first."""
+        found = set(self.own)
+        stack = list(roots)
+        while stack:
+            node = stack.pop()
+            if node not in found:
+                found.add(node)
+                stack.extend(() if node in self.handed else node.inputs)
+        return [node for node in self.order if node in found]
+
+    def make(self, node: Node) -> None:
+        """Make what a node is in the graphs; its operands were made."""
+        if node in self.own:
+            made = parameter(self.own[node], node.type)
+        elif node in self.handed:
+            made = parameter(f"k{len(self.captured)}", node.type)
+            self.captured.append(node)
+        else:
+            with location.attributed(node.provenance):
+                made = build(node.op, tuple([self.made[operand] for operand in node.inputs]))
+            made.name = made.name or node.name
+        self.made[node] = made
+
+
+def numbered(prefix: str, nodes: Iterable[Node]) -> dict[Node, str]:
+    """Names for parameters: the prefix and a number."""
+    return {node: f"{prefix}{i}" for i, node in enumerate(nodes)}
+
+
+def check_functions(**given: Any) -> None:
+    """Raise ArgumentError unless each of the arguments is a function."""
+    for name, f in given.items():
+        if not callable(f):
+            raise ArgumentError(f"{name} must be a function of nodes, not {f!r:.60}")
+
+
+def call(what: str, f: Callable[..., Any], *args: Any) -> tuple[list[Node], Tree]:
+    """The leaves of what a function gives for nodes, which must be nodes or numbers.
+
+    Raises:
+        ArgumentError: if one is something else.
+    """
+    leaves, structure = leaves_of(f"{what}: what the function returns", f(*args))
+    for leaf in leaves:
+        if not isinstance(leaf, Node):
+            raise ArgumentError(
+                f"{what}: the function returns {leaf!r:.60}, a tensor of dynamic execution, for "
+                "nodes of a graph"
+            )
+    return leaves, structure

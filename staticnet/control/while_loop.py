@@ -1,0 +1,200 @@
+"""`sn.while_loop`, and `sn.fori_loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.control.carry import check_structure, promoted
+from staticnet.control.cond import cond
+from staticnet.control.op import ControlOp, check_operands, check_type
+from staticnet.control.scan import scan
+from staticnet.control.trace import (
+    call,
+    check_functions,
+    close,
+    is_eager,
+    leaves_of,
+    numbered,
+    parameters,
+)
+from staticnet.errors import ArgumentError, DTypeError, GradientError
+from staticnet.ir.dim import Dim, integer
+from staticnet.ir.dtype import BOOL, INT64, is_integer
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, build, describe, topological
+from staticnet.ir.tree import Tree
+from staticnet.ir.types import TensorType, TupleType
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_size
+from staticnet.ops.base import as_values, constant, function, items
+from staticnet.ops.creation import arange
+from staticnet.ops.evaluate import interpret
+from staticnet.ops.random import indexed
+from staticnet.ops.selection import astype
+
+_BOOL = TensorType(BOOL, ())
+
+
+@dataclass(frozen=True)
+class WhileLoop(ControlOp, name="while_loop"):
+    """while test(c, k): c = body(c, k).
+
+    Both graphs take the carries and all that either captures. It has tangents and no cotangents:
+    nobody knows how many steps a reverse sweep would have to keep.
+
+    c: [*s], k: [*u] -> (c: [*s])
+    """
+
+    test: Graph
+    body: Graph
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        check_operands(self.test, operands)
+        check_operands(self.body, operands)
+        if [node.type for node in self.test.outputs] != [_BOOL]:
+            raise DTypeError("the test must give one bool scalar")
+        types = [node.type for node in self.body.outputs]
+        if len(types) > len(operands):
+            raise ArgumentError(f"the body gives {len(types)} carries and takes {len(operands)}")
+        for i, (before, after) in enumerate(zip(operands, types, strict=False)):
+            check_type(f"carry {i} begins as and goes on as", before, after)
+        return TupleType(types)
+
+    def eval(self, xp: Any, *operands: Any) -> Any:
+        carries = len(self.body.outputs)
+        carry, captured = list(operands[:carries]), operands[carries:]
+        while interpret(self.test, [*carry, *captured])[0]:
+            carry = interpret(self.body, [*carry, *captured])
+        return tuple(carry)
+
+    def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        raise GradientError(
+            "a while_loop has no reverse-mode derivative, for nobody knows how many steps it "
+            "takes; give while_loop max_steps=, or use fori_loop with static bounds, or sn.jvp"
+        )
+
+
+@function
+def while_loop(
+    cond_fun: Callable[[Any], Any],
+    body_fun: Callable[[Any], Any],
+    init: Any,
+    max_steps: int | None = None,
+) -> Any:
+    """c after `while cond_fun(c): c = body_fun(c)`, beginning with c = init.
+
+    Both functions are called once, on nodes. The carry is a tree that keeps its structure, shapes
+    and dtypes. With `max_steps` at most so many steps are made, and the loop has a derivative in
+    reverse mode, which keeps the carries of that many steps.
+
+    init: [*s] -> c: [*s]
+
+    Raises:
+        ShapeError, DTypeError: if the carry changes its type, or cond_fun gives no bool scalar.
+        ArgumentError: if the carry changes its structure.
+    """
+    check_functions(cond_fun=cond_fun, body_fun=body_fun)
+    first, tree = leaves_of("while_loop: init", init)
+    if max_steps is not None:
+        return _bounded(cond_fun, body_fun, init, as_size(max_steps, "max_steps"))
+    if is_eager(first):
+        return _run(cond_fun, body_fun, tree.unflatten(first))
+    loop = _While(cond_fun, body_fun, tree)
+    traced = loop.trace(first)
+    changed = promoted(init, first, traced[1])
+    if changed is not None:
+        first, traced = changed, loop.trace(changed)
+        promoted(changed, changed, traced[1])
+    return loop.results(first, *traced)
+
+
+@dataclass(frozen=True)
+class _While:
+    """What is to run, and the structure of the carry."""
+
+    test: Callable[[Any], Any]
+    body: Callable[[Any], Any]
+    tree: Tree
+
+    def trace(self, first: list[Node]) -> tuple[list[Node], list[Node], Node]:
+        """The carries as placeholders, what the body makes of them, and the step's number."""
+        carry = parameters("carry", (node.type for node in first))
+        (at,) = parameters("step", [TensorType(INT64, ())])
+        with indexed(at):
+            leaves, new = call("while_loop", self.body, self.tree.unflatten(carry))
+        check_structure(self.tree, new)
+        return carry, leaves, at
+
+    def results(self, first: list[Node], carry: list[Node], leaves: list[Node], at: Node) -> Any:
+        """The last carry, as nodes of a loop."""
+        with indexed(at):
+            tests, _ = call("while_loop", self.test, self.tree.unflatten(carry))
+        if [test.type for test in tests] != [_BOOL]:
+            found = ", ".join(describe(test) for test in tests)
+            raise DTypeError(f"cond_fun must give one bool scalar, not {found}; compare, or reduce "
+                             "with sn.all or sn.any")  # fmt: skip
+        if at in set(topological([*leaves, *tests])):
+            first, carry = [*first, constant(0)], [*carry, at]
+            leaves = [*leaves, _next(at)]
+        own = numbered("c", carry)
+        (test, body), captured = close({"test": tests, "body": leaves}, own)
+        parts = items(build(WhileLoop(test, body), (*first, *captured)))
+        return self.tree.unflatten(parts[: self.tree.leaves])
+
+
+def _next(number: Node) -> Node:
+    following = number + 1
+    assert isinstance(following, Node)
+    return following
+
+
+def _run(test: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """The loop on tensors of dynamic execution."""
+    while test(carry):
+        carry = body(carry)
+    return carry
+
+
+def _bounded(test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, most: int) -> Any:
+    """The loop as a scan, whose steps do nothing once the test has failed."""
+
+    def step(carry: Any, _: Any) -> tuple[Any, None]:
+        return cond(test(carry), body, lambda same: same, carry), None
+
+    return scan(step, init, length=most)[0]
+
+
+@function
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init: Any) -> Any:
+    """c after `for i in range(lower, upper): c = body_fun(i, c)`, beginning with c = init.
+
+    Bounds that are ints or dims make a `scan`, which has derivatives in reverse mode; nodes, whose
+    values only a run knows, make a `while_loop`.
+
+    init: [*s] -> c: [*s]
+
+    Raises:
+        DTypeError: if a bound is no integer.
+        ShapeError, ArgumentError: as `scan` and `while_loop` do.
+    """
+    check_functions(body_fun=body_fun)
+    if _is_static(lower) and _is_static(upper):
+        return scan(lambda c, i: (body_fun(i, c), None), init, arange(lower, upper))[0]
+    first, last = as_values(lower, upper)
+    for bound in (first, last):
+        if bound.shape != () or not is_integer(bound.dtype):
+            raise DTypeError(f"a bound is an integer scalar, not {describe(bound)}")
+
+    def step(carry: Any) -> Any:
+        i, c = carry
+        return i + 1, body_fun(i, c)
+
+    kind = INT64 if is_eager([first, last]) else first.dtype
+    start = (astype(first, kind), init)
+    return while_loop(lambda carry: carry[0] < last, step, start)[1]
+
+
+def _is_static(bound: Any) -> bool:
+    return isinstance(bound, Dim) or (not isinstance(bound, Value) and integer(bound) is not None)
