@@ -83,7 +83,7 @@ def test_loops_nest_and_see_outside() -> None:
 
 def test_a_number_of_python_takes_the_carry_s_dtype() -> None:
     assert (
-        run(lambda x: sn.scan(lambda c, x: (c + sn.sum(x), None), 0, x)[0], X).dtype == np.float64
+        run(lambda x: sn.scan(lambda c, x: (c + sn.sum(x), None), 0.0, x)[0], X).dtype == np.float64
     )
 
 
