@@ -152,8 +152,8 @@ def test_arrays_promote_within_their_kind(a: str, b: str, result: str) -> None:
     assert sn.concat([y, x]).dtype == result
 
 
-@pytest.mark.parametrize(("a", "b"), [("float32", "int32"), ("bool", "int8"), ("int64", "uint64")])
-def test_kinds_do_not_mix(a: str, b: str) -> None:
+@pytest.mark.parametrize(("a", "b"), [("int8", "uint64"), ("int64", "uint64")])
+def test_what_no_integer_holds_is_refused(a: str, b: str) -> None:
     x, y = sn.placeholder((2,), a, "x"), sn.placeholder((2,), b, "y")
     with pytest.raises(DTypeError, match="do not promote; cast one with sn.astype"):
         sn.where(x == x, x, y)
@@ -168,14 +168,10 @@ def test_a_python_scalar_never_widens(dtype: str) -> None:
 
 def test_scalars_that_do_not_fit() -> None:
     i = sn.placeholder((2,), "int8", "i")
-    with pytest.raises(DTypeError, match="float 0.5 does not fit int8"):
-        i + 0.5
     with pytest.raises(DTypeError, match="300 is out of the range of int8"):
         i + 300
-    with pytest.raises(DTypeError, match="bool True does not fit int8"):
-        i * True
-    with pytest.raises(DTypeError, match="divide: takes floating-point"):
-        i / 2
+    with pytest.raises(DTypeError, match="logical_and: .*complex128 is not supported"):
+        sn.logical_and(i, 1j)
 
 
 def test_prod_and_cumulative_prod_are_exact_at_zeros() -> None:

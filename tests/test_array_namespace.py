@@ -360,13 +360,15 @@ class TestDtypes:
         assert sn.can_cast(sn.int8, sn.int16)
         assert sn.can_cast(t([1], "uint8"), sn.int64)
         assert not sn.can_cast(sn.int16, sn.int8)
-        assert not sn.can_cast(sn.int8, sn.float32)
+        assert sn.can_cast(sn.int8, sn.float32)
+        assert not sn.can_cast(sn.float32, sn.int64)
+        assert sn.result_type(sn.int64, sn.float16, sn.bool) == np.float16
         with pytest.raises(DTypeError, match="do not promote"):
-            sn.result_type(sn.int8, sn.float32)
+            sn.result_type(sn.int8, sn.uint64)
         with pytest.raises(ArgumentError, match="at least one"):
             sn.result_type()
-        with pytest.raises(DTypeError, match="float32 0.5 does not fit|float 0.5 does not fit"):
-            sn.result_type(sn.int8, 0.5)
+        assert sn.result_type(sn.int8, 0.5) == np.float32
+        assert sn.result_type(sn.bool, 1) == np.int64
 
 
 DEVICES = ["numpy", "cpu", "dynamic"]

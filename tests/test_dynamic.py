@@ -188,8 +188,9 @@ class TestValues:
         np.testing.assert_allclose(x.grad.numpy(), [6, 4.5])
         assert (dyn.tensor([1, 2]) + 3).dtype == np.int64
         assert (x + np.float64(1)).dtype == np.float32
-        with pytest.raises(DTypeError, match=r"add: int64 and float32 do not promote.*test_dyn"):
-            dyn.tensor([1, 2]) + x
+        assert (dyn.tensor([1, 2]) + x).dtype == np.float32
+        with pytest.raises(DTypeError, match=r"add: int64 and uint64 do not promote.*test_dyn"):
+            dyn.tensor([1, 2]) + dyn.tensor([1, 2], "uint64")
         with pytest.raises(DTypeError, match="out of the range of int8"):
             dyn.tensor([1], "int8") + 1000
 

@@ -123,7 +123,10 @@ def test_softmax_of_minus_infinity_is_zero():
     )
 
 
-@pytest.mark.parametrize("f", [f for f, _ in ACTIVATIONS.values()][1:])
+TAKE_INTEGERS = ("relu", "sigmoid", "tanh")
+
+
+@pytest.mark.parametrize("f", [f for n, (f, _) in ACTIVATIONS.items() if n not in TAKE_INTEGERS])
 def test_activation_of_integers_is_an_error(f):
     with pytest.raises(DTypeError, match=r"floating-point.*test_nn_functional\.py"):
         f(sn.placeholder((2, 2), "int32"))

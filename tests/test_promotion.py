@@ -111,15 +111,9 @@ def test_arrays_with_axes_promote(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["numpy", "dynamic"])
-def test_greater_kinds_and_ranges_are_refused(device: str) -> None:
+def test_numbers_out_of_range_are_refused(device: str) -> None:
     x = np.ones(2, "i1")
     for wrong, message in (
-        (0.5, "float 0.5 does not fit int8"),
-        ([0.5, 1], "does not fit int8"),
-        (np.float32(1), "does not fit int8"),
-        (np.array(1.0), "does not fit int8"),
-        ([True, False], "does not fit int8"),
-        (np.True_, "does not fit int8"),
         (300, "300 is out of the range of int8"),
         ([1, 300], "out of the range of int8"),
         (np.int64(-129), "out of the range of int8"),

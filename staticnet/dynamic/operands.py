@@ -20,8 +20,9 @@ from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.op import Op
 from staticnet.ir.value import FUNCTIONS
+from staticnet.ops.arguments import ANY
 from staticnet.ops.base import NONE, Constant
-from staticnet.ops.promotion import as_array, common_dtype, is_weak
+from staticnet.ops.promotion import as_array, is_weak, operand_dtype
 from staticnet.ops.state import Placeholder, Variable
 
 _SUPPORTED = frozenset(DTYPES.values())
@@ -52,13 +53,12 @@ def as_tensors(cls: Any, op: Op, operands: Sequence[Any]) -> tuple[Any, ...]:
     xp = array_module([x.data for x in operands if type(x) is cls])
     tensors = [x if is_weak(x) else lift(cls, x, xp) for x in operands]
     same = range(len(tensors))[getattr(op, "same_dtype", NONE)]
-    if len({getattr(tensors[i], "dtype", i) for i in same}) > 1:
-        target = common_dtype(op.name, [tensors[i] for i in same])
-        for i in same:
-            if is_weak(tensors[i]):
-                tensors[i] = cls(placed(np.array(as_array(tensors[i], target)), xp))
-            else:
-                tensors[i] = FUNCTIONS["astype"](tensors[i], target)
+    target = operand_dtype(op.name, getattr(op, "kinds", ANY), [tensors[i] for i in same])
+    for i in same if target is not None else ():
+        if is_weak(tensors[i]):
+            tensors[i] = cls(placed(np.array(as_array(tensors[i], target)), xp))
+        else:
+            tensors[i] = FUNCTIONS["astype"](tensors[i], target)
     return tuple(lift(cls, x, xp) for x in tensors)
 
 

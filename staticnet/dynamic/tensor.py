@@ -35,7 +35,7 @@ from staticnet.ir.node import describe, with_context
 from staticnet.ir.op import OPS, Op
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS
-from staticnet.ops.base import promoted
+from staticnet.ops.base import for_bools, promoted
 from staticnet.ops.evaluate import compute
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import PermuteDims
@@ -214,7 +214,7 @@ def _binary(name: str, reflected: bool = False) -> Callable[[Tensor, Any], Any]:
             records = records or other.requires_grad
         else:
             y = other = other.item() if isinstance(other, np.generic) else other
-            fits = takes(other, dtype)
+            fits = dtype in allowed and takes(other, dtype)
         pair = (other, self) if reflected else (self, other)
         if not fits or Tracing.active:
             return general(*pair)
@@ -274,6 +274,7 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
         tensors = as_tensors(Tensor, op, operands)
         if op.arity not in (None, len(tensors)):
             raise ArgumentError(f"takes {op.arity} operands, not {len(tensors)}")
+        op = for_bools(op, tensors)
         type_ = op.infer(*[TensorType(x.dtype, x.shape) for x in tensors])
         if type_.symbols:
             raise ShapeError(f"{type_} has a symbolic dimension; a tensor's are numbers")

@@ -1,7 +1,7 @@
 """Data types: NumPy's own `dtype` objects, with ml_dtypes' bfloat16, and the standard's promotion.
 
-Two arrays promote only within their kind (Python array API, "Type Promotion Rules"); a Python
-scalar takes the array's dtype and never widens it.
+Two arrays promote within their kind (Python array API, "Type Promotion Rules"), and of two kinds
+the greater decides: bools, integers, floats.
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ def kind(dtype: DType) -> str:
     return _KIND[dtype]
 
 
+def kind_or_none(dtype: Any) -> str | None:
+    """The kind of a supported dtype; None of anything else."""
+    return _KIND.get(dtype)
+
+
 def is_floating(dtype: DType) -> bool:
     """Whether the dtype is a floating-point type: the only ones with derivatives."""
     return _KIND[dtype] == "float"
@@ -103,10 +108,17 @@ def compute_dtype(dtype: DType) -> DType:
 
 
 def promote(a: DType, b: DType) -> DType | None:
-    """The dtype of a binary operation on two arrays, or None where the standard defines none."""
+    """The dtype of a binary operation on two arrays, or None of uint64 beside signed integers.
+
+    The standard leaves two kinds open: the array of the greater kind decides, as in PyTorch and
+    JAX, so that int64 and float32 give float32, and bools become numbers.
+    """
     if a == b:
         return a
     kinds = {_KIND[a], _KIND[b]}
+    for least in ("bool", "float"):
+        if least in kinds and len(kinds) > 1:
+            return a if (_KIND[a] == least) == (least == "float") else b
     if kinds == {"float"} and {a, b} == {FLOAT16, BFLOAT16}:
         return FLOAT32
     if len(kinds) == 1:

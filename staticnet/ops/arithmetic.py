@@ -8,7 +8,7 @@ from staticnet.ir.dtype import is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, check_kind
 from staticnet.ops.base import ALL, Elementwise, as_value, as_values, binary, function, unary
-from staticnet.ops.comparison import isfinite
+from staticnet.ops.comparison import LogicalAnd, LogicalOr, isfinite
 from staticnet.ops.promotion import as_array
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to
@@ -94,10 +94,11 @@ round = unary(Round)
 
 
 class Add(Elementwise, name="add"):
-    """z = x + y.  x: [*s], y: [*s] -> z: [*s]"""
+    """z = x + y; of bools, x or y.  x: [*s], y: [*s] -> z: [*s]"""
 
     scalar = "{0} + {1}"
     arity = 2
+    of_bools = LogicalOr
     linear = ALL
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -122,10 +123,11 @@ subtract = binary(Subtract)
 
 
 class Multiply(Elementwise, name="multiply"):
-    """z = x * y.  x: [*s], y: [*s] -> z: [*s]"""
+    """z = x * y; of bools, x and y.  x: [*s], y: [*s] -> z: [*s]"""
 
     scalar = "{0} * {1}"
     arity = 2
+    of_bools = LogicalAnd
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         return g * y if x.requires_grad else None, g * x if y.requires_grad else None
@@ -303,6 +305,7 @@ class Maximum(Elementwise, name="maximum"):
 
     scalar = "maximum({0}, {1})"
     arity = 2
+    of_bools = LogicalOr
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         return g * _share(x, y), g * _share(y, x)
@@ -319,6 +322,7 @@ class Minimum(Elementwise, name="minimum"):
 
     scalar = "minimum({0}, {1})"
     arity = 2
+    of_bools = LogicalAnd
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         return g * _share(y, x), g * _share(x, y)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
 from staticnet.errors import DTypeError, ShapeError, StaticnetError
-from staticnet.ir.dim import Dim, integer, size_of, substitute
+from staticnet.ir.dim import Dim, size_of, substitute
 from staticnet.ir.dtype import (
     BOOL,
-    FLOAT32,
     INT64,
     DType,
     as_dtype,
@@ -27,14 +26,14 @@ from staticnet.ir.op import Axes, Op
 from staticnet.ir.types import Shape, TensorType, TupleType
 from staticnet.ir.value import FUNCTIONS, Value, register
 from staticnet.ops.arguments import (
-    FLOATS,
+    ANY,
     NUMBERS,
     broadcast_shapes,
     check_axes,
     check_kind,
 )
 from staticnet.ops.batching import align, shifted
-from staticnet.ops.promotion import as_array, common_dtype, is_weak
+from staticnet.ops.promotion import as_array, common_dtype, is_weak, operand_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONE, ALL = slice(0, 0), slice(0, None)
@@ -146,9 +145,23 @@ def apply(op: Op, *operands: Any) -> Any:
         return type(owner).apply(op, operands)
     try:
         nodes = _as_nodes(op, operands)
+        stands = for_bools(op, nodes)
     except StaticnetError as error:
         raise with_context(error, op.name, [x for x in operands if isinstance(x, Node)]) from None
-    return build(op, nodes, operands)
+    return build(stands, nodes, operands)
+
+
+def for_bools(op: Op, operands: Sequence[Any]) -> Op:
+    """The op itself or, if all operands are bools, what stands for it there.
+
+    Raises:
+        ShapeError: if they do not broadcast, so that the error names the op that was called.
+    """
+    logical = getattr(op, "of_bools", None)
+    if logical is None or len(operands) != op.arity or any(x.dtype != BOOL for x in operands):
+        return op
+    broadcast_shapes(*(x.shape for x in operands))
+    return cast(Op, logical())
 
 
 def _owner(operands: Sequence[Any]) -> Value | None:
@@ -197,7 +210,7 @@ def promoted(what: str, *operands: Any) -> list[Any]:
     For what uses operands alone before an op promotes them.
 
     Raises:
-        DTypeError: if kinds mix.
+        DTypeError: if no dtype holds them all.
     """
     if not any(is_weak(x) for x in operands):
         return as_values(*operands)
@@ -212,20 +225,13 @@ def weak_in(x: Any, dtype: DType) -> Any:
 
 def _as_nodes(op: Op, operands: Sequence[Any]) -> tuple[Node, ...]:
     same = range(len(operands))[getattr(op, "same_dtype", NONE)]
-    if getattr(op, "kinds", None) == FLOATS and all(_is_int(operands[i]) for i in same):
-        return tuple(constant(x, FLOAT32) for x in operands)
-    if len(same) < 2 or len({getattr(operands[i], "dtype", i) for i in same}) == 1:
+    target = operand_dtype(op.name, getattr(op, "kinds", ANY), [operands[i] for i in same])
+    if target is None:
         return tuple(x if isinstance(x, Node) else constant(x) for x in operands)
-    target = common_dtype(op.name, [operands[i] for i in same])
     return tuple(
         _as_node_of(x, target) if i in same else x if isinstance(x, Node) else constant(x)
         for i, x in enumerate(operands)
     )
-
-
-def _is_int(x: Any) -> bool:
-    """Whether `x` is a whole number without a dtype: a function of real numbers has a float's."""
-    return isinstance(x, Dim) or (not isinstance(x, Value) and integer(x) is not None)
 
 
 def _as_node_of(x: Any, dtype: DType) -> Node:
@@ -240,12 +246,14 @@ def _as_node_of(x: Any, dtype: DType) -> Node:
 class Elementwise(TensorOp):
     """y[i] = f(x0[i], x1[i], …), operands broadcast to one shape.
 
-    `kinds` says which operands it takes; `gives_bool` whether its result is bool; `numpy` is
-    NumPy's name of it, where that differs.
+    `kinds` says which operands it takes; `of_bools` what users' calls on bools alone mean, if it
+    takes none; `gives_bool` whether its result is bool; `numpy` is NumPy's name of it, where that
+    differs.
     """
 
     same_dtype: ClassVar[slice] = ALL
     kinds: ClassVar[frozenset[str]] = NUMBERS
+    of_bools: ClassVar[type[Op] | None] = None
     gives_bool: ClassVar[bool] = False
     numpy: ClassVar[str] = ""
 

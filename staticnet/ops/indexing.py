@@ -22,7 +22,7 @@ from staticnet.ops.base import TensorOp, apply, as_value, function, promoted
 from staticnet.ops.batching import spread_all
 from staticnet.ops.creation import iota, zeros_like
 from staticnet.ops.movement import moveaxis
-from staticnet.ops.promotion import adapted, is_weak
+from staticnet.ops.promotion import adapted, common_dtype, is_weak
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape
 from staticnet.ops.widening import widened
@@ -138,8 +138,9 @@ def _check_wide(dtype: DType) -> None:
 
 def _scattered(op: TensorOp, x: Any, updates: Any, indices: Any) -> Any:
     """A scatter-add of any dtype: 16-bit floats are summed in float32 and rounded once."""
+    dtype = common_dtype(op.name, (x, updates))
     x, updates = promoted(op.name, x, updates)
-    return astype(apply(op, widened(x), widened(updates), indices), x.dtype)
+    return astype(apply(op, widened(x), widened(updates), indices), dtype)
 
 
 def _check_along(op: TensorOp, axis: int, x: TensorType, indices: TensorType) -> TensorType:

@@ -1,8 +1,10 @@
 """What the numbers of Python and NumPy become beside arrays, and to what arrays promote.
 
-Python's numbers and lists, symbolic dims, NumPy's scalars and its arrays without axes are weak:
-they take the dtype of the arrays that they meet, straight from their own digits, if that is of
-their kind or a greater. Arrays with axes, and Values, promote by the array API standard.
+Kinds are ordered: bools, integers, floats. Arrays with axes, and Values, promote within their kind
+by the array API standard, and beside a greater kind take its dtype, as in PyTorch and JAX. Python's
+numbers and lists, symbolic dims, NumPy's scalars and its arrays without axes are weak: they take
+the dtype of the arrays that they meet, straight from their own digits; where they are of a greater
+kind, both become what Python's numbers of that kind are alone.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from staticnet.ir.dtype import (
     is_floating,
     is_integer,
     kind,
+    kind_or_none,
     promote,
 )
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import check_unmasked
+from staticnet.ops.arguments import BOOLS, FLOATS, check_unmasked
 
 Array = np.ndarray[Any, Any]
 
@@ -175,7 +178,7 @@ def common_dtype(what: str, operands: Sequence[Any]) -> DType:
     Of weak ones alone, NumPy's numbers decide, and else Python's kind of number.
 
     Raises:
-        DTypeError: if kinds mix, as an integer with a floating-point array.
+        DTypeError: if no dtype holds both, as of int64 and uint64.
     """
     strong = [x for x in operands if not is_weak(x)]
     strong = strong or [x for x in operands if hasattr(x, "dtype")]
@@ -189,11 +192,34 @@ def common_dtype(what: str, operands: Sequence[Any]) -> DType:
             )
         result = promoted
     for x in operands:
-        if is_weak(x) and not fits(x, result):
-            raise DTypeError(
-                f"{what}: {_show(x)} does not fit {result}; cast the array with sn.astype(x, dtype)"
-            )
+        if is_weak(x):
+            result = _beside(x, result)
     return result
+
+
+def _beside(x: Any, dtype: DType) -> DType:
+    """The dtype of a weak value and arrays of `dtype`: theirs, unless its kind is greater."""
+    own = "int" if isinstance(x, Dim) else _KINDS.get(type(x)) or _kind_of(x, _dense(x))
+    if _RANKS[own] <= _RANKS[kind(dtype)]:
+        return dtype
+    return FLOAT32 if own == "float" else INT64
+
+
+def operand_dtype(what: str, kinds: frozenset[str], operands: Sequence[Any]) -> DType | None:
+    """The dtype in which an op that takes these kinds has operands of one dtype; None: their own.
+
+    Functions of real numbers take others as float32, logical ones as whether they are not 0.
+
+    Raises:
+        DTypeError: as `common_dtype`.
+    """
+    dtypes = {getattr(x, "dtype", None) for x in operands}
+    if len(dtypes) == 1 and kind_or_none(*dtypes) in kinds:
+        return None
+    if not operands or kinds == BOOLS:
+        return BOOL if operands else None
+    dtype = common_dtype(what, operands)
+    return FLOAT32 if kinds == FLOATS and not is_floating(dtype) else dtype
 
 
 def _widest(operands: Sequence[Any]) -> DType:
@@ -207,26 +233,21 @@ def dtype_of(x: Any) -> DType:
     return x.dtype if isinstance(x, Value) else as_array(x).dtype
 
 
-def fits(x: Any, dtype: DType) -> bool:
-    """Whether a weak value is of the kind of `dtype` or, if of numbers, a lesser one."""
-    if isinstance(x, Dim):
-        return kind(dtype) != "bool"
-    own = _KINDS.get(type(x))
-    return _is_kind_for(own, dtype) if own is not None else _fits(x, _dense(x), dtype)
-
-
 def _fits(x: Any, array: Array, dtype: DType) -> bool:
-    """`fits` of what `array` was made of."""
+    """Whether what `array` was made of is of the kind of `dtype` or, if of numbers, a lesser."""
     if array.size == 0 and not hasattr(x, "dtype"):
         return True
-    if array.dtype.kind == "O" and _are_ints(array):
-        return kind(dtype) != "bool"
-    own = array.dtype if array.dtype in _LIMITS else as_array(array).dtype
-    return _is_kind_for(kind(own), dtype)
-
-
-def _is_kind_for(own: str, dtype: DType) -> bool:
+    own = _kind_of(x, array)
     return _RANKS[own] <= _RANKS[kind(dtype)] and (own == "bool") == (dtype == BOOL)
+
+
+def _kind_of(x: Any, array: Array) -> str:
+    """The kind of what `array` was made of; an empty list is of the least."""
+    if array.size == 0 and not hasattr(x, "dtype"):
+        return "bool"
+    if array.dtype.kind == "O" and _are_ints(array):
+        return "int"
+    return kind(array.dtype if array.dtype in _LIMITS else as_array(array).dtype)
 
 
 def is_lesser(dtype: DType, than: DType) -> bool:

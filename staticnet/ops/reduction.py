@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import BOOL, INT64, compute_dtype, is_floating
+from staticnet.ir.dtype import BOOL, FLOAT32, INT64, compute_dtype, is_floating
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -24,7 +24,7 @@ from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, functi
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.creation import dim_value, iota
 from staticnet.ops.movement import concat, flip, moveaxis, permute_dims, split
-from staticnet.ops.selection import astype, relu, stop_gradient, where
+from staticnet.ops.selection import as_numbers, astype, relu, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
 from staticnet.ops.transcendental import exp, log, sqrt
 from staticnet.ops.widening import rounded_once, widened
@@ -108,6 +108,11 @@ def _reduce(op: type[Reduction], x: Any, axis: Any, keepdims: bool) -> Value:
     return apply(op(axes, keep), x) if axes else x
 
 
+def _reduce_ordered(op: type[Reduction], x: Any, axis: Any, keepdims: bool) -> Value:
+    x = as_value(x)
+    return astype(_reduce(op, as_numbers(x), axis, keepdims), x.dtype)
+
+
 @function
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """y = the greatest of x along `axis` (None: all); NaN wins.  x: [*s] -> y: [s without axis]
@@ -115,7 +120,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     Raises:
         ShapeError: if the axis is empty.
     """
-    return _reduce(Max, x, axis, keepdims)
+    return _reduce_ordered(Max, x, axis, keepdims)
 
 
 @function
@@ -125,7 +130,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     Raises:
         ShapeError: if the axis is empty.
     """
-    return _reduce(Min, x, axis, keepdims)
+    return _reduce_ordered(Min, x, axis, keepdims)
 
 
 @function
@@ -188,7 +193,7 @@ class Argmin(ArgReduction, name="argmin"):
 
 
 def _arg_reduce(op: type[ArgReduction], x: Any, axis: int | None, keepdims: bool) -> Value:
-    x, keep = as_value(x), as_bool(keepdims, "keepdims")
+    x, keep = as_numbers(x), as_bool(keepdims, "keepdims")
     if axis is not None:
         return apply(op(normalize_axis(axis, x.ndim), keep), x)
     index = apply(op(0, False), reshape(x, -1))
@@ -328,20 +333,17 @@ def _count(x: Value, axes: tuple[int, ...]) -> int | Dim:
 
 def _floating(x: Any) -> Value:
     x = as_value(x)
-    if not is_floating(x.dtype):
-        raise DTypeError(f"takes floating-point operands, not {x.dtype}; cast with sn.astype")
-    return x
+    return x if is_floating(x.dtype) else astype(x, FLOAT32)
 
 
 @function
 @rounded_once()
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
-    """y = sum(x) / n along `axis` (None: all).  x: floating [*s] -> y: [s without axis]
+    """y = sum(x) / n along `axis` (None: all).  x: [*s] -> y: floating [s without axis]
 
-    Raises:
-        DTypeError: if x is not floating-point.
+    Integers and bools are summed in 64 bits; their mean is float32.
     """
-    x = _floating(x)
+    x = as_value(x)
     axes = normalize_axes(axis, x.ndim)
     return sum(x, axes, keepdims) / _count(x, axes)
 

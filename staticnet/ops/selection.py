@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any, ClassVar
 
-from staticnet.ir.dtype import DType, as_dtype, is_floating, is_integer
+from staticnet.ir.dtype import BOOL, UINT8, DType, as_dtype, is_floating, is_integer
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import ANY, BOOLS, check_kind
@@ -100,6 +100,12 @@ def astype(x: Any, dtype: Any) -> Value:
         return constant(x, dtype)
     x = as_value(x)
     return x if x.dtype == dtype else apply(Cast(dtype), x)
+
+
+def as_numbers(x: Any) -> Value:
+    """A Value that has an order: bools as 0 and 1."""
+    x = as_value(x)
+    return astype(x, UINT8) if x.dtype == BOOL else x
 
 
 class StopGradient(Elementwise, name="stop_gradient"):

@@ -23,6 +23,7 @@ from staticnet.ops.creation import dim_value
 from staticnet.ops.indexing import take, take_along_axis
 from staticnet.ops.movement import concat, split
 from staticnet.ops.reduction import cumulative_sum
+from staticnet.ops.selection import as_numbers
 from staticnet.ops.shape import reshape
 
 
@@ -55,7 +56,7 @@ class Argsort(TensorOp, name="argsort"):
 @function
 def argsort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Value:
     """y = the indices that sort x along `axis`; always stable.  x: [*s] -> y: int64 [*s]"""
-    x = as_value(x)
+    x = as_numbers(x)
     as_bool(stable, "stable")
     op = Argsort(normalize_axis(axis, x.ndim), as_bool(descending, "descending"))
     return apply(op, x)
