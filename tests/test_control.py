@@ -129,6 +129,12 @@ def test_dropout_draws_anew_at_each_step() -> None:
     assert len({tuple(mask) for mask in masks}) == 8
 
 
+def test_a_function_knows_the_modes_inside_its_loops() -> None:
+    drop = sn.nn.Dropout(0.5)
+    x = sn.placeholder((8, 16), name="x")
+    assert "in training" in repr(sn.function([x], sn.map(drop, x), device="numpy"))
+
+
 V = sn.placeholder((3,), "float32", "v")
 P = sn.placeholder((), "bool", "p")
 BAD: list[tuple[str, Callable[[], Any], tuple[str, ...]]] = [

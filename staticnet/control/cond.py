@@ -15,14 +15,15 @@ from staticnet.control.trace import (
     leaves_of,
     numbered,
     parameters,
+    place,
 )
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe
+from staticnet.ir.node import Node, describe
 from staticnet.ir.types import TensorType, TupleType
-from staticnet.ops.base import as_value, function, items
+from staticnet.ops.base import as_value, function
 from staticnet.ops.evaluate import interpret
 
 _BOOL = TensorType(BOOL, ())
@@ -103,4 +104,4 @@ def cond(
                 f"({b.provenance}); the two must agree: cast or reshape one"
             )
     graphs, captured = close({"then": then, "other": other}, numbered("x", own))
-    return structure.unflatten(items(build(Cond(*graphs), (test, *given, *captured))))
+    return structure.unflatten(place(Cond(*graphs), (test, *given, *captured), [*then, *other]))

@@ -16,16 +16,17 @@ from staticnet.control.trace import (
     leaves_of,
     numbered,
     parameters,
+    place,
 )
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import INT64
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe, topological
+from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.tree import LEAF, Tree, flatten
 from staticnet.ir.types import Shape, TensorType, TupleType, as_shape, fixed
 from staticnet.ops.arguments import as_size
-from staticnet.ops.base import function, items
+from staticnet.ops.base import function
 from staticnet.ops.creation import arange, zeros
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.movement import stack
@@ -233,6 +234,6 @@ class _Traced:
         op = Scan(
             body, (self.loop.steps,), carries, len(self.rows), self.loop.reverse, self.loop.unroll
         )
-        parts = items(build(op, (*self.first, *self.given, *captured)))
+        parts = place(op, (*self.first, *self.given, *captured), self.leaves)
         carry = self.loop.carry_tree.unflatten(parts[:carries])
         return carry, self.y_tree.unflatten(parts[carries:])

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from staticnet.errors import ArgumentError, StaticnetError
-from staticnet.ir import location
+from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build, topological
+from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
-from staticnet.ops.base import as_value
+from staticnet.ops.base import as_value, items
 from staticnet.ops.state import Placeholder, VariableOp
 
 _numbers = itertools.count()
@@ -117,6 +118,17 @@ class _Closing:
                 made = build(node.op, tuple([self.made[operand] for operand in node.inputs]))
             made.name = made.name or node.name
         self.made[node] = made
+
+
+def place(op: Op, operands: Sequence[Node], traced: Iterable[Node]) -> tuple[Node, ...]:
+    """The results of an op that holds graphs; `traced` is what these were made of.
+
+    It stands for all of that, in the modes of the modules that made it.
+    """
+    node = build(op, tuple(operands))
+    for each in topological(traced):
+        modes.carry(each, node)
+    return items(node)
 
 
 def numbered(prefix: str, nodes: Iterable[Node]) -> dict[Node, str]:

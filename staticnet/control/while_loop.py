@@ -18,17 +18,18 @@ from staticnet.control.trace import (
     leaves_of,
     numbered,
     parameters,
+    place,
 )
 from staticnet.errors import ArgumentError, DTypeError, GradientError
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe, topological
+from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
-from staticnet.ops.base import as_values, constant, function, items
+from staticnet.ops.base import as_values, constant, function
 from staticnet.ops.creation import arange
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.random import indexed
@@ -140,7 +141,7 @@ class _While:
             leaves = [*leaves, _next(at)]
         own = numbered("c", carry)
         (test, body), captured = close({"test": tests, "body": leaves}, own)
-        parts = items(build(WhileLoop(test, body), (*first, *captured)))
+        parts = place(WhileLoop(test, body), (*first, *captured), [*tests, *leaves])
         return self.tree.unflatten(parts[: self.tree.leaves])
 
 
