@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from staticnet.backends.base import Backend
+from staticnet.backends.base import Backend, Source
 from staticnet.backends.profile import Profile
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DeviceError
@@ -76,7 +76,16 @@ class Inspection:
         Raises:
             ArgumentError: if it is not clear which numbers the symbolic dims have.
         """
-        return explain(self._plan_at(self._only_dims(dims)))
+        plan = self._plan_at(self._only_dims(dims))
+        source = self._source(plan)
+        return explain(plan, {} if source is None else source.functions)
+
+    def _source(self, plan: Plan) -> Source | None:
+        """The generated source of a plan; None if this function's device generates none."""
+        try:
+            return self._backend.program(plan)
+        except DeviceError:
+            return None
 
     def source(self, *, whole: bool = False, **dims: int) -> str:
         """The generated C or CUDA: kernels and C's step that calls them, or the `whole` file.
@@ -124,13 +133,9 @@ class Inspection:
         plan = self._plan_at(bound)
         made = self._specialized.find(bound)
         records = made.records if made else self.passes(**bound)
-        try:
-            source = self._backend.program(plan)
-        except DeviceError:
-            source = None
         return document(
             self.graph, plan, device=self._backend.name, dims=bound, records=records,
-            source=source, profile=profile,
+            source=self._source(plan), profile=profile,
         )  # fmt: skip
 
     def report(self, path: str | os.PathLike[str], /, *feeds: Any, **dims: int) -> Path:

@@ -38,6 +38,11 @@ class Source(Protocol):
         """
         ...
 
+    @property
+    def functions(self) -> Mapping[Group, str]:
+        """The function of each kernel, `k4`; equal kernels share that of the first of them."""
+        ...
+
 
 class Executable(Protocol):
     """A graph with fixed shapes, ready to run."""

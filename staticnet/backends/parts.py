@@ -43,6 +43,7 @@ def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str
         sum(kernel.flops for kernel in kernels),
         tuple(dict.fromkeys(line for kernel in kernels for line in kernel.lines)),
         products[0] if products else "",
+        tuple(kernel.number for kernel in kernels),
     )
 
 

@@ -20,7 +20,10 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Part:
-    """One launch, or one node where there are no kernels; `dtype` is that of its products."""
+    """One launch, or one node where there are no kernels; `dtype` is that of its products.
+
+    `kernels` are the numbers of the kernels that it runs, as `explain` counts them.
+    """
 
     name: str
     kind: str
@@ -28,6 +31,13 @@ class Part:
     flops: int
     lines: tuple[str, ...]
     dtype: str = ""
+    kernels: tuple[int, ...] = ()
+
+    @property
+    def kernel_range(self) -> str:
+        """The numbers of its kernels, which follow each other: `4` or `4 to 6`."""
+        first, last = self.kernels[:1], self.kernels[1:][-1:]
+        return " to ".join(map(str, (*first, *last)))
 
 
 @dataclass(frozen=True)
@@ -83,17 +93,7 @@ class Profile:
             f"after {self.warm_up}, on copies of the variables\n"
             f"timer: {self.timer * 1e9:.0f} ns, taken off each part; {self.rates}"
         )
-        names = ("part", "kind", "time", "%", "GB/s", "of copy", "GFLOP/s", "of products", "from")
-        rows = [names, *map(_row, self.parts)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if 1 < i < len(row) - 1 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([head, *lines])
+        return "\n".join([head, *_aligned([_COLUMNS, *map(_row, self.parts)])])
 
     def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write a trace for chrome://tracing or Perfetto: the median of each part, one by one.
@@ -110,7 +110,9 @@ class Profile:
         for timed in self.parts:
             part, place = timed.part, {"ts": start * 1e6, "dur": timed.seconds * 1e6}
             args = {"bytes": part.bytes, "flops": part.flops, "lines": list(part.lines)}
-            name = f"{part.name}: {part.kind}"
+            args |= {"kernels": list(part.kernels)}
+            of = {0: "", 1: ", kernel "}.get(len(part.kernels), ", kernels ") + part.kernel_range
+            name = f"{part.name}{of}: {part.kind}"
             events.append({"name": name, "ph": "X", "pid": 1, "tid": 1, **place, "args": args})
             start += timed.seconds
         trace = {"traceEvents": events, "displayTimeUnit": "ns"}
@@ -147,6 +149,20 @@ def repeat_runs(run: Callable[[], Any], repeat: int | None) -> list[Any]:
     return found
 
 
+_COLUMNS = (
+    "part",
+    "kind",
+    "time",
+    "%",
+    "GB/s",
+    "of copy",
+    "GFLOP/s",
+    "of products",
+    "kernels",
+    "from",
+)
+
+
 def _row(timed: PartTime) -> tuple[str, ...]:
     part = timed.part
     products = bool(timed.share_of_products)
@@ -159,8 +175,22 @@ def _row(timed: PartTime) -> tuple[str, ...]:
         f"{timed.share_of_copy:.0%}",
         f"{timed.flops_per_second / 1e9:.2f}",
         f"{timed.share_of_products:.0%}" if products else "",
+        part.kernel_range,
         _short(part.lines),
     )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A line for each row, the figures in its middle to the right; `kernels` only if there are."""
+    figures = range(2, _COLUMNS.index("kernels"))
+    columns = [
+        column for column in zip(*rows, strict=True) if column[0] != "kernels" or any(column[1:])
+    ]
+    cells = []
+    for i, column in enumerate(columns):
+        width = max(map(len, column))
+        cells.append([cell.rjust(width) if i in figures else cell.ljust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*cells, strict=True)]
 
 
 def _short(words: Sequence[str]) -> str:

@@ -134,8 +134,9 @@ class CudaProgram:
 
     `body` is the part of the source that is this plan's own, its kernels. `arena_bytes` hold the
     plan's values and the launches' scratch memory. `texts` are what runs for each kernel or
-    routine; those of one launch share theirs. `lanes` tell each command's stream; with none all
-    run in order on one.
+    routine; those of one launch share theirs. `functions` are the names of its own functions:
+    kernel 4's is `k4`, or `m4` in a launch with others, a second one `k4_1`; equal ones are one, of
+    the first that runs it. `lanes` tell each command's stream; with none all run in order on one.
     """
 
     source: str
@@ -144,6 +145,7 @@ class CudaProgram:
     arena_bytes: int
     sites: tuple[Node, ...]
     texts: Mapping[Group, str]
+    functions: Mapping[Group, str]
     lanes: tuple[Lane, ...] = ()
 
     @property

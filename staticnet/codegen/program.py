@@ -22,6 +22,7 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.plan import Plan
 from staticnet.plan.schedule import Step
+from staticnet.plan.text import space
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
@@ -59,7 +60,8 @@ class Program:
     """A plan's C source, how many steps it runs, and the nodes that its failures are told by.
 
     `body` is the part of the source that is this plan's own: kernels, and the step. `texts` are
-    the functions of kernels, and the statements of routines; equal kernels share a function.
+    the functions of kernels, and the statements of routines. `functions` are the names of kernels'
+    functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     """
 
     source: str
@@ -67,6 +69,7 @@ class Program:
     launches: int
     sites: list[Node] = field(default_factory=list)
     texts: dict[Group, str] = field(default_factory=dict)
+    functions: dict[Group, str] = field(default_factory=dict)
 
 
 @cache
@@ -88,7 +91,9 @@ class _Writer:
     def __init__(self, plan: Plan, blas: str, marked: bool) -> None:
         self.plan = plan
         self.marked = marked
+        self.numbers = plan.numbers
         self.functions: dict[str, str] = {}
+        self.called: dict[Group, str] = {}
         self.helpers: dict[str, None] = {}
         self.lines: list[str] = []
         self.sites: list[Node] = []
@@ -96,7 +101,7 @@ class _Writer:
         self._write_step()
         body = self._body()
         self.program = Program(
-            self._file(blas, body), body, len(plan.steps), self.sites, self.texts
+            self._file(blas, body), body, len(plan.steps), self.sites, self.texts, self.called
         )
 
     def _pointer(self, node: Node) -> str:
@@ -155,7 +160,8 @@ class _Writer:
             self.helpers[need] = None
         lines = routine(node, self._pointer, self.plan.places.__contains__)
         self.texts[group] = "\n".join(lines)
-        self.lines.append(f"{{ // {node.op.name} {node.type}: {node.provenance}")
+        told = f"kernel {self.numbers[group]}, {node.op.name} {node.type}: {node.provenance}"
+        self.lines.append(f"{{ // {told}")
         if any("site" in line for line in lines):
             self.lines.append(f"  const int site = {self._site(group)};")
         self.lines += [*(f"  {line}" for line in lines), "}"]
@@ -179,7 +185,8 @@ class _Writer:
             pointers = [self._pointer(node) for node in builder.buffers]
             kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
             body = c.function(kernel, "NAME")
-            name = self.functions.setdefault(body, f"k{len(self.functions)}")
+            name = self.functions.setdefault(body, f"k{self.numbers[group]}")
+            self.called[group] = name
             self.texts[group] = body.replace("NAME", name, 1)
             if kernel.blocks:
                 pointers.append(f"arena + {scratch}")
@@ -206,7 +213,7 @@ class _Writer:
 
     def _call(self, group: Group, name: str, pointers: list[str]) -> str:
         lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
-        note = f" // {group.kind} {list(group.domain)}: {'; '.join(lines[:3])}"
+        note = f" // kernel {self.numbers[group]}, {space(group)}: {'; '.join(lines[:3])}"
         return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"
 
     def _file(self, blas: str, body: str) -> str:
@@ -225,9 +232,20 @@ class _Writer:
         parts += [*(helper(need) for need in self.helpers), body, kernel_text("run.h")]
         return "\n".join(parts) + "\n"
 
+    def _told(self, groups: list[Group]) -> str:
+        """`kernels 4, 6: map [16,20]`: those that run one function."""
+        numbers = ", ".join(str(self.numbers[group]) for group in groups)
+        return f"kernel{'s' * (len(groups) > 1)} {numbers}: {space(groups[0])}"
+
     def _body(self) -> str:
         """The kernels and the step that calls them."""
-        parts = [f"// {n}\n" + b.replace("NAME", n, 1) for b, n in self.functions.items()]
+        users: dict[str, list[Group]] = {}
+        for group, name in self.called.items():
+            users.setdefault(name, []).append(group)
+        parts = [
+            f"// {self._told(users[name])}\n{text.replace('NAME', name, 1)}"
+            for text, name in self.functions.items()
+        ]
         parts.append("static int sn_one_step(void **slot, char *arena) {")
         parts.append("  volatile int failed = 0, *const error = &failed;")
         parts += [line if line.startswith("#") else f"  {line}" for line in self.lines]

@@ -214,10 +214,9 @@ def _place(plan: Plan, node: Node) -> tuple[bool, str]:
     """Whether a plan has a node of its graph in memory, and where, or what it is part of."""
     if isinstance(node.op, Constant):
         return True, "a constant of the step"
-    kernels = {group: i for i, (_, group) in enumerate(plan.launched)}
     holder = plan.holder(node)
     group = plan.fusion.group_of.get(base(node) if holder is None else holder)
-    kernel = "" if group is None else f"kernel {kernels[group]}"
+    kernel = "" if group is None else f"kernel {plan.numbers[group]}"
     if holder is None:
         what = f"computed inside {kernel}" if kernel else "written into expressions"
         return False, f"in no memory of the step, but {what}; compiled again as one more output"

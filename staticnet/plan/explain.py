@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from staticnet.ir.node import Node
 from staticnet.ir.printer import value_names
@@ -41,6 +43,8 @@ class Apart:
 class KernelAccount:
     """One kernel or routine: `nodes` over the index space `domain`, run by launch `launch`.
 
+    `number` is what plan, source, profile and report call it by. `function` is its name in
+    the source, "" if there is none; `like` is another kernel, the first that runs the same one.
     `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
     pairs each value that it writes over one that it reads with the latter. `lines` are the user's.
     `reasons` tell, of each operand from another kernel, why it is not made in this one.
@@ -59,6 +63,8 @@ class KernelAccount:
     flops: int
     lines: tuple[str, ...]
     reasons: tuple[Apart, ...]
+    function: str = ""
+    like: int | None = None
 
     @property
     def space(self) -> str:
@@ -68,7 +74,8 @@ class KernelAccount:
     def __str__(self) -> str:
         head = f"kernel {self.number}: {self.space}"
         width = max(map(len, self.statements))
-        lines = [f"{head}, {self.bytes:,} bytes, {self.flops:,} FLOPs"]
+        like = "" if self.like is None else f", as kernel {self.like}"
+        lines = [f"{head}, {self.bytes:,} bytes, {self.flops:,} FLOPs{like}"]
         for statement, node in zip(self.statements, self.nodes, strict=True):
             lines.append(f"  {statement:<{width}}  // {node.provenance}")
         for word, accesses in (("reads", self.reads), ("writes", self.writes)):
@@ -116,23 +123,27 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(plan: Plan) -> Explanation:
-    """The account of a plan."""
-    accounts = _Accounts(plan)
+def explain(plan: Plan, functions: Mapping[Group, str] = MappingProxyType({})) -> Explanation:
+    """The account of a plan; `functions` are the names of its kernels in a source, if any."""
+    accounts = _Accounts(plan, functions)
     kernels = [accounts.kernel(i, *entry) for i, entry in enumerate(plan.launched)]
     return Explanation(plan.graph.name, plan.launches, plan.bytes_moved, tuple(kernels))
 
 
 class _Accounts:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, functions: Mapping[Group, str]) -> None:
         self.plan = plan
+        self.functions = functions
+        self.first: dict[str, int] = {}  # the kernel that is the first to run a function
         self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
         self.statements = statements(plan.graph)
         self.places = Locations(plan)
-        self.numbers = {group: i for i, (_, group) in enumerate(plan.launched)}
+        self.numbers = plan.numbers
 
     def kernel(self, number: int, launch: int, group: Group) -> KernelAccount:
         moved = self.plan.traffic(group)
+        function = self.functions.get(group, "")
+        first = self.first.setdefault(function, number) if function else number
         return KernelAccount(
             number,
             launch,
@@ -151,6 +162,8 @@ class _Accounts:
             sum(_flops(node) for node in group.nodes),
             tuple(dict.fromkeys(str(node.provenance) for node in group.nodes)),
             self._reasons(group),
+            function,
+            None if first == number else first,
         )
 
     def _access(self, node: Node, size: int) -> Access:

@@ -77,6 +77,11 @@ class Plan:
         return [(i, group) for i, step in enumerate(self.steps) for group in step.groups]
 
     @property
+    def numbers(self) -> dict[Group, int]:
+        """The number of each kernel or routine: all that tells of a plan calls it by that."""
+        return {group: number for number, (_, group) in enumerate(self.launched)}
+
+    @property
     def launches(self) -> int:
         """Kernels and routines that a step starts; kernels that run side by side are one launch."""
         return len(self.steps)

@@ -19,10 +19,11 @@
     totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
                 host_syncs, peak_bytes}
     kernels     [{number, launch, kind, domain, nodes, statements, reads, writes, in_place, bytes,
-                flops, lines, apart, source}] in the order they run. nodes: numbers in "after";
-                reads, writes: [{value, bytes, place}]; in_place: [[value, what it is written
-                over]]; apart: [{value, maker, user, reason}]; source: number in `sources`, None if
-                there is no code
+                flops, lines, apart, source, function, like}] in the order they run. nodes: numbers
+                in "after"; reads, writes: [{value, bytes, place}]; in_place: [[value, what it is
+                written over]]; apart: [{value, maker, user, reason}]; source: number in `sources`,
+                None if there is no code; function: its name there, "" if it has none; like: the
+                first kernel that runs this function, None if it is this one
     sources     [text of generated C or CUDA]
     memory      {feeds, state, constants, outputs, arena, peak, blocks, live, fullest}, in bytes.
                 blocks: [{value, node, offset, bytes, first, last, over, kernel, lines}] of the
@@ -82,16 +83,15 @@ def document(
     `Function.document(*feeds, **dims)` gives it for a function.
     """
     lines = _Lines()
-    made_by = {node: i for i, (_, group) in enumerate(plan.launched) for node in group.nodes}
+    made_by = {node: i for group, i in plan.numbers.items() for node in group.nodes}
     before = _graph("before", declared, lines, {})
     after = _graph("after", plan.graph, lines, made_by)
-    explanation = explain(plan)
+    explanation = explain(plan, {} if source is None else source.functions)
     sources = _Sources(source)
-    groups = [group for _, group in plan.launched]
     numbers = {node: i for i, node in enumerate(plan.graph.nodes)}
     kernels = [
         _kernel(account, numbers, lines, sources.number(group))
-        for account, group in zip(explanation.kernels, groups, strict=True)
+        for account, group in zip(explanation.kernels, plan.numbers, strict=True)
     ]
     memory = _Memory(plan, made_by, lines).described()
     return {
@@ -259,6 +259,8 @@ def _kernel(
         "lines": lines.of(account.nodes),
         "apart": [asdict(apart) for apart in account.reasons],
         "source": source,
+        "function": account.function,
+        "like": account.like,
     }
 
 
@@ -313,7 +315,7 @@ class _Memory:
 
     def _scratch(self) -> Iterable[dict[str, Any]]:
         """Partial results, which lie above all values, one kernel's after the other's."""
-        numbers = {group: i for i, (_, group) in enumerate(self.plan.launched)}
+        numbers = self.plan.numbers
         for step, launch in enumerate(self.plan.steps):
             offset = self.plan.scratch
             for group in launch.groups:

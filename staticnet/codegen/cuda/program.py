@@ -8,9 +8,11 @@ first, and copies and products into state go through kernels that do.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from staticnet.codegen.build import Builder
 from staticnet.codegen.cuda import columns, rows
@@ -59,12 +61,23 @@ def write_cuda_program(plan: Plan) -> CudaProgram:
     return with_lanes(plan, _Program(plan).program)
 
 
+class _Map(NamedTuple):
+    """A map that runs beside others: its kernel, what is called for it, and its failures' site."""
+
+    group: Group
+    call: Call
+    site: int
+
+
 class _Program:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.functions: dict[str, str] = {}
+        self.taken: Counter[str] = Counter()
+        self.called: dict[Group, dict[str, None]] = {}
         self.commands: list[Command] = []
         self.sites: list[Node] = []
+        self.numbers = plan.numbers
         self.most_scratch = 0
         self.may_fail = any(n.op.may_fail for step in plan.steps for n in step.nodes)
         self.step = -1
@@ -82,6 +95,7 @@ class _Program:
         self.program = CudaProgram(
             prelude() + body, body, tuple(self.commands), plan.scratch + self.most_scratch,
             tuple(self.sites), self._texts(),
+            {group: ", ".join(names) for group, names in self.called.items()},
         )  # fmt: skip
 
     def _texts(self) -> dict[Group, str]:
@@ -130,7 +144,7 @@ class _Program:
         if nbytes == 0:
             return
         if self._guarded:
-            self._launch(copy(source, target, nbytes))
+            self._launch(copy(source, target, nbytes), "k_copy")
         else:
             self.commands.append(Copy(source, target, nbytes, self.step))
 
@@ -139,7 +153,7 @@ class _Program:
     def _routine(self, group: Group) -> None:
         (node,) = group.nodes
         if node.op.name in PRODUCTS:
-            self._product(node)
+            self._product(group)
             return
         begins_as = starts_from(node)
         if begins_as is not None:
@@ -151,15 +165,16 @@ class _Program:
         most = max((call.scratch_bytes for call in calls), default=0)
         scratch = self._reserve(most) if most else None
         for call in calls:
-            self._launch(call, site, scratch)
+            self._run(group, call, site, scratch)
 
-    def _product(self, node: Node) -> None:
+    def _product(self, group: Group) -> None:
+        (node,) = group.nodes
         found = describe_product(node, self._address, self.plan.places.__contains__, self.step)
         if elements(found) == 0:
             return
         if not by_library(found):
             for i in range(elements(found) // (found.m * found.n)):
-                self._launch(product(found, i))
+                self._run(group, product(found, i))
             return
         target = found.result.address
         if not (self._guarded and target.kind == "state"):
@@ -180,7 +195,7 @@ class _Program:
     # kernels
 
     def _kernels(self, step: Step) -> None:
-        maps: list[tuple[Call, int]] = []
+        maps: list[_Map] = []
         for group in step.groups:
             builder = Builder(group, self.plan.stored)
             kernel = builder.build()
@@ -196,7 +211,7 @@ class _Program:
             site = self._site(group)
             if kernel.kind == "map":
                 (part,) = map_parts(kernel, writer)
-                maps.append((_call(kernel, part, writer, addresses), site))
+                maps.append(_Map(group, _call(kernel, part, writer, addresses), site))
                 continue
             family = rows if kernel.kind == "rows" else columns
             nbytes = family.scratch_bytes(kernel)
@@ -204,36 +219,38 @@ class _Program:
             parts = (rows.row_parts if family is rows else columns.column_parts)(kernel, writer)
             for part in parts:
                 call = _call(kernel, part, writer, addresses, nbytes)
-                self._launch(call, site, scratch)
+                self._run(group, call, site, scratch)
         self._maps(maps)
 
-    def _maps(self, calls: Sequence[tuple[Call, int]]) -> None:
+    def _maps(self, maps: Sequence[_Map]) -> None:
         """One launch for maps that run side by side, or more if their arguments are too many."""
-        bundle: list[tuple[Call, int]] = []
+        bundle: list[_Map] = []
         size = 0
-        for call, site in calls:
-            more = 8 * (len(call.arguments) + 2)
+        for each in maps:
+            more = 8 * (len(each.call.arguments) + 2)
             if bundle and size + more > MAX_ARGUMENT_BYTES:
                 self._bundle(bundle)
                 bundle, size = [], 0
-            bundle.append((call, site))
+            bundle.append(each)
             size += more
         self._bundle(bundle)
 
-    def _bundle(self, calls: Sequence[tuple[Call, int]]) -> None:
-        if len(calls) == 1:
-            self._launch(*calls[0])
-        elif calls:
-            self._launch(self._side_by_side(calls), max(site for _, site in calls))
+    def _bundle(self, maps: Sequence[_Map]) -> None:
+        if len(maps) == 1:
+            self._run(*maps[0])
+        elif maps:
+            first = f"k{self.numbers[maps[0].group]}"
+            self._launch(self._side_by_side(maps), first, max(each.site for each in maps))
 
-    def _side_by_side(self, calls: Sequence[tuple[Call, int]]) -> Call:
+    def _side_by_side(self, maps: Sequence[_Map]) -> Call:
         """One function whose blocks are split among those of several."""
         parameters: list[str] = []
         arguments: list[Argument] = []
         members: list[tuple[int, int, str]] = []
         first = 0
-        for number, (call, site) in enumerate(calls):
-            name = self._named("m", _device_function(call))
+        for number, (group, call, site) in enumerate(maps):
+            name = self._named(f"m{self.numbers[group]}", _device_function(call))
+            self.called[group] = {name: None}
             given = [f"block - {first}" if first else "block", str(call.blocks)]
             for parameter in call.parameters:
                 declared, own = _renamed(parameter, f"a{number}_")
@@ -246,7 +263,7 @@ class _Program:
                 given += ["error", f"site{number}"]
             members.append((first, first + call.blocks, f"{name}({', '.join(given)});"))
             first += call.blocks
-        if any(call.may_fail for call, _ in calls) and not self._guarded:
+        if any(call.may_fail for _, call, _ in maps) and not self._guarded:
             parameters.append("int *error")
             arguments.append(FAILED)
         body = tuple(_choice(members))
@@ -254,12 +271,22 @@ class _Program:
 
     # functions
 
-    def _named(self, prefix: str, text: str) -> str:
-        return self.functions.setdefault(text, f"{prefix}{len(self.functions)}")
+    def _named(self, name: str, text: str) -> str:
+        """The name of a text's function: this one or, where others have it, with a number more."""
+        if text not in self.functions:
+            others = self.taken[name]
+            self.taken[name] += 1
+            self.functions[text] = f"{name}_{others}" if others else name
+        return self.functions[text]
 
-    def _launch(self, call: Call, site: int = 0, scratch: Address | None = None) -> None:
-        if call.blocks == 0:
-            return
+    def _run(self, group: Group, call: Call, site: int = 0, scratch: Address | None = None) -> None:
+        """Launch what is called for one kernel or routine."""
+        if call.blocks:
+            name = self._launch(call, f"k{self.numbers[group]}", site, scratch)
+            self.called.setdefault(group, {})[name] = None
+
+    def _launch(self, call: Call, name: str, site: int = 0, scratch: Address | None = None) -> str:
+        """Launch a call; -> its function, which has this name if it is new."""
         parameters, arguments = list(call.parameters), list(call.arguments)
         if scratch is not None:
             arguments = [_in_scratch(a, scratch) for a in arguments]
@@ -274,7 +301,7 @@ class _Program:
         lines += ["const int block = blockIdx.x;"] if "block" in text else []
         lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
         head = f'extern "C" __global__ void __launch_bounds__({call.threads})\n'
-        name = self._named("k", head + _function(parameters, [*lines, *call.body]))
+        name = self._named(name, head + _function(parameters, [*lines, *call.body]))
         nbytes = call.scratch_bytes if scratch is not None else 0
         self.commands.append(
             Launch(
@@ -289,6 +316,7 @@ class _Program:
                 nbytes,
             )
         )
+        return name
 
 
 def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
@@ -296,7 +324,7 @@ def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
     if not isinstance(command, Launch):
         return [f"// {format_command(command)}"]
     text = functions[command.function]
-    called = dict.fromkeys(re.findall(r"\bm\d+\b", text))
+    called = dict.fromkeys(re.findall(r"\bm\d+(?:_\d+)?\b", text))
     return [*(functions[name] for name in called if name in functions), text]
 
 

@@ -21,7 +21,7 @@ k0(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-k1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
+k0_1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   const int block = blockIdx.x;
   const int c = (block % 2) * 32 + threadIdx.x % 32;
   const int i1 = c;
@@ -39,4 +39,4 @@ k1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   }
 }
 // k0<128, 256>(feed 0, output 0, arena 0)
-// k1<2, 256>(feed 0, output 0, arena 0)
+// k0_1<2, 256>(feed 0, output 0, arena 0)

@@ -22,7 +22,7 @@ k0(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-k1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
+k0_1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   const int block = blockIdx.x;
   const int lane = threadIdx.x;
   const int chunk = block % 1;
@@ -36,4 +36,4 @@ k1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   if (lane == 0) p1[0] = r0_0;
 }
 // k0<256, 256>(feed 0, output 0, arena 0)
-// k1<1, 256>(feed 0, output 0, arena 0)
+// k0_1<1, 256>(feed 0, output 0, arena 0)

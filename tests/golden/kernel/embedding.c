@@ -1,4 +1,4 @@
-// k0
+// kernel 0: rows [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const int64_t *p0, const float *p1, const float *p2, float *p3, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 1), end = SN_CUT(1, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
@@ -20,7 +20,7 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const int64_t *p0, const float 
     p3[0] = a2;
   }
 }
-// k1
+// kernel 1: map [100,12]
 SN_KERNEL void k1(int64_t share, int64_t shares, float *p0, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1200, share, 16), end = SN_CUT(1200, share + 1, 16);
   for (int64_t o = begin / 12; o*12 < end; ++o) {
@@ -32,8 +32,8 @@ SN_KERNEL void k1(int64_t share, int64_t shares, float *p0, volatile int *error,
     }
   }
 }
-// k2
-SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
+// kernel 3: map [100,12]
+SN_KERNEL void k3(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1200, share, 16), end = SN_CUT(1200, share + 1, 16);
   #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
@@ -44,8 +44,8 @@ SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p
     p2[i] = t3;
   }
 }
-// k3
-SN_KERNEL void k3(int64_t share, int64_t shares, const int64_t *p0, int64_t *p1, volatile int *error, int site) {
+// kernel 4: map []
+SN_KERNEL void k4(int64_t share, int64_t shares, const int64_t *p0, int64_t *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 16), end = SN_CUT(1, share + 1, 16);
   #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
@@ -58,10 +58,10 @@ static int sn_one_step(void **slot, char *arena) {
   volatile int failed = 0, *const error = &failed;
   {
     SN_ALONE
-    k0(share, shares, ((int64_t *)slot[1]), ((float *)slot[2]), ((float *)slot[0]), ((float *)slot[4]), error, 1); // rows [64, 12]: embedding.py:1
-    k1(share, shares, ((float *)(arena + 0)), error, 0); // map [100, 12]: gradient of embedding.py:1
+    k0(share, shares, ((int64_t *)slot[1]), ((float *)slot[2]), ((float *)slot[0]), ((float *)slot[4]), error, 1); // kernel 0, rows [64,12]: embedding.py:1
+    k1(share, shares, ((float *)(arena + 0)), error, 0); // kernel 1, map [100,12]: gradient of embedding.py:1
   }
-  { // scatter_add f32[100,12]: gradient of embedding.py:1
+  { // kernel 2, scatter_add f32[100,12]: gradient of embedding.py:1
     const int site = 2;
     memcpy(((float *)(arena + 4800)), ((float *)(arena + 0)), 4800);
     for (int64_t b = 0; b < 1; ++b)
@@ -77,8 +77,8 @@ static int sn_one_step(void **slot, char *arena) {
   if (failed) return failed;
   {
     SN_ALONE
-    k2(share, shares, ((float *)slot[2]), ((float *)(arena + 4800)), ((float *)slot[2]), error, 0); // map [100, 12]: constant_folding of embedding.py:1
-    k3(share, shares, ((int64_t *)slot[3]), ((int64_t *)slot[3]), error, 0); // map []: embedding.py:1
+    k3(share, shares, ((float *)slot[2]), ((float *)(arena + 4800)), ((float *)slot[2]), error, 0); // kernel 3, map [100,12]: constant_folding of embedding.py:1
+    k4(share, shares, ((int64_t *)slot[3]), ((int64_t *)slot[3]), error, 0); // kernel 4, map []: embedding.py:1
   }
   return failed;
 }

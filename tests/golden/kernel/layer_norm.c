@@ -1,4 +1,4 @@
-// k0
+// kernel 0: rows [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, float *p2, float *p3, const float *p4, const float *p5, float *p6, const float *p7, float *p8, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
@@ -42,7 +42,7 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
     }
   }
 }
-// k1
+// kernels 1, 3: columns [64,12]
 SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(12, share, 16), end = SN_CUT(12, share + 1, 16);
   for (int64_t first = begin; first < end; first += 256) {
@@ -75,7 +75,7 @@ SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, vol
     }
   }
 }
-// k2
+// kernel 2: rows [64,12]
 SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p1, const float *p2, const float *p3, const float *p4, float *p5, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   float k0[12];
@@ -134,13 +134,13 @@ static int sn_one_step(void **slot, char *arena) {
   volatile int failed = 0, *const error = &failed;
   {
     SN_ALONE
-    k0(share, shares, ((float *)slot[0]), ((float *)(arena + 0)), ((float *)(arena + 9216)), ((float *)(arena + 3072)), ((float *)slot[2]), ((float *)slot[3]), ((float *)slot[4]), ((float *)slot[1]), ((float *)(arena + 6144)), error, 0); // rows [64, 12]: layer_norm.py:1; gradient of layer_norm.py:1
-    k1(share, shares, ((float *)slot[1]), ((float *)slot[7]), error, 0); // columns [64, 12]: gradient of layer_norm.py:1
+    k0(share, shares, ((float *)slot[0]), ((float *)(arena + 0)), ((float *)(arena + 9216)), ((float *)(arena + 3072)), ((float *)slot[2]), ((float *)slot[3]), ((float *)slot[4]), ((float *)slot[1]), ((float *)(arena + 6144)), error, 0); // kernel 0, rows [64,12]: layer_norm.py:1; gradient of layer_norm.py:1
+    k1(share, shares, ((float *)slot[1]), ((float *)slot[7]), error, 0); // kernel 1, columns [64,12]: gradient of layer_norm.py:1
   }
   {
     SN_ALONE
-    k2(share, shares, ((float *)slot[1]), ((float *)slot[2]), ((float *)(arena + 9216)), ((float *)(arena + 3072)), ((float *)(arena + 0)), ((float *)slot[5]), error, 0); // rows [64, 12]: gradient of layer_norm.py:1
-    k1(share, shares, ((float *)(arena + 6144)), ((float *)slot[6]), error, 0); // columns [64, 12]: gradient of layer_norm.py:1
+    k2(share, shares, ((float *)slot[1]), ((float *)slot[2]), ((float *)(arena + 9216)), ((float *)(arena + 3072)), ((float *)(arena + 0)), ((float *)slot[5]), error, 0); // kernel 2, rows [64,12]: gradient of layer_norm.py:1
+    k1(share, shares, ((float *)(arena + 6144)), ((float *)slot[6]), error, 0); // kernel 3, columns [64,12]: gradient of layer_norm.py:1
   }
   return failed;
 }

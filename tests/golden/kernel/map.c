@@ -1,4 +1,4 @@
-// k0
+// kernel 0: map [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, const float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(768, share, 16), end = SN_CUT(768, share + 1, 16);
   for (int64_t o = begin / 12; o*12 < end; ++o) {
@@ -22,7 +22,7 @@ static int sn_one_step(void **slot, char *arena) {
   volatile int failed = 0, *const error = &failed;
   {
     SN_ALONE
-    k0(share, shares, ((float *)slot[0]), ((float *)slot[1]), ((float *)slot[2]), error, 0); // map [64, 12]: map.py:1
+    k0(share, shares, ((float *)slot[0]), ((float *)slot[1]), ((float *)slot[2]), error, 0); // kernel 0, map [64,12]: map.py:1
   }
   return failed;
 }

@@ -1,4 +1,4 @@
-// k0
+// kernel 0: rows [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   float k0[12];
@@ -31,7 +31,7 @@ static int sn_one_step(void **slot, char *arena) {
   volatile int failed = 0, *const error = &failed;
   {
     SN_ALONE
-    k0(share, shares, ((float *)slot[0]), ((float *)slot[1]), error, 0); // rows [64, 12]: softmax.py:1; algebraic_simplify of softmax.py:1
+    k0(share, shares, ((float *)slot[0]), ((float *)slot[1]), error, 0); // kernel 0, rows [64,12]: softmax.py:1; algebraic_simplify of softmax.py:1
   }
   return failed;
 }

@@ -1,4 +1,4 @@
-// k0
+// kernel 0: columns [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, float *p2, volatile int *error, int site) {
   const int64_t begin = SN_CUT(12, share, 16), end = SN_CUT(12, share + 1, 16);
   for (int64_t first = begin; first < end; first += 256) {
@@ -33,7 +33,7 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
     }
   }
 }
-// k1
+// kernel 1: rows [64,12]
 SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1, share, 1), end = SN_CUT(1, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
@@ -44,7 +44,7 @@ SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, vol
     p1[0] = a0;
   }
 }
-// k2
+// kernel 2: rows [64,12]
 SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
   const int64_t begin = SN_CUT(64, share, 1), end = SN_CUT(64, share + 1, 1);
   for (int64_t o = begin; o < end; ++o) {
@@ -60,12 +60,12 @@ static int sn_one_step(void **slot, char *arena) {
   volatile int failed = 0, *const error = &failed;
   {
     SN_ALONE
-    k0(share, shares, ((float *)slot[0]), ((float *)(arena + 0)), ((float *)slot[1]), error, 0); // columns [64, 12]: sums.py:1
-    k1(share, shares, ((float *)slot[0]), ((float *)slot[3]), error, 0); // rows [64, 12]: sums.py:1
+    k0(share, shares, ((float *)slot[0]), ((float *)(arena + 0)), ((float *)slot[1]), error, 0); // kernel 0, columns [64,12]: sums.py:1
+    k1(share, shares, ((float *)slot[0]), ((float *)slot[3]), error, 0); // kernel 1, rows [64,12]: sums.py:1
   }
   {
     SN_ALONE
-    k2(share, shares, ((float *)(arena + 0)), ((float *)slot[2]), error, 0); // rows [64, 12]: sums.py:1
+    k2(share, shares, ((float *)(arena + 0)), ((float *)slot[2]), error, 0); // kernel 2, rows [64,12]: sums.py:1
   }
   return failed;
 }
