@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from staticnet.errors import ArgumentError, SymbolicValueError
+from staticnet.errors import ArgumentError, ShapeError, SymbolicValueError
 from staticnet.ir import location
 from staticnet.ir.hints import METHODS, missing_name
 from staticnet.ir.types import Shape
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from staticnet.ir.op import Op
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+Method = Callable[..., "Value"]  # the room above makes methods of functions
 _DYNAMIC = "or compute with sn.dynamic, where values are known"
 _RETURN = f"return it from sn.function and convert the result, {_DYNAMIC}"
 
@@ -92,10 +93,46 @@ class Value:
         """The number of axes."""
         return len(self.shape)
 
+    all: Method
+    any: Method
+    argmax: Method
+    argmin: Method
+    argsort: Method
+    astype: Method
+    clip: Method
+    conj: Method
+    cumprod: Method
+    cumsum: Method
+    dot: Method
+    flatten: Method
+    matmul: Method
+    max: Method
+    mean: Method
+    min: Method
+    prod: Method
+    ravel: Method
+    reshape: Method
+    round: Method
+    squeeze: Method
+    std: Method
+    sum: Method
+    swapaxes: Method
+    transpose: Method
+    var: Method
+
     @property
     def T(self) -> Value:
-        """The transpose of a matrix."""
-        return FUNCTIONS["matrix_transpose"](self)
+        """The transpose of a matrix; a vector or a scalar is its own.
+
+        Raises:
+            ShapeError: of more axes, which NumPy reverses and others do not.
+        """
+        if self.ndim > 2:
+            raise ShapeError(
+                f"T: {self!r:.60} has {self.ndim} axes ({location.user_line()}); x.mT transposes "
+                "each matrix of a stack, x.transpose() reverses the axes"
+            )
+        return FUNCTIONS["matrix_transpose"](self) if self.ndim == 2 else self
 
     @property
     def mT(self) -> Value:
@@ -228,6 +265,15 @@ class Value:
             f"{act}: {self!r}{written} is a node of a graph and has no value until a function "
             f"runs, but {location.current()} depends on it; {remedy}"
         )
+
+    def __len__(self) -> int:
+        length = self.shape[0] if self.ndim else None
+        if length is None:
+            raise ShapeError(f"len: {self!r:.60} has no axes ({location.user_line()})")
+        if not isinstance(length, int):
+            self._no_value(f"len, of the dimension {length}", f"x.shape[0] is {length}, a number "
+                           "beside values; or declare the dimension as an int")  # fmt: skip
+        return length
 
     def __bool__(self) -> bool:
         self._no_value("bool", f"choose with sn.where(condition, a, b) or a mask, {_DYNAMIC}")
