@@ -20,11 +20,11 @@ from staticnet.compare.model import as_feeds, build_model
 from staticnet.compare.reference import reference_losses, widened
 from staticnet.compare.static import StaticStep
 from staticnet.compare.steps import Facts, Steps
+from staticnet.compilation import PASSES
 from staticnet.errors import (
     ArgumentError,
     ComparisonError,
 )
-from staticnet.function import PASSES
 
 QUICK: dict[str, Any] = {"device": "numpy", "steps": 6, "rounds": 3, "seconds": 0.002}
 RNG = np.random.default_rng(0)

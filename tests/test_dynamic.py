@@ -14,11 +14,11 @@ from samples import SAMPLES, Sample
 import staticnet as sn
 from staticnet import dynamic as dyn
 from staticnet.autodiff import vjp
+from staticnet.compilation import PASSES
 from staticnet.errors import (
     DTypeError,
     SymbolicValueError,
 )
-from staticnet.function import PASSES
 from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ops.state import Placeholder
 

@@ -65,7 +65,9 @@ _SAME = (
     "trapezoid", "tril", "triu", "var", "where", "zeros_like",
 )  # fmt: skip
 NAMES_HERE: dict[Any, str] = {getattr(np, name): name for name in _SAME} | {
-    np.concatenate: "concat"
+    np.amax: "max",
+    np.amin: "min",
+    np.concatenate: "concat",
 }
 """NumPy's functions of arrays, and what takes the same arguments here."""
 _OTHERS: dict[Any, Callable[..., Any]] = {
