@@ -6,7 +6,7 @@ otherwise the transpose of its `vjp`, which is linear in the cotangent: d/du <vj
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from staticnet.autodiff.reverse import as_nodes, vjp
@@ -37,7 +37,13 @@ def jvp(
     ys, ws, ts = as_nodes(outputs, "jvp"), as_nodes(wrt, "jvp"), as_nodes(tangents, "jvp")
     if [w.type for w in ws] != [t.type for t in ts]:
         raise ShapeError("jvp: there must be one tangent for each w, of its type")
-    known: dict[Node, Any] = dict(zip(ws, ts, strict=True))  # several, of several results
+    pushed = push(ys, dict(zip(ws, ts, strict=True)))
+    return [zeros_like(y) if t is None else t for y, t in zip(ys, pushed, strict=True)]
+
+
+def push(ys: Sequence[Node], tangents: Mapping[Node, Value]) -> list[Any]:
+    """The tangent of each y from those of some nodes; None where it is zero."""
+    known: dict[Node, Any] = dict(tangents)  # several, of several results
     saved = location.attribution()
     try:
         for node in topological(ys):
@@ -49,7 +55,7 @@ def jvp(
                 known[node] = tangent
     finally:
         location.set_attribution(saved)
-    return [known[y] if y in known else zeros_like(y) for y in ys]
+    return [known.get(y) for y in ys]
 
 
 def _push(node: Node, tangents: list[Any]) -> Any:

@@ -7,7 +7,7 @@ derivative say whose gradient they are: "gradient of train.py:14".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from staticnet.errors import DTypeError, GradientError, ShapeError
@@ -66,8 +66,24 @@ def vjp(
     dependent = _dependents(order, ws)
     if not allow_unused:
         _check_reached(ys, ws, set(order))
-    sums = _sweep(order, dependent, ys, gs)
+    sums = _sweep(order, dependent, ys, gs, {})
     return [astype(sums[w], w.dtype) if w in sums else zeros_like(w) for w in ws]
+
+
+def pull(
+    ys: Sequence[Node],
+    gs: Sequence[Value],
+    ws: Sequence[Node],
+    begun: Mapping[Node, Value] | None = None,
+) -> list[Value | None]:
+    """The cotangent of each w from those of each y; None where it is zero.
+
+    It is a sum in the dtype that its elements are computed in, not yet rounded to w's. `begun` are
+    the sums of some w before the sweep, to which its products are added.
+    """
+    order = topological(ys)
+    sums = _sweep(order, _dependents(order, ws), ys, gs, begun or {})
+    return [sums.get(w) for w in ws]
 
 
 def as_nodes(values: Sequence[Value] | Value, what: str) -> list[Node]:
@@ -89,7 +105,7 @@ def _as_node(value: Any, what: str) -> Node:
     return value
 
 
-def _dependents(order: list[Node], ws: list[Node]) -> set[Node]:
+def _dependents(order: list[Node], ws: Sequence[Node]) -> set[Node]:
     """The nodes that depend on one of ws, those included."""
     found = set(ws)
     for node in order:
@@ -108,9 +124,13 @@ def _check_reached(ys: list[Node], ws: list[Node], reached: set[Node]) -> None:
 
 
 def _sweep(
-    order: list[Node], dependent: set[Node], ys: list[Node], gs: list[Node]
+    order: list[Node],
+    dependent: set[Node],
+    ys: Sequence[Node],
+    gs: Sequence[Value],
+    begun: Mapping[Node, Value],
 ) -> dict[Node, Value]:
-    sums: dict[Node, Value] = {}
+    sums: dict[Node, Value] = dict(begun)
     parts: dict[Node, list[Value | None]] = {}  # of the cotangents of nodes of several results
     for y, g in zip(ys, gs, strict=True):
         _accumulate(sums, y, g)

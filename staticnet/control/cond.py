@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.autodiff.forward import push
+from staticnet.autodiff.reverse import pull
+from staticnet.control.cotangent import cast, wide
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
+from staticnet.control.parts import applied, needed
 from staticnet.control.trace import (
     call,
     check_functions,
@@ -19,11 +23,11 @@ from staticnet.control.trace import (
 )
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import BOOL
+from staticnet.ir.dtype import BOOL, is_floating
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, describe
+from staticnet.ir.node import Node, build, describe
 from staticnet.ir.types import TensorType, TupleType
-from staticnet.ops.base import as_value, function
+from staticnet.ops.base import as_value, function, items
 from staticnet.ops.evaluate import interpret
 
 _BOOL = TensorType(BOOL, ())
@@ -56,6 +60,60 @@ class Cond(ControlOp, name="cond"):
 
     def eval(self, xp: Any, pred: Any, *operands: Any) -> Any:
         return tuple(interpret(self.then if pred else self.other, operands))
+
+    def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        """A cond of the branches' cotangents, each of which computes its branch again."""
+        inputs = self.then.inputs
+        rows = [i for i, cotangent in enumerate(g) if cotangent is not None]
+        gs = parameters("cotangent", (self.then.outputs[i].type for i in rows))
+        wrt = [x for x in inputs if is_floating(x.dtype)]
+
+        def pulled(graph: Graph) -> list[Any]:
+            outputs = applied(graph, inputs)
+            found = pull([outputs[i] for i in rows], gs, wrt)
+            known = dict(zip(wrt, found, strict=True))
+            return [known.get(x) for x in inputs]
+
+        given = dict(zip((*inputs, *gs), (*operands[1:], *(g[i] for i in rows)), strict=True))
+        types = [wide(x.type) for x in inputs]
+        return (None, *self._derived(operands[0], given, pulled, types))
+
+    def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """A cond of the branches' tangents."""
+        inputs = self.then.inputs
+        given = dict(zip(inputs, operands[1:], strict=True))
+        moved: dict[Node, Any] = {}
+        for x, tangent in zip(inputs, tangents[1:], strict=True):
+            if tangent is not None:
+                (moved[x],) = parameters("tangent", [x.type])
+                given[moved[x]] = tangent
+        types = [x.type for x in self.then.outputs]
+        return self._derived(
+            operands[0], given, lambda graph: push(applied(graph, inputs), moved), types
+        )
+
+    def _derived(
+        self,
+        pred: Node,
+        given: Mapping[Node, Node],
+        derive: Callable[[Graph], list[Any]],
+        types: Sequence[TensorType],
+    ) -> list[Node | None]:
+        """What one of the branches' derivatives gives; None where both are zero.
+
+        `given` are the operands of the placeholders that the derivatives are made from.
+        """
+        found = [derive(self.then), derive(self.other)]
+        places = [
+            i for i, pair in enumerate(zip(*found, strict=True)) if any(x is not None for x in pair)
+        ]
+        then, other = ([cast(nodes[i], types[i]) for i in places] for nodes in found)
+        read = needed([*then, *other], given)
+        own = [x for x in given if x in read]
+        graphs, _ = close({"then": then, "other": other}, numbered("x", own))
+        parts = items(build(Cond(*graphs), (pred, *(given[x] for x in own))))
+        results = dict(zip(places, parts, strict=True))
+        return [results.get(i) for i in range(len(types))]
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         """Those of the first branch: which one runs, only a run knows."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.control import scan_derivatives as derivatives
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.trace import (
@@ -80,6 +81,12 @@ class Scan(ControlOp, name="scan"):
             for y, element in zip(ys, results[self.carries :], strict=True):
                 y[t] = element
         return (*carry, *ys)
+
+    def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        return derivatives.vjp(self, y, g, operands)
+
+    def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        return derivatives.jvp(self, operands, tangents)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return size_of(self.length) * flops_of(self.body)

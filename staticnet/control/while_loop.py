@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.cond import cond
+from staticnet.control.cotangent import cast, push_around
 from staticnet.control.op import ControlOp, check_operands, check_type
+from staticnet.control.parts import applied, needed
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
     call,
@@ -24,12 +26,12 @@ from staticnet.errors import ArgumentError, DTypeError, GradientError
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.node import Node, build, describe, topological
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
-from staticnet.ops.base import as_values, constant, function
+from staticnet.ops.base import as_values, constant, function, items
 from staticnet.ops.creation import arange
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.random import indexed
@@ -69,6 +71,28 @@ class WhileLoop(ControlOp, name="while_loop"):
         while interpret(self.test, [*carry, *captured])[0]:
             carry = interpret(self.body, [*carry, *captured])
         return tuple(carry)
+
+    def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """A loop that carries tangents beside what it carries."""
+        inputs, carries = self.body.inputs, len(self.body.outputs)
+        given = dict(zip(inputs, tangents, strict=True))
+        moved = dict(zip(inputs, parameters("tangent", (x.type for x in inputs)), strict=True))
+        pushed = push_around(self.body, carries, given, moved)
+        pairs = list(zip(inputs, pushed, strict=False))
+        active = [x for x, after in pairs if given[x] is not None or after is not None]
+        moving = set(active)
+        first = dict(zip(inputs, operands, strict=True))
+        first |= {moved[x]: cast(given[x], x.type) for x in active}
+        first |= {moved[x]: t for x, t in given.items() if t is not None}
+        test = applied(self.test, inputs)
+        body = [*self.body.outputs, *(cast(t, x.type) for x, t in pairs if x in moving)]
+        read = needed([*test, *body], first)
+        own = [*inputs[:carries], *(moved[x] for x in active)]
+        own += [x for x in first if x in read - set(own)]
+        graphs, _ = close({"test": test, "body": body}, _labels(own, len(body)))
+        parts = items(build(WhileLoop(*graphs), tuple([first[x] for x in own])))
+        results = dict(zip(active, parts[carries:], strict=True))
+        return tuple(results.get(x) for x in inputs[:carries])
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         raise GradientError(
@@ -143,6 +167,11 @@ class _While:
         (test, body), captured = close({"test": tests, "body": leaves}, own)
         parts = place(WhileLoop(test, body), (*first, *captured), [*tests, *leaves])
         return self.tree.unflatten(parts[: self.tree.leaves])
+
+
+def _labels(own: Sequence[Node], carries: int) -> dict[Node, str]:
+    """Names of a loop's placeholders: of its carries, and of what it captures."""
+    return numbered("c", own[:carries]) | numbered("k", own[carries:])
 
 
 def _next(number: Node) -> Node:
