@@ -31,6 +31,7 @@ from staticnet.ir.dtype import UINT64 as uint64
 from staticnet.ir.graph import Graph
 from staticnet.ir.hints import NAMES, lookup
 from staticnet.ir.text import parse
+from staticnet.ir.types import TensorType
 from staticnet.nn.seed import manual_seed
 from staticnet.ops import random
 from staticnet.ops.arithmetic import (
@@ -62,7 +63,8 @@ from staticnet.ops.arithmetic import (
     subtract,
     trunc,
 )
-from staticnet.ops.base import constant
+from staticnet.ops.base import Elementwise, Reduction, constant
+from staticnet.ops.base import TensorOp as Op
 from staticnet.ops.comparison import (
     bitwise_and,
     bitwise_invert,
@@ -101,6 +103,7 @@ from staticnet.ops.creation import (
     zeros,
     zeros_like,
 )
+from staticnet.ops.custom import custom_op
 from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
 from staticnet.ops.getitem import gather
 from staticnet.ops.indexing import (
@@ -204,9 +207,13 @@ Graph.draw = _graph_summary
 __all__ = [
     "PIPELINE",
     "Dim",
+    "Elementwise",
     "Function",
     "Graph",
+    "Op",
     "Pass",
+    "Reduction",
+    "TensorType",
     "Variable",
     "abs",
     "acos",
@@ -248,6 +255,7 @@ __all__ = [
     "count_nonzero",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_op",
     "diff",
     "divide",
     "dynamic",

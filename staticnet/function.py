@@ -16,6 +16,7 @@ from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
+from staticnet.compilation import PASSES as PASSES
 from staticnet.compilation import PIPELINE, Compilation
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.declaration import declare
@@ -290,7 +291,8 @@ class Function(Inspection):
         The C file's first lines say how to compile it and what it is fed.
 
         Raises:
-            ArgumentError: if a symbolic dim has no number, or the path does not end in `.c`.
+            ArgumentError: if a symbolic dim has no number, the path does not end in `.c`, or an op
+                runs on the host.
             StateError: if a variable was read from text and never set.
             OSError: if a file cannot be written.
         """
@@ -299,6 +301,12 @@ class Function(Inspection):
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
         dims = self._compilation.check_dims(dims)
         graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
+        for node in graph.nodes:
+            if node.op.on_host:
+                raise ArgumentError(
+                    f"export_c: {node.op.name} (declared on {node.op.where}) runs in Python, which "
+                    f"a C file has not ({node.provenance}); give it a scalar form"
+                )
         plan = self._compilation.plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
         program = write_program(plan, PROTOTYPES)

@@ -23,6 +23,7 @@ from staticnet.codegen.launches import (
     Command,
     Copy,
     CudaProgram,
+    HostCall,
     Launch,
     Matrix,
     Number,
@@ -30,6 +31,7 @@ from staticnet.codegen.launches import (
     Size,
 )
 from staticnet.ir.graph import Graph
+from staticnet.ops.evaluate import evaluate
 from staticnet.ops.library import gelu_tanh
 from staticnet.plan.plan import Plan, make_plan
 
@@ -178,8 +180,22 @@ class Machine:
             target[...] = source
         elif isinstance(command, Product):
             _multiply(command, {x: self._bytes(memory, x) for x in _addresses(command)})
+        elif isinstance(command, HostCall):
+            self._call(command, memory)
         else:
             self._launch(command, memory, reverse)
+
+    def _call(self, command: HostCall, memory: Mapping[Key, Guarded]) -> None:
+        if memory["failed", 0].view(np.int32, (1,))[0]:
+            return
+        node = command.node
+        pairs = zip(command.operands, node.inputs, strict=True)
+        arrays = [self._array(memory, address, x) for address, x in pairs]
+        self._array(memory, command.result, node)[...] = evaluate(node, arrays)
+
+    def _array(self, memory: Mapping[Key, Guarded], address: Address, node: Any) -> Any:
+        held = self._bytes(memory, address)[: int(node.type.nbytes)]
+        return held.view(node.dtype).reshape(node.shape)
 
     def _launch(self, command: Launch, memory: Mapping[Key, Guarded], reverse: bool) -> None:
         values: list[Any] = []

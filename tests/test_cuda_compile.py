@@ -119,3 +119,14 @@ def test_16_bit_floats_round_by_the_machine() -> None:
     x = sn.placeholder((64,), "bfloat16", "x")
     program = write_cuda_program(make_plan(lower(sn.function(x, x * 2, device="numpy"))))
     assert "cvt.rn.bf16" in nvrtc.ptx(program.source, "compute_80")
+
+
+def test_ops_of_a_users_own() -> None:
+    """Scalar forms compile in every floating dtype; a call of Python leaves no kernel."""
+    from own_ops import blend, bump, halve, softsign
+
+    for dtype in ("float16", "bfloat16", "float32", "float64"):
+        x = sn.placeholder((64, 3), dtype, "x")
+        y = halve(softsign(x * 2) + blend(x, bump(x)))
+        f = sn.function(x, sn.grad(sn.sum(y * y), x), device="numpy")
+        compiled(lower(f), "sm_90", FAST)

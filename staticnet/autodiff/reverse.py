@@ -20,6 +20,7 @@ from staticnet.ops.base import Item
 from staticnet.ops.creation import ones_like, zeros_like
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
+from staticnet.ops.state import placeholder
 from staticnet.ops.widening import widened
 
 
@@ -146,7 +147,8 @@ def _sweep(
             if isinstance(node.op, Item):
                 _put(parts, node, g_node)
                 continue
-            products = node.op.vjp(node, g_node, *node.inputs)
+            pull = _transposed if node.op.transposes else node.op.vjp
+            products = pull(node, g_node, *node.inputs)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
                     _accumulate(sums, operand, sum_to_shape(product, operand.shape))
@@ -161,6 +163,19 @@ def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:
     assert isinstance(item.op, Item)
     assert isinstance(several.type, TupleType)
     parts.setdefault(several, [None] * len(several.type.types))[item.op.index] = g
+
+
+def _transposed(y: Node, g: Value, *operands: Node) -> list[Value | None]:
+    """The products with g of an op that has a jvp alone: that is linear, and its vjp known."""
+    probes = [placeholder(x.shape, x.dtype) if is_floating(x.dtype) else None for x in operands]
+    tangent = y.op.jvp(y, operands, probes)
+    if not isinstance(tangent, Node):
+        return [None] * len(operands)
+    moving = [probe for probe in probes if probe is not None]
+    found = dict(zip(moving, vjp([tangent], moving, [g], allow_unused=True), strict=True))
+    if not set(moving).isdisjoint(topological(as_nodes(list(found.values()), "vjp"))):
+        raise GradientError(f"{y.op.name}: its jvp is not linear in the tangents ({y.op.where})")
+    return [None if probe is None else found[probe] for probe in probes]
 
 
 def _accumulate(sums: dict[Node, Value], node: Node, product: Value) -> None:

@@ -117,7 +117,20 @@ class Copy:
     step: int
 
 
-Command = Launch | Product | Copy
+@dataclass(frozen=True)
+class HostCall:
+    """A node that Python computes, from copies in the host's memory; its result is copied back.
+
+    The device is waited for. A step that has failed by then does not make the call.
+    """
+
+    node: Node
+    operands: tuple[Address, ...]
+    result: Address
+    step: int
+
+
+Command = Launch | Product | Copy | HostCall
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,11 @@ class CudaProgram:
     lanes: tuple[Lane, ...] = ()
 
     @property
+    def waits_for_host(self) -> bool:
+        """Whether Python computes a part of it, so that no graph can be captured of a step."""
+        return any(isinstance(command, HostCall) for command in self.launches)
+
+    @property
     def streams(self) -> int:
         """How many streams its commands run on."""
         return max((lane.stream for lane in self.lanes), default=0) + 1
@@ -167,9 +185,11 @@ class CudaProgram:
 
 
 def format_command(command: Command) -> str:
-    """`k0<blocks, threads>`, `cuBLASLt: [m,k] by [k,n]` or `copy of n bytes`."""
+    """`k0<blocks, threads>`, `cuBLASLt: [m,k] by [k,n]`, `copy of n bytes` or `Python: …`."""
     if isinstance(command, Copy):
         return f"copy of {command.nbytes:,} bytes"
+    if isinstance(command, HostCall):
+        return f"Python: {command.node.op.name} {command.node.type}, on copies in the host's memory"
     if isinstance(command, Launch):
         return f"{command.function}<{command.grid[0]}, {command.block[0]}>"
     sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"

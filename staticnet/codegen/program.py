@@ -1,7 +1,8 @@
 """The whole step as one C file: kernels, and `sn_step`, which runs them and BLAS in order.
 
 `sn_step(slot, arena)` gets the addresses of feeds, state, constants and outputs in one table and
-returns 0, or the number of a node whose index was out of range; the state is unchanged then.
+returns 0, or the number of a node whose index was out of range; the state is unchanged then. Where
+a node runs on the host, the table's last entry is the function that makes its call.
 `sn_run` makes many steps in one call, drawing batches of rows from data sets.
 """
 
@@ -62,6 +63,7 @@ class Program:
     `body` is the part of the source that is this plan's own: kernels, and the step. `texts` are
     the functions of kernels, and the statements of routines. `functions` are the names of kernels'
     functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
+    `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Program:
     sites: list[Node] = field(default_factory=list)
     texts: dict[Group, str] = field(default_factory=dict)
     functions: dict[Group, str] = field(default_factory=dict)
+    host_calls: list[Node] = field(default_factory=list)
 
 
 @cache
@@ -98,10 +101,17 @@ class _Writer:
         self.lines: list[str] = []
         self.sites: list[Node] = []
         self.texts: dict[Group, str] = {}
+        self.host_calls: list[Node] = []
         self._write_step()
         body = self._body()
         self.program = Program(
-            self._file(blas, body), body, len(plan.steps), self.sites, self.texts, self.called
+            self._file(blas, body),
+            body,
+            len(plan.steps),
+            self.sites,
+            self.texts,
+            self.called,
+            self.host_calls,
         )
 
     def _pointer(self, node: Node) -> str:
@@ -118,6 +128,7 @@ class _Writer:
         starts = {"feed": 0, "state": len(graph.inputs)}
         starts["constant"] = starts["state"] + len(graph.variables)
         starts["output"] = starts["constant"] + len(self.plan.constants)
+        starts["host"] = starts["output"] + len(graph.outputs)
         return starts[kind] + at
 
     def _write_step(self) -> None:
@@ -158,13 +169,27 @@ class _Writer:
         need = needs(node)
         if need:
             self.helpers[need] = None
-        lines = routine(node, self._pointer, self.plan.places.__contains__)
+        if node.op.on_host:
+            lines = self._host_call(node)
+        else:
+            lines = routine(node, self._pointer, self.plan.places.__contains__)
         self.texts[group] = "\n".join(lines)
         told = f"kernel {self.numbers[group]}, {node.op.name} {node.type}: {node.provenance}"
         self.lines.append(f"{{ // {told}")
         if any("site" in line for line in lines):
             self.lines.append(f"  const int site = {self._site(group)};")
         self.lines += [*(f"  {line}" for line in lines), "}"]
+
+    def _host_call(self, node: Node) -> list[str]:
+        """A call of Python; nothing is updated if it fails, or something before it did."""
+        pointers = ", ".join(f"(void *){self._pointer(x)}" for x in (*node.inputs, node))
+        self.host_calls.append(node)
+        function = f"((int (*)(int64_t, void **))slot[{self._slot('host', 0)}])"
+        return [
+            "if (failed) return failed;",
+            f"void *at[] = {{{pointers}}};",
+            f"if ({function}({len(self.host_calls) - 1}, at)) return site;",
+        ]
 
     def _site(self, group: Group) -> int:
         """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""

@@ -34,6 +34,7 @@ from staticnet.ops.transcendental import Exp
 from staticnet.plan.roles import Role, operand_index, role
 
 At_ = tuple[Index, ...]
+_REAL = re.compile(r"(?<![\w.])(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?(?![\w.])")
 _CALL = re.compile(r"\b([a-z_][a-z_0-9]*)\(")
 
 
@@ -218,7 +219,9 @@ def scalar_text(node: Node, operands: list[str]) -> str:
         return f"sn_exp_nonpositive_f32({operands[0]})"
     suffix = short_name(inner if op.widens else own)
     text = _CALL.sub(lambda call: f"sn_{call[1]}_{suffix}(", op.scalar)
-    text = text.format(*operands)
+    if inner == FLOAT32:
+        text = _REAL.sub(r"\g<0>f", text)
+    text = text.format(*operands, **op.attributes())
     if inner.kind == "b" and op.name == "bitwise_invert":
         return f"!{operands[0]}"
     return text

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from staticnet.ir import location, modes
 from staticnet.ir.dim import Dim
 from staticnet.ir.node import Node, topological
+from staticnet.ir.op import Op
 from staticnet.ir.value import Value
+from staticnet.ops.batching import one_by_one
 
 
 def batch_nodes(
@@ -27,11 +29,20 @@ def batch_nodes(
             location.set_attribution(node.provenance)
             batched = tuple(operand in known for operand in node.inputs)
             operands = [known.get(operand, operand) for operand in node.inputs]
-            known[node] = new = node.op.batch(size, batched, *operands)
+            known[node] = new = _batched(node.op, size, batched, operands)
             _describe(new, node)
     finally:
         location.set_attribution(saved)
     return [known.get(node) for node in outputs]
+
+
+def _batched(
+    op: Op, size: int | Dim, batched: tuple[bool, ...], operands: Sequence[Value]
+) -> Value:
+    """An op's value for all examples; a user's op may have no rule for that."""
+    if op.where is not None and type(op).batch is Op.batch:
+        return one_by_one(op, size, batched, operands)
+    return op.batch(size, batched, *operands)
 
 
 def _describe(new: Value, node: Node) -> None:

@@ -32,7 +32,7 @@ from staticnet.errors import (
 )
 from staticnet.ir import location
 from staticnet.ir.node import describe, with_context
-from staticnet.ir.op import OPS, Op
+from staticnet.ir.op import OPS, Op, infer
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.base import for_bools, promoted
@@ -275,7 +275,7 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
         if op.arity not in (None, len(tensors)):
             raise ArgumentError(f"takes {op.arity} operands, not {len(tensors)}")
         op = for_bools(op, tensors)
-        type_ = op.infer(*[TensorType(x.dtype, x.shape) for x in tensors])
+        type_ = infer(op, [TensorType(x.dtype, x.shape) for x in tensors])
         if type_.symbols:
             raise ShapeError(f"{type_} has a symbolic dimension; a tensor's are numbers")
     except StaticnetError as error:

@@ -12,7 +12,7 @@ from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import DType
 from staticnet.ir.location import Provenance
-from staticnet.ir.op import Op
+from staticnet.ir.op import Op, infer
 from staticnet.ir.types import Shape, TensorType, format_shape
 from staticnet.ir.value import Value
 
@@ -88,7 +88,7 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     try:
         if op.arity not in (None, len(inputs)):
             raise ArgumentError(f"takes {op.arity} operands, not {len(inputs)}")
-        type_ = op.infer(*[node.type for node in inputs])
+        type_ = infer(op, [node.type for node in inputs])
     except StaticnetError as error:
         raise with_context(error, op.name, given or inputs) from None
     with _lock:

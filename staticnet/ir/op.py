@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from staticnet.errors import ArgumentError, ParseError
+import numpy as np
+
+from staticnet.errors import ArgumentError, GradientError, ParseError, StaticnetError
 from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
-from staticnet.ir.dtype import DTYPES, as_dtype, short_name
+from staticnet.ir.dtype import DTYPES, DType, as_dtype, short_name
 from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
-from staticnet.ir.types import MAX_BYTES, Shape, TensorType, format_shape
+from staticnet.ir.location import Location, user_line
+from staticnet.ir.types import MAX_BYTES, Shape, TensorType, TupleType, format_shape
 
 if TYPE_CHECKING:
     from staticnet.ir.graph import Graph
 
 Axes = tuple[int, ...]
-OPS: dict[str, type[Op]] = {}
+OPS: dict[str, type[Op]] = {}  # the house's
+OWN_OPS: dict[str, type[Op]] = {}  # users'; to declare a name again replaces it
+_PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Op:
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
     16-bit floats are computed in float32 and rounded once. `failure` is what is most often meant
     where one fails.
+
+    A class outside this package is a user's own, written on the line `where`. Such an op is
+    `on_host`, a Python call between kernels, unless it has a `scalar` form or `moves`; its `eval`
+    gets read-only arrays, and must give what `infer` says. One that `transposes` has no vjp but a
+    jvp, which is linear in the tangents.
     """
 
     name: ClassVar[str] = ""
@@ -47,11 +57,24 @@ class Op:
     may_fail: ClassVar[bool] = False
     widens: ClassVar[bool] = True
     failure: ClassVar[str] = ""
+    where: ClassVar[Location | None] = None
+    on_host: ClassVar[bool] = False
+    transposes: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "") -> None:
-        if name:
-            cls.name = name
+        if not name:
+            return
+        cls.name = name
+        if cls.__module__.partition(".")[0] == _PACKAGE:
             OPS[name] = cls
+            return
+        if name in OPS or not _is_name(name):
+            what = "is an op of staticnet" if name in OPS else "must be letters, digits and _"
+            raise ArgumentError(f"op {name!r:.60}: the name {what}; choose another")
+        cls.where = user_line()
+        cls.on_host = not (cls.scalar or cls.moves)
+        cls.may_fail = cls.may_fail or cls.on_host
+        OWN_OPS[name] = cls
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
@@ -76,8 +99,13 @@ class Op:
         raise NotImplementedError(f"{self.name}.eval")
 
     def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """From (y, g, *operands): for each operand the product of g with dy/doperand, or None."""
-        raise NotImplementedError(f"{self.name}.vjp")
+        """From (y, g, *operands): for each operand the product of g with dy/doperand, or None.
+
+        Raises:
+            GradientError: if the class has no such rule.
+        """
+        where = f" ({self.where})" if self.where else ""
+        raise GradientError(f"{self.name}{where} has no vjp: give it one, or differentiable=False")
 
     def jvp(self, *args: Any, **kwargs: Any) -> Any:
         """From (y, operands, tangents): y's tangent; NotImplemented derives it from `vjp`."""
@@ -123,6 +151,10 @@ class Op:
 
     def __str__(self) -> str:
         return f"{self.name}({format_attributes(self)})"
+
+
+def _is_name(text: str) -> bool:
+    return text.isascii() and text.isidentifier()
 
 
 def _is_symbolic_shape(value: Any) -> bool:
@@ -177,21 +209,46 @@ ATTRIBUTES = {
 }  # `ir.text`, which reads graphs, adds "Graph"
 
 
+TYPES = {
+    int: "int", bool: "bool", str: "str", np.dtype: "DType", DType: "DType", Shape: "Shape",
+    Axes: "Axes", Literal: "Literal",
+}  # fmt: skip
+
+
+def attribute_of(annotation: Any, what: str) -> Attribute:
+    """The kind of an attribute, from its annotation, a type or its name.
+
+    Raises:
+        ArgumentError: if no attribute is of that type.
+    """
+    name = annotation.rpartition(".")[2] if isinstance(annotation, str) else TYPES.get(annotation)
+    found = ATTRIBUTES.get(name or "")
+    if found is None:
+        raise ArgumentError(
+            f"{what} is annotated {annotation!r:.60}; an attribute is one of "
+            f"{', '.join(ATTRIBUTES)}. Numbers with a point are operands"
+        )
+    return found
+
+
 @cache
 def _attributes_of(cls: Any) -> tuple[tuple[str, Attribute], ...]:
-    return tuple((field.name, ATTRIBUTES[str(field.type)]) for field in fields(cls))
+    return tuple((f.name, attribute_of(f.type, f"{cls.name}: {f.name}")) for f in fields(cls))
 
 
 @cache
 def _graphs_of(cls: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls) if str(field.type) == "Graph")
+    return tuple(
+        field.name
+        for field in fields(cls)
+        if attribute_of(field.type, field.name) is ATTRIBUTES["Graph"]
+    )
 
 
 def format_attributes(op: Op) -> str:
     """`axes=(0,), keepdims=False`."""
-    return ", ".join(
-        f"{f.name}={ATTRIBUTES[str(f.type)].format(getattr(op, f.name))}" for f in fields(op)
-    )
+    cls: Any = type(op)
+    return ", ".join(f"{n}={a.format(getattr(op, n))}" for n, a in _attributes_of(cls))
 
 
 def parse_op(name: str, attributes: dict[str, str]) -> Op:
@@ -200,16 +257,42 @@ def parse_op(name: str, attributes: dict[str, str]) -> Op:
     Raises:
         ParseError: on an unknown op or attribute, or a value that does not parse.
     """
-    cls = OPS.get(name)
+    cls = OPS.get(name) or OWN_OPS.get(name)
     if cls is None:
-        raise ParseError(f"unknown op {name!r}")
-    kinds = {f.name: str(f.type) for f in fields(cls)}
+        raise ParseError(
+            f"unknown op {name!r}; if it is one of your own, run the code that declares it first"
+        )
+    hashable: Any = cls
+    kinds = dict(_attributes_of(hashable))
     if kinds.keys() != attributes.keys():
         raise ParseError(f"{name} takes the attributes {list(kinds)}, not {list(attributes)}")
     try:
-        return cls(**{key: ATTRIBUTES[kinds[key]].parse(text) for key, text in attributes.items()})
+        return cls(**{key: kinds[key].parse(text) for key, text in attributes.items()})
     except (ValueError, TypeError) as error:
         raise ParseError(f"{name}: {error}") from None
+
+
+def infer(op: Op, types: Sequence[TensorType]) -> Any:
+    """What an op says of its result; a user's own may fail in any way.
+
+    Raises:
+        StaticnetError: if the op does not allow these operands.
+    """
+    if op.where is None:
+        return op.infer(*types)
+    try:
+        found: Any = op.infer(*types)
+    except StaticnetError:
+        raise
+    except Exception as error:
+        what = f"its infer failed: {type(error).__name__}: {error} (declared on {op.where})"
+        raise ArgumentError(what) from error
+    if not isinstance(found, TensorType | TupleType):
+        raise ArgumentError(
+            f"its infer must give a TensorType, as x.with_shape(shape), not {found!r:.60} "
+            f"(declared on {op.where})"
+        )
+    return found
 
 
 def symbols_of_op(op: Op) -> frozenset[str]:

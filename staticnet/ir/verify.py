@@ -5,6 +5,7 @@ from __future__ import annotations
 from staticnet.errors import StaticnetError, VerifyError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
+from staticnet.ir.op import infer
 from staticnet.ir.text import format_graph
 
 
@@ -35,7 +36,7 @@ def _problem(node: Node, seen: set[Node]) -> str:
     if not node.provenance.lines:
         return "no source line: the node was built outside an attribution"
     try:
-        inferred = node.op.infer(*[operand.type for operand in node.inputs])
+        inferred = infer(node.op, [operand.type for operand in node.inputs])
     except StaticnetError as error:
         return f"the op rejects its operands: {error}"
     return "" if inferred == node.type else f"the op infers {inferred}"

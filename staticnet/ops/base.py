@@ -49,6 +49,10 @@ class TensorOp(Op):
     same_dtype: ClassVar[slice] = NONE
     linear: ClassVar[slice] = NONE
 
+    def __call__(self, *operands: Any) -> Any:
+        """The value of this op on nodes, numbers and arrays, or on tensors of `sn.dynamic`."""
+        return apply(self, *operands)
+
 
 @dataclass(frozen=True)
 class Constant(TensorOp, name="constant"):
@@ -324,6 +328,10 @@ class Reduction(TensorOp):
     keepdims: bool
     kinds: ClassVar[frozenset[str]] = NUMBERS
     has_identity: ClassVar[bool] = True
+
+    def __init_subclass__(cls, name: str = "") -> None:
+        super().__init_subclass__(name)
+        cls.on_host = cls.where is not None  # no code combines elements as a user says
 
     def infer(self, *operands: TensorType) -> TensorType:
         x = operands[0]

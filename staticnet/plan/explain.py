@@ -80,6 +80,7 @@ class KernelAccount:
             lines.append(f"  {statement:<{width}}  // {node.provenance}")
         for word, accesses in (("reads", self.reads), ("writes", self.writes)):
             lines += [f"  {word} {', '.join(map(str, accesses))}"] if accesses else []
+        lines += [f"  {line}" for line in map(_on_host, self.nodes) if line]
         over = ", ".join(f"{new} over {old}" for new, old in self.in_place)
         lines += [f"  in place {over}"] if over else []
         return "\n".join([*lines, *self._apart()])
@@ -182,6 +183,16 @@ class _Accounts:
                     value, user = self.names[source], self.names[node]
                     found[Apart(value, self.numbers[maker], user, reason)] = None
         return tuple(found)
+
+
+def _on_host(node: Node) -> str:
+    """What is to be told of an op that no kernel computes."""
+    if not node.op.on_host:
+        return ""
+    return (
+        f"on the host: {node.op.name} is a Python call between kernels (declared on "
+        f"{node.op.where}); with a scalar form it would fuse"
+    )
 
 
 def _flops(node: Node) -> int:

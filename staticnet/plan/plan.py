@@ -105,8 +105,8 @@ class Plan:
 
     @property
     def host_syncs(self) -> int:
-        """How often a step waits for Python: never, one foreign call runs all of it."""
-        return 0
+        """How often a step waits for Python: for its ops on the host, or else never."""
+        return sum(node.op.on_host for step in self.steps for node in step.nodes)
 
     def traffic(self, group: Group) -> Traffic:
         """The bytes that a kernel or routine reads and writes."""

@@ -28,7 +28,7 @@ class Role(enum.Enum):
     POINT = "point"  # each element is computed from elements
     REDUCE = "reduce"  # elements along axes are combined
     LIBRARY = "library"  # a product of matrices
-    OPAQUE = "opaque"  # a routine of its own
+    OPAQUE = "opaque"  # a routine of its own, or a call of Python
 
 
 # A concatenation of few parts is written into kernels, whose every element loads all of them; but
@@ -40,6 +40,8 @@ _POINTS = (Elementwise, Pad, Concat, Take, TakeAlongAxis, RandomBits)
 def role(node: Node) -> Role:
     """The role of a node."""
     op = node.op
+    if op.on_host:
+        return Role.OPAQUE
     if isinstance(op, Placeholder | VariableOp):
         return Role.LEAF
     if isinstance(op, Constant):

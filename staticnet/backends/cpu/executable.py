@@ -15,6 +15,7 @@ from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.outputs import LARGE, Outputs
+from staticnet.backends.host import HostCalls
 from staticnet.backends.pieces import next_count
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import OutOfRangeError
@@ -72,8 +73,10 @@ class CpuExecutable(HostExecutable):
         self._inputs = len(graph.inputs)
         self._first_constant = self._inputs + len(self._variables)
         self._first_output = self._first_constant + len(self._constants)
+        self._host = HostCalls(self.program.host_calls)
         size = self._first_output + len(self._types)
-        self._table = (ctypes.c_void_p * size)()
+        self._table = (ctypes.c_void_p * (size + 1))()
+        self._table[size] = self._host.pointer
         for i, array in enumerate(self._constants, self._first_constant):
             self._table[i] = address(array)
         self._c_arena = ctypes.c_void_p(address(self._arena))
@@ -148,7 +151,9 @@ class CpuExecutable(HostExecutable):
             raise self._failure(failed)
         return time.perf_counter() - start
 
-    def _failure(self, site: int) -> OutOfRangeError:
+    def _failure(self, site: int) -> BaseException:
+        if (error := self._host.take_error()) is not None:
+            return error
         node = self.program.sites[site - 1]
         what = failure(node, "an index is out of range")
         return OutOfRangeError(f"{what}; this step updated nothing")

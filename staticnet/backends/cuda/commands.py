@@ -10,7 +10,19 @@ import numpy as np
 from staticnet.backends.cuda.cublaslt import Algorithm, Operation
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, alignment, calls, describe
 from staticnet.backends.cuda.device import Device
-from staticnet.codegen.launches import Address, Argument, Copy, CudaProgram, Launch, Number, Product
+from staticnet.codegen.launches import (
+    FAILED,
+    Address,
+    Argument,
+    Copy,
+    CudaProgram,
+    HostCall,
+    Launch,
+    Number,
+    Product,
+)
+from staticnet.ir.types import fixed
+from staticnet.ops.evaluate import evaluate
 
 Resolve = Callable[[Address], int]
 Choose = Callable[["BoundProduct"], Algorithm]
@@ -97,6 +109,44 @@ class BoundCopy:
         self._device.copy(self._target, self._source, self._nbytes, stream)
 
 
+class BoundHostCall:
+    """A node that Python computes between what was on the stream before and what comes after."""
+
+    def __init__(self, call: HostCall, device: Device, resolve: Resolve) -> None:
+        self.step = call.step
+        self._node, self._device = call.node, device
+        self._operands = [resolve(address) for address in call.operands]
+        self._result, self._failed = resolve(call.result), resolve(FAILED)
+
+    def enqueue(self, stream: Any) -> None:
+        """Wait for the stream, make the call, and copy its result to the device.
+
+        Raises:
+            ExecutionError: if the call fails.
+        """
+        node = self._node
+        failed = np.zeros(1, np.int32)
+        arrays = [np.empty(fixed(x.shape), x.dtype) for x in node.inputs]
+        self._fetch(failed, self._failed, stream)
+        for array, address in zip(arrays, self._operands, strict=True):
+            self._fetch(array, address, stream)
+        stream.synchronize()
+        if failed[0]:
+            return
+        result = evaluate(node, arrays)
+        if result.nbytes:
+            runtime = self._device.runtime
+            kind, source = runtime.memcpyHostToDevice, result.ctypes.data
+            runtime.memcpyAsync(self._result, source, result.nbytes, kind, stream.ptr)
+            stream.synchronize()
+
+    def _fetch(self, array: Any, address: int, stream: Any) -> None:
+        if array.nbytes:
+            runtime = self._device.runtime
+            kind = runtime.memcpyDeviceToHost
+            runtime.memcpyAsync(array.ctypes.data, address, array.nbytes, kind, stream.ptr)
+
+
 def bind(program: CudaProgram, device: Device, resolve: Resolve, tf32: bool) -> Sequence[Bound]:
     """The commands of a program, in order; its kernels are loaded.
 
@@ -115,6 +165,8 @@ def bind(program: CudaProgram, device: Device, resolve: Resolve, tf32: bool) -> 
             bound.append(BoundLaunch(command, functions[name], resolve))
         elif isinstance(command, Product):
             bound.append(BoundProduct(command, device, resolve, tf32))
+        elif isinstance(command, HostCall):
+            bound.append(BoundHostCall(command, device, resolve))
         else:
             bound.append(BoundCopy(command, device, resolve))
     return bound

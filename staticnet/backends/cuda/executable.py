@@ -250,8 +250,14 @@ class CudaExecutable:
         return graph
 
     def _step(self, feeds: Sequence[Any], outputs: Sequence[Any], stream: Any) -> None:
-        """Launch the graph of a step; the first step runs launch by launch and is captured."""
-        if self._graph is None:
+        """Launch the graph of a step; the first step runs launch by launch and is captured.
+
+        One that waits for the host is not captured, and always runs so.
+        """
+        if self.program.waits_for_host:
+            self._staging.post(feeds, outputs, stream)
+            self._fed(stream)
+        elif self._graph is None:
             self._staging.post(feeds, outputs, stream)
             self._graph = self.warm_and_capture(stream, self._fed, [self._fed])[0]
         else:

@@ -31,6 +31,7 @@ from staticnet.codegen.launches import (
     Command,
     Copy,
     CudaProgram,
+    HostCall,
     Launch,
     Number,
     format_command,
@@ -154,6 +155,10 @@ class _Program:
         (node,) = group.nodes
         if node.op.name in PRODUCTS:
             self._product(group)
+            return
+        if node.op.on_host:
+            operands = tuple(map(self._address, node.inputs))
+            self.commands.append(HostCall(node, operands, self._address(node), self.step))
             return
         begins_as = starts_from(node)
         if begins_as is not None:

@@ -10,6 +10,7 @@ from staticnet.codegen.launches import (
     Command,
     Copy,
     CudaProgram,
+    HostCall,
     Launch,
     Matrix,
     Product,
@@ -67,6 +68,11 @@ class _Finder:
             yield _span(command.target, command.nbytes, True)
         elif isinstance(command, Product):
             yield from _product(command)
+        elif isinstance(command, HostCall):
+            node = command.node
+            for address, x in zip(command.operands, node.inputs, strict=True):
+                yield _span(address, int(x.type.nbytes), False)
+            yield _span(command.result, int(node.type.nbytes), True)
         else:
             yield from self._launch(command)
 

@@ -58,7 +58,12 @@ class Schedule:
 
 
 def with_lanes(plan: Plan, program: CudaProgram) -> CudaProgram:
-    """The program with its commands on as many streams as pay, by the estimate."""
+    """The program with its commands on as many streams as pay, by the estimate.
+
+    One that waits for the host stays on one.
+    """
+    if program.waits_for_host:
+        return program
     spans = spans_of(plan, program)
     costs = costs_of(plan, program.launches, spans, RATES)
     return replace(program, lanes=fastest(dependences(spans), costs, RATES).lanes)

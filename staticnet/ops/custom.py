@@ -1,0 +1,307 @@
+"""`sn.custom_op`: an op of a user's own, from functions of NumPy arrays and of values.
+
+It becomes a class like the house's, so every pass and device has it. With a `scalar` form it fuses;
+without one it is a call of Python between kernels.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import string
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, DTypeError, GradientError, ShapeError, StaticnetError
+from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import as_dtype
+from staticnet.ir.location import user_line, written_at
+from staticnet.ir.op import ATTRIBUTES, OPS, Attribute, Op, attribute_of
+from staticnet.ir.types import TensorType, as_shape, format_shape, tensor_type
+from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, NUMBERS, broadcast_shapes
+from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, as_values
+from staticnet.ops.batching import align, one_by_one, spread_all
+
+KINDS = {
+    "floating": FLOATS, "integer": INTEGERS, "numeric": NUMBERS, "bool": BOOLS, "any": ANY,
+}  # fmt: skip
+_CALLED = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class _Functions:
+    """What a user gave of an op; `None` where nothing."""
+
+    eval: Function
+    infer: Function | None
+    vjp: Function | None
+    jvp: Function | None
+    flops: Function | int | None
+    vectorized: bool
+
+
+class _Own(TensorOp):
+    """The methods of an op, by a user's functions."""
+
+    given: ClassVar[_Functions]
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        assert self.given.infer is not None
+        return _as_type(self.given.infer(*operands, **self.attributes()), self.given.infer)
+
+    def eval(self, xp: Any, *operands: Any) -> Any:
+        return self.given.eval(*operands, **self.attributes())
+
+    def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        rule = self.given.vjp
+        if rule is None:
+            return super().vjp(y, g, *operands)
+        return _cotangents(self, rule(y, g, *operands, **self.attributes()), operands, rule)
+
+    def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        rule = self.given.jvp
+        if rule is None:
+            return super().jvp(y, operands, tangents)
+        return rule(y, tuple(operands), tuple(tangents), **self.attributes())
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        if not self.given.vectorized:
+            return one_by_one(self, size, batched, operands)
+        return apply(self, *spread_all(size, batched, operands))
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        count = self.given.flops
+        if count is None:
+            return super().flops(result, *operands)
+        return count(result, *operands, **self.attributes()) if callable(count) else count
+
+
+class _OwnElementwise(_Own, Elementwise):
+    """An op whose elements are made from its operands' elements."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        result = Elementwise.infer(self, *operands)
+        rule = self.given.infer
+        if rule is None:
+            return result
+        given = _as_type(rule(*operands, **self.attributes()), rule)
+        if given.shape != result.shape:
+            raise ShapeError(
+                f"has a scalar form, so its shape is {format_shape(result.shape)} and not "
+                f"{format_shape(given.shape)}, as its shape rule says ({written_at(rule)})"
+            )
+        return given
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return apply(self, *align(batched, operands))
+
+
+class CustomOp:
+    """An op of one's own as a function: `op(*operands, **attributes)` is its value."""
+
+    def __init__(self, cls: type[Op], attributes: dict[str, inspect.Parameter]) -> None:
+        self.op_class = cls
+        self.name = self.__name__ = cls.name
+        self.__doc__ = cls.__doc__
+        self._attributes = attributes
+
+    def __repr__(self) -> str:
+        return f"<custom op {self.name} ({self.op_class.where})>"
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Any:
+        """The op's value.
+
+        Raises:
+            ArgumentError: on an attribute that it does not have, or one that is missing.
+        """
+        return apply(self.op(**attributes), *operands)
+
+    def op(self, **attributes: Any) -> Op:
+        """The op with these attributes."""
+        defaults = {n: p.default for n, p in self._attributes.items() if p.default is not p.empty}
+        values = defaults | attributes
+        if values.keys() != self._attributes.keys():
+            wrong = ", ".join(sorted(values.keys() ^ self._attributes.keys()))
+            raise ArgumentError(
+                f"{self.name}: takes the attributes {list(self._attributes) or 'none'}; {wrong} "
+                "is missing or unknown"
+            )
+        kinds = {n: attribute_of(p.annotation, n) for n, p in self._attributes.items()}
+        return self.op_class(**{n: _as_attribute(value, kinds[n]) for n, value in values.items()})
+
+
+def custom_op(
+    name: str,
+    eval: Function,
+    infer: Function | None = None,
+    *,
+    scalar: str | None = None,
+    vjp: Function | None = None,
+    jvp: Function | None = None,
+    flops: Function | int | None = None,
+    dtypes: str = "floating",
+    differentiable: bool = True,
+    vectorized: bool = False,
+) -> CustomOp:
+    """An op of your own, called as `op(*operands, **attributes)`.
+
+    eval: (*arrays, **attributes) -> array, in NumPy; its arguments after `*` are the attributes,
+        which are annotated int, bool, str, np.dtype or tuple[int, ...].
+    infer: (*types, **attributes) -> the result's type, as `x.with_shape(shape)`, or (shape, dtype);
+        without it the op is elementwise: operands are promoted and broadcast as those of `+`.
+    scalar: an elementwise op in C, as "{0} / (1 + fabs({0}))": it fuses with its neighbours on a
+        CPU and a GPU. Without it the op runs in Python between kernels, on copies where a GPU is.
+    vjp: (y, g, *operands, **attributes) -> for each operand the product of the cotangent g with
+        dy/doperand, or None, in staticnet's functions.
+    jvp: (y, operands, tangents, **attributes) -> y's tangent; a tangent of None is zero.
+    flops: an int, or (result, *operands, **attributes) -> int, of types.
+
+    dtypes: of an elementwise op's operands: floating, integer, numeric, bool or any. vectorized:
+    with examples along a first axis of all operands, eval and infer give them along the result's.
+
+    `eval` must have no effect but its result. It sees 16-bit floats in float32.
+
+    Raises:
+        ArgumentError: if the name is taken or is none, or a function or form is not as told here.
+    """
+    form, attributes, arity = _checked(name, eval, scalar)
+    if dtypes not in KINDS:
+        raise ArgumentError(f"custom_op {name}: dtypes {dtypes!r:.60}: use one of {list(KINDS)}")
+    for what, given in (("infer", infer), ("vjp", vjp), ("jvp", jvp)):
+        if given is not None and not callable(given):
+            raise ArgumentError(f"custom_op {name}: {what} must be a function, not {given!r:.60}")
+    elementwise = infer is None or bool(form)
+    contents: dict[str, Any] = {
+        "__doc__": eval.__doc__ or f"The op {name} of a user's own.",
+        "__module__": eval.__module__ or "__main__",
+        "arity": arity,
+        "scalar": form,
+        "differentiable": differentiable,
+        "transposes": vjp is None and jvp is not None,
+        "given": _Functions(eval, infer, vjp, jvp, flops, vectorized),
+        "same_dtype": ALL if elementwise else NONE,
+    }
+    if elementwise:
+        contents["kinds"] = KINDS[dtypes]
+    annotated = [(n, p.annotation, field()) for n, p in attributes.items()]
+    parent: type[Op] = _OwnElementwise if elementwise else _Own
+    bare = make_dataclass(f"_{name}_attributes", annotated, bases=(parent,), frozen=True)
+    cls: Any = types.new_class(name, (bare,), {"name": name}, lambda space: space.update(contents))
+    cls.where = user_line()
+    return CustomOp(cls, attributes)
+
+
+def _checked(
+    name: Any, eval: Any, scalar: str | None
+) -> tuple[str, dict[str, inspect.Parameter], int | None]:
+    """The scalar form, the attributes, and the number of operands; None if it is any."""
+    if not isinstance(name, str):
+        raise ArgumentError(f"custom_op: the name must be a string, not {name!r:.60}")
+    if not callable(eval):
+        raise ArgumentError(f"custom_op {name}: eval must be a function, not {eval!r:.60}")
+    parameters = inspect.signature(eval).parameters.values()
+    attributes = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for p in attributes.values():
+        what = f"custom_op {name}: the attribute {p.name}"
+        if p.annotation is p.empty:
+            raise ArgumentError(f"{what} needs an annotation, as `{p.name}: int`")
+        attribute_of(p.annotation, what)
+    fixed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    arity = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(fixed)
+    if scalar is None:
+        return "", attributes, arity
+    if arity is None:
+        raise ArgumentError(f"custom_op {name}: a scalar form needs a fixed number of operands")
+    _check_form(name, scalar, arity, attributes)
+    return scalar, attributes, arity
+
+
+def _check_form(name: str, form: Any, arity: int, attributes: Any) -> None:
+    """Raise ArgumentError unless a scalar form is one expression of the operands' elements."""
+    what = f"custom_op {name}: the scalar form {form!r:.60}"
+    if not isinstance(form, str) or not form.strip() or re.search(r"[;\n#]", form):
+        raise ArgumentError(f"{what} must be one C expression, as '{{0}} * {{0}}'")
+    try:
+        used = {part for _, part, _, _ in string.Formatter().parse(form) if part is not None}
+    except ValueError as error:
+        raise ArgumentError(f"{what} has {error}; operands are {{0}}, {{1}}, …") from None
+    known = {str(i) for i in range(arity)} | attributes.keys()
+    if not used <= known:
+        raise ArgumentError(
+            f"{what} names {sorted(used - known)}; it may name {sorted(known)}: eval takes "
+            f"{arity} operands"
+        )
+    called = set(_CALLED.findall(form)) - scalar_functions()
+    if called:
+        raise ArgumentError(
+            f"{what} calls {sorted(called)}; there are {', '.join(sorted(scalar_functions()))}"
+        )
+
+
+@cache
+def scalar_functions() -> frozenset[str]:
+    """The functions of real numbers that a scalar form may call: those of the house's own forms."""
+    house = [c for c in OPS.values() if issubclass(c, Elementwise) and c.kinds >= FLOATS]
+    return frozenset(name for cls in house for name in _CALLED.findall(cls.scalar))
+
+
+def _as_attribute(value: Any, kind: Attribute) -> Any:
+    """A dtype or shape from what names one, a list as a tuple, an integer of NumPy as Python's."""
+    if kind is ATTRIBUTES["DType"]:
+        return as_dtype(value)
+    if kind is ATTRIBUTES["Shape"]:
+        return as_shape(value)
+    if isinstance(value, list | tuple):
+        return tuple(_as_attribute(entry, kind) for entry in value)
+    return value.item() if isinstance(value, np.integer | np.bool_) else value
+
+
+def _as_type(given: Any, rule: Function) -> TensorType:
+    """A type from what a shape rule gives: a type, something with one, or (shape, dtype)."""
+    if isinstance(given, TensorType):
+        return given
+    try:
+        if isinstance(given, tuple) and len(given) == 2:
+            return tensor_type(*given)
+        return tensor_type(given.shape, given.dtype)
+    except (AttributeError, ShapeError, DTypeError) as error:
+        raise ArgumentError(
+            f"its shape rule ({written_at(rule)}) must give a type, as x.with_shape(shape), or "
+            f"(shape, dtype), not {given!r:.60}: {error}"
+        ) from None
+
+
+def _cotangents(op: Op, given: Any, operands: Sequence[Any], rule: Function) -> tuple[Any, ...]:
+    """What a user's vjp gave, one for each operand.
+
+    Raises:
+        GradientError: if they are not as many, or one is no value of its operand's shape.
+    """
+    products = tuple(given) if isinstance(given, list | tuple) else (given,)
+    what = f"{op.name}: its vjp ({written_at(rule)}) gives"
+    if len(products) != len(operands):
+        raise GradientError(f"{what} {len(products)} products for {len(operands)} operands")
+    checked: list[Any] = []
+    for i, (product, x) in enumerate(zip(products, operands, strict=True)):
+        if product is None:
+            checked.append(None)
+            continue
+        try:
+            (value,) = as_values(product)
+            fits = broadcast_shapes(value.shape, x.shape) == value.shape
+        except StaticnetError:
+            fits = False
+        if not fits:
+            shape = format_shape(getattr(product, "shape", ()))
+            raise GradientError(
+                f"{what} {shape} for operand {i}, which is {format_shape(x.shape)}; give None for "
+                "zero"
+            )
+        checked.append(value)
+    return tuple(checked)
