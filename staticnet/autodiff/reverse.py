@@ -66,7 +66,7 @@ def vjp(
     order = topological(ys)
     dependent = _dependents(order, ws)
     if not allow_unused:
-        _check_reached(ys, ws, set(order))
+        check_reached(ys, ws, set(order))
     sums = _sweep(order, dependent, ys, gs, {})
     return [astype(sums[w], w.dtype) if w in sums else zeros_like(w) for w in ws]
 
@@ -115,7 +115,8 @@ def _dependents(order: list[Node], ws: Sequence[Node]) -> set[Node]:
     return found
 
 
-def _check_reached(ys: list[Node], ws: list[Node], reached: set[Node]) -> None:
+def check_reached(ys: list[Node], ws: list[Node], reached: set[Node]) -> None:
+    """Raise GradientError unless each w is among the nodes that the ys reach."""
     for w in ws:
         if w not in reached:
             raise GradientError(

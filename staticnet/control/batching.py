@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from staticnet.ir import location, modes
 from staticnet.ir.dim import Dim
@@ -30,22 +31,14 @@ def batch_nodes(
             batched = tuple(operand in known for operand in node.inputs)
             operands = [known.get(operand, operand) for operand in node.inputs]
             known[node] = new = _batched(node.op, size, batched, operands)
-            _describe(new, node)
+            modes.stand_for(new, node)
     finally:
         location.set_attribution(saved)
     return [known.get(node) for node in outputs]
 
 
-def _batched(
-    op: Op, size: int | Dim, batched: tuple[bool, ...], operands: Sequence[Value]
-) -> Value:
+def _batched(op: Op, size: int | Dim, batched: tuple[bool, ...], operands: Sequence[Value]) -> Any:
     """An op's value for all examples; a user's op may have no rule for that."""
     if op.where is not None and type(op).batch is Op.batch:
         return one_by_one(op, size, batched, operands)
     return op.batch(size, batched, *operands)
-
-
-def _describe(new: Value, node: Node) -> None:
-    if isinstance(new, Node):
-        new.name = new.name or node.name
-        modes.carry(node, new)

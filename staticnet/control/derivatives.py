@@ -1,0 +1,245 @@
+"""`jacobian`, `hessian`, `value_and_grad` and `linearize`: derivatives of more than one scalar, and
+of functions.
+
+Each takes nodes, as `sn.grad` does, or a function, as JAX's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from staticnet.autodiff.forward import jvp
+from staticnet.autodiff.reverse import as_nodes, check_reached, grad, vjp
+from staticnet.control.batching import batch_nodes
+from staticnet.control.trace import leaves_of, parameters
+from staticnet.control.traced import Traced, several, substitute
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.ir import location
+from staticnet.ir.dim import Dim
+from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.value import Value
+from staticnet.ops.batching import spread
+from staticnet.ops.creation import eye, ones_like
+from staticnet.ops.movement import moveaxis
+from staticnet.ops.shape import reshape
+
+
+def jacobian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
+    """J[i, j] = d y[i] / d w[j], as a node; for a tree of y or of w, a tree of them, y's outside.
+
+    Of a function y, the function of its Jacobian by the arguments whose numbers are `wrt`. All
+    rows are computed at once, by `vmap` of a `vjp`, or all columns by that of a `jvp`: whichever is
+    fewer.
+
+    y: [*t], w: [*s] -> J: [*t, *s]
+
+    Raises:
+        DTypeError: if y or w is not floating-point.
+        GradientError: if y does not depend on a w, unless `allow_unused` gives zeros then.
+    """
+    if callable(y):
+        return _of_function("jacobian", y, wrt, allow_unused)
+    ys, y_tree = several("jacobian", y)
+    ws, w_tree = several("jacobian", wrt)
+    rows = _jacobians(as_nodes(ys, "jacobian"), as_nodes(ws, "jacobian"), allow_unused)
+    return y_tree.unflatten([w_tree.unflatten(row) for row in rows])
+
+
+def hessian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
+    """H[i, j] = d2 y / d w[i] d w[j], as a node; for a tree of w, a tree of trees of them.
+
+    Of a function y, the function of its Hessian by the arguments whose numbers are `wrt`. It is the
+    Jacobian of the gradient.
+
+    y: [], w: [*s] -> H: [*s, *s]
+
+    Raises:
+        ShapeError: if y is not a scalar.
+        DTypeError, GradientError: as `jacobian` does.
+    """
+    if callable(y):
+        return _of_function("hessian", y, wrt, allow_unused)
+    ws, tree = several("hessian", wrt)
+    rows = _hessian(y, as_nodes(ws, "hessian"), allow_unused)
+    return tree.unflatten([tree.unflatten(row) for row in rows])
+
+
+def _hessian(y: Any, ws: list[Node], allow_unused: bool) -> list[list[Any]]:
+    gradients = grad(y, ws, allow_unused=allow_unused)
+    return _jacobians(as_nodes(gradients, "hessian"), ws, allow_unused=True)
+
+
+def _of_function(what: str, f: Callable[..., Any], argnums: Any, allow_unused: bool) -> Any:
+    def derivative(*args: Any, **kwargs: Any) -> Any:
+        traced = Traced.of(what, f, argnums, args, kwargs)
+        ys, ws = as_nodes(traced.results, what), as_nodes(traced.stand_ins, what)
+        if what == "jacobian":
+            rows = _jacobians(ys, ws, allow_unused)
+            made = [traced.by_argument(traced.made(row)) for row in rows]
+            return traced.structure.unflatten(made)
+        if len(ys) != 1:
+            raise ShapeError(
+                f"hessian: the function must give one scalar, not {traced.structure} "
+                f"({location.user_line()})"
+            )
+        made = [traced.by_argument(traced.made(row)) for row in _hessian(ys[0], ws, allow_unused)]
+        return traced.by_argument(made)
+
+    return derivative
+
+
+def _jacobians(ys: list[Node], ws: list[Node], allow_unused: bool) -> list[list[Any]]:
+    """For each y its Jacobian by each w."""
+    if not allow_unused:
+        check_reached(ys, ws, set(topological(ys)))
+    found: dict[tuple[int, int], Value] = {}
+    for i, y in enumerate(ys):
+        by_rows = [j for j, w in enumerate(ws) if _is_less(y.type.size, w.type.size)]
+        rows = _rows(y, [ws[j] for j in by_rows])
+        found |= {(i, j): row for j, row in zip(by_rows, rows, strict=True)}
+    for j, w in enumerate(ws):
+        by_columns = [i for i in range(len(ys)) if (i, j) not in found]
+        columns = _columns([ys[i] for i in by_columns], w)
+        found |= {(i, j): column for i, column in zip(by_columns, columns, strict=True)}
+    return [[found[i, j] for j in range(len(ws))] for i in range(len(ys))]
+
+
+def _is_less(a: int | Dim, b: int | Dim) -> bool:
+    """Whether a < b; of a number and an unknown the number is."""
+    gap = a - b
+    return gap < 0 if isinstance(gap, int) else not isinstance(a, Dim) or isinstance(b, Dim)
+
+
+def _rows(y: Node, ws: Sequence[Node]) -> list[Value]:
+    """Jacobians by reverse mode, an element of y each.  -> [*t, *s]"""
+    if not ws:
+        return []
+    if y.shape == ():
+        return vjp([y], ws, [ones_like(y)], allow_unused=True)
+    (g,) = parameters("cotangent", [y.type])
+    products = vjp([y], ws, [g], allow_unused=True)
+    rows = _for_each_element(y, g, products)
+    return [reshape(row, (*y.shape, *w.shape)) for row, w in zip(rows, ws, strict=True)]
+
+
+def _columns(ys: Sequence[Node], w: Node) -> list[Value]:
+    """Jacobians by forward mode, an element of w each.  -> [*t, *s]"""
+    if not ys:
+        return []
+    if w.shape == ():
+        return jvp(ys, [w], [ones_like(w)])
+    (t,) = parameters("tangent", [w.type])
+    columns = _for_each_element(w, t, jvp(ys, [w], [t]))
+    return [
+        reshape(moveaxis(column, 0, -1), (*y.shape, *w.shape))
+        for column, y in zip(columns, ys, strict=True)
+    ]
+
+
+def _for_each_element(x: Node, direction: Node, products: Sequence[Any]) -> list[Value]:
+    """Products with `direction`, one for each element of x: [*p] -> [x.size, *p]"""
+    n = x.type.size
+    unit = reshape(eye(n, dtype=x.dtype), (n, *x.shape))
+    pairs = zip(products, batch_nodes(products, {direction: unit}, n), strict=True)
+    return [spread(n, False, product) if many is None else many for product, many in pairs]
+
+
+def value_and_grad(
+    loss: Any,
+    wrt: Any = 0,
+    has_aux: bool = False,
+    *,
+    argnums: Any = None,
+    allow_unused: bool = False,
+) -> Any:
+    """(loss, d loss / d w for each w of `wrt`), as `sn.grad` gives them.
+
+    Of a function, the function of its value and its gradient: by the argument whose number is `wrt`
+    or, by its name in JAX, `argnums`, in that argument's structure; of a tuple of numbers, a tuple.
+    With `has_aux` the function gives (loss, more), and the result is ((loss, more), gradient).
+
+    loss: [], w: [*s] -> [], [*s]
+
+    Raises:
+        ShapeError, DTypeError, GradientError: as `sn.grad` does.
+        ArgumentError: if the function does not give what `has_aux` says.
+    """
+    by = wrt if argnums is None else argnums
+    if not callable(loss):
+        return loss, grad(loss, by, allow_unused=allow_unused)
+    f: Callable[..., Any] = loss
+
+    def derivative(*args: Any, **kwargs: Any) -> Any:
+        traced = Traced.of("value_and_grad", f, by, args, kwargs)
+        value, *more = traced.results
+        if has_aux:
+            _check_pair(traced)
+        elif more or traced.structure.kind is not None:
+            raise ArgumentError(
+                f"value_and_grad: the function must give a scalar, not {traced.structure} "
+                f"({location.user_line()}); with has_aux=True it gives (loss, more)"
+            )
+        gradients = grad(value, traced.stand_ins, allow_unused=allow_unused)
+        made = traced.made([*traced.results, *as_nodes(gradients, "value_and_grad")])
+        results = traced.structure.unflatten(made[: len(traced.results)])
+        return results, traced.by_argument(made[len(traced.results) :])
+
+    return derivative
+
+
+def _check_pair(traced: Traced) -> None:
+    children = traced.structure.children
+    if len(children) != 2 or children[0].kind is not None:
+        raise ArgumentError(
+            f"value_and_grad: with has_aux the function must give (loss, more), not "
+            f"{traced.structure} ({location.user_line()})"
+        )
+
+
+def linearize(y: Any, *primals: Any) -> Any:
+    """The function of tangents t -> the sum over w of dy/dw * t, where `primals` are w.
+
+    Of a function y, (y(*primals), that function): it takes a tangent of each primal's structure,
+    and gives one of the result's. It is linear, and shares what y computes.
+
+    y: [*t], w and tangent: [*s] -> [*t]
+
+    Raises:
+        DTypeError: if y or a w is not floating-point, or a tangent is of another dtype than its w.
+        ShapeError: if it is of another shape.
+    """
+    if not primals:
+        raise ArgumentError(f"linearize: needs primals ({location.user_line()})")
+    if callable(y):
+        traced = Traced.of("linearize", y, tuple(range(len(primals))), primals)
+        value = traced.structure.unflatten(traced.made(traced.results))
+        return value, _linear(traced.results, traced.stand_ins, traced.given, traced.structure)
+    ys, y_tree = several("linearize", y)
+    ws, _ = several("linearize", primals)
+    return _linear(ys, ws, ws, y_tree)
+
+
+def _linear(ys: list[Any], ws: list[Any], given: list[Any], tree: Any) -> Callable[..., Any]:
+    nodes = as_nodes(ws, "linearize")
+    directions = parameters("tangent", (w.type for w in nodes))
+    moved = as_nodes(jvp(ys, nodes, directions), "linearize")
+
+    def linear(*tangents: Any) -> Any:
+        leaves, _ = leaves_of("linearize: tangents", tangents)
+        if len(leaves) != len(nodes):
+            raise ArgumentError(
+                f"linearize: takes {len(nodes)} tangents, not {len(leaves)} "
+                f"({location.user_line()})"
+            )
+        for w, t in zip(nodes, leaves, strict=True):
+            if (t.dtype, t.shape) != (w.dtype, w.shape):
+                differ = DTypeError if t.dtype != w.dtype else ShapeError
+                raise differ(
+                    f"linearize: the tangent of {describe(w)} must be of its type, not "
+                    f"{describe(t)} ({location.user_line()})"
+                )
+        values = dict(zip([*nodes, *directions], [*given, *leaves], strict=True))
+        return tree.unflatten(substitute(moved, values))
+
+    return linear

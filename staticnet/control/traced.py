@@ -1,0 +1,107 @@
+"""A function called on placeholders, and what it gives made again of its arguments.
+
+So a derivative is by the arguments alone, whatever else they are used for, and the arguments may be
+nodes, arrays, or tensors of dynamic execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.control.trace import call, leaves_of, parameters
+from staticnet.errors import ArgumentError
+from staticnet.ir import location, modes
+from staticnet.ir.node import Node, topological
+from staticnet.ir.tree import Tree, flatten
+from staticnet.ir.types import TensorType
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import as_tuple, normalize_axis
+from staticnet.ops.base import apply
+
+
+def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Value]:
+    """The outputs with some nodes replaced by values of their types.
+
+    A new node has the lines, the name and the modes of the one that it is for.
+    """
+    known: dict[Node, Any] = dict(values)
+    saved = location.attribution()
+    try:
+        for node in topological(outputs):
+            if node in known or not any(operand in known for operand in node.inputs):
+                continue
+            location.set_attribution(node.provenance)
+            operands = [known.get(operand, operand) for operand in node.inputs]
+            known[node] = new = apply(node.op, *operands)
+            modes.stand_for(new, node)
+    finally:
+        location.set_attribution(saved)
+    return [known.get(node, node) for node in outputs]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a function gives for placeholders in the place of some arguments.
+
+    `given` are the leaves of those arguments, `trees` their structures, and `stand_ins` the
+    placeholders; `single` says that one argument was named, and not several. `results` are the
+    leaves of what the function gives, of structure `structure`.
+    """
+
+    given: list[Any]
+    trees: list[Tree]
+    single: bool
+    stand_ins: list[Node]
+    results: list[Node]
+    structure: Tree
+
+    @classmethod
+    def of(
+        cls, what: str, f: Callable[..., Any], argnums: Any, args: Any, kwargs: Any = None
+    ) -> Traced:
+        """The function called once.
+
+        Raises:
+            ArgumentError: if `argnums` names no argument.
+        """
+        numbers = [normalize_axis(n, len(args), f"{what}: argnums") for n in as_tuple(argnums)]
+        parts = [leaves_of(f"{what}: argument {n}", args[n]) for n in numbers]
+        given = [leaf for leaves, _ in parts for leaf in leaves]
+        stand_ins = parameters(what, (TensorType(x.dtype, x.shape) for x in given))
+        for x, stand_in in zip(given, stand_ins, strict=True):
+            stand_in.name = getattr(x, "name", "") or stand_in.name
+        trees = [tree for _, tree in parts]
+        own = list(args)
+        for n, value in zip(numbers, _cut(stand_ins, trees), strict=True):
+            own[n] = value
+        results, structure = call(what, lambda: f(*own, **(kwargs or {})))
+        single = not isinstance(argnums, tuple | list)
+        return cls(given, trees, single, stand_ins, results, structure)
+
+    def made(self, nodes: Sequence[Node]) -> list[Value]:
+        """Nodes on the placeholders, as values of the arguments."""
+        return substitute(nodes, dict(zip(self.stand_ins, self.given, strict=True)))
+
+    def by_argument(self, leaves: Sequence[Any]) -> Any:
+        """Values, one for each leaf of the arguments, in their structures."""
+        values = _cut(leaves, self.trees)
+        return values[0] if self.single else tuple(values)
+
+
+def _cut(leaves: Sequence[Any], trees: Sequence[Tree]) -> list[Any]:
+    rest = iter(leaves)
+    return [tree.unflatten([next(rest) for _ in range(tree.leaves)]) for tree in trees]
+
+
+def several(what: str, tree: Any) -> tuple[list[Any], Tree]:
+    """The leaves of a tree of nodes.
+
+    Raises:
+        ArgumentError: if there are none.
+    """
+    leaves, structure = flatten(tree)
+    if not leaves:
+        raise ArgumentError(f"{what}: expected nodes, got {tree!r:.60} ({location.user_line()})")
+    return leaves, structure
