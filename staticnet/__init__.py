@@ -11,7 +11,9 @@ from staticnet.autodiff import grad, jvp, vjp
 from staticnet.compare import compare
 from staticnet.compilation import PIPELINE
 from staticnet.control.cond import cond
+from staticnet.control.derivatives import hessian, jacobian, linearize, value_and_grad
 from staticnet.control.scan import map, scan
+from staticnet.control.vmap import vmap
 from staticnet.control.while_loop import fori_loop, while_loop
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
@@ -286,6 +288,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hessian",
     "hypot",
     "iinfo",
     "imag",
@@ -298,9 +301,11 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacobian",
     "jvp",
     "less",
     "less_equal",
+    "linearize",
     "linspace",
     "log",
     "log1p",
@@ -390,10 +395,12 @@ __all__ = [
     "uint32",
     "uint64",
     "unstack",
+    "value_and_grad",
     "var",
     "variable",
     "vecdot",
     "vjp",
+    "vmap",
     "where",
     "while_loop",
     "zeros",

@@ -10,6 +10,7 @@ from staticnet.ir.dim import Dim
 from staticnet.ir.node import Node, topological
 from staticnet.ir.op import Op
 from staticnet.ir.value import Value
+from staticnet.ops.base import Item
 from staticnet.ops.batching import one_by_one
 
 
@@ -21,13 +22,16 @@ def batch_nodes(
     `examples` are the values of some nodes for each example, along their first axis: node [*s],
     value [size, *s]. A new node has the lines, the name and the modes of the one that it is for.
     """
-    known: dict[Node, Value] = dict(examples)
+    known: dict[Node, Any] = dict(examples)
     saved = location.attribution()
     try:
         for node in topological(outputs):
             if node in known or not any(operand in known for operand in node.inputs):
                 continue
             location.set_attribution(node.provenance)
+            if isinstance(node.op, Item):
+                known[node] = known[node.inputs[0]][node.op.index]
+                continue
             batched = tuple(operand in known for operand in node.inputs)
             operands = [known.get(operand, operand) for operand in node.inputs]
             known[node] = new = _batched(node.op, size, batched, operands)

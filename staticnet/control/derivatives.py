@@ -13,7 +13,7 @@ from staticnet.autodiff.forward import jvp
 from staticnet.autodiff.reverse import as_nodes, check_reached, grad, vjp
 from staticnet.control.batching import batch_nodes
 from staticnet.control.trace import leaves_of, parameters
-from staticnet.control.traced import Traced, several, substitute
+from staticnet.control.traced import Traced, nodes_of, substitute
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir import location
 from staticnet.ir.dim import Dim
@@ -40,9 +40,9 @@ def jacobian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
     """
     if callable(y):
         return _of_function("jacobian", y, wrt, allow_unused)
-    ys, y_tree = several("jacobian", y)
-    ws, w_tree = several("jacobian", wrt)
-    rows = _jacobians(as_nodes(ys, "jacobian"), as_nodes(ws, "jacobian"), allow_unused)
+    ys, y_tree = nodes_of("jacobian", y)
+    ws, w_tree = nodes_of("jacobian", wrt)
+    rows = _jacobians(ys, ws, allow_unused)
     return y_tree.unflatten([w_tree.unflatten(row) for row in rows])
 
 
@@ -60,8 +60,8 @@ def hessian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
     """
     if callable(y):
         return _of_function("hessian", y, wrt, allow_unused)
-    ws, tree = several("hessian", wrt)
-    rows = _hessian(y, as_nodes(ws, "hessian"), allow_unused)
+    ws, tree = nodes_of("hessian", wrt)
+    rows = _hessian(y, ws, allow_unused)
     return tree.unflatten([tree.unflatten(row) for row in rows])
 
 
@@ -215,8 +215,8 @@ def linearize(y: Any, *primals: Any) -> Any:
         traced = Traced.of("linearize", y, tuple(range(len(primals))), primals)
         value = traced.structure.unflatten(traced.made(traced.results))
         return value, _linear(traced.results, traced.stand_ins, traced.given, traced.structure)
-    ys, y_tree = several("linearize", y)
-    ws, _ = several("linearize", primals)
+    ys, y_tree = nodes_of("linearize", y)
+    ws, _ = nodes_of("linearize", primals)
     return _linear(ys, ws, ws, y_tree)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.autodiff.reverse import as_nodes
 from staticnet.control.trace import call, leaves_of, parameters
-from staticnet.errors import ArgumentError
+from staticnet.errors import GradientError, StaticnetError
 from staticnet.ir import location, modes
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, topological, with_context
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
@@ -64,9 +65,12 @@ class Traced:
         """The function called once.
 
         Raises:
-            ArgumentError: if `argnums` names no argument.
+            ArgumentError, OutOfRangeError: if `argnums` names no argument.
         """
-        numbers = [normalize_axis(n, len(args), f"{what}: argnums") for n in as_tuple(argnums)]
+        try:
+            numbers = [normalize_axis(n, len(args), "argnums") for n in as_tuple(argnums)]
+        except StaticnetError as error:
+            raise with_context(error, what, []) from None
         parts = [leaves_of(f"{what}: argument {n}", args[n]) for n in numbers]
         given = [leaf for leaves, _ in parts for leaf in leaves]
         stand_ins = parameters(what, (TensorType(x.dtype, x.shape) for x in given))
@@ -95,13 +99,17 @@ def _cut(leaves: Sequence[Any], trees: Sequence[Tree]) -> list[Any]:
     return [tree.unflatten([next(rest) for _ in range(tree.leaves)]) for tree in trees]
 
 
-def several(what: str, tree: Any) -> tuple[list[Any], Tree]:
-    """The leaves of a tree of nodes.
+def nodes_of(what: str, tree: Any) -> tuple[list[Node], Tree]:
+    """The leaves of a tree of floating-point nodes.
 
     Raises:
-        ArgumentError: if there are none.
+        GradientError: if there are none, or one is no node.
+        DTypeError: if one is not floating-point.
     """
     leaves, structure = flatten(tree)
-    if not leaves:
-        raise ArgumentError(f"{what}: expected nodes, got {tree!r:.60} ({location.user_line()})")
-    return leaves, structure
+    if not leaves or not all(isinstance(leaf, Node) for leaf in leaves):
+        raise GradientError(
+            f"{what}: expected graph nodes, got {tree!r:.60} ({location.user_line()}); of arrays "
+            f"and tensors give a function, as in sn.{what}(f)(x)"
+        )
+    return as_nodes(leaves, what), structure

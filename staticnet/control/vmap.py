@@ -49,7 +49,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             is None for a result that differs by example.
     """
     if not callable(f):
-        raise ArgumentError(f"vmap: takes a function, not {f!r:.60}")
+        raise ArgumentError(f"vmap: takes a function, not {f!r:.60} ({location.user_line()})")
 
     @functools.wraps(f)
     def batched(*args: Any, **kwargs: Any) -> Any:
@@ -88,7 +88,7 @@ def axes_of(prefix: Any, tree: Tree, name: str, what: str) -> list[int | None]:
             return [axis for entry, child in rows for axis in axes_of(entry, child, name, what)]
     raise ArgumentError(
         f"vmap: {name}={prefix!r:.60} does not fit {what}, {tree!s:.60}: it is an int, None, or a "
-        "tree of these of the same structure"
+        f"tree of these of the same structure ({location.user_line()})"
     )
 
 

@@ -114,7 +114,8 @@ class Op:
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         """The result for each of `size` examples, along its first axis.
 
-        So have the operands that are `batched`, at least one; the others are every example's.
+        So have the operands that are `batched`, at least one; the others are every example's. Of
+        several results it gives a sequence.
         """
         raise NotImplementedError(f"{self.name}.batch")
 

@@ -98,6 +98,9 @@ def _flatten(tree: Any, leaves: list[Any]) -> Tree:
             ) from None
         kind = kind if kind is OrderedDict else dict
         return Tree(kind, tuple(_flatten(tree[key], leaves) for key in keys), keys)
+    if hasattr(kind, "_fields"):  # a named tuple, or what is like one
+        fields = [getattr(tree, name) for name in kind._fields]
+        return Tree(kind, tuple(_flatten(child, leaves) for child in fields))
     if isinstance(tree, tuple | list):
         return Tree(kind, tuple(_flatten(child, leaves) for child in tree))
     leaves.append(tree)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,8 +36,10 @@ from staticnet.ops.arguments import as_int, broadcast_shapes, check_holds
 from staticnet.ops.arithmetic import maximum, minimum, nextafter
 from staticnet.ops.base import TensorOp, apply, as_values, constant, promoted
 from staticnet.ops.batching import align
+from staticnet.ops.creation import iota
 from staticnet.ops.promotion import is_scalar
 from staticnet.ops.selection import astype, where
+from staticnet.ops.shape import broadcast_to
 from staticnet.ops.sorting import argsort
 from staticnet.ops.state import Variable, variable
 from staticnet.ops.transcendental import cos, log, sqrt
@@ -103,11 +105,34 @@ class RandomBits(TensorOp, name="random_bits"):
         return apply(self, *align(batched, operands))
 
 
-class Key(NamedTuple):
-    """What names a random draw: a stream (`key`) and a place in it (`counter`), uint64 scalars."""
+@dataclass(frozen=True, eq=False)
+class Key:
+    """What names a random draw: a stream (`key`) and a place in it (`counter`), uint64 scalars.
+
+    Of many keys, as `split` gives, both are arrays: such a key has a length, is indexed, and goes
+    through `vmap` and loops, key by key; drawn from as it is, it gives an array for each.
+    """
 
     key: Value
     counter: Value
+    _fields: ClassVar[tuple[str, ...]] = ("key", "counter")  # of a tree's container
+
+    def __len__(self) -> int:
+        if not self.key.ndim:
+            raise ArgumentError("key: one key is no array of them, as sn.random.split gives")
+        length = self.key.shape[0]
+        if not isinstance(length, int):
+            raise ArgumentError(f"key: there are {length} keys, a number known only when it is fed")
+        return length
+
+    def __getitem__(self, index: Any) -> Key:
+        return Key(self.key[index], self.counter[index])
+
+    def __iter__(self) -> Iterator[Key]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def key(seed: int, counter: Any = 0) -> Key:
@@ -137,13 +162,29 @@ def mix(seed: int, number: int) -> int:
 def fold_in(k: Key, number: Any) -> Key:
     """Another key, from a key and a number, an int or an integer node: 64 bits of Philox.
 
+    Of an array of numbers, as many keys.
+
     Raises:
         ArgumentError: if the number is an int outside [0, 2**64).
     """
+    _check_key(k)
     place = number if isinstance(number, Value) else constant(as_seed(number), UINT64)
     bits = apply(RandomBits((2,)), k.key, astype(place, UINT64))
-    low, high = astype(bits[0], UINT64), astype(bits[1], UINT64)
-    return Key(low | (high << 32), k.counter)
+    low, high = astype(bits[..., 0], UINT64), astype(bits[..., 1], UINT64)
+    new = low | (high << 32)
+    return Key(new, broadcast_to(k.counter, new.shape))
+
+
+def split(k: Key, num: int | Dim = 2) -> Key:
+    """`num` keys from one, in an array of keys: `a, b = split(k)`, `split(k, n)[i]`.
+
+    None of them is one that `fold_in` gives of a number below 2**63.
+
+    Raises:
+        ShapeError: if `num` is no dim.
+    """
+    numbers = astype(iota(as_shape(num, "num")), UINT64) | np.uint64(2**63)
+    return fold_in(k, numbers)
 
 
 class _Scope(threading.local):
