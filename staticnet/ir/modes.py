@@ -46,10 +46,14 @@ def note(result: Any, given: Any, modes: Collection[Mode]) -> None:
 
 def stand_for(new: Any, old: Node) -> None:
     """Give a node the name of the one that it stands for, and the modes that that was made in."""
-    if not isinstance(new, Node) or new is old:
-        return
-    new.name = new.name or old.name
-    if id(old) in _made:
+    if isinstance(new, Node):
+        new.name = new.name or old.name
+        carry(old, new)
+
+
+def carry(old: Node, new: Node) -> None:
+    """`new` stands for `old` from here on: it was made in the same modes."""
+    if id(old) in _made and new is not old:
         known = _modes_known_of(new)
         known.extend(mode for mode in _made[id(old)][1] if mode not in known)
 
