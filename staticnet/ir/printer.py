@@ -17,15 +17,24 @@ def format_graph(graph: Graph) -> str:
     names = value_names(graph)
     header = ", ".join(f"%{names[node]}: {node.type}" for node in graph.inputs)
     lines = [f"graph {_quoted(graph.name)}({header}) {{"]
-    for node in (*graph.nodes, *_only_written(graph)):
-        if node.op.name != "placeholder":
-            operands = [f"%{names[operand]}" for operand in node.inputs]
-            arguments = ", ".join(filter(None, [*operands, format_attributes(node.op)]))
-            statement = f"%{names[node]}: {node.type} = {node.op.name}({arguments})"
-            lines += [f"  {line}" for line in statement.split("\n")]
+    for statement in statements(graph).values():
+        lines += [f"  {line}" for line in statement.split("\n")]
     lines.append(f"  return {', '.join('%' + names[node] for node in graph.outputs)}".rstrip())
     lines += [f"  update %{names[target]} = %{names[value]}" for target, value in graph.updates]
     return "\n".join([*lines, "}"])
+
+
+def statements(graph: Graph) -> dict[Node, str]:
+    """Each node's statement, in order, but for what is only fed; graphs in it are indented."""
+    names = value_names(graph)
+    nodes = (*graph.nodes, *_only_written(graph))
+    return {node: _statement(node, names) for node in nodes if node.op.name != "placeholder"}
+
+
+def _statement(node: Node, names: dict[Node, str]) -> str:
+    operands = [f"%{names[operand]}" for operand in node.inputs]
+    arguments = ", ".join(filter(None, [*operands, format_attributes(node.op)]))
+    return f"%{names[node]}: {node.type} = {node.op.name}({arguments})"
 
 
 def _quoted(name: str) -> str:

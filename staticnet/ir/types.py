@@ -147,6 +147,11 @@ class TupleType(TensorType):
         return TupleType(type_.substitute(values) for type_ in self.types)
 
 
+def members(type_: TensorType) -> tuple[TensorType, ...]:
+    """The types of the arrays of a value: itself, or those of a tuple."""
+    return type_.types if isinstance(type_, TupleType) else (type_,)
+
+
 def fixed(shape: Shape) -> tuple[int, ...]:
     """A shape without symbolic dims; raises ShapeError where there is one."""
     return tuple(int(dim) for dim in shape)

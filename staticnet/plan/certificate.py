@@ -7,6 +7,8 @@ polynomials in the dims. What rounding and the scratch memory of reductions add 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -27,11 +29,13 @@ from staticnet.plan.formula import (
     value,
 )
 from staticnet.plan.fusion import Group
+from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.partials import BLOCK, FEW_COLUMNS, FEW_ROWS, MAX_BLOCKS, SLOT
 from staticnet.plan.plan import OWN_SIZES, Plan, blocks_of
 from staticnet.plan.symbolic import SAMPLES, SymbolicPlan
 
 MAX_SIZE = 1 << 40
+MAX_CASES = 16  # beyond which the formula is that of one order of each loop, a bound
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,18 @@ def largest_dims(plan: SymbolicPlan, limit: int, dims: Mapping[str, int]) -> dic
 
 def arena_formula(plan: SymbolicPlan) -> Formula:
     """The arena's bytes."""
-    found = [_case(order, plan) for order in plan.orders]
-    cases = least_cases(case for case, _ in found)
+    found = [_cases(order, plan) for order in plan.orders]
+    cases = least_cases(case for cases, _ in found for case in cases)
     slacks = largest(slack for _, slack in found)
     slack = slacks[0] if len(slacks) == 1 else total(slacks)
     return Formula(cases, slack, tuple(sorted(plan.graph.symbols)), plan.arena_bytes)
 
 
-def _case(order: Plan, plan: SymbolicPlan) -> tuple[tuple[Bytes, ...], Bytes]:
-    """Polynomials of which the largest is the arena in one order, and what it may be above."""
+def _cases(order: Plan, plan: SymbolicPlan) -> tuple[list[tuple[Bytes, ...]], Bytes]:
+    """Polynomials of which the largest is the arena in one order, and what it may be above.
+
+    Several sets of them, the arena being the least of their largest, where loops have orders.
+    """
     blocks = blocks_of(order, OWN_SIZES)
     lives = [(blocks[node].first, blocks[node].last) for node in order.stacked]
     sizes = [rounding(plan.bytes_of(node)) for node in order.stacked]
@@ -157,11 +164,41 @@ def _case(order: Plan, plan: SymbolicPlan) -> tuple[tuple[Bytes, ...], Bytes]:
     rounded = piles([(*life, more) for life, (_, more) in zip(lives, sizes, strict=True)])
     slack = max((int(more) for (more,) in rounded), default=0)
     scratch = largest(total(_most_scratch(g, plan) for g in step.groups) for step in order.steps)
-    return largest([0, *(term for end in ends for term in end)]), slack + total(scratch)
+    top = largest([0, *(term for end in ends for term in end)])
+    cases, more = _held([g for step in order.steps for g in step.groups if g.bodies], plan)
+    sums = [largest(end + term for end in top for term in case) for case in cases]
+    return sums, slack + total(scratch) + more
+
+
+def _held(loops: list[Group], plan: SymbolicPlan) -> tuple[list[tuple[Bytes, ...]], Bytes]:
+    """What loops need above all blocks, in sets like those of `_cases`; and what more it may be."""
+    choices: list[list[tuple[Bytes, ...]]] = []
+    slack: Bytes = 0
+    for loop in loops:
+        rooms, more = _rooms(loop, plan)
+        slack = slack + more
+        for formula in map(arena_formula, plan.held(loop)):
+            choices.append([tuple(rooms + term for term in case) for case in formula.cases])
+            slack = slack + formula.slack + (ALIGNMENT - 1 if formula.slack != 0 else 0)
+    if math.prod(map(len, choices)) > MAX_CASES:
+        choices = [each[:1] for each in choices]
+    sets = itertools.product(*choices)
+    return [largest([0, *(term for case in each for term in case)]) for each in sets], slack
+
+
+def _rooms(group: Group, plan: SymbolicPlan) -> tuple[Bytes, int]:
+    """The bytes of a routine's results that nobody reads, and what rounding them may add."""
+    sizes = list(map(rounding, plan.rooms(group)))
+    return total(size for size, _ in sizes), sum(more for _, more in sizes)
 
 
 def _most_scratch(group: Group, plan: SymbolicPlan) -> Bytes:
-    """A bound of the bytes of a group's scratch memory, as `scratch_bytes` gives them."""
+    """A bound of the bytes of a group's scratch memory, but for a loop's, as `scratch_bytes`."""
+    if group.bodies:
+        return 0
+    if not group.fused:
+        rooms, more = _rooms(group, plan)
+        return rooms + more
     count = SLOT * sum(isinstance(node.op, Reduction) for node in group.nodes)
     domain = plan.domain(group)
     if group.columns:

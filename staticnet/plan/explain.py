@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from staticnet.ir.node import Node
-from staticnet.ir.printer import value_names
+from staticnet.ir.printer import statements, value_names
 from staticnet.ir.types import format_shape
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
-from staticnet.plan.text import Locations, overwritten, statements
+from staticnet.plan.text import Locations, overwritten
 
 
 @dataclass(frozen=True)

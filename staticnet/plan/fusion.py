@@ -17,13 +17,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index
 from staticnet.ir.node import Node
 from staticnet.ir.printer import value_names
-from staticnet.ir.types import fixed, format_shape
-from staticnet.ops.base import Elementwise, Reduction
+from staticnet.ir.types import Shape, TupleType, fixed, format_shape
+from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.movement import Concat
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.layouts import matrix_layout, part_layout
@@ -38,6 +39,9 @@ from staticnet.plan.roles import (
     shows_all_in_order,
 )
 
+if TYPE_CHECKING:
+    from staticnet.plan.plan import Plan
+
 MAX_NODES = 96
 MIN_COLUMNS = 8  # below which a reduction of leading axes is a row of each column, read in strides
 _ROUTINES = (Role.LIBRARY, Role.OPAQUE)
@@ -47,7 +51,11 @@ _GUIDED = "they share no kernel at other sizes of the symbolic dims, whose plan 
 
 @dataclass(eq=False)
 class Group:
-    """Nodes of one kernel, operands first, over one index space."""
+    """Nodes of one kernel, operands first, over one index space.
+
+    Of a routine that gives several results the nodes are its own and those items of it that
+    somebody reads; `bodies` are the plans of the graphs that it holds, by their attributes.
+    """
 
     number: int
     domain: tuple[int, ...]
@@ -56,6 +64,7 @@ class Group:
     columns: int = 0
     rows: set[Node] = field(default_factory=set)
     fused: bool = True
+    bodies: dict[str, Plan] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -102,11 +111,13 @@ class Fusion:
 
     def _place(self, node: Node) -> None:
         kind = role(node)
-        if kind in _ROUTINES:
+        if isinstance(node.op, Item):
+            self._add(self.group_of[node.inputs[0]], node)
+        elif kind in _ROUTINES:
             for operand in node.inputs:
                 if not self._direct(node, operand):
                     self.materialize(operand, f"{node.op.name} cannot read it through the view")
-            group = self._start(node, fixed(node.shape), fused=False)
+            group = self._start(node, fixed(space_of(node)), fused=False)
             for operand in node.inputs:
                 if operand not in self.group_of:
                     self._looking.setdefault(operand, []).append(group)
@@ -342,6 +353,14 @@ class Fusion:
     @cached_property
     def _names(self) -> dict[Node, str]:
         return value_names(self.graph)
+
+
+def space_of(node: Node) -> Shape:
+    """The index space of a routine: its result's shape, or the length of a scan."""
+    if not isinstance(node.type, TupleType):
+        return node.shape
+    length: Shape = getattr(node.op, "length", ())
+    return length
 
 
 def _routine(node: Node) -> str:

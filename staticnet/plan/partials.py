@@ -40,7 +40,7 @@ def block_lines(group: Group) -> int:
     return _lines(group.domain[len(group.outer) :])
 
 
-def scratch_bytes(group: Group) -> int:
+def partial_bytes(group: Group) -> int:
     """Bytes of partial results."""
     reductions = sum(isinstance(node.op, Reduction) for node in group.nodes)
     width = math.prod(group.domain[group.columns :]) if group.columns else 1

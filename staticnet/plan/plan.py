@@ -22,12 +22,13 @@ from staticnet.plan.memory import (
     padded,
     stack,
 )
-from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.reads import read_in_place
+from staticnet.plan.results import carries_of, first_value, in_memory
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
+from staticnet.plan.scratch import scratch_bytes
 from staticnet.plan.text import format_plan
-from staticnet.plan.traffic import Traffic, allocations, traffic
+from staticnet.plan.traffic import Traffic, allocations, over_steps, traffic
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Place:
 class Plan:
     """Steps in the order they run, places of values, and copies before and after.
 
-    Its numbers are known before a run and hold for each: assert them in tests of your own.
+    Its numbers are known before a run and hold for each: assert them in tests of your own. In a
+    loop's body the first `carries` inputs are state: the first outputs are their next values.
     """
 
     graph: Graph
     fusion: Fusion
+    carries: int = 0
     steps: list[Step] = field(default_factory=list)
     stored: set[Node] = field(default_factory=set)
     places: dict[Node, Place] = field(default_factory=dict)
@@ -70,6 +73,17 @@ class Plan:
 
     def __str__(self) -> str:
         return format_plan(self)
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """What a run returns."""
+        return self.graph.outputs[self.carries :]
+
+    @property
+    def updates(self) -> tuple[tuple[Node, Node], ...]:
+        """What a run writes over, and its next values."""
+        carried = zip(self.graph.inputs[: self.carries], self.graph.outputs, strict=False)
+        return (*self.graph.updates, *carried)
 
     @property
     def launched(self) -> list[tuple[int, Group]]:
@@ -101,12 +115,22 @@ class Plan:
     @property
     def output_allocations(self) -> int:
         """Arrays that a call makes for its results."""
-        return len(self.graph.outputs)
+        return len(self.outputs)
 
     @property
     def host_syncs(self) -> int:
         """How often a step waits for Python: for its ops on the host, or else never."""
-        return sum(node.op.on_host for step in self.steps for node in step.nodes)
+        own = sum(node.op.on_host for step in self.steps for node in step.nodes)
+        inside = (over_steps(g, lambda body: body.host_syncs) for _, g in self.launched if g.bodies)
+        return own + sum(inside)
+
+    @property
+    def calls_host(self) -> bool:
+        """Whether it, or a graph that an op holds, has ops on the host."""
+        groups = [group for _, group in self.launched]
+        return any(node.op.on_host for group in groups for node in group.nodes) or any(
+            body.calls_host for group in groups for body in group.bodies.values()
+        )
 
     def traffic(self, group: Group) -> Traffic:
         """The bytes that a kernel or routine reads and writes."""
@@ -124,14 +148,27 @@ class Sizes:
 OWN_SIZES = Sizes(lambda node: int(node.type.nbytes), scratch_bytes)
 
 
-def make_plan(graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES) -> Plan:
+def make_plan(graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES, carries: int = 0) -> Plan:
     """The plan of an optimised graph whose shapes are fixed; its order is good for `sizes`."""
-    plan = _Planner(graph, Fusion(graph, fuse), sizes).plan
+    fusion = Fusion(graph, fuse)
+    plan_bodies(fusion)
+    plan = _Planner(Plan(graph, fusion, carries), sizes).plan
     blocks = blocks_of(plan, sizes)
     first = {id(block): node for node, block in blocks.items()}
     plan.stacked = [first[id(block)] for block in arrange(list(blocks.values()))]
     lay_out(plan, OWN_SIZES)
     return plan
+
+
+def plan_bodies(fusion: Fusion) -> None:
+    """Plan the graphs that routines hold."""
+    for group in fusion.groups:
+        op = group.nodes[0].op if group.nodes else None
+        if op is not None and not group.fused:
+            group.bodies = {
+                name: make_plan(held, fusion.enabled, carries=carries_of(op, name))
+                for name, held in op.graphs.items()
+            }
 
 
 def blocks_of(plan: Plan, sizes: Sizes) -> dict[Node, Lifetime]:
@@ -171,11 +208,11 @@ def lay_out(plan: Plan, sizes: Sizes) -> None:
 
 
 class _Planner:
-    def __init__(self, graph: Graph, fusion: Fusion, sizes: Sizes) -> None:
-        self.graph = graph
-        self.fusion = fusion
-        self.groups = [group for group in fusion.groups if group.nodes]
-        self.plan = Plan(graph, fusion)
+    def __init__(self, plan: Plan, sizes: Sizes) -> None:
+        self.plan = plan
+        self.graph = plan.graph
+        self.fusion = plan.fusion
+        self.groups = [group for group in self.fusion.groups if group.nodes]
         self.readers: dict[Node, set[Group]] = {}
         self._at_own_place: dict[Group, frozenset[Node]] = {}
         self._find_readers()
@@ -184,7 +221,7 @@ class _Planner:
         self._outputs()
         self._updates()
         values = self._values(sizes)
-        self.plan.steps = schedule(self.groups, fusion.order, values)
+        self.plan.steps = schedule(self.groups, self.fusion.order, values)
         self._guard()
         self._lifetimes(values)
 
@@ -207,10 +244,12 @@ class _Planner:
             plan.places[node] = Place("feed", i)
         for i, node in enumerate(self.graph.variables):
             plan.places[node] = Place("state", i)
-        for node in self.graph.nodes:
-            if isinstance(node.op, Constant) and role(node) is Role.LEAF:
-                plan.places[node] = Place("constant", len(plan.constants))
-                plan.constants.append(node)
+        own = [n for n in self.graph.nodes if isinstance(n.op, Constant) and role(n) is Role.LEAF]
+        bodies = [body for group in self.groups for body in group.bodies.values()]
+        held = [node for body in bodies for node in body.constants]
+        plan.constants = list(dict.fromkeys([*own, *held]))
+        for i, node in enumerate(plan.constants):
+            plan.places[node] = Place("constant", i)
 
     def _find_stored(self) -> None:
         for root in self.graph.roots:
@@ -223,10 +262,10 @@ class _Planner:
                 self.plan.stored.add(node)
         for group in self.groups:
             if not group.fused:
-                self.plan.stored.add(group.nodes[0])
+                self.plan.stored.update(in_memory(group))
 
     def _outputs(self) -> None:
-        for i, root in enumerate(self.graph.outputs):
+        for i, root in enumerate(self.plan.outputs):
             node = self._memory(root)
             if node not in self.fusion.group_of:
                 self.plan.first_copies.append((node, i))
@@ -236,17 +275,19 @@ class _Planner:
                 self.plan.places[node] = Place("output", i)
 
     def _updates(self) -> None:
-        state = {node: i for i, node in enumerate(self.graph.variables)}
+        state = {target: self.plan.places[target] for target, _ in self.plan.updates}
         failing = {g for g in self.groups if _may_fail(g)}
         order = self.fusion.order
-        for target, root in self.graph.updates:
-            value, home = self._memory(root), Place("state", state[target])
+        for target, root in self.plan.updates:
+            value, home = self._memory(root), state[target]
             writer = self.fusion.group_of.get(value)
             if writer is not None and value not in self.plan.places:
-                before = (self.readers.get(target, set()) | failing) - {writer}
+                before = set(self.readers.get(target, ()))
+                before |= failing if home.kind == "state" else set()
+                before -= {writer}
                 numbers = [group.number for group in before]
                 waiting = order.waits_for_any(numbers, writer.number)
-                if self._in_place(target, value, writer) and not waiting:
+                if self._in_place(target, value, writer, home) and not waiting:
                     order.require(writer.number, numbers)
                     self.plan.places[value] = home
                     continue
@@ -254,19 +295,29 @@ class _Planner:
                 self.plan.saved[value] = Lifetime(int(value.type.nbytes), 0, len(self.groups))
             self.plan.last_copies.append((value, home))
 
-    def _in_place(self, target: Node, value: Node, writer: Group) -> bool:
-        """Whether the group that makes the value may write it over the variable's old one."""
-        if _may_fail(writer):
+    def _in_place(self, target: Node, value: Node, writer: Group, home: Place) -> bool:
+        """Whether the group that makes the value may write it over the old one."""
+        if home.kind == "state" and _may_fail(writer):
             return False
         if not any(base(operand) is target for n in writer.nodes for operand in n.inputs):
             return True
-        return fixed(value.shape) == writer.domain and target in self._read_in_place(writer)
+        return self._may_write_over(writer, value, target)
 
     def _may_write_over(self, group: Group, value: Node, other: Node) -> bool:
         """Whether a group may write a value into the memory of another one that it reads."""
+        if not group.fused:
+            return self._begins_as(value, other)
         alike = value.dtype == other.dtype and value.type.size == other.type.size
         whole = alike and fixed(value.shape) == group.domain
         return whole and other in self._read_in_place(group)
+
+    def _begins_as(self, value: Node, other: Node) -> bool:
+        """Whether a loop's result begins as a value in memory that the loop reads nowhere else."""
+        first = first_value(value)
+        if first is None or self.fusion.memory(first, True) is not other:
+            return False
+        uses = [x for x in value.inputs[0].inputs if self.fusion.memory(x, True) is other]
+        return len(uses) == 1
 
     def _read_in_place(self, group: Group) -> frozenset[Node]:
         if group not in self._at_own_place:

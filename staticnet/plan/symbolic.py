@@ -9,20 +9,19 @@ is best depends on the sizes: there are several, and a binding takes the one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
 from staticnet.errors import ShapeError, StaticnetError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
-from staticnet.ir.types import Shape
+from staticnet.ir.types import Shape, TupleType, members
 from staticnet.ops.base import Reduction
 from staticnet.passes.infer_shape import specialize
 from staticnet.plan.formula import Bytes, value
-from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.memory import stack
-from staticnet.plan.partials import scratch_bytes
+from staticnet.plan.fusion import Fusion, Group, space_of
+from staticnet.plan.memory import padded, stack
 from staticnet.plan.plan import (
     OWN_SIZES,
     Plan,
@@ -32,7 +31,9 @@ from staticnet.plan.plan import (
     make_plan,
     most_scratch,
 )
+from staticnet.plan.results import carries_of, rooms
 from staticnet.plan.schedule import Step
+from staticnet.plan.scratch import scratch_bytes
 
 LEAST_PRIMES = (1009, 61, 7, 1_000_003)  # where an op does not allow one size, the next is tried
 SAMPLES = (64, 1024)  # of each dim, for which there is an order of the steps
@@ -45,9 +46,11 @@ class SymbolicPlan:
     asking for what holds for all raises a ShapeError that says so.
     """
 
-    def __init__(self, graph: Graph, fuse: bool = True) -> None:
+    def __init__(self, graph: Graph, fuse: bool = True, carries: int = 0) -> None:
         self.graph = graph
         self.fuse = fuse
+        self.carries = carries
+        self._held = {node: self._plan_held(node) for node in graph.nodes if node.op.graphs}
         self._origin: dict[Node, Node] = {}
         self._domains: dict[Group, Shape] = {}
         self._orders: list[Plan] = []
@@ -57,13 +60,29 @@ class SymbolicPlan:
         except StaticnetError as error:
             self._problem = f"{graph.name}: none of the sizes tried allows a plan for all: {error}"
             return
+        self._problem = next((p._problem for p in self._all_held() if p._problem), "")
         self._origin = {twin: node for node, twin in twins.items()}
         found = {}
         for sample in SAMPLES:
             sizes = self.sizes_at(dict.fromkeys(graph.symbols, sample))
-            plan = make_plan(general, fuse, sizes)
+            plan = make_plan(general, fuse, sizes, carries)
             found[_order(plan)] = plan
         self._orders = list(found.values())
+
+    def _plan_held(self, node: Node) -> dict[str, SymbolicPlan]:
+        """The plans of the graphs that a node's op holds."""
+        op = node.op
+        return {
+            name: SymbolicPlan(held, self.fuse, carries_of(op, name))
+            for name, held in op.graphs.items()
+        }
+
+    def _all_held(self) -> Iterator[SymbolicPlan]:
+        return (plan for plans in self._held.values() for plan in plans.values())
+
+    def held(self, group: Group) -> Collection[SymbolicPlan]:
+        """The plans of the graphs that a routine of the general plan holds."""
+        return self._held.get(self._origin[group.nodes[0]], {}).values()
 
     @property
     def orders(self) -> list[Plan]:
@@ -80,14 +99,18 @@ class SymbolicPlan:
         """
         graph, twins = specialize(self.graph, dims)
         if self._problem:
-            return make_plan(graph, self.fuse)
+            return make_plan(graph, self.fuse, carries=self.carries)
         twin = {node: twins[origin] for node, origin in self._origin.items()}
         fusion = self._fusion(graph, twin)
         if fusion is None:  # two expressions are one at these sizes, or a kernel does not hold
-            plan = make_plan(graph, self.fuse)
+            plan = make_plan(graph, self.fuse, carries=self.carries)
             plan.arena_bytes = max(plan.arena_bytes, self.arena_bytes(dims))
             return plan
-        return _bound(Plan(graph, fusion), self.order_at(dims), twin)
+        for node, plans in self._held.items():
+            group = fusion.group_of.get(twins[node])
+            if group is not None:
+                group.bodies = {name: plan.bind(dims) for name, plan in plans.items()}
+        return _bound(Plan(graph, fusion, self.carries), self.order_at(dims), twin)
 
     def order_at(self, dims: Mapping[str, int]) -> Plan:
         """The general plan whose order needs least for one binding."""
@@ -120,12 +143,23 @@ class SymbolicPlan:
         """The sizes of the general plan's values and scratch memory for one binding."""
 
         def scratch(group: Group) -> int:
+            if not group.fused:
+                arenas = (int(padded(plan.arena_bytes(dims))) for plan in self.held(group))
+                unread = (int(padded(max(0, value(n, dims)))) for n in self.rooms(group))
+                return sum(unread) + max(arenas, default=0)
             domain = tuple(max(0, value(dim, dims)) for dim in self.domain(group))
             return scratch_bytes(replace(group, domain=domain))
 
         return Sizes(lambda node: max(0, value(self.bytes_of(node), dims)), scratch)
 
+    def rooms(self, group: Group) -> list[Bytes]:
+        """The bytes of a routine's results that nobody reads, in the symbolic dims."""
+        type_ = self._origin[group.nodes[0]].type
+        return [type_.types[i].nbytes for i in rooms(group)] if isinstance(type_, TupleType) else []
+
     def _find_domain(self, group: Group) -> Shape:
+        if not group.fused:
+            return space_of(self._origin[group.nodes[0]])
         for node in group.nodes:
             if node.shape == group.domain and node not in group.rows:
                 return self._origin[node].shape
@@ -164,8 +198,8 @@ def _bound(plan: Plan, general: Plan, twin: Mapping[Node, Node]) -> Plan:
     for step in general.steps:
         plan.steps.append(Step(tuple([group_of[twin[g.nodes[0]]] for g in step.groups])))
     plan.stored = {twin[node] for node in general.stored}
-    plan.places = {twin[node]: place for node, place in general.places.items()}
-    plan.constants = [twin[node] for node in general.constants]
+    plan.places = {twin.get(node, node): place for node, place in general.places.items()}
+    plan.constants = [twin.get(node, node) for node in general.constants]  # or of a held graph
     plan.first_copies = [(twin[node], i) for node, i in general.first_copies]
     plan.last_copies = [(twin[node], place) for node, place in general.last_copies]
     plan.guard = general.guard
@@ -185,7 +219,8 @@ def _order(plan: Plan) -> tuple[object, ...]:
 
 def _generalize(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph at sizes that stand for all, and what each node became."""
-    known = {dim for node in graph.nodes for dim in node.shape if isinstance(dim, int)}
+    types = [each for node in graph.nodes for each in members(node.type)]
+    known = {dim for type_ in types for dim in type_.shape if isinstance(dim, int)}
     problem: StaticnetError | None = None
     for least in LEAST_PRIMES:
         primes = (n for n in _primes(least) if n not in known)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
-from staticnet.ir.printer import format_graph, value_names
+from staticnet.ir.printer import format_graph, statements, value_names
 from staticnet.ir.types import format_shape
 from staticnet.plan.fusion import Group
 
@@ -23,36 +22,33 @@ if TYPE_CHECKING:
 
 def format_groups(plan: Plan) -> str:
     """The graph's text, with the kernel that makes each node."""
-    written = statements(plan.graph)
     notes = {
-        written[node]: f"  // kernel {number}: {space(group)}"
+        node: f"// kernel {number}: {space(group)}"
         for number, (_, group) in enumerate(plan.launched)
         for node in group.nodes
     }
     lines = []
-    for line in format_graph(plan.graph).splitlines():
-        note = notes.get(line.strip())
-        lines += [note, line] if note else [line]
-    return "\n".join(lines)
+    for node, statement in statements(plan.graph).items():
+        lines += [notes[node], statement] if node in notes else [statement]
+    return _text(plan, lines)
+
+
+def _text(plan: Plan, lines: list[str]) -> str:
+    """The graph's text with these lines for its statements."""
+    whole = format_graph(plan.graph).splitlines()
+    inside = sum(text.count("\n") + 1 for text in statements(plan.graph).values())
+    body = [f"  {line}" for text in lines for line in text.splitlines()]
+    return "\n".join([whole[0], *body, *whole[1 + inside :]])
 
 
 def format_steps(plan: Plan) -> str:
     """The graph's text in the order in which nodes are made, with the launch that makes them."""
-    text = format_graph(plan.graph).splitlines()
     left = statements(plan.graph)
-    head, end = text[0], text[1 + len(left) :]
     lines = []
     for number, (launch, group) in enumerate(plan.launched):
         lines.append(f"// launch {launch}, kernel {number}: {space(group)}")
         lines += [line for node in group.nodes for line in _take(node, left)]
-    return "\n".join([head, *(f"  {line}" for line in [*lines, *left.values()]), *end])
-
-
-def statements(graph: Graph) -> dict[Node, str]:
-    """Each node's line in the graph's text, in order, but those of what is only fed."""
-    named = {f"%{name}": node for node, name in value_names(graph).items()}
-    lines = [line.strip() for line in format_graph(graph).splitlines()[1:]]
-    return {named[line.partition(":")[0]]: line for line in lines if line.startswith("%")}
+    return _text(plan, [*lines, *left.values()])
 
 
 def _take(node: Node, left: dict[Node, str]) -> Iterator[str]:

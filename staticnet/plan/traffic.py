@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from staticnet.control.cond import Cond
+from staticnet.control.scan import Scan
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.partials import scratch_bytes
+from staticnet.plan.results import carries_of
 from staticnet.plan.roles import Role, role
+from staticnet.plan.scratch import scratch_bytes
+
+if TYPE_CHECKING:
+    from staticnet.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -18,16 +25,20 @@ class Traffic:
     """Bytes by the node whose memory it is, each buffer once a kernel; views belong to their base.
 
     A use that takes part of a buffer, as a slice or a gather does, counts for what it takes.
-    `scratch` are bytes of partial results, which are written and read.
+    `scratch` are bytes of partial results, which are written and read. `inside` are those that the
+    graphs of a loop move in all its steps: of a `while_loop`, whose number nobody knows, in one.
     """
 
     reads: dict[Node, int]
     writes: dict[Node, int]
     scratch: int = 0
+    inside: int | None = None
 
     @property
     def bytes(self) -> int:
         """All bytes, both ways."""
+        if self.inside is not None:
+            return self.inside
         return sum(self.reads.values()) + sum(self.writes.values()) + 2 * self.scratch
 
 
@@ -37,7 +48,24 @@ def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
     for (below, _), size in _uses(group, fusion).items():
         reads[below] = min(reads.get(below, 0) + size, _bytes(below))
     writes = {node: _bytes(node) for node in group.nodes if node in stored}
+    if group.bodies:
+        return Traffic(reads, writes, 0, _inside(group))
     return Traffic(reads, writes, scratch_bytes(group))
+
+
+def _inside(group: Group) -> int:
+    """What the graphs of a routine move, and the copies of what carries begin as."""
+    op = group.nodes[0].op
+    begin = group.nodes[0].inputs[: carries_of(op, "body")]
+    return 2 * sum(map(_bytes, begin)) + over_steps(group, lambda body: body.bytes_moved)
+
+
+def over_steps(group: Group, count: Callable[[Plan], int]) -> int:
+    """A number of each graph that a routine holds, over all steps of a loop, or of one branch."""
+    op, counts = group.nodes[0].op, list(map(count, group.bodies.values()))
+    if isinstance(op, Cond):
+        return max(counts)
+    return sum(counts) * (fixed(op.length)[0] if isinstance(op, Scan) else 1)
 
 
 def _uses(group: Group, fusion: Fusion) -> dict[tuple[Node, Node], int]:
@@ -64,6 +92,8 @@ def _bytes(node: Node) -> int:
 def allocations(group: Group) -> int:
     """How often a group's routine asks the system for memory: to sort, once for each row."""
     (node, *_) = group.nodes
+    if group.bodies:
+        return over_steps(group, lambda body: body.allocations)
     if node.op.name != "argsort":
         return 0
     (x,) = node.inputs

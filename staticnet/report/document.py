@@ -59,8 +59,8 @@ from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.explain import KernelAccount, explain
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import Lifetime
-from staticnet.plan.partials import scratch_bytes
 from staticnet.plan.plan import Plan
+from staticnet.plan.scratch import scratch_bytes
 from staticnet.report.roles import roles
 
 FORMAT = 1

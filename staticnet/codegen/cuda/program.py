@@ -38,6 +38,7 @@ from staticnet.codegen.launches import (
 )
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.codegen.scope import c_type
+from staticnet.errors import DeviceError
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.plan.fusion import Group
@@ -152,6 +153,12 @@ class _Program:
     # routines
 
     def _routine(self, group: Group) -> None:
+        if group.bodies:
+            node = group.nodes[0]
+            raise DeviceError(
+                f"{node.op.name}: the cuda backend has no loops and choices yet "
+                f"({node.provenance.user}); use device='cpu'"
+            )
         (node,) = group.nodes
         if node.op.name in PRODUCTS:
             self._product(group)

@@ -1,0 +1,279 @@
+"""The steps of a plan as C statements: calls of kernels, routines, and the copies around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from staticnet.codegen import c
+from staticnet.codegen.build import Builder
+from staticnet.codegen.control import control_statements
+from staticnet.codegen.kernel import Kernel
+from staticnet.codegen.routines import needs, routine
+from staticnet.codegen.scope import c_type
+from staticnet.ir.node import Node
+from staticnet.ops.base import Item
+from staticnet.plan.fusion import Group
+from staticnet.plan.memory import padded
+from staticnet.plan.partials import partial_bytes
+from staticnet.plan.plan import Place, Plan
+from staticnet.plan.results import room_bytes, rooms
+from staticnet.plan.schedule import Step
+from staticnet.plan.text import space
+
+PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
+STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
+
+
+@dataclass
+class Parts:
+    """What the plans of a program share.
+
+    `functions` are the names of functions by their texts, `called` those of kernels, `told` what
+    runs each; `texts` is what computes a kernel or routine. `sites` are the nodes that may fail and
+    `host_calls` those whose ops are Python's, each by the number that it is told by.
+    """
+
+    functions: dict[str, str] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    called: dict[Group, str] = field(default_factory=dict)
+    texts: dict[Group, str] = field(default_factory=dict)
+    helpers: dict[str, None] = field(default_factory=dict)
+    sites: list[Node] = field(default_factory=list)
+    host_calls: list[Node] = field(default_factory=list)
+
+    def kernel(self, group: Group, text: str, label: str) -> str:
+        """The name of a kernel's function, which is `NAME` in its text; equal ones are one."""
+        name = self.functions.setdefault(text, f"k{label.replace('.', '_')}")
+        self.called[group] = name
+        self.texts[group] = text.replace("NAME", name, 1)
+        self.told.setdefault(name, [space(group)]).append(label)
+        return name
+
+    def body(self, plan: Plan, what: str, label: str, first: int) -> str:
+        """The name of the function of a graph that an op holds; its kernels count from `first`."""
+
+        def spell(place: Place) -> str:
+            return f"{_PREFIX[place.kind]}{place.at}"
+
+        writer = StepWriter(plan, self, spell, Inside(f"{label}.", first))
+        writer.write()
+        names = [f"void *{spell(place)}" for place in _places(plan)]
+        head = f"static void NAME({', '.join([*names, 'char *arena'])}, volatile int *error) {{"
+        text = "\n".join([head, *indent(writer.lines), "}"])
+        name = self.functions.setdefault(text, f"{what}{label.replace('.', '_')}")
+        self.told.setdefault(name, [what]).append(label)
+        return name
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The functions, each with a line that says what it runs: `kernels 4, 6: map [16,20]`."""
+        for text, name in self.functions.items():
+            what, *labels = self.told[name]
+            many = "s" * (len(labels) > 1)
+            yield f"kernel{many} {', '.join(labels)}: {what}", text.replace("NAME", name, 1)
+
+
+_PREFIX = {"feed": "f", "output": "o", "constant": "k", "host": "h"}
+
+
+def _places(plan: Plan) -> list[Place]:
+    """What the function of a graph takes the addresses of."""
+    of = {"feed": plan.graph.inputs, "output": plan.outputs, "constant": plan.constants}
+    found = [Place(kind, i) for kind, nodes in of.items() for i in range(len(nodes))]
+    return [*found, *([HOST] if plan.calls_host else [])]
+
+
+HOST = Place("host", 0)  # the function that calls Python
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Where a held graph's kernels are: `label` is before their numbers, which begin at `first`."""
+
+    label: str = ""
+    first: int = 0
+
+
+def indent(lines: Iterable[str]) -> list[str]:
+    """Statements of a function; directives begin their lines."""
+    return [line if line.startswith("#") else f"  {line}" for line in lines]
+
+
+class StepWriter:
+    """Writes the steps of one plan to `lines`.
+
+    `spell` gives the address of a place outside the arena, as C of type `void *`. The statements use
+    the names `arena`, and `error`, where a failure is noted.
+    """
+
+    def __init__(
+        self, plan: Plan, parts: Parts, spell: Callable[[Place], str], inside: Inside | None = None,
+        marked: bool = False,
+    ) -> None:  # fmt: skip
+        self.plan = plan
+        self.parts = parts
+        self.numbers = plan.numbers
+        self.spell = spell
+        self.inside = inside
+        self.marked = marked
+        self.lines: list[str] = []
+
+    def write(self) -> None:
+        """Write all of it: copies before, steps, copies after."""
+        self._mark(0)
+        for node, output in self.plan.first_copies:
+            self._copy(self.spell(Place("output", output)), node)
+        for node, block in self.plan.saved.items():
+            self._copy(f"arena + {block.offset}", node)
+        self._mark(1)
+        for i, step in enumerate(self.plan.steps):
+            if i == self.plan.guard:
+                self._leave()
+            if step.fused:
+                self._kernels(step)
+            else:
+                self._routine(step.groups[0])
+            self._mark(i + 2)
+        if self.plan.last_copies:
+            self._leave()
+        for node, place in self.plan.last_copies:
+            target = self.spell(place)
+            if node in self.plan.saved:
+                block = self.plan.saved[node]
+                self.lines.append(f"memcpy({target}, arena + {block.offset}, {node.type.nbytes});")
+            else:
+                self._copy(target, node)
+        self._mark(len(self.plan.steps) + 2)
+
+    def _leave(self) -> None:
+        """Before state is written, a failure ends the step."""
+        if self.inside is None:
+            self.lines.append("if (failed) return failed;")
+
+    def _mark(self, number: int) -> None:
+        if self.marked:
+            self.lines.append(f"SN_MARK({number});")
+
+    def pointer(self, node: Node) -> str:
+        """The address of a node's memory, typed."""
+        holder = self.plan.holder(node)
+        if holder is None:
+            return self._room(node)
+        place = self.plan.places[holder]
+        at = f"(arena + {place.at})" if place.kind == "arena" else self.spell(place)
+        return f"(({c_type(node.dtype)} *){at})"
+
+    def _room(self, item: Node) -> str:
+        """The scratch memory of a result that nobody reads."""
+        assert isinstance(item.op, Item), item
+        group = self.plan.fusion.group_of[item.inputs[0]]
+        before = [t for i, t in rooms(group).items() if i < item.op.index]
+        at = self.plan.scratch + sum(int(padded(type_.nbytes)) for type_ in before)
+        return f"(({c_type(item.dtype)} *)(arena + {at}))"
+
+    def _copy(self, target: str, node: Node) -> None:
+        self.lines.append(f"memcpy({target}, {self.pointer(node)}, {node.type.nbytes});")
+
+    def _routine(self, group: Group) -> None:
+        node = group.nodes[0]
+        need = needs(node)
+        if need:
+            self.parts.helpers[need] = None
+        lines = self._statements(group)
+        self.parts.texts[group] = "\n".join(lines)
+        told = f"kernel {self._label(group)}, {node.op.name} {node.type}: {node.provenance}"
+        self.lines.append(f"{{ // {told}")
+        if any("site" in line for line in lines):
+            self.lines.append(f"  const int site = {self._site(group)};")
+        self.lines += [*indent(lines), "}"]
+
+    def _label(self, group: Group) -> str:
+        """What a kernel is called in the program: its number, below that of the loop it is in."""
+        inside = self.inside or Inside()
+        return f"{inside.label}{inside.first + self.numbers[group]}"
+
+    def _statements(self, group: Group) -> list[str]:
+        node = group.nodes[0]
+        if node.op.on_host:
+            return self._host_call(node)
+        if not group.bodies:
+            return routine(node, self.pointer, self.plan.places.__contains__)
+        names = self._write_bodies(group)
+
+        def call(name: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+            body = group.bodies[name]
+            constants = [self.pointer(node) for node in body.constants]
+            host = [self.spell(HOST)] if body.calls_host else []
+            arena = f"arena + {self.plan.scratch + room_bytes(group)}"
+            arguments = ", ".join([*inputs, *outputs, *constants, *host, arena, "error"])
+            return f"{names[name]}({arguments});"
+
+        return control_statements(node, self.pointer, call)
+
+    def _write_bodies(self, group: Group) -> dict[str, str]:
+        """Write the functions of the graphs that a routine holds; -> their names"""
+        names: dict[str, str] = {}
+        first = 0
+        for what, body in group.bodies.items():
+            names[what] = self.parts.body(body, what, self._label(group), first)
+            first += len(body.launched)
+        return names
+
+    def _host_call(self, node: Node) -> list[str]:
+        """A call of Python; nothing is updated if it fails, or something before it did."""
+        pointers = ", ".join(f"(void *){self.pointer(x)}" for x in (*node.inputs, node))
+        self.parts.host_calls.append(node)
+        function = f"((int (*)(int64_t, void **)){self.spell(HOST)})"
+        call = f"{function}({len(self.parts.host_calls) - 1}, at)"
+        at = f"void *at[] = {{{pointers}}};"
+        if self.inside is None:
+            return ["if (failed) return failed;", at, f"if ({call}) return site;"]
+        return [at, f"if (!*error && {call}) *error = site;"]
+
+    def _site(self, group: Group) -> int:
+        """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
+        failing = [node for node in group.nodes if node.op.may_fail]
+        if not failing:
+            return 0
+        self.parts.sites.append(failing[0])
+        return len(self.parts.sites)
+
+    def _kernels(self, step: Step) -> None:
+        """The calls of a step's kernels; threads share each kernel's outer space."""
+        calls, work, shared, scratch = [], 0, False, self.plan.scratch
+        for group in step.groups:
+            builder = Builder(group, self.plan.stored)
+            kernel = builder.build()
+            if kernel.empty:
+                continue
+            pointers = [self.pointer(node) for node in builder.buffers]
+            kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
+            body = c.function(kernel, "NAME")
+            name = self.parts.kernel(group, body, self._label(group))
+            if kernel.blocks:
+                pointers.append(f"arena + {scratch}")
+                scratch += partial_bytes(group)
+            calls.append(self._call(group, name, pointers))
+            work += kernel.work
+            shared |= kernel.shared
+        if work >= PARALLEL_WORK and shared:
+            self.lines += ["#pragma omp parallel if (SN_TOGETHER)", "{", "  SN_THREAD"]
+        else:
+            self.lines += ["{", "  SN_ALONE"]
+        self.lines += [*(f"  {call}" for call in calls), "}"]
+
+    def _streams(self, kernel: Kernel, buffers: list[Node], pointers: list[str]) -> frozenset[str]:
+        """The results of a large kernel that it does not read: they go around the caches."""
+        if kernel.tiled or sum(int(node.type.nbytes) for node in buffers) < STREAM_BYTES:
+            return frozenset()
+        read = {at for p, at in zip(kernel.parameters, pointers, strict=True) if not p.written}
+        return frozenset(
+            p.name
+            for p, at in zip(kernel.parameters, pointers, strict=True)
+            if p.written and at not in read
+        )
+
+    def _call(self, group: Group, name: str, pointers: list[str]) -> str:
+        lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
+        note = f" // kernel {self._label(group)}, {space(group)}: {'; '.join(lines[:3])}"
+        return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"

@@ -1,0 +1,73 @@
+"""Routines that give several results, and those that run graphs: what of it lies where.
+
+A tuple has no memory; its items have. A result that nobody reads lies in the routine's scratch
+memory, above it the arena of the graphs that the routine runs, of which no two run at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from staticnet.control.scan import Scan
+from staticnet.control.while_loop import WhileLoop
+from staticnet.ir import location
+from staticnet.ir.node import Node
+from staticnet.ir.op import Op
+from staticnet.ir.types import TensorType, TupleType
+from staticnet.ops.base import Item, items
+from staticnet.plan.fusion import Group
+from staticnet.plan.memory import padded
+
+
+def results_of(node: Node) -> tuple[Node, ...]:
+    """The results of a routine: itself, or its items, those that nobody reads too."""
+    if not isinstance(node.type, TupleType):
+        return (node,)
+    with location.attributed(node.provenance):
+        return items(node)
+
+
+def in_memory(group: Group) -> Iterator[Node]:
+    """The nodes of a routine that lie in memory."""
+    return (node for node in group.nodes if not isinstance(node.type, TupleType))
+
+
+def item_at(group: Group, index: int) -> Node | None:
+    """A routine's result of this number, if somebody reads it."""
+    return next((n for n in group.nodes[1:] if index == getattr(n.op, "index", None)), None)
+
+
+def rooms(group: Group) -> dict[int, TensorType]:
+    """The results of a routine that nobody reads, by number."""
+    type_ = group.nodes[0].type
+    if group.fused or not isinstance(type_, TupleType):
+        return {}
+    return {i: t for i, t in enumerate(type_.types) if item_at(group, i) is None}
+
+
+def room_bytes(group: Group) -> int:
+    """Bytes of the results that nobody reads, which lie one after the other."""
+    return sum(int(padded(type_.nbytes)) for type_ in rooms(group).values())
+
+
+def body_bytes(group: Group) -> int:
+    """Bytes that the graphs of a routine work in."""
+    return max((int(padded(plan.arena_bytes)) for plan in group.bodies.values()), default=0)
+
+
+def carries_of(op: Op, name: str) -> int:
+    """How many of a held graph's first inputs become its first outputs."""
+    if isinstance(op, Scan):
+        return op.carries
+    if isinstance(op, WhileLoop) and name == "body":
+        return len(op.body.outputs)
+    return 0
+
+
+def first_value(value: Node) -> Node | None:
+    """The operand that a loop's result begins as, if it is a carry."""
+    if not isinstance(value.op, Item):
+        return None
+    (loop,) = value.inputs
+    carry = value.op.index < carries_of(loop.op, "body")
+    return loop.inputs[value.op.index] if carry else None
