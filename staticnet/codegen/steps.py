@@ -102,7 +102,7 @@ def indent(lines: Iterable[str]) -> list[str]:
 class StepWriter:
     """Writes the steps of one plan to `lines`.
 
-    `spell` gives the address of a place outside the arena, as C of type `void *`. The statements use
+    `spell` gives the address of a place outside the arena, a `void *`. The statements use
     the names `arena`, and `error`, where a failure is noted.
     """
 
