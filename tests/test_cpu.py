@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import SAMPLES, Sample
+from gpu_cases import BATCHES, samples_of_all_dtypes
 from tolerance import close
 
 import staticnet as sn
 import staticnet.backends.cpu as cpu
 from staticnet.backends.cpu.compiler import find_compiler
-from staticnet.errors import DTypeError
-from staticnet.ir.dtype import DTYPES, is_floating
+from staticnet.ir.dtype import DTYPES
 
 COMPILES = True
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
@@ -30,32 +29,28 @@ def both(inputs: Any, outputs: Any, feeds: Any, **options: Any) -> tuple[Any, An
     return runs[0], runs[1]
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=[f"{s.op}-{i}" for i, s in enumerate(SAMPLES)])
-def test_every_op_and_dtype(sample: Sample) -> None:
-    """One program for all dtypes and their derivatives: compiling is what takes the time."""
-    inputs, outputs, feeds = [], [], []
-    for dtype in DTYPES.values():
-        xs = [sn.placeholder(a.shape, dtype, f"{dtype}_{i}") for i, a in enumerate(sample.args)]
-        try:
-            y = sample.build(*xs)
-        except DTypeError:
-            continue
-        inputs += xs
-        outputs.append(y)
-        feeds += [np.asarray(a).astype(dtype) for a in sample.args]
-        if is_floating(y.dtype) and dtype in ("float32", "float64"):
-            outputs += sn.grad(sn.sum(y * y), xs)
-    assert outputs
-    for got, wanted in zip(*both(inputs, outputs, feeds), strict=True):
-        close(got, wanted)
+# one of each kind of code; the others with -m slow
+FEW = [DTYPES[name] for name in ("float32", "float64", "bfloat16", "int64", "uint8", "bool")]
+
+
+def follows_the_reference(number: int, dtypes: Any) -> None:
+    f, feeds, names = samples_of_all_dtypes(BATCHES[number], dtypes)
+    runs = both(f.graph.inputs, f.graph.outputs, feeds)
+    for name, got, wanted in zip(names, *runs, strict=True):
+        close(got, wanted, name=name)
+
+
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+def test_every_op_and_dtype(number: int) -> None:
+    follows_the_reference(number, FEW)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample", SAMPLES, ids=[f"{s.op}-{i}" for i, s in enumerate(SAMPLES)])
-def test_every_op_and_dtype_as_shipped(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the flags that users have: tests compile with -O1 otherwise."""
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+def test_every_op_and_dtype_as_shipped(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all dtypes, with the flags that users have: tests compile with -O1 otherwise."""
     monkeypatch.setattr(cpu, "find_compiler", find_compiler)
-    test_every_op_and_dtype(sample)
+    follows_the_reference(number, tuple(DTYPES.values()))
 
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.sn"))
