@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("steady")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # interpreters that tests start share modules
     if cache := getattr(config, "cache", None):
         for name in ("STATICNET_CACHE", "SHIM_CACHE"):
             folder = cache.mkdir(name.lower())
