@@ -17,6 +17,7 @@ from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.keep_casts import KEEP_CASTS
 from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, check_names, run_passes
+from staticnet.passes.merge_loops import MERGE_LOOPS
 from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
 from staticnet.plan.analysis import analyse_memory, layout_of
@@ -26,6 +27,7 @@ from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 PIPELINE = (
+    MERGE_LOOPS,
     CONSTANT_FOLDING,
     ALGEBRAIC_SIMPLIFY,
     CSE,

@@ -85,9 +85,10 @@ def test_a_broken_pass_is_named() -> None:
 def test_records_say_what_was_done() -> None:
     graph, records = run_passes(small(), PIPELINE)
     assert [record.name for record in records] == [p.name for p in PIPELINE]
-    assert records[1].notes == {"multiply_by_one": 1}
-    assert (records[1].before, records[1].after) == (4, 2)
-    assert "multiply_by_one ×1" in str(records[1])
+    (record,) = (record for record in records if record.name == "algebraic_simplify")
+    assert record.notes == {"multiply_by_one": 1}
+    assert (record.before, record.after) == (4, 2)
+    assert "multiply_by_one ×1" in str(record)
     assert records[-1].graph is graph
 
 
@@ -100,8 +101,9 @@ def test_debug_logs_and_dump_writes(
         run_passes(small(), PIPELINE)
     assert [r.message.split()[0] for r in caplog.records] == [p.name for p in PIPELINE]
     files = sorted(file.name for file in (tmp_path / "dump").iterdir())
-    assert files[1] == "small.1.algebraic_simplify.sn"
-    assert "multiply" not in (tmp_path / "dump" / files[1]).read_text(encoding="utf-8")
+    number = [p.name for p in PIPELINE].index("algebraic_simplify")
+    assert files[number] == f"small.{number}.algebraic_simplify.sn"
+    assert "multiply" not in (tmp_path / "dump" / files[number]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""A scan taken apart into what is carried, read, captured and stacked, and put together again."""
+"""A loop taken apart into what is carried, read, captured and stacked, and put together again."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from staticnet.control.trace import close, numbered
 from staticnet.ir import location
@@ -14,6 +14,7 @@ from staticnet.ops.base import items
 
 if TYPE_CHECKING:
     from staticnet.control.scan import Scan
+    from staticnet.control.while_loop import WhileLoop
 
 
 class Carry(NamedTuple):
@@ -33,46 +34,51 @@ class Given(NamedTuple):
 
 @dataclass
 class Parts:
-    """The parts of a scan, as nodes on the body's placeholders and operands outside."""
+    """The parts of a loop, as nodes on the body's placeholders and operands outside.
 
-    op: Scan
+    A `while_loop` reads no xs and stacks no ys; it has a `test`.
+    """
+
+    op: Scan | WhileLoop
     carries: list[Carry] = field(default_factory=list)
     xs: list[Given] = field(default_factory=list)
     captured: list[Given] = field(default_factory=list)
     ys: list[Node] = field(default_factory=list)
+    test: list[Node] = field(default_factory=list)
 
     @classmethod
-    def of(cls, op: Scan, operands: Sequence[Node]) -> Parts:
+    def of(cls, op: Scan | WhileLoop, operands: Sequence[Node]) -> Parts:
         """The parts of an op on operands."""
         c, x = op.carries, op.carries + op.xs
         own, outputs = op.body.inputs, op.body.outputs
         given = [Given(*pair) for pair in zip(operands, own, strict=True)]
         carries = [Carry(*pair, after) for pair, after in zip(given[:c], outputs, strict=False)]
-        return cls(op, carries, given[c:x], given[x:], list(outputs[c:]))
+        test = applied(op.graphs["test"], own) if "test" in op.graphs else []
+        return cls(op, carries, given[c:x], given[x:], list(outputs[c:]), test)
 
-    def build(self, reverse: bool | None = None) -> tuple[list[Node], list[Node]]:
-        """The last carries and the stacked ys of the scan, without what no step reads."""
+    @property
+    def outputs(self) -> list[Node]:
+        """What a step makes: the next carries, the elements of ys, and whether there is another."""
+        return [*(carry.after for carry in self.carries), *self.ys, *self.test]
+
+    def build(self) -> tuple[list[Node], list[Node]]:
+        """The last carries and the stacked ys of the loop, without what no step reads."""
         carried = [carry.own for carry in self.carries]
-        outputs = [*(carry.after for carry in self.carries), *self.ys]
-        read = needed(outputs, {given.own for given in (*self.xs, *self.captured)} | set(carried))
-        xs = [given for given in self.xs if given.own in read]
-        captured = [given for given in self.captured if given.own in read]
-        own = (
-            numbered("c", carried)
-            | numbered("x", (x.own for x in xs))
-            | numbered("k", (k.own for k in captured))
-        )
-        (body,), free = close({"body": outputs}, own)
+        read = needed(self.outputs, {x.own for x in (*self.xs, *self.captured)} | set(carried))
+        xs = [x for x in self.xs if x.own in read]
+        captured = [k for k in self.captured if k.own in read]
+        own = numbered("c", carried) | numbered("x", (x.own for x in xs))
+        own |= numbered("k", (k.own for k in captured))
+        end = len(carried) + len(self.ys)
+        graphs = {"body": self.outputs[:end]} | ({"test": self.test} if self.test else {})
+        closed, free = close(graphs, own)
         assert not free
-        op = replace(
-            self.op,
-            body=body,
-            carries=len(carried),
-            xs=len(xs),
-            reverse=self.op.reverse if reverse is None else reverse,
-        )
+        changes: dict[str, Any] = dict(zip(graphs, closed, strict=True))
+        if not self.test:
+            changes |= {"carries": len(carried), "xs": len(xs)}
         operands = [carry.init for carry in self.carries]
-        results = items(build(op, (*operands, *(given.operand for given in (*xs, *captured)))))
+        operands += [given.operand for given in (*xs, *captured)]
+        results = items(build(replace(self.op, **changes), tuple(operands)))
         return list(results[: len(carried)]), list(results[len(carried) :])
 
 

@@ -10,6 +10,7 @@ anything can be added without a change of bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from staticnet.autodiff.reverse import pull
@@ -17,6 +18,7 @@ from staticnet.control.cotangent import cast, nothing, push_around, wide
 from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.residuals import Step, kept
 from staticnet.control.trace import parameters
+from staticnet.ir import modes
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, topological
 from staticnet.ops.base import items
@@ -39,6 +41,7 @@ class _Back:
     def __init__(
         self, op: Scan, y: Node, gs: Sequence[Node | None], operands: Sequence[Node]
     ) -> None:
+        self.op = op
         self.parts = parts = Parts.of(op, operands)
         self.y = y
         self.gs = list(gs)
@@ -74,7 +77,7 @@ class _Back:
     def products(self) -> tuple[Any, ...]:
         """For each operand of the scan its cotangent, or None."""
         parts, found = self.parts, self.found
-        back = Parts(parts.op)
+        back = Parts(replace(self.op, reverse=not self.op.reverse))
         for i in self.active:
             carry, own = parts.carries[i], self.carried[i]
             after = cast(found.get(carry.own), own.type)
@@ -86,7 +89,7 @@ class _Back:
         reached = [x for x in parts.xs if x.own in found]
         back.ys = [cast(found[x.own], x.own.type) for x in reached]
         self._give_values(back)
-        carries, ys = back.build(reverse=not parts.op.reverse)
+        carries, ys = back.build()
         results: dict[Node, Node] = dict(zip([x.own for x in reached], ys, strict=True))
         owners = [parts.carries[i].own for i in self.active]
         owners += [k.own for k in parts.captured if k.own in found]
@@ -98,16 +101,17 @@ class _Back:
         parts = self.parts
         gy = list(zip(self.gs[len(parts.carries) :], self.rows, strict=True))
         back.xs = [Given(g, row) for g, row in gy if g is not None]
-        outputs = [*(carry.after for carry in back.carries), *back.ys]
         own = [*(carry.own for carry in back.carries), *(x.own for x in back.xs)]
         stacked = zip(parts.ys, items(self.y)[len(parts.carries) :], strict=True)
         there = {x.own: x.operand for x in parts.xs}
         there |= {row: y for (row, y), (g, _) in zip(stacked, gy, strict=True) if g is not None}
         step = Step({carry.own for carry in parts.carries}, there.keys())
-        read = [node for node in kept(_read(outputs, own), step) if node not in there]
+        read = [node for node in kept(_read(back.outputs, own), step) if node not in there]
         if read:
             forward = Parts(parts.op, parts.carries, parts.xs, parts.captured, read)
-            there |= zip(read, forward.build()[1], strict=True)
+            _, stacks = forward.build()
+            modes.carry(self.y, stacks[0].inputs[0])
+            there |= zip(read, stacks, strict=True)
         back.xs += [Given(there[node], node) for node in there]
         back.captured = parts.captured
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.cond import cond
 from staticnet.control.cotangent import cast, push_around
 from staticnet.control.op import ControlOp, check_operands, check_type
-from staticnet.control.parts import applied, needed
+from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
     call,
@@ -26,12 +26,12 @@ from staticnet.errors import ArgumentError, DTypeError, GradientError
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe, topological
+from staticnet.ir.node import Node, describe, topological
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
-from staticnet.ops.base import as_values, constant, function, items
+from staticnet.ops.base import as_values, constant, function
 from staticnet.ops.creation import arange
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.random import indexed
@@ -52,6 +52,12 @@ class WhileLoop(ControlOp, name="while_loop"):
 
     test: Graph
     body: Graph
+    xs: ClassVar[int] = 0
+
+    @property
+    def carries(self) -> int:
+        """How many values are carried."""
+        return len(self.body.outputs)
 
     def infer(self, *operands: TensorType) -> TensorType:
         check_operands(self.test, operands)
@@ -66,33 +72,27 @@ class WhileLoop(ControlOp, name="while_loop"):
         return TupleType(types)
 
     def eval(self, xp: Any, *operands: Any) -> Any:
-        carries = len(self.body.outputs)
-        carry, captured = list(operands[:carries]), operands[carries:]
+        carry, captured = list(operands[: self.carries]), operands[self.carries :]
         while interpret(self.test, [*carry, *captured])[0]:
             carry = interpret(self.body, [*carry, *captured])
         return tuple(carry)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """A loop that carries tangents beside what it carries."""
-        inputs, carries = self.body.inputs, len(self.body.outputs)
+        parts, inputs = Parts.of(self, operands), self.body.inputs
         given = dict(zip(inputs, tangents, strict=True))
         moved = dict(zip(inputs, parameters("tangent", (x.type for x in inputs)), strict=True))
-        pushed = push_around(self.body, carries, given, moved)
-        pairs = list(zip(inputs, pushed, strict=False))
-        active = [x for x, after in pairs if given[x] is not None or after is not None]
-        moving = set(active)
-        first = dict(zip(inputs, operands, strict=True))
-        first |= {moved[x]: cast(given[x], x.type) for x in active}
-        first |= {moved[x]: t for x, t in given.items() if t is not None}
-        test = applied(self.test, inputs)
-        body = [*self.body.outputs, *(cast(t, x.type) for x, t in pairs if x in moving)]
-        read = needed([*test, *body], first)
-        own = [*inputs[:carries], *(moved[x] for x in active)]
-        own += [x for x in first if x in read - set(own)]
-        graphs, _ = close({"test": test, "body": body}, _labels(own, len(body)))
-        parts = items(build(WhileLoop(*graphs), tuple([first[x] for x in own])))
-        results = dict(zip(active, parts[carries:], strict=True))
-        return tuple(results.get(x) for x in inputs[:carries])
+        pushed = push_around(self.body, self.carries, given, moved)
+        active = []
+        for x, after in zip(inputs, pushed, strict=False):
+            if given[x] is not None or after is not None:
+                active.append(x)
+                carry = Carry(cast(given[x], x.type), moved[x], cast(after, x.type))
+                parts.carries.append(carry)
+        captured = [(given[k.own], moved[k.own]) for k in parts.captured]
+        parts.captured += [Given(tangent, own) for tangent, own in captured if tangent is not None]
+        results = dict(zip(active, parts.build()[0][self.carries :], strict=True))
+        return tuple(results.get(x) for x in inputs[: self.carries])
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         raise GradientError(
@@ -167,11 +167,6 @@ class _While:
         (test, body), captured = close({"test": tests, "body": leaves}, own)
         parts = place(WhileLoop(test, body), (*first, *captured), [*tests, *leaves])
         return self.tree.unflatten(parts[: self.tree.leaves])
-
-
-def _labels(own: Sequence[Node], carries: int) -> dict[Node, str]:
-    """Names of a loop's placeholders: of its carries, and of what it captures."""
-    return numbered("c", own[:carries]) | numbered("k", own[carries:])
 
 
 def _next(number: Node) -> Node:
