@@ -200,7 +200,9 @@ from staticnet.ops.transcendental import (
     tanh,
 )
 from staticnet.passes.manager import Pass
+from staticnet.passes.rules import rules_pass
 from staticnet.report.summary import graph_summary as _graph_summary
+from staticnet.rules import check_rule, rule
 
 __version__ = "0.1.0"
 newaxis = None
@@ -245,6 +247,7 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "ceil",
+    "check_rule",
     "clip",
     "compare",
     "concat",
@@ -360,6 +363,8 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "rule",
+    "rules_pass",
     "scan",
     "scatter_add",
     "scatter_add_along_axis",

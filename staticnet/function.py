@@ -34,13 +34,15 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
 from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
-from staticnet.passes.manager import Pass, Record, as_passes
+from staticnet.passes.manager import Pass, Record
+from staticnet.passes.pipeline import as_passes
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
 from staticnet.plan.plan import Plan
 from staticnet.plan.sizes import as_bytes
 from staticnet.plan.text import STAGES
 from staticnet.report.summary import function_summary
+from staticnet.rewrite.pattern import Rule
 from staticnet.specialization import Specialization, Specializations
 
 log = logging.getLogger("staticnet")
@@ -337,7 +339,7 @@ def function(
     disabled_passes: Collection[str] = (),
     memory_limit: int | str | None = None,
     max_specializations: int = MAX_SPECIALIZATIONS,
-    passes: Sequence[Pass | Callable[..., Graph]] = PIPELINE,
+    passes: Sequence[Pass | Rule | Callable[..., Graph]] = PIPELINE,
 ) -> Function:
     """Compile a graph: placeholders in, values out, and each updated variable's next value.
 
@@ -349,8 +351,8 @@ def function(
     symbolic dims; the one used longest ago makes room, and a warning says so once.
 
     `passes` are what the graph goes through, in order: `sn.PIPELINE` with passes of your own, made
-    by `sn.Pass` or functions of a graph that give another, at any place in it. Those before
-    `infer_shape` see symbolic dims and run once.
+    by `sn.Pass`, rules made by `sn.rule`, or functions of a graph that give another, at any place
+    in it. Those before `infer_shape` see symbolic dims and run once.
 
     `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
     everything else, variables and their updates included, stays float32. "tf32" asks for that mode

@@ -30,6 +30,7 @@ ROOMS = (
     ("compilation",),
     ("specialization",),
     ("oracle",),
+    ("rules",),
     ("inspection",),
     ("function",),
     ("nn",),

@@ -222,7 +222,7 @@ REMAT = sn.PIPELINE[NAMES.index("remat")]
         ([p for p in sn.PIPELINE if p is not INFER], "infer_shape is missing"),
         ([REMAT, INFER], "remat plans memory and must come after infer_shape"),
         ([*sn.PIPELINE, tanh_to_sin, tanh_to_sin], "2 of them are named 'tanh_to_sin': tanh_to_"),
-        ([*sn.PIPELINE, "dce"], "'dce' is neither an sn.Pass nor a function"),
+        ([*sn.PIPELINE, "dce"], "'dce' is neither an sn.Pass, nor a rule, nor a"),
         ([*sn.PIPELINE, 3], "3 is neither"),
         ("dce", "must be a sequence"),
         (None, "must be a sequence"),

@@ -184,7 +184,9 @@ class _Check:
         rules = self.run(p, _with_roots(before, [node]))[1]
         rules -= self.run(p, _with_roots(before, node.inputs))[1]
         by = f" by {', '.join(rules)}" if rules else ""
-        written = "" if p.where is None else f"written on {p.where}; "
+        lines = [str(rule.where) for rule in p.rules if rule.name in rules and rule.where]
+        lines = lines or [str(p.where)] * (p.where is not None)
+        written = f"written on {', '.join(lines)}; " if lines else ""
         return VerifyError(
             f"{p.name} promises to be {self.promise(p).value}, but changes {describe(node)} "
             f"({node.provenance}){by}: {written}{first}"

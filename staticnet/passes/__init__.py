@@ -5,8 +5,9 @@ does by default, and a graph's nodes take all of staticnet's functions.
 """
 
 from staticnet.passes.manager import Context, Pass, Record, run_passes
+from staticnet.passes.rules import rules_pass
 from staticnet.rewrite.driver import keep, rebuild
-from staticnet.rewrite.pattern import APPROXIMATES, EXACT, REASSOCIATES, Numerics
+from staticnet.rewrite.pattern import APPROXIMATES, EXACT, REASSOCIATES, Numerics, Rule
 
 __all__ = [
     "APPROXIMATES",
@@ -16,7 +17,9 @@ __all__ = [
     "Numerics",
     "Pass",
     "Record",
+    "Rule",
     "keep",
     "rebuild",
+    "rules_pass",
     "run_passes",
 ]

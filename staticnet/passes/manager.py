@@ -22,7 +22,7 @@ from staticnet.ir.node import Node, build
 from staticnet.ir.verify import verify
 from staticnet.passes.interface import broken_interface
 from staticnet.rewrite.driver import keep, rebuild
-from staticnet.rewrite.pattern import Numerics, as_numerics
+from staticnet.rewrite.pattern import Numerics, Rule, as_numerics
 
 log = logging.getLogger("staticnet")
 ALL_PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64"})
@@ -59,7 +59,8 @@ class Pass:
     "reassociates" or "approximates". A pass made of rules with different numerics (`selects=True`)
     looks at `Context.numerics` itself; any other is left out of exact compilation unless it is
     exact. It also runs on the graphs that ops hold, the innermost first, unless it sees to them
-    itself (`inside=False`). `where` is the line of its function, None for the house's own.
+    itself (`inside=False`). `rules` are what it is made of, if it is, and `where` is the line of
+    its function, None for the house's own.
 
     Raises:
         ArgumentError: if the name is no identifier, `run` no function of one or two arguments, or
@@ -72,6 +73,7 @@ class Pass:
     selects: bool = False
     inside: bool = True
     where: Location | None = None
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"\w+", self.name):
@@ -107,6 +109,8 @@ class Pass:
         try:
             after: Any = self.run(*arguments)
         except Exception as error:
+            if self.rules and isinstance(error, VerifyError):
+                raise  # it names the rule
             raise VerifyError(f"the pass {self} failed: {type(error).__name__}: {error}") from error
         if isinstance(after, Graph):
             self._verify(after)
@@ -141,32 +145,6 @@ def _arguments(f: Callable[..., Any]) -> int:
             continue
         return count
     return 0
-
-
-def as_passes(passes: Any) -> tuple[Pass, ...]:
-    """A pipeline of what a user gives: passes, or functions of a graph, which are named like them.
-
-    Raises:
-        ArgumentError: if it is no sequence of those, or two of them have one name.
-    """
-    if not isinstance(passes, Sequence) or isinstance(passes, str):
-        raise ArgumentError(f"passes must be a sequence of passes, not {passes!r:.60}")
-    made = tuple(map(_as_pass, passes))
-    for name, count in Counter(p.name for p in made).items():
-        if count > 1:
-            twins = " and ".join(str(p) for p in made if p.name == name)
-            raise ArgumentError(f"passes: {count} of them are named {name!r}: {twins}")
-    return made
-
-
-def _as_pass(given: Any) -> Pass:
-    if isinstance(given, Pass):
-        return given
-    if not callable(given) or not hasattr(given, "__name__"):
-        raise ArgumentError(
-            f"passes: {given!r:.60} is neither an sn.Pass nor a function of a graph"
-        )
-    return Pass(given.__name__, given)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from staticnet.errors import VerifyError
+from staticnet.errors import ShapeError, VerifyError
 from staticnet.ir import location
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build
+from staticnet.ir.node import Node, build, describe
 from staticnet.ir.op import Op
-from staticnet.ir.value import Value
+from staticnet.ops.arguments import broadcast_shapes
+from staticnet.ops.base import constant
 from staticnet.ops.shape import broadcast_to
 from staticnet.rewrite.pattern import Rule
 
@@ -127,13 +129,37 @@ class _Rewriter:
 
     def _first(self, node: Node) -> Node | None:
         for rule in self._rules_of(type(node.op)):
-            right: Value | None = rule.rewrite(node)
+            right = _right(rule, node)
             if right is None or right is node:
                 continue
-            if right.shape != node.shape:
-                right = broadcast_to(right, node.shape)
             if not isinstance(right, Node) or right.type != node.type:
-                raise VerifyError(f"the rule {rule.name} makes {right!r} of {node!r}")
+                made = describe(right) if isinstance(right, Node) else repr(right)
+                where = "" if rule.where is None else f" (written on {rule.where})"
+                raise VerifyError(f"the rule {rule.name} makes {made} of {node!r}{where}")
             self.fired[rule.name] += 1
             return right
         return None
+
+
+def _right(rule: Rule, node: Node) -> Any:
+    """What a rule makes of a node, in that one's shape; a number is one of the node's dtype."""
+    if rule.where is None:
+        right: Any = rule.rewrite(node)
+    else:
+        try:
+            right = rule.rewrite(node)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise VerifyError(f"the rule {rule} failed on {node!r}: {what}") from error
+    if isinstance(right, bool | int | float):
+        right = constant(right, node.dtype)
+    if isinstance(right, Node) and right.shape != node.shape and _broadcasts(right, node):
+        right = broadcast_to(right, node.shape)
+    return right
+
+
+def _broadcasts(right: Node, node: Node) -> bool:
+    try:
+        return broadcast_shapes(right.shape, node.shape) == node.shape
+    except ShapeError:
+        return False

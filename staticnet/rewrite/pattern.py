@@ -19,6 +19,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import is_floating, kind
+from staticnet.ir.location import Location, written_at
 from staticnet.ir.node import Node
 from staticnet.ir.op import Op
 from staticnet.ir.value import Value
@@ -119,7 +120,7 @@ class Rule:
     `rewrite(node)` gives the right side or None. The two sides agree, as `numerics` says, for
     results of `kinds` of dtypes, of which alone the rule makes rewrites, and for the inputs of
     `domain`, or all if that is empty. `right` is the rewrite without the check, and
-    `example(*tensors)` builds a left side.
+    `example(*tensors)` builds a left side. `where` is the line of a user's own rule.
     """
 
     name: str
@@ -129,6 +130,10 @@ class Rule:
     domain: str
     right: Callable[[Node], Value | None]
     example: Callable[..., Value]
+    where: Location | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.where is None else f"{self.name} ({self.where})"
 
     @property
     def is_exact(self) -> bool:
@@ -157,7 +162,9 @@ def algebraic(
                 return None
             return right(*(found[name] for name in names))
 
-        return Rule(right.__name__, type(pattern.op), numerics, kinds, domain, rewrite, left)
+        root = type(pattern.op)
+        where = written_at(right)
+        return Rule(right.__name__, root, numerics, kinds, domain, rewrite, left, where)
 
     return decorate
 
