@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,15 @@ def _no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ("STATICNET_DATA", "STATICNET_CACHE")
     for name in [n for n in os.environ if n.startswith("STATICNET_") and n not in kept]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads that steps of this thread run on."""
+    try:
+        openmp = ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        pytest.skip("needs GCC's OpenMP library")
+    before = openmp.omp_get_max_threads()
+    yield openmp.omp_set_num_threads
+    openmp.omp_set_num_threads(before)

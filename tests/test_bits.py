@@ -6,9 +6,8 @@ arena's reuse, writing in place, threads, and what else a program computes.
 
 from __future__ import annotations
 
-import ctypes
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -317,18 +316,6 @@ def check_on_cuda(name: str, folder: Path) -> None:
 
 
 # --- threads, and many steps at once
-
-
-@pytest.fixture
-def set_threads() -> Iterator[Callable[[int], None]]:
-    """Sets the number of threads that steps of this thread run on."""
-    try:
-        openmp = ctypes.CDLL("libgomp.so.1")
-    except OSError:
-        pytest.skip("needs GCC's OpenMP library")
-    before = openmp.omp_get_max_threads()
-    yield openmp.omp_set_num_threads
-    openmp.omp_set_num_threads(before)
 
 
 def large() -> Case:
