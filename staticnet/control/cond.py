@@ -8,6 +8,7 @@ from typing import Any
 
 from staticnet.autodiff.forward import push
 from staticnet.autodiff.reverse import pull
+from staticnet.control import loop_batching
 from staticnet.control.cotangent import cast, wide
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import applied, needed
@@ -114,6 +115,9 @@ class Cond(ControlOp, name="cond"):
         parts = items(build(Cond(*graphs), (pred, *(given[x] for x in own))))
         results = dict(zip(places, parts, strict=True))
         return [results.get(i) for i in range(len(types))]
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return loop_batching.cond(self, size, batched, operands)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         """Those of the first branch: which one runs, only a run knows."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.control import loop_batching
 from staticnet.control import scan_derivatives as derivatives
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
@@ -87,6 +88,9 @@ class Scan(ControlOp, name="scan"):
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         return derivatives.jvp(self, operands, tangents)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return loop_batching.scan(self, size, batched, operands)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return size_of(self.length) * flops_of(self.body)

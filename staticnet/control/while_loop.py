@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from staticnet.control import loop_batching
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.cond import cond
 from staticnet.control.cotangent import cast, push_around
@@ -99,6 +100,9 @@ class WhileLoop(ControlOp, name="while_loop"):
             "a while_loop has no reverse-mode derivative, for nobody knows how many steps it "
             "takes; give while_loop max_steps=, or use fori_loop with static bounds, or sn.jvp"
         )
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        return loop_batching.while_loop(self, size, batched, operands)
 
 
 @function
