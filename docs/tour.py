@@ -115,6 +115,11 @@ cost = step.cost_analysis()
 print("\n10. FLOPs of a step:", cost.flops)
 print("    for a batch of 64:", step.cost_analysis(batch=64).flops)
 
+# A node knows the module that made it, beside its line: costs, times and bytes add up by layer.
+
+print("    by module, for a batch of 64:")
+print(step.cost_analysis(batch=64).by_module())
+
 # So are its bytes, all that lie in memory together. The formula is exact, and can be solved.
 
 memory = step.memory_analysis()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import in_module
 from staticnet.ir.node import Node
 from staticnet.ir.text import value_names
+from staticnet.plan.by_module import ByModule, by_module
 
 _FREE = ("placeholder", "variable", "constant")
 
 
 @dataclass(frozen=True)
 class NodeCost:
-    """One node's work: FLOPs (a fused multiply-add is two), and bytes read and written."""
+    """One node's work: FLOPs (a fused multiply-add is two), and bytes read and written.
+
+    `modules` are the paths of the modules that made it.
+    """
 
     name: str
     op: str
@@ -22,6 +28,14 @@ class NodeCost:
     flops: int | Dim
     bytes: int | Dim
     lines: str
+    modules: tuple[str, ...] = ()
+
+
+class ModuleCost(NamedTuple):
+    """The work of a module's nodes."""
+
+    flops: int | Dim
+    bytes: int | Dim
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,26 @@ class CostAnalysis:
         """Bytes read and written in one run, node by node."""
         return _total([node.bytes for node in self.nodes])
 
+    def by_module(self, depth: int | None = None) -> ByModule[ModuleCost]:
+        """The work of each module's nodes, gradients included; `depth` cuts the paths.
+
+        Raises:
+            ArgumentError: if the depth is not a positive int.
+        """
+        return by_module(((n.modules, ModuleCost(n.flops, n.bytes)) for n in self.nodes), depth)
+
     def __str__(self) -> str:
         rows = [("node", "op", "type", "FLOPs", "bytes", "from")]
-        rows += [(n.name, n.op, n.type, str(n.flops), str(n.bytes), n.lines) for n in self.nodes]
+        for n in self.nodes:
+            where = n.lines + in_module(n.modules)
+            rows.append((n.name, n.op, n.type, str(n.flops), str(n.bytes), where))
         rows.append(("total", "", "", str(self.flops), str(self.bytes), ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
         if self.launches is not None:
             lines.append(f"after fusion: {self.launches} launches, {self.bytes_moved} bytes")
+        modules = self.by_module()
+        lines += [str(modules)] if modules.is_told else []
         return "\n".join(line.rstrip() for line in [f"cost of {self.graph}", *lines])
 
 
@@ -83,4 +109,7 @@ def _cost(node: Node, name: str) -> NodeCost:
     operands = [operand.type for operand in node.inputs]
     moved = _total([node.type.nbytes, *(type_.nbytes for type_ in operands)])
     flops = node.op.flops(node.type, *operands)
-    return NodeCost(f"%{name}", node.op.name, str(node.type), flops, moved, str(node.provenance))
+    where = node.provenance
+    return NodeCost(
+        f"%{name}", node.op.name, str(node.type), flops, moved, where.origin, where.modules
+    )

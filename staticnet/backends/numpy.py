@@ -141,7 +141,10 @@ def _part(node: Node, name: str) -> Part:
     assert isinstance(flops, int)
     product = role(node) is Role.LIBRARY and node.dtype.name in PRODUCTS
     dtype = node.dtype.name if product else ""
-    return Part(f"%{name}", node.op.name, moved, flops, (str(node.provenance),), dtype)
+    where = node.provenance
+    return Part(
+        f"%{name}", node.op.name, moved, flops, (where.origin,), dtype, modules=where.modules
+    )
 
 
 class NumpyBackend(HostBackend):

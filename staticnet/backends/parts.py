@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from staticnet.backends.profile import Part
+from staticnet.ir.node import modules_of
 from staticnet.plan.explain import KernelAccount, explain
 from staticnet.plan.plan import Plan
 from staticnet.plan.roles import Role, role
@@ -44,11 +45,14 @@ def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str
         tuple(dict.fromkeys(line for kernel in kernels for line in kernel.lines)),
         products[0] if products else "",
         tuple(kernel.number for kernel in kernels),
+        tuple(dict.fromkeys(module for kernel in kernels for module in kernel.modules)),
     )
 
 
 def _copies(name: str, plan: Plan, before: bool) -> Part:
     copies = [*plan.first_copies, *plan.saved.items()] if before else plan.last_copies
     nodes = [node for node, _ in copies]
-    lines = tuple(dict.fromkeys(str(node.provenance) for node in nodes))
-    return Part(name, "copy", sum(2 * int(node.type.nbytes) for node in nodes), 0, lines)
+    lines = tuple(dict.fromkeys(node.provenance.origin for node in nodes))
+    moved = sum(2 * int(node.type.nbytes) for node in nodes)
+    modules = modules_of(nodes)
+    return Part(name, "copy", moved, 0, lines, modules=modules)

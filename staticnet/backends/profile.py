@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from staticnet.backends.rates import Rates
+from staticnet.ir.location import common_module
+from staticnet.plan.by_module import ByModule, by_module
 
 BUDGET = 0.5  # seconds of runs, where their number is not given
 LEAST, MOST = 5, 1000  # runs in that time
@@ -22,7 +24,8 @@ WARM_UP = 3
 class Part:
     """One launch, or one node where there are no kernels; `dtype` is that of its products.
 
-    `kernels` are the numbers of the kernels that it runs, as `explain` counts them.
+    `kernels` are the numbers of the kernels that it runs, as `explain` counts them, and `modules`
+    the paths of the modules that made its nodes.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Part:
     lines: tuple[str, ...]
     dtype: str = ""
     kernels: tuple[int, ...] = ()
+    modules: tuple[str, ...] = ()
 
     @property
     def kernel_range(self) -> str:
@@ -66,6 +70,15 @@ class PartTime:
         return self.part.flops / self.seconds if self.seconds else 0.0
 
 
+class ModuleTime(NamedTuple):
+    """The time of a module's parts, its share of the step, bytes moved and FLOPs."""
+
+    seconds: float
+    share: float
+    bytes: int
+    flops: int
+
+
 @dataclass(frozen=True)
 class Profile:
     """The parts of a step in the order they run. `runs` steps were timed, after `warm_up` others.
@@ -93,7 +106,23 @@ class Profile:
             f"after {self.warm_up}, on copies of the variables\n"
             f"timer: {self.timer * 1e9:.0f} ns, taken off each part; {self.rates}"
         )
-        return "\n".join([head, *_aligned([_COLUMNS, *map(_row, self.parts)])])
+        modules = self.by_module()
+        grouped = [str(modules)] if modules.is_told else []
+        return "\n".join([head, *_aligned([_COLUMNS, *map(_row, self.parts)]), *grouped])
+
+    def by_module(self, depth: int | None = None) -> ByModule[ModuleTime]:
+        """The time of the parts of each module; `depth` cuts the paths.
+
+        The kernels of a launch are timed together: what several modules made has its own row.
+
+        Raises:
+            ArgumentError: if the depth is not a positive int.
+        """
+        rows = (
+            (t.part.modules, ModuleTime(t.seconds, t.share, t.part.bytes, t.part.flops))
+            for t in self.parts
+        )
+        return by_module(rows, depth, _spell)
 
     def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write a trace for chrome://tracing or Perfetto: the median of each part, one by one.
@@ -110,7 +139,7 @@ class Profile:
         for timed in self.parts:
             part, place = timed.part, {"ts": start * 1e6, "dur": timed.seconds * 1e6}
             args = {"bytes": part.bytes, "flops": part.flops, "lines": list(part.lines)}
-            args |= {"kernels": list(part.kernels)}
+            args |= {"kernels": list(part.kernels), "module": common_module(part.modules)}
             of = {0: "", 1: ", kernel "}.get(len(part.kernels), ", kernels ") + part.kernel_range
             name = f"{part.name}{of}: {part.kind}"
             events.append({"name": name, "ph": "X", "pid": 1, "tid": 1, **place, "args": args})
@@ -159,8 +188,10 @@ _COLUMNS = (
     "GFLOP/s",
     "of products",
     "kernels",
+    "module",
     "from",
 )
+_OPTIONAL = ("kernels", "module")
 
 
 def _row(timed: PartTime) -> tuple[str, ...]:
@@ -176,15 +207,18 @@ def _row(timed: PartTime) -> tuple[str, ...]:
         f"{timed.flops_per_second / 1e9:.2f}",
         f"{timed.share_of_products:.0%}" if products else "",
         part.kernel_range,
+        common_module(part.modules),
         _short(part.lines),
     )
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A line for each row, the figures in its middle to the right; `kernels` only if there are."""
+    """A line for each row, the figures in its middle to the right; no optional column is empty."""
     figures = range(2, _COLUMNS.index("kernels"))
     columns = [
-        column for column in zip(*rows, strict=True) if column[0] != "kernels" or any(column[1:])
+        column
+        for column in zip(*rows, strict=True)
+        if column[0] not in _OPTIONAL or any(column[1:])
     ]
     cells = []
     for i, column in enumerate(columns):
@@ -195,6 +229,16 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _short(words: Sequence[str]) -> str:
     return f"{words[0]} and {len(words) - 1} more" if len(words) > 1 else "".join(words)
+
+
+def _spell(field: str, value: Any) -> str:
+    """A figure of a module."""
+    match field:
+        case "seconds":
+            return _time(value)
+        case "share":
+            return f"{value:.1%}"
+    return f"{value:,}"
 
 
 def _time(seconds: float) -> str:

@@ -11,7 +11,8 @@ from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
 from staticnet.codegen.routines import needs, routine
 from staticnet.codegen.scope import c_type
-from staticnet.ir.node import Node
+from staticnet.ir.location import in_module
+from staticnet.ir.node import Node, modules_of
 from staticnet.ops.base import Item
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
@@ -274,6 +275,7 @@ class StepWriter:
         )
 
     def _call(self, group: Group, name: str, pointers: list[str]) -> str:
-        lines = list(dict.fromkeys(str(node.provenance) for node in group.nodes))
-        note = f" // kernel {self._label(group)}, {space(group)}: {'; '.join(lines[:3])}"
+        lines = list(dict.fromkeys(node.provenance.origin for node in group.nodes))
+        where = "; ".join(lines[:3]) + in_module(modules_of(group.nodes))
+        note = f" // kernel {self._label(group)}, {space(group)}: {where}"
         return f"{name}(share, shares, {', '.join(pointers)}, error, {self._site(group)});{note}"

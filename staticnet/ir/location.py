@@ -63,8 +63,7 @@ class Provenance(NamedTuple):
     modules: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        inside = f", in {common_module(self.modules)}" if self.modules else ""
-        return self.origin + inside
+        return self.origin + in_module(self.modules)
 
     @property
     def origin(self) -> str:
@@ -78,18 +77,30 @@ class Provenance(NamedTuple):
         return str(self if self.made_by == "gradient" else self._replace(made_by=""))
 
 
+def in_module(modules: Iterable[str]) -> str:
+    """`, in encoder.layers.1`, as it stands behind a line; "" for none."""
+    name = common_module(modules)
+    return f", in {name}" if name else ""
+
+
 def common_module(modules: Iterable[str]) -> str:
     """One name for what several modules made: `encoder` or `fc1 + fc2`; "" for none.
 
     It is the one that holds the others, two by name, or what all of their paths begin with.
     """
-    paths = [path for path in dict.fromkeys(modules) if path]
+    paths = sorted({path for path in modules if path}, key=_in_order)
     parts = [path.split(".") for path in paths]
     shared = ".".join(a for a, *rest in takewhile(_all_equal, zip(*parts, strict=False)))
     if shared in paths or (shared and len(paths) > 2):
         return shared
     more = [f"{len(paths) - 2} more"] if len(paths) > 3 else []
     return " + ".join([*paths[: 2 if more else 3], *more])
+
+
+def _in_order(path: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts `layers.2` before `layers.10`."""
+    parts = path.split(".")
+    return [(not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
 
 
 def _all_equal(names: tuple[str, ...]) -> bool:

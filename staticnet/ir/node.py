@@ -107,6 +107,11 @@ def _remember(node: Node) -> None:
         node.provenance = location.merge((known, here), known.made_by)
 
 
+def modules_of(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """The paths of the modules that made them, each once."""
+    return tuple(dict.fromkeys(path for node in nodes for path in node.provenance.modules))
+
+
 def describe(value: Any) -> str:
     """`x f32[batch,3]`: a value as error messages name it."""
     if isinstance(value, Node):

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
+from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, describe
 from staticnet.passes.remat import Layout
+from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.plan import OWN_SIZES, Plan, Sizes, blocks_of
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A value in the arena at the step that needs the most of it."""
+    """A value in the arena at the step that needs the most of it, and the modules that made it."""
 
     value: str
     bytes: int
     lines: str
+    modules: tuple[str, ...] = ()
+
+
+class ModuleBytes(NamedTuple):
+    """The bytes of a module's values in the arena at its fullest step."""
+
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,19 @@ class MemoryAnalysis:
         """All bytes that lie in memory together."""
         return self.feeds + self.state + self.constants + self.outputs + self.arena
 
+    def by_module(self, depth: int | None = None) -> ByModule[ModuleBytes]:
+        """The bytes of the owners by the modules that made them; `depth` cuts the paths.
+
+        Raises:
+            ArgumentError: if the depth is not a positive int.
+        """
+        return by_module(((o.modules, ModuleBytes(o.bytes)) for o in self.owners), depth)
+
     def __str__(self) -> str:
         parts = ("feeds", "state", "constants", "outputs", "arena", "peak")
         lines = [f"{part:>10} {getattr(self, part):>14,} bytes" for part in parts]
-        lines += [f"{o.bytes:>25,} bytes  {o.value} ({o.lines})" for o in self.owners]
+        for o in self.owners:
+            lines.append(f"{o.bytes:>25,} bytes  {o.value} ({o.lines}{in_module(o.modules)})")
         return "\n".join(lines)
 
 
@@ -49,7 +68,10 @@ def analyse_memory(plan: Plan) -> MemoryAnalysis:
     """The bytes of a plan."""
     graph = plan.graph
     alive = fullest(plan, OWN_SIZES)
-    owners = [Owner(describe(n), int(n.type.nbytes), str(n.provenance)) for n in alive]
+    owners = [
+        Owner(describe(n), int(n.type.nbytes), n.provenance.origin, n.provenance.modules)
+        for n in alive
+    ]
     return MemoryAnalysis(
         _bytes(graph.inputs),
         _bytes(graph.variables),

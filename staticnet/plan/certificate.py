@@ -11,12 +11,15 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from staticnet.errors import ArgumentError, MemoryLimitError
 from staticnet.ir.dim import size_of
+from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, describe
 from staticnet.ops.base import Reduction
 from staticnet.plan.analysis import analyse_memory, fullest
+from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.formula import (
     Bytes,
     Formula,
@@ -40,11 +43,18 @@ MAX_CASES = 16  # beyond which the formula is that of one order of each loop, a 
 
 @dataclass(frozen=True)
 class OwnerFormula:
-    """A value in the arena at its fullest step when each dim is large."""
+    """A value in the arena at its fullest step when each dim is large, and whose it is."""
 
     value: str
     bytes: Bytes
     lines: str
+    modules: tuple[str, ...] = ()
+
+
+class ModuleFormula(NamedTuple):
+    """The bytes of a module's values in the arena at its fullest step."""
+
+    bytes: Bytes
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,24 @@ class MemoryCertificate:
         """All bytes that lie in memory together."""
         return self.arena.plus(self.feeds + self.state + self.constants + self.outputs)
 
+    def by_module(self, depth: int | None = None) -> ByModule[ModuleFormula]:
+        """The bytes of the owners by the modules that made them; `depth` cuts the paths.
+
+        Raises:
+            ArgumentError: if the depth is not a positive int.
+        """
+        rows = ((o.modules, ModuleFormula(o.bytes)) for o in self.owners)
+        return by_module(rows, depth, lambda _, value: show(value))
+
     def __str__(self) -> str:
         parts = ("feeds", "state", "constants", "outputs")
         lines = [f"{part:>10} {show(getattr(self, part))} bytes" for part in parts]
         for name, formula in (("arena", self.arena), ("peak", self.peak)):
             first, *more = formula.lines()
             lines += [f"{name:>10} {first}", *(f"{'':>10} {line}" for line in more)]
-        lines += [f"{'':>10} {show(o.bytes)} bytes: {o.value} ({o.lines})" for o in self.owners]
+        for o in self.owners:
+            where = o.lines + in_module(o.modules)
+            lines.append(f"{'':>10} {show(o.bytes)} bytes: {o.value} ({where})")
         return "\n".join(lines)
 
 
@@ -82,7 +103,10 @@ def certify(plan: SymbolicPlan) -> MemoryCertificate:
     order, sizes = plan.order_at(dims), plan.sizes_at(dims)
     alive = sorted(fullest(order, sizes), key=lambda node: -sizes.value(node))
     origins = [plan.origin(node) for node in alive]
-    owners = [OwnerFormula(describe(n), n.type.nbytes, str(n.provenance)) for n in origins]
+    owners = [
+        OwnerFormula(describe(n), n.type.nbytes, n.provenance.origin, n.provenance.modules)
+        for n in origins
+    ]
     graph = plan.graph
     return MemoryCertificate(
         _bytes(graph.inputs),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
-from staticnet.ir.node import Node
+from staticnet.ir.location import in_module
+from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import statements, value_names
 from staticnet.ir.types import format_shape
+from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
 from staticnet.plan.text import Locations, overwritten
@@ -46,7 +49,8 @@ class KernelAccount:
     `number` is what plan, source, profile and report call it by. `function` is its name in
     the source, "" if there is none; `like` is another kernel, the first that runs the same one.
     `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
-    pairs each value that it writes over one that it reads with the latter. `lines` are the user's.
+    pairs each value that it writes over one that it reads with the latter. `lines` are the user's,
+    and `modules` the paths of the modules in which they ran.
     `reasons` tell, of each operand from another kernel, why it is not made in this one.
     """
 
@@ -65,6 +69,7 @@ class KernelAccount:
     reasons: tuple[Apart, ...]
     function: str = ""
     like: int | None = None
+    modules: tuple[str, ...] = ()
 
     @property
     def space(self) -> str:
@@ -75,7 +80,8 @@ class KernelAccount:
         head = f"kernel {self.number}: {self.space}"
         width = max(map(len, self.statements))
         like = "" if self.like is None else f", as kernel {self.like}"
-        lines = [f"{head}, {self.bytes:,} bytes, {self.flops:,} FLOPs{like}"]
+        told = f"{self.bytes:,} bytes, {self.flops:,} FLOPs{in_module(self.modules)}{like}"
+        lines = [f"{head}, {told}"]
         for statement, node in zip(self.statements, self.nodes, strict=True):
             lines.append(f"  {statement:<{width}}  // {node.provenance}")
         for word, accesses in (("reads", self.reads), ("writes", self.writes)):
@@ -97,6 +103,14 @@ class KernelAccount:
         ]
 
 
+class ModuleKernels(NamedTuple):
+    """A module's kernels, the bytes that they move and their floating-point operations."""
+
+    kernels: int
+    bytes: int
+    flops: int
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The account of a plan, kernel by kernel in the order they run."""
@@ -111,6 +125,15 @@ class Explanation:
         """Floating-point operations of a step."""
         return sum(kernel.flops for kernel in self.kernels)
 
+    def by_module(self, depth: int | None = None) -> ByModule[ModuleKernels]:
+        """The kernels of each module, and what they move and compute; `depth` cuts the paths.
+
+        Raises:
+            ArgumentError: if the depth is not a positive int.
+        """
+        rows = ((k.modules, ModuleKernels(1, k.bytes, k.flops)) for k in self.kernels)
+        return by_module(rows, depth)
+
     def __str__(self) -> str:
         lines = [
             f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
@@ -121,6 +144,8 @@ class Explanation:
             side = ", side by side" if len(together) > 1 else ""
             lines.append(f"launch {launch}{side}")
             lines += [f"  {line}" for kernel in together for line in str(kernel).splitlines()]
+        modules = self.by_module()
+        lines += [str(modules)] if modules.is_told else []
         return "\n".join(lines)
 
 
@@ -161,10 +186,11 @@ class _Accounts:
             ),
             moved.bytes,
             sum(_flops(node) for node in group.nodes),
-            tuple(dict.fromkeys(str(node.provenance) for node in group.nodes)),
+            tuple(dict.fromkeys(node.provenance.origin for node in group.nodes)),
             self._reasons(group),
             function,
             None if first == number else first,
+            modules_of(group.nodes),
         )
 
     def _access(self, node: Node, size: int) -> Access:

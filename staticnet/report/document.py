@@ -9,30 +9,33 @@
     lines       [{where: "mlp.py:14", text: the line's text, "" if the file is not there}]
     graphs      [{title, text, flops, nodes}]: "before" the passes and "after" them, or "graph"
                 alone. flops: a number, or a formula's text
-      nodes     [{name, label, op, type, attributes, role, lines, made_by, operands, kernel, box,
-                output, updates}], operands first. label: an input's name, a number, else the op;
-                role: one of `roles.ROLES`; lines: numbers in `lines`;
-                operands: numbers of nodes; kernel: which makes it, None if none does; box: the
-                kernel with which it is drawn, None if it stands alone; updates: the variables
-                whose next value it is
+      nodes     [{name, label, op, type, attributes, role, lines, module, made_by, operands, kernel,
+                box, output, updates}], operands first. label: an input's name, a number, else the
+                op; role: one of `roles.ROLES`; lines: numbers in `lines`; module: the dotted path
+                of the one that made it, "" if none did; operands: numbers of nodes; kernel: which
+                makes it, None if none does; box: the kernel with which it is drawn, None if it
+                stands alone; updates: the variables whose next value it is
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done
     totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
                 host_syncs, peak_bytes}
     kernels     [{number, launch, kind, domain, nodes, statements, reads, writes, in_place, bytes,
-                flops, lines, apart, source, function, like}] in the order they run. nodes: numbers
-                in "after"; reads, writes: [{value, bytes, place}]; in_place: [[value, what it is
-                written over]]; apart: [{value, maker, user, reason}]; source: number in `sources`,
-                None if there is no code; function: its name there, "" if it has none; like: the
-                first kernel that runs this function, None if it is this one
+                flops, lines, module, apart, source, function, like}] in the order they run. nodes:
+                numbers in "after"; reads, writes: [{value, bytes, place}]; in_place: [[value, what
+                it is written over]]; apart: [{value, maker, user, reason}]; source: number in
+                `sources`, None if there is no code; function: its name there, "" if it has none;
+                like: the first kernel that runs this function, None if it is this one
+    modules     [{module, kernels, bytes, flops}]: the sums of kernels by module; empty if no node
+                is a module's
     sources     [text of generated C or CUDA]
     memory      {feeds, state, constants, outputs, arena, peak, blocks, live, fullest}, in bytes.
-                blocks: [{value, node, offset, bytes, first, last, over, kernel, lines}] of the
-                arena, first and last are launches; live: bytes in the arena by launch; fullest: the
-                launch with the most, None if the arena is empty
-    profile     None, or {device, runs, warm_up, timer, seconds, copy_rates, product_rates, parts}.
-                parts: [{name, kind, launch, node, start, seconds, share, bytes, flops,
-                bytes_per_second, flops_per_second, share_of_copy, share_of_products}] in order;
-                launch and node are None if the part is none
+                blocks: [{value, node, offset, bytes, first, last, over, kernel, lines, module}] of
+                the arena, first and last are launches; live: bytes in the arena by launch; fullest:
+                the launch with the most, None if the arena is empty
+    profile     None, or {device, runs, warm_up, timer, seconds, copy_rates, product_rates, parts,
+                modules}. parts: [{name, kind, launch, node, kernels, module, start, seconds, share,
+                bytes, flops, bytes_per_second, flops_per_second, share_of_copy,
+                share_of_products}] in order; launch and node are None if the part is none; modules:
+                [{module, seconds, share, bytes, flops}], the sums of parts by module
 
 Of a graph that was not compiled, kernels, sources and passes are empty, and totals and memory None.
 """
@@ -49,13 +52,14 @@ from staticnet.backends.base import Source
 from staticnet.backends.profile import Profile
 from staticnet.cost import analyse
 from staticnet.ir.graph import Graph
-from staticnet.ir.location import Location
-from staticnet.ir.node import Node
+from staticnet.ir.location import Location, common_module
+from staticnet.ir.node import Node, modules_of
 from staticnet.ir.op import format_attributes
 from staticnet.ir.printer import format_graph, value_names
 from staticnet.ops.base import Constant
 from staticnet.passes.manager import Record
 from staticnet.plan.analysis import analyse_memory
+from staticnet.plan.by_module import ByModule
 from staticnet.plan.explain import KernelAccount, explain
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import Lifetime
@@ -113,6 +117,7 @@ def document(
             "peak_bytes": memory["peak"],
         },
         "kernels": kernels,
+        "modules": _modules(explanation.by_module()),
         "sources": list(sources.numbers),
         "memory": memory,
         "profile": None if profile is None else _profile(profile, plan),
@@ -133,6 +138,7 @@ def graph_document(graph: Graph) -> Document:
         "passes": [],
         "totals": None,
         "kernels": [],
+        "modules": [],
         "sources": [],
         "memory": None,
         "profile": None,
@@ -188,6 +194,7 @@ def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int])
                 "attributes": _short(format_attributes(node.op)),
                 "role": parts[node],
                 "lines": lines.of([node]),
+                "module": common_module(node.provenance.modules),
                 "made_by": node.provenance.made_by,
                 "operands": [numbers[operand] for operand in node.inputs],
                 "kernel": made_by.get(node),
@@ -257,6 +264,7 @@ def _kernel(
         "bytes": account.bytes,
         "flops": account.flops,
         "lines": lines.of(account.nodes),
+        "module": common_module(account.modules),
         "apart": [asdict(apart) for apart in account.reasons],
         "source": source,
         "function": account.function,
@@ -311,6 +319,7 @@ class _Memory:
             "over": over,
             "kernel": self.made_by.get(node),
             "lines": self.lines.of([node]),
+            "module": common_module(node.provenance.modules),
         }
 
     def _scratch(self) -> Iterable[dict[str, Any]]:
@@ -331,6 +340,7 @@ class _Memory:
                         "over": None,
                         "kernel": numbers[group],
                         "lines": self.lines.of(group.nodes),
+                        "module": common_module(modules_of(group.nodes)),
                     }
                 offset += size
 
@@ -367,6 +377,8 @@ def _profile(profile: Profile, plan: Plan) -> dict[str, Any]:
                 "kind": timed.part.kind,
                 "launch": launches.get(timed.part.name),
                 "node": nodes.get(timed.part.name),
+                "kernels": list(timed.part.kernels),
+                "module": common_module(timed.part.modules),
                 "start": start,
                 "seconds": timed.seconds,
                 "share": timed.share,
@@ -379,4 +391,12 @@ def _profile(profile: Profile, plan: Plan) -> dict[str, Any]:
             }
             for timed, start in zip(profile.parts, starts, strict=False)
         ],
+        "modules": _modules(profile.by_module()),
     }
+
+
+def _modules(sums: ByModule[Any]) -> list[dict[str, Any]]:
+    """The rows of a table by module, if any of it is a module's."""
+    if not sums.is_told:
+        return []
+    return [{"module": path, **row._asdict()} for path, row in sums.items()]

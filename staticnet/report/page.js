@@ -58,6 +58,7 @@
       ["part", node.role + (node.output ? ", output" : "") +
         node.updates.map((name) => `, next value of ${name}`).join("")],
       ["attributes", node.attributes && code(node.attributes)],
+      ["module", node.module],
       ["made by", node.made_by],
       ["kernel", node.kernel !== null ? toKernel(node.kernel)
         : node.box !== null ? ["none: read through, from what ", toKernel(node.box), " makes"] : ""],
@@ -88,6 +89,8 @@
     const next = (kernel.in_place).map(([value, old]) => `${value} over ${old}`).join(", ");
     show(`kernel ${k}: ${space(kernel)}`, facts(
       ["launch", String(kernel.launch) + (beside ? `, beside ${beside} other kernel${beside > 1 ? "s" : ""}` : "")],
+      ["module", kernel.module],
+      ["same code as", kernel.like === null ? "" : toKernel(kernel.like)],
       ["bytes read and written", count(kernel.bytes)],
       ["floating-point operations", count(kernel.flops)],
       ["in place", next],
@@ -111,6 +114,7 @@
       ["offset", count(block.offset)],
       ["launches", `${block.first} to ${block.last}`],
       ["written over", block.over ?? ""],
+      ["module", block.module],
       ["made by", block.kernel === null ? "" : toKernel(block.kernel)],
     ), yours(block.lines));
     mark("b", i);
@@ -123,6 +127,7 @@
     const kernels = data.kernels.filter((k) => k.launch === timed.launch).map((k) => k.number);
     show(`${timed.name}: ${timed.kind}`, facts(
       ...floor(timed),
+      ["module", timed.module],
       ["bytes", count(timed.bytes)], ["floating-point operations", count(timed.flops)],
       ["runs", ...separated(kernels.map(toKernel))],
       ["node", timed.node === null ? "" : toNode(timed.node, data.graphs.at(-1))],
@@ -176,6 +181,10 @@
 
   // --- sections ---
   const number = (title, of, show) => ({ title, of, number: true, show });
+  const unbroken = (text) => text.replaceAll(" ", "\u00a0");
+  const moduleOf = (rows) => (rows.some((row) => row.module)
+    ? [{ title: "module", of: (row) => row.module, show: (row) => unbroken(row.module) }] : []);
+  const module = { title: "module", of: (row) => row.module || "(no module)" };
 
   function fillComparison() {
     const columns = compared.columns.map(({ key, label, unit }) => {
@@ -211,8 +220,20 @@
       number("bytes", (k) => k.bytes),
       number("FLOPs", (k) => k.flops),
       ...timed,
+      ...moduleOf(data.kernels),
       { title: "from", of: (k) => where(k.lines) },
     ], data.kernels);
+  }
+
+  function fillModules() {
+    const place = h("div", { id: "modules" });
+    byId("kernels").after(place);
+    makeTable(place, "Kernels by module", [
+      module,
+      number("kernels", (m) => m.kernels),
+      number("bytes", (m) => m.bytes),
+      number("FLOPs", (m) => m.flops),
+    ], data.modules);
   }
 
   function fillMemory() {
@@ -234,23 +255,25 @@
       number("last launch", (b) => b.last),
       { title: "at the fullest", of: (b) => (held(b) ? "held" : "") },
       { title: "written over", of: (b) => b.over ?? "" },
+      ...moduleOf(owners),
       { title: "from", of: (b) => where(b.lines) },
     ], owners);
   }
 
   function fillTimeline() {
-    const profile = data.profile, place = h("div");
+    const profile = data.profile, place = h("div"), grouped = h("div");
     const [size, copy] = profile.copy_rates.at(-1);
     const reached = Object.entries(profile.product_rates)
       .map(([dtype, flops]) => `, ${dtype} products ${rate(flops, "FLOP/s")}`);
     byId("timeline").append(h("p", {}, `The filled part of a bar is its share of the floor. Median `,
       `of ${profile.runs} runs on ${profile.device} after ${profile.warm_up}; reading the clock, `,
       `${seconds(profile.timer)}, is taken off. This machine copies ${rate(copy, "B/s")} `,
-      `(${bytes(size)})${reached.join("")}.`), place);
+      `(${bytes(size)})${reached.join("")}.`), place, grouped);
     const index = new Map(profile.parts.map((timed, i) => [timed, i]));
     tables.timeline = makeTable(place, "Parts of a step", [
       { title: "part", of: (p) => p.name,
         show: (p) => button(p.name, () => selectPart(index.get(p))) },
+      { title: "kernels", of: (p) => [p.kernels[0], ...p.kernels.slice(1).slice(-1)].join(" to ") },
       { title: "kind", of: (p) => p.kind },
       number("time", (p) => p.seconds, (p) => seconds(p.seconds)),
       number("of the step", (p) => p.share, (p) => percent(p.share)),
@@ -259,7 +282,17 @@
       number("FLOP/s", (p) => p.flops_per_second, (p) => rate(p.flops_per_second, "FLOP/s")),
       number("of a product", (p) => p.share_of_products, (p) =>
         (p.share_of_products ? percent(p.share_of_products) : "")),
+      ...moduleOf(profile.parts),
     ], profile.parts);
+    if (profile.modules.length) {
+      makeTable(grouped, "Time by module", [
+        module,
+        number("time", (m) => m.seconds, (m) => seconds(m.seconds)),
+        number("of the step", (m) => m.share, (m) => percent(m.share)),
+        number("bytes", (m) => m.bytes),
+        number("FLOPs", (m) => m.flops),
+      ], profile.modules);
+    }
   }
 
   function fillPasses() {
@@ -297,6 +330,7 @@
         ? [number("kernel", (n) => n.kernel ?? "")] : []),
       { title: "attributes", of: (n) => n.attributes },
       { title: "operands", of: (n) => names(n.operands) },
+      ...moduleOf(graph.nodes),
       { title: "from", of: (n) => (n.made_by ? `${n.made_by} of ` : "") + where(n.lines) },
     ], graph.nodes);
     byId("text").replaceChildren(h("details", {}, h("summary", {}, "The graph as text"),
@@ -310,6 +344,7 @@
   });
   if (data.totals) {
     fillKernels();
+    if (data.modules.length) fillModules();
     fillMemory();
     fillPasses();
     makeChart(byId("memory").parentNode.querySelector(".scroll") ?? h("div"), selectBlock);
