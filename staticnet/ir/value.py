@@ -103,6 +103,7 @@ class Value:
     conj: Method
     cumprod: Method
     cumsum: Method
+    diagonal: Method
     dot: Method
     flatten: Method
     matmul: Method
@@ -117,6 +118,7 @@ class Value:
     std: Method
     sum: Method
     swapaxes: Method
+    trace: Method
     transpose: Method
     var: Method
 

@@ -17,7 +17,17 @@ from staticnet.ir.dim import integer
 from staticnet.ir.hints import check_call
 from staticnet.ir.node import with_context
 from staticnet.ir.value import Value
-from staticnet.ops import arithmetic, linalg, movement, reduction, selection, shape, sorting
+from staticnet.ops import (
+    arithmetic,
+    diagonals,
+    linalg,
+    movement,
+    products,
+    reduction,
+    selection,
+    shape,
+    sorting,
+)
 from staticnet.ops.arguments import normalize_axis
 from staticnet.ops.movement import permute_dims
 
@@ -28,6 +38,7 @@ METHODS = (
     *(selection.clip, shape.flatten, shape.squeeze, shape.sum, sorting.argsort),
     *(reduction.all, reduction.any, reduction.argmax, reduction.argmin, reduction.max),
     *(reduction.mean, reduction.min, reduction.prod, reduction.std, reduction.var),
+    *(diagonals.diagonal, diagonals.trace, products.dot),
 )
 """The functions that are methods as they are."""
 
@@ -92,22 +103,6 @@ def transpose(x: Value, *axes: Any) -> Value:
             "or sn.permute_dims(x, axes)"
         )
     return movement.swapaxes(x, first, second)
-
-
-@method
-def dot(x: Value, y: Any) -> Value:
-    """z = x @ y of vectors and matrices.  x: [m, k] or [k], y: [k, n] or [k] -> z: [m, n], …
-
-    Raises:
-        ShapeError: if one has other than 1 or 2 axes: NumPy and PyTorch differ there.
-    """
-    ranks = x.ndim, getattr(y, "ndim", 1)
-    if not all(1 <= rank <= 2 for rank in ranks):
-        raise ShapeError(
-            f"takes vectors and matrices, not {ranks[0]} and {ranks[1]} axes; use sn.matmul, "
-            "sn.tensordot or *"
-        )
-    return linalg.matmul(x, y)
 
 
 @method

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import BOOL, FLOAT32, INT64, compute_dtype, is_floating
+from staticnet.ir.dtype import BOOL, INT64, compute_dtype
 from staticnet.ir.types import Shape, TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
@@ -24,7 +24,7 @@ from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, functi
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.creation import dim_value, iota
 from staticnet.ops.movement import concat, flip, moveaxis, permute_dims, split
-from staticnet.ops.selection import as_numbers, astype, relu, stop_gradient, where
+from staticnet.ops.selection import as_floats, as_numbers, astype, relu, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
 from staticnet.ops.transcendental import exp, log, sqrt
 from staticnet.ops.widening import rounded_once, widened
@@ -331,11 +331,6 @@ def _count(x: Value, axes: tuple[int, ...]) -> int | Dim:
     return size_of(x.shape[axis] for axis in axes)
 
 
-def _floating(x: Any) -> Value:
-    x = as_value(x)
-    return x if is_floating(x.dtype) else astype(x, FLOAT32)
-
-
 @function
 @rounded_once()
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
@@ -355,7 +350,7 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 
     Of n <= correction elements it is infinite, or NaN where they are equal or there are none.
     """
-    x = _floating(x)
+    x = as_floats(x)
     axes = normalize_axes(axis, x.ndim)
     centered = x - mean(x, axes, keepdims=True)
     count = relu(dim_value(_count(x, axes), x) - correction)
@@ -377,7 +372,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 
     Of no elements it is -infinity.
     """
-    x = _floating(x)
+    x = as_floats(x)
     axes = normalize_axes(axis, x.ndim)
     if not axes:
         return x

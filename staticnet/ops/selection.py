@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any, ClassVar
 
-from staticnet.ir.dtype import BOOL, UINT8, DType, as_dtype, is_floating, is_integer
+from staticnet.ir.dtype import BOOL, FLOAT32, UINT8, DType, as_dtype, is_floating, is_integer
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import ANY, BOOLS, check_kind
@@ -106,6 +106,12 @@ def as_numbers(x: Any) -> Value:
     """A Value that has an order: bools as 0 and 1."""
     x = as_value(x)
     return astype(x, UINT8) if x.dtype == BOOL else x
+
+
+def as_floats(x: Any) -> Value:
+    """A Value of real numbers: integers and bools as float32."""
+    x = as_value(x)
+    return x if is_floating(x.dtype) else astype(x, FLOAT32)
 
 
 class StopGradient(Elementwise, name="stop_gradient"):

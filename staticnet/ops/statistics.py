@@ -1,0 +1,312 @@
+"""Statistics: moments and sums that pass over NaN, covariance, counts, areas under curves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.dtype import INT64, is_floating
+from staticnet.ir.value import Value
+from staticnet.ops.arguments import (
+    INTEGERS,
+    as_bool,
+    as_int,
+    check_kind,
+    normalize_axis,
+)
+from staticnet.ops.base import as_value, as_values, function, promoted
+from staticnet.ops.comparison import isnan
+from staticnet.ops.creation import dim_value, ones_like, zeros
+from staticnet.ops.diagonals import diagonal
+from staticnet.ops.indexing import scatter_add, take
+from staticnet.ops.linalg import matmul
+from staticnet.ops.movement import matrix_transpose
+from staticnet.ops.reduction import all, cumulative_sum, max, mean, min, prod, std, var
+from staticnet.ops.selection import as_floats, astype, relu, where
+from staticnet.ops.shape import expand_dims, reshape, sum
+from staticnet.ops.sorting import searchsorted
+from staticnet.ops.transcendental import sqrt
+from staticnet.ops.widening import rounded_once
+
+
+@function
+def nansum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Value:
+    """y = the sum of x along `axis` (None: all) without NaN, 0 where there is nothing else.
+
+    x: [*s] -> y: [s without axis]
+    """
+    return sum(_instead_of_nan(x, 0), axis, keepdims, dtype)
+
+
+@function
+def nanprod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Value:
+    """y = the product of x along `axis` (None: all) without NaN, 1 where there is nothing else.
+
+    x: [*s] -> y: [s without axis]
+    """
+    return prod(_instead_of_nan(x, 1), axis, keepdims, dtype)
+
+
+@function
+def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
+    """y = the greatest of x along `axis` (None: all) without NaN, NaN where there is nothing else.
+
+    x: [*s] -> y: [s without axis]
+
+    Raises:
+        ShapeError: if an axis is empty.
+    """
+    return _nan_extremum(max, -math.inf, x, axis, keepdims)
+
+
+@function
+def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
+    """y = the least of x along `axis` (None: all) without NaN, NaN where there is nothing else.
+
+    x: [*s] -> y: [s without axis]
+
+    Raises:
+        ShapeError: if an axis is empty.
+    """
+    return _nan_extremum(min, math.inf, x, axis, keepdims)
+
+
+@function
+@rounded_once()
+def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
+    """y = the mean of x along `axis` (None: all) without NaN, NaN where there is nothing else.
+
+    x: [*s] -> y: floating [s without axis]
+    """
+    x = as_value(x)
+    return nansum(x, axis, keepdims) / _numbers(x, axis, keepdims)
+
+
+@function
+@rounded_once()
+def nanvar(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
+    """y = `var` of x along `axis` (None: all) without NaN, NaN where there is nothing else.
+
+    x: [*s] -> y: [s without axis]
+    """
+    x = as_floats(x)
+    centered = _instead_of_nan(x - nanmean(x, axis, keepdims=True), 0)
+    count = relu(astype(_numbers(x, axis, keepdims), x.dtype) - correction)
+    return sum(centered * centered, axis, keepdims) / count
+
+
+@function
+@rounded_once()
+def nanstd(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Value:
+    """y = sqrt(nanvar(x)) along `axis`, with derivative 0 where it is 0.
+
+    x: [*s] -> y: [s without axis]
+    """
+    y = nanvar(x, axis, correction, keepdims)
+    return where(y == 0, 0, sqrt(where(y == 0, 1, y)))
+
+
+def _instead_of_nan(x: Any, number: int) -> Value:
+    x = as_value(x)
+    return where(isnan(x), number, x) if is_floating(x.dtype) else x
+
+
+def _nan_extremum(extremum: Any, bound: float, x: Any, axis: Any, keepdims: bool) -> Value:
+    x = as_value(x)
+    if not is_floating(x.dtype):
+        return extremum(x, axis, keepdims)
+    wrong = isnan(x)
+    y = extremum(where(wrong, bound, x), axis, keepdims)
+    return where(all(wrong, axis, keepdims), math.nan, y)
+
+
+def _numbers(x: Value, axis: Any, keepdims: bool) -> Value:
+    """How many elements along `axis` are no NaN, as int64."""
+    return sum(~isnan(x), axis, keepdims)
+
+
+@function
+def var_mean(
+    x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False
+) -> tuple[Value, Value]:
+    """The variance of x along `axis` (None: all), as `var` has it, and its mean.
+
+    x: [*s] -> var, mean: [s without axis]
+    """
+    return var(x, axis, correction, keepdims), mean(x, axis, keepdims)
+
+
+@function
+def std_mean(
+    x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False
+) -> tuple[Value, Value]:
+    """The standard deviation of x along `axis` (None: all), as `std` has it, and its mean.
+
+    x: [*s] -> std, mean: [s without axis]
+    """
+    return std(x, axis, correction, keepdims), mean(x, axis, keepdims)
+
+
+@function
+@rounded_once()
+def cov(x: Any, correction: float = 1, rowvar: bool = True) -> Value:
+    """y[i, j] = the covariance of the variables i and j: the rows of x, or its columns.
+
+    x: [v, n], or [n, v] without `rowvar` -> y: [v, v]; x: [n] -> y: []
+
+    Raises:
+        ShapeError: if x has more axes.
+    """
+    x = as_floats(x)
+    if not 1 <= x.ndim <= 2:
+        raise ShapeError(f"takes a vector or a matrix, not {x.ndim} axes")
+    if x.ndim == 1:
+        return var(x, correction=correction)
+    rows = x if as_bool(rowvar, "rowvar") else matrix_transpose(x)
+    centered = rows - mean(rows, 1, keepdims=True)
+    return matmul(centered, matrix_transpose(centered)) / relu(
+        dim_value(rows.shape[1], rows) - correction
+    )
+
+
+@function
+@rounded_once()
+def corrcoef(x: Any, rowvar: bool = True) -> Value:
+    """y[i, j] = the correlation of the variables i and j: the rows of x, or its columns.
+
+    x: [v, n], or [n, v] without `rowvar` -> y: [v, v], in [-1, 1]; x: [n] -> y: []
+
+    Raises:
+        ShapeError: if x has more axes.
+    """
+    c = cov(x, rowvar=rowvar)
+    if c.ndim == 0:
+        return c / c
+    deviation = sqrt(diagonal(c))
+    return (c / expand_dims(deviation, 1) / deviation).clip(-1, 1)
+
+
+@function
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Value:
+    """y[k] = how many elements of x are k, or the sum of their weights.
+
+    Of a tensor, whose values are known, y is as long as the greatest needs, at least `minlength`.
+    Of a node y has `minlength` elements, which has to be given; a run with a greatest of
+    `minlength` or more fails, as one with negative elements does.
+
+    x: int [n], weights: [n] -> y: int64, or as weights, [length]
+
+    Raises:
+        ShapeError: if x is no vector, or the weights are not as many.
+        DTypeError: if x is not of integers.
+        ArgumentError: if a node is given without `minlength`.
+    """
+    x = as_value(x)
+    check_kind(x.dtype, INTEGERS)
+    if x.ndim != 1:
+        raise ShapeError(f"takes a vector, not {x.ndim} axes")
+    least = as_int(minlength, "minlength", 0, kind="an int >= 0")
+    if x.is_symbolic and not least:
+        raise ArgumentError(
+            "how long the result is depends on values: pass minlength=, a number that all elements "
+            "are below, or count with sn.dynamic"
+        )
+    length = least if x.is_symbolic else _needed(x, least)
+    weights = ones_like(x, INT64) if weights is None else as_values(x, weights)[1]
+    if weights.shape != x.shape:
+        raise ShapeError(f"{list(weights.shape)} weights for {list(x.shape)} elements")
+    x, start = as_values(astype(x, INT64), zeros(length, weights.dtype))
+    return scatter_add(start, where(x < 0, length, x), weights)
+
+
+def _needed(x: Any, least: int) -> int:
+    values = np.asarray(x)
+    return int(np.max(values, initial=least - 1)) + 1
+
+
+@function
+def digitize(x: Any, bins: Any, right: bool = False) -> Value:
+    """y = i where bins[i - 1] <= x < bins[i], or with `right` bins[i - 1] < x <= bins[i].
+
+    x: [*s], bins: [n], ascending -> y: int64 [*s], in [0, n]. Bins that are known, as a list or an
+    array, may also descend: the inequalities then turn.
+
+    Raises:
+        ShapeError: if the bins are no vector.
+        ArgumentError: if known bins neither ascend nor descend.
+    """
+    inclusive = as_bool(right, "right")
+    if isinstance(bins, Value):
+        return searchsorted(bins, x, "left" if inclusive else "right")
+    known = np.asarray(bins)
+    if known.ndim != 1:
+        raise ShapeError(f"bins must be a vector, not of {known.ndim} axes")
+    if (known[1:] >= known[:-1]).all():
+        return searchsorted(bins, x, "left" if inclusive else "right")
+    if not (known[1:] <= known[:-1]).all():
+        raise ArgumentError(f"bins must ascend or descend, not {bins!r:.60}")
+    ascending = known[::-1] if isinstance(bins, np.ndarray) else list(bins)[::-1]
+    return known.size - searchsorted(ascending, x, "left" if inclusive else "right")
+
+
+@function
+@rounded_once()
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
+    """z = the area under y along `axis`: the sum of (y[i] + y[i + 1]) / 2 times the step.
+
+    Steps are those of x, which has the length of the axis or y's shape, or all `dx`.
+
+    y: [.., n, ..] -> z: the other axes
+    """
+    return sum(_trapezoids(y, x, dx, axis), axis)
+
+
+@function
+@rounded_once()
+def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
+    """z[i] = the area under y along `axis` from its first element to the one after i.
+
+    y: [.., n, ..] -> z: [.., n - 1, ..]; x and dx as `trapezoid` has them
+    """
+    areas = _trapezoids(y, x, dx, axis)
+    return cumulative_sum(areas, normalize_axis(axis, areas.ndim))
+
+
+def _trapezoids(y: Any, x: Any, dx: Any, axis: int) -> Value:
+    y = as_floats(y)
+    place = normalize_axis(axis, y.ndim)
+    first, last = ([slice(None)] * y.ndim for _ in range(2))
+    first[place], last[place] = slice(None, -1), slice(1, None)
+    steps: Any = dx
+    if x is not None:
+        x = as_values(y, promoted("trapezoid", y, x)[1])[1]
+        steps = x[1:] - x[:-1] if x.ndim == 1 else x[tuple(last)] - x[tuple(first)]
+        if x.ndim == 1:
+            steps = reshape(steps, [-1 if i == place else 1 for i in range(y.ndim)])
+    return (y[tuple(last)] + y[tuple(first)]) / 2 * steps
+
+
+@function
+@rounded_once(3)
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Value:
+    """y = the value at x of the line through the points (xp, fp); beyond them the first and last.
+
+    x: [*s], xp: [n], ascending, fp: [n], n >= 2 -> y: [*s]; `left` and `right` are what y is
+    beyond the points, if given
+
+    Raises:
+        ShapeError: if there are not as many xp as fp, at least two.
+    """
+    x, xp, fp = map(as_floats, promoted("interp", x, xp, fp))
+    if xp.ndim != 1 or xp.shape != fp.shape or xp.shape[0] in (0, 1):
+        raise ShapeError(f"takes two vectors of points, not {list(xp.shape)} and {list(fp.shape)}")
+    n = xp.shape[0]
+    above = searchsorted(xp, x, "right").clip(1, n - 1)
+    x0, x1, y0, y1 = (take(v, i, 0) for v in (xp, fp) for i in (above - 1, above))
+    width = where(x1 == x0, 1, x1 - x0)
+    y = y0 + (x - x0) / width * (y1 - y0)
+    y = where(x < xp[0], fp[0] if left is None else left, y)
+    return where(x > xp[-1], fp[-1] if right is None else right, y)
