@@ -8,7 +8,7 @@ from typing import NamedTuple
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import in_module
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, modules_of
 from staticnet.ir.text import value_names
 from staticnet.plan.by_module import ByModule, by_module
 
@@ -111,5 +111,5 @@ def _cost(node: Node, name: str) -> NodeCost:
     flops = node.op.flops(node.type, *operands)
     where = node.provenance
     return NodeCost(
-        f"%{name}", node.op.name, str(node.type), flops, moved, where.origin, where.modules
+        f"%{name}", node.op.name, str(node.type), flops, moved, where.origin, modules_of([node])
     )

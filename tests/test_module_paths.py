@@ -11,7 +11,7 @@ import pytest
 import staticnet as sn
 from staticnet import nn
 from staticnet.ir.location import common_module
-from staticnet.ir.node import topological
+from staticnet.ir.node import modules_of, topological
 
 X = sn.placeholder((4, 3), name="paths_x")
 
@@ -56,7 +56,7 @@ class Model(nn.Module):
         return sn.cos(self.encoder(x))
 
 
-def modules_of(*roots: Any) -> dict[str, set[str]]:
+def ops_of(*roots: Any) -> dict[str, set[str]]:
     """The ops of the nodes of each module, "" for those of none."""
     found: dict[str, set[str]] = {}
     for node in topological(roots):
@@ -68,7 +68,7 @@ def modules_of(*roots: Any) -> dict[str, set[str]]:
 class TestPaths:
     def test_a_path_is_the_one_of_named_modules(self) -> None:
         model = Model()
-        found = modules_of(model(X))
+        found = ops_of(model(X))
         assert set(found) <= {name for name, _ in model.named_modules()}
         assert set(found) == {""} | {
             f"encoder{part}"
@@ -148,25 +148,25 @@ class TestPaths:
             def forward(self, x: Any) -> Any:
                 return self.second(self.first(x))
 
-        names = modules_of(Shared()(X))
+        names = ops_of(Shared()(X))
         assert "matmul" in names["first.layers.0"]
         assert "matmul" in names["second.layers.1"]
 
     def test_a_list_is_named_as_it_is_now(self) -> None:
         net = nn.Sequential(nn.Tanh(), nn.Sigmoid())
         net.insert(0, nn.ReLU())
-        names = modules_of(net(sn.placeholder((3,), name="paths_list")))
+        names = ops_of(net(sn.placeholder((3,), name="paths_list")))
         assert names["layers.0"] == {"relu"}
         assert names["layers.1"] == {"tanh"}
         assert names["layers.2"] == {"sigmoid"}
 
     def test_the_outermost_has_the_name_of_its_place(self) -> None:
         model = Model()
-        assert set(modules_of(model.encode(X))) > {"encoder", "encoder.layers.0.attention"}
-        assert set(modules_of(nn.Linear(3, 2)(X))) == {""}
+        assert set(ops_of(model.encode(X))) > {"encoder", "encoder.layers.0.attention"}
+        assert set(ops_of(nn.Linear(3, 2)(X))) == {""}
         assert (
             "matmul"
-            in modules_of(model.encoder.layers[1].attention(X))["encoder.layers.1.attention.query"]
+            in ops_of(model.encoder.layers[1].attention(X))["encoder.layers.1.attention.query"]
         )
 
     def test_a_module_of_the_call_alone_is_the_callers(self) -> None:
@@ -175,7 +175,7 @@ class TestPaths:
                 self.late = nn.Tanh()
                 return nn.ReLU()(nn.Sequential(nn.Sigmoid())(self.late(x)))
 
-        names = modules_of(nn.Sequential(Dropped())(sn.placeholder((2,), name="paths_alone")))
+        names = ops_of(nn.Sequential(Dropped())(sn.placeholder((2,), name="paths_alone")))
         assert names["layers.0"] == {"relu"}
         assert names["layers.0.late"] == {"tanh"}
         assert names["layers.0.layers.0"] == {"sigmoid"}
@@ -192,7 +192,7 @@ class TestPaths:
             def forward(self, x: Any) -> Any:
                 return self.tied(x, self.table)
 
-        names = modules_of(Owner()(X))
+        names = ops_of(Owner()(X))
         assert "matmul" in names["table"]
         assert "tanh" in names["tied"]
 
@@ -211,7 +211,7 @@ class TestPaths:
             def forward(self, x: Any) -> Any:
                 return self.child(x)
 
-        (names,) = [v for k, v in modules_of(Parent()(X)).items() if k.endswith("child")]
+        (names,) = [v for k, v in ops_of(Parent()(X)).items() if k.endswith("child")]
         assert names == {"exp", "tanh"}
 
     def test_it_ends_with_the_call_and_with_an_error(self) -> None:
@@ -253,6 +253,36 @@ class TestPaths:
             f(np.array([0, 9]))
         with pytest.raises(sn.errors.ShapeError, match=r", in layers\.0\)"):
             nn.Sequential(nn.Linear(3, 2))(sn.dynamic.tensor(np.ones((2, 4), np.float32)))
+
+
+def test_loops_are_of_the_modules_in_their_bodies() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            self.cell, self.head = nn.Sequential(nn.Linear(3, 3)), nn.Linear(3, 1)
+
+        def forward(self, xs: Any) -> Any:
+            def step(h: Any, x: Any) -> Any:
+                return sn.tanh(self.cell(h) + x), sn.exp(x)
+
+            last, _ = sn.scan(step, sn.zeros((4, 3)), xs)
+            return self.head(last)
+
+    xs = sn.placeholder((5, 4, 3), name="paths_xs")
+    model = Recurrent()
+    loss = sn.sum(model(xs))
+    f = sn.function(xs, [loss, *sn.grad(loss, model.parameters())])
+    for graph in (f.graph, f.passes()[-1].graph):
+        loops = [n for n in graph.nodes if n.op.name == "scan"]
+        assert {modules_of([n]) for n in loops} == {("cell.layers.0",)}
+    assert list(f.cost_analysis().by_module()) == ["", "cell.layers.0", "head"]
+    both = nn.Sequential(nn.Sequential(Recurrent()), nn.Sequential(Recurrent()))
+    first, second = both.layers[0](xs), both.layers[1](xs)
+    (one, other) = [n for n in topological([first + second]) if n.op.name == "scan"]
+    assert one.op.body is other.op.body  # type: ignore[attr-defined]
+    assert modules_of([one]) == ("layers.0.layers.0", "layers.0.layers.0.cell.layers.0")
+    assert modules_of([other]) == ("layers.1.layers.0", "layers.1.layers.0.cell.layers.0")
+    batched = modules_of(topological([sn.vmap(model.head)(X)]))
+    assert batched == ("head",)
 
 
 class Branching(nn.Module):

@@ -16,7 +16,7 @@ from staticnet.backends.rates import PRODUCTS, best_rate, numpy_rates
 from staticnet.codegen.program import Program
 from staticnet.errors import DeviceError
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import value_names
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.state import Variable
@@ -143,7 +143,7 @@ def _part(node: Node, name: str) -> Part:
     dtype = node.dtype.name if product else ""
     where = node.provenance
     return Part(
-        f"%{name}", node.op.name, moved, flops, (where.origin,), dtype, modules=where.modules
+        f"%{name}", node.op.name, moved, flops, (where.origin,), dtype, modules=modules_of([node])
     )
 
 

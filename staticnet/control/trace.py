@@ -14,7 +14,7 @@ from typing import Any
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, topological
+from staticnet.ir.node import Node, build, remember, topological
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
@@ -116,6 +116,7 @@ class _Closing:
         else:
             with location.attributed(node.provenance):
                 made = build(node.op, tuple([self.made[operand] for operand in node.inputs]))
+            remember(made, node.provenance)  # equal bodies of two loops are one
             made.name = made.name or node.name
         self.made[node] = made
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from staticnet.ir.location import Location
+from staticnet.ir.location import Provenance
 from staticnet.ops.state import Variable
 
 Hook = Callable[[Any], Any]
@@ -16,14 +16,14 @@ class Extra:
     """Beside a tensor, from the first time that one of these is set."""
 
     __slots__ = (
-        "grad", "hooks", "keeps_grad", "location", "origin", "variable", "version", "written",
+        "grad", "hooks", "keeps_grad", "origin", "provenance", "variable", "version", "written",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.grad: Any = None
         self.hooks: dict[int, Hook] = {}
         self.keeps_grad = False
-        self.location: Location | None = None
+        self.provenance: Provenance | None = None
         self.origin: Any = None
         self.variable: ref[Variable] | None = None
         self.version = 0

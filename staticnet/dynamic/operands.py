@@ -103,7 +103,7 @@ def leaf_of(cls: Any, variable: Variable, xp: Any = np) -> Any:
     leaf = cls(placed(array, xp), requires_grad)
     extra = extra_of(leaf)
     extra.variable, extra.origin, extra.version = ref(variable), array, variable.version
-    extra.location = location.user_line()
+    extra.provenance = location.current()
     if known is not None:
         extra.hooks = known.extra.hooks
     Variable.watched = True

@@ -87,8 +87,8 @@ class Sweep:
         """Add what one tensor's gradient gives to those of its operands."""
         cls = type(y)
         op, inputs = y.op, y.inputs
-        if Tracing.active and y.extra is not None and y.extra.location is not None:
-            location.set_attribution(location.Provenance((y.extra.location,), "gradient"))
+        if Tracing.active and y.extra is not None and y.extra.provenance is not None:
+            location.set_attribution(y.extra.provenance._replace(made_by="gradient"))
         operands = [x if type(x) is cls else _number(x, y) for x in inputs]
         if type(op) is Matmul:
             layout.transposed = _transposed(operands[1].data)
@@ -199,7 +199,7 @@ def _released(tensor: Any) -> GradientError:
 def _stale(user: Any, leaf: Any) -> GradientError:
     extra = leaf.extra
     name = describe(leaf if extra.holder is extra else extra.holder)
-    read = f", read on {extra.location}," if extra.location is not None else ""
+    read = f", read on {extra.provenance}," if extra.provenance is not None else ""
     return GradientError(
         f"backward: {user.op.name} used {name}{read} "
         f"and that has been set or updated since ({location.current()}); call backward before "
@@ -208,6 +208,6 @@ def _stale(user: Any, leaf: Any) -> GradientError:
 
 
 def _named(tensor: Any) -> str:
-    known = tensor.extra is not None and tensor.extra.location is not None
-    where = f" ({tensor.extra.location})" if known else ""
+    known = tensor.extra is not None and tensor.extra.provenance is not None
+    where = f" ({tensor.extra.provenance})" if known else ""
     return f"{tensor.op.name} {type_of(tensor)}{where}"

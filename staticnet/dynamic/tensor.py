@@ -311,7 +311,7 @@ def _traced(op: Op, operands: tuple[Any, ...], write: Callable[[str], object]) -
     given = " ".join(type_of(x) if isinstance(x, Tensor) else str(x) for x in operands)
     where = location.current()
     if where.lines and not where.made_by:
-        extra_of(result).location = where.lines[0]
+        extra_of(result).provenance = where
     write(f"{op.name} {given} -> {type_of(result)} {milliseconds:.3f} ms {where}")
     return result
 

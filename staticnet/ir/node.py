@@ -83,7 +83,7 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     found = _table.get(key)
     if found is not None:
         if not location.is_attributed():
-            _remember(found)
+            remember(found, location.current())
         return found
     try:
         if op.arity not in (None, len(inputs)):
@@ -100,16 +100,31 @@ def node_class(op: Op) -> type[Node]:
     return getattr(op, "node_class", Node)
 
 
-def _remember(node: Node) -> None:
-    """Add the line and module that write a node once more."""
-    known, here = node.provenance, location.current()
-    if not (here.lines[0] in known.lines and set(here.modules) <= set(known.modules)):
+def remember(node: Node, here: Provenance) -> None:
+    """Add the lines and modules that write a node once more."""
+    known = node.provenance
+    if not (set(here.lines) <= set(known.lines) and set(here.modules) <= set(known.modules)):
         node.provenance = location.merge((known, here), known.made_by)
 
 
 def modules_of(nodes: Iterable[Node]) -> tuple[str, ...]:
-    """The paths of the modules that made them, each once."""
-    return tuple(dict.fromkeys(path for node in nodes for path in node.provenance.modules))
+    """The paths of the modules that made them, and what is in the graphs that they hold, once.
+
+    Equal bodies of loops are one graph, whose nodes know the modules of all: those that are not
+    below the loop's own module are another loop's.
+    """
+    found: dict[str, None] = {}
+    for node in nodes:
+        own = node.provenance.modules
+        found |= dict.fromkeys(own)
+        for graph in node.op.graphs.values():
+            inner = modules_of(x for x in graph.nodes if x.inputs)  # a constant is everyone's
+            found |= dict.fromkeys(path for path in inner if not own or _is_below(path, own))
+    return tuple(found)
+
+
+def _is_below(path: str, modules: tuple[str, ...]) -> bool:
+    return any(f"{path}.".startswith(f"{module}.") for module in modules)
 
 
 def describe(value: Any) -> str:
