@@ -13,6 +13,7 @@ from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
+from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.keep_casts import KEEP_CASTS
 from staticnet.passes.library import LIBRARY
@@ -29,6 +30,7 @@ from staticnet.plan.symbolic import SymbolicPlan
 PIPELINE = (
     MERGE_LOOPS,
     CONSTANT_FOLDING,
+    HOIST,
     ALGEBRAIC_SIMPLIFY,
     CSE,
     PRECISION,

@@ -102,8 +102,9 @@ def test_debug_logs_and_dump_writes(
     assert [r.message.split()[0] for r in caplog.records] == [p.name for p in PIPELINE]
     files = sorted(file.name for file in (tmp_path / "dump").iterdir())
     number = [p.name for p in PIPELINE].index("algebraic_simplify")
-    assert files[number] == f"small.{number}.algebraic_simplify.sn"
-    assert "multiply" not in (tmp_path / "dump" / files[number]).read_text(encoding="utf-8")
+    name = f"small.{number}.algebraic_simplify.sn"
+    assert name in files
+    assert "multiply" not in (tmp_path / "dump" / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

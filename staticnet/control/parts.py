@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from staticnet.control.trace import close, numbered
-from staticnet.ir import location
+from staticnet.control.traced import substitute
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.base import items
@@ -96,9 +96,9 @@ def needed(outputs: Iterable[Node], given: Collection[Node]) -> set[Node]:
 
 def applied(graph: Graph, operands: Sequence[Node]) -> list[Node]:
     """The outputs of a graph on these operands, as nodes."""
-    new = dict(zip(graph.inputs, operands, strict=True))
-    for node in graph.nodes:
-        if node not in new:
-            with location.attributed(node.provenance):
-                new[node] = build(node.op, tuple([new[operand] for operand in node.inputs]))
-    return [new[node] for node in graph.outputs]
+    return remade(graph.outputs, dict(zip(graph.inputs, operands, strict=True)))
+
+
+def remade(outputs: Sequence[Node], values: Mapping[Node, Node]) -> list[Node]:
+    """The outputs with some nodes replaced by others."""
+    return cast(list[Node], substitute(outputs, values))

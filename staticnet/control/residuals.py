@@ -67,7 +67,7 @@ def kept(read: Sequence[Node], step: Step) -> list[Node]:
 
 def _shown(node: Node) -> Node:
     """What a view of all elements shows: as many bytes, and others may read it as it lies."""
-    while node.op.moves and _bytes(node.inputs[0]) == _bytes(node):
+    while node.op.moves and usual_bytes(node.inputs[0]) == usual_bytes(node):
         (node,) = node.inputs
     return node
 
@@ -85,7 +85,7 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
     while stack:
         node = stack.pop()
         i = place[node]
-        flow.add_edge(2 * i, 2 * i + 1, capacity=_bytes(node))
+        flow.add_edge(2 * i, 2 * i + 1, capacity=usual_bytes(node))
         if node in step.carried or not is_cheap(node):
             flow.add_edge(_SOURCE, 2 * i)
             continue
@@ -96,6 +96,7 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
     return flow, list(place)
 
 
-def _bytes(node: Node) -> int:
+def usual_bytes(node: Node) -> int:
+    """The bytes of a node, of a usual size where a dim is symbolic."""
     type_ = node.type
     return int(type_.substitute(dict.fromkeys(type_.symbols, _USUAL_SIZE)).nbytes)

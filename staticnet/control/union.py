@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from staticnet.control.cond import Cond
-from staticnet.control.parts import Carry, Given, Parts, applied, needed
+from staticnet.control.parts import Carry, Given, Parts, applied, needed, remade
 from staticnet.control.residuals import is_cheap
 from staticnet.control.scan import Scan
 from staticnet.control.trace import close, numbered, parameters
@@ -167,12 +167,9 @@ class LoopUnion:
         order = topological([y])
         if any(node in varying or node.op.may_fail for node in order):
             return None
-        outside = {own: operand for operand, own in self.captured.items()}
-        for node in order:
-            if node not in outside:
-                outside[node] = build(node.op, tuple([outside[x] for x in node.inputs]))
+        (once,) = remade([y], {own: operand for operand, own in self.captured.items()})
         (length,) = self.members[0].op.length  # type: ignore[union-attr]
-        result = broadcast_to(expand_dims(outside[y], 0), (length, *y.shape))
+        result = broadcast_to(expand_dims(once, 0), (length, *y.shape))
         assert isinstance(result, Node)
         return result
 

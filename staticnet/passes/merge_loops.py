@@ -8,20 +8,19 @@ the innermost, whose results the outer ones may no longer need. Bits stay the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from staticnet.control.cond import Cond
 from staticnet.control.op import ControlOp
 from staticnet.control.scan import Scan
-from staticnet.control.union import CondUnion, LoopUnion, united
+from staticnet.control.union import CondUnion, LoopUnion, Place, united
 from staticnet.control.while_loop import WhileLoop
-from staticnet.ir import location
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
-from staticnet.ops.base import Item
+from staticnet.passes.loops import replace_loops
 from staticnet.passes.manager import Context, Pass
-from staticnet.rewrite.driver import keep, rebuild, substitute_roots
+from staticnet.rewrite.driver import keep, rebuild
 
 _KINDS = (Scan, WhileLoop, Cond)
 
@@ -32,7 +31,7 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
         before = graph
         while (group := _alike(graph)) is not None:
             context.notes[f"merged {group[0].op.name}"] += len(group) - 1
-            graph = _Merging(graph, [group]).run()
+            graph = replace_loops(graph, "merge_loops", [group], _make_one)
         graph = tidied(graph)
         graph = rebuild(graph, "merge_loops", lambda node, inputs: _inside(node, inputs, context))
         if graph is before:
@@ -47,7 +46,16 @@ def _inside(node: Node, inputs: tuple[Node, ...], context: Context) -> Node:
 
 def tidied(graph: Graph) -> Graph:
     """The graph whose loops and conditions, each alone, do and give no more than they must."""
-    return _Merging(graph, [[node] for node in graph.nodes if isinstance(node.op, _KINDS)]).run()
+    alone = [[node] for node in graph.nodes if isinstance(node.op, _KINDS)]
+    return replace_loops(graph, "merge_loops", alone, _make_one)
+
+
+def _make_one(
+    group: Sequence[Node], operands: Sequence[Sequence[Node]], used: Sequence[Sequence[int]]
+) -> Mapping[Place, Node]:
+    union = united([node.op for node in group], operands)
+    assert union is not None
+    return union.build(used)
 
 
 def _key(node: Node) -> Any:
@@ -92,66 +100,6 @@ def _needs(graph: Graph) -> dict[Node, frozenset[Node]]:
 
 def _unite(group: Sequence[Node]) -> LoopUnion | CondUnion | None:
     return united([node.op for node in group], [node.inputs for node in group])
-
-
-class _Merging:
-    """A graph whose groups of loops, or conditions, are made one each."""
-
-    def __init__(self, graph: Graph, groups: Iterable[list[Node]]) -> None:
-        self.graph = graph
-        self.groups = {node: group for group in groups for node in group}
-        self.used: dict[Node, list[int]] = {node: [] for node in self.groups}
-        for node in graph.nodes:
-            if isinstance(node.op, Item) and node.inputs[0] in self.used:
-                self.used[node.inputs[0]].append(node.op.index)
-        self.new: dict[Node, Node] = {}
-        self.results: dict[Node, dict[int, Node]] = {}
-
-    def run(self) -> Graph:
-        """The new graph."""
-        stack = list(reversed(self.graph.nodes))
-        saved = location.attribution()
-        try:
-            while stack:
-                node = stack[-1]
-                waits = [x for x in self._operands(node) if x not in self.new]
-                if waits:
-                    stack += reversed(waits)
-                    continue
-                stack.pop()
-                if node not in self.new:
-                    self._make(node)
-        finally:
-            location.set_attribution(saved)
-        return substitute_roots(self.graph, self.new)
-
-    def _operands(self, node: Node) -> list[Node]:
-        group = self.groups.get(node, [node])
-        return [operand for each in group for operand in each.inputs]
-
-    def _make(self, node: Node) -> None:
-        group = self.groups.get(node, [node])
-        maker = node.provenance.made_by or "merge_loops"
-        lines = location.merge([each.provenance for each in group], maker)
-        location.set_attribution(lines if len(group) > 1 else node.provenance)
-        if node in self.groups:
-            self._make_one(group)
-            return
-        known = self.results.get(node.inputs[0], {}) if isinstance(node.op, Item) else {}
-        if isinstance(node.op, Item) and node.op.index in known:
-            self.new[node] = result = known[node.op.index]
-        else:
-            self.new[node] = result = keep(node, tuple([self.new[x] for x in node.inputs]))
-        result.name = result.name or node.name
-
-    def _make_one(self, group: list[Node]) -> None:
-        operands = [[self.new[x] for x in node.inputs] for node in group]
-        union = united([node.op for node in group], operands)
-        assert union is not None
-        results = union.build([self.used[node] for node in group])
-        for m, node in enumerate(group):
-            self.new[node] = node
-            self.results[node] = {i: results[m, i] for i in self.used[node]}
 
 
 MERGE_LOOPS = Pass("merge_loops", merge_loops, inside=False)

@@ -1,0 +1,324 @@
+"""A scan split in three: what is computed of the xs alone, the steps, and what no step reads.
+
+Only products are worth it: many small ones, one after another, become one large one.
+
+- `x[t] @ w`, w the same at each step, is computed before the loop and read from there.
+- `y[t] = f(h[t] @ w)` that no step reads is computed after it, of the stacked h.
+- A carry that only sums, `c + h[t].T @ z[t]`, is one product of the stacked h and z after it; a
+  plain sum of what is stacked anyway, one reduction.
+
+A value is stacked for that where it has at most `MOST` times the bytes of the sum, or of the y,
+that the steps are spared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import numpy as np
+
+from staticnet.control.batching import batch_nodes
+from staticnet.control.op import ControlOp
+from staticnet.control.parts import Carry, Given, Parts, needed, remade
+from staticnet.control.residuals import usual_bytes
+from staticnet.control.scan import Scan
+from staticnet.control.trace import parameters
+from staticnet.ir import location
+from staticnet.ir.node import Node, build, topological
+from staticnet.ops.arithmetic import Add
+from staticnet.ops.base import Constant, Item
+from staticnet.ops.linalg import Matmul
+from staticnet.ops.movement import PermuteDims
+from staticnet.ops.selection import Cast, astype
+from staticnet.ops.shape import Sum, reshape
+
+MOST = 16
+
+
+@dataclass
+class Total:
+    """A carry that only sums: the terms that each step adds, and those that are added up later."""
+
+    carry: Carry
+    terms: list[Node]
+    products: list[Node] = field(default_factory=list)
+    sums: list[Node] = field(default_factory=list)
+
+
+class Fission:
+    """The scan of `parts`, and what is made before and after it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        (self.length,) = cast(Scan, parts.op).length
+        self.outside = {k.own: k.operand for k in parts.captured}
+        self.rows = {x.own: x.operand for x in parts.xs}
+        self.stacked: dict[Node, None] = {}  # the ys of the steps that are left
+        self.late: dict[Node, None] = {}  # the ys that are made after them
+        self.totals: dict[Node, Total] = {}
+        self.found = 0
+
+    def run(self) -> tuple[list[Node], int]:
+        """The results of the scan, and how many products are made for all steps at once."""
+        if self.length not in (0, 1):
+            self._hoist_products()
+            self._find_totals()
+            self._delay_products()
+            self._delay_ys()
+        self._stack(y for y in self.parts.ys if y not in self.late)
+        self._delay_sums()
+        return self._results(), self.found
+
+    # before the steps
+
+    def _hoist_products(self) -> None:
+        """Make the last products on the ways from the xs alone, for all steps, and read them."""
+        order = topological(self.parts.outputs)
+        carried = dependents(order, [carry.own for carry in self.parts.carries])
+        varying = dependents(order, self.rows) | carried
+        chosen, seen = [], set[Node]()
+        stack = list(self.parts.outputs)
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if _is_one_product(node, varying) and node not in carried and self._is_batchable(node):
+                chosen.append(node)
+            else:
+                stack.extend(node.inputs)
+        for node, value in zip(chosen, self._for_all(chosen, {}), strict=True):
+            self.parts.xs.append(Given(value, node))
+            self.rows[node] = value
+        self.found += len(chosen)
+
+    def _is_batchable(self, node: Node) -> bool:
+        below = needed([node], self.outside)
+        return not any(isinstance(each.op, ControlOp | Item) for each in below)
+
+    def _for_all(self, nodes: Sequence[Node], stacks: Mapping[Node, Node]) -> list[Node]:
+        """The values of nodes for all steps, from those of the xs and of what is stacked."""
+        given = {**self.rows, **stacks}
+        own = dict(zip(given, parameters("row", (node.type for node in given)), strict=True))
+        roots = remade(nodes, self.outside | own)
+        examples = {own[node]: value for node, value in given.items()}
+        return cast(list[Node], batch_nodes(roots, examples, self.length))
+
+    # after the steps
+
+    def _find_totals(self) -> None:
+        order = topological(self.parts.outputs)
+        carried = [carry.own for carry in self.parts.carries]
+        self.varying = dependents(order, [*self.rows, *carried])
+        uses = Counter(x for node in order for x in node.inputs) + Counter(self.parts.outputs)
+        for carry in self.parts.carries:
+            terms = _terms(carry, dependents(order, [carry.own]), uses)
+            if terms:
+                self.totals[carry.own] = Total(carry, terms)
+
+    def _core(self) -> set[Node]:
+        """What the steps have to make for later ones."""
+        parts = self.parts
+        others = [carry.after for carry in parts.carries if carry.own not in self.totals]
+        terms = [term for total in self.totals.values() for term in total.terms]
+        given = {*self.outside, *self.rows, *(carry.own for carry in parts.carries)}
+        return needed([*others, *terms], given)
+
+    def _delay_products(self) -> None:
+        """Make sums of products after the steps; what one of them has stacked, others may read."""
+        before = -1
+        while before < self.found:
+            before = self.found
+            self._delay_more_products()
+
+    def _delay_more_products(self) -> None:
+        for total in self.totals.values():
+            terms, total.terms = total.terms, []
+            core = self._core()
+            for term in terms:
+                factors = self._factors(term, core)
+                cut = [self._shown(factor) for factor in factors]
+                if cut and self._is_worth(cut, total.carry.own):
+                    self._stack(cut)
+                    total.products.append(term)
+                    self.found += 1
+                else:
+                    total.terms.append(term)
+
+    def _factors(self, term: Node, core: Set[Node]) -> list[Node]:
+        """x.T and y of a term x @ y of matrices that vary, unless later steps need it."""
+        product = _uncast(term)
+        if not isinstance(product.op, Matmul) or product.ndim != 2 or product in core:
+            return []
+        x, y = product.inputs
+        return [_transposed(x), y] if {x, y} <= self.varying else []
+
+    def _delay_ys(self) -> None:
+        core = self._core()
+        for y in self.parts.ys:
+            if y not in self.stacked and y not in self.late:
+                cut, products = self._cut(y, core)
+                if products and self._is_worth(cut, y):
+                    self._stack(cut)
+                    self.late[y] = None
+                    self.found += products
+
+    def _cut(self, y: Node, core: Set[Node]) -> tuple[list[Node], int]:
+        """What a y is made from after the steps, and the number of products on the way."""
+        cut, products, seen = list[Node](), 0, set[Node]()
+        stack = [y]
+        while stack:
+            node = stack.pop()
+            if node in seen or node not in self.varying:
+                continue
+            seen.add(node)
+            is_product = _is_one_product(node, self.varying)
+            if self._is_there(node) or node in core or not (is_product or _is_light(node)):
+                cut.append(self._shown(node))
+            else:
+                products += is_product
+                stack.extend(node.inputs)
+        return cut, products
+
+    def _delay_sums(self) -> None:
+        for total in self.totals.values():
+            total.sums = [term for term in total.terms if self._is_sum_of_stacked(term)]
+            total.terms = [term for term in total.terms if not self._is_sum_of_stacked(term)]
+
+    def _is_sum_of_stacked(self, node: Node) -> bool:
+        while not self._is_there(node):
+            if not (isinstance(node.op, Sum | Cast) or node.op.moves):
+                return False
+            (node,) = node.inputs
+        return True
+
+    def _is_there(self, node: Node) -> bool:
+        return node in self.rows or node in self.stacked
+
+    def _shown(self, node: Node) -> Node:
+        """What has to be stacked for a node: what it shows, if that has no more bytes."""
+        least = node
+        while not self._is_there(node) and node.op.moves:
+            (node,) = node.inputs
+            least = node if usual_bytes(node) <= usual_bytes(least) else least
+        return node if self._is_there(node) else least
+
+    def _is_worth(self, cut: Iterable[Node], spared: Node) -> bool:
+        new = {node for node in cut if not self._is_there(node)} - set(self.parts.ys)
+        return sum(map(usual_bytes, new)) <= MOST * usual_bytes(spared)
+
+    def _stack(self, nodes: Iterable[Node]) -> None:
+        self.stacked |= dict.fromkeys(node for node in nodes if not self._is_there(node))
+
+    def _results(self) -> list[Node]:
+        parts = self.parts
+        left = [self._carry(carry) for carry in parts.carries]
+        kept = [carry for carry in left if carry is not None]
+        ys = list(dict.fromkeys([*self.stacked, *(y for y in parts.ys if y not in self.late)]))
+        steps = replace(parts, carries=kept, ys=ys)
+        carries, stacks = steps.build() if kept or ys else ([], [])
+        known = dict(zip(ys, stacks, strict=True))
+        last = dict(zip((carry.own for carry in kept), carries, strict=True))
+        results = [self._last(carry, last.get(carry.own), known) for carry in parts.carries]
+        late = dict(zip(self.late, self._for_all(list(self.late), known), strict=True))
+        return [*results, *((known | late)[y] for y in parts.ys)]
+
+    def _carry(self, carry: Carry) -> Carry | None:
+        """A carry of the steps that are left."""
+        total = self.totals.get(carry.own)
+        if total is None or not (total.products or total.sums):
+            return carry
+        after = carry.own
+        for term in reversed(total.terms):
+            after = build(Add(), (after, term))
+        return carry._replace(after=after) if total.terms else None
+
+    def _last(self, carry: Carry, last: Node | None, known: Mapping[Node, Node]) -> Node:
+        """The last value of a carry, with what is added up after the steps."""
+        total = self.totals.get(carry.own, Total(carry, []))
+        products = set(total.products)
+        value = carry.init if last is None else last
+        for term in (*total.products, *total.sums):
+            with location.attributed(term.provenance):
+                make = self._product if term in products else self._sum
+                added = make(term, known)
+                value = added if _is_nothing(value) else build(Add(), (value, added))
+        return value
+
+    def _product(self, term: Node, known: Mapping[Node, Node]) -> Node:
+        """The sum over the steps of x @ y: one product, of the rows of all of them."""
+        x, y = _uncast(term).inputs
+        factors = _transposed(x), y
+        rows = [
+            reshape(value, (self.length * node.shape[0], node.shape[1]))
+            for node, value in zip(factors, self._for_all(factors, known), strict=True)
+        ]
+        product = build(Matmul(), (_transposed(cast(Node, rows[0])), cast(Node, rows[1])))
+        return cast(Node, astype(product, term.dtype))
+
+    def _sum(self, term: Node, known: Mapping[Node, Node]) -> Node:
+        (values,) = self._for_all([term], known)
+        return build(Sum((0,), False), (values,))
+
+
+def dependents(order: Sequence[Node], given: Iterable[Node]) -> set[Node]:
+    """The nodes that depend on given ones, those included."""
+    found = set(given)
+    for node in order:
+        if any(operand in found for operand in node.inputs):
+            found.add(node)
+    return found
+
+
+def _terms(carry: Carry, depends: Set[Node], uses: Mapping[Node, int]) -> list[Node]:
+    """What a carry adds up, the last first; none if it does, or is used for, anything else."""
+    terms: list[Node] = []
+    node = carry.after
+    while node is not carry.own:
+        if not isinstance(node.op, Add) or uses[node] != 1 or node.type != carry.own.type:
+            return []
+        x, y = node.inputs
+        if (x in depends) == (y in depends):
+            return []
+        node, term = (x, y) if x in depends else (y, x)
+        terms.append(term)
+    fits = all(term.type == carry.own.type for term in terms)
+    return terms if fits and uses[carry.own] == 1 else []
+
+
+def _is_one_product(node: Node, varying: Set[Node]) -> bool:
+    """Whether products of all steps are one: of rows that vary with a matrix that does not."""
+    if not isinstance(node.op, Matmul):
+        return False
+    x, y = node.inputs
+    if x in varying:
+        return y not in varying and y.ndim == 2
+    return y in varying and x.ndim == 2 and y.shape[-1] == 1
+
+
+def _is_light(node: Node) -> bool:
+    """Whether it may as well be made after the steps, on the way to a product."""
+    return not isinstance(node.op, ControlOp | Item | Matmul) and not node.op.may_fail
+
+
+def _is_nothing(node: Node) -> bool:
+    """Whether it is -0.0 everywhere, the sum of nothing."""
+    while node.op.moves:
+        (node,) = node.inputs
+    if not isinstance(node.op, Constant):
+        return False
+    value = node.op.value.array
+    return bool((value == 0).all() and np.signbit(value).all())
+
+
+def _transposed(x: Node) -> Node:
+    if isinstance(x.op, PermuteDims) and x.ndim == 2 and x.op.axes == (1, 0):
+        return x.inputs[0]
+    return build(PermuteDims((1, 0)), (x,))
+
+
+def _uncast(node: Node) -> Node:
+    return node.inputs[0] if isinstance(node.op, Cast) else node

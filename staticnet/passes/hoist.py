@@ -1,0 +1,86 @@
+"""`hoist`: what is the same at each step of a loop is computed before it, and products that can be
+made for all steps at once are, before it or after it.
+
+The first keeps bits. The second, under numerics="fast", makes one large product of many: before the
+loop that of an x of each step with a matrix that stays, `x[t] @ w`; after it that of a value which
+no later step reads, and the sum over the steps of `h[t].T @ z[t]`. See `passes/fission.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from staticnet.control.parts import Given, Parts, remade
+from staticnet.control.residuals import is_cheap
+from staticnet.control.scan import Scan
+from staticnet.control.union import Place
+from staticnet.control.while_loop import WhileLoop
+from staticnet.ir.graph import Graph
+from staticnet.ir.node import Node, topological
+from staticnet.passes.fission import Fission
+from staticnet.passes.loops import replace_loops
+from staticnet.passes.manager import Context, Pass
+from staticnet.passes.merge_loops import tidied
+from staticnet.rewrite.pattern import Numerics
+
+
+def hoist(graph: Graph, context: Context) -> Graph:
+    """The graph whose loops do no more at a step than has to be done at each."""
+
+    def make(
+        group: Sequence[Node], operands: Sequence[Sequence[Node]], used: Sequence[Sequence[int]]
+    ) -> Mapping[Place, Node]:
+        (node,), (given,) = group, operands
+        parts = Parts.of(node.op, given)  # type: ignore[arg-type]
+        count = _hoist_invariants(parts)
+        if count:
+            context.notes["hoisted"] += count
+        if context.numerics == "fast" and isinstance(node.op, Scan):
+            results, products = Fission(parts).run()
+            if products:
+                context.notes["product of all steps"] += products
+        else:
+            carries, ys = parts.build()
+            results = [*carries, *ys]
+        return {(0, i): results[i] for i in used[0]}
+
+    loops = [[node] for node in graph.nodes if isinstance(node.op, Scan | WhileLoop)]
+    if not loops:
+        return graph
+    after = replace_loops(graph, "hoist", loops, make)
+    return after if after is graph else tidied(after)
+
+
+def _hoist_invariants(parts: Parts) -> int:
+    """Capture what does not vary from step to step and takes time; -> how many values."""
+    order = topological(parts.outputs)
+    varying = {carry.own for carry in parts.carries} | {x.own for x in parts.xs}
+    for node in order:
+        if any(operand in varying for operand in node.inputs):
+            varying.add(node)
+    read = [x for node in order if node in varying for x in node.inputs if x not in varying]
+    read += [node for node in parts.outputs if node not in varying]
+    outside = {k.own: k.operand for k in parts.captured}
+    chosen = [node for node in dict.fromkeys(map(_base, read)) if _is_worth(node, outside)]
+    for node, value in zip(chosen, remade(chosen, outside), strict=True):
+        parts.captured.append(Given(value, node))
+    return len(chosen)
+
+
+def _base(node: Node) -> Node:
+    """What a view shows: the view itself is free to make at each step."""
+    while node.op.moves:
+        (node,) = node.inputs
+    return node
+
+
+def _is_worth(node: Node, outside: Mapping[Node, Node]) -> bool:
+    """Whether a value is worth keeping, and may be computed though the loop makes no step."""
+    if not node.inputs:
+        return False
+    below = topological([node])
+    takes_time = any(each in outside or not is_cheap(each) for each in below)
+    return takes_time and not any(each.op.may_fail for each in below)
+
+
+HOIST = Pass("hoist", hoist, Numerics.REASSOCIATES, selects=True)

@@ -1,0 +1,123 @@
+"""`hoist`: what is left inside loops, and that fast numerics stay near to exact ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from test_control_derivatives import PROGRAMS, RNG, inputs
+from test_merge_loops import loops
+
+import staticnet as sn
+from staticnet.ir.verify import verify
+from staticnet.passes.hoist import hoist
+from staticnet.passes.manager import Context
+
+
+def products(graph: sn.Graph) -> Counter[str]:
+    """Products outside of loops, and those of each body by what the loop carries."""
+    found: Counter[str] = Counter()
+    for node in graph.nodes:
+        found["outside"] += node.op.name == "matmul"
+        for held in node.op.graphs.values():
+            found["inside"] += sum(products(held).values())
+    return +found
+
+
+def hoisted(step: sn.Function) -> sn.Graph:
+    """The graph after the pass, which leaves nothing to do."""
+    after = sn.parse(step.as_text(after="hoist"))
+    verify(after)
+    assert hoist(after, Context(numerics=step.numerics)) is after
+    return after
+
+
+def lstm(batch: int, hidden: int, features: int = 5) -> tuple[list[Any], list[Any], list[Any]]:
+    """Arrays, nodes, and the loss and gradients of an LSTM with a projection of its ys."""
+    shapes = [(7, batch, features), (features, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,)]
+    arrays = [RNG.normal(size=s) for s in (*shapes, (batch, hidden), (batch, hidden), (hidden, 3))]
+    nodes = inputs(arrays)
+    x, w, u, b, h, c, v = nodes
+    sigmoid = sn.nn.functional.sigmoid
+
+    def cell(state: Any, x: Any) -> Any:
+        h, c = state
+        i, f, g, o = sn.split(x @ w + h @ u + b, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * sn.tanh(g)
+        h = sigmoid(o) * sn.tanh(c)
+        return (h, c), h @ v
+
+    (last, _), ys = sn.scan(cell, (h, c), x)
+    loss = sn.sum(ys * ys) + sn.sum(last)
+    return arrays, nodes, [loss, *sn.grad(loss, nodes)]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_an_lstm_makes_one_product_a_step_there_and_one_back(batch: int) -> None:
+    arrays, nodes, outputs = lstm(batch, 6)
+    fast, exact = (
+        sn.function(nodes, outputs, device="numpy", numerics=numerics)
+        for numerics in ("fast", "exact")
+    )
+    after = hoisted(fast)
+    assert loops(after) == {"scan": 2}
+    # x @ w, h @ v and its gradients by h and v, dz @ w.T, and the gradients by w and u
+    assert products(after) == {"inside": 2, "outside": 7}
+    for a, b in zip(fast(*arrays), exact(*arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_exact_numerics_keep_products_where_they_are() -> None:
+    _, nodes, outputs = lstm(4, 6)
+    exact = sn.function(nodes, outputs, device="numpy", numerics="exact")
+    assert products(hoisted(exact))["inside"] == 9
+
+
+def test_a_sum_far_smaller_than_its_factors_stays_inside() -> None:
+    x = RNG.normal(size=(5, 200, 2))
+    (node,) = nodes = inputs([x])
+    total, _ = sn.scan(lambda c, x: (c + sn.sin(x).T @ sn.cos(x), None), np.zeros((2, 2)), node)
+    step = sn.function(nodes, total, device="numpy")
+    assert loops(hoisted(step)) == {"scan": 1}
+    np.testing.assert_allclose(step(x), sum(np.sin(a).T @ np.cos(a) for a in x), rtol=1e-12)
+
+
+def test_loops_of_sums_vanish() -> None:
+    x = RNG.normal(size=(5, 3, 2))
+    (node,) = nodes = inputs([x])
+    total, _ = sn.scan(lambda c, x: (c + sn.sum(x) + x[0, 0], None), np.float64(1), node)
+    step = sn.function(nodes, total, device="numpy")
+    assert loops(hoisted(step)) == {}
+    np.testing.assert_allclose(step(x), 1 + x.sum() + x[:, 0, 0].sum(), rtol=1e-12)
+
+
+def test_what_may_fail_is_not_computed_for_a_loop_that_makes_no_step() -> None:
+    table, at = np.arange(4.0), np.int64(9)
+    t, i = inputs([table, at])
+    n, total = sn.sum(i) * 0, sn.sum(t)
+    y = sn.while_loop(
+        lambda c: c[0] < n,
+        lambda c: (c[0] + 1, sn.fori_loop(0, n, lambda k, d: d + sn.take(t, i + k * 0), c[1])),
+        (0, total),
+    )
+    step = sn.function([t, i], y[1], device="numpy")
+    np.testing.assert_array_equal(step(table, at), 6)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_derivatives_in_fast_numerics(name: str) -> None:
+    program, arrays = PROGRAMS[name]
+    arrays = tuple(map(np.asarray, arrays))
+    nodes = inputs(arrays)
+    by = [x for x in nodes if x.dtype.kind == "f"]
+    grads = sn.grad(program(*nodes), by)
+    outputs = [*grads, *sn.jvp(grads, by, by)]
+    fast, exact = (
+        sn.function(nodes, outputs, device="numpy", numerics=numerics)
+        for numerics in ("fast", "exact")
+    )
+    hoisted(fast)
+    for a, b in zip(fast(*arrays), exact(*arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
