@@ -13,7 +13,8 @@ from staticnet.ir.node import Node
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, broadcast_shapes
 from staticnet.ops.base import Constant, Elementwise, apply, constant
-from staticnet.ops.linalg import Matmul
+from staticnet.ops.creation import eye
+from staticnet.ops.linalg import Matmul, matmul
 from staticnet.ops.movement import (
     Flip,
     PermuteDims,
@@ -69,6 +70,27 @@ def transpose_of_product(node: Node) -> Value | None:
         return None
     x, y = product.inputs
     return apply(product.op, matrix_transpose(y), matrix_transpose(x))
+
+
+@structural(
+    Matmul,
+    lambda x: matmul(eye(x.type.size, dtype=x.dtype), reshape(x, (-1, 1))),
+    REASSOCIATES,
+    NUMBERS,
+    domain="x is finite",
+)
+def product_with_identity(node: Node) -> Value | None:
+    """I y = y and x I = x: Jacobians begin with one direction for each element."""
+    x, y = node.inputs
+    if _is_identity(x):
+        return y
+    return x if _is_identity(y) else None
+
+
+def _is_identity(x: Node) -> bool:
+    """Whether a matrix is what `eye` gives: equal expressions are one node."""
+    is_square = x.ndim == 2 and x.shape[0] == x.shape[1]
+    return is_square and isinstance(x.op, Cast) and x is eye(x.shape[0], dtype=x.dtype)
 
 
 @structural(BroadcastTo, lambda x: broadcast_to(broadcast_to(x, (2, *x.shape)), (3, 2, *x.shape)))
@@ -204,6 +226,7 @@ STRUCTURE_RULES = (
     reshape_of_reshape,
     permute_of_permute,
     transpose_of_product,
+    product_with_identity,
     broadcast_of_broadcast,
     broadcast_of_reshaped_scalar,
     reshape_of_broadcast_scalar,
