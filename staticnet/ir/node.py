@@ -13,7 +13,7 @@ from staticnet.ir import location
 from staticnet.ir.dtype import DType
 from staticnet.ir.location import Provenance
 from staticnet.ir.op import Op, infer
-from staticnet.ir.types import Shape, TensorType, format_shape
+from staticnet.ir.types import Shape, TensorType, TupleType, format_shape
 from staticnet.ir.value import Value
 
 
@@ -108,13 +108,16 @@ def remember(node: Node, here: Provenance) -> None:
 
 
 def modules_of(nodes: Iterable[Node]) -> tuple[str, ...]:
-    """The paths of the modules that made them, and what is in the graphs that they hold, once.
+    """The paths of the modules that made them, or what is in the graphs that they hold, each once.
 
-    Equal bodies of loops are one graph, whose nodes know the modules of all: those that are not
-    below the loop's own module are another loop's.
+    An item is of the modules of what it is taken from. Equal bodies of loops are one graph, whose
+    nodes know the modules of all: those that are not below the loop's own are another loop's.
     """
     found: dict[str, None] = {}
-    for node in nodes:
+    pending = list(nodes)[::-1]
+    while pending:
+        node = pending.pop()
+        pending += [x for x in node.inputs if isinstance(x.type, TupleType)]
         own = node.provenance.modules
         found |= dict.fromkeys(own)
         for graph in node.op.graphs.values():

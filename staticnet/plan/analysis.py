@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from staticnet.ir.location import in_module
-from staticnet.ir.node import Node, describe
+from staticnet.ir.node import Node, describe, modules_of
 from staticnet.passes.remat import Layout
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.plan import OWN_SIZES, Plan, Sizes, blocks_of
@@ -69,8 +69,7 @@ def analyse_memory(plan: Plan) -> MemoryAnalysis:
     graph = plan.graph
     alive = fullest(plan, OWN_SIZES)
     owners = [
-        Owner(describe(n), int(n.type.nbytes), n.provenance.origin, n.provenance.modules)
-        for n in alive
+        Owner(describe(n), int(n.type.nbytes), n.provenance.origin, modules_of([n])) for n in alive
     ]
     return MemoryAnalysis(
         _bytes(graph.inputs),

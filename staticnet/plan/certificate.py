@@ -16,7 +16,7 @@ from typing import NamedTuple
 from staticnet.errors import ArgumentError, MemoryLimitError
 from staticnet.ir.dim import size_of
 from staticnet.ir.location import in_module
-from staticnet.ir.node import Node, describe
+from staticnet.ir.node import Node, describe, modules_of
 from staticnet.ops.base import Reduction
 from staticnet.plan.analysis import analyse_memory, fullest
 from staticnet.plan.by_module import ByModule, by_module
@@ -104,7 +104,7 @@ def certify(plan: SymbolicPlan) -> MemoryCertificate:
     alive = sorted(fullest(order, sizes), key=lambda node: -sizes.value(node))
     origins = [plan.origin(node) for node in alive]
     owners = [
-        OwnerFormula(describe(n), n.type.nbytes, n.provenance.origin, n.provenance.modules)
+        OwnerFormula(describe(n), n.type.nbytes, n.provenance.origin, modules_of([n]))
         for n in origins
     ]
     graph = plan.graph

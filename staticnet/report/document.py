@@ -194,7 +194,7 @@ def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int])
                 "attributes": _short(format_attributes(node.op)),
                 "role": parts[node],
                 "lines": lines.of([node]),
-                "module": common_module(node.provenance.modules),
+                "module": common_module(modules_of([node])),
                 "made_by": node.provenance.made_by,
                 "operands": [numbers[operand] for operand in node.inputs],
                 "kernel": made_by.get(node),
@@ -319,7 +319,7 @@ class _Memory:
             "over": over,
             "kernel": self.made_by.get(node),
             "lines": self.lines.of([node]),
-            "module": common_module(node.provenance.modules),
+            "module": common_module(modules_of([node])),
         }
 
     def _scratch(self) -> Iterable[dict[str, Any]]:
