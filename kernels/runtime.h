@@ -17,6 +17,7 @@
 #else
 #define SN_KERNEL static
 #endif
+#define SN_SMALL static inline __attribute__((always_inline))
 #define SN_ALIGNED __attribute__((aligned(64)))
 
 /* Where the part of thread `share` of `shares` begins in n pieces of work, at a multiple of `unit`. */

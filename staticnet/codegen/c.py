@@ -17,8 +17,8 @@ from staticnet.codegen.scope import c_type
 _PRINTERS: dict[str, type[Printer]] = {"map": Maps, "rows": Rows, "columns": Columns}
 
 
-def function(kernel: Kernel, name: str) -> str:
-    """The C function of a kernel."""
+def function(kernel: Kernel, name: str, inline: bool = False) -> str:
+    """The C function of a kernel; with `inline` a part of what calls it."""
     parameters = ["int64_t share", "int64_t shares"]
     for p in kernel.parameters:
         const = "" if p.written else "const "
@@ -32,4 +32,5 @@ def function(kernel: Kernel, name: str) -> str:
         *_PRINTERS[kernel.kind](kernel).lines(),
         *(["SN_FENCE"] if streams else []),
     ]
-    return "\n".join([f"SN_KERNEL void {name}({', '.join(parameters)}) {{", *indent(body), "}"])
+    head = "SN_SMALL" if inline else "SN_KERNEL"
+    return "\n".join([f"{head} void {name}({', '.join(parameters)}) {{", *indent(body), "}"])

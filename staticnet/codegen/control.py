@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from staticnet.codegen.routines import Pointer
+from staticnet.codegen.scope import c_type
 from staticnet.control.cond import Cond
 from staticnet.control.scan import Scan
 from staticnet.control.while_loop import WhileLoop
@@ -37,21 +38,19 @@ def control_statements(node: Node, pointer: Pointer, call: Call) -> list[str]:
 def _scan(node: Node, op: Scan, pointer: Pointer, call: Call) -> list[str]:
     (length,) = fixed(op.length)
     first, last = op.carries, op.carries + op.xs
-    results = results_of(node)
+    carried = _Carried(node, first, pointer)
     xs = [_element(x, pointer) for x in node.inputs[first:last]]
-    ys = [_element(y, pointer) for y in results[first:]]
-    carries = [pointer(result) for result in results[:first]]
+    ys = [_element(y, pointer) for y in results_of(node)[first:]]
     captured = [pointer(x) for x in node.inputs[last:]]
-    step = call("body", [*carries, *xs, *captured], ys)
     walk = f"t = {length}; t-- > 0;" if op.reverse else f"t = 0; t < {length}; ++t"
-    stop = ["  if (*error) break;"] if op.may_fail else []
     return [
-        *_begin(node, carries, pointer),
+        *carried.begin,
         *([f"#pragma GCC unroll {op.unroll}"] if op.unroll > 1 else []),
         f"for (int64_t {walk}) {{",
-        f"  {step}",
-        *stop,
+        f"  {call('body', [*carried.addresses, *xs, *captured], ys)}",
+        *(["  if (*error) break;"] if op.may_fail else []),
         "}",
+        *carried.end,
     ]
 
 
@@ -61,25 +60,40 @@ def _element(node: Node, pointer: Pointer) -> str:
     return f"(char *){pointer(node)} + t*{rows}"
 
 
-def _begin(node: Node, carries: list[str], pointer: Pointer) -> list[str]:
-    """Copies of what the carries begin as, unless it lies in their memory."""
-    pairs = ((carry, x) for carry, x in zip(carries, node.inputs, strict=False))
-    return [
-        f"memcpy({carry}, {pointer(x)}, {x.type.nbytes});"
-        for carry, x in pairs
-        if carry != pointer(x)
-    ]
+class _Carried:
+    """Where carries are while a loop runs: in the memory of its results, or, of one element, local.
+
+    `begin` are statements before the loop, which bring them there, and `end` those after it.
+    """
+
+    def __init__(self, node: Node, count: int, pointer: Pointer) -> None:
+        self.begin: list[str] = []
+        self.addresses: list[str] = []
+        self.end: list[str] = []
+        pairs = zip(results_of(node)[:count], node.inputs, strict=False)
+        for i, (result, first) in enumerate(pairs):
+            home, source = pointer(result), pointer(first)
+            if result.type.size == 1:
+                self.begin.append(f"{c_type(result.dtype)} c{i} = *{source};")
+                self.addresses.append(f"&c{i}")
+                self.end.append(f"*{home} = c{i};")
+                continue
+            self.addresses.append(home)
+            if home != source:
+                self.begin.append(f"memcpy({home}, {source}, {result.type.nbytes});")
 
 
 def _while(node: Node, op: WhileLoop, pointer: Pointer, call: Call) -> list[str]:
-    carries = [pointer(result) for result in results_of(node)]
-    operands = [*carries, *(pointer(x) for x in node.inputs[len(carries) :])]
+    carried = _Carried(node, len(op.body.outputs), pointer)
+    captured = [pointer(x) for x in node.inputs[len(carried.addresses) :]]
+    operands = [*carried.addresses, *captured]
     return [
-        *_begin(node, carries, pointer),
+        *carried.begin,
         "for (;;) {",
         "  uint8_t going;",
         f"  {call('test', operands, ['&going'])}",
         f"  if ({'*error || ' if op.may_fail else ''}!going) break;",
         f"  {call('body', operands, [])}",
         "}",
+        *carried.end,
     ]

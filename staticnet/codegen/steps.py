@@ -23,6 +23,8 @@ from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
+SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
+SMALL_ARENA = 512  # bytes of a body's arena that are local, so that small values are in registers
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
 
 
@@ -61,7 +63,9 @@ class Parts:
         writer.write()
         names = [f"void *{spell(place)}" for place in _places(plan)]
         head = f"static void NAME({', '.join([*names, 'char *arena'])}, volatile int *error) {{"
-        text = "\n".join([head, *indent(writer.lines), "}"])
+        room = [f"char room[{plan.arena_bytes}] SN_ALIGNED;", "arena = room;"]
+        local = room if 0 < plan.arena_bytes <= SMALL_ARENA else []
+        text = "\n".join([head, *indent([*local, *writer.lines]), "}"])
         name = self.functions.setdefault(text, f"{what}{label.replace('.', '_')}")
         self.told.setdefault(name, [what]).append(label)
         return name
@@ -249,7 +253,7 @@ class StepWriter:
                 continue
             pointers = [self.pointer(node) for node in builder.buffers]
             kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
-            body = c.function(kernel, "NAME")
+            body = c.function(kernel, "NAME", self.inside is not None and kernel.size <= SMALL)
             name = self.parts.kernel(group, body, self._label(group))
             if kernel.blocks:
                 pointers.append(f"arena + {scratch}")
