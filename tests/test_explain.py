@@ -218,6 +218,11 @@ class TestContracts:
         assert plan.bytes_moved == 3 * 4000 + 2 * 40_000  # and the copy of x to an output
         assert sn.function(x, x[:, :10], device="numpy").plan.bytes_moved == 2 * 4000
 
+    def test_a_kernel_over_no_points_moves_nothing(self) -> None:
+        x, c = sn.placeholder((0, 3), name="x"), sn.placeholder((1,), name="c")
+        plan = sn.function([x, c], sn.where(c > 0, x, c), device="numpy").plan
+        assert plan.bytes_moved == 0
+
     @given(graphs(steps=20))
     def test_a_kernel_is_given_what_it_reads_and_writes(
         self, case: tuple[sn.Graph, list[object]]

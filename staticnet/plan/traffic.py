@@ -45,7 +45,8 @@ class Traffic:
 def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
     """The bytes that a group moves when `stored` are the nodes that lie in memory."""
     reads: dict[Node, int] = {}
-    for (below, _), size in _uses(group, fusion).items():
+    runs = group.kind != "map" or 0 not in group.domain  # over no points nothing is read
+    for (below, _), size in (_uses(group, fusion) if runs else {}).items():
         reads[below] = min(reads.get(below, 0) + size, _bytes(below))
     writes = {node: _bytes(node) for node in group.nodes if node in stored}
     if group.bodies:
