@@ -184,3 +184,20 @@ def test_an_index_out_of_range_is_one_in_a_batch(sample: Sample, index: int) -> 
     args[-1][1, 0] = index
     with pytest.raises(OutOfRangeError):
         batched_function(xs, ys[:1], every, 3)(*args)
+
+
+def test_the_cpu_agrees() -> None:
+    """One program of what no other graph has: index arithmetic by example, keys, merged rows."""
+    names = ("take", "scatter_add", "pad", "random_bits", "matmul", "matmul_epilogue", "argsort")
+    inputs, outputs, feeds = [], [], []
+    for number, sample in enumerate(case for case in CASES if case.op in names):
+        every = (True,) * len(sample.args)
+        xs, ys = quantities(sample.build, sample.args)
+        args = examples(sample.args, every, 3)
+        many = [sn.placeholder(a.shape, a.dtype, f"c{number}x{i}") for i, a in enumerate(args)]
+        outputs += batch_nodes(ys[:1], dict(zip(xs, many, strict=True)), 3)
+        inputs += many
+        feeds += args
+    got, wanted = (sn.function(inputs, outputs, device=d)(*feeds) for d in ("cpu", "numpy"))
+    for a, b in zip(got, wanted, strict=True):
+        close(a, b, 1e-12)
