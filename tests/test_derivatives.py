@@ -95,6 +95,20 @@ def test_the_fewer_of_rows_and_columns_are_computed() -> None:
         assert batch == min(3, y.shape[0])
 
 
+def test_a_while_loop_has_columns_alone() -> None:
+    x = sn.placeholder((3,), "float64", "x")
+    y = sn.while_loop(lambda c: sn.sum(c * c) < 100, lambda c: c * c[::-1] + 1, x)
+    f = sn.function([x], [sn.jacobian(y[:2], x), sn.jacobian(y, x)], device="numpy")
+    at, h = np.array([0.3, -0.5, 0.2]), 1e-6
+    value = sn.function([x], y, device="numpy")
+    rows = [(value(at + h * e) - value(at - h * e)) / (2 * h) for e in np.eye(3)]
+    first, whole = f(at)
+    np.testing.assert_allclose(whole, np.stack(rows, 1), rtol=1e-6)
+    np.testing.assert_array_equal(first, whole[:2])
+    with pytest.raises(GradientError, match="no reverse-mode derivative"):
+        sn.hessian(sn.sum(y), x)
+
+
 def test_symbolic_dims() -> None:
     x = sn.placeholder(("n",), "float64", "x")
     w = sn.placeholder((3, "n"), "float64", "w")

@@ -280,6 +280,8 @@ def test_bad_calls_say_what_and_where() -> None:
         assert "test_vmap.py:" in str(caught.value)
     with pytest.raises(ArgumentError, match=r"takes a function.*test_vmap\.py"):
         sn.vmap(3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="no argument 'in_dims'; it is called in_axes"):
+        sn.vmap(lambda a: a, in_dims=1)  # type: ignore[call-arg]
     with pytest.raises(ShapeError, match=r"matmul: .*test_vmap\.py"):
         sn.vmap(lambda a: a @ a[:2])(x)
 

@@ -6,7 +6,7 @@ Each takes nodes, as `sn.grad` does, or a function, as JAX's do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from staticnet.autodiff.forward import jvp
@@ -14,7 +14,7 @@ from staticnet.autodiff.reverse import as_nodes, check_reached, grad, vjp
 from staticnet.control.batching import batch_nodes
 from staticnet.control.trace import leaves_of, parameters
 from staticnet.control.traced import Traced, nodes_of, substitute
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from staticnet.ir import location
 from staticnet.ir.dim import Dim
 from staticnet.ir.node import Node, describe, topological
@@ -30,7 +30,7 @@ def jacobian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
 
     Of a function y, the function of its Jacobian by the arguments whose numbers are `wrt`. All
     rows are computed at once, by `vmap` of a `vjp`, or all columns by that of a `jvp`: whichever is
-    fewer.
+    fewer, or the other where an op has a derivative that way alone.
 
     y: [*t], w: [*s] -> J: [*t, *s]
 
@@ -93,16 +93,19 @@ def _jacobians(ys: list[Node], ws: list[Node], allow_unused: bool) -> list[list[
     """For each y its Jacobian by each w."""
     if not allow_unused:
         check_reached(ys, ws, set(topological(ys)))
-    found: dict[tuple[int, int], Value] = {}
-    for i, y in enumerate(ys):
-        by_rows = [j for j, w in enumerate(ws) if _is_less(y.type.size, w.type.size)]
-        rows = _rows(y, [ws[j] for j in by_rows])
-        found |= {(i, j): row for j, row in zip(by_rows, rows, strict=True)}
-    for j, w in enumerate(ws):
-        by_columns = [i for i in range(len(ys)) if (i, j) not in found]
-        columns = _columns([ys[i] for i in by_columns], w)
-        found |= {(i, j): column for i, column in zip(by_columns, columns, strict=True)}
-    return [[found[i, j] for j in range(len(ws))] for i in range(len(ys))]
+    return [[_jacobian(y, w) for w in ws] for y in ys]
+
+
+def _jacobian(y: Node, w: Node) -> Value:
+    """By rows or by columns, whichever are fewer; an op may have a derivative one way alone."""
+    ways = (_rows, _columns) if _is_less(y.type.size, w.type.size) else (_columns, _rows)
+    try:
+        return ways[0](y, w)
+    except GradientError as error:
+        try:
+            return ways[1](y, w)
+        except GradientError:
+            raise error from None
 
 
 def _is_less(a: int | Dim, b: int | Dim) -> bool:
@@ -111,38 +114,31 @@ def _is_less(a: int | Dim, b: int | Dim) -> bool:
     return gap < 0 if isinstance(gap, int) else not isinstance(a, Dim) or isinstance(b, Dim)
 
 
-def _rows(y: Node, ws: Sequence[Node]) -> list[Value]:
-    """Jacobians by reverse mode, an element of y each.  -> [*t, *s]"""
-    if not ws:
-        return []
+def _rows(y: Node, w: Node) -> Value:
+    """The Jacobian by reverse mode, an element of y each.  -> [*t, *s]"""
     if y.shape == ():
-        return vjp([y], ws, [ones_like(y)], allow_unused=True)
+        return vjp([y], [w], [ones_like(y)], allow_unused=True)[0]
     (g,) = parameters("cotangent", [y.type])
-    products = vjp([y], ws, [g], allow_unused=True)
-    rows = _for_each_element(y, g, products)
-    return [reshape(row, (*y.shape, *w.shape)) for row, w in zip(rows, ws, strict=True)]
+    (product,) = vjp([y], [w], [g], allow_unused=True)
+    return reshape(_for_each_element(y, g, product), (*y.shape, *w.shape))
 
 
-def _columns(ys: Sequence[Node], w: Node) -> list[Value]:
-    """Jacobians by forward mode, an element of w each.  -> [*t, *s]"""
-    if not ys:
-        return []
+def _columns(y: Node, w: Node) -> Value:
+    """The Jacobian by forward mode, an element of w each.  -> [*t, *s]"""
     if w.shape == ():
-        return jvp(ys, [w], [ones_like(w)])
+        return jvp([y], [w], [ones_like(w)])[0]
     (t,) = parameters("tangent", [w.type])
-    columns = _for_each_element(w, t, jvp(ys, [w], [t]))
-    return [
-        reshape(moveaxis(column, 0, -1), (*y.shape, *w.shape))
-        for column, y in zip(columns, ys, strict=True)
-    ]
+    (product,) = jvp([y], [w], [t])
+    return reshape(moveaxis(_for_each_element(w, t, product), 0, -1), (*y.shape, *w.shape))
 
 
-def _for_each_element(x: Node, direction: Node, products: Sequence[Any]) -> list[Value]:
-    """Products with `direction`, one for each element of x: [*p] -> [x.size, *p]"""
+def _for_each_element(x: Node, direction: Node, product: Any) -> Value:
+    """A product with `direction`, for that along each element of x: [*p] -> [x.size, *p]"""
     n = x.type.size
     unit = reshape(eye(n, dtype=x.dtype), (n, *x.shape))
-    pairs = zip(products, batch_nodes(products, {direction: unit}, n), strict=True)
-    return [spread(n, False, product) if many is None else many for product, many in pairs]
+    (many,) = batch_nodes([product], {direction: unit}, n)
+    result: Value = spread(n, False, product) if many is None else many
+    return result
 
 
 def value_and_grad(

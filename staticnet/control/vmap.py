@@ -20,13 +20,14 @@ from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axis
-from staticnet.ops.base import as_value
+from staticnet.ops.base import as_value, function
 from staticnet.ops.batching import spread
 from staticnet.ops.creation import arange, zeros
 from staticnet.ops.movement import moveaxis, stack
 from staticnet.ops.random import indexed
 
 
+@function
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """g with g(x)[i] = f(x[i]): f for many examples, computed at once, as if by a loop over them.
 
@@ -49,7 +50,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             is None for a result that differs by example.
     """
     if not callable(f):
-        raise ArgumentError(f"vmap: takes a function, not {f!r:.60} ({location.user_line()})")
+        raise ArgumentError(f"takes a function, not {f!r:.60}")
 
     @functools.wraps(f)
     def batched(*args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,10 @@ from typing import Any
 
 from staticnet.errors import ArgumentError, MissingNameError
 
-ARGUMENTS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "other": "y", "input": "x"}
+ARGUMENTS = {
+    "dim": "axis", "dims": "axis", "keepdim": "keepdims", "other": "y", "input": "x",
+    "in_dims": "in_axes", "out_dims": "out_axes",
+}  # fmt: skip
 """PyTorch's names of arguments, and the array API standard's."""
 _NAMES = {
     "absolute": "abs",
@@ -49,6 +52,10 @@ _NAMES = {
     "mv": "matmul",
     "Parameter": "variable",
     "permute": "permute_dims",
+    "jacrev": "jacobian",
+    "jacfwd": "jacobian",
+    "grad_and_value": "value_and_grad",
+    "vectorize": "vmap",
     "power": "pow",
     "rand": "random.uniform",
     "randint": "random.randint",
