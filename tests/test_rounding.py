@@ -143,3 +143,20 @@ def test_sums_have_the_same_bits_in_every_kernel_of_a_gpu(
         got = [a.tobytes() for a in outputs[len(others) :]]
         assert got == (wanted or got), neighbour
         wanted = got
+
+
+def test_computed_elements_are_combined_in_pieces_as_those_in_memory_are() -> None:
+    shapes = [(5,), (33,), (64,), (100,), (1060,), (3, 1000), (20, 64), (3, 700, 2), (5, 4, 200)]
+    inputs, outputs, feeds = [], [], []
+    for number, shape in enumerate(shapes):
+        x, minus_x = (sn.placeholder(shape, name=f"{name}{number}") for name in "xy")
+        for reduce in (sn.sum, sn.max):
+            outputs += [reduce(-x), reduce(minus_x)]
+        data = np.random.default_rng(number).normal(size=shape).astype(np.float32)
+        inputs += [x, minus_x]
+        feeds += [data, -data]
+    f = sn.function(inputs, outputs, device="cpu")
+    assert "sn_sum_more_f32" in f.source()
+    results = f(*feeds)
+    for computed, read in zip(results[::2], results[1::2], strict=True):
+        assert computed.tobytes() == read.tobytes()

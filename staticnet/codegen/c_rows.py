@@ -8,7 +8,7 @@ makes vectors of the loop, and thereby on what else is computed there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from staticnet.codegen.c_loops import Printer, for_, indent, positions, renamed_symbol, share_of
 from staticnet.codegen.c_statements import (
@@ -26,6 +26,7 @@ from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.index import Index, Symbol, linear
 
 BLOCK = 1024  # elements that are combined at a time: the error of a sum grows slowly
+PIECE = 64  # computed elements that go to the lanes at a time, through registers if they can
 AHEAD = 4096  # elements of a row up to which the next one is fetched beside it
 
 
@@ -80,6 +81,33 @@ class _Tile:
     def size(self) -> int:
         """The most elements of a tile."""
         return min(self.step, self.cut.extent) * self.inner
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the loop over the last axis alone gives all its elements."""
+        return not self.after or (self.step == 1 and len(self.after) == 1)
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether its elements come in pieces from the loop over the last axis."""
+        last = (self.cut, *self.after)[-1]
+        return self.size >= PIECE and (self.is_line or last.extent % PIECE == 0)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether fewer elements than a piece may be left."""
+        last = (self.cut, *self.after)[-1]
+        return last.extent % PIECE != 0 or not (self.after or self.whole)
+
+    def across(self, lines: list[str]) -> list[str]:
+        """Lines of the last axis, for all points of a tile's other ones."""
+        if not lines or not self.after:
+            return lines
+        if self.is_line:
+            return [f"const int64_t {self.cut.text} = {self.first};", *lines]
+        for symbol in reversed(self.after[:-1]):
+            lines = for_(symbol.text, 0, symbol.extent, lines)
+        return for_(self.cut.text, self.first, self.last, lines)
 
     def place(self) -> Index:
         """Where an element lies in its tile."""
@@ -155,8 +183,8 @@ class Rows(Printer):
         tile = _Tile.of(loop.symbols, self.kernel.blocks > 0)
         body, sources = _gathering(loop.body, gathered, tile)
 
-        def around(symbols: tuple[Symbol, ...], lines: list[str], first: int = 0) -> list[str]:
-            for i, symbol in reversed(list(enumerate(symbols, first))):
+        def around(symbols: tuple[Symbol, ...], lines: list[str]) -> list[str]:
+            for i, symbol in reversed(list(enumerate(symbols))):
                 ends = ("0", str(symbol.extent)) if i else (low, high)
                 lines = for_(symbol.text, ends[0], ends[1], lines)
             return lines
@@ -165,30 +193,60 @@ class Rows(Printer):
         if not gathered:
             ends = ("0", str(v.extent)) if len(loop.symbols) > 1 else (low, high)
             return around(loop.symbols[:-1], self.innermost(v, *ends, body, others, ahead))
-        inner_ends = ("0", str(v.extent)) if tile.after else (tile.first, tile.last)
-        inside = []
-        if any(not isinstance(s, Load) for s in body):
-            inside = self.innermost(v, *inner_ends, body, others, ahead)
-            if tile.after:
-                inside = around(tile.after[:-1], inside, len(tile.before) + 1)
-                inside = for_(tile.cut.text, tile.first, tile.last, inside)
-        block = [
-            *(
-                f"{c_type(r.dtype)} {r.name}_block[{tile.size}] SN_ALIGNED;"
-                for r in gathered
-                if sources[r] == f"{r.name}_block"
-            ),
-            *inside,
-            *(
-                combined(r, r.name, f"sn_{r.combine}_{_suffix(r)}({sources[r]}, {tile.count})")
-                for r in gathered
-            ),
-        ]
+        block = self._tile(tile, v, body, sources, others, ahead)
         if tile.whole:
             return around(tile.before, ["{", *indent(block), "}"])
         bounds = ("0", str(tile.cut.extent)) if tile.before else (low, high)
         cut = f"const int64_t {tile.last} = SN_MIN({tile.first} + {tile.step}, {bounds[1]});"
         return around(tile.before, for_(tile.first, *bounds, [cut, *block], tile.step))
+
+    def _tile(
+        self, tile: _Tile, v: Symbol, body: tuple[Statement, ...], sources: dict[Reduce, str],
+        others: tuple[Reduce, ...], ahead: tuple[Load, ...],
+    ) -> list[str]:  # fmt: skip
+        """What computes a tile's elements and combines them with those before."""
+        made = tuple(r for r in sources if sources[r] == _block(r))
+        results = {r: f"sn_{r.combine}_{_suffix(r)}({x}, {tile.count})" for r, x in sources.items()}
+        blocks, inside = _blocks(made, tile.size), list[str]()
+        ends = ("0", str(v.extent)) if tile.after else (tile.first, tile.last)
+        if made and tile.has_pieces and not (ahead or self.kernel.streams):
+            blocks = [*_blocks(made, PIECE), *_lanes(made)]
+            inside, left, taken = self._pieces(tile, v, *ends, body, made, others)
+            for r in made:
+                arguments = f"{r.name}_lanes, {_block(r)}, {left}, {taken}"
+                results[r] = f"sn_{r.combine}_end_{_suffix(r)}({arguments})"
+        elif any(not isinstance(s, Load) for s in body):
+            inside = self.innermost(v, *ends, body, others, ahead)
+        results_of = (combined(r, r.name, text) for r, text in results.items())
+        return [*blocks, *tile.across(inside), *results_of]
+
+    def _pieces(
+        self, tile: _Tile, v: Symbol, low: str, high: str, body: tuple[Statement, ...],
+        made: tuple[Reduce, ...], others: tuple[Reduce, ...],
+    ) -> tuple[list[str], str, str]:  # fmt: skip
+        """The loop over the last axis in pieces, each of which goes to the lanes from registers.
+
+        -> lines, the number of elements left in the blocks, the number of those in the lanes
+        """
+        start, k = f"{v.text}_p", Symbol(f"{v.text}_k", PIECE)
+        names = {_block(r) for r in made}
+        body = (
+            At(v.text, f"{start} + {k.text}"),
+            *(
+                replace(s, at=Index.of(k)) if isinstance(s, Keep) and s.name in names else s
+                for s in body
+            ),
+        )
+        piece = self.innermost(k, "0", str(PIECE), body, others)
+        piece += [
+            f"sn_{r.combine}_more_{_suffix(r)}({r.name}_lanes, {_block(r)}, {PIECE});" for r in made
+        ]
+        if not tile.has_rest:
+            return for_(start, low, high, piece, PIECE), "0", tile.count
+        loop = [f"for (; {start} + {PIECE} <= {high}; {start} += {PIECE}) {{", *indent(piece), "}"]
+        rest = self.innermost(k, "0", f"{high} - {start}", body, others)
+        lines = [f"int64_t {start} = {low};", *loop, *rest]
+        return lines, f"{high} - {start}", f"{start} - {low}"
 
     def _shared(self) -> list[str]:
         """Few long rows: threads share the blocks of each, and all combine the blocks' results."""
@@ -220,6 +278,25 @@ class Rows(Printer):
         return for_("o", 0, kernel.rows, inside)
 
 
+def _block(r: Reduce) -> str:
+    """The name of the block of a reduction's computed elements."""
+    return f"{r.name}_block"
+
+
+def _blocks(reduces: tuple[Reduce, ...], size: int) -> list[str]:
+    """Blocks for computed elements."""
+    return [f"{c_type(r.dtype)} {_block(r)}[{size}] SN_ALIGNED;" for r in reduces]
+
+
+def _lanes(reduces: tuple[Reduce, ...]) -> list[str]:
+    """Lanes of blocks that are combined in pieces, without an element yet."""
+    lines = []
+    for r in reduces:
+        lines.append(f"sn_lanes_{_suffix(r)} {r.name}_lanes[4];")
+        lines.append(f"sn_{r.combine}_none_{_suffix(r)}({r.name}_lanes);")
+    return lines
+
+
 def _suffix(r: Reduce) -> str:
     return short_name(r.dtype)
 
@@ -240,9 +317,9 @@ def _gathering(
         if not isinstance(s, Reduce) or s not in gathered:
             lines.append(s)
             continue
-        sources[s] = next((f for t in in_order if (f := _source(t, s, tile))), f"{s.name}_block")
-        if sources[s] == f"{s.name}_block":
-            lines.append(Keep(f"{s.name}_block", tile.place(), s.dtype, s.text))
+        sources[s] = next((f for t in in_order if (f := _source(t, s, tile))), _block(s))
+        if sources[s] == _block(s):
+            lines.append(Keep(_block(s), tile.place(), s.dtype, s.text))
     return tuple(lines), sources
 
 
