@@ -7,11 +7,17 @@ from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
 from staticnet import dynamic, errors, nn, optim, passes
-from staticnet.autodiff import grad, jvp, vjp
+from staticnet.autodiff import jvp, vjp
 from staticnet.compare import compare
 from staticnet.compilation import PIPELINE
 from staticnet.control.cond import cond
-from staticnet.control.derivatives import hessian, jacobian, linearize, value_and_grad
+from staticnet.control.derivatives import (
+    grad,
+    hessian,
+    jacobian,
+    linearize,
+    value_and_grad,
+)
 from staticnet.control.scan import map, scan
 from staticnet.control.vmap import vmap
 from staticnet.control.while_loop import fori_loop, while_loop

@@ -180,6 +180,16 @@ def test_value_and_grad(torch: Any) -> None:
     agree(gradients["v"], wanted[1][1])
 
 
+def test_grad_of_a_function(torch: Any) -> None:
+    wanted = torch.func.grad(lambda *a: scalar(torch, *a), (0, 2))(*tensors(torch, X, W, V))
+    agree(run(lambda *xs: sn.grad(lambda *a: scalar(sn, *a), (0, 2))(*xs)), wanted)
+    agree(run(lambda *xs: sn.grad(lambda *a: scalar(sn, *a), argnums=2)(*xs)), wanted[1])
+    more = sn.grad(lambda x, w: (scalar(sn, x, w, V), {"w": w}), has_aux=True)
+    agree(run(lambda x, w, v: more(x, w)), (wanted[0], {"w": W}))
+    cube = sn.grad(sn.grad(lambda x: x**3))
+    assert sn.function([], cube(sn.constant(2.0)))() == 12
+
+
 def test_a_function_is_differentiated_by_its_argument_alone() -> None:
     x = sn.placeholder((), "float64", "x")
     _, g = sn.value_and_grad(lambda a: a * x)(x)
@@ -252,6 +262,8 @@ def test_bad_calls_say_what_and_where() -> None:
         (ShapeError, "must be a scalar", lambda: sn.value_and_grad(y, [x])),
         (ShapeError, "must be a scalar", lambda: sn.value_and_grad(lambda x: x)(x)),
         (ArgumentError, "has_aux", lambda: sn.value_and_grad(lambda x: (x, x))(x)),
+        (ArgumentError, "has_aux", lambda: sn.grad(lambda x: [x])(x)),
+        (GradientError, "grad: by what", lambda: sn.grad(sn.sum(y))),
         (ArgumentError, "has_aux", lambda: sn.value_and_grad(lambda x: x, has_aux=True)(x)),
         (ArgumentError, "needs primals", lambda: sn.linearize(y)),
         (ShapeError, r"tangent of x f64\[2,3\].*f64\[3,4\]", lambda: sn.linearize(y, x)(w)),

@@ -1,7 +1,6 @@
-"""`jacobian`, `hessian`, `value_and_grad` and `linearize`: derivatives of more than one scalar, and
-of functions.
+"""`grad` and `value_and_grad`, `jacobian`, `hessian` and `linearize`, of nodes and of functions.
 
-Each takes nodes, as `sn.grad` does, or a function, as JAX's do.
+Each takes nodes, or a function and gives another, as JAX's do.
 """
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.autodiff import reverse
 from staticnet.autodiff.forward import jvp
-from staticnet.autodiff.reverse import as_nodes, check_reached, grad, vjp
+from staticnet.autodiff.reverse import as_nodes, check_reached, vjp
 from staticnet.control.batching import batch_nodes
 from staticnet.control.trace import leaves_of, parameters
 from staticnet.control.traced import Traced, nodes_of, substitute
@@ -66,7 +66,7 @@ def hessian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
 
 
 def _hessian(y: Any, ws: list[Node], allow_unused: bool) -> list[list[Any]]:
-    gradients = grad(y, ws, allow_unused=allow_unused)
+    gradients = reverse.grad(y, ws, allow_unused=allow_unused)
     return _jacobians(as_nodes(gradients, "hessian"), ws, allow_unused=True)
 
 
@@ -141,55 +141,98 @@ def _for_each_element(x: Node, direction: Node, product: Any) -> Value:
     return result
 
 
-def value_and_grad(
+def grad(
     loss: Any,
-    wrt: Any = 0,
+    wrt: Any = None,
     has_aux: bool = False,
     *,
-    argnums: Any = None,
+    argnums: Any = 0,
     allow_unused: bool = False,
 ) -> Any:
-    """(loss, d loss / d w for each w of `wrt`), as `sn.grad` gives them.
+    """d loss / d w for each w of `wrt`, as nodes: printable, and differentiable again.
 
-    Of a function, the function of its value and its gradient: by the argument whose number is `wrt`
-    or, by its name in JAX, `argnums`, in that argument's structure; of a tuple of numbers, a tuple.
+    Of a function, the function of its gradient by the argument whose number is `wrt` or, by its
+    name in JAX, `argnums`, in that argument's structure; of a tuple of numbers, a tuple. With
+    `has_aux` the function gives (loss, more), and the result is (gradient, more).
+
+    loss: [], w: [*s] -> gradient: [*s]
+
+    Raises:
+        ShapeError: if the loss is not a scalar.
+        DTypeError: if the loss or a w is not floating-point.
+        GradientError: if the loss does not depend on a w, unless `allow_unused` gives zeros then.
+        ArgumentError: if the function does not give what `has_aux` says.
+    """
+    if not callable(loss):
+        return _of_node("grad", loss, wrt, allow_unused)
+    both = _of_scalar("grad", loss, argnums if wrt is None else wrt, has_aux, allow_unused)
+
+    def derivative(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return derivative
+
+
+def value_and_grad(
+    loss: Any,
+    wrt: Any = None,
+    has_aux: bool = False,
+    *,
+    argnums: Any = 0,
+    allow_unused: bool = False,
+) -> Any:
+    """(loss, d loss / d w for each w of `wrt`), or of a function the function of both: see `grad`.
+
     With `has_aux` the function gives (loss, more), and the result is ((loss, more), gradient).
 
     loss: [], w: [*s] -> [], [*s]
 
     Raises:
-        ShapeError, DTypeError, GradientError: as `sn.grad` does.
-        ArgumentError: if the function does not give what `has_aux` says.
+        ShapeError, DTypeError, GradientError, ArgumentError: as `grad` does.
     """
-    by = wrt if argnums is None else argnums
     if not callable(loss):
-        return loss, grad(loss, by, allow_unused=allow_unused)
-    f: Callable[..., Any] = loss
+        return loss, _of_node("value_and_grad", loss, wrt, allow_unused)
+    by = argnums if wrt is None else wrt
+    return _of_scalar("value_and_grad", loss, by, has_aux, allow_unused)
 
-    def derivative(*args: Any, **kwargs: Any) -> Any:
-        traced = Traced.of("value_and_grad", f, by, args, kwargs)
-        value, *more = traced.results
-        if has_aux:
-            _check_pair(traced)
-        elif more or traced.structure.kind is not None:
-            raise ArgumentError(
-                f"value_and_grad: the function must give a scalar, not {traced.structure} "
-                f"({location.user_line()}); with has_aux=True it gives (loss, more)"
-            )
-        gradients = grad(value, traced.stand_ins, allow_unused=allow_unused)
-        made = traced.made([*traced.results, *as_nodes(gradients, "value_and_grad")])
+
+def _of_node(what: str, loss: Any, wrt: Any, allow_unused: bool) -> list[Value]:
+    if wrt is None:
+        raise GradientError(
+            f"{what}: by what? wrt names nodes, as in sn.{what}(loss, [w]) ({location.user_line()})"
+        )
+    return reverse.grad(loss, wrt, allow_unused=allow_unused)
+
+
+def _of_scalar(
+    what: str, f: Callable[..., Any], argnums: Any, has_aux: bool, allow_unused: bool
+) -> Callable[..., tuple[Any, Any]]:
+    """The function of what f gives and of its gradient."""
+
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        traced = Traced.of(what, f, argnums, args, kwargs)
+        _check_scalar(what, traced, has_aux)
+        loss = traced.results[0]
+        gradients = reverse.grad(loss, traced.stand_ins, allow_unused=allow_unused)
+        made = traced.made([*traced.results, *as_nodes(gradients, what)])
         results = traced.structure.unflatten(made[: len(traced.results)])
         return results, traced.by_argument(made[len(traced.results) :])
 
-    return derivative
+    return both
 
 
-def _check_pair(traced: Traced) -> None:
+def _check_scalar(what: str, traced: Traced, has_aux: bool) -> None:
     children = traced.structure.children
-    if len(children) != 2 or children[0].kind is not None:
+    if has_aux and (len(children) != 2 or children[0].kind is not None):
         raise ArgumentError(
-            f"value_and_grad: with has_aux the function must give (loss, more), not "
-            f"{traced.structure} ({location.user_line()})"
+            f"{what}: with has_aux the function must give (loss, more), not {traced.structure} "
+            f"({location.user_line()})"
+        )
+    if not has_aux and traced.structure.kind is not None:
+        raise ArgumentError(
+            f"{what}: the function must give a scalar, not {traced.structure} "
+            f"({location.user_line()}); with has_aux=True it gives (loss, more)"
         )
 
 
