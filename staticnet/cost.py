@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from staticnet.ir.dim import Dim
+from staticnet.control.scan import Scan
+from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
 from staticnet.ir.text import value_names
+from staticnet.ops.base import Item
 from staticnet.plan.by_module import ByModule, by_module
 
 _FREE = ("placeholder", "variable", "constant")
@@ -105,9 +107,23 @@ def analyse(
     )
 
 
+def _moved(node: Node) -> int | Dim:
+    """Bytes of a node's operands and result; of a loop, those of its graphs' nodes at all steps.
+
+    A `while_loop`, whose steps nobody knows, counts one; a choice counts both branches.
+    """
+    if isinstance(node.op, Item):
+        return 0
+    if not node.op.graphs:
+        return _total([node.type.nbytes, *(operand.type.nbytes for operand in node.inputs)])
+    held = [each for graph in node.op.graphs.values() for each in graph.nodes]
+    inside = _total([_moved(each) for each in held if each.op.name not in _FREE])
+    return inside * size_of(node.op.length) if isinstance(node.op, Scan) else inside
+
+
 def _cost(node: Node, name: str) -> NodeCost:
     operands = [operand.type for operand in node.inputs]
-    moved = _total([node.type.nbytes, *(type_.nbytes for type_ in operands)])
+    moved = _moved(node)
     flops = node.op.flops(node.type, *operands)
     where = node.provenance
     return NodeCost(

@@ -225,3 +225,37 @@ def test_cuda_says_that_it_has_no_loops_yet() -> None:
     step = sn.function(inputs, last, device="cpu")
     with pytest.raises(DeviceError, match=r"scan: .*test_control_cpu\.py.*device='cpu'"):
         write_cuda_program(step.plan)
+
+
+def test_what_is_told_of_a_loop_and_what_is_in_it() -> None:
+    inputs, outputs = recurrent(7, 2)
+    step = sn.function(inputs, outputs, device="cpu")
+    told = step.explain()
+    loops = [kernel for kernel in told.kernels if kernel.kind == "scan"]
+    assert len(loops) == 2
+    for loop in loops:
+        (body,) = loop.bodies
+        assert body.steps == 7
+        assert f"body, 7 times: {body.explanation.launches} launches" in str(told)
+        assert f"kernel {loop.number}.0: " in str(told)
+        assert f"kernel {loop.number}.0: " in str(step.plan)
+        named = {kernel.function for kernel in body.explanation.kernels} - {""}
+        assert named
+        assert all(f"void {name}(" in step.source() for name in named)
+    assert told.flops == step.cost_analysis().flops
+    assert step.graph.to_dot().count("subgraph cluster_") == 2
+    shown = step.document(*(np.ones(x.shape) for x in inputs))
+    kinds = [kernel["kind"] for kernel in shown["kernels"]]
+    assert kinds.count("scan") == 2
+    assert any("body=graph" in text for k in shown["kernels"] for text in k["statements"])
+    assert [part["kind"] for part in shown["profile"]["parts"]].count("scan [7]") == 2
+
+
+def test_a_loop_moves_and_computes_what_its_body_does_at_each_step() -> None:
+    x = sn.placeholder(("T", 3), "float64", "x")
+    last, _ = sn.scan(lambda c, x: (sn.tanh(c) * x, None), np.ones(3), x)
+    cost = sn.function([x], last, device="cpu").cost_analysis()
+    (loop,) = (node for node in cost.nodes if node.op == "scan")
+    assert str(loop.flops) == "6*T"
+    assert str(loop.bytes) == "120*T"
+    assert all(node.bytes == 0 for node in cost.nodes if node.op == "item")

@@ -18,6 +18,7 @@ from staticnet.errors import DeviceError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import value_names
+from staticnet.ops.base import Item
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.state import Variable
 from staticnet.ops.turns import Turns
@@ -136,7 +137,8 @@ def _take(array: Any, held: set[int]) -> Any:
 
 def _part(node: Node, name: str) -> Part:
     operands = [x.type for x in node.inputs]
-    moved = 0 if node.op.moves else sum(int(t.nbytes) for t in (node.type, *operands))
+    shown = node.op.moves or isinstance(node.op, Item)
+    moved = 0 if shown else sum(int(t.nbytes) for t in (node.type, *operands))
     flops = node.op.flops(node.type, *operands)
     assert isinstance(flops, int)
     product = role(node) is Role.LIBRARY and node.dtype.name in PRODUCTS

@@ -18,7 +18,7 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import room_bytes, rooms
+from staticnet.plan.results import Body, bodies_of, room_bytes, rooms
 from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 
@@ -53,21 +53,22 @@ class Parts:
         self.told.setdefault(name, [space(group)]).append(label)
         return name
 
-    def body(self, plan: Plan, what: str, label: str, first: int) -> str:
-        """The name of the function of a graph that an op holds; its kernels count from `first`."""
+    def body(self, body: Body, label: str) -> str:
+        """The name of the function of a graph that the routine of this label runs."""
+        plan = body.plan
 
         def spell(place: Place) -> str:
             return f"{_PREFIX[place.kind]}{place.at}"
 
-        writer = StepWriter(plan, self, spell, Inside(f"{label}.", first))
+        writer = StepWriter(plan, self, spell, Inside(body.inside, body.first))
         writer.write()
         names = [f"void *{spell(place)}" for place in _places(plan)]
         head = f"static void NAME({', '.join([*names, 'char *arena'])}, volatile int *error) {{"
         room = [f"char room[{plan.arena_bytes}] SN_ALIGNED;", "arena = room;"]
         local = room if 0 < plan.arena_bytes <= SMALL_ARENA else []
         text = "\n".join([head, *indent([*local, *writer.lines]), "}"])
-        name = self.functions.setdefault(text, f"{what}{label.replace('.', '_')}")
-        self.told.setdefault(name, [what]).append(label)
+        name = self.functions.setdefault(text, f"{body.name}{label.replace('.', '_')}")
+        self.told.setdefault(name, [body.name]).append(label)
         return name
 
     def definitions(self) -> Iterator[tuple[str, str]]:
@@ -217,12 +218,8 @@ class StepWriter:
 
     def _write_bodies(self, group: Group) -> dict[str, str]:
         """Write the functions of the graphs that a routine holds; -> their names"""
-        names: dict[str, str] = {}
-        first = 0
-        for what, body in group.bodies.items():
-            names[what] = self.parts.body(body, what, self._label(group), first)
-            first += len(body.launched)
-        return names
+        label = self._label(group)
+        return {body.name: self.parts.body(body, label) for body in bodies_of(group, label)}
 
     def _host_call(self, node: Node) -> list[str]:
         """A call of Python; nothing is updated if it fails, or something before it did."""

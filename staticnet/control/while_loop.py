@@ -10,7 +10,7 @@ from staticnet.control import loop_batching
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.cond import cond
 from staticnet.control.cotangent import cast, push_around
-from staticnet.control.op import ControlOp, check_operands, check_type
+from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
@@ -94,6 +94,10 @@ class WhileLoop(ControlOp, name="while_loop"):
         parts.captured += [Given(tangent, own) for tangent, own in captured if tangent is not None]
         results = dict(zip(active, parts.build()[0][self.carries :], strict=True))
         return tuple(results.get(x) for x in inputs[: self.carries])
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        """Those of one step: how many there are, only a run knows."""
+        return flops_of(self.test) + flops_of(self.body)
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         raise GradientError(

@@ -139,18 +139,33 @@ class Graph:
 
     def to_dot(self) -> str:
         """The data flow in Graphviz' language."""
-        index = {node: i for i, node in enumerate(self._nodes)}
         lines = [f'digraph "{_dot(self.name)}" {{', "  node [shape=box, fontname=monospace];"]
-        for node, i in index.items():
-            bold = ", style=bold" if any(node is root for root in self.roots) else ""
-            lines.append(f'  n{i} [label="{_dot(describe(node))}"{bold}];')
-            lines.extend(f"  n{index[operand]} -> n{i};" for operand in node.inputs)
-        return "\n".join([*lines, "}"])
+        return "\n".join([*lines, *_dot_nodes(self, "n"), "}"])
 
 
 def _dot(text: str) -> str:
     """A text between quotes in Graphviz' language."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _dot_nodes(graph: Graph, prefix: str) -> list[str]:
+    """The nodes and edges of a graph; what an op holds is a cluster, dotted lines lead from it."""
+    names = {node: f"{prefix}{i}" for i, node in enumerate(graph.nodes)}
+    lines = []
+    for node, name in names.items():
+        bold = ", style=bold" if any(node is root for root in graph.roots) else ""
+        lines.append(f'  {name} [label="{_dot(describe(node))}"{bold}];')
+        lines.extend(f"  {names[operand]} -> {name};" for operand in node.inputs)
+        for what, held in node.op.graphs.items():
+            inner = f"{name}_{what}_"
+            lines.append(f"  subgraph cluster_{name}_{what} {{")
+            lines.append(f'    label="{what} of {node.op.name}";')
+            lines += [f"  {line}" for line in _dot_nodes(held, inner)]
+            lines.append("  }")
+            roots = set(held.roots)
+            ends = (i for i, each in enumerate(held.nodes) if each in roots)
+            lines += [f"  {inner}{i} -> {name} [style=dotted];" for i in ends]
+    return lines
 
 
 def _check(graph: Graph) -> None:

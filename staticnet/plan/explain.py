@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,10 +10,11 @@ from typing import NamedTuple
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import statements, value_names
-from staticnet.ir.types import format_shape
+from staticnet.ir.types import fixed, format_shape
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
+from staticnet.plan.results import bodies_of
 from staticnet.plan.text import Locations, overwritten
 
 
@@ -50,7 +51,8 @@ class KernelAccount:
     the source, "" if there is none; `like` is another kernel, the first that runs the same one.
     `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
     pairs each value that it writes over one that it reads with the latter. `lines` are the user's,
-    and `modules` the paths of the modules in which they ran.
+    and `modules` the paths of the modules in which they ran. `bodies` are the accounts of graphs
+    that a loop or choice runs, whose kernels are called by `inside`, the loop's name, and a number.
     `reasons` tell, of each operand from another kernel, why it is not made in this one.
     """
 
@@ -70,6 +72,8 @@ class KernelAccount:
     function: str = ""
     like: int | None = None
     modules: tuple[str, ...] = ()
+    inside: str = ""
+    bodies: tuple[BodyAccount, ...] = ()
 
     @property
     def space(self) -> str:
@@ -77,18 +81,20 @@ class KernelAccount:
         return f"{self.kind} {format_shape(self.domain)}"
 
     def __str__(self) -> str:
-        head = f"kernel {self.number}: {self.space}"
-        width = max(map(len, self.statements))
+        head = f"kernel {self.inside}{self.number}: {self.space}"
+        short = list(map(_without_graphs, self.statements))
+        width = max((len(text) for text in short if len(text) <= _WIDTH), default=0)
         like = "" if self.like is None else f", as kernel {self.like}"
         told = f"{self.bytes:,} bytes, {self.flops:,} FLOPs{in_module(self.modules)}{like}"
         lines = [f"{head}, {told}"]
-        for statement, node in zip(self.statements, self.nodes, strict=True):
+        for statement, node in zip(short, self.nodes, strict=True):
             lines.append(f"  {statement:<{width}}  // {node.provenance}")
         for word, accesses in (("reads", self.reads), ("writes", self.writes)):
             lines += [f"  {word} {', '.join(map(str, accesses))}"] if accesses else []
         lines += [f"  {line}" for line in map(_on_host, self.nodes) if line]
         over = ", ".join(f"{new} over {old}" for new, old in self.in_place)
         lines += [f"  in place {over}"] if over else []
+        lines += [f"  {line}" for body in self.bodies for line in str(body).splitlines()]
         return "\n".join([*lines, *self._apart()])
 
     def _apart(self) -> list[str]:
@@ -101,6 +107,33 @@ class KernelAccount:
             f"  not in kernel {maker} ({', '.join(pairs)}): {reason}"
             for (maker, reason), pairs in edges.items()
         ]
+
+
+_WIDTH = 80  # of statements that the user's lines stand beside in a column
+
+
+def _without_graphs(statement: str) -> str:
+    """A statement on one line, as far as the first graph in it."""
+    first, *more = statement.splitlines()
+    return f"{first} … }}" if more else first
+
+
+@dataclass(frozen=True)
+class BodyAccount:
+    """The account of a graph that a loop runs `steps` times; None if only a run knows that."""
+
+    name: str
+    steps: int | None
+    explanation: Explanation
+
+    def __str__(self) -> str:
+        told = self.explanation
+        times = "" if self.steps is None else f", {self.steps:,} times"
+        head = (
+            f"{self.name}{times}: {told.launches} launches of {len(told.kernels)} kernels, "
+            f"{told.bytes_moved:,} bytes moved, {told.flops:,} FLOPs"
+        )
+        return "\n".join([head, *(f"  {line}" for line in told.lines())])
 
 
 class ModuleKernels(NamedTuple):
@@ -134,37 +167,50 @@ class Explanation:
         rows = ((k.modules, ModuleKernels(1, k.bytes, k.flops)) for k in self.kernels)
         return by_module(rows, depth)
 
-    def __str__(self) -> str:
-        lines = [
-            f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
-            f"{self.bytes_moved:,} bytes moved, {self.flops:,} FLOPs"
-        ]
+    def lines(self) -> list[str]:
+        """The launches, and the kernels of each."""
+        lines = []
         for launch in range(self.launches):
             together = [kernel for kernel in self.kernels if kernel.launch == launch]
             side = ", side by side" if len(together) > 1 else ""
             lines.append(f"launch {launch}{side}")
             lines += [f"  {line}" for kernel in together for line in str(kernel).splitlines()]
+        return lines
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
+            f"{self.bytes_moved:,} bytes moved, {self.flops:,} FLOPs"
+        )
+        lines = [head, *self.lines()]
         modules = self.by_module()
         lines += [str(modules)] if modules.is_told else []
         return "\n".join(lines)
 
 
-def explain(plan: Plan, functions: Mapping[Group, str] = MappingProxyType({})) -> Explanation:
-    """The account of a plan; `functions` are the names of its kernels in a source, if any."""
-    accounts = _Accounts(plan, functions)
-    kernels = [accounts.kernel(i, *entry) for i, entry in enumerate(plan.launched)]
+def explain(
+    plan: Plan, functions: Mapping[Group, str] = MappingProxyType({}), inside: str = "",
+    first: int = 0,
+) -> Explanation:  # fmt: skip
+    """The account of a plan; `functions` are the names of its kernels in a source, if any.
+
+    If it is that of a graph in an op, its kernels are called `inside` and a number from `first` on.
+    """
+    accounts = _Accounts(plan, functions, inside, first)
+    kernels = [accounts.kernel(i, *entry) for i, entry in enumerate(plan.launched, first)]
     return Explanation(plan.graph.name, plan.launches, plan.bytes_moved, tuple(kernels))
 
 
 class _Accounts:
-    def __init__(self, plan: Plan, functions: Mapping[Group, str]) -> None:
+    def __init__(self, plan: Plan, functions: Mapping[Group, str], inside: str, first: int) -> None:
         self.plan = plan
+        self.inside = inside
         self.functions = functions
         self.first: dict[str, int] = {}  # the kernel that is the first to run a function
         self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
         self.statements = statements(plan.graph)
         self.places = Locations(plan)
-        self.numbers = plan.numbers
+        self.numbers = {group: first + number for group, number in plan.numbers.items()}
 
     def kernel(self, number: int, launch: int, group: Group) -> KernelAccount:
         moved = self.plan.traffic(group)
@@ -191,7 +237,16 @@ class _Accounts:
             function,
             None if first == number else first,
             modules_of(group.nodes),
+            self.inside,
+            tuple(self._bodies(group)),
         )
+
+    def _bodies(self, group: Group) -> Iterator[BodyAccount]:
+        length = fixed(getattr(group.nodes[0].op, "length", ()))
+        steps = length[0] if length else None
+        for body in bodies_of(group, f"{self.inside}{self.numbers[group]}"):
+            told = explain(body.plan, self.functions, body.inside, body.first)
+            yield BodyAccount(body.name, steps, told)
 
     def _access(self, node: Node, size: int) -> Access:
         return Access(self.names[node], size, self.places.of(node))

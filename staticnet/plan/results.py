@@ -7,6 +7,7 @@ memory, above it the arena of the graphs that the routine runs, of which no two 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from staticnet.control.scan import Scan
 from staticnet.control.while_loop import WhileLoop
@@ -17,6 +18,9 @@ from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.base import Item, items
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
+
+if TYPE_CHECKING:
+    from staticnet.plan.plan import Plan
 
 
 def results_of(node: Node) -> tuple[Node, ...]:
@@ -53,6 +57,26 @@ def room_bytes(group: Group) -> int:
 def body_bytes(group: Group) -> int:
     """Bytes that the graphs of a routine work in."""
     return max((int(padded(plan.arena_bytes)) for plan in group.bodies.values()), default=0)
+
+
+class Body(NamedTuple):
+    """A graph that a routine runs: the attribute, its plan, and what its kernels are called.
+
+    That is `inside`, which names the routine, and a number, counted from `first`.
+    """
+
+    name: str
+    plan: Plan
+    inside: str
+    first: int
+
+
+def bodies_of(group: Group, label: str) -> Iterator[Body]:
+    """The graphs that a routine runs, whose kernels are 4.0, 4.1, … if its label is 4."""
+    first = 0
+    for name, plan in group.bodies.items():
+        yield Body(name, plan, f"{label}.", first)
+        first += len(plan.launched)
 
 
 def carries_of(op: Op, name: str) -> int:

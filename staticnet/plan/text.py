@@ -14,6 +14,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.printer import format_graph, statements, value_names
 from staticnet.ir.types import format_shape
 from staticnet.plan.fusion import Group
+from staticnet.plan.results import bodies_of
 
 if TYPE_CHECKING:
     from staticnet.plan.memory import Lifetime
@@ -69,11 +70,12 @@ def space(group: Group) -> str:
     return f"{group.kind} {format_shape(group.domain)}"
 
 
-def format_plan(plan: Plan) -> str:
+def format_plan(plan: Plan, inside: str = "", first: int = 0) -> str:
     """Launches in order, and where each value lies that a kernel stores.
 
     `arena+0..4096` are bytes of the arena. `reuses` names the values that lay there before, and
-    `in place of` those that the same kernel reads there.
+    `in place of` those that the same kernel reads there. The plans of graphs that an op holds are
+    indented; of those `inside` and `first` tell what their kernels are called.
     """
     names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
     lines = [
@@ -83,8 +85,11 @@ def format_plan(plan: Plan) -> str:
     lines += [f"copy {names[node]} to output {i}" for node, i in plan.first_copies]
     lines += [f"copy {names[node]} to {_range(block)}" for node, block in plan.saved.items()]
     before, places = _reused(plan), Locations(plan)
-    for number, (launch, group) in enumerate(plan.launched):
-        lines.append(f"launch {launch}, kernel {number}: {space(group)}")
+    for number, (launch, group) in enumerate(plan.launched, first):
+        lines.append(f"launch {launch}, kernel {inside}{number}: {space(group)}")
+        for body in bodies_of(group, f"{inside}{number}"):
+            text = format_plan(body.plan, body.inside, body.first)
+            lines += [f"  {line}" for line in text.splitlines()]
         for node in plan.traffic(group).writes:
             over = ", ".join(names[x] for x in overwritten(plan, group, node))
             old = ", ".join(names[x] for x in before.get(node, ()))
