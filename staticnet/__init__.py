@@ -217,6 +217,7 @@ from staticnet.ops.sorting import (
     sort,
     top_k,
 )
+from staticnet.ops.special import digamma, erfc, erfinv, lgamma, polygamma
 from staticnet.ops.state import Variable, placeholder, variable
 from staticnet.ops.statistics import (
     bincount,
@@ -336,6 +337,7 @@ __all__ = [
     "diag",
     "diagonal",
     "diff",
+    "digamma",
     "digitize",
     "divide",
     "dot",
@@ -346,6 +348,8 @@ __all__ = [
     "empty_like",
     "equal",
     "erf",
+    "erfc",
+    "erfinv",
     "errors",
     "exp",
     "exp2",
@@ -394,6 +398,7 @@ __all__ = [
     "lerp",
     "less",
     "less_equal",
+    "lgamma",
     "linearize",
     "linspace",
     "log",
@@ -447,6 +452,7 @@ __all__ = [
     "permute_dims",
     "pi",
     "placeholder",
+    "polygamma",
     "positive",
     "pow",
     "prod",

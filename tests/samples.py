@@ -80,6 +80,8 @@ def _unary() -> list[Sample]:
     cases += [(name, unit(3, 4), name) for name in ["asin", "acos", "atanh"]]
     cases += [("negative", X, "neg"), ("sigmoid", X, "sigmoid"), ("relu", X, "relu")]
     cases += [("acosh", 1 + pos(3, 4), "acosh")]
+    cases += [("erfc", X, "erfc"), ("erfinv", unit(3, 4), "erfinv")]
+    cases += [("lgamma", X, "lgamma")]
     cases += [(name, X, name) for name in ["isnan", "isinf", "isfinite", "signbit"]]
     return [
         S(name, getattr(sn, name), x, torch=lambda t, x, n=torch_name: getattr(t, n)(x))
@@ -174,6 +176,9 @@ OTHERS = [
     S("cumulative_sum", lambda x: sn.cumulative_sum(x, 1), CUBE, torch=lambda t, x: t.cumsum(x, 1)),
     S("cumulative_prod", lambda x: sn.cumulative_prod(x, 1), CUBE, torch=lambda t, x: t.cumprod(x, 1)),
     S("argsort", lambda x: sn.argsort(x, 1, descending=True), distinct(3, 4), torch=lambda t, x: t.argsort(x, 1, descending=True)),
+    S("digamma", sn.digamma, X, torch="its derivative has nine digits there; see test_special"),
+    S("polygamma", lambda x: sn.polygamma(1, x), X, torch="has nine digits; see test_special"),
+    S("polygamma", lambda x: sn.polygamma(2, x), pos(3, 4), torch=lambda t, x: t.polygamma(2, x)),
     S("take", lambda x: sn.take(x, sn.constant(I1), 0), X, torch=lambda t, x: x[t.tensor(I1)]),
     S("take", lambda x: x[:, sn.constant(I2[:, :2] % 3)], CUBE, torch=lambda t, x: x[:, t.tensor(I2[:, :2] % 3)]),
     S("scatter_add", lambda x, u: sn.scatter_add(x, sn.constant(I1 % 3), u, 0), X, r(4, 4, seed=5), torch=lambda t, x, u: x.index_add(0, t.tensor(I1 % 3), u)),

@@ -7,7 +7,8 @@ from pathlib import Path
 from staticnet.errors import StateError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-SCALARS = ("math.h", "integers.h", "philox.h", "float16.h")  # what C and CUDA share, in order
+SCALARS = ("math.h", "special.h", "integers.h", "philox.h", "float16.h")
+"""What C and CUDA share, in order."""
 
 
 def kernels_path() -> Path:
