@@ -53,8 +53,14 @@ def test_every_op_and_dtype_optimised(number: int, architecture: str) -> None:
     compiled(lower(f), architecture)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        pytest.param(name, a, marks=[pytest.mark.slow] if (i + k) % 2 else [])
+        for i, name in enumerate(STEPS)
+        for k, a in enumerate(ARCHITECTURES)
+    ],
+)
 def test_training_steps(name: str, architecture: str) -> None:
     f, _ = STEPS[name]()
     compiled(lower(f), architecture)

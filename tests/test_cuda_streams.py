@@ -71,9 +71,7 @@ def test_order_of_training_steps(name: str, forking: None) -> None:
 
 
 @given(st.tuples(*(graphs(dtype="float32", steps=20, prefix=f"g{i}_") for i in range(2))))
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_order_of_random_graphs(cases: tuple[Any, ...]) -> None:
     inputs = [x for graph, _ in cases for x in graph.inputs]
     outputs = [y for graph, _ in cases for y in graph.outputs]

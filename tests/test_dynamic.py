@@ -115,7 +115,7 @@ def replay(graph: sn.Graph, tensors: list[Any]) -> list[Any]:
 
 
 @settings(
-    max_examples=500,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

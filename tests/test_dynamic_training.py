@@ -66,8 +66,8 @@ class TestLossesAreTheStaticOnes:
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
 
     def test_of_mlp(self) -> None:
-        feeds = batches(STEPS, 64, 784, 10)
-        make = lambda: network(784, 256, 128, 10)  # noqa: E731
+        feeds = batches(STEPS, 64, 100, 10)
+        make = lambda: network(100, 64, 32, 10)  # noqa: E731
         self.check(make, sn.nn.cross_entropy, optim.Adam(lr=1e-3), feeds)
 
     def test_of_playground(self) -> None:

@@ -160,7 +160,7 @@ def test_lines_of_all_that_it_covers() -> None:
 
 
 steady = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -20,7 +20,7 @@ from staticnet.plan.memory import ALIGNMENT, Lifetime, arrange, most_alive, stac
 from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.schedule import Step, Values, peak, schedule
 
-steady = settings(max_examples=200, deadline=None)
+steady = settings(max_examples=80, deadline=None)
 
 
 def with_gradients(graph: sn.Graph) -> sn.Graph:

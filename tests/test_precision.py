@@ -134,7 +134,7 @@ def test_casts_go_below_a_long_chain_of_views() -> None:
 
 
 steady = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

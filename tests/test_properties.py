@@ -13,7 +13,7 @@ from staticnet.compilation import PIPELINE
 
 NAMES = [p.name for p in PIPELINE]
 steady = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

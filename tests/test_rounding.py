@@ -145,6 +145,7 @@ def test_sums_have_the_same_bits_in_every_kernel_of_a_gpu(
         wanted = got
 
 
+@NEEDS_CC
 def test_computed_elements_are_combined_in_pieces_as_those_in_memory_are() -> None:
     shapes = [(5,), (33,), (64,), (100,), (1060,), (3, 1000), (20, 64), (3, 700, 2), (5, 4, 200)]
     inputs, outputs, feeds = [], [], []
