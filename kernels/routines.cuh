@@ -12,8 +12,10 @@
        i += (int64_t)gridDim.x * blockDim.x)
 
 __device__ inline void sn_copy(const unsigned char *from, unsigned char *to, int64_t bytes) {
-  SN_EACH(i, bytes / 16) sn_write<16>(to + 16 * i, sn_read<16>(from + 16 * i));
-  SN_EACH(i, bytes % 16) to[bytes / 16 * 16 + i] = from[bytes / 16 * 16 + i];
+  const int aligned = (((uint64_t)from | (uint64_t)to) & 15) == 0;  // an element of a stack need not be
+  const int64_t packs = aligned ? bytes / 16 : 0;
+  SN_EACH(i, packs) sn_write<16>(to + 16 * i, sn_read<16>(from + 16 * i));
+  SN_EACH(i, bytes - packs * 16) to[packs * 16 + i] = from[packs * 16 + i];
 }
 
 // Arrays one after the other: of each of `before` rows of y, from its beginning, part k has the

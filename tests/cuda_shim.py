@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,19 @@ from staticnet.backends.cache import Cache, digest
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
     Address,
+    Branch,
     Command,
     Copy,
     CudaProgram,
     HostCall,
     Launch,
+    Loop,
     Matrix,
     Number,
     Product,
     Size,
+    While,
+    walk,
 )
 from staticnet.ir.graph import Graph
 from staticnet.ops.evaluate import evaluate
@@ -146,8 +150,9 @@ class Machine:
         self.graph = graph
         self.plan: Plan = make_plan(graph, **options)
         self.program: CudaProgram = write_cuda_program(self.plan)
-        self.arena = arena
-        launches = [c for c in self.program.launches if isinstance(c, Launch)]
+        # where an op holds graphs, what lies in the scratch memory of its step is not told apart
+        self.arena = arena or any(group.bodies for _, group in self.plan.launched)
+        launches = [c for c in walk(self.program.launches) if isinstance(c, Launch)]
         names = list(dict.fromkeys(c.function for c in launches))
         self.library = build(self.program.source, names, folder)
 
@@ -208,8 +213,29 @@ class Machine:
             _multiply(command, {x: self._bytes(memory, x) for x in _addresses(command)})
         elif isinstance(command, HostCall):
             self._call(command, memory)
-        else:
+        elif isinstance(command, Launch):
             self._launch(command, memory, reverse)
+        else:
+            self._control(command, memory, reverse)
+
+    def _control(
+        self, command: Loop | While | Branch, memory: Mapping[Key, Guarded], reverse: bool
+    ) -> None:
+        def run(commands: Iterable[Command]) -> None:
+            for each in commands:
+                self._run(each, memory, reverse)
+
+        if isinstance(command, Loop):
+            for t in command.order:
+                run(command.at_step(t))
+        elif isinstance(command, Branch):
+            run(command.then if self._bytes(memory, command.taken)[0] else command.other)
+        else:
+            failed = memory["failed", 0].bytes
+            run(command.test)
+            while self._bytes(memory, command.going)[0] and not failed.any():
+                run(command.body)
+                run(command.test)
 
     def _call(self, command: HostCall, memory: Mapping[Key, Guarded]) -> None:
         if memory["failed", 0].view(np.int32, (1,))[0]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_control_cuda as control_cases
 from gpu_cases import BATCHES, FEW, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch
+from staticnet.codegen.launches import Launch, walk
 from staticnet.compilation import PIPELINE
 from staticnet.errors import CompileError
 from staticnet.passes.manager import run_passes
@@ -136,3 +137,13 @@ def test_ops_of_a_users_own() -> None:
         y = halve(softsign(x * 2) + blend(x, bump(x)))
         f = sn.function(x, sn.grad(sn.sum(y * y), x), device="numpy")
         compiled(lower(f), "sm_90", FAST)
+
+
+@pytest.mark.parametrize("make", [control_cases.scans, control_cases.loops])
+def test_loops_and_choices(make: Any) -> None:
+    program = write_cuda_program(make_plan(lower(control_cases.function(make))))
+    cubin = nvrtc.compile(program.source, "sm_90", FAST)
+    launches = [each for each in walk(program.launches) if isinstance(each, Launch)]
+    assert launches
+    for launch in launches:
+        assert b".text." + launch.function.encode() + b"\0" in cubin

@@ -12,7 +12,7 @@ import pytest
 from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 
 import staticnet as sn
-from staticnet.codegen.cuda import program as cuda_program
+from staticnet.codegen.cuda import steps as cuda_steps
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
     FAILED,
@@ -24,6 +24,7 @@ from staticnet.codegen.launches import (
     Matrix,
     Number,
     Product,
+    walk,
 )
 from staticnet.compilation import PIPELINE
 from staticnet.ir.dtype import DType
@@ -63,7 +64,7 @@ def touched(program: CudaProgram, command: Command) -> Iterator[tuple[Address, b
             (p.left, p.m, p.k, False), (p.right, p.k, p.n, False), (p.result, p.m, p.n, True)
         ):  # fmt: skip
             yield matrix.address, writes, _extent(matrix, p.batch, rows, columns, p.dtype)
-    else:
+    elif isinstance(command, Launch):
         for address, writes in written(program, command).items():
             yield address, writes, 1
 
@@ -84,7 +85,7 @@ def check(plan: Plan) -> CudaProgram:
         stores = any(int(node.type.size) for node in step.nodes if node in plan.places)
         assert (i in launched) or not stores, f"step {i} launches nothing"
     sizes = _sizes(plan)
-    for command in program.launches:
+    for command in walk(program.launches):
         for address, writes, nbytes in touched(program, command):
             if address.kind == "arena":
                 end = address.at + address.offset + nbytes
@@ -122,7 +123,7 @@ def _check_launch(plan: Plan, launch: Launch) -> None:
 def _check_order(plan: Plan, program: CudaProgram) -> None:
     """What is read was written before; a step's values that live do not lie over each other."""
     ready = {Address(k, i) for k in ("feed", "state", "constant") for i in range(999)} | {FAILED}
-    for command in program.launches:
+    for command in walk(program.launches):
         writes = {Address(a.kind, a.at) for a, w, _ in touched(program, command) if w}
         reads = {Address(a.kind, a.at) for a, w, _ in touched(program, command) if not w}
         scratch = command.scratch if isinstance(command, Launch) else None
@@ -167,7 +168,7 @@ def test_updates_of_all_parameters_are_one_launch() -> None:
 
 
 def test_too_many_arguments_are_two_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_program, "MAX_ARGUMENT_BYTES", 200)
+    monkeypatch.setattr(cuda_steps, "MAX_ARGUMENT_BYTES", 200)
     variables = [sn.variable(np.ones(3, np.float32), f"w{n}") for n in range(9)]
     program = program_of([], [], updates={v: v * 0.5 for v in variables})
     assert len(program.launches) == 2

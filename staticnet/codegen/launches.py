@@ -9,8 +9,8 @@ that number first. Feeds, state, constants, outputs and the arena begin at multi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from staticnet.ir.dtype import DType
 from staticnet.ir.node import Node
@@ -24,12 +24,32 @@ Size = tuple[int, int, int]
 class Address:
     """Memory: `kind` and `at` are those of a `plan.Place`, and `offset` is bytes further on.
 
-    Of kind "failed" there is one int32, which tells a failure.
+    Of kind "failed" there is one int32, which tells a failure. `advance` is how many bytes further
+    it is with each step of a loop, by the loop's number.
     """
 
     kind: str
     at: int
     offset: int = 0
+    advance: tuple[tuple[int, int], ...] = ()
+
+    def further(self, nbytes: int) -> Address:
+        """So many bytes further on."""
+        return replace(self, offset=self.offset + nbytes)
+
+    def element(self, loop: int, nbytes: int) -> Address:
+        """Of a stack, the element that a loop's step has."""
+        return replace(self, advance=(*self.advance, (loop, nbytes)))
+
+    def at_step(self, loop: int, step: int) -> Address:
+        """Where it is in one step of a loop."""
+        moved = sum(nbytes * step for number, nbytes in self.advance if number == loop)
+        rest = tuple(entry for entry in self.advance if entry[0] != loop)
+        return replace(self, offset=self.offset + moved, advance=rest)
+
+    def is_aligned(self, nbytes: int) -> bool:
+        """Whether it lies at a multiple of so many bytes, in every step."""
+        return not any(n % nbytes for n in (self.offset, *(n for _, n in self.advance)))
 
 
 FAILED = Address("failed", 0)
@@ -130,7 +150,108 @@ class HostCall:
     step: int
 
 
-Command = Launch | Product | Copy | HostCall
+@dataclass(frozen=True)
+class Loop:
+    """Commands that run for each step of a loop, which has a number of its own in the program.
+
+    The host launches them, at the addresses of each step; it waits for nothing.
+    """
+
+    number: int
+    commands: tuple[Command, ...]
+    count: int
+    reverse: bool
+    step: int
+
+    @property
+    def order(self) -> Iterable[int]:
+        """The numbers of the steps, as they run."""
+        return reversed(range(self.count)) if self.reverse else range(self.count)
+
+    def at_step(self, t: int) -> list[Command]:
+        """The commands at the addresses of one step."""
+
+        def move(address: Address) -> Address:
+            return address.at_step(self.number, t)
+
+        return [with_addresses(command, move) for command in self.commands]
+
+
+@dataclass(frozen=True)
+class While:
+    """Commands that run while the bool at `going`, which `test` makes, is true.
+
+    The host reads it, with the device waited for, before each step. A failure ends it too.
+    """
+
+    test: tuple[Command, ...]
+    going: Address
+    body: tuple[Command, ...]
+    step: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Commands of which those of one side run: the host reads the bool at `taken`.
+
+    Made where commands of a side cannot be told by the device not to run.
+    """
+
+    taken: Address
+    then: tuple[Command, ...]
+    other: tuple[Command, ...]
+    step: int
+
+
+Command = Launch | Product | Copy | HostCall | Loop | While | Branch
+HOSTED = (HostCall, Loop, While, Branch)  # what no graph of a step can hold
+
+
+def parts_of(command: Command) -> tuple[tuple[Command, ...], ...]:
+    """The commands that a command runs, list by list."""
+    if isinstance(command, Loop):
+        return (command.commands,)
+    if isinstance(command, While):
+        return command.test, command.body
+    return (command.then, command.other) if isinstance(command, Branch) else ()
+
+
+def walk(commands: Iterable[Command]) -> Iterator[Command]:
+    """Commands, each followed by those that it runs."""
+    for command in commands:
+        yield command
+        for part in parts_of(command):
+            yield from walk(part)
+
+
+def with_addresses(command: Command, change: Callable[[Address], Address]) -> Command:
+    """A command with its addresses changed, those of what it runs too."""
+
+    def all_of(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+        return tuple(with_addresses(each, change) for each in commands)
+
+    if isinstance(command, Launch):
+        given = (change(a) if isinstance(a, Address) else a for a in command.arguments)
+        return replace(command, arguments=tuple(given))
+    if isinstance(command, Product):
+        left, right, result = (
+            replace(m, address=change(m.address))
+            for m in (command.left, command.right, command.result)
+        )
+        bias = change(command.bias) if command.bias else None
+        return replace(command, left=left, right=right, result=result, bias=bias)
+    if isinstance(command, Copy):
+        return replace(command, source=change(command.source), target=change(command.target))
+    if isinstance(command, HostCall):
+        operands = tuple(map(change, command.operands))
+        return replace(command, operands=operands, result=change(command.result))
+    if isinstance(command, Loop):
+        return replace(command, commands=all_of(command.commands))
+    if isinstance(command, While):
+        test, body = all_of(command.test), all_of(command.body)
+        return replace(command, test=test, going=change(command.going), body=body)
+    then, other = all_of(command.then), all_of(command.other)
+    return replace(command, taken=change(command.taken), then=then, other=other)
 
 
 @dataclass(frozen=True)
@@ -163,8 +284,8 @@ class CudaProgram:
 
     @property
     def waits_for_host(self) -> bool:
-        """Whether Python computes a part of it, so that no graph can be captured of a step."""
-        return any(isinstance(command, HostCall) for command in self.launches)
+        """Whether the host has a part in it, so that no graph can be captured of a step."""
+        return any(isinstance(command, HOSTED) for command in self.launches)
 
     @property
     def streams(self) -> int:
@@ -192,6 +313,10 @@ def format_command(command: Command) -> str:
         return f"Python: {command.node.op.name} {command.node.type}, on copies in the host's memory"
     if isinstance(command, Launch):
         return f"{command.function}<{command.grid[0]}, {command.block[0]}>"
+    if isinstance(command, Loop | While | Branch):
+        kind = f"{command.count} times" if isinstance(command, Loop) else type(command).__name__
+        lists = ("; ".join(map(format_command, part)) for part in parts_of(command))
+        return f"{kind.lower()} {{{'} {'.join(lists)}}}"
     sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"
     batch = f", {list(command.batch)} of them" if command.batch else ""
     epilogue = "" if command.epilogue == "none" else f", then {command.epilogue}"

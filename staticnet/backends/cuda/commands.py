@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +15,16 @@ from staticnet.codegen.launches import (
     FAILED,
     Address,
     Argument,
+    Branch,
+    Command,
     Copy,
     CudaProgram,
     HostCall,
     Launch,
+    Loop,
     Number,
     Product,
+    While,
 )
 from staticnet.ir.types import fixed
 from staticnet.ops.evaluate import evaluate
@@ -37,8 +42,18 @@ class Bound(Protocol):
         """Put it on a stream."""
         ...
 
+    def products(self) -> Iterator[BoundProduct]:
+        """The products in it, each of which needs an algorithm."""
+        ...
 
-class BoundLaunch:
+
+class _NoProducts:
+    def products(self) -> Iterator[BoundProduct]:
+        """There are none."""
+        return iter(())
+
+
+class BoundLaunch(_NoProducts):
     """A kernel with its arguments, prepared once."""
 
     def __init__(self, launch: Launch, function: Any, resolve: Resolve) -> None:
@@ -82,6 +97,10 @@ class BoundProduct:
         self.algorithm: Algorithm | None = None
         self.workspace = 0
 
+    def products(self) -> Iterator[BoundProduct]:
+        """Itself."""
+        yield self
+
     def algorithms(self, count: int) -> list[Algorithm]:
         """Up to `count` ways to compute it."""
         return self._blas.algorithms(self.operation, self.alignments, count)
@@ -95,7 +114,7 @@ class BoundProduct:
             )  # fmt: skip
 
 
-class BoundCopy:
+class BoundCopy(_NoProducts):
     """Bytes copied on the device."""
 
     def __init__(self, copy: Copy, device: Device, resolve: Resolve) -> None:
@@ -109,7 +128,7 @@ class BoundCopy:
         self._device.copy(self._target, self._source, self._nbytes, stream)
 
 
-class BoundHostCall:
+class BoundHostCall(_NoProducts):
     """A node that Python computes between what was on the stream before and what comes after."""
 
     def __init__(self, call: HostCall, device: Device, resolve: Resolve) -> None:
@@ -127,10 +146,8 @@ class BoundHostCall:
         node = self._node
         failed = np.zeros(1, np.int32)
         arrays = [np.empty(fixed(x.shape), x.dtype) for x in node.inputs]
-        self._fetch(failed, self._failed, stream)
-        for array, address in zip(arrays, self._operands, strict=True):
-            self._fetch(array, address, stream)
-        stream.synchronize()
+        operands = zip(arrays, self._operands, strict=True)
+        fetch(self._device, [(failed, self._failed), *operands], stream)
         if failed[0]:
             return
         result = evaluate(node, arrays)
@@ -140,11 +157,131 @@ class BoundHostCall:
             runtime.memcpyAsync(self._result, source, result.nbytes, kind, stream.ptr)
             stream.synchronize()
 
-    def _fetch(self, array: Any, address: int, stream: Any) -> None:
+
+def fetch(device: Device, pairs: Iterable[tuple[Any, int]], stream: Any) -> None:
+    """Fill arrays of the host's from addresses of the device's, when all before is done."""
+    runtime = device.runtime
+    for array, address in pairs:
         if array.nbytes:
-            runtime = self._device.runtime
             kind = runtime.memcpyDeviceToHost
             runtime.memcpyAsync(array.ctypes.data, address, array.nbytes, kind, stream.ptr)
+    stream.synchronize()
+
+
+class BoundLoop:
+    """The steps of a loop, each bound to its addresses when it is launched."""
+
+    def __init__(self, loop: Loop, binder: Binder) -> None:
+        self.step = loop.step
+        self._loop, self._binder = loop, binder
+        typical = min(1, loop.count - 1)  # in the first, operands are aligned as in no other
+        self._typical = [binder.bind(each) for each in loop.at_step(max(typical, 0))]
+
+    def enqueue(self, stream: Any) -> None:
+        """Launch all steps."""
+        for t in self._loop.order:
+            for command, typical in zip(self._loop.at_step(t), self._typical, strict=True):
+                bound = self._binder.bind(command)
+                take_algorithms([bound], [typical])
+                bound.enqueue(stream)
+
+    def products(self) -> Iterator[BoundProduct]:
+        """Those of a step."""
+        return chain.from_iterable(each.products() for each in self._typical)
+
+
+class BoundWhile:
+    """Steps that run while the device says so."""
+
+    def __init__(self, command: While, binder: Binder) -> None:
+        self.step = command.step
+        self._device = binder.device
+        self._going, self._failed = binder.resolve(command.going), binder.resolve(FAILED)
+        self._test = [binder.bind(each) for each in command.test]
+        self._body = [binder.bind(each) for each in command.body]
+
+    def enqueue(self, stream: Any) -> None:
+        """Launch step after step; the device is waited for between them."""
+        going, failed = np.zeros(1, np.uint8), np.zeros(1, np.int32)
+        while True:
+            for each in self._test:
+                each.enqueue(stream)
+            fetch(self._device, [(going, self._going), (failed, self._failed)], stream)
+            if failed[0] or not going[0]:
+                return
+            for each in self._body:
+                each.enqueue(stream)
+
+    def products(self) -> Iterator[BoundProduct]:
+        """Those of the test and of the body."""
+        return chain.from_iterable(each.products() for each in (*self._test, *self._body))
+
+
+class BoundBranch:
+    """Commands of which the device says whether they or others run."""
+
+    def __init__(self, command: Branch, binder: Binder) -> None:
+        self.step = command.step
+        self._device = binder.device
+        self._taken = binder.resolve(command.taken)
+        self._then = [binder.bind(each) for each in command.then]
+        self._other = [binder.bind(each) for each in command.other]
+
+    def enqueue(self, stream: Any) -> None:
+        """Wait for the device, and launch one side."""
+        taken = np.zeros(1, np.uint8)
+        fetch(self._device, [(taken, self._taken)], stream)
+        for each in self._then if taken[0] else self._other:
+            each.enqueue(stream)
+
+    def products(self) -> Iterator[BoundProduct]:
+        """Those of both sides."""
+        return chain.from_iterable(each.products() for each in (*self._then, *self._other))
+
+
+def take_algorithms(new: Iterable[Bound], known: Iterable[Bound]) -> None:
+    """Give products the algorithms of others, which are the same at other addresses."""
+    made = chain.from_iterable(each.products() for each in new)
+    for product, like in zip(made, chain.from_iterable(x.products() for x in known), strict=True):
+        product.algorithm, product.workspace = like.algorithm, like.workspace
+
+
+class Binder:
+    """Binds the commands of a program; its kernels are loaded when the first of them is bound.
+
+    Raises:
+        CompileError, DeviceError: as `Device.load`.
+    """
+
+    def __init__(self, source: str, device: Device, resolve: Resolve, tf32: bool) -> None:
+        self.device = device
+        self.resolve = resolve
+        self._source = source
+        self._tf32 = tf32
+        self._module: Any = None
+        self._functions: dict[str, Any] = {}
+
+    def bind(self, command: Command) -> Bound:
+        """A command, ready to run."""
+        if isinstance(command, Launch):
+            return BoundLaunch(command, self._function(command.function), self.resolve)
+        if isinstance(command, Product):
+            return BoundProduct(command, self.device, self.resolve, self._tf32)
+        if isinstance(command, HostCall):
+            return BoundHostCall(command, self.device, self.resolve)
+        if isinstance(command, Copy):
+            return BoundCopy(command, self.device, self.resolve)
+        if isinstance(command, Loop):
+            return BoundLoop(command, self)
+        return (
+            BoundWhile(command, self) if isinstance(command, While) else BoundBranch(command, self)
+        )
+
+    def _function(self, name: str) -> Any:
+        if name not in self._functions:
+            self._module = self._module or self.device.load(self._source)
+            self._functions[name] = self._module.get_function(name)
+        return self._functions[name]
 
 
 def bind(program: CudaProgram, device: Device, resolve: Resolve, tf32: bool) -> Sequence[Bound]:
@@ -153,20 +290,5 @@ def bind(program: CudaProgram, device: Device, resolve: Resolve, tf32: bool) -> 
     Raises:
         CompileError, DeviceError: as `Device.load`.
     """
-    functions: dict[str, Any] = {}
-    module = None
-    bound: list[Bound] = []
-    for command in program.launches:
-        if isinstance(command, Launch):
-            module = module or device.load(program.source)
-            name = command.function
-            if name not in functions:
-                functions[name] = module.get_function(name)
-            bound.append(BoundLaunch(command, functions[name], resolve))
-        elif isinstance(command, Product):
-            bound.append(BoundProduct(command, device, resolve, tf32))
-        elif isinstance(command, HostCall):
-            bound.append(BoundHostCall(command, device, resolve))
-        else:
-            bound.append(BoundCopy(command, device, resolve))
-    return bound
+    binder = Binder(program.source, device, resolve, tf32)
+    return [binder.bind(command) for command in program.launches]

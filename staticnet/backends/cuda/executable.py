@@ -15,7 +15,7 @@ from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from staticnet.backends.cuda import memory
-from staticnet.backends.cuda.commands import Bound, BoundProduct, bind
+from staticnet.backends.cuda.commands import Bound, BoundProduct, bind, take_algorithms
 from staticnet.backends.cuda.copies import Copies
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.direct import DirectFeeds
@@ -104,9 +104,9 @@ class CudaExecutable:
         """An algorithm for each product, and workspace: products of one stream share theirs."""
         by_stream: dict[int, list[BoundProduct]] = {}
         for number, command in enumerate(self.commands):
-            if isinstance(command, BoundProduct):
-                command.algorithm = choose(command, self.device, stream)
-                by_stream.setdefault(self._forks.stream_of(number), []).append(command)
+            for each in command.products():
+                each.algorithm = choose(each, self.device, stream)
+                by_stream.setdefault(self._forks.stream_of(number), []).append(each)
         nbytes = 0
         for products in by_stream.values():
             nbytes = memory.aligned(nbytes)  # cuBLASLt refuses other addresses, even of no bytes
@@ -281,9 +281,7 @@ class CudaExecutable:
             return feeds[x.at] + x.offset if x.kind == "feed" else self.address(x)
 
         commands = bind(self.program, self.device, address, self._tf32)
-        for new, known in zip(commands, self.commands, strict=True):
-            if isinstance(new, BoundProduct) and isinstance(known, BoundProduct):
-                new.algorithm, new.workspace = known.algorithm, known.workspace
+        take_algorithms(commands, self.commands)
 
         def record(own: Any) -> None:
             self._forks.enqueue(commands, own)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from staticnet.codegen.cuda.call import Locate
-from staticnet.codegen.launches import Address, Matrix, Product
+from staticnet.codegen.launches import Matrix, Product
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -61,7 +61,7 @@ def _matrix(
     address = locate(below)
     steps = {symbol.text: coefficient for symbol, coefficient in first.terms}
     return Matrix(
-        Address(address.kind, address.at, address.offset + first.constant * x.dtype.itemsize),
+        address.further(first.constant * x.dtype.itemsize),
         transposed,
         max(1, leading),
         (0,) * extra + tuple(steps.get(f"i{axis}", 0) for axis in range(len(own) - 2)),

@@ -60,7 +60,7 @@ def product(p: Product, batch: int) -> Call:
         for k, matrix in enumerate((p.left, p.right, p.result)):
             places[k] += i * matrix.strides[axis]
     addresses = [
-        Address(x.address.kind, x.address.at, x.address.offset + place * p.dtype.itemsize)
+        x.address.further(place * p.dtype.itemsize)
         for x, place in zip((p.left, p.right, p.result), places, strict=True)
     ]
     steps = [(1, x.leading) if x.transposed else (x.leading, 1) for x in (p.left, p.right)]
@@ -122,11 +122,11 @@ def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
             ends.append(ends[-1] + run)
         steps = ", ".join(str(step) for _, _, step, _ in some)
         operands: list[_Operand] = [
-            (f"x{k}", node.dtype, _further(locate(x), place * size), False)
+            (f"x{k}", node.dtype, locate(x).further(place * size), False)
             for k, (x, place, _, _) in enumerate(some)
         ]
         call = _call(
-            [*operands, ("y", node.dtype, _further(locate(node), first * size), True)],
+            [*operands, ("y", node.dtype, locate(node).further(first * size), True)],
             {"before": before, "row": row},
             f"sn_concat(part, step, end, {len(some)}, y, before, row);",
             _blocks(before * ends[-1]),
@@ -143,10 +143,6 @@ def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
         calls.append(replace(call, body=(*tables, *call.body)))
         first += ends[-1]
     return calls
-
-
-def _further(address: Address, nbytes: int) -> Address:
-    return replace(address, offset=address.offset + nbytes)
 
 
 def _scan(node: Node, op: Any, locate: Locate) -> list[Call]:

@@ -16,7 +16,6 @@ from staticnet.codegen.cuda.statements import (
     combination,
     combined,
     names,
-    packable,
     reduces,
     starts,
 )
@@ -169,7 +168,7 @@ class _Rows:
             buffer in self._read_only()
             and bool(used & inner)
             and used <= inner | outer
-            and (self.width == 1 or packable(load, symbols[-1], self.width))
+            and (self.width == 1 or self.writer.is_pack(load, symbols[-1], self.width))
         )
 
     def _read_only(self) -> set[str]:

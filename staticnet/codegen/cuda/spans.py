@@ -73,8 +73,10 @@ class _Finder:
             for address, x in zip(command.operands, node.inputs, strict=True):
                 yield _span(address, int(x.type.nbytes), False)
             yield _span(command.result, int(node.type.nbytes), True)
-        else:
+        elif isinstance(command, Launch):
             yield from self._launch(command)
+        else:
+            raise AssertionError(f"{command} runs others, on one stream")
 
     def _launch(self, launch: Launch) -> Iterator[Span]:
         for argument, written in zip(launch.arguments, launch.written, strict=True):

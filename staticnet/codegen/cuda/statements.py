@@ -78,10 +78,20 @@ NOTHING_HELD = Held()
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes statements. `index` is C's type of indices; `empty` are buffers without elements."""
+    """Writes statements. `index` is C's type of indices.
+
+    `empty` are buffers without elements; those that are `single` lie at no multiple of a pack's
+    bytes, and are read and written element by element.
+    """
 
     index: str
     empty: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
+
+    def is_pack(self, s: Statement, last: Symbol, width: int, varying: Iterable[str] = ()) -> bool:
+        """Whether a load or store takes `width` elements at once: see `packable`."""
+        buffer = getattr(s, "buffer", "")
+        return packable(s, last, width, varying) and buffer not in self.empty | self.single
 
     @property
     def wide(self) -> str:
@@ -154,9 +164,7 @@ class Writer:
         before, after = list[str](), list[str]()
         each = [f"const {self.index} {last.text} = {last.text}_0 + l;"]
         for s in body:
-            packed = (
-                packable(s, last, width, varying) and getattr(s, "buffer", "") not in self.empty
-            )
+            packed = self.is_pack(s, last, width, varying)
             if isinstance(s, Load) and packed:
                 read = f"sn_read<{width}>({self._first(s, last)})"
                 slot = held.slot(s)

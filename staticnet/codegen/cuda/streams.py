@@ -18,6 +18,7 @@ from staticnet.codegen.launches import Command, CudaProgram, Lane, Launch, Produ
 from staticnet.plan.plan import Plan
 
 MOST_STREAMS = 4
+MOST_COMMANDS = 1024  # whose dependences are worth finding
 LEAST_GAIN = 0.05  # of a step's time, for which one more stream is taken
 TILE, INNER = 64, 256  # rows and columns of a product that a block computes, and what it sums
 
@@ -60,9 +61,9 @@ class Schedule:
 def with_lanes(plan: Plan, program: CudaProgram) -> CudaProgram:
     """The program with its commands on as many streams as pay, by the estimate.
 
-    One that waits for the host stays on one.
+    One that waits for the host, or has very many, stays on one.
     """
-    if program.waits_for_host:
+    if program.waits_for_host or len(program.launches) > MOST_COMMANDS:
         return program
     spans = spans_of(plan, program)
     costs = costs_of(plan, program.launches, spans, RATES)

@@ -1,0 +1,60 @@
+"""Maps that run side by side: one kernel, whose blocks are split among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from staticnet.codegen.cuda.call import Call
+from staticnet.codegen.cuda.part import THREADS
+from staticnet.codegen.cuda.statements import indent
+from staticnet.codegen.launches import FAILED, Argument, Number
+
+
+def side_by_side(calls: Sequence[tuple[str, Call, int]], guarded: bool) -> Call:
+    """One function for several calls, each given with its device function and its site.
+
+    A guarded one is told of failures in any case.
+    """
+    parameters: list[str] = []
+    arguments: list[Argument] = []
+    members: list[tuple[int, int, str]] = []
+    first = 0
+    for number, (name, call, site) in enumerate(calls):
+        given = [f"block - {first}" if first else "block", str(call.blocks)]
+        for parameter in call.parameters:
+            declared, own = _renamed(parameter, f"a{number}_")
+            parameters.append(declared)
+            given.append(own)
+        arguments += call.arguments
+        if call.may_fail:
+            parameters.append(f"int site{number}")
+            arguments.append(Number(site))
+            given += ["error", f"site{number}"]
+        members.append((first, first + call.blocks, f"{name}({', '.join(given)});"))
+        first += call.blocks
+    if any(call.may_fail for _, call, _ in calls) and not guarded:
+        parameters.append("int *error")
+        arguments.append(FAILED)
+    body = tuple(_choice(members))
+    return Call(tuple(parameters), body, tuple(arguments), first, THREADS)
+
+
+def _renamed(parameter: str, prefix: str) -> tuple[str, str]:
+    """A parameter's declaration under another name, and that name."""
+    at = max(parameter.rfind(" "), parameter.rfind("*")) + 1
+    name = prefix + parameter[at:]
+    return parameter[:at] + name, name
+
+
+def _choice(members: Sequence[tuple[int, int, str]]) -> list[str]:
+    """The call of the member whose blocks this one is of, found by bisection."""
+    if len(members) == 1:
+        return [members[0][2]]
+    half = len(members) // 2
+    return [
+        f"if (block < {members[half][0]}) {{",
+        *indent(_choice(members[:half])),
+        "} else {",
+        *indent(_choice(members[half:])),
+        "}",
+    ]

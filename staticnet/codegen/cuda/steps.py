@@ -1,0 +1,408 @@
+"""The steps of a plan as commands of a GPU: launches of kernels, products, copies.
+
+Kernels of a plan's step run one after the other, but its maps as one launch: each has a range of
+the blocks. Once a node has failed, what comes after the plan's guard writes nothing: kernels look
+first, and copies and products into state go through kernels that do. So do those of a choice, which
+look whether their side was chosen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from staticnet.codegen.build import Builder
+from staticnet.codegen.cuda import columns, rows
+from staticnet.codegen.cuda.bundles import side_by_side
+from staticnet.codegen.cuda.call import Call, device_function, function
+from staticnet.codegen.cuda.control import write_control
+from staticnet.codegen.cuda.maps import map_parts
+from staticnet.codegen.cuda.part import Part
+from staticnet.codegen.cuda.products import by_library, describe_product, elements
+from staticnet.codegen.cuda.routines import SCRATCH, copy, product, routine, starts_from
+from staticnet.codegen.cuda.statements import Writer
+from staticnet.codegen.kernel import Kernel
+from staticnet.codegen.launches import (
+    FAILED,
+    Address,
+    Argument,
+    Command,
+    Copy,
+    HostCall,
+    Launch,
+    Number,
+)
+from staticnet.codegen.scope import c_type
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Item
+from staticnet.plan.fusion import Group
+from staticnet.plan.memory import padded
+from staticnet.plan.plan import Place, Plan
+from staticnet.plan.results import rooms
+from staticnet.plan.schedule import Step
+
+MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
+LARGEST_NARROW = 1 << 30  # elements; more are told by 64-bit indices
+PACK_BYTES = 16  # of the widest access, which lies at a multiple of that
+PRODUCTS = ("matmul", "matmul_epilogue")
+
+
+@dataclass
+class Parts:
+    """What the plans of a program share.
+
+    `functions` are names by texts, and `taken` how many have begun with a name; `called` are a
+    kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops.
+    """
+
+    functions: dict[str, str] = field(default_factory=dict)
+    taken: Counter[str] = field(default_factory=Counter)
+    called: dict[Group, dict[str, None]] = field(default_factory=dict)
+    sites: list[Node] = field(default_factory=list)
+    loops: int = 0
+
+    def named(self, name: str, text: str) -> str:
+        """The name of a text's function: this one or, where others have it, with a number more."""
+        if text not in self.functions:
+            others = self.taken[name]
+            self.taken[name] += 1
+            self.functions[text] = f"{name}_{others}" if others else name
+        return self.functions[text]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a plan's commands stand: in the step itself, or in a graph that an op of it holds.
+
+    `locate` gives the address of a place. Kernels are called `label` and their number, from `first`
+    on. `step` is that of the outermost plan, `guarded` whether its guard is passed. The commands
+    count only where each bool of `chosen` has its value.
+    """
+
+    locate: Callable[[Place], Address]
+    label: str = ""
+    first: int = 0
+    step: int | None = None
+    guarded: bool = False
+    chosen: tuple[tuple[Address, bool], ...] = ()
+
+
+class _Map(NamedTuple):
+    """A map that runs beside others: its kernel, what is called for it, and its failures' site."""
+
+    group: Group
+    call: Call
+    site: int
+
+
+class StepWriter:
+    """Writes the commands of one plan to `commands`; `most_scratch` bytes lie above its arena."""
+
+    def __init__(self, plan: Plan, parts: Parts, frame: Frame) -> None:
+        self.plan = plan
+        self.parts = parts
+        self.frame = frame
+        self.commands: list[Command] = []
+        self.numbers = plan.numbers
+        self.most_scratch = 0
+        self.may_fail = any(n.op.may_fail for step in plan.steps for n in step.nodes)
+        self._at = -1
+        self._scratch = 0
+
+    def write(self) -> None:
+        """Write all of it: copies before, steps, copies after."""
+        self._copies_before()
+        for number, step in enumerate(self.plan.steps):
+            self._at, self._scratch = number, 0
+            if step.fused:
+                self._kernels(step)
+            else:
+                self._routine(step.groups[0])
+        self._at = len(self.plan.steps)
+        self._copies_after()
+
+    # places
+
+    @property
+    def step(self) -> int:
+        """The step of the outermost plan that is being written."""
+        return self._at if self.frame.step is None else self.frame.step
+
+    @property
+    def guarded(self) -> bool:
+        """Whether what is written now does nothing once a node has failed."""
+        return self.frame.guarded or (
+            self.frame.step is None and self.may_fail and self._at >= self.plan.guard
+        )
+
+    def address(self, node: Node) -> Address:
+        """Where a node's elements lie: its own memory, or that of what it shows."""
+        holder = self.plan.holder(node)
+        return self._room(node) if holder is None else self._locate(self.plan.places[holder])
+
+    def _locate(self, place: Place) -> Address:
+        return self.frame.locate(place)
+
+    def _room(self, item: Node) -> Address:
+        """The scratch memory of a result that nobody reads."""
+        assert isinstance(item.op, Item), item
+        group = self.plan.fusion.group_of[item.inputs[0]]
+        before = [t for i, t in rooms(group).items() if i < item.op.index]
+        return self._arena(self.plan.scratch + sum(int(padded(t.nbytes)) for t in before))
+
+    def _arena(self, offset: int) -> Address:
+        return self._locate(Place("arena", offset))
+
+    def reserve(self, nbytes: int) -> Address:
+        """Scratch memory of this step."""
+        address = self._arena(self.plan.scratch + self._scratch)
+        self._scratch += int(padded(nbytes))
+        self.most_scratch = max(self.most_scratch, self._scratch)
+        return address
+
+    def label(self, group: Group) -> str:
+        """What a kernel is called: its number, below that of the loop it is in."""
+        return f"{self.frame.label}{self.frame.first + self.numbers[group]}"
+
+    def inside(self, plan: Plan, frame: Frame) -> StepWriter:
+        """The commands of a graph that an op of this step holds, in scratch memory of the step."""
+        writer = StepWriter(plan, self.parts, frame)
+        writer.write()
+        used = plan.scratch + writer.most_scratch
+        self.most_scratch = max(self.most_scratch, self._scratch + int(padded(used)))
+        return writer
+
+    # copies
+
+    def _copies_before(self) -> None:
+        for node, output in self.plan.first_copies:
+            self.copy(self.address(node), self._locate(Place("output", output)), node)
+        for node, saved in self.plan.saved.items():
+            self.copy(self.address(node), self._arena(saved.offset), node)
+
+    def _copies_after(self) -> None:
+        for node, place in self.plan.last_copies:
+            saved = self.plan.saved.get(node)
+            source = self._arena(saved.offset) if saved else self.address(node)
+            self.copy(source, self._locate(place), node)
+
+    def copy(self, source: Address, target: Address, node: Node) -> None:
+        """Copy a node's bytes, where they are not there already."""
+        nbytes = int(node.type.nbytes)
+        if nbytes == 0 or source == target:
+            return
+        if self.guarded or self.frame.chosen:
+            self._launch(copy(source, target, nbytes), "k_copy")
+        else:
+            self.commands.append(Copy(source, target, nbytes, self.step))
+
+    # routines
+
+    def _routine(self, group: Group) -> None:
+        if group.bodies:
+            write_control(self, group)
+            return
+        (node,) = group.nodes
+        if node.op.name in PRODUCTS:
+            self._product(group)
+            return
+        if node.op.on_host:
+            operands = tuple(map(self.address, node.inputs))
+            self.commands.append(HostCall(node, operands, self.address(node), self.step))
+            return
+        begins_as = starts_from(node)
+        if begins_as is not None:
+            self.copy(self.address(begins_as), self.address(node), node)
+        if node.type.size == 0 and not node.op.may_fail:
+            return
+        calls = routine(node, self.address, self.plan.places.__contains__)
+        site = self._site(group)
+        most = max((call.scratch_bytes for call in calls), default=0)
+        scratch = self.reserve(most) if most else None
+        for call in calls:
+            self._run(group, call, site, scratch)
+
+    def _product(self, group: Group) -> None:
+        (node,) = group.nodes
+        found = describe_product(node, self.address, self.plan.places.__contains__, self.step)
+        if elements(found) == 0:
+            return
+        if not by_library(found):
+            for i in range(elements(found) // (found.m * found.n)):
+                self._run(group, product(found, i))
+            return
+        target = found.result.address
+        kept = self.plan.places[node].kind != "arena"
+        if not (kept and (self.frame.chosen or (self.guarded and target.kind == "state"))):
+            self.commands.append(found)
+            return
+        room = self.reserve(int(node.type.nbytes))
+        self.commands.append(replace(found, result=replace(found.result, address=room)))
+        self.copy(room, target, node)
+
+    def _site(self, group: Group) -> int:
+        """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
+        failing = [node for node in group.nodes if node.op.may_fail]
+        if not failing:
+            return 0
+        self.parts.sites.append(failing[0])
+        return len(self.parts.sites)
+
+    # kernels
+
+    def _kernels(self, step: Step) -> None:
+        maps: list[_Map] = []
+        for group in step.groups:
+            builder = Builder(group, self.plan.stored)
+            kernel = builder.build()
+            if kernel.empty:
+                continue
+            addresses = [self.address(node) for node in builder.buffers]
+            writer = _writer(group, kernel, builder.buffers, addresses)
+            site = self._site(group)
+            if kernel.kind == "map":
+                (part,) = map_parts(kernel, writer)
+                maps.append(_Map(group, _call(kernel, part, writer, addresses), site))
+                continue
+            family = rows if kernel.kind == "rows" else columns
+            nbytes = family.scratch_bytes(kernel)
+            scratch = self.reserve(nbytes) if nbytes else None
+            parts = (rows.row_parts if family is rows else columns.column_parts)(kernel, writer)
+            for part in parts:
+                call = _call(kernel, part, writer, addresses, nbytes)
+                self._run(group, call, site, scratch)
+        self._maps(maps)
+
+    def _maps(self, maps: Sequence[_Map]) -> None:
+        """One launch for maps that run side by side, or more if their arguments are too many."""
+        bundle: list[_Map] = []
+        size = 0
+        for each in maps:
+            more = 8 * (len(each.call.arguments) + 2)
+            if bundle and size + more > MAX_ARGUMENT_BYTES:
+                self._bundle(bundle)
+                bundle, size = [], 0
+            bundle.append(each)
+            size += more
+        self._bundle(bundle)
+
+    def _bundle(self, maps: Sequence[_Map]) -> None:
+        if len(maps) == 1:
+            self._run(*maps[0])
+        elif maps:
+            members = []
+            for group, call, site in maps:
+                name = self.parts.named(f"m{self._name(group)}", device_function(call))
+                self.parts.called[group] = {name: None}
+                members.append((name, call, site))
+            first = f"k{self._name(maps[0].group)}"
+            self._launch(side_by_side(members, self.guarded), first, max(m.site for m in maps))
+
+    # functions
+
+    def _run(self, group: Group, call: Call, site: int = 0, scratch: Address | None = None) -> None:
+        """Launch what is called for one kernel or routine."""
+        if call.blocks:
+            name = self._launch(call, f"k{self._name(group)}", site, scratch)
+            self.parts.called.setdefault(group, {})[name] = None
+
+    def _name(self, group: Group) -> str:
+        return self.label(group).replace(".", "_")
+
+    def _launch(self, call: Call, name: str, site: int = 0, scratch: Address | None = None) -> str:
+        """Launch a call; -> its function, which has this name if it is new."""
+        parameters, arguments = list(call.parameters), list(call.arguments)
+        if scratch is not None:
+            arguments = [_in_scratch(a, scratch) for a in arguments]
+        lines = []
+        for number, (taken, side) in enumerate(self.frame.chosen):
+            parameters.append(f"const unsigned char *taken{number}")
+            arguments.append(taken)
+            lines.append(f"if ({'!' * side}*taken{number}) return;")
+        if self.guarded or call.may_fail:
+            parameters.append("int *error")
+            arguments.append(FAILED)
+        if call.may_fail:
+            parameters.append("int site")
+            arguments.append(Number(site))
+        lines += ["if (*error) return;"] if self.guarded else []
+        text = "\n".join(call.body)
+        lines += ["const int block = blockIdx.x;"] if "block" in text else []
+        lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
+        head = f'extern "C" __global__ void __launch_bounds__({call.threads})\n'
+        name = self.parts.named(name, head + function(parameters, [*lines, *call.body]))
+        nbytes = call.scratch_bytes if scratch is not None else 0
+        self.commands.append(
+            Launch(
+                name,
+                (call.blocks, 1, 1),
+                (call.threads, 1, 1),
+                tuple(arguments),
+                tuple("*" in p and not p.startswith("const ") for p in parameters),
+                self.step,
+                site,
+                scratch,
+                nbytes,
+            )
+        )
+        return name
+
+
+def _writer(
+    group: Group, kernel: Kernel, buffers: Sequence[Node], addresses: Sequence[Address]
+) -> Writer:
+    triples = list(zip(kernel.parameters, buffers, addresses, strict=True))
+    empty = frozenset(p.name for p, node, _ in triples if node.type.size == 0)
+    single = frozenset(p.name for p, _, at in triples if not at.is_aligned(PACK_BYTES))
+    return Writer(_index_type(group), empty, single)
+
+
+def _index_type(group: Group) -> str:
+    """C's type of indices into all that a group reads and makes, and into views on the way."""
+    nodes = {x for node in group.nodes for x in (node, *node.inputs)}
+    largest = max(int(x.type.size) for node in nodes for x in _views(node))
+    points = 1
+    for n in fixed(group.domain):
+        points *= n
+    return "int" if max(largest, points) < LARGEST_NARROW else "int64_t"
+
+
+def _views(node: Node) -> Iterator[Node]:
+    """A node, what it is a view of, and so on to what lies in memory."""
+    yield node
+    while node.op.moves:
+        (node,) = node.inputs
+        yield node
+
+
+def _call(
+    kernel: Kernel, part: Part, writer: Writer, addresses: Sequence[Address], nbytes: int = 0
+) -> Call:
+    """The call of a kernel's part. A buffer whose memory no other has is `__restrict__`."""
+    written = {a for p, a in zip(kernel.parameters, addresses, strict=True) if p.written}
+    parameters, arguments = [], list[Argument](addresses)
+    for p, address in zip(kernel.parameters, addresses, strict=True):
+        alone = p.written or address not in written
+        alone = alone and addresses.count(address) == 1 if p.written else alone
+        const = "" if p.written else "const "
+        restrict = "__restrict__ " if alone else ""
+        parameters.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
+    if part.scratch:
+        parameters.append("char *scratch")
+        arguments.append(SCRATCH)
+    if part.n is not None:
+        parameters.append(f"{writer.index} n")
+        arguments.append(Number(part.n, 4 if writer.index == "int" else 8))
+    return Call(
+        tuple(parameters), part.body, tuple(arguments), part.blocks, part.threads,
+        kernel.may_fail, nbytes if part.scratch else 0,
+    )  # fmt: skip
+
+
+def _in_scratch(argument: Argument, scratch: Address) -> Argument:
+    if isinstance(argument, Address) and argument.kind == "scratch":
+        return scratch.further(argument.offset)
+    return argument
