@@ -244,6 +244,24 @@ def test_tensors() -> None:
     close(push(sn.dynamic.tensor(2 * V)).numpy(), 2 * V * slope, 1e-12)
 
 
+def test_loops_on_tensors() -> None:
+    rows = sn.constant(RNG.normal(size=(3, 4)))
+
+    def f(x: Any) -> Any:
+        last, ys = sn.scan(lambda c, r: (c * r, sn.sum(c)), x, rows, reverse=True)
+        back = sn.scan(lambda c, _: (c, c * 2), x, length=0)[1]
+        grown = sn.while_loop(lambda c: sn.sum(c * c) < 9, lambda c: c * 2, x, max_steps=4)
+        return sn.sum(last) * ys[0] + sn.sum(grown) + sn.sum(back)
+
+    x = sn.placeholder((4,), "float64", "x")
+    wanted = sn.function([x], [sn.grad(f)(x), sn.hessian(f)(x)], device="numpy")(V)
+    x = sn.dynamic.tensor(V)
+    close(sn.grad(f)(x).numpy(), wanted[0], 1e-12)
+    close(sn.hessian(f)(x).numpy(), wanted[1], 1e-12)
+    _, push = sn.linearize(lambda x: sn.while_loop(lambda c: c[0] < 9, lambda c: c * c + 2, x), x)
+    assert push(x).shape == (4,)
+
+
 def test_bad_calls_say_what_and_where() -> None:
     x, w, v = nodes()
     y = net(sn, x, w, v)

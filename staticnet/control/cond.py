@@ -22,6 +22,7 @@ from staticnet.control.trace import (
     parameters,
     place,
 )
+from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, is_floating
@@ -61,6 +62,10 @@ class Cond(ControlOp, name="cond"):
 
     def eval(self, xp: Any, pred: Any, *operands: Any) -> Any:
         return tuple(interpret(self.then if pred else self.other, operands))
+
+    def run(self, *operands: Any) -> list[Any]:
+        pred, *given = operands
+        return evaluated(self.then if bool(pred) else self.other, given)
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         """A cond of the branches' cotangents, each of which computes its branch again."""

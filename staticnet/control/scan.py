@@ -20,6 +20,7 @@ from staticnet.control.trace import (
     parameters,
     place,
 )
+from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import INT64
@@ -82,6 +83,21 @@ class Scan(ControlOp, name="scan"):
             for y, element in zip(ys, results[self.carries :], strict=True):
                 y[t] = element
         return (*carry, *ys)
+
+    def run(self, *operands: Any) -> list[Any]:
+        c, x = self.carries, self.carries + self.xs
+        carry, rows, captured = list(operands[:c]), operands[c:x], operands[x:]
+        (length,) = fixed(self.length)
+        steps: list[list[Any]] = []
+        for t in reversed(range(length)) if self.reverse else range(length):
+            results = evaluated(self.body, [*carry, *(row[t] for row in rows), *captured])
+            carry = results[:c]
+            steps.append(results[c:])
+        if not steps:
+            types = [node.type for node in self.body.outputs[c:]]
+            return carry + [operands[0].lift(zeros((0, *t.shape), t.dtype)) for t in types]
+        columns = zip(*steps[:: -1 if self.reverse else 1], strict=True)
+        return carry + [stack(column) for column in columns]
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         return derivatives.vjp(self, y, g, operands)

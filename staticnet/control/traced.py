@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.autodiff.reverse import as_nodes
-from staticnet.control.trace import call, leaves_of, parameters
+from staticnet.control.trace import call, is_eager, leaves_of, parameters
 from staticnet.errors import GradientError, StaticnetError
 from staticnet.ir import location, modes
+from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological, with_context
+from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_tuple, normalize_axis
-from staticnet.ops.base import apply
+from staticnet.ops.base import Item, apply, as_values
 
 
 def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Value]:
@@ -35,11 +37,25 @@ def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Va
                 continue
             location.set_attribution(node.provenance)
             operands = [known.get(operand, operand) for operand in node.inputs]
-            known[node] = new = apply(node.op, *operands)
+            known[node] = new = _applied(node.op, operands)
             modes.stand_for(new, node)
     finally:
         location.set_attribution(saved)
     return [known.get(node, node) for node in outputs]
+
+
+def _applied(op: Op, operands: Sequence[Any]) -> Any:
+    """The value of an op; of several results on tensors a list of them."""
+    if isinstance(op, Item) and isinstance(operands[0], list):
+        return operands[0][op.index]
+    if op.graphs and is_eager(operands):
+        return op.run(*as_values(*operands))
+    return apply(op, *operands)
+
+
+def evaluated(graph: Graph, operands: Sequence[Any]) -> list[Any]:
+    """The outputs of a graph, of values of whatever kind."""
+    return substitute(graph.outputs, dict(zip(graph.inputs, operands, strict=True)))
 
 
 @dataclass(frozen=True)

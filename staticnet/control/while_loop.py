@@ -23,6 +23,7 @@ from staticnet.control.trace import (
     parameters,
     place,
 )
+from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, DTypeError, GradientError
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
@@ -77,6 +78,13 @@ class WhileLoop(ControlOp, name="while_loop"):
         while interpret(self.test, [*carry, *captured])[0]:
             carry = interpret(self.body, [*carry, *captured])
         return tuple(carry)
+
+    def run(self, *operands: Any) -> list[Any]:
+        carries = len(self.body.outputs)
+        carry, captured = list(operands[:carries]), operands[carries:]
+        while bool(evaluated(self.test, [*carry, *captured])[0]):
+            carry = evaluated(self.body, [*carry, *captured])
+        return carry
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """A loop that carries tangents beside what it carries."""

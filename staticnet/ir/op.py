@@ -119,6 +119,10 @@ class Op:
         """
         raise NotImplementedError(f"{self.name}.batch")
 
+    def run(self, *operands: Any) -> list[Any]:
+        """Of an op that holds graphs: its results on tensors of dynamic execution."""
+        raise NotImplementedError(f"{self.name}.run")
+
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         """Floating-point operations; an elementwise function of any kind counts as one."""
         return 0
