@@ -1,8 +1,9 @@
-"""Random programs that nest loops, conditions, vmap and derivatives: one tree, run by two libraries.
+"""Random programs that nest loops, conditions, vmap and derivatives: a tree, run by two libraries.
 
 `program(seed)` is a tree; `interpret(tree, values, library)` computes it with `Static`, staticnet's
-functions on nodes, or `Jax`, JAX's on its arrays. Every value is a vector of `SIZE`, so that trees
-nest freely; what loops carry is kept within (-1, 1). Nothing is at a kink or a tie of its own making.
+functions on nodes, `Unrolled`, which has no loops, or `Jax`, JAX's on its arrays. Every value is a
+vector of `SIZE`, so that trees nest freely; what loops carry is kept within (-1, 1). Nothing is at
+a kink or a tie of its own making.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ import staticnet as sn
 SIZE, ROWS = 3, 4
 Tree = tuple[Any, ...]
 LEAVES = ("var", "var", "var", "number")
-SIMPLE = ("sin", "tanh", "bump", "add", "multiply", "subtract", "choose", "product", "total")
-SIMPLE += ("at", "flip", "sums", "soft", "gathered", "powers")
 NESTED = ("scan", "scan", "fori", "while", "cond", "cond", "map", "vmap", "grad", "checkpoint")
 
 
@@ -39,11 +38,10 @@ def _tree(random: Random, known: int, depth: int, budget: int, top: bool = False
         kind = random.choice(LEAVES)
         at = random.randrange(known) if kind == "var" else round(random.uniform(0.3, 1.4), 3)
         return kind, at
-    kind = random.choice(SIMPLE)
+    kind = random.choice(tuple(SIMPLE))
     operands = 2 if kind in ("add", "multiply", "subtract", "choose") else 1
     parts = [_tree(random, known, depth, (budget - 1) // operands) for _ in range(operands)]
-    extra = random.randrange(SIZE) if kind in ("at", "gathered") else random.randrange(2)
-    return kind, extra, *parts
+    return kind, random.randrange(SIZE), *parts
 
 
 def _scan(random: Random, known: int, depth: int, budget: int, kind: str) -> Tree:
@@ -173,44 +171,33 @@ def interpret(tree: Tree, values: Sequence[Any], weights: Any, library: Any) -> 
     if kind == "number":
         return values[0] * 0 + rest[0]
     if kind in SIMPLE:
-        extra, *parts = rest
+        number, *parts = rest
         made = [interpret(part, values, weights, library) for part in parts]
-        return _simple(kind, extra, made, weights, library)
+        return SIMPLE[kind](library, weights, number, *made)
     return _Inside(values, weights, library).run(kind, rest)
 
 
-def _simple(kind: str, extra: int, made: list[Any], w: Any, library: Any) -> Any:
-    """A vector of one or two others."""
-    xp, (x, *more) = library.np, made
-    match kind:
-        case "sin" | "tanh":
-            return getattr(xp, kind)(x)
-        case "bump":
-            return xp.exp(-x * x)
-        case "add":
-            return x + more[0]
-        case "subtract":
-            return x - more[0]
-        case "multiply":
-            return x * more[0]
-        case "choose":
-            return library.where(x > 0.37, x, more[0] * 0.7)
-        case "product":
-            return x @ w if extra else (w @ x) * 0.5
-        case "total":
-            return xp.sum(x) * x if extra else xp.mean(x * x) + x * 0
-        case "at":
-            return x[extra] + x
-        case "flip":
-            return xp.flip(x) * x
-        case "sums":
-            return library.cumsum(x)
-        case "soft":
-            return x - xp.log(xp.sum(xp.exp(x)))
-        case "gathered":
-            return xp.take(x, np.asarray([extra, 0, extra]), axis=0)
-        case _:
-            return xp.prod(1 + x * x * 0.1) * x
+# from a library, the matrix, a number below SIZE and one or two vectors
+SIMPLE: dict[str, Callable[..., Any]] = {
+    "sin": lambda lib, w, k, x: lib.np.sin(x),
+    "tanh": lambda lib, w, k, x: lib.np.tanh(x),
+    "bump": lambda lib, w, k, x: lib.np.exp(-x * x),
+    "add": lambda lib, w, k, x, y: x + y,
+    "subtract": lambda lib, w, k, x, y: x - y,
+    "multiply": lambda lib, w, k, x, y: x * y,
+    "choose": lambda lib, w, k, x, y: lib.where(x > 0.37, x, y * 0.7),
+    "row": lambda lib, w, k, x: x @ w,
+    "column": lambda lib, w, k, x: (w @ x) * 0.5,
+    "outer": lambda lib, w, k, x: (x[:, None] * w[k]) @ x,
+    "total": lambda lib, w, k, x: lib.np.sum(x) * x,
+    "mean": lambda lib, w, k, x: lib.np.mean(x * x) + x * 0,
+    "at": lambda lib, w, k, x: x[k] + x,
+    "flip": lambda lib, w, k, x: lib.np.flip(x) * x,
+    "sums": lambda lib, w, k, x: lib.cumsum(x),
+    "soft": lambda lib, w, k, x: x - lib.np.log(lib.np.sum(lib.np.exp(x))),
+    "gathered": lambda lib, w, k, x: lib.np.take(x, np.asarray([k, 0, k]), axis=0),
+    "powers": lambda lib, w, k, x: lib.np.prod(1 + x * x * 0.1) * x,
+}
 
 
 class _Inside:
