@@ -10,7 +10,10 @@ from staticnet import dynamic, errors, nn, optim, passes
 from staticnet.autodiff import jvp, vjp
 from staticnet.compare import compare
 from staticnet.compilation import PIPELINE
+from staticnet.control.checkpoint import checkpoint
 from staticnet.control.cond import cond
+from staticnet.control.custom_jvp import custom_jvp
+from staticnet.control.custom_vjp import custom_vjp
 from staticnet.control.derivatives import (
     grad,
     hessian,
@@ -317,6 +320,7 @@ __all__ = [
     "can_cast",
     "ceil",
     "check_rule",
+    "checkpoint",
     "clip",
     "compare",
     "concat",
@@ -332,7 +336,9 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "cumulative_trapezoid",
+    "custom_jvp",
     "custom_op",
+    "custom_vjp",
     "deg2rad",
     "diag",
     "diagonal",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from staticnet.backends.base import Backend, Executable
-from staticnet.errors import ArgumentError, MemoryLimitError
+from staticnet.control.call import CallOp
+from staticnet.errors import ArgumentError, CompileError, MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
@@ -15,6 +16,7 @@ from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
+from staticnet.passes.inline import INLINE
 from staticnet.passes.keep_casts import KEEP_CASTS
 from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, check_names, run_passes
@@ -28,6 +30,7 @@ from staticnet.plan.plan import Plan, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 PIPELINE = (
+    INLINE,
     MERGE_LOOPS,
     CONSTANT_FOLDING,
     HOIST,
@@ -58,6 +61,16 @@ def check_pipeline(pipeline: Sequence[Pass]) -> None:
     for p in _NEED_NUMBERS:
         if p in before:
             raise ArgumentError(f"passes: {p} plans memory and must come after {INFER_SHAPE}")
+
+
+def _check_inlined(graph: Graph, backend: Backend) -> None:
+    """Raise CompileError where a call is left that only the reference runs."""
+    for node in graph.nodes:
+        if isinstance(node.op, CallOp) and backend.name != "numpy":
+            raise CompileError(
+                f"{node.op.name}: the {backend.name} backend runs no calls of graphs "
+                f"({node.provenance}); leave {INLINE} in the passes"
+            )
 
 
 @dataclass
@@ -101,6 +114,7 @@ class Compilation:
             self._symbolic[backend.name] = self._run(self.graph, self.pipeline[:first], {}, backend)
         graph, records = self._symbolic[backend.name]
         graph, more = self._run(graph, self.pipeline[first:], dims, backend)
+        _check_inlined(graph, backend)
         return graph, records + more
 
     def _run(

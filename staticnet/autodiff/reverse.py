@@ -8,6 +8,7 @@ derivative say whose gradient they are: "gradient of train.py:14".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from staticnet.errors import DTypeError, GradientError, ShapeError
@@ -22,6 +23,13 @@ from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.state import placeholder
 from staticnet.ops.widening import widened
+
+
+@dataclass(frozen=True)
+class NoDerivative:
+    """Stands for a product that there is not: where it is asked for, the error is raised."""
+
+    error: GradientError
 
 
 def grad(loss: Value, wrt: Sequence[Value] | Value, *, allow_unused: bool = False) -> list[Value]:
@@ -148,10 +156,12 @@ def _sweep(
             if isinstance(node.op, Item):
                 _put(parts, node, g_node)
                 continue
-            pull = _transposed if node.op.transposes else node.op.vjp
-            products = pull(node, g_node, *node.inputs)
+            back = _transposed if node.op.transposes else node.op.vjp
+            products = back(node, g_node, *node.inputs)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
+                    if isinstance(product, NoDerivative):
+                        raise product.error
                     _accumulate(sums, operand, sum_to_shape(product, operand.shape))
     finally:
         location.set_attribution(saved)
@@ -166,17 +176,32 @@ def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:
     parts.setdefault(several, [None] * len(several.type.types))[item.op.index] = g
 
 
-def _transposed(y: Node, g: Value, *operands: Node) -> list[Value | None]:
+def _transposed(y: Node, g: Any, *operands: Node) -> list[Value | None]:
     """The products with g of an op that has a jvp alone: that is linear, and its vjp known."""
     probes = [placeholder(x.shape, x.dtype) if is_floating(x.dtype) else None for x in operands]
-    tangent = y.op.jvp(y, operands, probes)
-    if not isinstance(tangent, Node):
-        return [None] * len(operands)
+    tangents = y.op.jvp(y, operands, probes)
+    if isinstance(tangents, Value):
+        tangents, g = [tangents], [g]
+    where = f" ({y.op.where})" if y.op.where else ""
+    return transpose(tangents or [], probes, g, f"{y.op.name}{where}")
+
+
+def transpose(
+    tangents: Sequence[Any], probes: Sequence[Node | None], gs: Sequence[Any], what: str
+) -> list[Any]:
+    """For each probe the product of cotangents gs with tangents that are linear in the probes.
+
+    Raises:
+        GradientError: if they are not linear.
+    """
     moving = [probe for probe in probes if probe is not None]
-    found = dict(zip(moving, vjp([tangent], moving, [g], allow_unused=True), strict=True))
-    if not set(moving).isdisjoint(topological(as_nodes(list(found.values()), "vjp"))):
-        raise GradientError(f"{y.op.name}: its jvp is not linear in the tangents ({y.op.where})")
-    return [None if probe is None else found[probe] for probe in probes]
+    told = [i for i, t in enumerate(tangents) if t is not None and gs[i] is not None]
+    found = pull([tangents[i] for i in told], [gs[i] for i in told], moving)
+    made: list[Any] = [product for product in found if product is not None]
+    if not set(moving).isdisjoint(topological(made)):
+        raise GradientError(f"{what}: its jvp is not linear in the tangents")
+    products = iter(found)
+    return [None if probe is None else next(products) for probe in probes]
 
 
 def _accumulate(sums: dict[Node, Value], node: Node, product: Value) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from staticnet.ir.node import Node, topological
+from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Size
 from staticnet.ops.creation import Iota
 from staticnet.ops.indexing import Take, TakeAlongAxis
@@ -77,7 +78,8 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
     import networkx as nx
 
     flow = nx.DiGraph()
-    varying = step.varying(topological(read))
+    nodes = topological(read)
+    varying, again = step.varying(nodes), behind_barriers(nodes)
     place = {node: i for i, node in enumerate(node for node in read if node in varying)}
     stack = list(place)
     for i in place.values():
@@ -86,7 +88,7 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
         node = stack.pop()
         i = place[node]
         flow.add_edge(2 * i, 2 * i + 1, capacity=usual_bytes(node))
-        if node in step.carried or not is_cheap(node):
+        if node in step.carried or not (is_cheap(node) or node in again):
             flow.add_edge(_SOURCE, 2 * i)
             continue
         for operand in node.inputs:
@@ -94,6 +96,15 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
                 stack.extend(() if operand in place else (operand,))
                 flow.add_edge(2 * place.setdefault(operand, len(place)) + 1, 2 * i)
     return flow, list(place)
+
+
+def behind_barriers(order: Iterable[Node]) -> set[Node]:
+    """What is to be computed again, whatever it costs: `checkpoint` put it behind a barrier."""
+    found: set[Node] = set()
+    for node in order:
+        if isinstance(node.op, OptimizationBarrier) or not found.isdisjoint(node.inputs):
+            found.add(node)
+    return found
 
 
 def usual_bytes(node: Node) -> int:

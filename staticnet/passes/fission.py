@@ -8,7 +8,7 @@ Only products are worth it: many small ones, one after another, become one large
   plain sum of what is stacked anyway, one reduction.
 
 A value is stacked for that where it has at most `MOST` times the bytes of the sum, or of the y,
-that the steps are spared.
+that the steps are spared; never one that is computed again so as not to be kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from staticnet.control.batching import batch_nodes
 from staticnet.control.op import ControlOp
 from staticnet.control.parts import Carry, Given, Parts, needed, remade
-from staticnet.control.residuals import usual_bytes
+from staticnet.control.residuals import behind_barriers, usual_bytes
 from staticnet.control.scan import Scan
 from staticnet.control.trace import parameters
 from staticnet.ir import location
@@ -59,6 +59,7 @@ class Fission:
         self.stacked: dict[Node, None] = {}  # the ys of the steps that are left
         self.late: dict[Node, None] = {}  # the ys that are made after them
         self.totals: dict[Node, Total] = {}
+        self.again = behind_barriers(topological(parts.outputs))
         self.found = 0
 
     def run(self) -> tuple[list[Node], int]:
@@ -96,6 +97,8 @@ class Fission:
         self.found += len(chosen)
 
     def _is_batchable(self, node: Node) -> bool:
+        if node in self.again:
+            return False
         below = needed([node], self.outside)
         return not any(isinstance(each.op, ControlOp | Item) for each in below)
 
@@ -151,7 +154,7 @@ class Fission:
     def _factors(self, term: Node, core: Set[Node]) -> list[Node]:
         """x.T and y of a term x @ y of matrices that vary, unless later steps need it."""
         product = _uncast(term)
-        if not isinstance(product.op, Matmul) or product.ndim != 2 or product in core:
+        if not isinstance(product.op, Matmul) or product.ndim != 2 or product in core | self.again:
             return []
         x, y = product.inputs
         return [_transposed(x), y] if {x, y} <= self.varying else []
@@ -159,7 +162,7 @@ class Fission:
     def _delay_ys(self) -> None:
         core = self._core()
         for y in self.parts.ys:
-            if y not in self.stacked and y not in self.late:
+            if y not in self.stacked and y not in self.late and y not in self.again:
                 cut, products = self._cut(y, core)
                 if products and self._is_worth(cut, y):
                     self._stack(cut)
