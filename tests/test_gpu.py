@@ -13,10 +13,12 @@ from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, samples_of_all_dtype
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
+from test_control_cuda import GO, ROWS, W, X, function, loops, scans
 from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
+from staticnet.codegen.cuda import control
 from staticnet.errors import ExecutionError, MemoryLimitError
 
 MISSING = CudaBackend().missing()
@@ -347,3 +349,10 @@ def test_profile(cupy: Any) -> None:
     assert all(part.seconds >= 0 for part in profile.parts)
     for variable, value in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable.value, value)
+
+
+@pytest.mark.parametrize("most", [4096, 3])
+@pytest.mark.parametrize("make", [scans, loops])
+def test_loops(make: Callable[..., Any], most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MOST_COMMANDS", most)
+    agree(function(make), [X, ROWS, W, GO])
