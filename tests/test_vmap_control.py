@@ -199,3 +199,21 @@ def test_a_symbolic_number_of_examples(name: str) -> None:
         results.append(many(*given))
     for a, b in zip(*results, strict=True):
         close(a, b, 1e-12)
+
+
+def test_the_cpu_agrees() -> None:
+    """In one program: loops of all examples, masked ones, and gradients through them."""
+    inputs: list[Any] = []
+    outputs: list[Any] = []
+    feeds: list[Any] = []
+    for number, name in enumerate(("nested", "bounded while", "while", *FAIL_ELSEWHERE)):
+        f, args = ALL[name]
+        given = examples(args, (True,) * len(args))
+        xs = [sn.placeholder(a.shape, a.dtype, f"c{number}x{i}") for i, a in enumerate(given)]
+        outputs += flatten(sn.vmap(f)(*xs))[0]
+        outputs += sn.vmap(gradient(f))(*xs) if name in SMOOTH else []
+        inputs += xs
+        feeds += given
+    got, wanted = (sn.function(inputs, outputs, device=d)(*feeds) for d in ("cpu", "numpy"))
+    for a, b in zip(got, wanted, strict=True):
+        close(a, b, 1e-12)
