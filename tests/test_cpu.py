@@ -166,8 +166,7 @@ def test_kernels_that_are_equal_compile_once() -> None:
     assert program.launches == 1
 
 
-@pytest.mark.parametrize("threads", ["1", "2", "3"])
-def test_bits_do_not_depend_on_threads(threads: str, tmp_path: Path) -> None:
+def test_bits_do_not_depend_on_threads() -> None:
     code = (
         "import numpy as np, staticnet as sn\n"
         "x = sn.placeholder((300, 400), name='x'); w = sn.constant(np.random.default_rng(0)"
@@ -186,7 +185,7 @@ def test_bits_do_not_depend_on_threads(threads: str, tmp_path: Path) -> None:
         ]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert digest(threads) == digest("2")
+    assert len({digest(threads) for threads in "123"}) == 1
 
 
 def test_feeds_of_any_layout() -> None:
