@@ -23,6 +23,16 @@ SN_COMBINATION(all, (T)(a & b))
 SN_COMBINATION(max, (a > b) | (a != a) ? a : b)
 SN_COMBINATION(min, (a < b) | (a != a) ? a : b)
 
+template <class T>
+struct sn_logaddexp {
+  __device__ static inline T of(T a, T b) {
+    if constexpr (sizeof(T) == 4)
+      return sn_logaddexp_f32(a, b);
+    else
+      return sn_logaddexp_f64(a, b);
+  }
+};
+
 // The value of the lane whose number differs in the bits of `distance`.
 template <class T>
 __device__ inline T sn_swap(unsigned lanes, T x, int distance) {

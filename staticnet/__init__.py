@@ -114,6 +114,7 @@ from staticnet.ops.creation import (
     zeros,
     zeros_like,
 )
+from staticnet.ops.cumulative import cummax, cummin, logcumsumexp
 from staticnet.ops.custom import custom_op
 from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
 from staticnet.ops.diagonals import (
@@ -333,6 +334,8 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cov",
+    "cummax",
+    "cummin",
     "cumulative_prod",
     "cumulative_sum",
     "cumulative_trapezoid",
@@ -412,6 +415,7 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
+    "logcumsumexp",
     "logical_and",
     "logical_not",
     "logical_or",

@@ -183,6 +183,7 @@ class TestBincount:
         (lambda x: sn.interp(x, [1.0], [1.0]), "interp: takes two vectors of points"),
         (lambda x: sn.inner(x, x[:, :2]), "inner: lengths differ: 4 and 2"),
         (lambda x: sn.vander(x), "vander: takes a vector"),
+        (lambda x: sn.cummax(x), "cummax: needs an axis for 2 axes"),
     ],
 )  # fmt: skip
 def test_bad_input(f: Call, message: str) -> None:
@@ -216,3 +217,20 @@ def test_compiled(names: list[str]) -> None:
     got = sn.function(xs, ys, device="cpu")(*feeds)
     for name, a, b in zip(names, got, wanted, strict=True):
         np.testing.assert_allclose(a, b, 1e-12, 1e-14, err_msg=name)
+
+
+def test_running_extrema_of_any_dtype_on_the_cpu() -> None:
+    """NaN wins, empty axes stay, and integers have no infinity to start from."""
+    value = np.array([[1, 3, np.nan, 2], [-np.inf, 0, np.inf, 1], [0, 0, 5, 4]])
+    feeds = [value.astype(d) for d in ("float64", "float32", "float16")]
+    whole = np.nan_to_num(value, posinf=7, neginf=1)
+    feeds += [whole.astype(d) for d in ("int8", "uint8", "bool")]
+    feeds.append(np.zeros((0, 3)))
+    xs = [sn.placeholder(x.shape, x.dtype, f"x{i}") for i, x in enumerate(feeds)]
+    found = sn.function(xs, [f(x, 1) for x in xs for f in (sn.cummax, sn.cummin)], device="cpu")
+    results = iter(found(*feeds))
+    for x in feeds:
+        for f in (np.maximum, np.minimum):
+            got, wanted = next(results), f.accumulate(x, 1)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_array_equal(got, wanted)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.codegen.c_statements import initial
 from staticnet.codegen.resources import kernel_text
-from staticnet.codegen.scope import c_type
+from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
     FLOAT32,
     FLOAT64,
@@ -23,6 +24,7 @@ from staticnet.ir.types import fixed
 from staticnet.plan.layouts import matrix_layout, part_layout
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
+SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
 Pointer = Callable[[Node], str]
 
 
@@ -163,20 +165,39 @@ def _concat(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
     ]
 
 
+COMBINATIONS = {
+    "sum": "{0} + {1}",
+    "prod": "{0} * {1}",
+    "max": "maximum({0}, {1})",
+    "min": "minimum({0}, {1})",
+    "logaddexp": "logaddexp({0}, {1})",
+}
+"""How a scan combines what it has with the next element."""
+
+
+def neutral(combine: str, dtype: DType) -> str:
+    """What a scan starts from, which leaves the first element as it is: -0.0 + x is x, of -0.0 too.
+
+    dtype: of the elements
+    """
+    if combine == "sum":
+        return "-0.0" if is_floating(dtype) else "0"
+    return initial("max" if combine == "logaddexp" else combine, compute_dtype(dtype))
+
+
 def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
     (x,) = node.inputs
     before, n, after = _around(x, op.axis)
     inner = c_type(compute_dtype(node.dtype))
-    zero = "-0.0" if is_floating(node.dtype) else "0"  # -0.0 + x is x, of -0.0 too
-    total, combine = (zero, "+") if op.name == "cumulative_sum" else ("1", "*")
     load = _load(node.dtype, f"{pointer(x)}[at]")
+    form = spelled(COMBINATIONS[op.combine], compute_dtype(node.dtype))
     return [
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t a = 0; a < {after}; ++a) {{",
-        f"    {inner} total = {total};",
+        f"    {inner} total = {neutral(op.combine, node.dtype)};",
         f"    for (int64_t i = 0; i < {n}; ++i) {{",
         f"      const int64_t at = (b*{n} + i)*{after} + a;",
-        f"      total = total {combine} {load};",
+        f"      total = {form.format('total', load)};",
         f"      {pointer(node)}[at] = {_save(node.dtype, 'total')};",
         "    }",
         "  }",
@@ -263,8 +284,7 @@ def _extremum(node: Node, op: Any, pointer: Pointer) -> list[str]:
 
 
 _ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
-    "cumulative_sum": _scan,
-    "cumulative_prod": _scan,
+    **dict.fromkeys(SCANS, _scan),
     "scatter_add": _scatter,
     "scatter_add_along_axis": _scatter_along,
     "argsort": _argsort,

@@ -207,6 +207,12 @@ class Scope:
         return self.value(x, (*index[: op.axis], at, *index[end:]))
 
 
+def spelled(form: str, dtype: DType) -> str:
+    """A scalar form with the functions and numbers of a dtype."""
+    text = _CALL.sub(lambda call: f"sn_{call[1]}_{short_name(dtype)}(", form)
+    return _REAL.sub(r"\g<0>f", text) if dtype == FLOAT32 else text
+
+
 def scalar_text(node: Node, operands: list[str]) -> str:
     """An elementwise op's C expression on operands."""
     op = node.op
@@ -217,10 +223,7 @@ def scalar_text(node: Node, operands: list[str]) -> str:
         return _cast(operands[0], inner, node.dtype)
     if isinstance(op, Exp) and inner == FLOAT32 and never_positive(node.inputs[0]):
         return f"sn_exp_nonpositive_f32({operands[0]})"
-    suffix = short_name(inner if op.widens else own)
-    text = _CALL.sub(lambda call: f"sn_{call[1]}_{suffix}(", op.scalar)
-    if inner == FLOAT32:
-        text = _REAL.sub(r"\g<0>f", text)
+    text = spelled(op.scalar, inner if op.widens else own)
     text = text.format(*operands, **op.attributes())
     if inner.kind == "b" and op.name == "bitwise_invert":
         return f"!{operands[0]}"

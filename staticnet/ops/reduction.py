@@ -220,10 +220,14 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Value:
 
 @dataclass(frozen=True)
 class Scan(TensorOp):
-    """y[i] = x[0] ∘ … ∘ x[i] along `axis`.  x: [*s] -> y: [*s]"""
+    """y[i] = x[0] ∘ … ∘ x[i] along `axis`.  x: [*s] -> y: [*s]
+
+    `combine` says what ∘ is: sum, prod, max, min or logaddexp.
+    """
 
     axis: int
     numpy: ClassVar[str] = ""
+    combine: ClassVar[str] = ""
 
     def infer(self, *operands: TensorType) -> TensorType:
         check_kind(operands[0].dtype, NUMBERS)
@@ -244,6 +248,7 @@ class CumulativeSum(Scan, name="cumulative_sum"):
     """y[i] = x[0] + … + x[i] along `axis`.  x: [*s] -> y: [*s]"""
 
     numpy = "cumsum"
+    combine = "sum"
     linear = ALL
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
@@ -254,6 +259,7 @@ class CumulativeProd(Scan, name="cumulative_prod"):
     """y[i] = x[0] * … * x[i] along `axis`.  x: [*s] -> y: [*s]"""
 
     numpy = "cumprod"
+    combine = "prod"
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         """dx[k] = sum over i >= k of g[i] * the product of x[j], j <= i, j != k; exact at zeros."""

@@ -10,9 +10,9 @@ from typing import Any
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number, Product
-from staticnet.codegen.routines import parts_of
+from staticnet.codegen.routines import SCANS, neutral, parts_of
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import DType, is_floating, short_name
+from staticnet.ir.dtype import DType, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.library import ACTIVATIONS
@@ -149,9 +149,8 @@ def _scan(node: Node, op: Any, locate: Locate) -> list[Call]:
     (x,) = node.inputs
     sizes = _around(x, op.axis)
     name = short_name(x.dtype)
-    zero = "-0.0" if is_floating(node.dtype) else "0"  # -0.0 + x is x, of -0.0 too
-    combine, start = ("sum", zero) if op.name == "cumulative_sum" else ("prod", "1")
-    kind = f"sn_of_{name}, sn_{combine}<sn_of_{name}::value>"
+    start = neutral(op.combine, node.dtype)
+    kind = f"sn_of_{name}, sn_{op.combine}<sn_of_{name}::value>"
     shared = sizes["n"] >= SCAN_LINE and _lines(sizes) < MAX_BLOCKS * THREADS
     if shared:
         body = f"sn_scan_blocks<{kind}, {THREADS}>(x, y, before, n, after, {start});"
@@ -240,8 +239,7 @@ def _extremum(node: Node, op: Any, locate: Locate) -> list[Call]:
 
 
 _ROUTINES: dict[str, Callable[[Node, Any, Locate], list[Call]]] = {
-    "cumulative_sum": _scan,
-    "cumulative_prod": _scan,
+    **dict.fromkeys(SCANS, _scan),
     "scatter_add": _scatter,
     "scatter_add_along_axis": _scatter_along,
     "argsort": _argsort,
