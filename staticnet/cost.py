@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from staticnet.control.scan import Scan
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import in_module
-from staticnet.ir.node import Node, modules_of
+from staticnet.ir.node import Node, modules_of, within
 from staticnet.ir.text import value_names
 from staticnet.ops.base import Item
 from staticnet.plan.by_module import ByModule, by_module
@@ -21,7 +22,8 @@ _FREE = ("placeholder", "variable", "constant")
 class NodeCost:
     """One node's work: FLOPs (a fused multiply-add is two), and bytes read and written.
 
-    `modules` are the paths of the modules that made it.
+    `modules` are the paths of the modules that made it. `inside` are the nodes of the graphs that a
+    loop or choice runs, at all of its steps.
     """
 
     name: str
@@ -31,6 +33,21 @@ class NodeCost:
     bytes: int | Dim
     lines: str
     modules: tuple[str, ...] = ()
+    inside: tuple[NodeCost, ...] = ()
+
+    def times(self, steps: int | Dim) -> NodeCost:
+        """The work of as many steps."""
+        inside = tuple(each.times(steps) for each in self.inside)
+        return replace(self, flops=self.flops * steps, bytes=self.bytes * steps, inside=inside)
+
+    def parts(self) -> Iterator[NodeCost]:
+        """The nodes inside where their work is that of this one, else this one."""
+        inside = _total([n.flops for n in self.inside]), _total([n.bytes for n in self.inside])
+        if self.inside and inside == (self.flops, self.bytes):
+            for each in self.inside:
+                yield from each.parts()
+        else:
+            yield self
 
 
 class ModuleCost(NamedTuple):
@@ -70,7 +87,8 @@ class CostAnalysis:
         Raises:
             ArgumentError: if the depth is not a positive int.
         """
-        return by_module(((n.modules, ModuleCost(n.flops, n.bytes)) for n in self.nodes), depth)
+        parts = (part for node in self.nodes for part in node.parts())
+        return by_module(((n.modules, ModuleCost(n.flops, n.bytes)) for n in parts), depth)
 
     def __str__(self) -> str:
         rows = [("node", "op", "type", "FLOPs", "bytes", "from")]
@@ -107,25 +125,30 @@ def analyse(
     )
 
 
-def _moved(node: Node) -> int | Dim:
-    """Bytes of a node's operands and result; of a loop, those of its graphs' nodes at all steps.
+def _cost(node: Node, name: str) -> NodeCost:
+    """A node's work; a loop moves what the nodes of its graphs move at all steps.
 
     A `while_loop`, whose steps nobody knows, counts one; a choice counts both branches.
     """
-    if isinstance(node.op, Item):
-        return 0
-    if not node.op.graphs:
-        return _total([node.type.nbytes, *(operand.type.nbytes for operand in node.inputs)])
-    held = [each for graph in node.op.graphs.values() for each in graph.nodes]
-    inside = _total([_moved(each) for each in held if each.op.name not in _FREE])
-    return inside * size_of(node.op.length) if isinstance(node.op, Scan) else inside
-
-
-def _cost(node: Node, name: str) -> NodeCost:
     operands = [operand.type for operand in node.inputs]
-    moved = _moved(node)
+    inside = tuple(_inside(node))
+    moved = _total([node.type.nbytes, *(type_.nbytes for type_ in operands)])
+    if isinstance(node.op, Item):
+        moved = 0
+    elif node.op.graphs:
+        moved = _total([each.bytes for each in inside])
     flops = node.op.flops(node.type, *operands)
-    where = node.provenance
-    return NodeCost(
-        f"%{name}", node.op.name, str(node.type), flops, moved, where.origin, modules_of([node])
-    )
+    lines, modules = node.provenance.origin, modules_of([node])
+    return NodeCost(f"%{name}", node.op.name, str(node.type), flops, moved, lines, modules, inside)
+
+
+def _inside(node: Node) -> Iterator[NodeCost]:
+    """The nodes of the graphs that an op holds, at all steps."""
+    steps = size_of(node.op.length) if isinstance(node.op, Scan) else 1
+    own = node.provenance.modules
+    for graph in node.op.graphs.values():
+        names = value_names(graph)
+        for each in graph.nodes:
+            if each.op.name not in _FREE:
+                cost = _cost(each, names[each])
+                yield replace(cost.times(steps), modules=within(cost.modules, own))

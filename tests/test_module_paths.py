@@ -274,7 +274,11 @@ def test_loops_are_of_the_modules_in_their_bodies() -> None:
     for graph in (f.graph, f.passes()[-1].graph):
         loops = [n for n in graph.nodes if n.op.name == "scan"]
         assert {modules_of([n]) for n in loops} == {("cell.layers.0",)}
-    assert list(f.cost_analysis().by_module()) == ["", "cell.layers.0", "head"]
+    cost, account = f.cost_analysis(), f.explain()
+    assert list(cost.by_module()) == ["", "cell.layers.0", "head"]
+    assert sum(row.flops for row in cost.by_module().values()) == cost.flops
+    assert sum(row.bytes for row in account.by_module().values()) == account.bytes_moved
+    assert sum(row.flops for row in account.by_module().values()) == account.flops
     both = nn.Sequential(nn.Sequential(Recurrent()), nn.Sequential(Recurrent()))
     first, second = both.layers[0](xs), both.layers[1](xs)
     (one, other) = [n for n in topological([first + second]) if n.op.name == "scan"]

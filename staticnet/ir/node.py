@@ -122,12 +122,16 @@ def modules_of(nodes: Iterable[Node]) -> tuple[str, ...]:
         found |= dict.fromkeys(own)
         for graph in node.op.graphs.values():
             inner = modules_of(x for x in graph.nodes if x.inputs)  # a constant is everyone's
-            found |= dict.fromkeys(path for path in inner if not own or _is_below(path, own))
+            found |= dict.fromkeys(within(inner, own))
     return tuple(found)
 
 
-def _is_below(path: str, modules: tuple[str, ...]) -> bool:
-    return any(f"{path}.".startswith(f"{module}.") for module in modules)
+def within(inner: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules in a loop's body that are below the loop's own, which it is of if none is."""
+    if not own:
+        return inner
+    below = [p for p in inner if any(f"{p}.".startswith(f"{module}.") for module in own)]
+    return tuple(below) or own
 
 
 def describe(value: Any) -> str:

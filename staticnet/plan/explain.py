@@ -48,7 +48,7 @@ class KernelAccount:
     """One kernel or routine: `nodes` over the index space `domain`, run by launch `launch`.
 
     `number` is what plan, source, profile and report call it by. `function` is its name in
-    the source, "" if there is none; `like` is another kernel, the first that runs the same one.
+    the source, "" if there is none; `like` names another kernel, the first that runs the same one.
     `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
     pairs each value that it writes over one that it reads with the latter. `lines` are the user's,
     and `modules` the paths of the modules in which they ran. `bodies` are the accounts of graphs
@@ -70,10 +70,15 @@ class KernelAccount:
     lines: tuple[str, ...]
     reasons: tuple[Apart, ...]
     function: str = ""
-    like: int | None = None
+    like: str = ""
     modules: tuple[str, ...] = ()
     inside: str = ""
     bodies: tuple[BodyAccount, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`4`, or `4.2` of a kernel in a loop."""
+        return f"{self.inside}{self.number}"
 
     @property
     def space(self) -> str:
@@ -81,10 +86,10 @@ class KernelAccount:
         return f"{self.kind} {format_shape(self.domain)}"
 
     def __str__(self) -> str:
-        head = f"kernel {self.inside}{self.number}: {self.space}"
+        head = f"kernel {self.label}: {self.space}"
         short = list(map(_without_graphs, self.statements))
         width = max((len(text) for text in short if len(text) <= _WIDTH), default=0)
-        like = "" if self.like is None else f", as kernel {self.like}"
+        like = f", as kernel {self.like}" if self.like else ""
         told = f"{self.bytes:,} bytes, {self.flops:,} FLOPs{in_module(self.modules)}{like}"
         lines = [f"{head}, {told}"]
         for statement, node in zip(short, self.nodes, strict=True):
@@ -104,7 +109,7 @@ class KernelAccount:
             edge = f"{apart.user} reads {apart.value}"
             edges.setdefault((apart.maker, apart.reason), []).append(edge)
         return [
-            f"  not in kernel {maker} ({', '.join(pairs)}): {reason}"
+            f"  not in kernel {self.inside}{maker} ({', '.join(pairs)}): {reason}"
             for (maker, reason), pairs in edges.items()
         ]
 
@@ -144,6 +149,24 @@ class ModuleKernels(NamedTuple):
     flops: int
 
 
+ModuleRow = tuple[tuple[str, ...], ModuleKernels]
+
+
+def _by_module(kernel: KernelAccount) -> list[ModuleRow]:
+    """A kernel's row, behind those of the kernels in it where it is known how often they run."""
+    rows: list[ModuleRow] = []
+    for body in kernel.bodies:
+        if body.steps is None:
+            return [(kernel.modules, ModuleKernels(1, kernel.bytes, kernel.flops))]
+        for inner in body.explanation.kernels:
+            for modules, row in _by_module(inner):
+                moved, flops = row.bytes * body.steps, row.flops * body.steps
+                rows.append((modules, ModuleKernels(row.kernels, moved, flops)))
+    moved = kernel.bytes - sum(row.bytes for _, row in rows)
+    flops = kernel.flops - sum(row.flops for _, row in rows)
+    return [*rows, (kernel.modules, ModuleKernels(1, moved, flops))]
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The account of a plan, kernel by kernel in the order they run."""
@@ -161,11 +184,12 @@ class Explanation:
     def by_module(self, depth: int | None = None) -> ByModule[ModuleKernels]:
         """The kernels of each module, and what they move and compute; `depth` cuts the paths.
 
+        The kernels in a loop count beside it, with what they do at all of its steps.
+
         Raises:
             ArgumentError: if the depth is not a positive int.
         """
-        rows = ((k.modules, ModuleKernels(1, k.bytes, k.flops)) for k in self.kernels)
-        return by_module(rows, depth)
+        return by_module((row for kernel in self.kernels for row in _by_module(kernel)), depth)
 
     def lines(self) -> list[str]:
         """The launches, and the kernels of each."""
@@ -196,26 +220,36 @@ def explain(
 
     If it is that of a graph in an op, its kernels are called `inside` and a number from `first` on.
     """
-    accounts = _Accounts(plan, functions, inside, first)
-    kernels = [accounts.kernel(i, *entry) for i, entry in enumerate(plan.launched, first)]
-    return Explanation(plan.graph.name, plan.launches, plan.bytes_moved, tuple(kernels))
+    return _Accounts(plan, functions, {}, inside, first).explanation()
 
 
 class _Accounts:
-    def __init__(self, plan: Plan, functions: Mapping[Group, str], inside: str, first: int) -> None:
+    """Makes the accounts of a plan; `users` are the kernels that run a function first."""
+
+    def __init__(
+        self, plan: Plan, functions: Mapping[Group, str], users: dict[str, str], inside: str,
+        first: int,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.inside = inside
         self.functions = functions
-        self.first: dict[str, int] = {}  # the kernel that is the first to run a function
+        self.users = users
+        self.first = first
         self.names = {node: f"%{name}" for node, name in value_names(plan.graph).items()}
         self.statements = statements(plan.graph)
         self.places = Locations(plan)
         self.numbers = {group: first + number for group, number in plan.numbers.items()}
 
+    def explanation(self) -> Explanation:
+        launched = enumerate(self.plan.launched, self.first)
+        kernels = tuple(self.kernel(number, *entry) for number, entry in launched)
+        plan = self.plan
+        return Explanation(plan.graph.name, plan.launches, plan.bytes_moved, kernels)
+
     def kernel(self, number: int, launch: int, group: Group) -> KernelAccount:
         moved = self.plan.traffic(group)
-        function = self.functions.get(group, "")
-        first = self.first.setdefault(function, number) if function else number
+        function, label = self.functions.get(group, ""), f"{self.inside}{number}"
+        user = self.users.setdefault(function, label) if function else label
         return KernelAccount(
             number,
             launch,
@@ -235,7 +269,7 @@ class _Accounts:
             tuple(dict.fromkeys(node.provenance.origin for node in group.nodes)),
             self._reasons(group),
             function,
-            None if first == number else first,
+            "" if user == label else user,
             modules_of(group.nodes),
             self.inside,
             tuple(self._bodies(group)),
@@ -245,8 +279,8 @@ class _Accounts:
         length = fixed(getattr(group.nodes[0].op, "length", ()))
         steps = length[0] if length else None
         for body in bodies_of(group, f"{self.inside}{self.numbers[group]}"):
-            told = explain(body.plan, self.functions, body.inside, body.first)
-            yield BodyAccount(body.name, steps, told)
+            accounts = _Accounts(body.plan, self.functions, self.users, body.inside, body.first)
+            yield BodyAccount(body.name, steps, accounts.explanation())
 
     def _access(self, node: Node, size: int) -> Access:
         return Access(self.names[node], size, self.places.of(node))

@@ -23,7 +23,8 @@
                 numbers in "after"; reads, writes: [{value, bytes, place}]; in_place: [[value, what
                 it is written over]]; apart: [{value, maker, user, reason}]; source: number in
                 `sources`, None if there is no code; function: its name there, "" if it has none;
-                like: the first kernel that runs this function, None if it is this one
+                like: the first kernel that runs this function, `2` or in a loop `4.2`, "" if it is
+                this one
     modules     [{module, kernels, bytes, flops}]: the sums of kernels by module; empty if no node
                 is a module's
     sources     [text of generated C or CUDA]

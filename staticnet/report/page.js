@@ -90,7 +90,8 @@
     show(`kernel ${k}: ${space(kernel)}`, facts(
       ["launch", String(kernel.launch) + (beside ? `, beside ${beside} other kernel${beside > 1 ? "s" : ""}` : "")],
       ["module", kernel.module],
-      ["same code as", kernel.like === null ? "" : toKernel(kernel.like)],
+      ["same code as", data.kernels[kernel.like] ? toKernel(Number(kernel.like))
+        : kernel.like && `kernel ${kernel.like}`],
       ["bytes read and written", count(kernel.bytes)],
       ["floating-point operations", count(kernel.flops)],
       ["in place", next],
