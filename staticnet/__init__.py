@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from staticnet import dynamic, errors, nn, optim, passes
 from staticnet.autodiff import jvp, vjp
+from staticnet.checks import check_op
 from staticnet.compare import compare
 from staticnet.compilation import PIPELINE
 from staticnet.control.checkpoint import checkpoint
@@ -320,6 +321,7 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "ceil",
+    "check_op",
     "check_rule",
     "checkpoint",
     "clip",

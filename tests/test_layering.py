@@ -33,6 +33,7 @@ ROOMS = (
     ("rules",),
     ("inspection",),
     ("function",),
+    ("checks",),
     ("nn",),
     ("optim",),
     ("dynamic",),

@@ -23,6 +23,7 @@ from staticnet.errors import (
     OutOfRangeError,
     ParseError,
     ShapeError,
+    VerifyError,
 )
 from staticnet.ir.op import OPS, OWN_OPS
 
@@ -146,8 +147,13 @@ def test_the_fake_gpu_waits_for_the_host(gpu: Any) -> None:
     stacked = f.run(2, np.concatenate([X, X]), batch_size=4)
     np.testing.assert_allclose(stacked.get()[1], soft / 16 / 2 + 1, rtol=1e-6)
     assert "Python: halve f32[4,3]" in str(f._backend.program(f.plan))
-    assert "halve" in str(f.profile(X, repeat=1))
     assert f.plan.host_syncs == 2
+
+
+@pytest.mark.slow
+def test_the_fake_gpu_times_the_host(gpu: Any) -> None:
+    x = sn.placeholder((4, 3), name="x")
+    assert "halve" in str(sn.function(x, halve(x) * 2, device="cuda").profile(X, repeat=1))
 
 
 def test_explain_and_the_plan_say_where_it_runs() -> None:
@@ -237,6 +243,66 @@ def test_vectorized_ops_take_all_examples_at_once() -> None:
     got = sn.function(xs, y, device="numpy")(np.full((5, 3), 2, "f"))  # type: ignore[arg-type]
     np.testing.assert_allclose(got, np.sqrt(12), rtol=1e-6)
     assert seen == [(5, 3)]
+
+
+def looped(x: Any) -> list[Any]:
+    c, ys = sn.scan(lambda c, u: (halve(c) + u, softsign(c) * halve(u)), x[0], x)
+    y = sn.cond(sn.sum(x) > 0, halve, sn.tanh, x)
+    z = sn.while_loop(lambda c: sn.sum(c) > 0.1, halve, sn.abs(x))
+    return [c, ys, y, z, sn.vmap(lambda r: halve(r) * softsign(r))(x)]
+
+
+def test_in_loops_and_conditions(gpu: Any) -> None:
+    x = sn.placeholder((4, 3), name="x")
+    wanted = sn.function(x, looped(x), device="numpy")(X)
+    for device in ("cpu", "cuda"):
+        f = sn.function(x, looped(x), device=device)
+        for _ in range(2):
+            for got, want in zip(f(X), wanted, strict=True):
+                value = got if device == "cpu" else got.get()
+                np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ArgumentError, match="export_c: halve .* runs in Python"):
+        sn.function(x, looped(x)[0], device="numpy").export_c("none.c")
+
+
+# `check_op`
+
+
+@pytest.mark.parametrize("op", [softsign, blend, halve, bump, cube, turned, first], ids=str)
+def test_what_is_right_passes(op: Any) -> None:
+    sn.check_op(op, *[X + 2] * (2 if op is blend else 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scalar": "{0} / (2 + fabs({0}))"}, r"its scalar form is not its eval: .* for .* at \["),
+        ({"vjp": lambda y, g, x: 2 * g}, "its vjp is not the derivative of its eval: along a"),
+        ({"jvp": lambda y, xs, ts: ts[0]}, "its vjp is not the derivative of its eval"),
+        (
+            {"vjp": lambda y, g, x: g / sn.square(1 + sn.abs(x)), "jvp": lambda y, xs, ts: ts[0]},
+            "its jvp is not the derivative of its eval",
+        ),
+    ],
+)
+def test_what_does_not_agree_is_named(options: Any, message: str) -> None:
+    op = sn.custom_op("almost", lambda x: x / (1 + np.abs(x)), **options)
+    with pytest.raises(VerifyError, match=rf"almost \(declared on tests/.*:\d+\): {message}"):
+        sn.check_op(op, X)
+
+
+def test_a_vectorized_op_that_is_not() -> None:
+    op = sn.custom_op(
+        "sums_all", lambda x: x - x.sum(keepdims=True), lambda x: x, vectorized=True,
+        vjp=lambda y, g, x: g - sn.sum(g),
+    )  # fmt: skip
+    with pytest.raises(VerifyError, match="sums_all .*: with examples along a first axis it"):
+        sn.check_op(op, X)
+    with pytest.raises(ExecutionError, match="its eval gives"):
+        sn.check_op(sn.custom_op("short", lambda x: x[:1], lambda x: x), X)
+    for wrong in ((3, X), (softsign,), (lambda x: 3, X)):
+        with pytest.raises(ArgumentError, match="check_op"):
+            sn.check_op(*wrong)  # type: ignore[arg-type]
 
 
 # wrong ones
@@ -397,7 +463,7 @@ def test_a_vjp_that_is_none(vjp: Any, message: str) -> None:
 def test_a_jvp_that_is_not_linear() -> None:
     op = sn.custom_op("bent", lambda x: x, jvp=lambda y, xs, ts: ts[0] * ts[0])
     x = sn.placeholder((3,), name="x")
-    with pytest.raises(GradientError, match="bent: its jvp is not linear in the tangents"):
+    with pytest.raises(GradientError, match=r"bent \(tests/.*\): its jvp is not linear in the"):
         sn.grad(sn.sum(op(x)), x)
 
 
