@@ -262,6 +262,27 @@ def test_loops_on_tensors() -> None:
     assert push(x).shape == (4,)
 
 
+def test_derivatives_of_ones_own_on_tensors() -> None:
+    kept = sn.checkpoint(lambda x: sn.sum(sn.tanh(x)))
+
+    @sn.custom_vjp
+    def doubled(x: Any) -> Any:
+        return sn.sum(x)
+
+    doubled.defvjp(lambda x: (sn.sum(x), x), lambda x, g: (2 * g * x,))
+
+    @sn.custom_jvp
+    def tripled(x: Any) -> Any:
+        return sn.sum(x)
+
+    tripled.defjvp(lambda primals, tangents: (tripled(*primals), sn.sum(tangents[0]) * 3))
+    x = sn.dynamic.tensor(V, requires_grad=True)
+    for f, slope in ((kept, 1 - np.tanh(V) ** 2), (doubled, 2 * V), (tripled, 0 * V + 3)):
+        value, g = sn.value_and_grad(f)(x)
+        close(g.numpy(), slope, 1e-12)
+        close(sn.dynamic.grad(value, x)[0].numpy(), slope, 1e-12)
+
+
 def test_bad_calls_say_what_and_where() -> None:
     x, w, v = nodes()
     y = net(sn, x, w, v)

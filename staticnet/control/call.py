@@ -12,9 +12,11 @@ from weakref import WeakValueDictionary
 from staticnet.autodiff.forward import push
 from staticnet.autodiff.reverse import NoDerivative, pull, transpose
 from staticnet.control.batching import batch_nodes
+from staticnet.control.eager import recorded, transposed
 from staticnet.control.op import ControlOp, check_operands, flops_of
 from staticnet.control.parts import applied
 from staticnet.control.trace import call, close, numbered, parameters, place
+from staticnet.control.traced import evaluated
 from staticnet.errors import GradientError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_floating
@@ -83,6 +85,9 @@ class CallOp(ControlOp):
     def eval(self, xp: Any, *operands: Any) -> Any:
         return tuple(interpret(self.body, operands))
 
+    def run(self, *operands: Any) -> list[Any]:
+        return evaluated(self.body, operands)
+
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         return flops_of(self.body)
 
@@ -133,6 +138,9 @@ class CustomVjp(CallOp, name="custom_vjp"):
         own, captured = operands[: self.arguments], operands[self.arguments :]
         return (*self.rule(own, g), *(_closed_over(self, x) for x in captured))
 
+    def run(self, *operands: Any) -> list[Any]:
+        return _recorded(self, self.rule, operands)
+
     def _batched(self, body: Graph, size: int | Dim, batched: tuple[bool, ...]) -> CallOp:
         types = [node.type for node in self.body.outputs]
 
@@ -165,6 +173,9 @@ class CustomJvp(CallOp, name="custom_jvp"):
         products = transpose(self.rule(own, probes), probes, g, f"{self.name} {self.rule.name}")
         return (*products, *(_closed_over(self, x) for x in captured))
 
+    def run(self, *operands: Any) -> list[Any]:
+        return _recorded(self, transposed(self.rule), operands)
+
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         for x, tangent in zip(operands[self.arguments :], tangents[self.arguments :], strict=True):
             if tangent is not None:
@@ -184,6 +195,19 @@ class CustomJvp(CallOp, name="custom_jvp"):
             return _all_examples(moved, known, size)
 
         return replace(self, body=body, rule=Derivative(self.rule.name, rule))
+
+
+def _recorded(
+    op: CustomVjp | CustomJvp, pull: Callable[..., Sequence[Any]], operands: Sequence[Any]
+) -> list[Any]:
+    """The results on tensors, which the tape knows by the rule."""
+    count = op.arguments
+
+    def products(operands: Sequence[Any], gs: Sequence[Any]) -> list[Any]:
+        return [*pull(operands[:count], gs), *([None] * (len(operands) - count))]
+
+    values = evaluated(op.body, [x.detach() for x in operands])
+    return recorded(op.rule.name, values, products, operands)
 
 
 def _closed_over(op: CustomVjp | CustomJvp, x: Node) -> NoDerivative:

@@ -6,7 +6,7 @@ nodes, arrays, or tensors of dynamic execution.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,14 @@ def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Va
             modes.stand_for(new, node)
     finally:
         location.set_attribution(saved)
-    return [known.get(node, node) for node in outputs]
+    found = [known.get(node, node) for node in outputs]
+    return lifted(found, values.values())
+
+
+def lifted(values: Sequence[Any], beside: Iterable[Any]) -> list[Any]:
+    """The values as tensors of dynamic execution, if there is one beside them."""
+    tensor = next((x for x in beside if is_eager([x])), None)
+    return list(values) if tensor is None else [tensor.lift(x) for x in values]
 
 
 def _applied(op: Op, operands: Sequence[Any]) -> Any:
