@@ -76,12 +76,16 @@ class Inspection:
         Raises:
             ArgumentError: if it is not clear which numbers the symbolic dims have.
         """
-        plan = self._plan_at(self._only_dims(dims))
-        source = self._source(plan)
+        bound = self._only_dims(dims)
+        plan = self._plan_at(bound)
+        source = self._source(plan, bound)
         return explain(plan, {} if source is None else source.functions)
 
-    def _source(self, plan: Plan) -> Source | None:
-        """The generated source of a plan; None if this function's device generates none."""
+    def _source(self, plan: Plan, dims: Mapping[str, int]) -> Source | None:
+        """The generated source of a binding; None if this function's device generates none."""
+        made = self._specialized.find(dims)
+        if made is not None and made.executable.program is not None:
+            return made.executable.program
         try:
             return self._backend.program(plan)
         except DeviceError:
@@ -135,7 +139,7 @@ class Inspection:
         records = made.records if made else self.passes(**bound)
         return document(
             self.graph, plan, device=self._backend.name, dims=bound, records=records,
-            source=self._source(plan), profile=profile,
+            source=self._source(plan, bound), profile=profile,
         )  # fmt: skip
 
     def report(self, path: str | os.PathLike[str], /, *feeds: Any, **dims: int) -> Path:

@@ -47,6 +47,11 @@ class Source(Protocol):
 class Executable(Protocol):
     """A graph with fixed shapes, ready to run."""
 
+    @property
+    def program(self) -> Source | None:
+        """The generated code that it runs; None if it interprets the graph."""
+        ...
+
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs for feeds in the inputs' order; the updates are made.
 
@@ -78,6 +83,8 @@ class Executable(Protocol):
 
 class HostExecutable:
     """What is the same for all that runs on the host, where a call ends when its step does."""
+
+    program: Source | None = None
 
     def place(self, data: Sequence[Any]) -> list[Any]:
         """The data sets as they are."""
