@@ -43,6 +43,7 @@ class Derivative:
     """
 
     def __init__(self, name: str, rule: Rule | None) -> None:
+        self.label = name  # the function's; others may be called so, too
         free = (f"{name}.{i}" if i else name for i in itertools.count())
         self.name = next(each for each in free if each not in _known)
         self.rule = rule
@@ -152,7 +153,7 @@ class CustomVjp(CallOp, name="custom_vjp"):
             pairs = zip(batched, made, strict=False)
             return [y if own or y is None else total(y, 0) for own, y in pairs]
 
-        return replace(self, body=body, rule=Derivative(self.rule.name, rule))
+        return replace(self, body=body, rule=Derivative(self.rule.label, rule))
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class CustomJvp(CallOp, name="custom_jvp"):
         own, captured = operands[: self.arguments], operands[self.arguments :]
         moved = parameters("tangent", (x.type for x in own))
         probes = [probe if is_floating(probe.dtype) else None for probe in moved]
-        products = transpose(self.rule(own, probes), probes, g, f"{self.name} {self.rule.name}")
+        products = transpose(self.rule(own, probes), probes, g, f"{self.name} {self.rule.label}")
         return (*products, *(_closed_over(self, x) for x in captured))
 
     def run(self, *operands: Any) -> list[Any]:
@@ -194,7 +195,7 @@ class CustomJvp(CallOp, name="custom_jvp"):
             moved = self.rule(ones, _stand_ins(types, spread_out, known))
             return _all_examples(moved, known, size)
 
-        return replace(self, body=body, rule=Derivative(self.rule.name, rule))
+        return replace(self, body=body, rule=Derivative(self.rule.label, rule))
 
 
 def _recorded(
@@ -214,7 +215,7 @@ def _closed_over(op: CustomVjp | CustomJvp, x: Node) -> NoDerivative:
     """What stands for the derivative by a value that a function took from outside."""
     return NoDerivative(
         GradientError(
-            f"{op.name} {op.rule.name}: it takes {describe(x)} ({x.provenance}) from outside, and "
+            f"{op.name} {op.rule.label}: it takes {describe(x)} ({x.provenance}) from outside, and "
             "has no derivative by that: make it an argument"
         )
     )
