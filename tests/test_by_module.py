@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ class Model(sn.nn.Module):
         return sn.exp(self.head(self.encoder(x)))
 
 
+@cache
 def predict(device: str = "numpy", batch: int | str = B) -> Any:
     sn.manual_seed(0)
     x = sn.placeholder((batch, N), name="x")
     return sn.function(x, sn.sum(Model()(x)), device=device, name="predict")
 
 
+@cache
 def training(device: str = "numpy", batch: int | str = B) -> Any:
     sn.manual_seed(0)
     x = sn.placeholder((batch, N), name="x")

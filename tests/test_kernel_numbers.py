@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ compiled = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on 
 LAYERS = 3
 
 
+@cache
 def training(device: str = "cpu") -> Any:
     """A step of equal layers, whose kernels are equal, too; with products and a routine."""
     sn.manual_seed(0)
