@@ -13,8 +13,8 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet.control.batching import batch_nodes
-from staticnet.errors import OutOfRangeError
-from staticnet.ir.dtype import is_floating
+from staticnet.errors import DTypeError, OutOfRangeError
+from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ir.op import OPS, Op
 from staticnet.ops.base import apply
 from staticnet.ops.library import MatmulEpilogue
@@ -172,6 +172,23 @@ def test_derivatives_through_the_rule(sample: Sample) -> None:
     wanted = batched_function(xs, ys[1:], every, 3)(*args)
     for a, b in zip(got, wanted, strict=True):
         close(a, b, 1e-12)
+
+
+@pytest.mark.slow
+@every_case
+def test_every_dtype(sample: Sample) -> None:
+    for dtype in DTYPES.values():
+        args = [a if a.dtype.kind in "iu" else a.astype(dtype) for a in sample.args]
+        xs = [sn.placeholder(a.shape, a.dtype, f"x{i}") for i, a in enumerate(args)]
+        try:
+            y = sample.build(*xs)
+        except DTypeError:
+            continue
+        for batched in subsets(len(args)):
+            given = examples(args, batched, 2)
+            (got,) = batched_function(xs, [y], batched, 2)(*given)
+            for i in range(2):
+                close(got[i], sn.function(xs, y)(*one(given, batched, i)))
 
 
 @pytest.mark.parametrize("index", [3, -4])
