@@ -68,6 +68,17 @@ np.testing.assert_allclose(at_two[1], 2 * np.cos(2) - 2 * np.sin(2))
 made_by, line = slope.provenance.made_by, slope.provenance.lines[0].line
 print("   the slope's last node is the", made_by, "of line", line)
 
+# A function of one example is made one of many by `vmap`: each op has a rule for that, too. What f
+# holds may be a gradient; a Jacobian is made of it, a row or a column for each example.
+
+rates = sn.placeholder((3,), "float64", name="rates")
+slopes = sn.vmap(lambda r: sn.grad(sn.exp(r * t), [t])[0])(rates)
+columns = sn.jacobian(sn.exp(rates * t), rates)
+both = sn.function([t, rates], [slopes, columns])(0.5, np.arange(3.0))
+np.testing.assert_allclose(both[0], np.arange(3) * np.exp(np.arange(3) * 0.5))
+np.testing.assert_allclose(both[1], np.diag(0.5 * np.exp(np.arange(3) * 0.5)))
+print("   a slope for each of three:", [round(float(v), 6) for v in both[0]])
+
 # ---------------------------------------------------------------------------------------------
 # 6. State is a variable; an update says which value it takes after the run.
 
