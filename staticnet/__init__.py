@@ -6,7 +6,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
-from staticnet import dynamic, errors, nn, optim, passes
+from staticnet import dynamic, errors, linalg, nn, optim, passes
 from staticnet.autodiff import jvp, vjp
 from staticnet.checks import check_op
 from staticnet.compare import compare
@@ -410,6 +410,7 @@ __all__ = [
     "less",
     "less_equal",
     "lgamma",
+    "linalg",
     "linearize",
     "linspace",
     "log",

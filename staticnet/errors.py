@@ -6,6 +6,8 @@ Messages follow one order: what was asked, with which operands, on which line, a
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class StaticnetError(Exception):
     """The base of the family.
@@ -78,6 +80,10 @@ class ExecutionError(StaticnetError, RuntimeError):
 
 class OutOfRangeError(ShapeError, ExecutionError, IndexError):
     """An index or an axis lies outside of what it indexes, where it is written or when it runs."""
+
+
+class LinAlgError(ExecutionError, np.linalg.LinAlgError):
+    """A matrix has no such factorisation or solution: it is singular, not positive definite, …"""
 
 
 class MemoryLimitError(StaticnetError, RuntimeError, MemoryError):

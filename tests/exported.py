@@ -23,10 +23,27 @@ def build(source: Path, *flags: str) -> Path:
     """Compile an exported file without a warning."""
     program = source.with_suffix("")
     command = ["cc", *(flags or PLAIN), *STRICT, str(source), "-o", str(program), "-lm"]
-    command += [flag for flag in flags if flag.endswith(".so")]
+    command += [flag for flag in flags if flag.startswith("-l") or flag.endswith(".so")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return program
+
+
+def library(symbols: Sequence[str], *names: str) -> tuple[str, ...] | None:
+    """The flags that link a library with these functions: the system's, or the one of SciPy."""
+    import scipy
+
+    folder = Path(scipy.__file__).parent.parent / "scipy.libs"
+    bundled = [str(file) for file in folder.glob("libscipy_openblas*.so")]
+    renamed = [f"-D{symbol}=scipy_{symbol}" for symbol in symbols]
+    for flags in ([f"-l{name}"] for name in names), [[*renamed, f"-Wl,-rpath,{folder}", *bundled]]:
+        for given in flags:
+            code = f"void {symbols[0]}(void); int main(void) {{ {symbols[0]}(); return 0; }}"
+            command = ["cc", "-x", "c", "-", "-o", os.devnull, "-x", "none", *given]
+            done = subprocess.run(command, input=code, text=True, capture_output=True, check=False)
+            if done.returncode == 0:
+                return tuple(given)
+    return None
 
 
 def start(program: Path, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -53,6 +53,19 @@ def distinct(*shape: int, seed: int = 0) -> Array:
     return (np.random.default_rng([seed, n]).permutation(n) * 0.5 - n / 4).reshape(shape)
 
 
+def regular(x: Any, t: Any = sn) -> Any:
+    """Matrices of any numbers whose singular values lie apart, positive definite if square."""
+    y, (m, n) = t.sin(x), x.shape[-2:]
+    return y + (5 + 5 * t.arange(n)) * t.eye(m, n, dtype=y.dtype)
+
+
+def columns(vectors: Any, values: Any) -> Any:
+    """The squares of vectors, whose signs are left open, times what they belong to."""
+    if values.ndim < vectors.ndim:
+        return vectors * vectors * values[..., None, :]
+    return (vectors * vectors) @ (values * values)
+
+
 def ints(x: Any) -> Any:
     """x rounded to integers, as int32."""
     return sn.astype(sn.round(x * 4), "int32")
@@ -196,6 +209,20 @@ OTHERS = [
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),
     S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("none"), x, y, b), r(2, 3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: x @ y + b),
+    S("cholesky", lambda x: sn.linalg.cholesky(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.cholesky((regular(x, t) + regular(x, t).mT) / 2)),
+    S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(regular(a), b, upper=True), CUBE[..., :3], r(2, 3, 2), torch=lambda t, a, b: t.linalg.solve_triangular(regular(a, t).triu(), b, upper=True)),
+    S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(a, b, upper=False, left=False, unitriangular=True), X[:, :3], r(2, 4, 3), torch=lambda t, a, b: t.linalg.solve_triangular(a.tril(), b, upper=False, left=False, unitriangular=True)),
+    S("lu", lambda x: sn.linalg.inv(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.inv(regular(x, t))),
+    S("lu_solution", lambda a, b: sn.linalg.solve(regular(a), b), X[:, :3], r(2, 3, 2), torch=lambda t, a, b: t.linalg.solve(regular(a, t), b)),
+    S("determinant", lambda x: sn.linalg.det(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.det(regular(x, t))),
+    S("log_determinant", lambda x: sn.linalg.slogdet(regular(x)).logabsdet, CUBE[..., :3], torch=lambda t, x: t.linalg.slogdet(regular(x, t))[1]),
+    S("pseudo_inverse", lambda x: sn.linalg.pinv(regular(x)), CUBE, torch=lambda t, x: t.linalg.pinv(regular(x, t))),
+    S("qr", lambda x: columns(*sn.linalg.qr(regular(x).mT)), CUBE, torch=lambda t, x: columns(*t.linalg.qr(regular(x, t).mT))),
+    S("qr", lambda x: sn.abs(sn.linalg.qr(regular(x), mode="complete").R), r(4, 3), torch=lambda t, x: t.nn.functional.pad(t.linalg.qr(regular(x, t)).R.abs(), (0, 0, 0, 1))),
+    S("eigh", lambda x: columns(*sn.linalg.eigh(regular(x))[::-1]), CUBE[..., :3], torch=lambda t, x: columns(*t.linalg.eigh((regular(x, t) + regular(x, t).mT) / 2)[::-1])),
+    S("svd", lambda x: columns(*sn.linalg.svd(regular(x), full_matrices=False)[:2]), CUBE, torch=lambda t, x: columns(*t.linalg.svd(regular(x, t), full_matrices=False)[:2])),
+    S("svd", lambda x: columns(sn.linalg.svd(regular(x), full_matrices=False).Vh.mT, sn.linalg.svdvals(regular(x))), CUBE, torch=lambda t, x: columns(t.linalg.svd(regular(x, t), full_matrices=False).Vh.mT, t.linalg.svdvals(regular(x, t)))),
+    S("svd", lambda x: sn.linalg.svd(regular(x)).S, CUBE, torch=lambda t, x: t.linalg.svdvals(regular(x, t))),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.Key(sn.constant(KEYS), sn.constant(KEYS[::-1].copy())), (4,), "float64"), X, torch="another generator"),
 ]  # fmt: skip

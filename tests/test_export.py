@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,10 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exported import BATCH, PLAIN, build, check, embedding, mlp, same, start, write_feeds
+from exported import (
+    BATCH,
+    PLAIN,
+    build,
+    check,
+    embedding,
+    library,
+    mlp,
+    same,
+    start,
+    write_feeds,
+)
 from samples import SAMPLES
 
 import staticnet as sn
+from staticnet.codegen.lapack import LAPACK
 from staticnet.errors import ArgumentError, DTypeError, StateError
 from staticnet.ir.dtype import as_dtype
 
@@ -74,24 +85,10 @@ def test_no_undefined_behaviour(make: Any, tmp_path: Path) -> None:
     check(build(source, *SANITIZED), step, feeds)
 
 
-def cblas() -> list[str]:
-    """The flags that link a CBLAS: the system's, or the one in SciPy's wheel."""
-    import scipy
-
-    folder = Path(scipy.__file__).parent.parent / "scipy.libs"
-    bundled = [str(file) for file in folder.glob("libscipy_openblas*.so")]
-    renamed = [f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd"]
-    for flags in (["-lcblas"], ["-lopenblas"], [*renamed, f"-Wl,-rpath,{folder}", *bundled]):
-        code = "void cblas_sgemm(void); int main(void) { cblas_sgemm(); return 0; }"
-        command = ["cc", "-x", "c", "-", "-o", os.devnull, "-x", "none", *flags]
-        done = subprocess.run(command, input=code, text=True, capture_output=True, check=False)
-        if done.returncode == 0:
-            return flags
-    pytest.skip("no CBLAS can be linked with")
-
-
 def test_products_by_cblas(tmp_path: Path) -> None:
-    flags = cblas()
+    flags = library(["cblas_sgemm", "cblas_dgemm"], "cblas", "openblas")
+    if flags is None:
+        pytest.skip("no CBLAS can be linked with")
     step, feeds = mlp(300)
     source, *_ = step.export_c(tmp_path / "step.c", b=BATCH)
     program = build(source, *PLAIN, "-DSN_CBLAS", *flags)
@@ -169,8 +166,13 @@ def test_every_op_is_exported(tmp_path: Path) -> None:
             feeds += [np.asarray(a).astype(dtype) for a in sample.args]
     f = sn.function(inputs, outputs, device="numpy")
     (source,) = f.export_c(tmp_path / "all.c")
+    flags = library(
+        [f"{letter}{name}_" for letter in "sd" for name in LAPACK], "lapack", "openblas"
+    )
+    assert flags is not None
     file, out = write_feeds(tmp_path / "feeds", [tuple(feeds)]), tmp_path / "out"
-    done = start(build(source, "-O1", "-fwrapv"), file, "--outputs", out)
+    program = build(source, "-O1", "-fwrapv", *flags)
+    done = start(program, file, "--outputs", out, OPENBLAS_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     data = out.read_bytes()
     for wanted in f(*feeds):

@@ -18,6 +18,7 @@ ROOMS = (
     ("flags",),
     ("ir",),
     ("ops",),
+    ("linalg",),
     ("autodiff",),
     ("control",),
     ("rewrite",),

@@ -52,7 +52,8 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
 class Program:
     """A plan's C source, how many steps it runs, and the nodes that its failures are told by.
 
-    `body` is the part of the source that is this plan's own: kernels, and the step. `texts` are
+    `body` is the part of the source that is this plan's own: kernels, and the step. `lapack` are
+    the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses. `texts` are
     the functions of kernels, and the statements of routines. `functions` are the names of kernels'
     functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
@@ -62,6 +63,7 @@ class Program:
     body: str
     launches: int
     sites: list[Node] = field(default_factory=list)
+    lapack: tuple[str, ...] = ()
     texts: dict[Group, str] = field(default_factory=dict)
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
@@ -94,6 +96,7 @@ class _Writer:
             body,
             len(plan.steps),
             parts.sites,
+            self._lapack(),
             parts.texts,
             parts.called,
             parts.host_calls,
@@ -111,8 +114,14 @@ class _Writer:
         starts["host"] = starts["output"] + len(graph.outputs)
         return starts
 
+    def _lapack(self) -> tuple[str, ...]:
+        """The dtypes of the matrices that LAPACK computes with."""
+        return tuple(
+            n.removeprefix("lapack ") for n in self.parts.helpers if n.startswith("lapack ")
+        )
+
     def _file(self, blas: str, body: str) -> str:
-        uses_blas = "sn_call_gemm" in body
+        uses_blas = "sn_call_gemm" in body or bool(self._lapack())
         numbers = {
             "SLAB_WORK": SLAB_WORK,
             "CORES": os.cpu_count() or 1,

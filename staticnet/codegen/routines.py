@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.c_statements import initial
+from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
@@ -21,6 +22,8 @@ from staticnet.ir.dtype import (
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.ops.implicit import Implicit
+from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.layouts import matrix_layout, part_layout
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
@@ -34,6 +37,10 @@ def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
         return _matmul(node, pointer, in_memory)
     if node.op.name == "concat":
         return _concat(node, pointer, in_memory)
+    if isinstance(node.op, Implicit):
+        return [_copy(node, node.inputs[-1], pointer)]
+    if isinstance(node.op, MatrixOp):
+        return matrix_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -299,6 +306,8 @@ def needs(node: Node) -> str:
         return f"argsort {short_name(node.inputs[0].dtype)}"
     if node.op.name == "matmul":
         return f"product {short_name(node.dtype)}"
+    if isinstance(node.op, MatrixOp):
+        return f"lapack {short_name(node.inputs[0].dtype)}"
     return "concat" if node.op.name == "concat" else ""
 
 
@@ -307,6 +316,8 @@ def helper(need: str) -> str:
     if need == "concat":
         return kernel_text("concat.h")
     kind, _, name = need.partition(" ")
+    if kind == "lapack":
+        return matrix_helper(name)
     dtype = as_dtype(name)
     load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":

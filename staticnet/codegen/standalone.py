@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, literal
@@ -35,6 +36,7 @@ from staticnet.plan.plan import Plan
 
 INLINE_BYTES = 1 << 14  # of initial values that are not zero; more of them lie in a second file
 _DIGITS = {BFLOAT16: 4, FLOAT16: 5, FLOAT32: 9, FLOAT64: 17}  # that tell any two values apart
+_LETTER = {"f32": "s", "f64": "d"}  # LAPACK's
 _WIDTH = 100
 
 Array = np.ndarray[Any, Any]
@@ -105,8 +107,14 @@ class _Writer:
         if "sn_gemm_f64" in used:
             names[1] = "(void *)sn_product_gemm_f64"
             parts.append(_for_float64(gemm))
-        call = f"sn_set_blas({', '.join(names)}, NULL, NULL);" if parts else ""
-        return [*parts, f"static void sn_bind(void) {{ {call} }}"]
+        calls = [f"sn_set_blas({', '.join(names)}, NULL, NULL);"] if parts else []
+        for dtype in self.program.lapack:
+            routines = [f"{_LETTER[dtype]}{name}_" for name in LAPACK]
+            parts += [f"void {routine}(void);" for routine in routines]
+            table = ", ".join(f"(void *){routine}" for routine in routines)
+            parts.append(f"static void *const sn_lapack_{dtype}[] = {{{table}}};")
+            calls.append(f"sn_set_lapack_{dtype}(sn_lapack_{dtype});")
+        return [*parts, f"static void sn_bind(void) {{ {' '.join(calls)} }}"]
 
     def _table(self, companion: bytes | None) -> list[str]:
         graph = self.plan.graph
@@ -141,13 +149,15 @@ class _Writer:
         return [*lines, "static const char *const sn_sites[] = {", *self._sites(), "};"]
 
     def _sites(self) -> list[str]:
-        failures = [f"{n.op.name}: an index is out of range ({n.provenance})"
-                    for n in self.program.sites]  # fmt: skip
+        failures = [f"{n.op.name}: {n.op.problem} ({n.provenance})" for n in self.program.sites]
         return [f"  {_quoted(text)}," for text in (*failures, "")]
 
     def _head(self, large: bool) -> str:
         graph, memory = self.plan.graph, analyse_memory(self.plan)
-        compile_ = f"cc -O3 -march=native -ffp-contract=off {self.name}.c -o {self.name} -lm"
+        libraries = "-llapack -lblas -lm" if self.program.lapack else "-lm"
+        compile_ = (
+            f"cc -O3 -march=native -ffp-contract=off {self.name}.c -o {self.name} {libraries}"
+        )
         run = f"./{self.name} {'FEEDS ' if graph.inputs else ''}[STEPS]"
         text = _HEAD.format(graph=graph.name, compile=compile_, run=run)
         if graph.inputs:

@@ -17,7 +17,7 @@ from staticnet.ir.dtype import DTYPES, HALVES, DType, is_floating, kind
 from staticnet.ir.op import OPS, Op
 from staticnet.ops.arguments import ANY, BOOLS, NUMBERS
 from staticnet.ops.arithmetic import Pow
-from staticnet.ops.base import Elementwise
+from staticnet.ops.base import Elementwise, Item
 from staticnet.ops.indexing import ScatterAddAlongAxis, TakeAlongAxis
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Flip, PermuteDims, Slice
@@ -185,6 +185,7 @@ CALLS: dict[type[Op], Call] = {
     Matmul: matmul,
     Pow: _pow,
     Where: _where,
+    Item: lambda op, x: x[op.index],
     Sum: _reduce(np.add),
     Max: _reduce(np.maximum),
     Min: _reduce(np.minimum),

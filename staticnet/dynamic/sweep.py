@@ -20,7 +20,8 @@ from staticnet.errors import GradientError
 from staticnet.ir import location
 from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import describe
-from staticnet.ir.types import TensorType
+from staticnet.ir.types import TensorType, TupleType
+from staticnet.ops.base import Item
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
@@ -68,7 +69,9 @@ class Sweep:
         """Pull the gradient of one tensor back; all that use it have been visited."""
         key = id(y)
         g = self._sums.pop(key, None)
-        if g is not None:
+        if type(g) is list:
+            self._pull(y, g)
+        elif g is not None:
             self._owned.discard(key)
             if g.data.dtype != y.data.dtype:
                 g = astype(g, y.data.dtype)
@@ -87,6 +90,9 @@ class Sweep:
         """Add what one tensor's gradient gives to those of its operands."""
         cls = type(y)
         op, inputs = y.op, y.inputs
+        if type(op) is Item:
+            self._put(inputs[0], op.index, g)
+            return
         if Tracing.active and y.extra is not None and y.extra.provenance is not None:
             location.set_attribution(y.extra.provenance._replace(made_by="gradient"))
         operands = [x if type(x) is cls else _number(x, y) for x in inputs]
@@ -103,6 +109,11 @@ class Sweep:
                 if product.data.shape != x.data.shape:
                     product = sum_to_shape(product, x.data.shape)
                 self._add(x, product)
+
+    def _put(self, several: Any, index: int, g: Any) -> None:
+        """Add to the gradient of one of several results."""
+        parts = self._sums.setdefault(id(several), [None] * len(several.data))
+        parts[index] = g if parts[index] is None else parts[index] + g
 
     def _add(self, x: Any, product: Any) -> None:
         """Add to a tensor's gradient: in place where the array is this pass's own.
@@ -164,7 +175,9 @@ def _deposit(leaf: Any, g: Any) -> None:
 
 
 def type_of(tensor: Any) -> str:
-    """`f32[64,10]`."""
+    """`f32[64,10]`, and of several results `(f32[64],i64[])`."""
+    if type(tensor.data) is tuple:
+        return str(TupleType(TensorType(x.dtype, x.shape) for x in tensor.data))
     return str(TensorType(tensor.dtype, tensor.shape))
 
 

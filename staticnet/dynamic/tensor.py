@@ -24,19 +24,17 @@ from staticnet.dynamic.sweep import Sweep, type_of
 from staticnet.dynamic.writing import REFUSED, augmented, refused, write
 from staticnet.errors import (
     ArgumentError,
-    ExecutionError,
     GradientError,
-    OutOfRangeError,
     ShapeError,
     StaticnetError,
 )
 from staticnet.ir import location
 from staticnet.ir.node import describe, with_context
 from staticnet.ir.op import OPS, Op, infer
-from staticnet.ir.types import TensorType
+from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.base import for_bools, promoted
-from staticnet.ops.evaluate import compute
+from staticnet.ops.evaluate import compute, told
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import PermuteDims
 
@@ -281,24 +279,29 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
     except StaticnetError as error:
         raise with_context(error, op.name, tensors or operands) from None
     arrays = [x.data for x in tensors]
+    dtype = None if isinstance(type_, TupleType) else type_.dtype
     try:
-        result = quiet.run(compute, op, type_.dtype, arrays, array_module(arrays))
+        result = quiet.run(compute, op, dtype, arrays, array_module(arrays))
     except (StaticnetError, MemoryError):
         raise
     except Exception as error:
-        failure = OutOfRangeError if isinstance(error, IndexError) else ExecutionError
-        what = f"{error} ({op.failure})" if op.failure else str(error)
+        failure, what = told(op, error)
+        what = f"{what} ({op.failure})" if op.failure else what
         raise with_context(failure(what), op.name, tensors) from error
     return _record(op, tensors, result)
 
 
 def _record(op: Op, operands: tuple[Any, ...], result: Any) -> Tensor:
-    """The tensor of a result, with its op and operands if a gradient may be asked for."""
+    """The tensor of a result, with its op and operands if a gradient may be asked for.
+
+    Several results are one entry of the tape, a tensor of a tuple, whose items are others.
+    """
     if type(result) is not ndarray and isinstance(result, np.generic):
         result = np.asarray(result)
     for x in operands:
         if type(x) is Tensor and x.requires_grad:
-            if op.differentiable and recording.get() and result.dtype.kind not in "biu":
+            whole = type(result) is not tuple and result.dtype.kind in "biu"
+            if op.differentiable and recording.get() and not whole:
                 return Tensor(result, True, op, operands, next(_orders))
             break
     return Tensor(result)

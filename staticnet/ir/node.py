@@ -145,8 +145,9 @@ def describe(value: Any) -> str:
     return repr(value)[:40]
 
 
-def failure(node: Node, what: str) -> str:
+def failure(node: Node, what: str = "") -> str:
     """The text of a node's failure while it runs: the op, what is wrong, operands and lines."""
+    what = what or node.op.problem
     named = " with ".join(describe(operand) for operand in node.inputs)
     meant = f"; {node.op.failure}" if node.op.failure else ""
     return f"{node.op.name}: {what}: {named} ({node.provenance.user}){meant}"

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, GradientError, ParseError, StaticnetError
+from staticnet.errors import (
+    ArgumentError,
+    ExecutionError,
+    GradientError,
+    OutOfRangeError,
+    ParseError,
+    StaticnetError,
+)
 from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
 from staticnet.ir.dtype import DTYPES, DType, as_dtype, short_name
 from staticnet.ir.index import Index
@@ -40,8 +47,8 @@ class Op:
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
     of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
-    16-bit floats are computed in float32 and rounded once. `failure` is what is most often meant
-    where one fails.
+    16-bit floats are computed in float32 and rounded once. Where one fails while it runs, it raises
+    `error`, which says what is the `problem`; `failure` is what is most often meant then.
 
     A class outside this package is a user's own, written on the line `where`. Such an op is
     `on_host`, a Python call between kernels, unless it has a `scalar` form or `moves`; its `eval`
@@ -56,6 +63,8 @@ class Op:
     moves: ClassVar[bool] = False
     may_fail: ClassVar[bool] = False
     widens: ClassVar[bool] = True
+    error: ClassVar[type[ExecutionError]] = OutOfRangeError
+    problem: ClassVar[str] = "an index is out of range"
     failure: ClassVar[str] = ""
     where: ClassVar[Location | None] = None
     on_host: ClassVar[bool] = False

@@ -118,10 +118,11 @@ class Item(TensorOp, name="item"):
         return x[self.index]
 
 
-def items(x: Node) -> tuple[Node, ...]:
-    """The results of an op that has several."""
-    assert isinstance(x.type, TupleType)
-    return tuple(build(Item(i), (x,)) for i in range(len(x.type.types)))
+def items(x: Any) -> tuple[Any, ...]:
+    """The results of an op that has several: nodes, or tensors of dynamic execution."""
+    type_ = x.type if isinstance(x, Node) else None
+    count = len(type_.types if isinstance(type_, TupleType) else x.data)
+    return tuple(apply(Item(i), x) for i in range(count))
 
 
 def function(f: F) -> F:

@@ -95,7 +95,7 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
 
     Raises:
         ExecutionError: naming the op, its operands and the user's line; OutOfRangeError, which is
-            one, for an index.
+            one, for an index, LinAlgError for a matrix.
     """
     try:
         with np.errstate(all="ignore"):
@@ -103,10 +103,16 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
             return compute(node.op, None if several else node.dtype, operands)
     except StaticnetError:
         raise
-    except IndexError as error:
-        raise OutOfRangeError(failure(node, str(error))) from error
     except Exception as error:
-        raise ExecutionError(failure(node, str(error))) from error
+        kind, what = told(node.op, error)
+        raise kind(failure(node, what)) from error
+
+
+def told(op: Op, error: Exception) -> tuple[type[ExecutionError], str]:
+    """What is raised where NumPy raised `error` in an op's `eval`, and what it says."""
+    if isinstance(error, np.linalg.LinAlgError):
+        return op.error, op.problem
+    return (OutOfRangeError if isinstance(error, IndexError) else ExecutionError), str(error)
 
 
 def interpret(graph: Graph, feeds: Sequence[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, broadcast_shapes
 from staticnet.ops.base import Constant, Elementwise, apply, constant
 from staticnet.ops.creation import eye
+from staticnet.ops.implicit import Implicit, PseudoInverse
 from staticnet.ops.linalg import Matmul, matmul
 from staticnet.ops.movement import (
     Flip,
@@ -216,6 +217,12 @@ def sum_of_number(node: Node) -> Value | None:
     return broadcast_to(number * astype(constant(count % 2**64, UINT64), node.dtype), node.shape)
 
 
+@structural(Implicit, lambda x: apply(PseudoInverse(), x, x), EXACT, FLOATS)
+def value_of_implicit(node: Node) -> Value | None:
+    """A value that was told apart for its derivative: the value."""
+    return node.inputs[-1]
+
+
 def expand(x: Any) -> Any:
     """x with one more axis, for the examples above."""
     return reshape(x, (1, *x.shape))
@@ -237,4 +244,5 @@ STRUCTURE_RULES = (
     cast_there_and_back,
     sum_of_sum,
     sum_of_number,
+    value_of_implicit,
 )

@@ -1,7 +1,8 @@
-"""BLAS for generated C: the addresses of SciPy's routines, and control of their threads.
+"""BLAS and LAPACK for generated C: the addresses of SciPy's routines, and control of their threads.
 
-SciPy publishes the routines it is linked with in `scipy.linalg.cython_blas`, as capsules that hold
-a C function's address. NumPy carries a BLAS of its own, which nothing here touches.
+SciPy publishes the routines it is linked with in `scipy.linalg.cython_blas` and `cython_lapack`, as
+capsules that hold a C function's address. NumPy carries a BLAS of its own, which nothing here
+touches.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ PROTOTYPES = """\
 """ + "".join(_TYPEDEFS.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double")))
 """C to paste in a prelude: one function type for each routine and dtype, as `sn_gemm_f32`."""
 
-_EXTENSION = "scipy.linalg.cython_blas"
+_BLAS, _LAPACK = "scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"
 _capsule_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(
     ("PyCapsule_GetName", ctypes.pythonapi)
 )
@@ -61,13 +62,13 @@ _capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c
 
 
 def pointers(names: Iterable[str]) -> dict[str, int]:
-    """The C addresses of BLAS routines by their names, as `{"sgemm": 0x7f…}`.
+    """The C addresses of routines of BLAS and LAPACK by their names, as `{"sgemm": 0x7f…}`.
 
     Raises:
         ArgumentError: on a name that SciPy does not have.
         DeviceError: if SciPy's BLAS takes other than 32-bit ints.
     """
-    capsules = _module().__pyx_capi__
+    capsules = _module(_BLAS).__pyx_capi__
     signature = _capsule_name(capsules["sgemm"])
     if not re.search(rb"\bint \*", signature):
         raise DeviceError(
@@ -77,7 +78,11 @@ def pointers(names: Iterable[str]) -> dict[str, int]:
     found = {}
     for name in names:
         if name not in capsules:
-            raise ArgumentError(f"BLAS has no routine {name!r}; there are {', '.join(capsules)}")
+            capsules = capsules | _module(_LAPACK).__pyx_capi__
+        if name not in capsules:
+            raise ArgumentError(
+                f"BLAS and LAPACK have no routine {name!r}; there are {', '.join(capsules)}"
+            )
         found[name] = _capsule_pointer(capsules[name], _capsule_name(capsules[name]))
     return found
 
@@ -127,15 +132,15 @@ def thread_controls() -> tuple[int, int]:
 
 
 @functools.cache
-def _module() -> Any:
+def _module(name: str) -> Any:
     """SciPy's extension alone: the rest of `scipy.linalg` takes a tenth of a second to import."""
     package = importlib.util.find_spec("scipy")
     folders = [
         str(Path(f, "linalg")) for f in (package and package.submodule_search_locations) or ()
     ]
-    spec = PathFinder.find_spec(_EXTENSION, folders)
-    if _EXTENSION in sys.modules or spec is None or spec.loader is None or sys.platform == "win32":
-        return importlib.import_module(_EXTENSION)
+    spec = PathFinder.find_spec(name, folders)
+    if name in sys.modules or spec is None or spec.loader is None or sys.platform == "win32":
+        return importlib.import_module(name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -148,7 +153,7 @@ def _symbol(name: str) -> Any:
     Looking up a symbol through the extension module searches the libraries it was linked with,
     so that another OpenBLAS in the process, as NumPy's, is never taken for it.
     """
-    library = ctypes.CDLL(_module().__file__)
+    library = ctypes.CDLL(_module(_BLAS).__file__)
     for prefix in ("scipy_", ""):
         for suffix in ("", "64_", "_64"):
             function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)

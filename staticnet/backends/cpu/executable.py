@@ -17,8 +17,8 @@ from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.outputs import LARGE, Outputs
 from staticnet.backends.host import HostCalls
 from staticnet.backends.pieces import next_count
+from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program, write_program
-from staticnet.errors import OutOfRangeError
 from staticnet.ir.node import failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
@@ -61,6 +61,11 @@ class CpuExecutable(HostExecutable):
         self._library = library = load(clock + self.program.source, compiler)
         pointers = (*blas.pointers(["sgemm", "dgemm"]).values(), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
+        for dtype in self.program.lapack:
+            letter = {"f32": "s", "f64": "d"}[dtype]
+            addresses = blas.pointers(letter + name for name in LAPACK).values()
+            table = (ctypes.c_void_p * len(LAPACK))(*addresses)
+            getattr(library, f"sn_set_lapack_{dtype}")(table)
         self._step = library.sn_step
         self._many = library.sn_run
         self._arena = allocate(plan.arena_bytes)
@@ -155,8 +160,7 @@ class CpuExecutable(HostExecutable):
         if (error := self._host.take_error()) is not None:
             return error
         node = self.program.sites[site - 1]
-        what = failure(node, "an index is out of range")
-        return OutOfRangeError(f"{what}; this step updated nothing")
+        return node.op.error(f"{failure(node)}; this step updated nothing")
 
 
 def _constant(op: Any) -> np.ndarray[Any, Any]:

@@ -26,7 +26,6 @@ from staticnet.backends.cuda.staging import Staging
 from staticnet.backends.cuda.tuning import choose
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import FAILED, Address, CudaProgram
-from staticnet.errors import OutOfRangeError
 from staticnet.ir.node import Node, failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
@@ -317,7 +316,6 @@ class CudaExecutable:
         self.device.runtime.memsetAsync(failed, 0, memory.FLAG_BYTES, stream.ptr)
         self._told.value = 0
         node = self.program.sites[site - 1]
-        raise OutOfRangeError(
-            f"{failure(node, 'an index is out of range')}; the step that had it updated nothing, "
-            "nor did any step after it"
+        raise node.op.error(
+            f"{failure(node)}; the step that had it updated nothing, nor did any step after it"
         )

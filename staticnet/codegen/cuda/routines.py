@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from staticnet.codegen.cuda.call import Call, Locate
+from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number, Product
 from staticnet.codegen.routines import SCANS, neutral, parts_of
@@ -15,7 +16,9 @@ from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import DType, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.ops.implicit import Implicit
 from staticnet.ops.library import ACTIVATIONS
+from staticnet.ops.matrices import MatrixOp
 
 SCAN_LINE = 64  # elements from which a block shares the line of a scan
 SHARED_ROW = 32  # elements of a row from which a block shares the row of a scatter
@@ -31,11 +34,17 @@ def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
     """The calls of one opaque node, in order; what they add to is in its memory already."""
     if node.op.name == "concat":
         return _concat(node, locate, in_memory)
+    if isinstance(node.op, Implicit):
+        return []  # it starts from its value
+    if isinstance(node.op, MatrixOp):
+        return matrix_routine(node, locate)
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 
 def starts_from(node: Node) -> Node | None:
     """The operand that a routine's result begins as a copy of."""
+    if isinstance(node.op, Implicit):
+        return node.inputs[-1]
     return node.inputs[0] if node.op.name.startswith("scatter_add") else None
 
 

@@ -38,6 +38,7 @@ from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Item
+from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
@@ -55,7 +56,8 @@ class Parts:
     """What the plans of a program share.
 
     `functions` are names by texts, and `taken` how many have begun with a name; `called` are a
-    kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops.
+    kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops;
+    `matrices` says whether there are routines of `kernels/linalg.cuh`.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Parts:
     called: dict[Group, dict[str, None]] = field(default_factory=dict)
     sites: list[Node] = field(default_factory=list)
     loops: int = 0
+    matrices: bool = False
 
     def named(self, name: str, text: str) -> str:
         """The name of a text's function: this one or, where others have it, with a number more."""
@@ -148,10 +151,20 @@ class StepWriter:
 
     def _room(self, item: Node) -> Address:
         """The scratch memory of a result that nobody reads."""
+        return self._arena(self.plan.scratch + self._room_offset(item))
+
+    def _room_offset(self, item: Node) -> int:
+        """Bytes of its routine's results before it that nobody reads either."""
         assert isinstance(item.op, Item), item
         group = self.plan.fusion.group_of[item.inputs[0]]
         before = [t for i, t in rooms(group).items() if i < item.op.index]
-        return self._arena(self.plan.scratch + sum(int(padded(t.nbytes)) for t in before))
+        return sum(int(padded(t.nbytes)) for t in before)
+
+    def _in_routine(self, node: Node) -> Address:
+        """As `address`, but a result that nobody reads is part of the routine's own scratch."""
+        if self.plan.holder(node) is None:
+            return Address("scratch", 0, self._room_offset(node))
+        return self.address(node)
 
     def _arena(self, offset: int) -> Address:
         return self._locate(Place("arena", offset))
@@ -205,7 +218,7 @@ class StepWriter:
         if group.bodies:
             write_control(self, group)
             return
-        (node,) = group.nodes
+        node = group.nodes[0]
         if node.op.name in PRODUCTS:
             self._product(group)
             return
@@ -216,9 +229,10 @@ class StepWriter:
         begins_as = starts_from(node)
         if begins_as is not None:
             self.copy(self.address(begins_as), self.address(node), node)
-        if node.type.size == 0 and not node.op.may_fail:
+        if node.type.nbytes == 0 and not node.op.may_fail:
             return
-        calls = routine(node, self.address, self.plan.places.__contains__)
+        self.parts.matrices |= isinstance(node.op, MatrixOp)
+        calls = routine(node, self._in_routine, self.plan.places.__contains__)
         site = self._site(group)
         most = max((call.scratch_bytes for call in calls), default=0)
         scratch = self.reserve(most) if most else None
