@@ -65,6 +65,7 @@ def test_jacobian(torch: Any) -> None:
     agree(run(lambda *xs: sn.jacobian(net(sn, *xs), xs[1])), wanted[1])
     agree(run(lambda *xs: sn.jacobian(lambda *a: net(sn, *a), (0, 1, 2))(*xs)), wanted)
     agree(run(lambda *xs: sn.jacobian(lambda *a: net(sn, *a))(*xs)), wanted[0])
+    agree(run(lambda *xs: sn.jacobian(lambda *a: net(sn, *a), argnums=2)(*xs)), wanted[2])
 
 
 def test_jacobian_of_a_tree_by_a_tree(torch: Any) -> None:
@@ -294,6 +295,8 @@ def test_bad_calls_say_what_and_where() -> None:
         (GradientError, "expected graph nodes", lambda: sn.jacobian(y, 3)),
         (GradientError, "expected graph nodes", lambda: sn.jacobian(3, x)),
         (GradientError, "expected graph nodes", lambda: sn.jacobian(y, [])),
+        (GradientError, "jacobian: by what", lambda: sn.jacobian(y)),
+        (GradientError, "hessian: by what", lambda: sn.hessian(sn.sum(y))),
         (OutOfRangeError, "argnums 1", lambda: sn.jacobian(sn.tanh, 1)(x)),
         (ShapeError, "must be a scalar", lambda: sn.hessian(y, x)),
         (ShapeError, "must be a scalar", lambda: sn.hessian(lambda x: x)(x)),

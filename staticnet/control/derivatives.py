@@ -25,12 +25,12 @@ from staticnet.ops.movement import moveaxis
 from staticnet.ops.shape import reshape
 
 
-def jacobian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
+def jacobian(y: Any, wrt: Any = None, *, argnums: Any = 0, allow_unused: bool = False) -> Any:
     """J[i, j] = d y[i] / d w[j], as a node; for a tree of y or of w, a tree of them, y's outside.
 
-    Of a function y, the function of its Jacobian by the arguments whose numbers are `wrt`. All
-    rows are computed at once, by `vmap` of a `vjp`, or all columns by that of a `jvp`: whichever is
-    fewer, or the other where an op has a derivative that way alone.
+    Of a function y, the function of its Jacobian by the arguments whose numbers are `wrt` or, by
+    its name in JAX, `argnums`. All rows are computed at once, by `vmap` of a `vjp`, or all columns
+    by that of a `jvp`: whichever is fewer, or the other where an op has a derivative only so.
 
     y: [*t], w: [*s] -> J: [*t, *s]
 
@@ -39,18 +39,18 @@ def jacobian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
         GradientError: if y does not depend on a w, unless `allow_unused` gives zeros then.
     """
     if callable(y):
-        return _of_function("jacobian", y, wrt, allow_unused)
+        return _of_function("jacobian", y, argnums if wrt is None else wrt, allow_unused)
     ys, y_tree = nodes_of("jacobian", y)
     ws, w_tree = nodes_of("jacobian", wrt)
     rows = _jacobians(ys, ws, allow_unused)
     return y_tree.unflatten([w_tree.unflatten(row) for row in rows])
 
 
-def hessian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
+def hessian(y: Any, wrt: Any = None, *, argnums: Any = 0, allow_unused: bool = False) -> Any:
     """H[i, j] = d2 y / d w[i] d w[j], as a node; for a tree of w, a tree of trees of them.
 
-    Of a function y, the function of its Hessian by the arguments whose numbers are `wrt`. It is the
-    Jacobian of the gradient.
+    Of a function y, the function of its Hessian by the arguments whose numbers are `wrt` or
+    `argnums`. It is the Jacobian of the gradient.
 
     y: [], w: [*s] -> H: [*s, *s]
 
@@ -59,7 +59,7 @@ def hessian(y: Any, wrt: Any = 0, *, allow_unused: bool = False) -> Any:
         DTypeError, GradientError: as `jacobian` does.
     """
     if callable(y):
-        return _of_function("hessian", y, wrt, allow_unused)
+        return _of_function("hessian", y, argnums if wrt is None else wrt, allow_unused)
     ws, tree = nodes_of("hessian", wrt)
     rows = _hessian(y, ws, allow_unused)
     return tree.unflatten([tree.unflatten(row) for row in rows])

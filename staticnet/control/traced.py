@@ -129,6 +129,10 @@ def nodes_of(what: str, tree: Any) -> tuple[list[Node], Tree]:
         GradientError: if there are none, or one is no node.
         DTypeError: if one is not floating-point.
     """
+    if tree is None:
+        raise GradientError(
+            f"{what}: by what? wrt names nodes, as in sn.{what}(y, [w]) ({location.user_line()})"
+        )
     leaves, structure = flatten(tree)
     if not leaves or not all(isinstance(leaf, Node) for leaf in leaves):
         raise GradientError(
