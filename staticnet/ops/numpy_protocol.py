@@ -77,6 +77,13 @@ _OTHERS: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,
     np.transpose: lambda x, axes=None: methods.transpose(x, axes),
 }
+_REFLECTED: dict[Any, str] = {
+    np.add: "__radd__",
+    np.divide: "__rtruediv__",
+    np.multiply: "__rmul__",
+    np.subtract: "__rsub__",
+}
+"""What an operator with a NumPy array or number on its left calls, as it did without this."""
 _ARGUMENTS = {"ddof": "correction", "a_min": "min", "a_max": "max"}
 
 
@@ -97,6 +104,9 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
         SymbolicValueError: if none is.
         ArgumentError: if it is given more than operands.
     """
+    reflected = _REFLECTED.get(ufunc) if method == "__call__" and not kwargs else None
+    if reflected is not None and not isinstance(inputs[0], Value):
+        return getattr(inputs[1], reflected)(inputs[0])
     name = ufunc.__name__
     ours = UFUNCS.get(name, name)
     if method != "__call__":
