@@ -26,6 +26,7 @@ SN_COMBINATION(min, (a < b) | (a != a) ? a : b)
 template <class T>
 struct sn_logaddexp {
   __device__ static inline T of(T a, T b) {
+    if (a == -SN_INF) return b;  // of -0.0 alone that is -0.0
     if constexpr (sizeof(T) == 4)
       return sn_logaddexp_f32(a, b);
     else

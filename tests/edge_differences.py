@@ -28,6 +28,22 @@ def _large(x: Any) -> Any:
     return np.abs(x) >= np.sqrt(np.finfo(x.dtype).max) / 2
 
 
+def _small(x: Any) -> Any:
+    return np.abs(x) < 0.01
+
+
+def _not_right(x: Any) -> Any:
+    return (x <= 0) | np.isinf(x)
+
+
+def _no_number(x: Any, y: Any) -> Any:
+    return ~np.isfinite(x) | ~np.isfinite(y) | (x * y == 0)
+
+
+def _tied(x: Any, y: Any) -> Any:
+    return (x == y) | np.isnan(x) | np.isnan(y)
+
+
 def _has(test: Mask) -> Mask:
     """Rows that have an element of which `test` is true."""
     return lambda x, *_: test(x).any(1)
@@ -45,6 +61,11 @@ TIE = "a subgradient at a tie, where any between the slopes of the two sides is 
 STAYS = "NaN stays NaN"
 OVERFLOW = "ours does not overflow on the way"
 OUTSIDE = "outside of the domain there is no slope"
+POLE = "JAX has NaN at 0, beside poles and at ∞"
+TRIGAMMA = "PyTorch's trigamma takes the sine of pi x, rounded, and ∞ - ∞"
+HALVES = "half for each at a tie, and 0 for NaN"
+RECORDS = "ours goes to the last of equal elements, as PyTorch's"
+INFINITE = "where e**(x - y) has no value there is no slope"
 DIVISOR = "the divisor max(n - correction, 0) is 0, as NumPy and PyTorch have it"
 HALF = "PyTorch takes square roots and their products there; C99 and the array API do not"
 NAN = Difference("T", "1", "NaN", STAYS, np.isnan)
@@ -86,6 +107,16 @@ DIFFERENCES: dict[str, list[Difference]] = {
     "abs": [NAN, Difference("J", "1", "0, NaN", TIE, lambda x: (x == 0) | np.isnan(x))],
     "rsqrt": [Difference("T", "1", "-0.0", "the slope at 0 from the right", lambda x: x == 0)],
     "erf": [_far("TJ", "2")],
+    "erfc": [_far("TJ", "2")],
+    "lgamma": [
+        Difference("J", "12", "x <= 0, ∞", POLE, _not_right),
+        Difference("T", "2", "x < 0", TRIGAMMA, lambda x: x < 0),
+    ],
+    "digamma": [
+        Difference("J", "012", "x <= 0, ∞", POLE, _not_right),
+        Difference("T", "12", "x <= 0, ∞", TRIGAMMA, _not_right),
+    ],
+    "sinc": [Difference("TJ", "12", "near 0", "sin x / x - cos x cancels", _small)],
     "atan": [_far("J", "2")],
     "asinh": [_far("TJ", "2")],
     "atanh": [
@@ -128,6 +159,15 @@ DIFFERENCES: dict[str, list[Difference]] = {
             "J", "1", "x = ±∞", "floor(∞ / y) is NaN, as NumPy has it", lambda x, y: np.isinf(x)
         ),
     ],
+    "fmod": [
+        Difference(
+            "T", "0", "x / y overflows", "the quotient does, the remainder cannot",
+            lambda x, y: (np.abs(y) <= np.finfo(y.dtype).tiny) | _large(x),
+        ),
+        Difference("TJ", "12", "0, ∞, NaN", "no slope where there is no value", _no_number),
+    ],
+    "fmax": [Difference("TJ", "1", "ties, NaN", HALVES, _tied)],
+    "fmin": [Difference("TJ", "1", "ties, NaN", HALVES, _tied)],
     "hypot": [
         Difference(
             "J", "12", "0, ∞, |x| = |y|", "JAX differentiates max and min of the two",
@@ -187,6 +227,9 @@ DIFFERENCES: dict[str, list[Difference]] = {
     "std, correction 1": [_EQUAL, _WIDE],
     "std, correction 3": _few(),
     "std, correction 4": _few("12", "TJ"),
+    "cummax": [Difference("J", "12", "ties, NaN", RECORDS, _every)],
+    "cummin": [Difference("J", "12", "ties, NaN", RECORDS, _every)],
+    "logcumsumexp": [Difference("TJ", "12", "∞, the largest", INFINITE, _has(_large))],
     "sort descending": [Difference("J", "1", "ties", "ours is stable", _every)],
     "nn.l1_loss": [Difference("T", "1", "NaN", STAYS, lambda x, t: np.isnan(x))],
     "nn.huber_loss": [

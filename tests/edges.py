@@ -101,8 +101,11 @@ POINTS = {f.__name__: f for f in (floats, pairs, rows, targets, logits)}
 # --- functions of one number -------------------------------------------------------------------
 
 
+_LAX = ("rsqrt", "erf", "erfc", "erfinv", "lgamma", "digamma")
+
+
 def _one(name: str, numpy: str = "", torch: str = "", jax: str = "") -> Case:
-    rooms = {"rsqrt": "lax", "erf": "lax", "sigmoid": "nn", "relu": "nn"}
+    rooms = {"sigmoid": "nn", "relu": "nn", **dict.fromkeys(_LAX, "lax")}
     return Case(
         name,
         "floats",
@@ -150,6 +153,8 @@ ONE = [
     *map(_one, ["sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid", "relu"]),
     *(_one(f"a{name}", f"arc{name}") for name in ["sin", "cos", "tan", "sinh", "cosh", "tanh"]),
     _one("negative", torch="neg"),
+    *map(_one, ["erfc", "lgamma", "digamma", "exp2", "sinc"]),
+    _one("erfinv", jax="erf_inv"),
     *map(_activation, ["leaky_relu", "elu", "selu", "silu", "softplus", "mish"]),
     _activation("gelu", lambda j, x: j.nn.gelu(x, approximate=False)),
     _activation("gelu", lambda j, x: j.nn.gelu(x, approximate=True), approximate="tanh"),
@@ -175,7 +180,7 @@ def _two(name: str, numpy: str = "", torch: Call | None = None) -> Case:
 
 TWO = [
     *map(_two, ["add", "subtract", "multiply", "divide", "remainder", "hypot", "copysign"]),
-    *map(_two, ["logaddexp", "maximum", "minimum"]),
+    *map(_two, ["logaddexp", "maximum", "minimum", "fmod", "fmax", "fmin"]),
     _two("floor_divide", torch=lambda t, x, y: t.floor_divide(x.detach(), y.detach())),
     _two("pow", "power"),
     _two("atan2", "arctan2"),
@@ -193,6 +198,20 @@ def _rows(name: str, torch: str = "", numpy: str = "") -> Case:
         lambda t, x: getattr(t, torch or name)(x, 1),
         lambda j, x: getattr(j.nn if name == "logsumexp" else j.numpy, numpy or name)(x, 1),
         None if name == "logsumexp" else lambda x: getattr(np, numpy or name)(x, 1),
+    )
+
+
+def _running(name: str) -> Case:
+    def of_torch(t: Any, x: Any) -> Any:
+        found = getattr(t, name)(x, 1)
+        return found if name == "logcumsumexp" else found.values
+
+    return Case(
+        name,
+        "rows",
+        lambda x: getattr(sn, name)(x, 1),
+        of_torch,
+        lambda j, x: getattr(j.lax, "cumlogsumexp" if name == "logcumsumexp" else name)(x, 1),
     )
 
 
@@ -228,6 +247,7 @@ ROWS = [
     _rows("cumulative_sum", "cumsum", "cumsum"),
     _rows("cumulative_prod", "cumprod", "cumprod"),
     _rows("logsumexp"),
+    *map(_running, ["cummax", "cummin", "logcumsumexp"]),
     *(_moment(name, correction) for name in ("var", "std") for correction in (0, 1, 3, 4)),
     *(_sorting(name, descending) for name in ("sort", "argsort") for descending in (False, True)),
     Case(

@@ -177,7 +177,7 @@ COMBINATIONS = {
     "prod": "{0} * {1}",
     "max": "maximum({0}, {1})",
     "min": "minimum({0}, {1})",
-    "logaddexp": "logaddexp({0}, {1})",
+    "logaddexp": "{0} == -SN_INF ? {1} : logaddexp({0}, {1})",  # of -0.0 alone that is -0.0
 }
 """How a scan combines what it has with the next element."""
 

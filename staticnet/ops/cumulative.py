@@ -12,7 +12,7 @@ from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind, normalize_axis
 from staticnet.ops.base import apply, as_value, function
-from staticnet.ops.comparison import isfinite, isnan
+from staticnet.ops.comparison import isnan
 from staticnet.ops.creation import iota, zeros_like
 from staticnet.ops.indexing import scatter_add_along_axis
 from staticnet.ops.movement import moveaxis
@@ -84,7 +84,7 @@ class Logcumsumexp(Scan, name="logcumsumexp"):
         n = columns.shape[-1]
         i, j = iota((n, n), 0), iota((n, n), 1)
         rows, grads = expand_dims(rows, -1), expand_dims(grads, -1)
-        known = (j <= i) & (isfinite(rows) | (rows == math.inf))
+        known = (j <= i) & (rows != -math.inf)
         shares = exp(where(known, expand_dims(columns, -2) - where(known, rows, 0), -math.inf))
         return (astype(moveaxis(sum(shares * grads, -2), -1, self.axis), x.dtype),)
 

@@ -39,7 +39,7 @@ class Erfinv(Elementwise, name="erfinv"):
     kinds = FLOATS
 
     def eval(self, xp: Any, x: Any) -> Any:
-        return special(xp).erfinv(x)
+        return xp.copysign(special(xp).erfinv(x), x)  # SciPy's loses the sign of -0.0
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         return (g * (math.sqrt(math.pi) / 2) * exp(y * y),)
