@@ -68,9 +68,9 @@ class _Back:
 
     def _pull(self, begun: dict[Node, Node]) -> dict[Node, Node]:
         parts, gy = self.parts, self.gs[len(self.parts.carries) :]
-        pairs = [(parts.carries[i].after, self.carried[i]) for i in self.active]
         rows = zip(parts.ys, self.rows, gy, strict=True)
-        pairs += [(y, row) for y, row, g in rows if g is not None]
+        pairs = [(y, row) for y, row, g in rows if g is not None]
+        pairs += [(parts.carries[i].after, self.carried[i]) for i in self.active]
         found = pull([y for y, _ in pairs], [g for _, g in pairs], self.wrt, begun)
         return {w: g for w, g in zip(self.wrt, found, strict=True) if isinstance(g, Node)}
 
