@@ -20,7 +20,19 @@ import staticnet as sn
 SIZE, ROWS = 3, 4
 Tree = tuple[Any, ...]
 LEAVES = ("var", "var", "var", "number")
-NESTED = ("scan", "scan", "fori", "while", "cond", "cond", "map", "vmap", "grad", "checkpoint")
+NESTED = (
+    "scan",
+    "scan",
+    "fori",
+    "while",
+    "cond",
+    "cond",
+    "map",
+    "vmap",
+    "grad",
+    "checkpoint",
+    "own",
+)
 
 
 def program(seed: int) -> Tree:
@@ -67,7 +79,7 @@ def _branches(random: Random, known: int, depth: int, budget: int, kind: str) ->
 
 _NESTED: dict[str, Callable[..., Tree]] = {
     "scan": _scan, "fori": _loop, "while": _loop, "map": _loop, "vmap": _loop, "grad": _loop,
-    "checkpoint": _loop, "cond": _branches,
+    "checkpoint": _loop, "own": _loop, "cond": _branches,
 }  # fmt: skip
 
 
@@ -97,7 +109,8 @@ class Static:
 
     map = staticmethod(sn.map)
     vmap = staticmethod(sn.vmap)
-    checkpoint = staticmethod(getattr(sn, "checkpoint", lambda f: f))
+    checkpoint = staticmethod(sn.checkpoint)
+    custom_vjp, custom_jvp = sn.custom_vjp, sn.custom_jvp
 
 
 class Unrolled(Static):
@@ -145,6 +158,7 @@ class Jax:
         self.where, self.cond = jax.numpy.where, jax.lax.cond
         self.map, self.vmap, self.checkpoint = jax.lax.map, jax.vmap, jax.checkpoint
         self.cumsum = jax.numpy.cumsum
+        self.custom_vjp, self.custom_jvp = jax.custom_vjp, jax.custom_jvp
 
     def scan(self, f: Any, init: Any, xs: Any, reverse: bool) -> Any:
         return self.jax.lax.scan(f, init, xs, reverse=reverse)
@@ -274,3 +288,21 @@ class _Inside:
 
     def _checkpoint(self, steps: int, x: Any, body: Any) -> Any:
         return self.library.checkpoint(body)(x)
+
+    def _own(self, steps: int, x: Any, body: Any) -> Any:
+        """A function with a derivative that is not its own, so that it shows who made it."""
+        xp = self.library.np
+
+        def f(v: Any) -> Any:
+            return xp.sin(v) * v
+
+        def slope(v: Any) -> Any:
+            return xp.tanh(v) + 0.3
+
+        if steps % 2:
+            own = self.library.custom_vjp(f)
+            own.defvjp(lambda v: (f(v), v), lambda v, g: (g * slope(v),))
+        else:
+            own = self.library.custom_jvp(f)
+            own.defjvp(lambda v, t: (f(v[0]), slope(v[0]) * t[0]))
+        return body(own(x))
