@@ -42,7 +42,7 @@ subtract tan tanh trunc take take_along_axis __array_namespace_info__ __array_ap
 matrix_transpose tensordot vecdot broadcast_arrays broadcast_to concat expand_dims flip moveaxis
 permute_dims repeat reshape roll squeeze stack tile unstack argmax argmin count_nonzero nonzero
 searchsorted where unique_all unique_counts unique_inverse unique_values argsort sort
-cumulative_prod cumulative_sum max mean min prod std sum var all any diff
+cumulative_prod cumulative_sum max mean min prod std sum var all any diff linalg
 """.split()  # noqa: SIM905
 
 

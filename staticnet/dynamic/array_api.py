@@ -10,6 +10,7 @@ import sys
 from math import e, inf, nan, pi
 from typing import Any
 
+from staticnet import linalg
 from staticnet.dynamic.exchange import device_number, gpus
 from staticnet.dynamic.making import (
     arange,
@@ -261,6 +262,7 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "log",
     "log1p",
