@@ -98,8 +98,7 @@ def each_matrix(f: Callable[..., Any], like: Any, *stacks: Any) -> Any:
 
 def symmetric_part(x: Any) -> Any:
     """y = (x + x') / 2.  x: [*b, n, n] -> y: [*b, n, n]"""
-    half = x * 0.5  # first, lest large numbers overflow
-    return half + matrix_transpose(half)
+    return x * 0.5 + matrix_transpose(x) * 0.5  # each first, lest large numbers overflow
 
 
 def turned(q: Any, g: Any, k: Any) -> Any:
