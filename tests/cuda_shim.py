@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.backends.cache import Cache, digest
+from staticnet.backends.host import host_values
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
     Address,
@@ -36,9 +37,9 @@ from staticnet.codegen.launches import (
     walk,
 )
 from staticnet.ir.graph import Graph
-from staticnet.ops.evaluate import evaluate
 from staticnet.ops.library import gelu_tanh
 from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.results import results_of
 
 SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"
 CXX = shutil.which("g++")
@@ -243,7 +244,9 @@ class Machine:
         node = command.node
         pairs = zip(command.operands, node.inputs, strict=True)
         arrays = [self._array(memory, address, x) for address, x in pairs]
-        self._array(memory, command.result, node)[...] = evaluate(node, arrays)
+        values = host_values(node, arrays)
+        for address, x, value in zip(command.results, results_of(node), values, strict=True):
+            self._array(memory, address, x)[...] = value
 
     def _array(self, memory: Mapping[Key, Guarded], address: Address, node: Any) -> Any:
         held = self._bytes(memory, address)[: int(node.type.nbytes)]

@@ -87,3 +87,14 @@ class Spread(sn.Reduction, name="spread"):
 
 
 bump = Bump()
+
+# several results, on the host
+polar = sn.custom_op(
+    "polar",
+    lambda x, y: (np.hypot(x, y), np.arctan2(y, x)),
+    lambda x, y: [x, (x.shape, x.dtype)],
+    vjp=lambda z, g, x, y: (
+        g[0] * x / z[0] - g[1] * y / (z[0] * z[0]),
+        g[0] * y / z[0] + g[1] * x / (z[0] * z[0]),
+    ),
+)

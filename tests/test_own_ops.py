@@ -11,7 +11,7 @@ import numpy as np
 import own_ops
 import pytest
 from everywhere import DEVICES, grad_of, on
-from own_ops import Spread, Turn, blend, bump, cube, first, halve, softsign
+from own_ops import Spread, Turn, blend, bump, cube, first, halve, polar, softsign
 
 import staticnet as sn
 from staticnet.control.batching import batch_nodes
@@ -41,6 +41,9 @@ BUILDS = {
     "host elementwise": lambda x: halve(x + 1) * sn.tanh(halve(x)),
     "class": lambda x: turned(x) * x,
     "two on the host": lambda x: halve(turned(halve(x)) * 2),
+    "several results": lambda x: polar(x, x + 2)[0] * polar(x, x + 2)[1],
+    "one of several": lambda x: polar(x * 2, x + 2)[1] + 1,
+    "by a jvp alone": lambda x: cube(x) * x,
 }
 NUMPY: dict[str, Any] = {
     "fused": lambda x: 2 * x / (1 + np.abs(2 * x)) + 2.5 * x * np.exp(-x * x),
@@ -48,6 +51,9 @@ NUMPY: dict[str, Any] = {
     "host elementwise": lambda x: (x + 1) / 2 * np.tanh(x / 2),
     "class": lambda x: np.roll(x, 2, 1) * x,
     "two on the host": lambda x: np.roll(x / 2, 2, 1),
+    "several results": lambda x: np.hypot(x, x + 2) * np.arctan2(x + 2, x),
+    "one of several": lambda x: np.arctan2(x + 2, 2 * x) + 1,
+    "by a jvp alone": lambda x: x**4,
 }
 
 
@@ -249,7 +255,8 @@ def looped(x: Any) -> list[Any]:
     c, ys = sn.scan(lambda c, u: (halve(c) + u, softsign(c) * halve(u)), x[0], x)
     y = sn.cond(sn.sum(x) > 0, halve, sn.tanh, x)
     z = sn.while_loop(lambda c: sn.sum(c) > 0.1, halve, sn.abs(x))
-    return [c, ys, y, z, sn.vmap(lambda r: halve(r) * softsign(r))(x)]
+    r, angle = sn.vmap(lambda r: polar(r, halve(r)))(x)
+    return [c, ys, y, z, sn.vmap(lambda r: halve(r) * softsign(r))(x), r, angle]
 
 
 def test_in_loops_and_conditions(gpu: Any) -> None:
@@ -338,6 +345,19 @@ def test_an_eval_that_lies_or_fails(device: str, eval: Any, message: str, tmp_pa
     assert "declared on tests/test_own_ops.py:" in text
     assert text.count("tests/test_own_ops.py:") == 2  # the op's line, and that which uses it
     assert not isinstance(caught.value, OutOfRangeError)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_several_results_that_are_not_told(device: str) -> None:
+    x = sn.placeholder((3,), name="x")
+    for eval, message in (
+        (lambda x: (x,), r"its eval gives \(array.*, but its shape rule says 2 results"),
+        (lambda x: x, r"its eval gives float32\[3\], but its shape rule says 2 results"),
+        (lambda x: (x, x[:1]), r"its eval gives float32\[1\], but its shape rule says float32\[3"),
+    ):
+        op = lying("two", eval, lambda x: [x, x])
+        with pytest.raises(ExecutionError, match=message):
+            sn.function(x, op(x)[0], device=device)(np.ones(3, "f"))
 
 
 @pytest.mark.parametrize("device", ["numpy", "cpu"])

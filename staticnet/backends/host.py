@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.ir.node import Node
-from staticnet.ir.types import TensorType, fixed
+from staticnet.ir.types import TensorType, TupleType, fixed
 from staticnet.ops.evaluate import evaluate
 
 _Call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
@@ -31,8 +31,9 @@ class HostCalls:
         node = self._nodes[number]
         try:
             operands = [at_address(addresses[i], x.type) for i, x in enumerate(node.inputs)]
-            result = at_address(addresses[len(operands)], node.type)
-            np.copyto(result, evaluate(node, operands))
+            values = host_values(node, operands)
+            for i, (value, type_) in enumerate(zip(values, types_of(node), strict=True)):
+                np.copyto(at_address(addresses[len(operands) + i], type_), value)
         except BaseException as error:  # a signal's, too: none may pass through C
             self._error = error
             return 1
@@ -42,6 +43,21 @@ class HostCalls:
         """What the last failed call raised, once."""
         error, self._error = self._error, None
         return error
+
+
+def types_of(node: Node) -> tuple[TensorType, ...]:
+    """The types of a node's results, of which most have one."""
+    return node.type.types if isinstance(node.type, TupleType) else (node.type,)
+
+
+def host_values(node: Node, operands: Sequence[Any]) -> Sequence[Any]:
+    """The results of a node from its operands' arrays.
+
+    Raises:
+        ExecutionError: as `evaluate` says.
+    """
+    value = evaluate(node, operands)
+    return value if isinstance(node.type, TupleType) else (value,)
 
 
 def at_address(address: int | None, type_: TensorType) -> np.ndarray[Any, Any]:

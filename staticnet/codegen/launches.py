@@ -139,14 +139,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class HostCall:
-    """A node that Python computes, from copies in the host's memory; its result is copied back.
+    """A node that Python computes, from copies in the host's memory; its results are copied back.
 
     The device is waited for. A step that has failed by then does not make the call.
     """
 
     node: Node
     operands: tuple[Address, ...]
-    result: Address
+    results: tuple[Address, ...]
     step: int
 
 
@@ -244,7 +244,8 @@ def with_addresses(command: Command, change: Callable[[Address], Address]) -> Co
         return replace(command, source=change(command.source), target=change(command.target))
     if isinstance(command, HostCall):
         operands = tuple(map(change, command.operands))
-        return replace(command, operands=operands, result=change(command.result))
+        results = tuple(map(change, command.results))
+        return replace(command, operands=operands, results=results)
     if isinstance(command, Loop):
         return replace(command, commands=all_of(command.commands))
     if isinstance(command, While):

@@ -18,7 +18,7 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import Body, bodies_of, room_bytes, rooms
+from staticnet.plan.results import Body, bodies_of, results_of, room_bytes, rooms
 from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 
@@ -223,7 +223,9 @@ class StepWriter:
 
     def _host_call(self, node: Node) -> list[str]:
         """A call of Python; nothing is updated if it fails, or something before it did."""
-        pointers = ", ".join(f"(void *){self.pointer(x)}" for x in (*node.inputs, node))
+        pointers = ", ".join(
+            f"(void *){self.pointer(x)}" for x in (*node.inputs, *results_of(node))
+        )
         self.parts.host_calls.append(node)
         function = f"((int (*)(int64_t, void **)){self.spell(HOST)})"
         call = f"{function}({len(self.parts.host_calls) - 1}, at)"

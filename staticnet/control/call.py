@@ -30,7 +30,7 @@ from staticnet.ops.batching import spread
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.shape import sum as total
 
-Rule = Callable[[Sequence[Any], Sequence[Any]], list[Any]]
+Rule = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
 _known: WeakValueDictionary[str, Derivative] = WeakValueDictionary()
 
 
@@ -54,7 +54,7 @@ class Derivative:
         """The rule of a name in a text."""
         return _known.get(name) or cls(name, None)
 
-    def __call__(self, operands: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    def __call__(self, operands: Sequence[Any], values: Sequence[Any]) -> Sequence[Any]:
         """What the rule gives.
 
         Raises:

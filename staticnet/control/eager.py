@@ -12,7 +12,7 @@ from staticnet.ir.node import Node, topological
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import TensorOp, apply
 
-Pull = Callable[[Sequence[Any], Sequence[Any]], list[Any]]
+Pull = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
 
 
 class _Result(TensorOp):

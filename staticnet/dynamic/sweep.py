@@ -6,12 +6,13 @@ freed as Python frees it. A backward pass releases it as it goes: what is behind
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from staticnet.control.eager import transposed
 from staticnet.dynamic.calls import layout, quiet
 from staticnet.dynamic.extra import extra_of
 from staticnet.dynamic.mode import Tracing, recording
@@ -99,7 +100,7 @@ class Sweep:
         if type(op) is Matmul:
             layout.transposed = _transposed(operands[1].data)
         try:
-            products = op.vjp(y, g, *operands)
+            products = _moved(op)(operands, [g]) if op.transposes else op.vjp(y, g, *operands)
         finally:
             layout.transposed = None
         for x, product in zip(operands, products, strict=True):
@@ -132,6 +133,11 @@ class Sweep:
             self._sums[key] = known + product
             if not self._create and type(known.data) is np.ndarray and known.data.ndim:
                 self._owned.add(key)
+
+
+def _moved(op: Any) -> Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]:
+    """The products of an op that has a jvp alone."""
+    return transposed(lambda xs, tangents: [op.jvp(op(*xs), xs, tangents)])
 
 
 def _number(x: Any, like: Any) -> Any:

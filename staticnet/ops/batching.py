@@ -13,8 +13,6 @@ from staticnet.ir.dim import Dim
 from staticnet.ir.op import Axes
 from staticnet.ir.value import FUNCTIONS
 
-MOST_APART = 16  # examples that an op without a rule is applied to one by one, not in a loop
-
 
 def shifted(axes: Axes) -> Axes:
     """The axes of an example, in an array of examples."""
@@ -43,17 +41,3 @@ def spread(size: int | Dim, is_batched: bool, x: Any) -> Any:
 def spread_all(size: int | Dim, batched: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
     """Each of the operands for each example."""
     return [spread(size, own, x) for own, x in zip(batched, operands, strict=True)]
-
-
-def one_by_one(op: Any, size: int | Dim, batched: Sequence[bool], operands: Sequence[Any]) -> Any:
-    """The rule of an op that has none: each example by itself, in a loop if they are many."""
-    pairs = list(zip(batched, operands, strict=True))
-    if not isinstance(size, int) or size == 0 or size > MOST_APART:
-
-        def one(_: Any, rows: Sequence[Any]) -> tuple[None, Any]:
-            row = iter(rows)
-            return None, op(*(next(row) if own else x for own, x in pairs))
-
-        return FUNCTIONS["scan"](one, None, [x for own, x in pairs if own])[1]
-    columns = [FUNCTIONS["unstack"](x) if own else [x] * size for own, x in pairs]
-    return FUNCTIONS["stack"]([op(*row) for row in zip(*columns, strict=True)])

@@ -21,15 +21,18 @@ from staticnet.errors import ArgumentError, DTypeError, GradientError, ShapeErro
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import as_dtype
 from staticnet.ir.location import user_line, written_at
+from staticnet.ir.node import Node
 from staticnet.ir.op import ATTRIBUTES, OPS, Attribute, Op, attribute_of
-from staticnet.ir.types import TensorType, as_shape, format_shape, tensor_type
+from staticnet.ir.types import TensorType, TupleType, as_shape, format_shape, tensor_type
+from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, NUMBERS, broadcast_shapes
-from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, as_values
-from staticnet.ops.batching import align, one_by_one, spread_all
+from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, as_values, items
+from staticnet.ops.batching import align, spread_all
 
 KINDS = {
     "floating": FLOATS, "integer": INTEGERS, "numeric": NUMBERS, "bool": BOOLS, "any": ANY,
 }  # fmt: skip
+MOST_APART = 16  # examples that an op without a rule is applied to one by one, not in a loop
 _CALLED = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 Function = Callable[..., Any]
 
@@ -62,18 +65,19 @@ class _Own(TensorOp):
         rule = self.given.vjp
         if rule is None:
             return super().vjp(y, g, *operands)
+        y, g = results(y), _without_none(y, g)
         return _cotangents(self, rule(y, g, *operands, **self.attributes()), operands, rule)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         rule = self.given.jvp
         if rule is None:
             return super().jvp(y, operands, tangents)
-        return rule(y, tuple(operands), tuple(tangents), **self.attributes())
+        return rule(results(y), tuple(operands), tuple(tangents), **self.attributes())
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         if not self.given.vectorized:
             return one_by_one(self, size, batched, operands)
-        return apply(self, *spread_all(size, batched, operands))
+        return results(apply(self, *spread_all(size, batched, operands)))
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         count = self.given.flops
@@ -115,12 +119,12 @@ class CustomOp:
         return f"<custom op {self.name} ({self.op_class.where})>"
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
-        """The op's value.
+        """The op's value, or a tuple of its values.
 
         Raises:
             ArgumentError: on an attribute that it does not have, or one that is missing.
         """
-        return apply(self.op(**attributes), *operands)
+        return results(apply(self.op(**attributes), *operands))
 
     def op(self, **attributes: Any) -> Op:
         """The op with these attributes."""
@@ -153,8 +157,9 @@ def custom_op(
 
     eval: (*arrays, **attributes) -> array, in NumPy; its arguments after `*` are the attributes,
         which are annotated int, bool, str, np.dtype or tuple[int, ...].
-    infer: (*types, **attributes) -> the result's type, as `x.with_shape(shape)`, or (shape, dtype);
-        without it the op is elementwise: operands are promoted and broadcast as those of `+`.
+    infer: (*types, **attributes) -> the result's type, as `x.with_shape(shape)`, or (shape, dtype),
+        or a list of those of several results, which eval gives as a tuple; without it the op is
+        elementwise: operands are promoted and broadcast as those of `+`.
     scalar: an elementwise op in C, as "{0} / (1 + fabs({0}))": it fuses with its neighbours on a
         CPU and a GPU. Without it the op runs in Python between kernels, on copies where a GPU is.
     vjp: (y, g, *operands, **attributes) -> for each operand the product of the cotangent g with
@@ -262,10 +267,44 @@ def _as_attribute(value: Any, kind: Attribute) -> Any:
     return value.item() if isinstance(value, np.integer | np.bool_) else value
 
 
+def one_by_one(op: Any, size: int | Dim, batched: Sequence[bool], operands: Sequence[Any]) -> Any:
+    """The rule of an op that has none: each example by itself, in a loop if they are many."""
+    pairs = list(zip(batched, operands, strict=True))
+    if not isinstance(size, int) or size == 0 or size > MOST_APART:
+
+        def one(_: Any, rows: Sequence[Any]) -> tuple[None, Any]:
+            row = iter(rows)
+            return None, results(op(*(next(row) if own else x for own, x in pairs)))
+
+        return FUNCTIONS["scan"](one, None, [x for own, x in pairs if own])[1]
+    columns = [FUNCTIONS["unstack"](x) if own else [x] * size for own, x in pairs]
+    made = [results(op(*row)) for row in zip(*columns, strict=True)]
+    if isinstance(made[0], tuple):
+        return tuple(map(FUNCTIONS["stack"], zip(*made, strict=True)))
+    return FUNCTIONS["stack"](made)
+
+
+def results(y: Any) -> Any:
+    """The results of an op that has several, as a tuple; any other value as it is."""
+    several = isinstance(y.type, TupleType) if isinstance(y, Node) else type(y.data) is tuple
+    return items(y) if several else y
+
+
+def _without_none(y: Any, g: Any) -> Any:
+    """The cotangents of several results, zeros for None; the one of a single one."""
+    values = results(y)
+    if not isinstance(values, tuple):
+        return g
+    pairs = zip(values, g, strict=True)
+    return tuple(FUNCTIONS["zeros_like"](x) if each is None else each for x, each in pairs)
+
+
 def _as_type(given: Any, rule: Function) -> TensorType:
-    """A type from what a shape rule gives: a type, something with one, or (shape, dtype)."""
+    """What a shape rule gives as a type: one, something with one, (shape, dtype), or a list."""
     if isinstance(given, TensorType):
         return given
+    if isinstance(given, list):
+        return TupleType([_as_type(each, rule) for each in given])
     try:
         if isinstance(given, tuple) and len(given) == 2:
             return tensor_type(*given)

@@ -11,6 +11,7 @@ import numpy as np
 from staticnet.backends.cuda.cublaslt import Algorithm, Operation
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, alignment, calls, describe
 from staticnet.backends.cuda.device import Device
+from staticnet.backends.host import host_values
 from staticnet.codegen.launches import (
     FAILED,
     Address,
@@ -27,7 +28,6 @@ from staticnet.codegen.launches import (
     While,
 )
 from staticnet.ir.types import fixed
-from staticnet.ops.evaluate import evaluate
 
 Resolve = Callable[[Address], int]
 Choose = Callable[["BoundProduct"], Algorithm]
@@ -135,10 +135,11 @@ class BoundHostCall(_NoProducts):
         self.step = call.step
         self._node, self._device = call.node, device
         self._operands = [resolve(address) for address in call.operands]
-        self._result, self._failed = resolve(call.result), resolve(FAILED)
+        self._results = [resolve(address) for address in call.results]
+        self._failed = resolve(FAILED)
 
     def enqueue(self, stream: Any) -> None:
-        """Wait for the stream, make the call, and copy its result to the device.
+        """Wait for the stream, make the call, and copy its results to the device.
 
         Raises:
             ExecutionError: if the call fails.
@@ -150,12 +151,13 @@ class BoundHostCall(_NoProducts):
         fetch(self._device, [(failed, self._failed), *operands], stream)
         if failed[0]:
             return
-        result = evaluate(node, arrays)
-        if result.nbytes:
-            runtime = self._device.runtime
-            kind, source = runtime.memcpyHostToDevice, result.ctypes.data
-            runtime.memcpyAsync(self._result, source, result.nbytes, kind, stream.ptr)
-            stream.synchronize()
+        runtime = self._device.runtime
+        values = host_values(node, arrays)
+        for value, address in zip(values, self._results, strict=True):
+            if value.nbytes:
+                kind, source = runtime.memcpyHostToDevice, value.ctypes.data
+                runtime.memcpyAsync(address, source, value.nbytes, kind, stream.ptr)
+        stream.synchronize()  # only then may the values go
 
 
 def fetch(device: Device, pairs: Iterable[tuple[Any, int]], stream: Any) -> None:

@@ -16,6 +16,7 @@ from staticnet.codegen.launches import (
     Product,
 )
 from staticnet.plan.plan import Plan
+from staticnet.plan.results import results_of
 
 Memory = tuple[str, int]
 FLAG_BYTES = 4  # of what tells a failure
@@ -72,7 +73,8 @@ class _Finder:
             node = command.node
             for address, x in zip(command.operands, node.inputs, strict=True):
                 yield _span(address, int(x.type.nbytes), False)
-            yield _span(command.result, int(node.type.nbytes), True)
+            for address, x in zip(command.results, results_of(node), strict=True):
+                yield _span(address, int(x.type.nbytes), True)
         elif isinstance(command, Launch):
             yield from self._launch(command)
         else:

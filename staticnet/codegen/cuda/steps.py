@@ -42,7 +42,7 @@ from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import rooms
+from staticnet.plan.results import results_of, rooms
 from staticnet.plan.schedule import Step
 
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
@@ -224,7 +224,8 @@ class StepWriter:
             return
         if node.op.on_host:
             operands = tuple(map(self.address, node.inputs))
-            self.commands.append(HostCall(node, operands, self.address(node), self.step))
+            results = tuple(map(self.address, results_of(node)))
+            self.commands.append(HostCall(node, operands, results, self.step))
             return
         begins_as = starts_from(node)
         if begins_as is not None:
