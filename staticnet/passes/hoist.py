@@ -3,7 +3,8 @@ made for all steps at once are, before it or after it.
 
 The first keeps bits. The second, under numerics="fast", makes one large product of many: before the
 loop that of an x of each step with a matrix that stays, `x[t] @ w`; after it that of a value which
-no later step reads, and the sum over the steps of `h[t].T @ z[t]`. See `passes/fission.py`.
+no later step reads, and the sum over the steps of `h[t].T @ z[t]`. See `passes/fission.py`. That
+stacks factors and products of all steps, so not where a `memory_limit` is given.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def hoist(graph: Graph, context: Context) -> Graph:
         count = _hoist_invariants(parts)
         if count:
             context.notes["hoisted"] += count
-        if context.numerics == "fast" and isinstance(node.op, Scan):
+        splits = context.numerics == "fast" and context.memory_limit is None
+        if splits and isinstance(node.op, Scan):
             results, products = Fission(parts).run()
             if products:
                 context.notes["product of all steps"] += products

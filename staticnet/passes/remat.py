@@ -5,7 +5,8 @@ values that lie idle while it is fullest are candidates: their late users get th
 from what lies in memory anyway. The copies stand behind an `optimization_barrier`, so that they are
 no nodes that are there already. Elementwise values and reductions come first, the cheapest for
 their bytes; products of matrices only if those are not enough. Every choice is planned, and kept if
-it helps.
+it helps. Loops come first: what one stacks for another is made again from its carries, see
+`passes/remat_loops.py`.
 
 The same ops run on the same operands, so results keep their bits on the reference; a compiled
 kernel may fuse a multiplication with an addition that was apart from it before. After Chen et al.,
@@ -30,6 +31,7 @@ from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.manager import Context, Pass
+from staticnet.passes.remat_loops import stack_carries_alone
 from staticnet.rewrite.driver import keep, rebuild
 
 MAX_ROUNDS = 40
@@ -69,9 +71,13 @@ def remat(graph: Graph, context: Context) -> Graph:
     limit, layout = context.memory_limit, context.layout
     if limit is None or layout is None or graph.symbols:
         return graph
+    best = graph
+    if layout(graph).peak > limit:
+        less = stack_carries_alone(graph)
+        best = less if less is not graph and layout(less).peak < layout(graph).peak else graph
     found = []
     for part in (1, 8):
-        search = _Search(graph, layout, limit, part)
+        search = _Search(best, layout, limit, part)
         for products in (False, True):
             search.run(products)
         found.append(search)
