@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.backends.base import HostExecutable
-from staticnet.backends.cpu import blas
+from staticnet.backends.cpu import blas, products
 from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
@@ -59,7 +59,7 @@ class CpuExecutable(HostExecutable):
         self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
         self._library = library = load(clock + self.program.source, compiler)
-        pointers = (*blas.pointers(["sgemm", "dgemm"]).values(), *blas.thread_controls())
+        pointers = (*products.pointers(compiler), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         for dtype in self.program.lapack:
             letter = {"f32": "s", "f64": "d"}[dtype]

@@ -1,0 +1,26 @@
+"""float32 products of small matrices: faster than BLAS, and built once for all programs."""
+
+from __future__ import annotations
+
+import ctypes
+
+from staticnet.backends.cpu import blas
+from staticnet.backends.cpu.compiler import Compiler
+from staticnet.backends.cpu.library import load
+from staticnet.codegen.resources import kernel_text
+from staticnet.errors import CompileError
+
+
+def pointers(compiler: Compiler) -> tuple[int, int]:
+    """The addresses of sgemm and dgemm for programs: those of BLAS, behind one of our own.
+
+    Where that does not compile, they are BLAS' alone.
+    """
+    sgemm, dgemm = blas.pointers(["sgemm", "dgemm"]).values()
+    try:
+        library = load(kernel_text("products.h"), compiler)
+    except CompileError:
+        return sgemm, dgemm
+    library.sn_set_sgemm(ctypes.c_void_p(sgemm))
+    ours = ctypes.cast(library.sn_sgemm, ctypes.c_void_p).value
+    return ours or sgemm, dgemm

@@ -1,0 +1,55 @@
+"""Products of small matrices by our own loops, beside those in float64."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.backends.cpu.products import pointers
+
+COMPILES = True
+SHAPES = [
+    (50, 512, 128),
+    (32, 128, 100),
+    (4, 700, 300),
+    (130, 97, 64),
+    (65, 101, 257),
+    (7, 384, 513),
+]
+
+
+def gemm(address: int, a: Any, b: Any, turned: tuple[bool, bool]) -> Any:
+    """c = a b by a function with sgemm's signature; those `turned` are handed over transposed."""
+    (m, k), n = a.shape, b.shape[1]
+    left, right = (
+        np.ascontiguousarray(x.T if t else x) for x, t in zip((a, b), turned, strict=True)
+    )
+    c = np.full((m, n), np.nan, np.float32)
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(address)
+    letters = [ctypes.create_string_buffer(b"T" if t else b"N") for t in reversed(turned)]
+    sizes = [ctypes.c_int(size) for size in (n, m, k, right.shape[1], left.shape[1], n)]
+    one, zero = ctypes.c_float(1), ctypes.c_float(0)
+    at = [x.ctypes.data for x in (right, left, c)]
+    ref = [ctypes.addressof(x) for x in (*letters, *sizes, one, zero)]
+    ta, tb, pn, pm, pk, ldb, lda, ldc, alpha, beta = ref
+    function(ta, tb, pn, pm, pk, alpha, at[0], ldb, at[1], lda, beta, at[2], ldc)
+    return c
+
+
+def test_small_products() -> None:
+    compiler = find_compiler()
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    ours, _ = pointers(compiler)
+    rng = np.random.default_rng(0)
+    for m, n, k in SHAPES:
+        a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n)))
+        wanted = a.astype(np.float64) @ b
+        for turned in itertools.product((False, True), repeat=2):
+            c = gemm(ours, a, b, turned)
+            np.testing.assert_allclose(c, wanted, rtol=1e-4, atol=1e-4)
