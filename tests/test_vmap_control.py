@@ -75,6 +75,12 @@ FAIL_ELSEWHERE: dict[str, tuple[Callable[..., Any], Args]] = {
         lambda i, x: sn.while_loop(
             lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] + sn.take(x, c[0])), (i, x[0])),
         (np.array(1), ROW)),
+    "a loop that ends where the other ends": (
+        lambda i, c: sn.while_loop(
+            lambda c: c[0] > 0,
+            lambda c: (c[0] - 1, sn.while_loop(lambda d: d % c[0] != 0, lambda d: d + 1, c[1])),
+            (i, sn.astype(c[0] * 0, "int64") + 7))[1],
+        (np.array(2), ROW)),
     "an index of one branch": (
         lambda i, x: sn.cond(i < 3, lambda i: sn.take(x, i), lambda i: x[0] * 2, i),
         (np.array(1), ROW)),

@@ -1,8 +1,8 @@
 """Batching rules of ops that hold graphs: a graph is batched where it differs by example.
 
 A loop or a condition that goes another way for each example computes all ways for all of them and
-selects. Where a way may fail, as an index may that only some examples use, the examples run one
-after another.
+selects. Where a way may fail, as an index may that only some examples use, or run for ever, as a
+loop in it may, the examples run one after another.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def while_loop(op: WhileLoop, size: int | Dim, batched: Batched, operands: Seque
 
 def _masked(op: WhileLoop, size: int | Dim, batched: Batched, operands: Sequence[Any]) -> Any:
     """The loop that carries, beside the carries, which examples still run."""
-    if op.may_fail:
+    if not (_is_total(op.test) and _is_total(op.body)):
         return _one_by_one(op, batched, operands)
     c = len(op.body.outputs)
     own = [True] * c + list(batched[c:])
@@ -158,7 +158,7 @@ def cond(op: Cond, size: int | Dim, batched: Batched, operands: Sequence[Any]) -
     """
     if not batched[0]:
         return _one_way(op, size, batched, operands)
-    if op.may_fail:
+    if not (_is_total(op.then) and _is_total(op.other)):
         return _one_by_one(op, batched, operands)
     pred, *given = operands
     pairs = list(zip(op.then.inputs, given, batched[1:], strict=True))
@@ -189,6 +189,16 @@ def _one_way(op: Cond, size: int | Dim, batched: Batched, operands: Sequence[Any
     graphs, _ = close(names, numbered("x", own))
     results = items(build(type(op)(*graphs), (operands[0], *(given[x] for x in own))))
     return spread_all(size, wanted, results)
+
+
+def _is_total(graph: Graph) -> bool:
+    """Whether a graph has a value for all operands: none of its ops fails or runs for ever."""
+    return not any(
+        node.op.may_fail
+        or node.op.name == "while_loop"
+        or not all(map(_is_total, node.op.graphs.values()))
+        for node in graph.nodes
+    )
 
 
 def _one_by_one(op: Op, batched: Batched, operands: Sequence[Any]) -> Any:
