@@ -12,7 +12,7 @@ from exported import build as build_exported
 from exported import read_state, start, write_feeds
 
 import staticnet as sn
-from staticnet.errors import DeviceError, OutOfRangeError
+from staticnet.errors import OutOfRangeError
 
 COMPILES = True
 RNG = np.random.default_rng(0)
@@ -218,15 +218,6 @@ def test_bits_do_not_depend_on_threads(set_threads: Callable[[int], None]) -> No
             np.testing.assert_array_equal(a, b)
 
 
-def test_cuda_says_that_it_has_no_loops_yet() -> None:
-    from staticnet.codegen.cuda.program import write_cuda_program
-
-    inputs, last, _ = gather()
-    step = sn.function(inputs, last, device="cpu")
-    with pytest.raises(DeviceError, match=r"scan: .*test_control_cpu\.py.*device='cpu'"):
-        write_cuda_program(step.plan)
-
-
 def test_what_is_told_of_a_loop_and_what_is_in_it() -> None:
     inputs, outputs = recurrent(7, 2)
     step = sn.function(inputs, outputs, device="cpu")
@@ -243,7 +234,8 @@ def test_what_is_told_of_a_loop_and_what_is_in_it() -> None:
         assert named
         assert all(f"void {name}(" in step.source() for name in named)
     assert told.flops == step.cost_analysis().flops
-    assert step.graph.to_dot().count("subgraph cluster_") == 2
+    held = sum(len(node.op.graphs) for node in step.graph.nodes)
+    assert step.graph.to_dot().count("subgraph cluster_") == held > 0
     shown = step.document(*(np.ones(x.shape) for x in inputs))
     kinds = [kernel["kind"] for kernel in shown["kernels"]]
     assert kinds.count("scan") == 2
