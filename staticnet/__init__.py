@@ -44,6 +44,7 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.hints import NAMES, lookup
 from staticnet.ir.text import parse
 from staticnet.ir.types import TensorType
+from staticnet.ir.value import tell as _tell
 from staticnet.nn.seed import manual_seed
 from staticnet.ops import random
 from staticnet.ops.arithmetic import (
@@ -539,12 +540,16 @@ __all__ = [
     "zeros_like",
 ]
 
+_tell("linalg", [name for name in linalg.__all__ if name not in __all__])
+_tell("nn", [name for name in nn.__all__ if name not in __all__])
+
 if not TYPE_CHECKING:
     __getattr__ = lookup(
         __name__,
         __all__,
         NAMES
         | {name: f"it is sn.dynamic.{name}" for name in dynamic.__all__}
+        | {name: f"it is sn.linalg.{name}" for name in linalg.__all__}
         | {name: f"it is sn.nn.{name}" for name in nn.__all__}
         | {name: f"it is sn.optim.{name}" for name in optim.__all__},
     )

@@ -193,6 +193,37 @@ def test_what_is_refused(f: Call, message: str) -> None:
         f(sn.placeholder((2, 3), "float64", "x"))
 
 
+def test_pythons_own_functions() -> None:
+    t = sn.dynamic.tensor(X)
+    for found in (divmod(t, 0.5), np.divmod(t, 0.5)):
+        for a, b in zip(found, divmod(X, 0.5), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b)
+    np.testing.assert_array_equal(divmod(2.0, t)[0].numpy(), divmod(2.0, X)[0])
+    np.testing.assert_array_equal(round(t).numpy(), np.rint(X))
+    assert 2.75 in t
+    assert 2 not in t
+    with pytest.raises(SymbolicValueError, match="bool: <any bool"):
+        1 in sn.placeholder((2,))  # noqa: B015
+
+
+def test_functions_are_told_where_they_are() -> None:
+    x = sn.placeholder((2, 2))
+    with pytest.raises(MissingNameError, match=r"no 'inv'; use sn\.linalg\.inv\(x\)"):
+        x.inv()
+    with pytest.raises(MissingNameError, match=r"no 'softmax'; use sn\.nn\.softmax\(x\)"):
+        x.softmax()
+    with pytest.raises(SymbolicValueError, match=r"numpy\.linalg\.inv: .*use sn\.linalg\.inv$"):
+        np.linalg.inv(x)
+    with pytest.raises(MissingNameError, match=r"it is sn\.linalg\.inv"):
+        sn.inv  # noqa: B018
+
+
+def test_the_dtype_of_a_mean() -> None:
+    x = np.array([2**24, 1, 1], "f")
+    assert sn.dynamic.tensor(x).mean(dtype="float64").item() == x.mean(dtype="f8")
+    assert sn.mean(sn.placeholder((3,), "int32"), dtype="float64").dtype == np.float64
+
+
 def test_lengths() -> None:
     assert len(sn.placeholder((2, 3))) == 2
     assert len(sn.dynamic.tensor(X)) == 2

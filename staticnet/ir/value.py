@@ -8,7 +8,7 @@ operations; the rooms above fill it, so that the operators need no import upward
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from staticnet.errors import ArgumentError, ShapeError, SymbolicValueError
@@ -51,6 +51,13 @@ def register(name: str, f: Callable[..., Any]) -> None:
     FUNCTIONS[name] = f
     if inspect.getattr_static(Value, name, None) is None or is_elsewhere(Value, name):
         setattr(Value, name, Elsewhere(name, f"use sn.{name}(x)"))
+
+
+def tell(space: str, names: Iterable[str]) -> None:
+    """Say of functions that are no methods in which namespace they are: `sn.linalg.inv`."""
+    for name in names:
+        if name in FUNCTIONS and is_elsewhere(Value, name):
+            setattr(Value, name, Elsewhere(name, f"use sn.{space}.{name}(x)"))
 
 
 class Value:
@@ -171,6 +178,12 @@ class Value:
     def __rfloordiv__(self, other: Any) -> Value:
         return FUNCTIONS["floor_divide"](other, self)
 
+    def __divmod__(self, other: Any) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Value, Value]:
+        return other // self, other % self
+
     def __mod__(self, other: Any) -> Value:
         return FUNCTIONS["remainder"](self, other)
 
@@ -228,6 +241,9 @@ class Value:
     def __abs__(self) -> Value:
         return FUNCTIONS["abs"](self)
 
+    def __round__(self) -> Value:
+        return FUNCTIONS["round"](self)
+
     def __invert__(self) -> Value:
         return FUNCTIONS["bitwise_invert"](self)
 
@@ -279,6 +295,9 @@ class Value:
 
     def __bool__(self) -> bool:
         self._no_value("bool", f"choose with sn.where(condition, a, b) or a mask, {_DYNAMIC}")
+
+    def __contains__(self, element: Any) -> bool:
+        return bool(FUNCTIONS["any"](self == element))
 
     def __iter__(self) -> Any:
         self._no_value("iter", "index it (x[0], x[1], …) or use sn.unstack(x)")

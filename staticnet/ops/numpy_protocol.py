@@ -18,7 +18,7 @@ from staticnet.errors import ArgumentError, SymbolicValueError
 from staticnet.ir import location
 from staticnet.ir.hints import NAMES
 from staticnet.ir.node import describe
-from staticnet.ir.value import FUNCTIONS, Value
+from staticnet.ir.value import FUNCTIONS, Elsewhere, Value
 from staticnet.ops import methods
 
 UFUNCS = {
@@ -107,6 +107,8 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
     reflected = _REFLECTED.get(ufunc) if method == "__call__" and not kwargs else None
     if reflected is not None and not isinstance(inputs[0], Value):
         return getattr(inputs[1], reflected)(inputs[0])
+    if ufunc is np.divmod and method == "__call__" and not kwargs:
+        return FUNCTIONS["floor_divide"](*inputs), FUNCTIONS["remainder"](*inputs)
     name = ufunc.__name__
     ours = UFUNCS.get(name, name)
     if method != "__call__":
@@ -185,7 +187,9 @@ def _as_arrays(x: Any) -> Any:
 
 
 def _refuse(value: Any, name: str, ours: str) -> NoReturn:
-    remedy = f"use sn.{ours}" if ours in FUNCTIONS else NAMES.get(name, "")
+    found = inspect.getattr_static(Value, ours, None) if ours in FUNCTIONS else None
+    named = found.remedy.removesuffix("(x)") if isinstance(found, Elsewhere) else f"use sn.{ours}"
+    remedy = named if ours in FUNCTIONS else NAMES.get(name, "")
     if not remedy:
         near = difflib.get_close_matches(name, FUNCTIONS, 1, 0.75)
         remedy = f"did you mean sn.{near[0]}? Or" if near else ""

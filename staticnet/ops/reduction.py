@@ -338,12 +338,17 @@ def _count(x: Value, axes: tuple[int, ...]) -> int | Dim:
 
 
 @function
-@rounded_once()
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
+def mean(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Value:
     """y = sum(x) / n along `axis` (None: all).  x: [*s] -> y: floating [s without axis]
 
-    Integers and bools are summed in 64 bits; their mean is float32.
+    Integers and bools are summed in 64 bits; their mean is float32, unless `dtype` is given, in
+    which x is summed.
     """
+    return _mean(x if dtype is None else astype(x, dtype), axis, keepdims)
+
+
+@rounded_once()
+def _mean(x: Any, axis: Any, keepdims: bool) -> Value:
     x = as_value(x)
     axes = normalize_axes(axis, x.ndim)
     return sum(x, axes, keepdims) / _count(x, axes)
