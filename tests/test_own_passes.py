@@ -119,6 +119,41 @@ def test_check_numerics_holds_own_passes_to_what_they_declare() -> None:
     np.testing.assert_array_equal(w.value, np.ones(3))
 
 
+def looped() -> tuple[Any, Any]:
+    x = sn.placeholder((5, 3), name="x")
+    last, ys = sn.scan(lambda c, u: (sn.tanh(c) + u, sn.exp(c) * u), x[0], x)
+    return x, sn.sum(last) + sn.sum(ys)
+
+
+def test_it_runs_on_the_bodies_of_loops() -> None:
+    x, y = looped()
+    f = sn.function(x, y, passes=(*sn.PIPELINE, tanh_to_sin), device="numpy")
+    assert "sin(" in f.as_text(after="tanh_to_sin")
+    feed = np.linspace(-1, 1, 15, dtype="f").reshape(5, 3)
+    with pytest.raises(VerifyError, match="tanh_to_sin promises to be exact, but changes item"):
+        f.check_numerics(feed)
+    honest = sn.function(x, [y, *sn.grad(y, x)], device="numpy")
+    assert len(honest.check_numerics(feed)) == len(sn.PIPELINE)
+
+
+def test_what_is_rounded_in_a_loop_may_be_rounded_elsewhere() -> None:
+    def move_sum(graph: sn.Graph) -> sn.Graph:
+        def replace(node: Any, inputs: Any) -> Any:
+            if node.op.name == "add" and inputs[0].op.name == "add":
+                (a, b), c = inputs[0].inputs, inputs[1]
+                return a + (b + c)
+            return keep(node, inputs)
+
+        return rebuild(graph, "move_sum", replace)
+
+    x = sn.placeholder((50, 3), name="x")
+    last, _ = sn.scan(lambda c, u: ((c + u) + u * 3, None), sn.zeros((3,)), x)
+    feed = np.random.default_rng(0).normal(size=(50, 3)).astype("f")
+    passes = (*sn.PIPELINE, sn.Pass("move_sum", move_sum, "reassociates"))
+    f = sn.function(x, last, passes=passes, device="numpy")
+    assert f.check_numerics(feed)[-1].ulps > 0
+
+
 def passes_of(change: Any) -> tuple[Any, ...]:
     def broken(graph: Any) -> Any:
         return change(graph)

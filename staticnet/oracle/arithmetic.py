@@ -11,7 +11,8 @@ import numpy as np
 from staticnet.ir.dtype import FLOAT64, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
-from staticnet.ops.evaluate import evaluate
+from staticnet.ir.types import TupleType
+from staticnet.ops.evaluate import evaluate, evaluating
 from staticnet.ops.indexing import ScatterAdd, ScatterAddAlongAxis
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
@@ -57,7 +58,10 @@ class Declared:
             made = Node(op, node.inputs, node.type)
             made.provenance = node.provenance
             node = made
-        return evaluate(node, operands)
+        if not node.op.graphs:
+            return evaluate(node, operands)
+        with evaluating(self.result):
+            return evaluate(node, operands)
 
 
 class Wide(Declared):
@@ -69,11 +73,19 @@ class Wide(Declared):
 
     def result(self, node: Node, operands: Sequence[Any]) -> Any:
         """The value of a node; a cast from one floating-point dtype to another does nothing."""
+        if isinstance(node.type, TupleType):
+            return _widened(super().result(node, operands))
         if isinstance(node.op, Cast) and is_floating(node.dtype):
             value = operands[0]
         else:
             value = np.asarray(super().result(node, operands))
         return value.astype(np.float64) if is_floating(node.dtype) else value
+
+
+def _widened(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        x.astype(np.float64) if is_floating(x.dtype) else x for x in map(np.asarray, arrays)
+    )
 
 
 class Rounding(Wide):
@@ -93,7 +105,9 @@ class Rounding(Wide):
         return self._round(super().leaf(node, array), node.dtype)
 
     def result(self, node: Node, operands: Sequence[Any]) -> Any:
-        """The value of a node, rounded."""
+        """The value of a node, rounded; several are, where one of them is read."""
+        if isinstance(node.type, TupleType):
+            return super().result(node, operands)
         if isinstance(node.op, _ACCUMULATES) and is_floating(node.dtype):
             step = epsilon(self._dtype(node.dtype))
             operands = [self._moved(x, step) if x.dtype == np.float64 else x for x in operands]

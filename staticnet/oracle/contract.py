@@ -23,6 +23,7 @@ from staticnet.feeds import bind_dims, convert
 from staticnet.ir.dtype import DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, describe
+from staticnet.ir.types import TupleType
 from staticnet.ops.selection import Cast
 from staticnet.oracle.arithmetic import Declared, Rounding, Wide, epsilon, ulp, values
 from staticnet.oracle.difference import most_ulps, same_bits
@@ -177,12 +178,14 @@ class _Check:
 
     def _report(self, p: Pass, before: Graph, root: _Root) -> VerifyError:
         """The error that names the first node which the pass changes if all of them are kept."""
-        every = _with_roots(before, [node for node in before.nodes if node.inputs])
+        singles = (node for node in before.nodes if not isinstance(node.type, TupleType))
+        every = _with_roots(before, [node for node in singles if node.inputs])
         roots = self._roots(p, every, self.run(p, every)[0])
         first = next((each for each in roots if not each.holds), root)
         node = first.node
         rules = self.run(p, _with_roots(before, [node]))[1]
-        rules -= self.run(p, _with_roots(before, node.inputs))[1]
+        singles = (x for x in node.inputs if not isinstance(x.type, TupleType))
+        rules -= self.run(p, _with_roots(before, singles))[1]
         by = f" by {', '.join(rules)}" if rules else ""
         lines = [str(rule.where) for rule in p.rules if rule.name in rules and rule.where]
         lines = lines or [str(p.where)] * (p.where is not None)
