@@ -149,9 +149,9 @@ def test_what_is_rounded_in_a_loop_may_be_rounded_elsewhere() -> None:
     x = sn.placeholder((50, 3), name="x")
     last, _ = sn.scan(lambda c, u: ((c + u) + u * 3, None), sn.zeros((3,)), x)
     feed = np.random.default_rng(0).normal(size=(50, 3)).astype("f")
-    passes = (*sn.PIPELINE, sn.Pass("move_sum", move_sum, "reassociates"))
+    passes = (sn.Pass("move_sum", move_sum, "reassociates"), *sn.PIPELINE)
     f = sn.function(x, last, passes=passes, device="numpy")
-    assert f.check_numerics(feed)[-1].ulps > 0
+    assert f.check_numerics(feed)[0].ulps > 0
 
 
 def passes_of(change: Any) -> tuple[Any, ...]:
