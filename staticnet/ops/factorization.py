@@ -51,15 +51,20 @@ def _lu(x: Any) -> Any:
     from scipy.linalg.lapack import get_lapack_funcs
 
     (getrf,) = get_lapack_funcs(("getrf",), (x,))
-    lu, sign = np.empty_like(x, order="C"), np.ones(x.shape[:-2], x.dtype)
-    places = np.broadcast_to(np.arange(x.shape[-1]), x.shape[:-1]).copy()
-    for i in np.ndindex(x.shape[:-2] if x.size else (0,)):
-        transposed, pivots, _ = getrf(x[i].T)
+    n = x.shape[-1]
+    stack = x.reshape(-1, n, n) if x.size else x.reshape(0, n, n)
+    lu, pivots = np.empty_like(stack, order="C"), np.empty(stack.shape[:2], np.int64)
+    for i, matrix in enumerate(stack):  # by rows it is its transpose by columns
+        transposed, pivots[i], _ = getrf(matrix.T)
         lu[i] = transposed.T
-        for j, k in enumerate(pivots):
-            places[i][[j, k]] = places[i][[k, j]]
-        sign[i] = (-1) ** int(np.count_nonzero(pivots != np.arange(len(pivots))))
-    return lu, places, sign
+    places, rows = np.broadcast_to(np.arange(n), pivots.shape).copy(), np.arange(len(stack))
+    for j in range(n):
+        k = pivots[:, j]
+        places[rows, j], places[rows, k] = places[rows, k], places[rows, j].copy()
+    sign = 1 - 2 * (np.count_nonzero(pivots != np.arange(n), axis=-1) % 2)
+    batch = x.shape[:-2]
+    signs = sign.reshape(batch) if x.size else np.ones(batch)
+    return lu.reshape(x.shape), places.reshape(x.shape[:-1]), signs.astype(x.dtype)
 
 
 @dataclass(frozen=True)
