@@ -97,10 +97,8 @@ class Fission:
         self.found += len(chosen)
 
     def _is_batchable(self, node: Node) -> bool:
-        if node in self.again:
-            return False
         below = needed([node], self.outside)
-        return not any(isinstance(each.op, ControlOp | Item) for each in below)
+        return node not in self.again and not any(map(_is_called, below))
 
     def _for_all(self, nodes: Sequence[Node], stacks: Mapping[Node, Node]) -> list[Node]:
         """The values of nodes for all steps, from those of the xs and of what is stacked."""
@@ -304,7 +302,12 @@ def _is_one_product(node: Node, varying: Set[Node]) -> bool:
 
 def _is_light(node: Node) -> bool:
     """Whether it may as well be made after the steps, on the way to a product."""
-    return not isinstance(node.op, ControlOp | Item | Matmul) and not node.op.may_fail
+    return not (_is_called(node) or isinstance(node.op, Matmul) or node.op.may_fail)
+
+
+def _is_called(node: Node) -> bool:
+    """Whether it is a loop's, a condition's, or a user's op, which are not made for all steps."""
+    return isinstance(node.op, ControlOp | Item) or node.op.where is not None
 
 
 def _is_nothing(node: Node) -> bool:
