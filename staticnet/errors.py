@@ -50,6 +50,10 @@ class SymbolicValueError(StaticnetError, TypeError):
     """Python asked a symbolic node for a value that only a run can give."""
 
 
+class MixedValueError(SymbolicValueError):
+    """A value that only a run of a graph can give met a tensor of dynamic execution."""
+
+
 class ParseError(StaticnetError, ValueError):
     """A text form could not be read back."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import staticnet as sn
-from staticnet.errors import StaticnetError
+from staticnet.errors import StaticnetError, SymbolicValueError
 from staticnet.ir.verify import verify
 
 RNG = np.random.default_rng(0)
@@ -119,6 +119,27 @@ def test_tensors_of_dynamic_execution_just_run() -> None:
     assert none.shape == (0, 3)
     assert sn.while_loop(lambda c: c < 9, lambda c: c + 2, sn.dynamic.tensor(0)).item() == 10
     assert sn.cond(sn.dynamic.tensor(W[0]) > 9, lambda: 1, lambda: 2) == 2
+
+
+def test_functions_that_use_tensors_of_their_own_just_run() -> None:
+    a = sn.dynamic.tensor(1.5)
+    carry, ys = sn.scan(lambda c, _: (c + a, c), 0.0, length=3)
+    assert (carry.item(), ys.numpy().tolist()) == (4.5, [0.0, 1.5, 3.0])
+    assert sn.fori_loop(0, 3, lambda i, c: c + a, 0.0).item() == 4.5
+    assert sn.while_loop(lambda c: c < 10, lambda c: c + a, 0.0).item() == 10.5
+    assert sn.while_loop(lambda c: c < 10, lambda c: c + a, 0.0, max_steps=10**9).item() == 10.5
+    assert sn.map(lambda x: x * a, np.arange(3.0)).numpy().tolist() == [0.0, 1.5, 3.0]
+    assert sn.vmap(lambda x: x * a)(np.arange(3.0)).numpy().tolist() == [0.0, 1.5, 3.0]
+    assert sn.cond(True, lambda: a, lambda: a * 2).item() == 1.5
+    with pytest.raises(SymbolicValueError, match="placeholder|until a function runs"):
+        sn.scan(lambda c, _: (c + a, None), V[0], length=3)
+
+
+def test_a_bounded_while_takes_a_number_as_one_without_bounds() -> None:
+    def build(a: Any) -> Any:
+        return sn.while_loop(lambda c: c < 10, lambda c: c + a, 0, max_steps=5)
+
+    assert run(build, np.float64(1.5)) == 7.5
 
 
 def test_dropout_draws_anew_at_each_step() -> None:

@@ -13,6 +13,7 @@ from staticnet.control.cotangent import cast, wide
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import applied, needed
 from staticnet.control.trace import (
+    arrays_of,
     call,
     check_functions,
     close,
@@ -23,7 +24,7 @@ from staticnet.control.trace import (
     place,
 )
 from staticnet.control.traced import evaluated
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, MixedValueError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, is_floating
 from staticnet.ir.graph import Graph
@@ -154,11 +155,16 @@ def cond(
         )
     given, tree = leaves_of("cond: operands", operands)
     if is_eager((test, *given)):
-        return (true_fun if bool(test) else false_fun)(*tree.unflatten(given))
+        (chosen,) = arrays_of([test]) if isinstance(test, Node) else (test,)
+        return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(given))
     assert isinstance(test, Node)
     own = parameters("x", (node.type for node in given))
-    then, structure = call("cond", true_fun, *tree.unflatten(own))
-    other, other_structure = call("cond", false_fun, *tree.unflatten(own))
+    try:
+        then, structure = call("cond", true_fun, *tree.unflatten(own))
+        other, other_structure = call("cond", false_fun, *tree.unflatten(own))
+    except MixedValueError:
+        (chosen,) = arrays_of([test])
+        return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(arrays_of(given)))
     if structure != other_structure:
         raise ArgumentError(
             f"true_fun gives {structure} and false_fun {other_structure}; the two must agree"

@@ -11,6 +11,7 @@ from staticnet.control import scan_derivatives as derivatives
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.trace import (
+    arrays_of,
     call,
     check_functions,
     close,
@@ -21,7 +22,7 @@ from staticnet.control.trace import (
     place,
 )
 from staticnet.control.traced import evaluated
-from staticnet.errors import ArgumentError, ShapeError
+from staticnet.errors import ArgumentError, MixedValueError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import INT64
 from staticnet.ir.graph import Graph
@@ -145,7 +146,10 @@ def scan(
     loop = _Loop(f, carry_tree, x_tree, steps, bool(reverse), as_size(unroll, "scan: unroll"))
     if is_eager((*first, *given)):
         return loop.run(first, given)
-    traced = loop.trace(first, given)
+    try:
+        traced = loop.trace(first, given)
+    except MixedValueError:
+        return loop.run(arrays_of(first), arrays_of(given))
     changed = promoted(init, first, traced.leaves[: len(first)])
     if changed is not None:
         traced = loop.trace(changed, given)
@@ -169,16 +173,16 @@ def _length(xs: Sequence[Any], length: Any) -> int | Dim:
     for x in xs:
         if not x.shape:
             raise ShapeError(f"{describe(x)} has no axis to take elements along")
-    known = [x.shape[0] for x in xs]
+    lengths = [x.shape[0] for x in xs]
     if length is not None:
-        known += as_shape(length, "length")[:1]
-    if not known:
+        lengths += as_shape(length, "length")[:1]
+    if not lengths:
         raise ArgumentError("how many steps? give xs or length=")
-    if any(n != known[0] for n in known):
+    if any(n != lengths[0] for n in lengths):
         named = ", ".join(describe(x) for x in xs)
         given = f", length={length}" if length is not None else ""
         raise ShapeError(f"the lengths differ: {named}{given}; all must have one")
-    return known[0]
+    return lengths[0]
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from staticnet.errors import ArgumentError, StaticnetError
+from staticnet.errors import ArgumentError, MixedValueError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, remember, topological
+from staticnet.ir.node import Node, build, describe, remember, topological
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value, items
+from staticnet.ops.evaluate import interpret
 from staticnet.ops.state import Placeholder, VariableOp
 
 _numbers = itertools.count()
@@ -58,6 +59,25 @@ def _as_leaf(what: str, leaf: Any) -> Value:
 def is_eager(leaves: Iterable[Any]) -> bool:
     """Whether some leaf is a tensor of dynamic execution, where functions just run."""
     return any(isinstance(leaf, Value) and not leaf.is_symbolic for leaf in leaves)
+
+
+def arrays_of(leaves: Iterable[Any]) -> list[Any]:
+    """Leaves for a function that turned out to compute on tensors: graphs' numbers as arrays.
+
+    Raises:
+        MixedValueError: if one depends on a placeholder.
+    """
+    found = []
+    for leaf in leaves:
+        if isinstance(leaf, Node):
+            if any(isinstance(x.op, Placeholder | VariableOp) for x in topological([leaf])):
+                raise MixedValueError(
+                    f"{describe(leaf)} ({leaf.provenance}) has no value until a function runs, and "
+                    "cannot meet the tensors that the function uses"
+                )
+            leaf = interpret(Graph("value", [], [leaf]), [])[0]
+        found.append(leaf)
+    return found
 
 
 def close(
@@ -148,12 +168,12 @@ def call(what: str, f: Callable[..., Any], *args: Any) -> tuple[list[Node], Tree
     """The leaves of what a function gives for nodes, which must be nodes or numbers.
 
     Raises:
-        ArgumentError: if one is something else.
+        ArgumentError: if one is something else; MixedValueError, if it is a tensor.
     """
     leaves, structure = leaves_of(f"{what}: what the function returns", f(*args))
     for leaf in leaves:
         if not isinstance(leaf, Node):
-            raise ArgumentError(
+            raise MixedValueError(
                 f"{what}: the function returns {leaf!r:.60}, a tensor of dynamic execution, for "
                 "nodes of a graph"
             )

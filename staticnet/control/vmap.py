@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from staticnet.control.batching import batch_nodes
-from staticnet.control.trace import call, is_eager, parameters
-from staticnet.errors import ArgumentError, OutOfRangeError, ShapeError, StaticnetError
+from staticnet.control.trace import arrays_of, call, is_eager, parameters
+from staticnet.errors import (
+    ArgumentError,
+    MixedValueError,
+    OutOfRangeError,
+    ShapeError,
+    StaticnetError,
+)
 from staticnet.ir import location
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import INT64
@@ -22,7 +28,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axis
 from staticnet.ops.base import as_value, function
 from staticnet.ops.batching import spread
-from staticnet.ops.creation import arange, zeros
+from staticnet.ops.creation import arange
 from staticnet.ops.movement import moveaxis, stack
 from staticnet.ops.random import indexed
 
@@ -61,9 +67,12 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             return _loop(f, given, out_axes)
         stand_ins = given.stand_ins()
         (at,) = parameters("example", [TensorType(INT64, ())])
-        with indexed(at):
-            own_args, own_kwargs = tree.unflatten(stand_ins)
-            results, structure = call("vmap", lambda: f(*own_args, **own_kwargs))
+        try:
+            with indexed(at):
+                own_args, own_kwargs = tree.unflatten(stand_ins)
+                results, structure = call("vmap", lambda: f(*own_args, **own_kwargs))
+        except MixedValueError:  # f uses tensors of its own
+            return _loop(f, replace(given, leaves=arrays_of(given.leaves)), out_axes)
         known = given.many(stand_ins) | {at: arange(given.size)}
         wanted = axes_of(out_axes, structure, "out_axes", "the result")
         rows = zip(results, batch_nodes(results, known, given.size), wanted, strict=True)
@@ -179,9 +188,10 @@ def _placed(y: Node, ys: Value | None, size: int | Dim, axis: int | None) -> Val
 
 def _loop(f: Callable[..., Any], given: _Examples, out_axes: Any) -> Any:
     """f of each example, on tensors of dynamic execution; of none, as it is of zeros."""
-    owner = next(x for x in given.leaves if isinstance(x, Value) and not x.is_symbolic)
+    owner = next((x for x in given.leaves if is_eager([x])), None)
+    lift = np.asarray if owner is None else owner.lift
     size = int(given.size)
-    leaves = [x if axis is None else _some(owner.lift(x), axis) for x, axis in given.rows]
+    leaves = [x if axis is None else _some(x, axis, lift) for x, axis in given.rows]
     results = []
     for number in range(max(size, 1)):
         rows = zip(leaves, given.axes, strict=True)
@@ -194,11 +204,11 @@ def _loop(f: Callable[..., Any], given: _Examples, out_axes: Any) -> Any:
     return structure.unflatten([_stacked(column, size, axis) for column, axis in pairs])
 
 
-def _some(x: Any, axis: int) -> Any:
+def _some(x: Any, axis: int, lift: Callable[[Any], Any]) -> Any:
     """x itself, or one example of zeros where it has none."""
     if x.shape[axis]:
-        return x
-    return x.lift(zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype))
+        return lift(x)
+    return lift(np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype))
 
 
 def _taken(x: Any, axis: int | None, number: int) -> Any:

@@ -14,6 +14,7 @@ from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
+    arrays_of,
     call,
     check_functions,
     close,
@@ -24,7 +25,7 @@ from staticnet.control.trace import (
     place,
 )
 from staticnet.control.traced import evaluated
-from staticnet.errors import ArgumentError, DTypeError, GradientError
+from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValueError
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
@@ -138,16 +139,20 @@ def while_loop(
     """
     check_functions(cond_fun=cond_fun, body_fun=body_fun)
     first, tree = leaves_of("while_loop: init", init)
-    if max_steps is not None:
-        return _bounded(cond_fun, body_fun, init, as_size(max_steps, "max_steps"))
+    most = None if max_steps is None else as_size(max_steps, "max_steps")
     if is_eager(first):
-        return _run(cond_fun, body_fun, tree.unflatten(first))
+        return _run(cond_fun, body_fun, tree.unflatten(first), most)
     loop = _While(cond_fun, body_fun, tree)
-    traced = loop.trace(first)
+    try:
+        traced = loop.trace(first)
+    except MixedValueError:
+        return _run(cond_fun, body_fun, tree.unflatten(arrays_of(first)), most)
     changed = promoted(init, first, traced[1])
     if changed is not None:
         first, traced = changed, loop.trace(changed)
         promoted(changed, changed, traced[1])
+    if most is not None:
+        return _bounded(cond_fun, body_fun, tree.unflatten(first), most)
     return loop.results(first, *traced)
 
 
@@ -191,10 +196,14 @@ def _next(number: Node) -> Node:
     return following
 
 
-def _run(test: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+def _run(
+    test: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any, most: int | None
+) -> Any:
     """The loop on tensors of dynamic execution."""
-    while test(carry):
+    steps = 0
+    while steps != most and test(carry):
         carry = body(carry)
+        steps += 1
     return carry
 
 

@@ -14,7 +14,7 @@ from weakref import ref
 import numpy as np
 
 from staticnet.dynamic.extra import extra_of
-from staticnet.errors import DTypeError, SymbolicValueError
+from staticnet.errors import DTypeError, MixedValueError
 from staticnet.ir import location
 from staticnet.ir.dtype import DTYPES, is_floating
 from staticnet.ir.node import Node, describe, topological
@@ -48,7 +48,7 @@ def as_tensors(cls: Any, op: Op, operands: Sequence[Any]) -> tuple[Any, ...]:
 
     Raises:
         DTypeError: if their dtypes do not promote.
-        SymbolicValueError: if one depends on a placeholder.
+        MixedValueError: if one depends on a placeholder.
     """
     xp = array_module([x.data for x in operands if type(x) is cls])
     tensors = [x if is_weak(x) else lift(cls, x, xp) for x in operands]
@@ -67,7 +67,7 @@ def lift(cls: Any, x: Any, xp: Any = np, share: bool = False) -> Any:
 
     Raises:
         DTypeError: if it is no array of a supported dtype.
-        SymbolicValueError: if it depends on a placeholder.
+        MixedValueError: if it depends on a placeholder.
     """
     if type(x) is cls:
         return x
@@ -115,7 +115,7 @@ def run_node(cls: Any, node: Node, xp: Any = np) -> Any:
     """The tensor of a node that needs no feeds.
 
     Raises:
-        SymbolicValueError: if it needs one: names the placeholder.
+        MixedValueError: if it needs one: names the placeholder.
     """
     values: dict[Node, Any] = {}
     for each in topological([node]):
@@ -124,7 +124,7 @@ def run_node(cls: Any, node: Node, xp: Any = np) -> Any:
         elif isinstance(each.op, Constant):
             values[each] = cls(placed(each.op.value.array, xp))
         elif isinstance(each.op, Placeholder):
-            raise SymbolicValueError(
+            raise MixedValueError(
                 f"{describe(each)} ({each.provenance}) is a placeholder: it has no value, and "
                 "cannot meet a tensor that has one; compute with tensors alone, or compile with "
                 "sn.function and feed it"
