@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ExecutionError, OutOfRangeError, StaticnetError
+from staticnet.errors import ExecutionError, LinAlgError, OutOfRangeError, StaticnetError
 from staticnet.ir.dtype import HALVES, DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, failure
@@ -113,7 +113,9 @@ def evaluate(node: Node, operands: Sequence[Any]) -> Any:
 def told(op: Op, error: Exception) -> tuple[type[ExecutionError], str]:
     """What is raised where NumPy raised `error` in an op's `eval`, and what it says."""
     if isinstance(error, np.linalg.LinAlgError):
-        return op.error, op.problem
+        if issubclass(op.error, LinAlgError):
+            return op.error, op.problem
+        return LinAlgError, str(error)  # a user's op
     return (OutOfRangeError if isinstance(error, IndexError) else ExecutionError), str(error)
 
 
