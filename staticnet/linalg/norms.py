@@ -1,4 +1,7 @@
-"""Norms of vectors and matrices. Where a norm is 0 its derivative is given as 0."""
+"""Norms of vectors and matrices: of 16-bit floats computed in float32 and rounded once.
+
+Where a norm is 0 its derivative is given as 0.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from staticnet.ops.reduction import max, min
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.transcendental import sqrt
+from staticnet.ops.widening import rounded_once
 
 
 @function
+@rounded_once()
 def vector_norm(x: Any, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Value:
     """y = (sum of |x|^ord)^(1 / ord) along axes; `axis` None is all of them.
 
@@ -53,6 +58,7 @@ def _root(x: Any, root: Any) -> Value:
 
 
 @function
+@rounded_once()
 def matrix_norm(x: Any, *, keepdims: Any = False, ord: Any = "fro") -> Value:
     """y = a norm of each matrix: x: [*b, m, n] -> y: [*b], or [*b, 1, 1] if keepdims
 
@@ -82,6 +88,7 @@ def _matrix_norm(x: Value, ord: Any) -> Value:
 
 
 @function
+@rounded_once()
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Value:
     """y = a norm, as `vector_norm` along one axis, or `matrix_norm` over two of them.
 
