@@ -177,7 +177,12 @@ class Compilation:
         return FUSION not in self.disabled_passes
 
     def build(self, graph: Graph, plan: Callable[[], Plan], dims: Mapping[str, int]) -> Executable:
-        """The executable of a compiled graph; a backend short of memory is told what fits."""
+        """The executable of a compiled graph.
+
+        Raises:
+            MemoryLimitError: if the backend is short of memory; tells what fits.
+            CompileError: if its code does not compile; names the scalar forms of a user's own.
+        """
         build = self.backend.build
         try:
             return build(graph, self.disabled_passes, plan, self.precision)
@@ -187,3 +192,9 @@ class Compilation:
             fitting = largest_dims(self.symbolic_plan(), error.limit, dims)
             sizes = ", ".join(f"{name} = {n}" for name, n in fitting.items()) or "none"
             raise MemoryLimitError(f"{error}\nthe largest that fits: {sizes}") from None
+        except CompileError as error:
+            ops = {node.op for node in graph.all_nodes if node.op.where and node.op.scalar}
+            if not ops:
+                raise
+            forms = "; ".join(f"{op.name} {op.scalar!r} (declared on {op.where})" for op in ops)
+            raise CompileError(f"{error}\nit holds scalar forms of your own: {forms}") from None

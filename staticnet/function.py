@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -303,11 +303,12 @@ class Function(Inspection):
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
         dims = self._compilation.check_dims(dims)
         graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
-        for node in _on_host(graph):
-            raise ArgumentError(
-                f"export_c: {node.op.name} (declared on {node.op.where}) runs in Python, which a C "
-                f"file has not ({node.provenance}); give it a scalar form"
-            )
+        for node in graph.all_nodes:
+            if node.op.on_host:
+                raise ArgumentError(
+                    f"export_c: {node.op.name} (declared on {node.op.where}) runs in Python, which "
+                    f"a C file has not ({node.provenance}); give it a scalar form"
+                )
         plan = self._compilation.plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
         program = write_program(plan, PROTOTYPES)
@@ -324,15 +325,6 @@ class Function(Inspection):
             return analyse(graph)
         plan = self._plan_at(dims)
         return analyse(graph, plan.launches, plan.bytes_moved)
-
-
-def _on_host(graph: Graph) -> Iterator[Node]:
-    """The nodes that Python computes, in loops too."""
-    for node in graph.nodes:
-        if node.op.on_host:
-            yield node
-        for held in node.op.graphs.values():
-            yield from _on_host(held)
 
 
 def function(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -70,6 +70,14 @@ class Graph:
     def nodes(self) -> tuple[Node, ...]:
         """Inputs and all that the roots need, operands first."""
         return self._nodes
+
+    @property
+    def all_nodes(self) -> Iterator[Node]:
+        """The nodes, and those of the graphs that their ops hold."""
+        for node in self._nodes:
+            yield node
+            for held in node.op.graphs.values():
+                yield from held.all_nodes
 
     @property
     def variables(self) -> tuple[Node, ...]:
