@@ -243,3 +243,27 @@ def test_symbolic_lengths_and_dims() -> None:
 def _rnn_loss(x: Any, w: Any) -> Any:
     last, ys = unrolled_scan(lambda h, x: (sn.tanh(h @ w + x), h), sn.zeros((2, 3), "float64"), x)
     return sn.sum(last * last) + sn.sum(ys)
+
+
+def test_only_what_is_asked_for_needs_a_derivative() -> None:
+    """A loop of unknown length has none, and needs none by values that nobody asks for."""
+    c0, xs = sn.placeholder((), "float64", "c0"), sn.placeholder((4,), "float64", "xs")
+    p = sn.placeholder((), "bool", "p")
+
+    def doubled(x: Any) -> Any:
+        return sn.while_loop(lambda v: v < 10.0, lambda v: v * 2, x)
+
+    results = [
+        sn.scan(lambda c, x: (c * doubled(x), None), c0, xs)[0],
+        sn.cond(p, lambda c, k: c * doubled(k), lambda c, k: c, c0, xs[0]),
+        sn.checkpoint(lambda c, k: c * doubled(k))(c0, xs[0]),
+    ]
+    gradients = [sn.grad(result, [c0])[0] for result in results]
+    step = sn.function([c0, xs, p], gradients, device="numpy")
+    found = step(2.0, np.array([1.0, 2.0, 3.0, 4.0]), np.True_)
+    assert found == [16.0 * 16.0 * 12.0 * 16.0, 16.0, 16.0]
+    for result in results:
+        with pytest.raises(
+            GradientError, match=r"while_loop.*test_control_derivatives\.py.*max_steps"
+        ):
+            sn.grad(result, [xs])

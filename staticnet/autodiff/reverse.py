@@ -156,8 +156,7 @@ def _sweep(
             if isinstance(node.op, Item):
                 _put(parts, node, g_node)
                 continue
-            back = _transposed if node.op.transposes else node.op.vjp
-            products = back(node, g_node, *node.inputs)
+            products = _products(node, g_node, dependent)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
                     if isinstance(product, NoDerivative):
@@ -166,6 +165,15 @@ def _sweep(
     finally:
         location.set_attribution(saved)
     return sums
+
+
+def _products(node: Node, g: Any, dependent: set[Node]) -> Sequence[Any]:
+    """The products of a cotangent of a node: for each operand that somebody asks for, or all."""
+    if node.op.graphs:
+        asked = [operand in dependent for operand in node.inputs]
+        return node.op.vjp_for(asked, node, g, *node.inputs)
+    back = _transposed if node.op.transposes else node.op.vjp
+    return back(node, g, *node.inputs)
 
 
 def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:

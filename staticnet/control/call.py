@@ -108,10 +108,15 @@ class Checkpoint(CallOp, name="checkpoint"):
     body: Graph
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        return self.vjp_for([True] * len(operands), y, g, *operands)
+
+    def vjp_for(self, asked: Sequence[bool], *args: Any) -> tuple[Any, ...]:
+        _, g, *operands = args
         again = [build(OptimizationBarrier(0), (x,)) for x in operands]
         outputs = applied(self.body, again)
         rows = [i for i, cotangent in enumerate(g) if cotangent is not None]
-        wrt = [x for x in again if is_floating(x.dtype)]
+        pairs = zip(again, asked, strict=True)
+        wrt = [x for x, ask in pairs if ask and is_floating(x.dtype)]
         found = pull([outputs[i] for i in rows], [g[i] for i in rows], wrt)
         known = dict(zip(wrt, found, strict=True))
         return tuple(known.get(x) for x in again)

@@ -69,11 +69,16 @@ class Cond(ControlOp, name="cond"):
         return evaluated(self.then if bool(pred) else self.other, given)
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+        return self.vjp_for([True] * len(operands), y, g, *operands)
+
+    def vjp_for(self, asked: Sequence[bool], *args: Any) -> tuple[Any, ...]:
         """A cond of the branches' cotangents, each of which computes its branch again."""
+        _, g, *operands = args
         inputs = self.then.inputs
         rows = [i for i, cotangent in enumerate(g) if cotangent is not None]
         gs = parameters("cotangent", (self.then.outputs[i].type for i in rows))
-        wrt = [x for x in inputs if is_floating(x.dtype)]
+        pairs = zip(inputs, asked[1:], strict=True)
+        wrt = [x for x, ask in pairs if ask and is_floating(x.dtype)]
 
         def pulled(graph: Graph) -> list[Any]:
             outputs = applied(graph, inputs)

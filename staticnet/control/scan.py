@@ -103,7 +103,11 @@ class Scan(ControlOp, name="scan"):
         return carry + [stack(column) for column in columns]
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
-        return derivatives.vjp(self, y, g, operands)
+        return self.vjp_for([True] * len(operands), y, g, *operands)
+
+    def vjp_for(self, asked: Sequence[bool], *args: Any) -> tuple[Any, ...]:
+        y, g, *operands = args
+        return derivatives.vjp(self, asked, y, g, operands)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         return derivatives.jvp(self, operands, tangents)

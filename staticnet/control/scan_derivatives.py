@@ -3,13 +3,13 @@
 Cotangents run from the last step to the first: a carry's is carried, and so is the sum of those of
 what the body captures. The forward values that the steps of the way back read are stacked by a
 second scan beside the first, which computes no more: the pass `merge_loops` makes the two one.
-Sums are made in the order of reverse mode on the unrolled graph, and begin with -0.0, to which
-anything can be added without a change of bits.
+Sums are made step by step, as reverse mode makes those of an unrolled graph whose loss is summed
+step by step, too. They begin with -0.0, to which anything can be added without a change of bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,19 +27,30 @@ if TYPE_CHECKING:
     from staticnet.control.scan import Scan
 
 
-def vjp(op: Scan, y: Node, gs: Sequence[Node | None], operands: Sequence[Node]) -> tuple[Any, ...]:
-    """The cotangents of a scan's operands, from those of its results."""
+def vjp(
+    op: Scan,
+    asked: Sequence[bool],
+    y: Node,
+    gs: Sequence[Node | None],
+    operands: Sequence[Node],
+) -> tuple[Any, ...]:
+    """The cotangents of the operands of a scan that are asked for, from those of its results."""
     if op.length == (0,):  # no step is made: the carries pass
         passed = [*gs[: op.carries]]
         return (*passed, *[None] * (len(operands) - len(passed)))
-    return _Back(op, y, gs, operands).products()
+    return _Back(op, asked, y, gs, operands).products()
 
 
 class _Back:
     """A step's way back: its body's cotangents, on placeholders for those of its results."""
 
     def __init__(
-        self, op: Scan, y: Node, gs: Sequence[Node | None], operands: Sequence[Node]
+        self,
+        op: Scan,
+        asked: Sequence[bool],
+        y: Node,
+        gs: Sequence[Node | None],
+        operands: Sequence[Node],
     ) -> None:
         self.op = op
         self.parts = parts = Parts.of(op, operands)
@@ -50,7 +61,8 @@ class _Back:
         self.rows = parameters("cotangent", (node.type for node in parts.ys))
         captured = [k.own for k in parts.captured]
         self.sums = parameters("sum", (wide(k.type) for k in captured))
-        self.wrt = [node for node in op.body.inputs if is_floating(node.dtype)]
+        moved = _moved(parts, [x for x, ask in zip(op.body.inputs, asked, strict=True) if ask])
+        self.wrt = [x for x in op.body.inputs if is_floating(x.dtype) and x in moved]
         self.active = [i for i, g in enumerate(self.gs[: op.carries]) if g is not None]
         self.found = self._fixpoint()
         begun = {k: s for k, s in zip(captured, self.sums, strict=True) if k in self.found}
@@ -114,6 +126,21 @@ class _Back:
             there |= zip(read, stacks, strict=True)
         back.xs += [Given(there[node], node) for node in there]
         back.captured = parts.captured
+
+
+def _moved(parts: Parts, asked: Iterable[Node]) -> set[Node]:
+    """The body's inputs that depend on those asked for, through the carries of any steps."""
+    moved = set(asked)
+    order = topological(carry.after for carry in parts.carries)
+    while True:
+        depends = set(moved)
+        for node in order:
+            if not depends.isdisjoint(node.inputs):
+                depends.add(node)
+        new = {carry.own for carry in parts.carries if carry.after in depends} - moved
+        if not new:
+            return moved
+        moved |= new
 
 
 def jvp(op: Scan, operands: Sequence[Node], tangents: Sequence[Node | None]) -> tuple[Any, ...]:

@@ -110,8 +110,9 @@ class WhileLoop(ControlOp, name="while_loop"):
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         raise GradientError(
-            "a while_loop has no reverse-mode derivative, for nobody knows how many steps it "
-            "takes; give while_loop max_steps=, or use fori_loop with static bounds, or sn.jvp"
+            f"while_loop: the loop on {y.provenance.user} has no reverse-mode derivative, for "
+            "nobody knows how many steps it takes; give while_loop max_steps=, or use fori_loop "
+            "with static bounds, or sn.jvp"
         )
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:

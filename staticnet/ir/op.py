@@ -116,6 +116,13 @@ class Op:
         where = f" ({self.where})" if self.where else ""
         raise GradientError(f"{self.name}{where} has no vjp: give it one, or differentiable=False")
 
+    def vjp_for(self, asked: Sequence[bool], *args: Any) -> Sequence[Any]:
+        """`vjp` for the operands that are asked for; what it gives for others is not used.
+
+        Of an op that holds graphs the others need not have a derivative.
+        """
+        return self.vjp(*args)
+
     def jvp(self, *args: Any, **kwargs: Any) -> Any:
         """From (y, operands, tangents): y's tangent; NotImplemented derives it from `vjp`."""
         return NotImplemented
