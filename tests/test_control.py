@@ -182,3 +182,31 @@ def test_bad_input(act: Callable[[], Any], words: tuple[str, ...]) -> None:
         act()
     for word in (*words, "test_control.py"):
         assert word in str(caught.value)
+
+
+def test_a_branch_computes_nothing_unless_it_is_taken() -> None:
+    def build(x: Any, i: Any) -> Any:
+        inside = sn.cond(i < 3, lambda: sn.take(x, i) * 2, lambda: sn.constant(0.0, "float64"))
+        outside = sn.exp(x)
+        return [inside, sn.cond(i < 3, lambda: sn.sum(outside), lambda: sn.sum(sn.tanh(x)))]
+
+    for i in (1, 5):
+        value, total = run(build, W, i)
+        assert value == (2 * W[i] if i < 3 else 0)
+        assert total == pytest.approx(np.exp(W).sum() if i < 3 else np.tanh(W).sum())
+    nodes = inputs(W, 1)
+    made = build(*nodes)
+    outer = {node.op.name for node in sn.Graph("g", nodes, made).nodes}
+    assert "exp" in outer
+    assert not {"take", "tanh"} & outer
+
+
+def test_a_loop_that_never_runs_does_not_fail() -> None:
+    def build(x: Any, i: Any, n: Any) -> Any:
+        def body(c: Any) -> Any:
+            return c[0] + 1, c[1] + sn.take(x, i) + sn.exp(x[0])
+
+        return list(sn.while_loop(lambda c: c[0] < n, body, (0, sn.constant(0.0, "float64"))))
+
+    assert run(build, W, 5, 0)[1] == 0
+    assert run(build, W, 1, 2)[1] == pytest.approx(2 * (W[1] + np.exp(W[0])))

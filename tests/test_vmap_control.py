@@ -82,7 +82,7 @@ FAIL_ELSEWHERE: dict[str, tuple[Callable[..., Any], Args]] = {
             (i, sn.astype(c[0] * 0, "int64") + 7))[1],
         (np.array(2), ROW)),
     "an index of one branch": (
-        lambda i, x: sn.cond(i < 3, lambda i: sn.take(x, i), lambda i: x[0] * 2, i),
+        lambda i, x: sn.cond(i < 3, lambda: sn.take(x, i), lambda: x[0] * 2),
         (np.array(1), ROW)),
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ from staticnet.errors import ArgumentError, DTypeError, MixedValueError, ShapeEr
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, is_floating
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe
+from staticnet.ir.node import Node, births, build, describe
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.base import as_value, function, items
 from staticnet.ops.evaluate import interpret
@@ -165,8 +165,9 @@ def cond(
     assert isinstance(test, Node)
     own = parameters("x", (node.type for node in given))
     try:
-        then, structure = call("cond", true_fun, *tree.unflatten(own))
-        other, other_structure = call("cond", false_fun, *tree.unflatten(own))
+        with births() as inside:
+            then, structure = call("cond", true_fun, *tree.unflatten(own))
+            other, other_structure = call("cond", false_fun, *tree.unflatten(own))
     except MixedValueError:
         (chosen,) = arrays_of([test])
         return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(arrays_of(given)))
@@ -181,5 +182,6 @@ def cond(
                 f"true_fun gives {describe(a)}{path} ({a.provenance}) and false_fun {describe(b)} "
                 f"({b.provenance}); the two must agree: cast or reshape one"
             )
-    graphs, captured = close({"then": then, "other": other}, numbered("x", own))
+    branches = {"then": then, "other": other}
+    graphs, captured = close(branches, numbered("x", own), inside, lazy=True)
     return structure.unflatten(place(Cond(*graphs), (test, *given, *captured), [*then, *other]))

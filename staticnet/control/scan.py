@@ -26,7 +26,7 @@ from staticnet.errors import ArgumentError, MixedValueError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import INT64
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.node import Node, births, describe, topological
 from staticnet.ir.tree import LEAF, Tree, flatten
 from staticnet.ir.types import Shape, TensorType, TupleType, as_shape, fixed
 from staticnet.ops.arguments import as_size
@@ -205,7 +205,7 @@ class _Loop:
         carry = parameters("carry", (node.type for node in first))
         rows = parameters("x", (node.type.with_shape(node.shape[1:]) for node in given))
         (at,) = parameters("step", [TensorType(INT64, ())])
-        with indexed(at):
+        with indexed(at), births() as inside:
             leaves, tree = call(
                 "scan",
                 self._pair,
@@ -216,7 +216,7 @@ class _Loop:
         check_structure(self.carry_tree, new_tree)
         if at in set(topological(leaves)):
             rows, given = [*rows, at], [*given, arange(self.steps)]
-        return _Traced(self, list(first), list(given), carry, rows, leaves, y_tree)
+        return _Traced(self, list(first), list(given), carry, rows, leaves, y_tree, inside)
 
     def _pair(self, carry: Any, x: Any) -> tuple[Any, Any]:
         result = self.f(carry, x)
@@ -262,12 +262,13 @@ class _Traced:
     rows: list[Node]
     leaves: list[Node]
     y_tree: Tree
+    inside: set[Node]
 
     def results(self) -> tuple[Any, Any]:
         """The carry and the ys, as nodes of a scan."""
         carries = len(self.carry)
         own = numbered("c", self.carry) | numbered("x", self.rows)
-        (body,), captured = close({"body": self.leaves}, own)
+        (body,), captured = close({"body": self.leaves}, own, self.inside)
         op = Scan(
             body, (self.loop.steps,), carries, len(self.rows), self.loop.reverse, self.loop.unroll
         )

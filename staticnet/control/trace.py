@@ -8,7 +8,7 @@ worth keeping, so they are made inside, of what is captured below them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from staticnet.errors import ArgumentError, MixedValueError, StaticnetError
@@ -81,15 +81,20 @@ def arrays_of(leaves: Iterable[Any]) -> list[Any]:
 
 
 def close(
-    outputs: Mapping[str, Sequence[Node]], own: Mapping[Node, str]
+    outputs: Mapping[str, Sequence[Node]],
+    own: Mapping[Node, str],
+    inside: Collection[Node] = (),
+    lazy: bool = False,
 ) -> tuple[list[Graph], list[Node]]:
     """Graphs of the names given, which take the parameters `own`, and what they capture.
 
     `own` gives parameters their names in the graphs. All graphs take them, and after them all that
-    is captured by one, so equal computations are equal graphs.
+    is captured by one, so equal computations are equal graphs. Of what was made `inside` the
+    functions nothing that may fail is captured, and nothing at all if they are `lazy`: a graph that
+    does not run computes nothing.
     """
     roots = [node for nodes in outputs.values() for node in nodes]
-    closing = _Closing(own, topological([*own, *roots]))
+    closing = _Closing(own, topological([*own, *roots]), inside, lazy)
     for node in closing.needed(roots):
         closing.make(node)
     new = closing.made
@@ -101,19 +106,25 @@ def close(
 class _Closing:
     """Makes the nodes of closed graphs, operands first."""
 
-    def __init__(self, own: Mapping[Node, str], order: Sequence[Node]) -> None:
+    def __init__(
+        self, own: Mapping[Node, str], order: Sequence[Node], inside: Collection[Node], lazy: bool
+    ) -> None:
         self.own = own
         self.order = order
         self.captured: list[Node] = []
         self.made: dict[Node, Node] = {}
         depends, outer = set(own), set[Node]()  # on parameters; on other inputs, or on state
+        kept = set[Node]()
         for node in order:
             if not depends.isdisjoint(node.inputs):
                 depends.add(node)
             is_leaf = isinstance(node.op, Placeholder | VariableOp) and node not in own
             if is_leaf or not outer.isdisjoint(node.inputs):
                 outer.add(node)
-        self.handed = {node for node in outer - depends if not node.op.moves}
+            if node in inside and (lazy or node.op.may_fail or not kept.isdisjoint(node.inputs)):
+                kept.add(node)
+        leaves = {node for node in outer if not node.inputs}
+        self.handed = {node for node in outer - depends - (kept - leaves) if not node.op.moves}
 
     def needed(self, roots: Sequence[Node]) -> list[Node]:
         """What the graphs have or are handed, operands first."""

@@ -29,7 +29,7 @@ from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValu
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.node import Node, births, describe, topological
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
@@ -165,16 +165,20 @@ class _While:
     body: Callable[[Any], Any]
     tree: Tree
 
-    def trace(self, first: list[Node]) -> tuple[list[Node], list[Node], Node]:
-        """The carries as placeholders, what the body makes of them, and the step's number."""
+    def trace(self, first: list[Node]) -> tuple[list[Node], list[Node], Node, set[Node]]:
+        """The carries as placeholders, what the body makes of them, the step's number, and what
+        the body made.
+        """
         carry = parameters("carry", (node.type for node in first))
         (at,) = parameters("step", [TensorType(INT64, ())])
-        with indexed(at):
+        with indexed(at), births() as inside:
             leaves, new = call("while_loop", self.body, self.tree.unflatten(carry))
         check_structure(self.tree, new)
-        return carry, leaves, at
+        return carry, leaves, at, inside
 
-    def results(self, first: list[Node], carry: list[Node], leaves: list[Node], at: Node) -> Any:
+    def results(
+        self, first: list[Node], carry: list[Node], leaves: list[Node], at: Node, inside: set[Node]
+    ) -> Any:
         """The last carry, as nodes of a loop."""
         with indexed(at):
             tests, _ = call("while_loop", self.test, self.tree.unflatten(carry))
@@ -186,7 +190,7 @@ class _While:
             first, carry = [*first, constant(0)], [*carry, at]
             leaves = [*leaves, _next(at)]
         own = numbered("c", carry)
-        (test, body), captured = close({"test": tests, "body": leaves}, own)
+        (test, body), captured = close({"test": tests, "body": leaves}, own, inside)
         parts = place(WhileLoop(test, body), (*first, *captured), [*tests, *leaves])
         return self.tree.unflatten(parts[: self.tree.leaves])
 

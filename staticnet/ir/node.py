@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -71,6 +72,29 @@ _table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
+class _Births(threading.local):
+    """The nodes that this thread has made since `births` began; None where nobody asks."""
+
+    nodes: set[Node] | None = None
+
+
+_births = _Births()
+
+
+@contextmanager
+def births() -> Iterator[set[Node]]:
+    """The nodes that are made inside, and were not there before."""
+    saved = _births.nodes
+    made: set[Node] = set()
+    _births.nodes = made
+    try:
+        yield made
+    finally:
+        _births.nodes = saved
+        if saved is not None:
+            saved |= made
+
+
 def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     """The one node of `op` on `inputs`; infers its type when it is new.
 
@@ -92,7 +116,10 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     except StaticnetError as error:
         raise with_context(error, op.name, given or inputs) from None
     with _lock:
-        return _table.setdefault(key, node_class(op)(op, inputs, type_))
+        node = _table.setdefault(key, node_class(op)(op, inputs, type_))
+    if _births.nodes is not None:
+        _births.nodes.add(node)
+    return node
 
 
 def node_class(op: Op) -> type[Node]:
