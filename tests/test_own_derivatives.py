@@ -279,6 +279,24 @@ def test_checkpoint_of_a_scans_body() -> None:
     assert peaks[1] < 0.75 * peaks[0]
 
 
+def test_memory_grows_as_the_square_root() -> None:
+    """A scan of checkpointed scans keeps a carry for each block, and those of one block."""
+    w = sn.placeholder((8, 8), name="w")
+
+    def cell(h: Any, x: Any) -> Any:
+        return sn.tanh(h @ w + x), None
+
+    block = sn.checkpoint(lambda h, xs: sn.scan(cell, h, xs)[0])
+    carries = []
+    for n in (8, 16):
+        xs = sn.placeholder((n, n, 2, 8), name="xs")
+        last, _ = sn.scan(lambda h, x: (block(h, x), None), sn.zeros((2, 8)), xs)
+        f = sn.function([w, xs], sn.grad(sn.sum(last), w), device="numpy")
+        carries.append(f.plan.arena_bytes / (2 * 8 * 4))
+    assert carries[1] < 2.2 * carries[0]
+    assert carries[1] < 16 * 16 / 2
+
+
 def test_checkpoint_takes_trees_statics_and_what_is_around() -> None:
     w = sn.variable(np.ones((3, 3), "f"), "w")
 
