@@ -204,6 +204,18 @@ def test_diagonals_of_symbolic_squares() -> None:
 FEW = ["lerp", "diagonal below", "median", "nanmean", "bincount", "interp", "sinc", "fmod"]
 
 
+@pytest.mark.parametrize("name", [*FEW, "quantiles along", "kron", "diag above", "cummax"])
+def test_many_examples(name: str) -> None:
+    case = CASES[name]
+    pairs = [np.stack([x, x[::-1]]) for x in case.args]
+    xs = nodes_of(tuple(pairs))
+    found = sn.function(xs, sn.vmap(case.ours)(*xs), device="numpy")(*pairs)
+    one = nodes_of(case.args)
+    alone = sn.function(one, case.ours(*one), device="numpy")
+    for k in range(2):
+        np.testing.assert_allclose(found[k], alone(*(x[k] for x in pairs)), 1e-12, 1e-13)
+
+
 @pytest.mark.parametrize("names", [FEW, pytest.param(list(CASES), marks=pytest.mark.slow)])
 def test_compiled(names: list[str]) -> None:
     """One C program of several."""

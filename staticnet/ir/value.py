@@ -68,7 +68,7 @@ class Value:
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy arrays on the left leave the operator to us
+    __array_ufunc__ = None  # until ops/numpy_protocol.py says what NumPy's functions are here
     apply_priority = 0
     is_symbolic = True
     requires_grad = True

@@ -116,7 +116,7 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
     """The dtype to which arrays, dtypes and numbers promote.
 
     Raises:
-        DTypeError: if kinds mix, or there is nothing.
+        DTypeError: if no dtype holds them all.
         ArgumentError: if one is none of these.
     """
     if not arrays_and_dtypes:
