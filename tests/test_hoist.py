@@ -84,6 +84,13 @@ def test_a_sum_far_smaller_than_its_factors_stays_inside() -> None:
     np.testing.assert_allclose(step(x), sum(np.sin(a).T @ np.cos(a) for a in x), rtol=1e-12)
 
 
+def test_a_column_with_a_row_stays_inside() -> None:
+    x, w = RNG.normal(size=(5, 3, 1)), RNG.normal(size=(1, 50))
+    nodes = inputs([x, w])
+    y, _ = sn.scan(lambda c, x: (sn.sin(c * (x @ nodes[1])), None), np.ones((3, 50)), nodes[0])
+    assert products(hoisted(sn.function(nodes, y, device="numpy"))) == {"inside": 1}
+
+
 def test_loops_of_sums_vanish() -> None:
     x = RNG.normal(size=(5, 3, 2))
     (node,) = nodes = inputs([x])

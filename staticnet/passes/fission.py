@@ -291,8 +291,11 @@ def _terms(carry: Carry, depends: Set[Node], uses: Mapping[Node, int]) -> list[N
 
 
 def _is_one_product(node: Node, varying: Set[Node]) -> bool:
-    """Whether products of all steps are one: of rows that vary with a matrix that does not."""
-    if not isinstance(node.op, Matmul):
+    """Whether products of all steps are one: of rows that vary with a matrix that does not.
+
+    What multiplies a single column with a single row adds nothing up, and gives more than it takes.
+    """
+    if not isinstance(node.op, Matmul) or node.inputs[0].shape[-1] == 1:
         return False
     x, y = node.inputs
     if x in varying:
