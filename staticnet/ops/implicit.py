@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ShapeError
+from staticnet.ir.dim import Dim
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import TensorOp, apply
 from staticnet.ops.creation import eye
 from staticnet.ops.indexing import take, take_along_axis
 from staticnet.ops.linalg import matmul
-from staticnet.ops.matrices import batch_first
+from staticnet.ops.matrices import apart, batch_first, side_by_side
 from staticnet.ops.movement import matrix_transpose
 from staticnet.ops.reduction import prod
 from staticnet.ops.selection import where
@@ -55,6 +56,14 @@ class LuSolution(Implicit, name="lu_solution"):
         if lu != a or places.shape != a.shape[:-1] or x != b or a.shape[:-1] != b.shape[:-1]:
             raise ShapeError("takes a matrix, right sides, the matrix' LU, its order, solutions")
         return x
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        """Many right sides of one matrix are columns of one."""
+        a, b, lu, places, x = operands
+        if batched[0] or not (batched[1] and batched[4]):
+            return batch_first(self, size, batched, *operands)
+        solved = apply(self, a, side_by_side(b), lu, places, side_by_side(x))
+        return apart(solved, size, b.shape[-1])
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         a, _, lu, places, _ = operands

@@ -18,8 +18,8 @@ from staticnet.ir.op import Op
 from staticnet.ir.types import TensorType, format_shape
 from staticnet.ops.base import TensorOp, apply, items
 from staticnet.ops.linalg import matmul
-from staticnet.ops.movement import matrix_transpose
-from staticnet.ops.shape import broadcast_to
+from staticnet.ops.movement import matrix_transpose, moveaxis
+from staticnet.ops.shape import broadcast_to, reshape
 
 
 def batch_first(op: Op, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
@@ -41,6 +41,18 @@ class MatrixOp(TensorOp):
         """The op on the operands with the examples' axis first."""
         made = batch_first(self, size, batched, *operands)
         return items(made) if self.several else made
+
+
+def side_by_side(x: Any) -> Any:
+    """The columns of all examples in one matrix.  x: [size, *b, n, k] -> y: [*b, n, size * k]"""
+    moved = moveaxis(x, 0, -2)
+    *first, size, k = moved.shape
+    return reshape(moved, (*first, size * k))
+
+
+def apart(x: Any, size: int | Dim, k: int | Dim) -> Any:
+    """What `side_by_side` put together.  x: [*b, n, size * k] -> y: [size, *b, n, k]"""
+    return moveaxis(reshape(x, (*x.shape[:-1], size, k)), -2, 0)
 
 
 def check_matrix(x: TensorType) -> None:

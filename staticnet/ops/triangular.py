@@ -15,10 +15,12 @@ from staticnet.ops.creation import eye, tril, triu
 from staticnet.ops.linalg import matmul
 from staticnet.ops.matrices import (
     MatrixOp,
+    apart,
     check_matrix,
     check_square,
     each_matrix,
     on_host,
+    side_by_side,
     symmetric_part,
 )
 from staticnet.ops.movement import matrix_transpose
@@ -79,6 +81,13 @@ class TriangularSolve(MatrixOp, name="triangular_solve"):
             part = matmul(matrix_transpose(triangle) if self.transposed else triangle, x)
             moved = -part if moved is None else moved - part
         return apply(self, a, moved)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        """Many right sides of one matrix are columns of one."""
+        a, b = operands
+        if batched[0]:
+            return super().batch(size, batched, a, b)
+        return apart(apply(self, a, side_by_side(b)), size, b.shape[-1])
 
     def triangle(self, a: Any) -> Any:
         """The elements of a that the solution depends on, the others 0."""
