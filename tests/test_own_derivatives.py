@@ -319,6 +319,18 @@ def test_checkpoint_takes_trees_statics_and_what_is_around() -> None:
     np.testing.assert_allclose(tensor.grad.numpy(), 18)
 
 
+def test_lines_and_modules_stay() -> None:
+    layer = sn.nn.Linear(3, 3)
+    x = sn.placeholder((4, 3), name="x")
+    y = sn.tanh(sn.checkpoint(sn.nn.Sequential(layer, sn.nn.Tanh()))(x)) * 2
+    (g,) = sn.grad(sn.sum(y), x)
+    graph = sn.function(x, [y, g], device="numpy").specialize().graph
+    told = {str(node.provenance) for node in graph.nodes if node.op.name == "tanh"}
+    line = inspect.getsourcelines(test_lines_and_modules_stay)[1] + 3
+    here = f"tests/test_own_derivatives.py:{line}"
+    assert told == {here, f"{here}, in layers.1", f"gradient of {here}, in layers.1"}
+
+
 def test_dropout_is_drawn_once() -> None:
     drop = sn.nn.Dropout(0.5)
     x = sn.placeholder((64,), name="x")

@@ -18,6 +18,7 @@ from staticnet.control.parts import applied
 from staticnet.control.trace import call, close, numbered, parameters, place
 from staticnet.control.traced import evaluated
 from staticnet.errors import GradientError
+from staticnet.ir import location
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
@@ -113,7 +114,7 @@ class Checkpoint(CallOp, name="checkpoint"):
     def vjp_for(self, asked: Sequence[bool], *args: Any) -> tuple[Any, ...]:
         _, g, *operands = args
         again = [build(OptimizationBarrier(0), (x,)) for x in operands]
-        outputs = applied(self.body, again)
+        outputs = _made_again(self.body, again)
         rows = [i for i, cotangent in enumerate(g) if cotangent is not None]
         pairs = zip(again, asked, strict=True)
         wrt = [x for x, ask in pairs if ask and is_floating(x.dtype)]
@@ -224,6 +225,16 @@ def _closed_over(op: CustomVjp | CustomJvp, x: Node) -> NoDerivative:
             "has no derivative by that: make it an argument"
         )
     )
+
+
+def _made_again(graph: Graph, operands: Sequence[Node]) -> list[Node]:
+    """The outputs of a graph on these operands, as a part of the gradient."""
+    new = dict(zip(graph.inputs, operands, strict=True))
+    for node in graph.nodes:
+        if node not in new:
+            with location.attributed(node.provenance._replace(made_by="gradient")):
+                new[node] = build(node.op, tuple([new[x] for x in node.inputs]))
+    return [new[node] for node in graph.outputs]
 
 
 def _batched_body(body: Graph, size: int | Dim, batched: Sequence[bool]) -> Graph:

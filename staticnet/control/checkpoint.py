@@ -29,7 +29,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(f):
         raise ArgumentError(f"checkpoint: takes a function, not {f!r:.60} ({user_line()})")
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def again(*args: Any, **kwargs: Any) -> Any:
         leaves, tree = flatten((args, kwargs))
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Value | np.ndarray)]

@@ -59,7 +59,7 @@ class Custom:
     def __init__(self, f: Function, nondiff_argnums: int | Sequence[int] = ()) -> None:
         if not callable(f):
             raise ArgumentError(f"{self.kind}: takes a function, not {f!r:.60} ({user_line()})")
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())
         self.f = f
         self.name = getattr(f, "__name__", type(f).__name__)
         self.what = f"{self.kind} {self.name} ({written_at(f)})"

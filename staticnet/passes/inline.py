@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from staticnet.control.call import CallOp
 from staticnet.control.parts import applied
+from staticnet.ir import location
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ops.base import Item
@@ -18,6 +19,7 @@ def inline(graph: Graph, context: Context) -> Graph:
     results: dict[Node, list[Node]] = {}
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        location.set_attribution(node.provenance)  # it stays what it is, on operands put in place
         node = keep(node, inputs)
         if isinstance(node.op, CallOp):
             results[node] = applied(node.op.body, node.inputs)
