@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+from staticnet.control.call import Derivative
 from staticnet.errors import ArgumentError, DTypeError, ShapeError, StaticnetError
 from staticnet.ir.dtype import DTYPES
 from staticnet.ir.literal import Literal
@@ -47,6 +48,7 @@ BY_KIND: dict[str, list[Any]] = {
     "Shape": [*SHAPES, *WRONG],
     "Axes": [(), (0,), (1, 0), (-1,), (0, 0), (2**63,), (5,), *WRONG],
     "Literal": [Literal.of(np.ones((2, 3), np.float32)), *WRONG],
+    "Derivative": [Derivative("a_rule", None), *WRONG],
     "Graph": [sn.Graph("held", [X], outputs) for outputs in ([], [X], [X * 2, X > 0])] + WRONG,
 }
 MAX_BYTES = 4 << 20

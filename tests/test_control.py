@@ -106,6 +106,12 @@ def test_cond_runs_one_branch() -> None:
     np.testing.assert_array_equal(run(build, np.False_, X), X - 1)
 
 
+def test_a_number_of_one_branch_takes_the_dtype_of_the_other() -> None:
+    got = run(lambda p, x: sn.cond(p, lambda x: x[0, 0], lambda x: 0.1, x), np.False_, X)
+    assert (got.dtype, got) == (np.float64, 0.1)
+    assert run(lambda x: sn.scan(lambda c, x: (c + sn.sum(x), None), 0.1, x)[0], X[:0]) == 0.1
+
+
 def test_map() -> None:
     np.testing.assert_allclose(run(lambda x: sn.map(sn.sum, x), X), X.sum(1), rtol=1e-14)
 
@@ -172,6 +178,16 @@ BAD: list[tuple[str, Callable[[], Any], tuple[str, ...]]] = [
     ("trees", lambda: sn.cond(P, lambda: V, lambda: [V]), ("*", "[*]")),
     ("test", lambda: sn.while_loop(lambda c: c, lambda c: c, V), ("bool scalar", "f32[3]")),
     ("carry", lambda: sn.while_loop(lambda c: P, lambda c: c[:2], V), ("f32[3]", "f32[2]")),
+    ("map", lambda: sn.map(V, V), ("map", "function", "f32[3]")),
+    ("too few", lambda: sn.scan(lambda c: (c, c), V, length=5), ("scan", "2 arguments", "(c)")),
+    ("body", lambda: sn.fori_loop(0, 3, lambda c: c, V), ("2 arguments", "(c)")),
+    ("two lengths", lambda: sn.scan(lambda c, x: (c, x), V, length=(3, 4)), ("one number",)),
+    ("float", lambda: sn.fori_loop(0, 3.0, lambda i, c: c, V), ("integer", "3.0")),
+    (
+        "bounded test",
+        lambda: sn.while_loop(lambda c: c, lambda c: c, V, max_steps=3),
+        ("while_loop", "bool scalar"),
+    ),
     ("bound", lambda: sn.fori_loop(0, V, lambda i, c: c, V), ("integer", "f32[3]")),
 ]
 

@@ -98,18 +98,6 @@ def test_a_training_step_through_time(tmp_path: Path) -> None:
 
 
 @needs_shim
-def test_a_call_that_was_left_in(tmp_path: Path) -> None:
-    x = sn.placeholder(ROWS.shape, name="x")
-    y = sn.checkpoint(lambda x: (sn.tanh(x), x @ W))(x)
-    step = sn.function([x], list(y), device="numpy", disabled_passes=["inline"])
-    machine = Machine(step.specialize().graph, tmp_path)
-    compiled = sn.function([x], list(y), device="cpu", disabled_passes=["inline"])
-    for found in (machine.run([ROWS], [])[1], compiled(ROWS)):
-        for a, b in zip(found, step(ROWS), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
-@needs_shim
 def test_an_index_out_of_range_inside_a_loop_updates_nothing(tmp_path: Path) -> None:
     v = sn.variable(W[0], "v")
     at = sn.placeholder((4,), "int64", "at")

@@ -28,10 +28,9 @@ def control_statements(node: Node, pointer: Pointer, call: Call) -> list[str]:
         return _scan(node, node.op, pointer, call)
     if isinstance(node.op, WhileLoop):
         return _while(node, node.op, pointer, call)
-    results = [pointer(x) for x in results_of(node)]
-    if not isinstance(node.op, Cond):  # a call, where the pass that undoes it was left out
-        return [call("body", [pointer(x) for x in node.inputs], results)]
+    assert isinstance(node.op, Cond), node.op.name
     operands = [pointer(x) for x in node.inputs[1:]]
+    results = [pointer(x) for x in results_of(node)]
     then, other = (call(name, operands, results) for name in ("then", "other"))
     return [f"if (*{pointer(node.inputs[0])}) {then}", f"else {other}"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.node import Node, describe
 from staticnet.ir.tree import Tree, flatten
+from staticnet.ops.base import constant
 from staticnet.ops.promotion import is_weak
-from staticnet.ops.selection import astype
 
 
 def check_structure(before: Tree, after: Tree) -> None:
@@ -41,7 +41,5 @@ def promoted(init: Any, first: Sequence[Node], after: Sequence[Node]) -> list[No
                 f"made on {b.provenance}; it must keep its type: cast or reshape it in the "
                 "function, or begin as what it becomes"
             )
-        cast = astype(a, b.dtype)
-        assert isinstance(cast, Node)
-        new[i] = cast
+        new[i] = constant(given[i], b.dtype)
     return [new.get(i, a) for i, a in enumerate(first)] if new else None

@@ -29,9 +29,11 @@ from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, births, build, describe
+from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType, TupleType
-from staticnet.ops.base import as_value, function, items
+from staticnet.ops.base import as_value, constant, function, items
 from staticnet.ops.evaluate import interpret
+from staticnet.ops.promotion import is_weak
 
 _BOOL = TensorType(BOOL, ())
 
@@ -151,7 +153,7 @@ def cond(
         ShapeError: if they differ in shape.
         ArgumentError: if they differ in structure.
     """
-    check_functions(true_fun=true_fun, false_fun=false_fun)
+    check_functions(len(operands), true_fun=true_fun, false_fun=false_fun)
     test = as_value(pred)
     if test.shape != () or test.dtype != BOOL:
         raise DTypeError(
@@ -166,8 +168,8 @@ def cond(
     own = parameters("x", (node.type for node in given))
     try:
         with births() as inside:
-            then, structure = call("cond", true_fun, *tree.unflatten(own))
-            other, other_structure = call("cond", false_fun, *tree.unflatten(own))
+            then, structure, then_given = _branch(true_fun, tree.unflatten(own))
+            other, other_structure, other_given = _branch(false_fun, tree.unflatten(own))
     except MixedValueError:
         (chosen,) = arrays_of([test])
         return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(arrays_of(given)))
@@ -175,6 +177,7 @@ def cond(
         raise ArgumentError(
             f"true_fun gives {structure} and false_fun {other_structure}; the two must agree"
         )
+    then, other = _alike(then, then_given, other), _alike(other, other_given, then)
     for path, a, b in zip(structure.paths, then, other, strict=True):
         if a.type != b.type:
             differ = DTypeError if a.dtype != b.dtype else ShapeError
@@ -185,3 +188,24 @@ def cond(
     branches = {"then": then, "other": other}
     graphs, captured = close(branches, numbered("x", own), inside, lazy=True)
     return structure.unflatten(place(Cond(*graphs), (test, *given, *captured), [*then, *other]))
+
+
+def _branch(f: Callable[..., Any], operands: Any) -> tuple[list[Node], Tree, list[Any]]:
+    """The leaves of a branch, their structure, and the leaves as the function gave them."""
+    results: list[Any] = []
+
+    def noted(*args: Any) -> Any:
+        results.append(f(*args))
+        return results[0]
+
+    leaves, structure = call("cond", noted, *operands)
+    return leaves, structure, flatten(results[0])[0]
+
+
+def _alike(own: Sequence[Node], given: Sequence[Any], others: Sequence[Node]) -> list[Node]:
+    """A branch's leaves, Python's numbers in the dtypes of the other branch's."""
+    triples = zip(own, given, others, strict=True)
+    return [
+        constant(x, b.dtype) if is_weak(x) and a.shape == b.shape and a.dtype != b.dtype else a
+        for a, x, b in triples
+    ]

@@ -143,7 +143,7 @@ def scan(
         DTypeError: if the carry changes its dtype.
         ArgumentError: if the carry changes its structure, or there is no length.
     """
-    check_functions(f=f)
+    check_functions(2, f=f)
     first, carry_tree = leaves_of("scan: init", init)
     given, x_tree = leaves_of("scan: xs", xs)
     steps = _length(given, length)
@@ -161,6 +161,7 @@ def scan(
     return traced.results()
 
 
+@function
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
     """y[t] = f(x[t]) for each t; `sn.vmap` computes all at once, this one after another.
 
@@ -169,6 +170,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     Raises:
         ShapeError, ArgumentError: as `scan` does.
     """
+    check_functions(1, f=f)
     return scan(lambda _, x: (None, f(x)), None, xs)[1]
 
 
@@ -179,7 +181,10 @@ def _length(xs: Sequence[Any], length: Any) -> int | Dim:
             raise ShapeError(f"{describe(x)} has no axis to take elements along")
     lengths = [x.shape[0] for x in xs]
     if length is not None:
-        lengths += as_shape(length, "length")[:1]
+        given_length = as_shape(length, "length")
+        if len(given_length) != 1:
+            raise ArgumentError(f"length must be one number or dim, not {length!r:.60}")
+        lengths += given_length
     if not lengths:
         raise ArgumentError("how many steps? give xs or length=")
     if any(n != lengths[0] for n in lengths):

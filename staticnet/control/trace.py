@@ -7,6 +7,7 @@ worth keeping, so they are made inside, of what is captured below them.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from staticnet.errors import ArgumentError, MixedValueError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import written_at
 from staticnet.ir.node import Node, build, describe, remember, topological
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
@@ -168,11 +170,22 @@ def numbered(prefix: str, nodes: Iterable[Node]) -> dict[Node, str]:
     return {node: f"{prefix}{i}" for i, node in enumerate(nodes)}
 
 
-def check_functions(**given: Any) -> None:
-    """Raise ArgumentError unless each of the arguments is a function."""
+def check_functions(count: int, **given: Any) -> None:
+    """Raise ArgumentError unless each of the arguments is a function that takes `count` more."""
     for name, f in given.items():
         if not callable(f):
             raise ArgumentError(f"{name} must be a function of nodes, not {f!r:.60}")
+        try:
+            signature = inspect.signature(f)
+        except (TypeError, ValueError):  # of a built-in function
+            continue
+        try:
+            signature.bind(*range(count))
+        except TypeError as error:
+            place = f" ({where})" if (where := written_at(f)) else ""
+            raise ArgumentError(
+                f"{name}{place} is called with {count} arguments and takes {signature}: {error}"
+            ) from None
 
 
 def call(what: str, f: Callable[..., Any], *args: Any) -> tuple[list[Node], Tree]:

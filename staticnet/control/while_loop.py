@@ -138,7 +138,7 @@ def while_loop(
         ShapeError, DTypeError: if the carry changes its type, or cond_fun gives no bool scalar.
         ArgumentError: if the carry changes its structure.
     """
-    check_functions(cond_fun=cond_fun, body_fun=body_fun)
+    check_functions(1, cond_fun=cond_fun, body_fun=body_fun)
     first, tree = leaves_of("while_loop: init", init)
     most = None if max_steps is None else as_size(max_steps, "max_steps")
     if is_eager(first):
@@ -152,9 +152,10 @@ def while_loop(
     if changed is not None:
         first, traced = changed, loop.trace(changed)
         promoted(changed, changed, traced[1])
+    tests = loop.tests(traced[0], traced[2])
     if most is not None:
         return _bounded(cond_fun, body_fun, tree.unflatten(first), most)
-    return loop.results(first, *traced)
+    return loop.results(first, *traced, tests)
 
 
 @dataclass(frozen=True)
@@ -176,16 +177,26 @@ class _While:
         check_structure(self.tree, new)
         return carry, leaves, at, inside
 
-    def results(
-        self, first: list[Node], carry: list[Node], leaves: list[Node], at: Node, inside: set[Node]
-    ) -> Any:
-        """The last carry, as nodes of a loop."""
+    def tests(self, carry: list[Node], at: Node) -> list[Node]:
+        """Whether there is another step, from the carries before it: one node, a bool."""
         with indexed(at):
             tests, _ = call("while_loop", self.test, self.tree.unflatten(carry))
         if [test.type for test in tests] != [_BOOL]:
             found = ", ".join(describe(test) for test in tests)
             raise DTypeError(f"cond_fun must give one bool scalar, not {found}; compare, or reduce "
                              "with sn.all or sn.any")  # fmt: skip
+        return tests
+
+    def results(
+        self,
+        first: list[Node],
+        carry: list[Node],
+        leaves: list[Node],
+        at: Node,
+        inside: set[Node],
+        tests: list[Node],
+    ) -> Any:
+        """The last carry, as nodes of a loop."""
         if at in set(topological([*leaves, *tests])):
             first, carry = [*first, constant(0)], [*carry, at]
             leaves = [*leaves, _next(at)]
@@ -234,13 +245,13 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
         DTypeError: if a bound is no integer.
         ShapeError, ArgumentError: as `scan` and `while_loop` do.
     """
-    check_functions(body_fun=body_fun)
+    check_functions(2, body_fun=body_fun)
     if _is_static(lower) and _is_static(upper):
         return scan(lambda c, i: (body_fun(i, c), None), init, arange(lower, upper))[0]
     first, last = as_values(lower, upper)
-    for bound in (first, last):
+    for given, bound in ((lower, first), (upper, last)):
         if bound.shape != () or not is_integer(bound.dtype):
-            raise DTypeError(f"a bound is an integer scalar, not {describe(bound)}")
+            raise DTypeError(f"a bound is an integer scalar, not {describe(given)}")
 
     def step(carry: Any) -> Any:
         i, c = carry

@@ -35,11 +35,9 @@ def write_control(outer: StepWriter, group: Group) -> None:
         _scan(outer, node, node.op, held)
     elif isinstance(node.op, WhileLoop):
         _while(outer, node, held)
-    elif isinstance(node.op, Cond):
+    else:
+        assert isinstance(node.op, Cond), node.op.name
         _cond(outer, node, held)
-    else:  # a call, where the pass that undoes it was left out
-        results = [outer.address(x) for x in results_of(node)]
-        outer.commands.extend(held.write("body", [outer.address(x) for x in node.inputs], results))
 
 
 class _Held:
