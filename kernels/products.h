@@ -160,7 +160,7 @@ static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t 
 /* Whether this is faster than BLAS, which packs better what is deep and large, or turned. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k, int turned) {
   const int64_t work = m * n * k;
-  return m >= 4 && n >= 96 && work > 1 << 18 && work <= (turned ? 1 << 25 : 1 << 28) &&
+  return m >= 4 && n >= 96 && work > 1 << 18 && !(turned && work > 1 << 25) &&
          (m <= 128 || k <= 128);
 }
 
