@@ -18,6 +18,7 @@ COMPILES = True
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(5, 3)), RNG.normal(size=3)
 M = RNG.normal(size=(3, 3))
+M_LARGE = (RNG.normal(size=(128, 128)) / 11).astype(np.float32)
 
 
 def placeholders() -> list[Any]:
@@ -251,3 +252,21 @@ def test_a_loop_moves_and_computes_what_its_body_does_at_each_step() -> None:
     assert str(loop.flops) == "6*T"
     assert str(loop.bytes) == "120*T"
     assert all(node.bytes == 0 for node in cost.nodes if node.op == "item")
+
+
+def test_a_loop_has_the_bits_of_its_steps_written_out() -> None:
+    x = sn.placeholder((3, 24, 128), "float32", "x")
+    w = sn.placeholder((128, 128), "float32", "w")
+
+    def step(h: Any, x: Any) -> Any:
+        return sn.tanh(h @ w + x), sn.sum(h * x)
+
+    carry, sums = sn.scan(step, x[0], x)
+    h, apart = x[0], []
+    for t in range(3):
+        h, total = step(h, x[t])
+        apart.append(total)
+    f = sn.function([x, w], [carry, sums, h, sn.stack(apart)], device="cpu", numerics="exact")
+    loop, loop_sums, h, apart = f(RNG.normal(size=x.shape).astype("f"), M_LARGE)
+    np.testing.assert_array_equal(loop, h)
+    np.testing.assert_array_equal(loop_sums, apart)
