@@ -217,12 +217,18 @@ def test_a_branch_computes_nothing_unless_it_is_taken() -> None:
     assert not {"take", "tanh"} & outer
 
 
-def test_a_loop_that_never_runs_does_not_fail() -> None:
+@pytest.mark.parametrize("most", [None, 4])
+def test_a_loop_that_never_runs_does_not_fail(most: int | None) -> None:
     def build(x: Any, i: Any, n: Any) -> Any:
         def body(c: Any) -> Any:
             return c[0] + 1, c[1] + sn.take(x, i) + sn.exp(x[0])
 
-        return list(sn.while_loop(lambda c: c[0] < n, body, (0, sn.constant(0.0, "float64"))))
+        init = 0, sn.constant(0.0, "float64")
+        return list(sn.while_loop(lambda c: c[0] < n, body, init, most))
 
     assert run(build, W, 5, 0)[1] == 0
     assert run(build, W, 1, 2)[1] == pytest.approx(2 * (W[1] + np.exp(W[0])))
+    nodes = inputs(W, 1, 2)
+    outer = {node.op.name for node in sn.Graph("g", nodes, build(*nodes)).nodes}
+    assert "exp" in outer  # what is the same in each step is computed once
+    assert "take" not in outer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,18 @@ def cond(
         ArgumentError: if they differ in structure.
     """
     check_functions(len(operands), true_fun=true_fun, false_fun=false_fun)
+    return choose(pred, true_fun, false_fun, operands)
+
+
+def choose(
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    operands: Any,
+    made: Collection[Node] = (),
+    lazy: bool = True,
+) -> Any:
+    """`cond`. Of what the functions make, and of what they `made` before, see `close`."""
     test = as_value(pred)
     if test.shape != () or test.dtype != BOOL:
         raise DTypeError(
@@ -186,7 +198,7 @@ def cond(
                 f"({b.provenance}); the two must agree: cast or reshape one"
             )
     branches = {"then": then, "other": other}
-    graphs, captured = close(branches, numbered("x", own), inside, lazy=True)
+    graphs, captured = close(branches, numbered("x", own), inside.union(made), lazy)
     return structure.unflatten(place(Cond(*graphs), (test, *given, *captured), [*then, *other]))
 
 

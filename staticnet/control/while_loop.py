@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from staticnet.control import loop_batching
 from staticnet.control.carry import check_structure, promoted
-from staticnet.control.cond import cond
+from staticnet.control.cond import choose
 from staticnet.control.cotangent import cast, push_around
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
@@ -154,7 +154,7 @@ def while_loop(
         promoted(changed, changed, traced[1])
     tests = loop.tests(traced[0], traced[2])
     if most is not None:
-        return _bounded(cond_fun, body_fun, tree.unflatten(first), most)
+        return _bounded(cond_fun, body_fun, tree.unflatten(first), most, traced[-1])
     return loop.results(first, *traced, tests)
 
 
@@ -223,11 +223,20 @@ def _run(
     return carry
 
 
-def _bounded(test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, most: int) -> Any:
-    """The loop as a scan, whose steps do nothing once the test has failed."""
+def _bounded(
+    test: Callable[[Any], Any],
+    body: Callable[[Any], Any],
+    init: Any,
+    most: int,
+    made: Collection[Node],
+) -> Any:
+    """The loop as a scan, whose steps do nothing once the test has failed.
+
+    What is the same in each step leaves it, unless it may fail: the body has `made` it before.
+    """
 
     def step(carry: Any, _: Any) -> tuple[Any, None]:
-        return cond(test(carry), body, lambda same: same, carry), None
+        return choose(test(carry), body, lambda same: same, (carry,), made, lazy=False), None
 
     return scan(step, init, length=most)[0]
 
