@@ -223,8 +223,7 @@ def test_a_loop_that_never_runs_does_not_fail(most: int | None) -> None:
         def body(c: Any) -> Any:
             return c[0] + 1, c[1] + sn.take(x, i) + sn.exp(x[0])
 
-        init = 0, sn.constant(0.0, "float64")
-        return list(sn.while_loop(lambda c: c[0] < n, body, init, most))
+        return list(sn.while_loop(lambda c: c[0] < n, body, (0, 0), most))  # 0 is promoted
 
     assert run(build, W, 5, 0)[1] == 0
     assert run(build, W, 1, 2)[1] == pytest.approx(2 * (W[1] + np.exp(W[0])))

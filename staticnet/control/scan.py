@@ -156,7 +156,9 @@ def scan(
         return loop.run(arrays_of(first), arrays_of(given))
     changed = promoted(init, first, traced.leaves[: len(first)])
     if changed is not None:
+        made = traced.inside
         traced = loop.trace(changed, given)
+        traced.inside.update(made)
         promoted(changed, changed, traced.leaves[: len(first)])
     return traced.results()
 

@@ -150,7 +150,9 @@ def while_loop(
         return _run(cond_fun, body_fun, tree.unflatten(arrays_of(first)), most)
     changed = promoted(init, first, traced[1])
     if changed is not None:
+        made = traced[-1]
         first, traced = changed, loop.trace(changed)
+        traced[-1].update(made)
         promoted(changed, changed, traced[1])
     tests = loop.tests(traced[0], traced[2])
     if most is not None:
