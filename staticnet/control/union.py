@@ -37,6 +37,12 @@ def united(ops: Sequence[Op], operands: Sequence[Sequence[Node]]) -> LoopUnion |
     return union if alone or (union.shares and union.tests_agree) else None
 
 
+def may_share(a: Node, b: Node) -> bool:
+    """Whether loops, or conditions, can have something in common, by their operands alone."""
+    shared = set(a.inputs) & set(b.inputs)
+    return any(not _is_number(x) for x in shared) or a.op.graphs == b.op.graphs
+
+
 class LoopUnion:
     """Loops of equal length and direction, or with equal tests, none of which needs another."""
 

@@ -13,7 +13,6 @@ that the steps are spared; never one that is computed again so as not to be kept
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -114,9 +113,14 @@ class Fission:
         order = topological(self.parts.outputs)
         carried = [carry.own for carry in self.parts.carries]
         self.varying = dependents(order, [*self.rows, *carried])
-        uses = Counter(x for node in order for x in node.inputs) + Counter(self.parts.outputs)
+        users: dict[Node, list[Node | None]] = {}
+        for node in order:
+            for x in node.inputs:
+                users.setdefault(x, []).append(node)
+        for output in self.parts.outputs:
+            users.setdefault(output, []).append(None)
         for carry in self.parts.carries:
-            terms = _terms(carry, dependents(order, [carry.own]), uses)
+            terms = _terms(carry, users)
             if terms:
                 self.totals[carry.own] = Total(carry, terms)
 
@@ -137,6 +141,8 @@ class Fission:
 
     def _delay_more_products(self) -> None:
         for total in self.totals.values():
+            if not any(isinstance(_uncast(term).op, Matmul) for term in total.terms):
+                continue
             terms, total.terms = total.terms, []
             core = self._core()
             for term in terms:
@@ -274,20 +280,20 @@ def dependents(order: Sequence[Node], given: Iterable[Node]) -> set[Node]:
     return found
 
 
-def _terms(carry: Carry, depends: Set[Node], uses: Mapping[Node, int]) -> list[Node]:
+def _terms(carry: Carry, users: Mapping[Node, Sequence[Node | None]]) -> list[Node]:
     """What a carry adds up, the last first; none if it does, or is used for, anything else."""
     terms: list[Node] = []
-    node = carry.after
-    while node is not carry.own:
-        if not isinstance(node.op, Add) or uses[node] != 1 or node.type != carry.own.type:
+    node = carry.own
+    while node is not carry.after:
+        found = users.get(node, ())
+        user = found[0] if len(found) == 1 else None
+        if user is None or not isinstance(user.op, Add) or user.type != carry.own.type:
             return []
-        x, y = node.inputs
-        if (x in depends) == (y in depends):
-            return []
-        node, term = (x, y) if x in depends else (y, x)
-        terms.append(term)
-    fits = all(term.type == carry.own.type for term in terms)
-    return terms if fits and uses[carry.own] == 1 else []
+        x, y = user.inputs
+        terms.append(y if x is node else x)
+        node = user
+    fits = len(users[node]) == 1 and all(term.type == carry.own.type for term in terms)
+    return terms[::-1] if fits else []
 
 
 def _is_one_product(node: Node, varying: Set[Node]) -> bool:

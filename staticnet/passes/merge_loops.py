@@ -15,7 +15,7 @@ from typing import Any
 from staticnet.control.cond import Cond
 from staticnet.control.op import ControlOp
 from staticnet.control.scan import Scan
-from staticnet.control.union import CondUnion, LoopUnion, Place, united
+from staticnet.control.union import CondUnion, LoopUnion, Place, may_share, united
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
@@ -79,7 +79,9 @@ def _alike(graph: Graph) -> list[Node] | None:
         for i, leader in enumerate(first):
             group = [leader]
             for node in first[i + 1 :]:
-                if needs[node].isdisjoint(group) and _unite([*group, node]) is not None:
+                if not needs[node].isdisjoint(group) or not any(may_share(node, x) for x in group):
+                    continue
+                if _unite([*group, node]) is not None:
                     group.append(node)
             if len(group) > 1:
                 return group
