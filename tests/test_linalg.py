@@ -239,6 +239,21 @@ def test_norms_beside_numpy(subtests: Any) -> None:
         close(on("numpy", lambda x, a=axes: L.norm(x, axis=a), x)[0], np.linalg.norm(x, axis=axes))
 
 
+def test_condition_numbers_beside_numpy() -> None:
+    x = square(2, 3, 3)
+    for p in (None, 2, -2, 1, -1, "fro", "nuc", np.inf, -np.inf):
+        close(on("numpy", lambda x, p=p: L.cond(x, p), x)[0], np.linalg.cond(x, p))
+    y = RNG.normal(size=(4, 2))
+    close(on("numpy", L.cond, y)[0], np.asarray(np.linalg.cond(y)))
+
+
+def test_names_of_others_say_what_to_use() -> None:
+    with pytest.raises(AttributeError, match=r"lstsq.*pinv\(a\) @ b"):
+        _ = L.lstsq
+    with pytest.raises(AttributeError, match="eigh"):
+        _ = L.eig
+
+
 def test_norms_of_16_bits_are_rounded_once() -> None:
     x = np.full((40, 40), 200.0, "float16")  # whose squares add up to infinity
     for build in (L.norm, L.vector_norm, L.matrix_norm, lambda x: L.matrix_norm(x, ord=2)):

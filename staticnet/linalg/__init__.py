@@ -5,7 +5,10 @@ On the CPU they are LAPACK's, on CUDA kernels of a block a matrix. A matrix for 
 answer, as a singular one to `solve`, raises LinAlgError when it runs, and nothing is updated.
 """
 
+from typing import TYPE_CHECKING
+
 from staticnet.errors import LinAlgError
+from staticnet.ir.hints import lookup
 from staticnet.linalg.decompositions import (
     EighResult,
     QRResult,
@@ -20,7 +23,7 @@ from staticnet.linalg.decompositions import (
     svdvals,
 )
 from staticnet.linalg.diagonals import cross, diagonal, trace
-from staticnet.linalg.norms import matrix_norm, norm, vector_norm
+from staticnet.linalg.norms import cond, matrix_norm, norm, vector_norm
 from staticnet.linalg.systems import (
     SlogdetResult,
     det,
@@ -40,6 +43,7 @@ __all__ = [
     "SVDResult",
     "SlogdetResult",
     "cholesky",
+    "cond",
     "cross",
     "det",
     "diagonal",
@@ -65,3 +69,14 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+_HINTS = {
+    "cholesky_solve": "use sn.linalg.solve_triangular twice",
+    "eig": "its results are complex, of which there are none; use sn.linalg.eigh if x is symmetric",
+    "eigvals": "its results are complex, of which there are none; use sn.linalg.eigvalsh",
+    "lstsq": "use sn.linalg.pinv(a) @ b",
+    "lu_factor": "use sn.linalg.solve, which factorises a matrix once for all its right sides",
+    "multi_dot": "use sn.einsum, which chooses the order of products",
+}
+if not TYPE_CHECKING:  # mypy should complain of names that are not there
+    __getattr__ = lookup(__name__, __all__, _HINTS)

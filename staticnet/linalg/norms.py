@@ -12,6 +12,7 @@ from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
 from staticnet.linalg.arguments import real, real_matrix
 from staticnet.linalg.decompositions import svdvals
+from staticnet.linalg.systems import inv
 from staticnet.ops.arguments import as_bool, as_tuple, normalize_axes, normalize_axis
 from staticnet.ops.arithmetic import abs, pow
 from staticnet.ops.base import function
@@ -113,3 +114,21 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Va
     y = matrix_norm(moveaxis(x, axes, (-2, -1)), ord=ord)
     shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape))
     return reshape(y, shape) if kept else y
+
+
+@function
+def cond(x: Any, p: Any = None) -> Value:
+    """y = |x| |inv x|, by a norm of `matrix_norm`: p None is 2, of which x need not be square.
+
+    x: [*b, n, n] -> y: [*b]; infinite where x is singular, for p None, 2 and -2
+
+    Raises:
+        ArgumentError: if p is none of these norms.
+        ShapeError: if x is no stack of matrices, or not of square ones for other norms than 2, -2.
+        LinAlgError: when it runs, if a matrix is singular, for other norms than 2 and -2.
+    """
+    x = real_matrix("cond", x, square=p is not None and p not in (2, -2))
+    if p is None or p in (2, -2):
+        s = svdvals(x)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return matrix_norm(x, ord=p) * matrix_norm(inv(x), ord=p)
