@@ -166,3 +166,18 @@ def test_a_failure_is_told_and_nothing_updated(build: Any, bad: Any, tmp_path: P
     assert after == 1
     failed, _, (after,) = machine.run([np.eye(*bad.shape)], [np.array(1.0)])
     assert (failed, after > 1) == (0, True)
+
+
+@pytest.mark.slow
+def test_inside_of_loops_and_choices(tmp_path: Path) -> None:
+    a, b = RNG.normal(size=(4, 3, 3)) + 3 * np.eye(3), RNG.normal(size=3)
+
+    def build(a: Any, b: Any) -> list[Any]:
+        last, sizes = sn.scan(lambda x, m: (L.solve(m, x), L.svdvals(m)[0]), b, a)
+        chosen = sn.cond(sn.sum(b) > -1e9, L.inv, lambda m: m, a)
+        return [last, sizes, chosen, *sn.grad(sn.sum(last) + sn.sum(sizes), [a, b])]
+
+    for got, want in zip(
+        on("cuda", tmp_path, build, a, b), on("numpy", tmp_path, build, a, b), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
