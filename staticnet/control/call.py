@@ -17,7 +17,7 @@ from staticnet.control.op import ControlOp, check_operands, flops_of
 from staticnet.control.parts import applied
 from staticnet.control.trace import call, close, numbered, parameters, place
 from staticnet.control.traced import evaluated
-from staticnet.errors import GradientError
+from staticnet.errors import ArgumentError, GradientError
 from staticnet.ir import location
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_floating
@@ -82,6 +82,9 @@ class CallOp(ControlOp):
 
     def infer(self, *operands: TensorType) -> TensorType:
         check_operands(self.body, operands)
+        count = self.attributes().get("arguments", 0)
+        if not 0 <= count <= len(operands):
+            raise ArgumentError(f"{count} arguments are not among {len(operands)} operands")
         return TupleType([node.type for node in self.body.outputs])
 
     def eval(self, xp: Any, *operands: Any) -> Any:
