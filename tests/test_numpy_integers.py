@@ -13,6 +13,7 @@ import pytest
 import staticnet as sn
 from staticnet import nn, optim
 from staticnet.errors import ArgumentError, ShapeError, StaticnetError
+from staticnet.ir.tree import flatten
 from staticnet.train import fit
 
 COMPILES = True
@@ -115,9 +116,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def flat(result: Any) -> list[Any]:
-    return (
-        [x for each in result for x in flat(each)] if isinstance(result, list | tuple) else [result]
-    )
+    return flatten(result)[0]
 
 
 @every_kind
