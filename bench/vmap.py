@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     import torch
 
     torch.set_num_threads(usable_cores())
-    about = environment.describe(2) | {"load": os.getloadavg()}
+    about = environment.describe(usable_cores())
     records = []
     for case in (gradients, jacobian):
         ways = case()
