@@ -136,6 +136,7 @@ def test_functions_that_use_tensors_of_their_own_just_run() -> None:
     assert sn.while_loop(lambda c: c < 10, lambda c: c + a, 0.0, max_steps=10**9).item() == 10.5
     assert sn.map(lambda x: x * a, np.arange(3.0)).numpy().tolist() == [0.0, 1.5, 3.0]
     assert sn.vmap(lambda x: x * a)(np.arange(3.0)).numpy().tolist() == [0.0, 1.5, 3.0]
+    assert sn.map(lambda x: x * a, np.arange(3.0)).dtype == (a * np.arange(3.0)).dtype
     assert sn.cond(True, lambda: a, lambda: a * 2).item() == 1.5
     with pytest.raises(SymbolicValueError, match="placeholder|until a function runs"):
         sn.scan(lambda c, _: (c + a, None), V[0], length=3)
@@ -160,6 +161,26 @@ def test_a_function_knows_the_modes_inside_its_loops() -> None:
     drop = sn.nn.Dropout(0.5)
     x = sn.placeholder((8, 16), name="x")
     assert "in training" in repr(sn.function([x], sn.map(drop, x), device="numpy"))
+
+
+def test_a_branch_is_not_computed_outside_though_its_nodes_are_there() -> None:
+    def build(x: Any) -> Any:
+        sn.sqrt(x)  # the same node as in the branch
+        return sn.grad(sn.cond(x > 0, lambda: sn.sqrt(x), lambda: x * 2), [x])
+
+    assert run(build, np.float64(-1.0)) == [2.0]
+
+
+def test_a_rule_inside_a_body_may_use_what_is_outside() -> None:
+    f = sn.custom_vjp(lambda c: c * 3)
+
+    def build(x: Any, k: Any) -> Any:
+        f.defvjp(lambda c: (f(c), None), lambda _, g: (g * k,))
+        twice = sn.scan(lambda c, e: (f(c) * k + e * k, None), x, np.ones(2))[0]
+        once = sn.cond(x > 0, f, lambda c: c, x)
+        return [sn.grad(y, [x])[0] for y in (twice, once)]
+
+    assert run(build, np.float64(1.0), np.float64(5.0)) == [625.0, 5.0]
 
 
 V = sn.placeholder((3,), "float32", "v")

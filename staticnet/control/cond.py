@@ -13,7 +13,6 @@ from staticnet.control.cotangent import cast, wide
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import applied, needed
 from staticnet.control.trace import (
-    arrays_of,
     call,
     check_functions,
     close,
@@ -22,6 +21,7 @@ from staticnet.control.trace import (
     numbered,
     parameters,
     place,
+    tensors_of,
 )
 from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, DTypeError, MixedValueError, ShapeError
@@ -124,8 +124,8 @@ class Cond(ControlOp, name="cond"):
         then, other = ([cast(nodes[i], types[i]) for i in places] for nodes in found)
         read = needed([*then, *other], given)
         own = [x for x in given if x in read]
-        graphs, _ = close({"then": then, "other": other}, numbered("x", own))
-        parts = items(build(Cond(*graphs), (pred, *(given[x] for x in own))))
+        graphs, free = close({"then": then, "other": other}, numbered("x", own))
+        parts = items(build(Cond(*graphs), (pred, *(given[x] for x in own), *free)))
         results = dict(zip(places, parts, strict=True))
         return [results.get(i) for i in range(len(types))]
 
@@ -174,7 +174,7 @@ def choose(
         )
     given, tree = leaves_of("cond: operands", operands)
     if is_eager((test, *given)):
-        (chosen,) = arrays_of([test]) if isinstance(test, Node) else (test,)
+        (chosen,) = tensors_of([test]) if isinstance(test, Node) else (test,)
         return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(given))
     assert isinstance(test, Node)
     own = parameters("x", (node.type for node in given))
@@ -183,8 +183,8 @@ def choose(
             then, structure, then_given = _branch(true_fun, tree.unflatten(own))
             other, other_structure, other_given = _branch(false_fun, tree.unflatten(own))
     except MixedValueError:
-        (chosen,) = arrays_of([test])
-        return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(arrays_of(given)))
+        (chosen,) = tensors_of([test])
+        return (true_fun if bool(chosen) else false_fun)(*tree.unflatten(tensors_of(given)))
     if structure != other_structure:
         raise ArgumentError(
             f"true_fun gives {structure} and false_fun {other_structure}; the two must agree"

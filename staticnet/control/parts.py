@@ -71,13 +71,12 @@ class Parts:
         own |= numbered("k", (k.own for k in captured))
         end = len(carried) + len(self.ys)
         graphs = {"body": self.outputs[:end]} | ({"test": self.test} if self.test else {})
-        closed, free = close(graphs, own)
-        assert not free
+        closed, free = close(graphs, own)  # what a user's rule takes from outside is free
         changes: dict[str, Any] = dict(zip(graphs, closed, strict=True))
         if not self.test:
             changes |= {"carries": len(carried), "xs": len(xs)}
         operands = [carry.init for carry in self.carries]
-        operands += [given.operand for given in (*xs, *captured)]
+        operands += [*(given.operand for given in (*xs, *captured)), *free]
         results = items(build(replace(self.op, **changes), tuple(operands)))
         return list(results[: len(carried)]), list(results[len(carried) :])
 

@@ -11,7 +11,6 @@ from staticnet.control import scan_derivatives as derivatives
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.trace import (
-    arrays_of,
     call,
     check_functions,
     close,
@@ -20,6 +19,7 @@ from staticnet.control.trace import (
     numbered,
     parameters,
     place,
+    tensors_of,
 )
 from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, MixedValueError, ShapeError
@@ -153,7 +153,7 @@ def scan(
     try:
         traced = loop.trace(first, given)
     except MixedValueError:
-        return loop.run(arrays_of(first), arrays_of(given))
+        return loop.run(tensors_of(first), tensors_of(given))
     changed = promoted(init, first, traced.leaves[: len(first)])
     if changed is not None:
         made = traced.inside

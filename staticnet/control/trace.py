@@ -63,8 +63,14 @@ def is_eager(leaves: Iterable[Any]) -> bool:
     return any(isinstance(leaf, Value) and not leaf.is_symbolic for leaf in leaves)
 
 
-def arrays_of(leaves: Iterable[Any]) -> list[Any]:
-    """Leaves for a function that turned out to compute on tensors: graphs' numbers as arrays.
+class Eager:
+    """How dynamic execution makes tensors of arrays; it sets `tensor` when it is imported."""
+
+    tensor: Callable[[Any], Any] = staticmethod(lambda x: x)
+
+
+def tensors_of(leaves: Iterable[Any]) -> list[Any]:
+    """Leaves for a function that turned out to compute on tensors; numbers stay weak.
 
     Raises:
         MixedValueError: if one depends on a placeholder.
@@ -78,7 +84,7 @@ def arrays_of(leaves: Iterable[Any]) -> list[Any]:
                     "cannot meet the tensors that the function uses"
                 )
             leaf = interpret(Graph("value", [], [leaf]), [])[0]
-        found.append(leaf)
+        found.append(Eager.tensor(leaf) if getattr(leaf, "ndim", 0) else leaf)
     return found
 
 
@@ -114,6 +120,7 @@ class _Closing:
         self.own = own
         self.order = order
         self.captured: list[Node] = []
+        self.named = sum(name.startswith("k") for name in own.values())
         self.made: dict[Node, Node] = {}
         depends, outer = set(own), set[Node]()  # on parameters; on other inputs, or on state
         kept = set[Node]()
@@ -144,7 +151,7 @@ class _Closing:
         if node in self.own:
             made = parameter(self.own[node], node.type)
         elif node in self.handed:
-            made = parameter(f"k{len(self.captured)}", node.type)
+            made = parameter(f"k{self.named + len(self.captured)}", node.type)
             self.captured.append(node)
         else:
             with location.attributed(node.provenance):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.control.batching import batch_nodes
-from staticnet.control.trace import arrays_of, call, is_eager, parameters
+from staticnet.control.trace import call, is_eager, parameters, tensors_of
 from staticnet.errors import (
     ArgumentError,
     MixedValueError,
@@ -72,7 +72,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                 own_args, own_kwargs = tree.unflatten(stand_ins)
                 results, structure = call("vmap", lambda: f(*own_args, **own_kwargs))
         except MixedValueError:  # f uses tensors of its own
-            return _loop(f, replace(given, leaves=arrays_of(given.leaves)), out_axes)
+            return _loop(f, replace(given, leaves=tensors_of(given.leaves)), out_axes)
         known = given.many(stand_ins) | {at: arange(given.size)}
         wanted = axes_of(out_axes, structure, "out_axes", "the result")
         rows = zip(results, batch_nodes(results, known, given.size), wanted, strict=True)

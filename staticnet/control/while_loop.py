@@ -14,7 +14,6 @@ from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
-    arrays_of,
     call,
     check_functions,
     close,
@@ -23,6 +22,7 @@ from staticnet.control.trace import (
     numbered,
     parameters,
     place,
+    tensors_of,
 )
 from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValueError
@@ -147,7 +147,7 @@ def while_loop(
     try:
         traced = loop.trace(first)
     except MixedValueError:
-        return _run(cond_fun, body_fun, tree.unflatten(arrays_of(first)), most)
+        return _run(cond_fun, body_fun, tree.unflatten(tensors_of(first)), most)
     changed = promoted(init, first, traced[1])
     if changed is not None:
         made = traced[-1]

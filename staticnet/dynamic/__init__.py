@@ -16,6 +16,7 @@ variable's present value takes part, and `loss.backward()` adds to the variable'
 
 from typing import TYPE_CHECKING
 
+from staticnet.control.trace import Eager
 from staticnet.dynamic import array_api
 from staticnet.dynamic.creation import as_tensor, grad, tensor
 from staticnet.dynamic.extra import Handle
@@ -52,6 +53,8 @@ __all__ = [
     "unique_inverse",
     "unique_values",
 ]
+
+Eager.tensor = as_tensor
 
 if not TYPE_CHECKING:
     __getattr__ = lookup(__name__, __all__, {})

@@ -73,7 +73,7 @@ _lock = threading.Lock()
 
 
 class _Births(threading.local):
-    """The nodes that this thread has made since `births` began; None where nobody asks."""
+    """The nodes that this thread has asked for since `births` began; None where nobody asks."""
 
     nodes: set[Node] | None = None
 
@@ -83,7 +83,7 @@ _births = _Births()
 
 @contextmanager
 def births() -> Iterator[set[Node]]:
-    """The nodes that are made inside, and were not there before."""
+    """The nodes that are asked for inside, were they there before or not."""
     saved = _births.nodes
     made: set[Node] = set()
     _births.nodes = made
@@ -108,6 +108,8 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
     if found is not None:
         if not location.is_attributed():
             remember(found, location.current())
+        if _births.nodes is not None:
+            _births.nodes.add(found)
         return found
     try:
         if op.arity not in (None, len(inputs)):
