@@ -22,7 +22,7 @@ from staticnet.ir import location
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build, describe
+from staticnet.ir.node import Node, births, build, describe
 from staticnet.ir.op import ATTRIBUTES, Attribute
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.barrier import OptimizationBarrier
@@ -303,6 +303,7 @@ def called(
 ) -> Any:
     """What f(leaves) gives, a tree, as results of the op that `make(body, tree)` makes of it."""
     own = parameters("x", (node.type for node in given))
-    leaves, tree = call(what, f, own)
-    (body,), captured = close({"body": leaves}, numbered("x", own))
+    with births() as inside:
+        leaves, tree = call(what, f, own)
+    (body,), captured = close({"body": leaves}, numbered("x", own), inside, lazy=True)
     return tree.unflatten(place(make(body, tree), (*given, *captured), leaves))
