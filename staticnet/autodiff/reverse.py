@@ -207,7 +207,7 @@ def transpose(
     found = pull([tangents[i] for i in told], [gs[i] for i in told], moving)
     made: list[Any] = [product for product in found if product is not None]
     if not set(moving).isdisjoint(topological(made)):
-        raise GradientError(f"{what}: its jvp is not linear in the tangents")
+        raise GradientError(f"{what}: its jvp is not linear in the tangents ({location.current()})")
     products = iter(found)
     return [None if probe is None else next(products) for probe in probes]
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from staticnet.control.call import Checkpoint, called
-from staticnet.control.trace import is_eager
+from staticnet.control.trace import flattened, is_eager
 from staticnet.errors import ArgumentError
 from staticnet.ir.location import user_line
-from staticnet.ir.tree import flatten
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value
 
@@ -31,7 +30,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f, updated=())
     def again(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = flatten((args, kwargs))
+        leaves, tree = flattened("checkpoint", (args, kwargs))
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Value | np.ndarray)]
         given = [as_value(leaves[i]) for i in moving]
         if is_eager(given):

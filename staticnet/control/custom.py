@@ -11,10 +11,11 @@ from weakref import WeakValueDictionary
 
 from staticnet.control.call import CallOp, Derivative, called
 from staticnet.control.eager import Pull, recorded
-from staticnet.control.trace import is_eager, leaves_of
+from staticnet.control.trace import check_functions, flattened, is_eager, leaves_of
 from staticnet.errors import ArgumentError, GradientError, StaticnetError
 from staticnet.ir.location import user_line, written_at
-from staticnet.ir.tree import Tree, flatten
+from staticnet.ir.node import with_context
+from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType
 
 Function = Callable[..., Any]
@@ -92,6 +93,13 @@ class Custom:
         """From the rule that which gives cotangents."""
         raise NotImplementedError
 
+    def check_rules(self, count: int, **given: Function) -> None:
+        """Raise ArgumentError unless each of the rule's functions takes `count` arguments."""
+        try:
+            check_functions(count, **given)
+        except ArgumentError as error:
+            raise with_context(error, self.what, []) from None
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; its derivative is the rule's.
 
@@ -152,7 +160,9 @@ class Custom:
         """The function of tensors of dynamic execution, with its rule on their tape."""
         like = next(x for x in leaves if not x.is_symbolic)
         lifted = [like.lift(x) for x in leaves]
-        outputs, tree = flatten(self.f(*signature.arguments([x.detach() for x in lifted])))
+        outputs, tree = flattened(
+            self.name, self.f(*signature.arguments([x.detach() for x in lifted]))
+        )
         types = tuple(TensorType(y.dtype, y.shape) for y in outputs)
         pull = self.pull(self.rule(signature, tree, types))
         return tree.unflatten(recorded(self.name, outputs, pull, lifted))

@@ -11,7 +11,7 @@ from staticnet.control.custom import Custom, Function, Signature, as_told
 from staticnet.control.eager import Pull, transposed
 from staticnet.errors import ArgumentError, GradientError
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.location import written_at
+from staticnet.ir.location import current, written_at
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType
 from staticnet.ops.creation import zeros_like
@@ -67,6 +67,13 @@ class custom_jvp(Custom):
 
         def together(primals: Any, tangents: Any) -> Any:
             y = self(*primals)
+            if len(rules) != len(primals):
+                raise ArgumentError(
+                    f"{self.what}: defjvps has {len(rules)} rules for {len(primals)} arguments; "
+                    f"give one for each, or None ({current()})"
+                )
+            given = {f"rule {i}": rule for i, rule in enumerate(rules) if rule is not None}
+            self.check_rules(len(primals) + 2, **given)
             pairs = zip(rules, tangents, strict=True)
             parts = [rule(t, y, *primals) for rule, t in pairs if rule is not None]
             return y, functools.reduce(_plus, parts, parts.pop(0)) if parts else zeros_like(y)
@@ -95,6 +102,7 @@ class custom_jvp(Custom):
             pairs = zip(operands, tangents, strict=True)
             moved = [zeros_like(x) if t is None else t for x, t in pairs]
             primals, given = signature.moving(operands), signature.moving(moved)
+            self.check_rules(len(signature.static) + 2, rule=jvp)
             made = jvp(*signature.before, primals, given)
             if not (isinstance(made, tuple | list) and len(made) == 2):
                 raise GradientError(

@@ -11,7 +11,7 @@ from staticnet.control.eager import Pull
 from staticnet.errors import ArgumentError, GradientError, StaticnetError
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.location import written_at
-from staticnet.ir.tree import LEAF, Tree
+from staticnet.ir.tree import Tree, spread_prefix
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import as_value
 from staticnet.ops.creation import zeros_like
@@ -74,6 +74,7 @@ class custom_vjp(Custom):
         assert bwd is not None
 
         def pull(operands: Sequence[Any], gs: Sequence[Any]) -> list[Any]:
+            self.check_rules(signature.count, fwd=fwd)
             made = fwd(*signature.arguments(operands))
             if not (isinstance(made, tuple | list) and len(made) == 2):
                 raise GradientError(
@@ -83,6 +84,7 @@ class custom_vjp(Custom):
             leaves = as_told(f"{what}: fwd ({written_at(fwd)})", made[0], tree, types)
             pairs = zip(leaves, gs, strict=True)
             cotangent = tree.unflatten([zeros_like(y) if g is None else g for y, g in pairs])
+            self.check_rules(len(signature.static) + 2, bwd=bwd)
             given = bwd(*signature.before, made[1], cotangent)
             return _products(f"{what}: bwd ({written_at(bwd)})", given, signature, operands)
 
@@ -102,7 +104,9 @@ def _products(what: str, given: Any, signature: Signature, operands: Sequence[An
             f"{what} gives {len(listed)} cotangents for {len(trees)} arguments; give a tuple with "
             "one for each, or None"
         )
-    leaves = [leaf for tree, x in zip(trees, listed, strict=True) for leaf in _along(what, tree, x)]
+    leaves = [
+        leaf for tree, x in zip(trees, listed, strict=True) for leaf in _leaves(what, tree, x)
+    ]
     found: list[Any] = []
     for i, (leaf, x) in enumerate(zip(leaves, operands, strict=True)):
         if leaf is None or not is_floating(x.dtype):
@@ -120,17 +124,9 @@ def _products(what: str, given: Any, signature: Signature, operands: Sequence[An
     return found
 
 
-def _along(what: str, tree: Tree, given: Any) -> list[Any]:
+def _leaves(what: str, tree: Tree, given: Any) -> list[Any]:
     """A cotangent's leaves along an argument's tree; None stands for zeros of a whole tree."""
-    if given is None:
-        return [None] * tree.leaves
-    if tree == LEAF:
-        return [given]
-    if isinstance(given, dict) and tree.keys == tuple(sorted(given)):
-        entries: list[Any] = [given[key] for key in tree.keys]
-    elif isinstance(given, tuple | list) and not tree.keys and len(given) == len(tree.children):
-        entries = list(given)
-    else:
+    leaves = spread_prefix(given, tree, lambda entry: entry is None)
+    if leaves is None:
         raise GradientError(f"{what} gives {given!r:.60} as the cotangent of {tree}")
-    pairs = zip(tree.children, entries, strict=True)
-    return [leaf for child, entry in pairs for leaf in _along(what, child, entry)]
+    return leaves

@@ -16,7 +16,7 @@ from staticnet.errors import ArgumentError, MixedValueError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import written_at
-from staticnet.ir.node import Node, build, describe, remember, topological
+from staticnet.ir.node import Node, build, describe, remember, topological, with_context
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
@@ -38,13 +38,21 @@ def parameters(what: str, types: Iterable[TensorType]) -> list[Node]:
     return [parameter(f"{what}.{next(_numbers)}", type_) for type_ in types]
 
 
+def flattened(what: str, tree: Any) -> tuple[list[Any], Tree]:
+    """The leaves of a user's tree and its structure; the error of one says what it is."""
+    try:
+        return flatten(tree)
+    except ArgumentError as error:
+        raise with_context(error, what, []) from None
+
+
 def leaves_of(what: str, tree: Any) -> tuple[list[Any], Tree]:
     """The leaves of a tree, as Values.
 
     Raises:
         ArgumentError: if one is neither a value nor what becomes a constant.
     """
-    leaves, structure = flatten(tree)
+    leaves, structure = flattened(what, tree)
     return [_as_leaf(what, leaf) for leaf in leaves], structure
 
 

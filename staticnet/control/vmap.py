@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.control.batching import batch_nodes
-from staticnet.control.trace import call, is_eager, parameters, tensors_of
+from staticnet.control.trace import call, flattened, is_eager, parameters, tensors_of
 from staticnet.errors import (
     ArgumentError,
     MixedValueError,
@@ -22,7 +22,7 @@ from staticnet.ir import location
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import INT64
 from staticnet.ir.node import Node, describe, with_context
-from staticnet.ir.tree import Tree, flatten
+from staticnet.ir.tree import Tree, spread_prefix
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axis
@@ -60,7 +60,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
     @functools.wraps(f)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = flatten((args, kwargs))
+        leaves, tree = flattened("vmap", (args, kwargs))
         axes = axes_of(in_axes, tree.children[0], "in_axes", "the arguments")
         given = _Examples.of(leaves, [*axes, *[0] * tree.children[1].leaves], tree)
         if is_eager(given.leaves):
@@ -87,19 +87,17 @@ def axes_of(prefix: Any, tree: Tree, name: str, what: str) -> list[int | None]:
     Raises:
         ArgumentError: if the two differ in structure.
     """
-    if prefix is None or integer(prefix) is not None:
-        return [integer(prefix)] * tree.leaves
-    keyed = isinstance(prefix, dict)
-    if tree.kind is not None and (keyed or isinstance(prefix, tuple | list)):
-        entries = [prefix[key] for key in sorted(prefix)] if keyed else list(prefix)
-        fits = tree.keys == tuple(sorted(prefix)) if keyed else not tree.keys
-        if fits and len(entries) == len(tree.children):
-            rows = zip(entries, tree.children, strict=True)
-            return [axis for entry, child in rows for axis in axes_of(entry, child, name, what)]
+    entries = spread_prefix(prefix, tree, _is_axis)
+    if entries is not None and all(map(_is_axis, entries)):
+        return [integer(entry) for entry in entries]
     raise ArgumentError(
         f"vmap: {name}={prefix!r:.60} does not fit {what}, {tree!s:.60}: it is an int, None, or a "
         f"tree of these of the same structure ({location.user_line()})"
     )
+
+
+def _is_axis(entry: Any) -> bool:
+    return entry is None or integer(entry) is not None
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _loop(f: Callable[..., Any], given: _Examples, out_axes: Any) -> Any:
     for number in range(max(size, 1)):
         rows = zip(leaves, given.axes, strict=True)
         args, kwargs = given.tree.unflatten([_taken(x, axis, number) for x, axis in rows])
-        results.append(flatten(f(*args, **kwargs)))
+        results.append(flattened("vmap", f(*args, **kwargs)))
     structure = results[0][1]
     wanted = axes_of(out_axes, structure, "out_axes", "the result")
     columns = zip(*(leaves for leaves, _ in results), strict=True)

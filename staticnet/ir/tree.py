@@ -76,7 +76,8 @@ LEAF = Tree(None)
 def flatten(tree: Any) -> tuple[list[Any], Tree]:
     """The leaves of a tree in a fixed order, and its structure; a dict's in the order of its keys.
 
-    Whatever is no tuple, list, dict or None is a leaf.
+    An OrderedDict's are in its own order, as in JAX. Whatever is no tuple, list, dict or None is a
+    leaf.
 
     Raises:
         ArgumentError: if a dict's keys cannot be put in order.
@@ -90,13 +91,8 @@ def _flatten(tree: Any, leaves: list[Any]) -> Tree:
     if tree is None:
         return Tree(kind)
     if isinstance(tree, dict):
-        try:
-            keys = tuple(sorted(tree))
-        except TypeError:
-            raise ArgumentError(
-                f"the keys {list(tree)!r:.60} of a dict in a tree cannot be put in order"
-            ) from None
         kind = kind if kind is OrderedDict else dict
+        keys = tuple(tree) if kind is OrderedDict else _in_order(tree)
         return Tree(kind, tuple(_flatten(tree[key], leaves) for key in keys), keys)
     if hasattr(kind, "_fields"):  # a named tuple, or what is like one
         fields = [getattr(tree, name) for name in kind._fields]
@@ -105,6 +101,44 @@ def _flatten(tree: Any, leaves: list[Any]) -> Tree:
         return Tree(kind, tuple(_flatten(child, leaves) for child in tree))
     leaves.append(tree)
     return LEAF
+
+
+def _in_order(tree: dict[Any, Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(sorted(tree))
+    except TypeError:
+        raise ArgumentError(
+            f"the keys {list(tree)!r:.60} of a dict in a tree cannot be put in order"
+        ) from None
+
+
+def spread_prefix(prefix: Any, tree: Tree, stands: Callable[[Any], bool]) -> list[Any] | None:
+    """For each leaf of a tree its entry in `prefix`; None if the two differ in structure.
+
+    What `stands` for a whole tree is the entry of each of its leaves. A list may be given for a
+    tuple, and a dict's keys in any order.
+    """
+    if tree == LEAF or stands(prefix):
+        return [prefix] * tree.leaves
+    entries = _entries(prefix, tree)
+    if entries is None:
+        return None
+    found: list[Any] = []
+    for entry, child in zip(entries, tree.children, strict=True):
+        below = spread_prefix(entry, child, stands)
+        if below is None:
+            return None
+        found += below
+    return found
+
+
+def _entries(prefix: Any, tree: Tree) -> list[Any] | None:
+    """What a prefix has for each child of a tree; None if it is no such container."""
+    keyed = tree.kind is not None and issubclass(tree.kind, dict)
+    if keyed and isinstance(prefix, dict) and set(prefix) == set(tree.keys):
+        return [prefix[key] for key in tree.keys]
+    listed = not keyed and isinstance(prefix, tuple | list)
+    return list(prefix) if listed and len(prefix) == len(tree.children) else None
 
 
 def map_tree(f: Callable[[Any], Any], tree: Any) -> Any:
