@@ -104,39 +104,3 @@ def _if(h: Any, by: float) -> Any:
 def test_what_is_left(build: Callable[..., list[Any]], left: dict[str, int]) -> None:
     nodes = inputs((X, H))
     assert loops(merged(build(*nodes), nodes, (X, H))) == left
-
-
-def test_what_one_branch_needs_is_computed_in_it_alone() -> None:
-    table, at = np.arange(4.0), np.int64(9)
-    t, i = nodes = inputs((table, at))
-    shared = sn.exp(t)
-    late = sn.take(sn.sin(t) @ sn.outer(t, t), i)  # fails where it is computed
-    y = sn.cond(i < 4, lambda: late + sn.sum(shared), lambda: sn.sum(shared) * 2)
-    after = merged([y, shared], nodes, (table, np.int64(2)))
-    (cond,) = (node for node in after.nodes if node.op.name == "cond")
-    assert {"take", "matmul", "sin"} <= {node.op.name for node in cond.op.graphs["then"].nodes}
-    assert not {"take", "matmul", "exp"} & {node.op.name for node in cond.op.graphs["other"].nodes}
-    step = sn.function(nodes, y, device="numpy")
-    np.testing.assert_allclose(step(table, at), np.exp(table).sum() * 2)
-
-
-def test_a_predicate_and_what_both_branches_need_stay_outside() -> None:
-    (x,) = nodes = inputs((X,))
-    total = sn.sum(sn.cos(x))
-    y = sn.cond(total > 0, lambda: sn.sin(total), lambda: total * 2)
-    after = merged([y], nodes, (X,))
-    (cond,) = (node for node in after.nodes if node.op.name == "cond")
-    assert all(node.op.name != "cos" for held in cond.op.graphs.values() for node in held.nodes)
-
-
-def test_a_loop_moves_into_a_branch_if_all_its_results_are_needed_there() -> None:
-    nodes = inputs((X, H))
-
-    def sums(x: Any) -> Any:
-        return sn.scan(lambda c, x: (sn.sin(c + x), c), nodes[1], x)
-
-    (a, b), (c, d) = sums(nodes[0]), sums(nodes[0] * 2)
-    y = sn.cond(sn.sum(nodes[1]) > 0, lambda: a + c + sn.sum(b, 0), lambda: nodes[1])
-    after = merged([y, d], nodes, (X, H))
-    assert [node.op.name for node in after.nodes if node.op.graphs] == ["scan", "cond"]
-    assert loops(after) == {"scan": 2, "cond": 1}

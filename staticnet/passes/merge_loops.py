@@ -2,8 +2,7 @@
 must.
 
 The derivative of a scan stacks what it needs of the way there by a second scan: this makes the two
-one, so that a training step has one loop there and one back. What only one branch of a condition
-needs is computed in it, see `passes/sink.py`. It goes from the outermost loops to
+one, so that a training step has one loop there and one back. It goes from the outermost loops to
 the innermost, whose results the outer ones may no longer need. Bits stay the same.
 """
 
@@ -21,7 +20,6 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.passes.loops import replace_loops
 from staticnet.passes.manager import Context, Pass
-from staticnet.passes.sink import sunk
 from staticnet.rewrite.driver import keep, rebuild
 
 _KINDS = (Scan, WhileLoop, Cond)
@@ -34,7 +32,7 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
         while (group := _alike(graph)) is not None:
             context.notes[f"merged {group[0].op.name}"] += len(group) - 1
             graph = replace_loops(graph, "merge_loops", [group], _make_one)
-        graph = sunk(tidied(graph))
+        graph = tidied(graph)
         graph = rebuild(graph, "merge_loops", lambda node, inputs: _inside(node, inputs, context))
         if graph is before:
             break
