@@ -11,6 +11,8 @@ import pytest
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.backends.profile import Lap, Part, make_profile
+from staticnet.backends.rates import Rates
 from staticnet.errors import ArgumentError, ExecutionError, FeedError
 
 COMPILES = True
@@ -159,3 +161,89 @@ def test_without_a_compiler_it_is_numpys(monkeypatch: pytest.MonkeyPatch) -> Non
     profile = sn.function(x, sn.tanh(x), device="cpu").profile(np.ones(3, "f"), repeat=2)
     assert profile.device == "numpy"
     assert [timed.part.kind for timed in profile.parts] == ["tanh"]
+
+
+def looping() -> Any:
+    """A loop in a loop, one whose length only a run knows, a choice, and one of tiny steps."""
+    a, n = sn.placeholder((40, 40), "float64", "a"), sn.placeholder((), "int64", "n")
+
+    def inner(c: Any, _: Any) -> Any:
+        return sn.tanh(c @ a), None
+
+    nested, _ = sn.scan(lambda c, _: sn.scan(inner, c, None, length=3), a, None, length=5)
+    count, grown = sn.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, sn.sin(s[1] @ a)), (0, a))
+    chosen = sn.cond(n > 100, lambda: sn.exp(a) @ a, lambda: sn.cos(a) @ a)
+    tiny, _ = sn.scan(lambda c, _: (sn.sin(c) * 1.5, None), sn.sum(a), None, length=9)
+    return sn.function([a, n], [nested, count, grown, chosen, tiny], device="cpu")
+
+
+def inside(timed: Any) -> list[Any]:
+    """What is timed in a part, however deep."""
+    return [found for each in timed.inside for found in (each, *inside(each))]
+
+
+@on_cpu
+def test_loops_are_taken_apart(device: str, tmp_path: Path) -> None:
+    step, steps = looping(), 6
+    profile = step.profile(np.full((40, 40), 0.01), steps, repeat=3)
+    kernels = step.explain().kernels
+    loops = {kernels[t.part.kernels[0]].kind: t for t in profile.parts if inside(t)}
+    assert set(loops) == {"scan", "while_loop", "cond"}
+    matrix = 40 * 40 * 8
+    for kind, times in (("scan", 5 * 3), ("while_loop", steps)):
+        (product,) = (t.part for t in inside(loops[kind]) if "matmul" in t.part.kind)
+        assert product.bytes == times * 3 * matrix  # each step reads two matrices and writes one
+        assert product.flops == times * 2 * 40**3
+    products = [t for t in inside(loops["cond"]) if "matmul" in t.part.kind]
+    assert [t.part.bytes for t in products] == [0, 3 * matrix]  # one branch was taken
+    assert products[0].seconds == 0
+    for loop in loops.values():
+        assert sum(t.seconds for t in loop.inside) <= loop.seconds
+        assert all(t.calls == 3 for t in inside(loop))
+    summed = sum(row.seconds for row in profile.by_module().values())
+    assert summed == pytest.approx(profile.seconds)
+    profile.to_chrome_trace(tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))
+    events = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    for event, timed in zip(events, profile.parts, strict=True):
+        assert list(event["args"].get("inside", {})) == [t.part.name for t in inside(timed)]
+    _check_table(str(profile), kernels)
+    assert "SN_LAP" not in step.source()
+
+
+def _check_table(text: str, kernels: Any) -> None:
+    """Below each loop are its kernels, two columns to the right of it; those of tiny steps too."""
+    lines = text.splitlines()
+    for loop in (kernel for kernel in kernels if kernel.bodies):
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"launch {loop.launch} "))
+        first = loop.bodies[0].explanation.kernels[0]
+        assert lines[at + 1].startswith(f"  kernel {loop.number}.0 ")
+        if first.bodies:
+            assert lines[at + 2].startswith(f"    kernel {loop.number}.0.0 ")
+        tiny = loop.domain == (9,) or loop.kind == "while_loop"
+        assert ("not timed apart" in lines[at + 1]) == tiny
+
+
+def test_the_clock_is_taken_off_loops_for_each_time_it_was_read() -> None:
+    def part(name: str, number: int, inside: str, module: str, *bodies: tuple[Part, ...]) -> Part:
+        return Part(name, "", 10, 1, (), "", (number,), (module,), inside, bodies)
+
+    deep = part("kernel 0.1.0", 0, "0.1.", "c")
+    body = (part("kernel 0.0", 0, "0.", "b"), part("kernel 0.1", 1, "0.", "a", (deep,)))
+    loop = part("launch 0", 0, "", "a", body)
+    laps = {"0.0": Lap(10.0, 4), "0.1": Lap(20.0, 4), "0.1.0": Lap(12.0, 8)}
+    profile = make_profile("g", "cpu", [loop], [[40.0]], 0.25, Rates(((1, 1.0),), {}), laps)
+    (timed,) = profile.parts
+    first, second = timed.inside
+    assert first.seconds == 10 - 4 * 0.25
+    assert second.inside[0].seconds == 12 - 8 * 0.25
+    # where each of 8 steps begins, what ends each, and its own end, 4 times
+    assert second.seconds == 20 - (8 + 8 + 4) * 0.25
+    assert timed.seconds == 40 - (4 + 4 + 20 + 1) * 0.25
+    assert profile.seconds == timed.seconds
+    assert (timed.part.bytes, second.part.bytes, second.inside[0].part.bytes) == (120, 80, 80)
+    rows = profile.by_module()
+    assert rows["b"].seconds == first.seconds
+    assert rows["c"].seconds == second.inside[0].seconds
+    assert rows["a"].seconds == timed.seconds - rows["b"].seconds - rows["c"].seconds
+    assert rows["a"].bytes == 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from staticnet.backends.profile import Part
 from staticnet.ir.node import modules_of
-from staticnet.plan.explain import KernelAccount, explain
+from staticnet.plan.explain import BodyAccount, Explanation, KernelAccount, explain
 from staticnet.plan.plan import Plan
 from staticnet.plan.roles import Role, role
 
@@ -23,14 +24,30 @@ def plan_parts(plan: Plan, products: Collection[str]) -> tuple[list[Part], list[
 
 
 def _launches(plan: Plan, products: Collection[str]) -> list[Part]:
-    kernels = explain(plan).kernels
     return [
-        _launch(i, [kernel for kernel in kernels if kernel.launch == i], products)
-        for i in range(plan.launches)
+        _part(f"launch {i}", kernels, products)
+        for i, kernels in enumerate(_together(explain(plan)))
     ]
 
 
-def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str]) -> Part:
+def _together(account: Explanation) -> list[list[KernelAccount]]:
+    """The kernels of each launch."""
+    launches: list[list[KernelAccount]] = [[] for _ in range(account.launches)]
+    for kernel in account.kernels:
+        launches[kernel.launch].append(kernel)
+    return launches
+
+
+def _inside(body: BodyAccount, known: Collection[str]) -> tuple[Part, ...]:
+    """The launches of a graph in a loop, which are called by their kernels."""
+    parts = [_part("", kernels, known) for kernels in _together(body.explanation)]
+    return tuple(
+        replace(part, name=f"kernel{'s' * (len(part.kernels) > 1)} {part.kernel_range}")
+        for part in parts
+    )
+
+
+def _part(name: str, kernels: Sequence[KernelAccount], known: Collection[str]) -> Part:
     kinds = dict.fromkeys(kernel.space for kernel in kernels)
     products = [
         kernel.nodes[0].dtype.name
@@ -38,7 +55,7 @@ def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str
         if role(kernel.nodes[0]) is Role.LIBRARY and kernel.nodes[0].dtype.name in known
     ]
     return Part(
-        f"launch {number}",
+        name,
         ", ".join(kinds),
         sum(kernel.bytes for kernel in kernels),
         sum(kernel.flops for kernel in kernels),
@@ -46,6 +63,8 @@ def _launch(number: int, kernels: Sequence[KernelAccount], known: Collection[str
         products[0] if products else "",
         tuple(kernel.number for kernel in kernels),
         tuple(dict.fromkeys(module for kernel in kernels for module in kernel.modules)),
+        kernels[0].inside,
+        tuple(_inside(body, known) for kernel in kernels for body in kernel.bodies),
     )
 
 

@@ -57,6 +57,7 @@ class Program:
     the functions of kernels, and the statements of routines. `functions` are the names of kernels'
     functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
+    `laps` are the first kernels of the launches in loops that a marked program times, in order.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Program:
     texts: dict[Group, str] = field(default_factory=dict)
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
+    laps: list[str] = field(default_factory=list)
 
 
 @cache
@@ -79,7 +81,8 @@ def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
     """The program of a plan. `blas` declares the types of BLAS' routines.
 
     A `marked` one says `SN_MARK(i);` at the beginning, before and after each launch, and at the
-    end; what that means is to be defined before it.
+    end, and in the graphs that loops run `SN_START;` and `SN_LAP(i);` after each launch that takes
+    long enough; what that means is to be defined before it.
     """
     return _Writer(plan, blas, marked).program
 
@@ -87,8 +90,8 @@ def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
 class _Writer:
     def __init__(self, plan: Plan, blas: str, marked: bool) -> None:
         self.plan = plan
-        self.parts = parts = Parts()
-        steps = StepWriter(plan, parts, self._slot, marked=marked)
+        self.parts = parts = Parts(marked)
+        steps = StepWriter(plan, parts, self._slot)
         steps.write()
         body = self._body(steps.lines)
         self.program = Program(
@@ -100,6 +103,7 @@ class _Writer:
             parts.texts,
             parts.called,
             parts.host_calls,
+            parts.laps,
         )
 
     def _slot(self, place: Place) -> str:

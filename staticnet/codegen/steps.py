@@ -25,6 +25,7 @@ from staticnet.plan.text import space
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
 SMALL_ARENA = 512  # bytes of a body's arena that are local, so that small values are in registers
+TIMED_BYTES = 1 << 10  # a kernel of a held graph moves, below which a clock would time itself
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
 
 
@@ -34,9 +35,13 @@ class Parts:
 
     `functions` are the names of functions by their texts, `called` those of kernels, `told` what
     runs each; `texts` is what computes a kernel or routine. `sites` are the nodes that may fail and
-    `host_calls` those whose ops are Python's, each by the number that it is told by.
+    `host_calls` those whose ops are Python's, each by the number that it is told by. If `marked`,
+    the program reads the clock; `laps` are the first kernels of the launches in held graphs whose
+    times it sums.
     """
 
+    marked: bool = False
+    laps: list[str] = field(default_factory=list)
     functions: dict[str, str] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)
     called: dict[Group, str] = field(default_factory=dict)
@@ -52,6 +57,11 @@ class Parts:
         self.texts[group] = text.replace("NAME", name, 1)
         self.told.setdefault(name, [space(group)]).append(label)
         return name
+
+    def lap(self, label: str) -> int:
+        """The number of the sum of what the launch of this kernel takes."""
+        self.laps.append(label)
+        return len(self.laps) - 1
 
     def body(self, body: Body, label: str) -> str:
         """The name of the function of a graph that the routine of this label runs."""
@@ -89,6 +99,13 @@ def _places(plan: Plan) -> list[Place]:
     return [*found, *([HOST] if plan.calls_host else [])]
 
 
+def _lasts(plan: Plan) -> bool:
+    """Whether the launches of a held graph take long enough to be timed each."""
+    groups = [group for _, group in plan.launched]
+    moved = sum(plan.traffic(group).bytes for group in groups)
+    return any(not group.fused for group in groups) or moved > TIMED_BYTES * len(groups)
+
+
 HOST = Place("host", 0)  # the function that calls Python
 
 
@@ -113,15 +130,14 @@ class StepWriter:
     """
 
     def __init__(
-        self, plan: Plan, parts: Parts, spell: Callable[[Place], str], inside: Inside | None = None,
-        marked: bool = False,
-    ) -> None:  # fmt: skip
+        self, plan: Plan, parts: Parts, spell: Callable[[Place], str], inside: Inside | None = None
+    ) -> None:
         self.plan = plan
         self.parts = parts
         self.numbers = plan.numbers
         self.spell = spell
         self.inside = inside
-        self.marked = marked
+        self.marked = parts.marked and (inside is None or _lasts(plan))
         self.lines: list[str] = []
 
     def write(self) -> None:
@@ -157,8 +173,17 @@ class StepWriter:
             self.lines.append("if (failed) return failed;")
 
     def _mark(self, number: int) -> None:
-        if self.marked:
+        """The time now, of a step; of a held graph, what each launch takes is summed."""
+        if not self.marked:
+            return
+        launch = number - 2
+        if self.inside is None:
             self.lines.append(f"SN_MARK({number});")
+        elif launch == -1:
+            self.lines.append("SN_START;")
+        elif 0 <= launch < len(self.plan.steps):
+            label = self._label(self.plan.steps[launch].groups[0])
+            self.lines.append(f"SN_LAP({self.parts.lap(label)});")
 
     def pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
