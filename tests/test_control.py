@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+from staticnet.control import trace
 from staticnet.errors import StaticnetError, SymbolicValueError
+from staticnet.ir.node import topological
 from staticnet.ir.verify import verify
 
 RNG = np.random.default_rng(0)
@@ -252,3 +254,22 @@ def test_a_loop_that_never_runs_does_not_fail(most: int | None) -> None:
     outer = {node.op.name for node in sn.Graph("g", nodes, build(*nodes)).nodes}
     assert "exp" in outer  # what is the same in each step is computed once
     assert "take" not in outer
+
+
+def test_a_trace_does_not_walk_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        order = topological(*args)
+        walked.append(len(order))
+        return order
+
+    monkeypatch.setattr(trace, "topological", counted)
+    c, x = inputs(0.0, X[0])
+    most = []
+    for i in range(12):
+        k = c * i
+        c, _ = sn.scan(lambda c, v, k=k: (c + sn.cond(v > k, lambda: v, lambda: k), None), c, x)
+        most.append(max(walked))
+        walked.clear()
+    assert most[0] == most[-1] > 0

@@ -16,7 +16,7 @@ from staticnet.errors import GraphError, ParseError, ShapeError, SymbolicValueEr
 from staticnet.ir.dim import exact_quotient, parse_dim
 from staticnet.ir.literal import Literal, parse_literal
 from staticnet.ir.location import Provenance
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, dependents, depends, newer, topological
 from staticnet.ir.types import TensorType
 from staticnet.ir.verify import verify
 from staticnet.ops.arithmetic import Add
@@ -308,3 +308,23 @@ def test_numpy_on_the_left_makes_a_node() -> None:
     x = sn.placeholder((2,), name="x")
     for y in (np.ones(2, "f") + x, np.float32(2) * x, np.ones((3, 2), "f") @ x):
         assert isinstance(y, Node)
+
+
+def test_numbers_tell_what_a_node_cannot_depend_on() -> None:
+    x = sn.placeholder((3,), name="x")
+    before = sn.exp(x) + sn.variable(np.zeros(3, "f"))
+    given = sn.sin(x + 7)
+    after = before * given
+    order = topological([after], newer([given]))
+    assert order == [before, given, after]  # exp, which is older, is not entered
+    assert dependents(order, [given]) == {given, after}
+    assert depends([after], given)
+    assert not depends([before], given)
+    assert topological([after], newer([])) == [after]
+
+
+def test_constants_have_neither_inputs_nor_state() -> None:
+    x, v = sn.placeholder((3,), name="x"), sn.variable(np.zeros(3, "f"))
+    seven = sn.constant(7.0)
+    assert (seven + sn.arange(3)).is_constant
+    assert not any(node.is_constant for node in (x, v, x + seven, sn.exp(v)))

@@ -13,7 +13,7 @@ from staticnet.autodiff.reverse import as_nodes, vjp
 from staticnet.errors import ShapeError
 from staticnet.ir import location
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, newer, topological
 from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import NONE, Item, apply
@@ -46,7 +46,7 @@ def push(ys: Sequence[Node], tangents: Mapping[Node, Value]) -> list[Any]:
     known: dict[Node, Any] = dict(tangents)  # several, of several results
     saved = location.attribution()
     try:
-        for node in topological(ys):
+        for node in topological(ys, newer(known)):
             if node in known or not any(operand in known for operand in node.inputs):
                 continue
             location.set_attribution(location.merge((node.provenance,), "tangent"))

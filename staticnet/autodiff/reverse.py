@@ -14,7 +14,7 @@ from typing import Any
 from staticnet.errors import DTypeError, GradientError, ShapeError
 from staticnet.ir import location
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.node import Node, dependents, describe, newer, topological
 from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
@@ -71,8 +71,8 @@ def vjp(
     gs = as_nodes(cotangents, "vjp")
     if [y.type for y in ys] != [g.type for g in gs]:
         raise ShapeError("vjp: there must be one cotangent for each output, of its type")
-    order = topological(ys)
-    dependent = _dependents(order, ws)
+    order = topological(ys, newer(ws))
+    dependent = dependents(order, ws)
     if not allow_unused:
         check_reached(ys, ws, set(order))
     sums = _sweep(order, dependent, ys, gs, {})
@@ -90,8 +90,8 @@ def pull(
     It is a sum in the dtype that its elements are computed in, not yet rounded to w's. `begun` are
     the sums of some w before the sweep, to which its products are added.
     """
-    order = topological(ys)
-    sums = _sweep(order, _dependents(order, ws), ys, gs, begun or {})
+    order = topological(ys, newer(ws))
+    sums = _sweep(order, dependents(order, ws), ys, gs, begun or {})
     return [sums.get(w) for w in ws]
 
 
@@ -112,15 +112,6 @@ def _as_node(value: Any, what: str) -> Node:
             "derivative; cast it with sn.astype"
         )
     return value
-
-
-def _dependents(order: list[Node], ws: Sequence[Node]) -> set[Node]:
-    """The nodes that depend on one of ws, those included."""
-    found = set(ws)
-    for node in order:
-        if any(operand in found for operand in node.inputs):
-            found.add(node)
-    return found
 
 
 def check_reached(ys: list[Node], ws: list[Node], reached: set[Node]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from staticnet.ir import location, modes
 from staticnet.ir.dim import Dim
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, newer, topological
 from staticnet.ir.op import Op
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
@@ -25,7 +25,7 @@ def batch_nodes(
     known: dict[Node, Any] = dict(examples)
     saved = location.attribution()
     try:
-        for node in topological(outputs):
+        for node in topological(outputs, newer(known)):
             if node in known or not any(operand in known for operand in node.inputs):
                 continue
             location.set_attribution(node.provenance)

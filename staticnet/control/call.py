@@ -306,4 +306,5 @@ def called(
     with births() as inside:
         leaves, tree = call(what, f, own)
     (body,), captured = close({"body": leaves}, numbered("x", own), inside, lazy=True)
-    return tree.unflatten(place(make(body, tree), (*given, *captured), leaves))
+    operands = (*given, *captured)
+    return tree.unflatten(place(make(body, tree), operands, leaves, own, inside))

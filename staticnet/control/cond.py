@@ -198,8 +198,10 @@ def choose(
                 f"({b.provenance}); the two must agree: cast or reshape one"
             )
     branches = {"then": then, "other": other}
-    graphs, captured = close(branches, numbered("x", own), inside.union(made), lazy)
-    return structure.unflatten(place(Cond(*graphs), (test, *given, *captured), [*then, *other]))
+    inside = inside.union(made)
+    graphs, captured = close(branches, numbered("x", own), inside, lazy)
+    operands = (test, *given, *captured)
+    return structure.unflatten(place(Cond(*graphs), operands, [*then, *other], own, inside))
 
 
 def _branch(f: Callable[..., Any], operands: Any) -> tuple[list[Node], Tree, list[Any]]:

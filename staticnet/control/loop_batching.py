@@ -17,7 +17,7 @@ from staticnet.control.traced import substitute
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, build
+from staticnet.ir.node import Node, build, dependents
 from staticnet.ir.op import Op
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS
@@ -58,10 +58,8 @@ class _Examples:
 
 def _differing(graph: Graph, batched: Batched) -> list[bool]:
     """Which outputs of a graph differ by example, if these inputs do."""
-    found = {x for x, own in zip(graph.inputs, batched, strict=True) if own}
-    for node in graph.nodes:
-        if not found.isdisjoint(node.inputs):
-            found.add(node)
+    own = [x for x, differs in zip(graph.inputs, batched, strict=True) if differs]
+    found = dependents(graph.nodes, own)
     return [node in found for node in graph.outputs]
 
 

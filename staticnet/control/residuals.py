@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, dependents, topological
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Size
 from staticnet.ops.creation import Iota
@@ -47,11 +47,7 @@ class Step:
 
     def varying(self, order: Iterable[Node]) -> set[Node]:
         """What differs from step to step, and has to be kept or computed."""
-        found = {*self.carried, *self.rows}
-        for node in order:
-            if any(operand in found for operand in node.inputs):
-                found.add(node)
-        return found - set(self.rows)
+        return dependents(order, [*self.carried, *self.rows]) - set(self.rows)
 
 
 def kept(read: Sequence[Node], step: Step) -> list[Node]:
@@ -98,13 +94,9 @@ def _flow(read: Sequence[Node], step: Step) -> tuple[nx.DiGraph[int], list[Node]
     return flow, list(place)
 
 
-def behind_barriers(order: Iterable[Node]) -> set[Node]:
+def behind_barriers(order: Sequence[Node]) -> set[Node]:
     """What is to be computed again, whatever it costs: `checkpoint` put it behind a barrier."""
-    found: set[Node] = set()
-    for node in order:
-        if isinstance(node.op, OptimizationBarrier) or not found.isdisjoint(node.inputs):
-            found.add(node)
-    return found
+    return dependents(order, [x for x in order if isinstance(x.op, OptimizationBarrier)])
 
 
 def usual_bytes(node: Node) -> int:

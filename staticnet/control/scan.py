@@ -26,7 +26,7 @@ from staticnet.errors import ArgumentError, MixedValueError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import INT64
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, births, describe, topological
+from staticnet.ir.node import Node, births, depends, describe
 from staticnet.ir.tree import LEAF, Tree, flatten
 from staticnet.ir.types import Shape, TensorType, TupleType, as_shape, fixed
 from staticnet.ops.arguments import as_size
@@ -221,7 +221,7 @@ class _Loop:
             )
         new_tree, y_tree = tree.children
         check_structure(self.carry_tree, new_tree)
-        if at in set(topological(leaves)):
+        if depends(leaves, at):
             rows, given = [*rows, at], [*given, arange(self.steps)]
         return _Traced(self, list(first), list(given), carry, rows, leaves, y_tree, inside)
 
@@ -279,6 +279,6 @@ class _Traced:
         op = Scan(
             body, (self.loop.steps,), carries, len(self.rows), self.loop.reverse, self.loop.unroll
         )
-        parts = place(op, (*self.first, *self.given, *captured), self.leaves)
+        parts = place(op, (*self.first, *self.given, *captured), self.leaves, own, self.inside)
         carry = self.loop.carry_tree.unflatten(parts[:carries])
         return carry, self.y_tree.unflatten(parts[carries:])

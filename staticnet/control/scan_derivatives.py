@@ -20,7 +20,7 @@ from staticnet.control.residuals import Step, kept
 from staticnet.control.trace import parameters
 from staticnet.ir import modes
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, dependents, topological
 from staticnet.ops.base import items
 
 if TYPE_CHECKING:
@@ -133,11 +133,8 @@ def _moved(parts: Parts, asked: Iterable[Node]) -> set[Node]:
     moved = set(asked)
     order = topological(carry.after for carry in parts.carries)
     while True:
-        depends = set(moved)
-        for node in order:
-            if not depends.isdisjoint(node.inputs):
-                depends.add(node)
-        new = {carry.own for carry in parts.carries if carry.after in depends} - moved
+        differ = dependents(order, moved)
+        new = {carry.own for carry in parts.carries if carry.after in differ} - moved
         if not new:
             return moved
         moved |= new
@@ -173,9 +170,6 @@ def jvp(op: Scan, operands: Sequence[Node], tangents: Sequence[Node | None]) -> 
 def _read(outputs: Sequence[Node], own: Sequence[Node]) -> list[Node]:
     """The nodes that do not depend on any of `own`, which outputs are or are made from."""
     order = topological(outputs)
-    depends = set(own)
-    for node in order:
-        if any(operand in depends for operand in node.inputs):
-            depends.add(node)
-    read = [x for node in order if node in depends for x in node.inputs if x not in depends]
-    return list(dict.fromkeys([*read, *(node for node in outputs if node not in depends)]))
+    differ = dependents(order, own)
+    read = [x for node in order if node in differ for x in node.inputs if x not in differ]
+    return list(dict.fromkeys([*read, *(node for node in outputs if node not in differ)]))

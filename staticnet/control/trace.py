@@ -16,14 +16,23 @@ from staticnet.errors import ArgumentError, MixedValueError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import written_at
-from staticnet.ir.node import Node, build, describe, remember, topological, with_context
+from staticnet.ir.node import (
+    Node,
+    build,
+    dependents,
+    describe,
+    newer,
+    remember,
+    topological,
+    with_context,
+)
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value, items
 from staticnet.ops.evaluate import interpret
-from staticnet.ops.state import Placeholder, VariableOp
+from staticnet.ops.state import Placeholder
 
 _numbers = itertools.count()
 
@@ -86,7 +95,7 @@ def tensors_of(leaves: Iterable[Any]) -> list[Any]:
     found = []
     for leaf in leaves:
         if isinstance(leaf, Node):
-            if any(isinstance(x.op, Placeholder | VariableOp) for x in topological([leaf])):
+            if not leaf.is_constant:
                 raise MixedValueError(
                     f"{describe(leaf)} ({leaf.provenance}) has no value until a function runs, and "
                     "cannot meet the tensors that the function uses"
@@ -110,13 +119,23 @@ def close(
     does not run computes nothing.
     """
     roots = [node for nodes in outputs.values() for node in nodes]
-    closing = _Closing(own, topological([*own, *roots]), inside, lazy)
+    closing = _Closing(own, _traced([*own, *roots], own, inside), inside, lazy)
     for node in closing.needed(roots):
         closing.make(node)
     new = closing.made
     inputs = [*(new[node] for node in own), *(new[node] for node in closing.captured)]
     graphs = [Graph(name, inputs, [new[x] for x in nodes]) for name, nodes in outputs.items()]
     return graphs, closing.captured
+
+
+def _traced(roots: Iterable[Node], own: Iterable[Node], inside: Collection[Node]) -> list[Node]:
+    """What a function made, operands first; of the rest the first nodes alone that it can take."""
+    is_newer = newer(own)
+
+    def enters(node: Node) -> bool:
+        return is_newer(node) or node in inside or node.is_constant or node.op.moves
+
+    return topological(roots, enters)
 
 
 class _Closing:
@@ -130,18 +149,15 @@ class _Closing:
         self.captured: list[Node] = []
         self.named = sum(name.startswith("k") for name in own.values())
         self.made: dict[Node, Node] = {}
-        depends, outer = set(own), set[Node]()  # on parameters; on other inputs, or on state
+        self.handed: set[Node] = set()
+        moving = dependents(order, own)
         kept = set[Node]()
         for node in order:
-            if not depends.isdisjoint(node.inputs):
-                depends.add(node)
-            is_leaf = isinstance(node.op, Placeholder | VariableOp) and node not in own
-            if is_leaf or not outer.isdisjoint(node.inputs):
-                outer.add(node)
             if node in inside and (lazy or node.op.may_fail or not kept.isdisjoint(node.inputs)):
                 kept.add(node)
-        leaves = {node for node in outer if not node.inputs}
-        self.handed = {node for node in outer - depends - (kept - leaves) if not node.op.moves}
+            stays = node.is_constant or node.op.moves or (node in kept and node.inputs)
+            if not stays and node not in moving:
+                self.handed.add(node)
 
     def needed(self, roots: Sequence[Node]) -> list[Node]:
         """What the graphs have or are handed, operands first."""
@@ -169,13 +185,19 @@ class _Closing:
         self.made[node] = made
 
 
-def place(op: Op, operands: Sequence[Node], traced: Iterable[Node]) -> tuple[Node, ...]:
-    """The results of an op that holds graphs; `traced` is what these were made of.
+def place(
+    op: Op,
+    operands: Sequence[Node],
+    roots: Iterable[Node],
+    own: Iterable[Node],
+    inside: Collection[Node],
+) -> tuple[Node, ...]:
+    """The results of an op that holds graphs, made of `roots` as `close` did.
 
     It stands for all of that, in the modes of the modules that made it.
     """
     node = build(op, tuple(operands))
-    for each in topological(traced):
+    for each in _traced(roots, own, inside):
         modes.carry(each, node)
     return items(node)
 

@@ -15,7 +15,7 @@ from staticnet.control.trace import call, is_eager, leaves_of, parameters
 from staticnet.errors import GradientError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, topological, with_context
+from staticnet.ir.node import Node, newer, topological, with_context
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
@@ -32,7 +32,7 @@ def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Va
     known: dict[Node, Any] = dict(values)
     saved = location.attribution()
     try:
-        for node in topological(outputs):
+        for node in topological(outputs, newer(known)):
             if node in known or not any(operand in known for operand in node.inputs):
                 continue
             location.set_attribution(node.provenance)

@@ -22,7 +22,6 @@ from staticnet.ir.node import Node, build, topological
 from staticnet.ir.op import Op
 from staticnet.ops.base import items
 from staticnet.ops.shape import broadcast_to, expand_dims
-from staticnet.ops.state import Placeholder, VariableOp
 
 Place = tuple[int, int]
 """A member, and one of its results."""
@@ -40,7 +39,7 @@ def united(ops: Sequence[Op], operands: Sequence[Sequence[Node]]) -> LoopUnion |
 def may_share(a: Node, b: Node) -> bool:
     """Whether loops, or conditions, can have something in common, by their operands alone."""
     shared = set(a.inputs) & set(b.inputs)
-    return any(not _is_number(x) for x in shared) or a.op.graphs == b.op.graphs
+    return any(not x.is_constant for x in shared) or a.op.graphs == b.op.graphs
 
 
 class LoopUnion:
@@ -95,7 +94,7 @@ class LoopUnion:
     @property
     def shares(self) -> bool:
         """Whether several members read, carry or compute the same, and it is worth making once."""
-        fed = {own for operand, own in self.rows.items() if not _is_number(operand)}
+        fed = {own for operand, own in self.rows.items() if not operand.is_constant}
         worth = fed | {self.own[at] for at in self.carried}
         owners: dict[Node, int] = {}
         for m, made in enumerate(self.made):
@@ -222,8 +221,3 @@ def _stand_in(known: dict[Node, Node], operand: Node, axes: int = 0) -> Node:
         type_ = operand.type.with_shape(operand.shape[axes:])
         (known[operand],) = parameters("operand", [type_])
     return known[operand]
-
-
-def _is_number(node: Node) -> bool:
-    """Whether it is made of no input and no state."""
-    return not any(isinstance(each.op, Placeholder | VariableOp) for each in topological([node]))

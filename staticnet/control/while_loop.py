@@ -29,7 +29,7 @@ from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValu
 from staticnet.ir.dim import Dim, integer
 from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, births, describe, topological
+from staticnet.ir.node import Node, births, depends, describe
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
@@ -199,12 +199,13 @@ class _While:
         tests: list[Node],
     ) -> Any:
         """The last carry, as nodes of a loop."""
-        if at in set(topological([*leaves, *tests])):
+        if depends([*leaves, *tests], at):
             first, carry = [*first, constant(0)], [*carry, at]
             leaves = [*leaves, _next(at)]
         own = numbered("c", carry)
         (test, body), captured = close({"test": tests, "body": leaves}, own, inside)
-        parts = place(WhileLoop(test, body), (*first, *captured), [*tests, *leaves])
+        op = WhileLoop(test, body)
+        parts = place(op, (*first, *captured), [*tests, *leaves], own, inside)
         return self.tree.unflatten(parts[: self.tree.leaves])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,15 +23,28 @@ class Node(Value):
     """One value of a graph: an op applied to nodes, with its inferred type.
 
     `name` (for reading) and `provenance` (lines, modules and maker) lie beside the
-    identity: they are not part of what makes two nodes the same.
+    identity: they are not part of what makes two nodes the same. `number` counts nodes as they are
+    made, so operands have lower ones; `is_constant` says that no placeholder and no variable is
+    among what it is made of.
     """
 
-    __slots__ = ("__weakref__", "inputs", "name", "op", "provenance", "type")
+    __slots__ = (
+        "__weakref__",
+        "inputs",
+        "is_constant",
+        "name",
+        "number",
+        "op",
+        "provenance",
+        "type",
+    )
     op: Op
     inputs: tuple[Node, ...]
     type: TensorType
     name: str
     provenance: Provenance
+    number: int
+    is_constant: bool
 
     def __init__(self, op: Op, inputs: tuple[Node, ...], type: TensorType) -> None:
         self.op = op
@@ -38,6 +52,8 @@ class Node(Value):
         self.type = type
         self.name = getattr(op, "label", "")
         self.provenance = location.current()
+        self.number = next(_numbers)
+        self.is_constant = not op.is_input and all([x.is_constant for x in inputs])
 
     @classmethod
     def apply(cls, op: Op, operands: Sequence[Any]) -> Node:
@@ -70,6 +86,7 @@ class Node(Value):
 
 _table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _lock = threading.Lock()
+_numbers = itertools.count()
 
 
 class _Births(threading.local):
@@ -215,14 +232,18 @@ def remake(steps: Iterable[tuple[Op | Node, tuple[int, ...]]]) -> Node:
     return made[-1]
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
-    """Every node that the roots need, operands first, in a fixed order."""
+def topological(roots: Iterable[Node], enters: Callable[[Node], bool] | None = None) -> list[Node]:
+    """Every node that the roots need, operands first, in a fixed order.
+
+    Of a node that it does not enter, what that needs is left out.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack = list(roots)[::-1]
     while stack:
         node = stack[-1]
-        pending = () if node in seen else [i for i in node.inputs if i not in seen]
+        is_end = node in seen or (enters is not None and not enters(node))
+        pending = () if is_end else [i for i in node.inputs if i not in seen]
         if pending:
             stack.extend(reversed(pending))
             continue
@@ -231,3 +252,23 @@ def topological(roots: Iterable[Node]) -> list[Node]:
             seen.add(node)
             order.append(node)
     return order
+
+
+def newer(given: Iterable[Node]) -> Callable[[Node], bool]:
+    """Whether a node was made after one of the given ones; only then may it depend on them."""
+    oldest = min((node.number for node in given), default=None)
+    return lambda node: oldest is not None and node.number > oldest
+
+
+def dependents(order: Iterable[Node], given: Iterable[Node]) -> set[Node]:
+    """The given nodes, and of `order`, operands first, those that depend on one of them."""
+    found = set(given)
+    for node in order:
+        if not found.isdisjoint(node.inputs):
+            found.add(node)
+    return found
+
+
+def depends(roots: Iterable[Node], given: Node) -> bool:
+    """Whether a root needs the given node, or is it."""
+    return given in set(topological(roots, newer([given])))

@@ -45,7 +45,8 @@ class Op:
     bits. A graph as an attribute is what the op does, to operands that its inputs stand for; it
     needs nothing else. An op of several results infers a `TupleType`, and evaluates to a tuple.
     `differentiable` is False where every derivative is zero or there is none. `arity` is the number
-    of operands; None is any number. `moves` marks movement ops, which have a `source`. `may_fail`
+    of operands; None is any number. `is_input` marks placeholders and variables, whose values are
+    given to a graph. `moves` marks movement ops, which have a `source`. `may_fail`
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
     16-bit floats are computed in float32 and rounded once. Where one fails while it runs, it raises
     `error`, which says what is the `problem`; `failure` is what is most often meant then.
@@ -60,6 +61,7 @@ class Op:
     scalar: ClassVar[str] = ""
     differentiable: ClassVar[bool] = True
     arity: ClassVar[int | None] = 1
+    is_input: ClassVar[bool] = False
     moves: ClassVar[bool] = False
     may_fail: ClassVar[bool] = False
     widens: ClassVar[bool] = True

@@ -33,6 +33,7 @@ class Placeholder(TensorOp, name="placeholder"):
     dtype: DType
     shape: Shape
     arity = 0
+    is_input = True
 
     def infer(self) -> TensorType:
         return TensorType(self.dtype, self.shape)
@@ -207,6 +208,7 @@ class VariableOp(TensorOp, name="variable"):
     shape: Shape
     node_class = Variable
     arity = 0
+    is_input = True
 
     def infer(self) -> TensorType:
         _Ids.last = max(_Ids.last, self.id)

@@ -26,7 +26,7 @@ from staticnet.control.residuals import behind_barriers, usual_bytes
 from staticnet.control.scan import Scan
 from staticnet.control.trace import parameters
 from staticnet.ir import location
-from staticnet.ir.node import Node, build, topological
+from staticnet.ir.node import Node, build, dependents, topological
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant, Item
 from staticnet.ops.linalg import Matmul
@@ -269,15 +269,6 @@ class Fission:
     def _sum(self, term: Node, known: Mapping[Node, Node]) -> Node:
         (values,) = self._for_all([term], known)
         return build(Sum((0,), False), (values,))
-
-
-def dependents(order: Sequence[Node], given: Iterable[Node]) -> set[Node]:
-    """The nodes that depend on given ones, those included."""
-    found = set(given)
-    for node in order:
-        if any(operand in found for operand in node.inputs):
-            found.add(node)
-    return found
 
 
 def _terms(carry: Carry, users: Mapping[Node, Sequence[Node | None]]) -> list[Node]:

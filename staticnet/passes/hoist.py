@@ -17,7 +17,7 @@ from staticnet.control.scan import Scan
 from staticnet.control.union import Place
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.graph import Graph
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node, dependents, topological
 from staticnet.passes.fission import Fission
 from staticnet.passes.loops import replace_loops
 from staticnet.passes.manager import Context, Pass
@@ -56,10 +56,8 @@ def hoist(graph: Graph, context: Context) -> Graph:
 def _hoist_invariants(parts: Parts) -> int:
     """Capture what does not vary from step to step and takes time; -> how many values."""
     order = topological(parts.outputs)
-    varying = {carry.own for carry in parts.carries} | {x.own for x in parts.xs}
-    for node in order:
-        if any(operand in varying for operand in node.inputs):
-            varying.add(node)
+    steps = [*(carry.own for carry in parts.carries), *(x.own for x in parts.xs)]
+    varying = dependents(order, steps)
     read = [x for node in order if node in varying for x in node.inputs if x not in varying]
     read += [node for node in parts.outputs if node not in varying]
     outside = {k.own: k.operand for k in parts.captured}
