@@ -71,8 +71,9 @@ def test_golden_graphs(file: Path) -> None:
             v.value = np.full(v.shape, 0.5)  # type: ignore[attr-defined]
         f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device=device)
         results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
+    loops = any(node.op.graphs for node in graph.nodes)  # what is rounded grows from step to step
     for got, wanted in zip(*results, strict=True):
-        close(got, wanted)
+        close(got, wanted, 2e-5 if loops and wanted.dtype == "float32" else None)
 
 
 def test_nan_and_infinity_travel() -> None:
