@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from staticnet.autodiff.forward import push
 from staticnet.autodiff.reverse import NoDerivative, pull, transpose
 from staticnet.control.batching import batch_nodes
-from staticnet.control.eager import recorded, transposed
+from staticnet.control.eager import recorded, tangents_of, transposed
 from staticnet.control.op import ControlOp, check_operands, flops_of
 from staticnet.control.parts import applied
 from staticnet.control.trace import call, close, numbered, parameters, place
@@ -178,8 +178,7 @@ class CustomJvp(CallOp, name="custom_jvp"):
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         own, captured = operands[: self.arguments], operands[self.arguments :]
-        moved = parameters("tangent", (x.type for x in own))
-        probes = [probe if is_floating(probe.dtype) else None for probe in moved]
+        probes = tangents_of(own)
         products = transpose(self.rule(own, probes), probes, g, f"{self.name} {self.rule.label}")
         return (*products, *(_closed_over(self, x) for x in captured))
 

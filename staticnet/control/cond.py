@@ -10,7 +10,7 @@ from staticnet.autodiff.forward import push
 from staticnet.autodiff.reverse import pull
 from staticnet.control import loop_batching
 from staticnet.control.cotangent import cast, wide
-from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
+from staticnet.control.op import PREDICATE, ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import applied, needed
 from staticnet.control.trace import (
     call,
@@ -35,8 +35,6 @@ from staticnet.ops.base import as_value, constant, function, items
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.promotion import is_weak
 
-_BOOL = TensorType(BOOL, ())
-
 
 @dataclass(frozen=True)
 class Cond(ControlOp, name="cond"):
@@ -51,7 +49,7 @@ class Cond(ControlOp, name="cond"):
     other: Graph
 
     def infer(self, *operands: TensorType) -> TensorType:
-        if operands[:1] != (_BOOL,):
+        if operands[:1] != (PREDICATE,):
             raise DTypeError("the predicate must be a bool scalar")
         types = []
         for graph in (self.then, self.other):

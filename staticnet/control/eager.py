@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from staticnet.autodiff.reverse import transpose
 from staticnet.control.trace import parameters
+from staticnet.control.traced import substitute
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import TensorOp, apply
 
@@ -65,18 +66,15 @@ def transposed(rule: Pull) -> Pull:
                 (own,) = parameters("g", [TensorType(g.dtype, g.shape)])
                 known[own] = g
             cotangents.append(None if g is None else own)
-        probes = [
-            p if is_floating(p.dtype) else None for p in parameters("t", (x.type for x in xs))
-        ]
+        probes = tangents_of(xs)
         products = transpose(rule(xs, probes), probes, cotangents, "custom_jvp")
-        return _run(products, known)
+        values = iter(substitute([node for node in products if node is not None], known))
+        return [None if node is None else next(values) for node in products]
 
     return pull
 
 
-def _run(nodes: Sequence[Node | None], known: dict[Node, Any]) -> list[Any]:
-    """Nodes on values of other kinds; None stays."""
-    for node in topological([node for node in nodes if node is not None]):
-        if node not in known:
-            known[node] = apply(node.op, *(known[x] for x in node.inputs)) if node.inputs else node
-    return [None if node is None else known[node] for node in nodes]
+def tangents_of(operands: Sequence[Node]) -> list[Node | None]:
+    """For each operand a placeholder for its tangent, where it can have one."""
+    made = parameters("tangent", (x.type for x in operands))
+    return [tangent if is_floating(tangent.dtype) else None for tangent in made]

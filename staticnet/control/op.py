@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from staticnet.errors import DTypeError, ShapeError
 from staticnet.ir.dim import Dim
+from staticnet.ir.dtype import BOOL
 from staticnet.ir.graph import Graph
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import TensorOp
+
+PREDICATE = TensorType(BOOL, ())
 
 
 class ControlOp(TensorOp):

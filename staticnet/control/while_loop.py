@@ -10,7 +10,7 @@ from staticnet.control import loop_batching
 from staticnet.control.carry import check_structure, promoted
 from staticnet.control.cond import choose
 from staticnet.control.cotangent import cast, push_around
-from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
+from staticnet.control.op import PREDICATE, ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
@@ -27,7 +27,7 @@ from staticnet.control.trace import (
 from staticnet.control.traced import evaluated
 from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValueError
 from staticnet.ir.dim import Dim, integer
-from staticnet.ir.dtype import BOOL, INT64, is_integer
+from staticnet.ir.dtype import INT64, is_integer
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, births, depends, describe
 from staticnet.ir.tree import Tree
@@ -39,8 +39,6 @@ from staticnet.ops.creation import arange
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.random import indexed
 from staticnet.ops.selection import astype
-
-_BOOL = TensorType(BOOL, ())
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class WhileLoop(ControlOp, name="while_loop"):
     def infer(self, *operands: TensorType) -> TensorType:
         check_operands(self.test, operands)
         check_operands(self.body, operands)
-        if [node.type for node in self.test.outputs] != [_BOOL]:
+        if [node.type for node in self.test.outputs] != [PREDICATE]:
             raise DTypeError("the test must give one bool scalar")
         types = [node.type for node in self.body.outputs]
         if len(types) > len(operands):
@@ -183,7 +181,7 @@ class _While:
         """Whether there is another step, from the carries before it: one node, a bool."""
         with indexed(at):
             tests, _ = call("while_loop", self.test, self.tree.unflatten(carry))
-        if [test.type for test in tests] != [_BOOL]:
+        if [test.type for test in tests] != [PREDICATE]:
             found = ", ".join(describe(test) for test in tests)
             raise DTypeError(f"cond_fun must give one bool scalar, not {found}; compare, or reduce "
                              "with sn.all or sn.any")  # fmt: skip
