@@ -145,6 +145,44 @@ def test_a_page_of_5000_nodes_stays_small() -> None:
     assert len(graph_html(random_graph(5000))) < 6_000_000
 
 
+def holding(device: str = "numpy") -> Any:
+    """A step with a loop in a loop, and a choice."""
+    x, n = sn.placeholder((4, 4), name="x"), sn.placeholder((), "int64", "n")
+
+    def inner(c: Any, _: Any) -> Any:
+        return sn.tanh(c @ x) + 1, None
+
+    nested, _ = sn.scan(lambda c, _: sn.scan(inner, c, None, length=3), x, None, length=2)
+    chosen = sn.cond(n > 1, lambda: sn.exp(x), lambda: sn.cos(x) * 2)
+    return sn.function([x, n], [nested, chosen], device=device, name="holding")
+
+
+def drawn(nodes: Any) -> int:
+    """Nodes, with those of the graphs that they hold."""
+    return len(nodes) + sum(drawn(held["nodes"]) for node in nodes for held in node["graphs"])
+
+
+def test_graphs_in_a_graph_are_pictures_that_open() -> None:
+    step = holding()
+    told = step.document()
+    text = document_page(told)
+    page = Page(text)
+    for graph in told["graphs"]:
+        for i, node in enumerate(graph["nodes"]):
+            assert page.ids.count(f"{graph['title']}-g{i}") == bool(node["graphs"])
+    assert text.count('<g class="n ') == sum(drawn(graph["nodes"]) for graph in told["graphs"])
+    assert text.count('<details class="held"') == 2 * 3  # before and after: two loops, a choice
+    account = next(kernel for kernel in step.explain().kernels if kernel.kind == "scan")
+    (body,) = account.bodies
+    (nested,) = body.explanation.kernels[0].bodies
+    for kernel in (*body.explanation.kernels, *nested.explanation.kernels):
+        assert f">kernel {kernel.label}  {kernel.kind}" in text
+    assert set(page.addresses) <= {"data:,"}
+    alone = graph_html(step.graph)
+    assert sum(name.startswith("graph-g") for name in Page(alone).ids) == 2
+    assert alone.count('<g class="n ') == drawn(told["graphs"][0]["nodes"])
+
+
 def test_report_writes_a_page_and_says_where(tmp_path: Any) -> None:
     step = training_step(batch="batch")
     file = step.report(tmp_path / "report.html", batch=4)
@@ -173,6 +211,15 @@ class TestNotebooks:
         adds = sum(node.op.name == "add" for node in large.nodes)
         row = f"<td>add</td><td>0</td><td>{adds}</td><td>0</td><td>0</td><td>{adds}</td>"
         assert row in text
+
+    def test_graphs_in_a_graph_open(self) -> None:
+        graph = holding().graph
+        text = graph._repr_html_()
+        assert text.count('class="n ') == drawn(
+            document(graph, make_plan(graph))["graphs"][0]["nodes"]
+        )
+        assert text.count("<details") == text.count("</details>") == 3
+        assert " id=" not in text
 
     def test_rare_ops_share_a_row_and_none_is_lost(self) -> None:
         x = sn.placeholder((2,), name="x")
@@ -337,6 +384,26 @@ class TestInTheBrowser:
         page.click("#timeline tbody button >> nth=0")
         page.get_by_label("after the passes").check()
         assert page.locator("#view .k").count() == len(profiled["kernels"])
+
+    def test_a_click_opens_what_a_node_holds(self, opened: Any) -> None:
+        page = opened(document_page(holding().document()))
+        loop = page.locator("#view .n.holds", has_text="scan")
+        body = page.locator("#held-after > details", has_text="scan").first
+        assert not body.locator("svg").first.is_visible()
+        loop.click()
+        assert body.locator("svg").first.is_visible()
+        nested = body.locator("details")
+        assert not nested.locator("svg").is_visible()
+        nested.locator("summary").click()
+        assert nested.locator("svg").is_visible()
+        page.locator("#view .n.holds", has_text="cond").focus()
+        page.keyboard.press("Enter")
+        page.click("#details dd >> text='then, other'")
+        assert "cond: then, other" in page.evaluate("document.activeElement.textContent")
+        page.get_by_label("before the passes").check()
+        assert not body.is_visible()
+        page.locator("#view .n.holds", has_text="scan").click()
+        assert page.locator("#held-before > details[open] svg").first.is_visible()
 
     def test_blocks_and_bars_say_what_they_are(self, opened: Any, profiled: Any) -> None:
         page = opened(document_page(profiled))

@@ -10,11 +10,14 @@
     graphs      [{title, text, flops, nodes}]: "before" the passes and "after" them, or "graph"
                 alone. flops: a number, or a formula's text
       nodes     [{name, label, op, type, attributes, role, lines, module, made_by, operands, kernel,
-                box, output, updates}], operands first. label: an input's name, a number, else the
-                op; role: one of `roles.ROLES`; lines: numbers in `lines`; module: the dotted path
-                of the one that made it, "" if none did; operands: numbers of nodes; kernel: which
-                makes it, None if none does; box: the kernel with which it is drawn, None if it
-                stands alone; updates: the variables whose next value it is
+                box, output, updates, graphs}], operands first. label: an input's name, a
+                number, else the op; role: one of `roles.ROLES`; lines: numbers in `lines`; module:
+                the dotted path of the one that made it, "" if none did; operands: numbers of nodes;
+                kernel: which makes it, None if none does; box: the kernel with which it is drawn,
+                None if it stands alone; updates: the variables whose next value it is; graphs:
+                those that a loop or choice holds, [{title, nodes, kernels}], with nodes as these,
+                kernels as [{number, label, launch, kind, domain, bytes, flops}], which are one
+                step's; label: `4.0` of the first kernel in loop 4
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done
     totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
                 host_syncs, peak_bytes}
@@ -43,7 +46,6 @@ Of a graph that was not compiled, kernels, sources and passes are empty, and tot
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import accumulate
@@ -51,13 +53,10 @@ from typing import Any
 
 from staticnet.backends.base import Source
 from staticnet.backends.profile import Profile
-from staticnet.cost import analyse
 from staticnet.ir.graph import Graph
-from staticnet.ir.location import Location, common_module
+from staticnet.ir.location import common_module
 from staticnet.ir.node import Node, modules_of
-from staticnet.ir.op import format_attributes
-from staticnet.ir.printer import format_graph, value_names
-from staticnet.ops.base import Constant
+from staticnet.ir.printer import value_names
 from staticnet.passes.manager import Record
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.by_module import ByModule
@@ -66,11 +65,10 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import Lifetime
 from staticnet.plan.plan import Plan
 from staticnet.plan.scratch import scratch_bytes
-from staticnet.report.roles import roles
+from staticnet.report.graphs import Lines, graph_entry
 
 FORMAT = 1
 Document = dict[str, Any]
-_ATTRIBUTE_CHARS = 200
 
 
 def document(
@@ -87,11 +85,11 @@ def document(
 
     `Function.document(*feeds, **dims)` gives it for a function.
     """
-    lines = _Lines()
+    lines = Lines()
     made_by = {node: i for group, i in plan.numbers.items() for node in group.nodes}
-    before = _graph("before", declared, lines, {})
-    after = _graph("after", plan.graph, lines, made_by)
+    before = graph_entry("before", declared, lines)
     explanation = explain(plan, {} if source is None else source.functions)
+    after = graph_entry("after", plan.graph, lines, explanation.kernels)
     sources = _Sources(source)
     numbers = {node: i for i, node in enumerate(plan.graph.nodes)}
     kernels = [
@@ -127,8 +125,8 @@ def document(
 
 def graph_document(graph: Graph) -> Document:
     """The document of a graph that was read or declared, and not compiled."""
-    lines = _Lines()
-    described = _graph("graph", graph, lines, {})
+    lines = Lines()
+    described = graph_entry("graph", graph, lines)
     return {
         "format": FORMAT,
         "name": graph.name,
@@ -146,23 +144,6 @@ def graph_document(graph: Graph) -> Document:
     }
 
 
-class _Lines:
-    """Numbers the user's lines in the order in which they are met."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[Location, int] = {}
-
-    def of(self, nodes: Iterable[Node]) -> list[int]:
-        found = dict.fromkeys(line for node in nodes for line in node.provenance.lines)
-        return [self._numbers.setdefault(line, len(self._numbers)) for line in found]
-
-    def told(self) -> list[dict[str, str]]:
-        return [
-            {"where": str(line), "text": linecache.getline(line.file, line.line).strip()}
-            for line in self._numbers
-        ]
-
-
 class _Sources:
     """Numbers the texts of kernels; equal kernels share one."""
 
@@ -173,70 +154,6 @@ class _Sources:
     def number(self, group: Group) -> int | None:
         text = self._texts.get(group)
         return None if not text else self.numbers.setdefault(text, len(self.numbers))
-
-
-def _graph(title: str, graph: Graph, lines: _Lines, made_by: Mapping[Node, int]) -> Document:
-    names = value_names(graph)
-    parts = roles(graph)
-    numbers = {node: i for i, node in enumerate(graph.nodes)}
-    outputs = set(graph.outputs)
-    targets: dict[Node, list[str]] = {}
-    for target, value in graph.updates:
-        targets.setdefault(value, []).append(f"%{names[target]}")
-    boxes = _boxes(graph, made_by)
-    nodes = []
-    for node in graph.nodes:
-        nodes.append(
-            {
-                "name": f"%{names[node]}",
-                "label": _label(node, names[node]),
-                "op": node.op.name,
-                "type": str(node.type),
-                "attributes": _short(format_attributes(node.op)),
-                "role": parts[node],
-                "lines": lines.of([node]),
-                "module": common_module(modules_of([node])),
-                "made_by": node.provenance.made_by,
-                "operands": [numbers[operand] for operand in node.inputs],
-                "kernel": made_by.get(node),
-                "box": boxes[node],
-                "output": node in outputs,
-                "updates": targets.get(node, []),
-            }
-        )
-    flops = analyse(graph).flops
-    told = flops if isinstance(flops, int) else str(flops)
-    return {"title": title, "text": format_graph(graph), "flops": told, "nodes": nodes}
-
-
-def _label(node: Node, name: str) -> str:
-    if node.op.name in ("placeholder", "variable"):
-        return name
-    if isinstance(node.op, Constant) and node.type.size == 1:
-        return str(node.op.value.array.reshape(-1)[0])
-    return node.op.name
-
-
-def _boxes(graph: Graph, made_by: Mapping[Node, int]) -> dict[Node, int | None]:
-    """The kernel with which each node is drawn.
-
-    What no kernel makes is drawn where its first operand is; a constant, with its users if they
-    have one box.
-    """
-    boxes: dict[Node, int | None] = {}
-    users: dict[Node, set[int | None]] = {}
-    for node in graph.nodes:
-        boxes[node] = made_by.get(node, boxes[node.inputs[0]] if node.inputs else None)
-        for operand in node.inputs:
-            users.setdefault(operand, set()).add(boxes[node])
-    for node, boxed in users.items():
-        if not node.inputs and isinstance(node.op, Constant) and len(boxed) == 1:
-            (boxes[node],) = boxed
-    return boxes
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _ATTRIBUTE_CHARS else text[: _ATTRIBUTE_CHARS - 1] + "…"
 
 
 def _pass(record: Record) -> dict[str, Any]:
@@ -250,7 +167,7 @@ def _pass(record: Record) -> dict[str, Any]:
 
 
 def _kernel(
-    account: KernelAccount, numbers: Mapping[Node, int], lines: _Lines, source: int | None
+    account: KernelAccount, numbers: Mapping[Node, int], lines: Lines, source: int | None
 ) -> dict[str, Any]:
     return {
         "number": account.number,
@@ -276,7 +193,7 @@ def _kernel(
 class _Memory:
     """The arena of a plan, block by block and launch by launch."""
 
-    def __init__(self, plan: Plan, made_by: Mapping[Node, int], lines: _Lines) -> None:
+    def __init__(self, plan: Plan, made_by: Mapping[Node, int], lines: Lines) -> None:
         self.plan = plan
         self.made_by = made_by
         self.lines = lines

@@ -62,6 +62,8 @@
       ["made by", node.made_by],
       ["kernel", node.kernel !== null ? toKernel(node.kernel)
         : node.box !== null ? ["none: read through, from what ", toKernel(node.box), " makes"] : ""],
+      ["holds", node.graphs.length ? button(node.graphs.map((held) => held.title).join(", "),
+        () => picture.open(i).querySelector("summary").focus()) : ""],
       ["operands", ...separated(node.operands.map((x) => toNode(x)))],
       ["users", ...separated(picture.users(i).map((x) => toNode(x)))],
     ), yours(node.lines));

@@ -18,7 +18,7 @@ from typing import Any
 from staticnet.ir.graph import Graph
 from staticnet.report.charts import arena_chart, timeline_chart
 from staticnet.report.document import Document, graph_document
-from staticnet.report.picture import picture, picture_style
+from staticnet.report.picture import held_pictures, picture, picture_style
 from staticnet.report.roles import ROLES
 from staticnet.report.units import format_bytes, format_seconds
 
@@ -156,9 +156,15 @@ def _graph_section(document: Document) -> str:
     return Template(_file("graph.html")).substitute(
         picture=drawn[-1],
         kept="".join(kept),
+        held="".join(_held(graph, graph is graphs[-1]) for graph in graphs),
         choice=_choice(document) if len(graphs) > 1 else "",
         legend=_legend(document),
     )
+
+
+def _held(graph: Mapping[str, Any], shown: bool) -> str:
+    """The graphs in a graph, below its picture."""
+    return f'<div id="held-{graph["title"]}"{" hidden" * (not shown)}>{held_pictures(graph)}</div>'
 
 
 def _choice(document: Document) -> str:

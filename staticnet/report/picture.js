@@ -18,7 +18,9 @@ function makePicture(view, on) {
   }
 
   function show(shown) {
+    if (graph) document.getElementById(`held-${graph.title}`).hidden = true;
     graph = shown;
+    document.getElementById(`held-${graph.title}`).hidden = false;
     const kept = document.getElementById(`picture-${graph.title}`);
     drawn[graph.title] ??= kept ? parse(kept.textContent) : view.querySelector("svg");
     picture = drawn[graph.title];
@@ -83,6 +85,15 @@ function makePicture(view, on) {
     view.scrollTop += shift(inner.top, inner.bottom, outer.top, outer.bottom);
   }
 
+  // the graphs that a node holds; -> the element that shows them
+  function open(i) {
+    const held = document.getElementById(`${graph.title}-g${i}`);
+    if (!held) return null;
+    held.open = true;
+    held.scrollIntoView({ block: "nearest" });
+    return held;
+  }
+
   function tell(box) {
     if (isKernel(box)) on.kernel(numberOf(box));
     else on.node(numberOf(box));
@@ -93,6 +104,7 @@ function makePicture(view, on) {
     if (!box) return;
     box.focus({ preventScroll: true });
     tell(box);
+    if (!isKernel(box)) open(numberOf(box));
   });
   view.addEventListener("focusin", (event) => {
     const box = event.target.closest(".n, .k");
@@ -184,5 +196,5 @@ function makePicture(view, on) {
     view.addEventListener(end, () => { drag = null; view.classList.remove("dragging"); });
   }
 
-  return { show, choose, users: (i) => users[i] };
+  return { show, choose, open, users: (i) => users[i] };
 }

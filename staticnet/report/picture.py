@@ -25,15 +25,39 @@ def picture(
     nodes, title = graph["nodes"], graph["title"]
     places = layout([n["operands"] for n in nodes], [n["box"] for n in nodes])
     size = f'width="{places.width}" height="{places.height}"'
-    when = "" if title == "graph" else f" {title} the passes"
+    told = {"graph": "", "before": " before the passes", "after": " after the passes"}
+    what = told.get(title, f" of {escape(title)}")
     prefix = "" if still else f"{title}-"
     return (
         f'<svg class="staticnet" {size} viewBox="0 0 {places.width} {places.height}" '
         f'role="{"img" if still else "group"}" '
-        f'aria-label="Data flow{when}, operands above their users">'
+        f'aria-label="Data flow{what}, operands above their users">'
         f"{_boxes(prefix, kernels, places)}{_edges(nodes, places)}"
         f'<path class="near" d=""/>{_nodes(prefix, nodes, places)}</svg>'
     )
+
+
+def held_pictures(graph: Mapping[str, Any], still: bool = False) -> str:
+    """A closed <details> for each node that holds graphs: opened, it shows them as pictures.
+
+    Those of nodes in them are within it. That of node 3 of the graph "after" has the id `after-g3`,
+    unless it is `still`.
+    """
+    prefix = "" if still else f"{graph['title']}-g"
+    held = [(i, node) for i, node in enumerate(graph["nodes"]) if node["graphs"]]
+    return "".join(_held(prefix and f' id="{prefix}{i}"', node) for i, node in held)
+
+
+def _held(name: str, node: Mapping[str, Any]) -> str:
+    titles = ", ".join(graph["title"] for graph in node["graphs"])
+    inside = "".join(
+        f"<figure><figcaption>{escape(graph['title'])} of {escape(node['name'])}</figcaption>"
+        f'<div style="overflow-x: auto">{picture(graph, graph["kernels"], still=True)}</div>'
+        f"{held_pictures(graph, still=True)}</figure>"
+        for graph in node["graphs"]
+    )
+    head = f"{node['name']} = {node['op']}: {titles}"
+    return f'<details class="held"{name}><summary>{escape(head)}</summary>{inside}</details>'
 
 
 def picture_style() -> str:
@@ -55,7 +79,7 @@ def _boxes(prefix: str, kernels: Sequence[Mapping[str, Any]], places: Layout) ->
 
 def _box(prefix: str, kernel: Mapping[str, Any], box: Box) -> str:
     space = f"{kernel['kind']} [{','.join(map(str, kernel['domain']))}]"
-    head = f"kernel {kernel['number']}  {space}"
+    head = f"kernel {kernel.get('label', kernel['number'])}  {space}"
     label = f"kernel {kernel['number']}, {space}, launch {kernel['launch']}"
     chars = int((box.width - 20) / _CHAR_WIDTH)
     button = _button(prefix and f"{prefix}k{kernel['number']}", label)
@@ -88,15 +112,18 @@ def _node(name: str, node: Mapping[str, Any], corner: Place, top: int) -> str:
     classes += ["top"] * (corner[1] == top)
     classes += ["root"] * bool(node["output"] or node["updates"])
     classes += ["seen"] * (node["box"] is not None and node["kernel"] is None)
-    lines = (node["label"], f"{node['name']} {node['type']}")
+    classes += ["holds"] * bool(node["graphs"])
+    lines = (node["label"] + " ▾" * bool(node["graphs"]), f"{node['name']} {node['type']}")
     if node["role"] == "input":
         lines = (node["label"], f"{node['op']} {node['type']}")
     upper, lower = (escape(short(line, _LABEL_CHARS)) for line in lines)
     label = f"{node['name']} = {node['op']}, {node['type']}, {node['role']}"
+    inner = f'<rect x="4" y="4" width="{NODE_WIDTH - 8}" height="{NODE_HEIGHT - 8}"/>'
     return (
         f'<g class="{" ".join(classes)}"{_button(name, label)} '
         f'transform="translate({corner[0]} {corner[1]})">'
         f'<rect width="{NODE_WIDTH}" height="{NODE_HEIGHT}"/>'
+        f"{inner if node['graphs'] else ''}"
         f'<text x="10" y="15">{upper}</text><text x="10" y="29">{lower}</text></g>'
     )
 

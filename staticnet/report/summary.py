@@ -10,7 +10,7 @@ from staticnet.ir.graph import Graph
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.plan import Plan
 from staticnet.report.document import Document, document, graph_document
-from staticnet.report.picture import picture, picture_style
+from staticnet.report.picture import held_pictures, picture, picture_style
 from staticnet.report.roles import ROLES
 from staticnet.report.units import format_bytes
 
@@ -64,7 +64,8 @@ def _drawn(described: Document) -> str:
     nodes = graph["nodes"]
     if 0 < len(nodes) <= SMALL:
         svg = picture(graph, described["kernels"], still=True)
-        return f'<style>{picture_style()}</style><div style="overflow-x: auto">{svg}</div>'
+        held = held_pictures(graph, still=True)
+        return f'<style>{picture_style()}</style><div style="overflow-x: auto">{svg}</div>{held}'
     ops = Counter(node["op"] for node in nodes)
     columns = ("op", *ROLES, "all")
     by_role = Counter((node["op"], node["role"]) for node in nodes)
