@@ -71,9 +71,10 @@ def test_golden_graphs(file: Path) -> None:
             v.value = np.full(v.shape, 0.5)  # type: ignore[attr-defined]
         f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device=device)
         results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
-    loops = any(node.op.graphs for node in graph.nodes)  # what is rounded grows from step to step
+    # 16 steps of sin, each of a slope of up to 4: float32 is off by 2e-4 from float64 in both
+    loops = any(node.op.graphs for node in graph.nodes)
     for got, wanted in zip(*results, strict=True):
-        close(got, wanted, 2e-5 if loops and wanted.dtype == "float32" else None)
+        close(got, wanted, 3e-4 if loops and wanted.dtype == "float32" else None)
 
 
 def test_nan_and_infinity_travel() -> None:
