@@ -97,7 +97,7 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 
 
 def _quantile(x: Any, q: Any, axis: Any, keepdims: bool, method: str, skips: bool) -> Value:
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ArgumentError(f"method must be one of {', '.join(METHODS)}, not {method!r:.60}")
     x, share = as_values(as_floats(x), _shares(q))
     axes, share = normalize_axes(axis, x.ndim), astype(share, FLOAT64)
