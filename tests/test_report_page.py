@@ -405,6 +405,22 @@ class TestInTheBrowser:
         page.locator("#view .n.holds", has_text="scan").click()
         assert page.locator("#held-before > details[open] svg").first.is_visible()
 
+    @compiled
+    def test_kernels_in_loops_have_their_rows(self, opened: Any) -> None:
+        told = holding("cpu").document(np.full((4, 4), 0.1, np.float32), 0)
+        page = opened(document_page(told))
+        cells = page.locator("#loops tbody tr").all()
+        rows = {
+            row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in cells
+        }
+        loop = next(kernel["number"] for kernel in told["kernels"] if kernel["kind"] == "scan")
+        kind, moved, flops, time, *_ = rows[f"{loop}.0.0"]
+        assert kind.startswith("matmul")
+        assert (moved, flops) == (str(3 * 4 * 4 * 4), str(2 * 4**3))
+        assert time.endswith("s")
+        tiny = next(kernel["number"] for kernel in told["kernels"] if kernel["kind"] == "cond")
+        assert rows[f"{tiny}.0"][3] == ""  # not timed apart
+
     def test_blocks_and_bars_say_what_they_are(self, opened: Any, profiled: Any) -> None:
         page = opened(document_page(profiled))
         block = profiled["memory"]["blocks"][0]

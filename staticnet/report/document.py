@@ -16,8 +16,8 @@
                 kernel: which makes it, None if none does; box: the kernel with which it is drawn,
                 None if it stands alone; updates: the variables whose next value it is; graphs:
                 those that a loop or choice holds, [{title, nodes, kernels}], with nodes as these,
-                kernels as [{number, label, launch, kind, domain, bytes, flops}], which are one
-                step's; label: `4.0` of the first kernel in loop 4
+                kernels as [{number, label, launch, kind, domain, bytes, flops, lines, module}]
+                of one step; label: `4.0` of the first kernel in loop 4
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done
     totals      {launches, kernels, bytes_moved, flops, allocations, output_allocations,
                 host_syncs, peak_bytes}
@@ -38,7 +38,9 @@
     profile     None, or {device, runs, warm_up, timer, seconds, copy_rates, product_rates, parts,
                 modules}. parts: [{name, kind, launch, node, kernels, module, start, seconds, share,
                 bytes, flops, bytes_per_second, flops_per_second, share_of_copy,
-                share_of_products}] in order; launch and node are None if the part is none; modules:
+                share_of_products, inside, parts}] in order; launch and node are None if the part is
+                none; parts: as these, without launch, node and start, of what was timed in a loop,
+                over all its steps; inside: `4.` before the numbers of kernels in loop 4; modules:
                 [{module, seconds, share, bytes, flops}], the sums of parts by module
 
 Of a graph that was not compiled, kernels, sources and passes are empty, and totals and memory None.
@@ -52,7 +54,7 @@ from itertools import accumulate
 from typing import Any
 
 from staticnet.backends.base import Source
-from staticnet.backends.profile import Profile
+from staticnet.backends.profile import PartTime, Profile
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import common_module
 from staticnet.ir.node import Node, modules_of
@@ -291,25 +293,33 @@ def _profile(profile: Profile, plan: Plan) -> dict[str, Any]:
         "product_rates": dict(profile.rates.products),
         "parts": [
             {
-                "name": timed.part.name,
-                "kind": timed.part.kind,
+                **_part(timed),
                 "launch": launches.get(timed.part.name),
                 "node": nodes.get(timed.part.name),
-                "kernels": list(timed.part.kernels),
-                "module": common_module(timed.part.modules),
                 "start": start,
-                "seconds": timed.seconds,
-                "share": timed.share,
-                "bytes": timed.part.bytes,
-                "flops": timed.part.flops,
-                "bytes_per_second": timed.bytes_per_second,
-                "flops_per_second": timed.flops_per_second,
-                "share_of_copy": timed.share_of_copy,
-                "share_of_products": timed.share_of_products,
             }
             for timed, start in zip(profile.parts, starts, strict=False)
         ],
         "modules": _modules(profile.by_module()),
+    }
+
+
+def _part(timed: PartTime) -> dict[str, Any]:
+    return {
+        "name": timed.part.name,
+        "kind": timed.part.kind,
+        "inside": timed.part.inside,
+        "kernels": list(timed.part.kernels),
+        "module": common_module(timed.part.modules),
+        "seconds": timed.seconds,
+        "share": timed.share,
+        "bytes": timed.part.bytes,
+        "flops": timed.part.flops,
+        "bytes_per_second": timed.bytes_per_second,
+        "flops_per_second": timed.flops_per_second,
+        "share_of_copy": timed.share_of_copy,
+        "share_of_products": timed.share_of_products,
+        "parts": list(map(_part, timed.inside)),
     }
 
 

@@ -91,13 +91,13 @@ def _held(node: Node, lines: Lines, bodies: Sequence[BodyAccount]) -> list[Entry
         {
             "title": name,
             "nodes": _nodes(graph, lines, kernels.get(name, ())),
-            "kernels": [_in_loop(kernel) for kernel in kernels.get(name, ())],
+            "kernels": [_in_loop(kernel, lines) for kernel in kernels.get(name, ())],
         }
         for name, graph in node.op.graphs.items()
     ]
 
 
-def _in_loop(account: KernelAccount) -> Entry:
+def _in_loop(account: KernelAccount, lines: Lines) -> Entry:
     return {
         "number": account.number,
         "label": account.label,
@@ -106,6 +106,8 @@ def _in_loop(account: KernelAccount) -> Entry:
         "domain": list(account.domain),
         "bytes": account.bytes,
         "flops": account.flops,
+        "lines": lines.of(account.nodes),
+        "module": common_module(account.modules),
     }
 
 

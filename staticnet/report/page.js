@@ -228,6 +228,34 @@
     ], data.kernels);
   }
 
+  // the kernels of the graphs that nodes hold, and of those in them
+  const inLoops = (nodes) => nodes.flatMap((node) => node.graphs.flatMap((held) =>
+    held.kernels.flatMap((k) => [k, ...inLoops(held.nodes.filter((n) => n.kernel === k.number))])));
+  const partsIn = (parts) => parts.flatMap((p) => [p, ...partsIn(p.parts)]);
+
+  function fillLoops() {
+    const rows = inLoops(data.graphs.at(-1).nodes), place = h("div", { id: "loops" });
+    if (!rows.length) return;
+    const timed = new Map(partsIn(data.profile?.parts ?? [])
+      .flatMap((p) => p.kernels.map((k) => [`${p.inside}${k}`, p])));
+    const column = (title, of, show) => number(title, (k) => (timed.has(k.label)
+      ? of(timed.get(k.label)) : -1), (k) => (timed.has(k.label) ? show(timed.get(k.label)) : ""));
+    byId("kernels").after(h("h3", {}, "In loops and choices"), place);
+    makeTable(place, "Kernels in loops and choices", [
+      { title: "kernel", of: (k) => k.label },
+      { title: "kind", of: space },
+      number("bytes, one step", (k) => k.bytes),
+      number("FLOPs, one step", (k) => k.flops),
+      ...(data.profile ? [
+        column("time of launch, all steps", (p) => p.seconds, (p) => seconds(p.seconds)),
+        column("of the step", (p) => p.share, (p) => percent(p.share)),
+        column("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy)),
+      ] : []),
+      ...moduleOf(rows),
+      { title: "from", of: (k) => where(k.lines) },
+    ], rows);
+  }
+
   function fillModules() {
     const place = h("div", { id: "modules" });
     byId("kernels").after(place);
@@ -348,6 +376,7 @@
   if (data.totals) {
     fillKernels();
     if (data.modules.length) fillModules();
+    fillLoops();
     fillMemory();
     fillPasses();
     makeChart(byId("memory").parentNode.querySelector(".scroll") ?? h("div"), selectBlock);
