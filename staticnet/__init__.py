@@ -116,7 +116,7 @@ from staticnet.ops.creation import (
     zeros,
     zeros_like,
 )
-from staticnet.ops.cumulative import cummax, cummin, logcumsumexp
+from staticnet.ops.cumulative import cummax, cummin, diff, logcumsumexp
 from staticnet.ops.custom import custom_op
 from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
 from staticnet.ops.diagonals import (
@@ -142,12 +142,10 @@ from staticnet.ops.linalg import (
 )
 from staticnet.ops.movement import (
     concat,
-    flip,
     matrix_transpose,
     moveaxis,
     pad,
     permute_dims,
-    roll,
     split,
     stack,
     swapaxes,
@@ -184,6 +182,7 @@ from staticnet.ops.quantiles import (
     nanquantile,
     quantile,
 )
+from staticnet.ops.rearranging import flip, roll
 from staticnet.ops.reduction import (
     all,
     any,
@@ -192,7 +191,6 @@ from staticnet.ops.reduction import (
     count_nonzero,
     cumulative_prod,
     cumulative_sum,
-    diff,
     logsumexp,
     max,
     mean,

@@ -16,8 +16,7 @@ from random_graphs import graphs
 from tolerance import close
 
 import staticnet as sn
-from staticnet.codegen.cuda import maps
-from staticnet.codegen.cuda import steps as cuda_steps
+from staticnet.codegen.cuda import maps, signatures
 from staticnet.codegen.launches import Launch, Product
 from staticnet.ir.dtype import DTYPES, DType
 
@@ -142,7 +141,7 @@ def test_families_of_16_bits_in_packs(tmp_path: Path) -> None:
 
 
 def test_64_bit_indices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cuda_steps, "LARGEST_NARROW", 0)
+    monkeypatch.setattr(signatures, "LARGEST_NARROW", 0)
     machine = check(*families(5, 260, "float64"), tmp_path)
     assert "int64_t o = (int64_t)block" in machine.program.body
 

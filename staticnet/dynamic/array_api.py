@@ -102,6 +102,7 @@ from staticnet.ops.comparison import (
     signbit,
 )
 from staticnet.ops.creation import tril, triu
+from staticnet.ops.cumulative import diff
 from staticnet.ops.data_type import (
     can_cast,
     finfo,
@@ -120,14 +121,13 @@ from staticnet.ops.linalg import (
 )
 from staticnet.ops.movement import (
     concat,
-    flip,
     matrix_transpose,
     moveaxis,
     permute_dims,
-    roll,
     stack,
     unstack,
 )
+from staticnet.ops.rearranging import flip, roll
 from staticnet.ops.reduction import (
     all,
     any,
@@ -136,7 +136,6 @@ from staticnet.ops.reduction import (
     count_nonzero,
     cumulative_prod,
     cumulative_sum,
-    diff,
     max,
     mean,
     min,

@@ -20,7 +20,8 @@ from staticnet.ops.arithmetic import Pow
 from staticnet.ops.base import Elementwise, Item
 from staticnet.ops.indexing import ScatterAddAlongAxis, TakeAlongAxis
 from staticnet.ops.linalg import Matmul
-from staticnet.ops.movement import Flip, PermuteDims, Slice
+from staticnet.ops.movement import PermuteDims, Slice
+from staticnet.ops.rearranging import Flip
 from staticnet.ops.reduction import Max, Min
 from staticnet.ops.selection import Cast, Relu, StopGradient, Where
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum

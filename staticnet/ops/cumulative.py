@@ -1,4 +1,4 @@
-"""Running extrema and the running logarithm of a sum, along an axis."""
+"""Running extrema, the running logarithm of a sum, and differences, along an axis."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ShapeError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import FLOATS, check_kind, normalize_axis
+from staticnet.ops.arguments import FLOATS, NUMBERS, as_int, check_kind, normalize_axis
 from staticnet.ops.base import apply, as_value, function
 from staticnet.ops.comparison import isnan
 from staticnet.ops.creation import iota, zeros_like
 from staticnet.ops.indexing import scatter_add_along_axis
-from staticnet.ops.movement import moveaxis
+from staticnet.ops.movement import concat, moveaxis
 from staticnet.ops.reduction import Scan
 from staticnet.ops.selection import as_floats, as_numbers, astype, where
 from staticnet.ops.shape import expand_dims, sum
@@ -132,3 +132,28 @@ def _along(op: type[Scan], x: Value, axis: int | None) -> Value:
         raise ShapeError(f"needs an axis for {x.ndim} axes")
     found: Value = apply(op(normalize_axis(0 if axis is None else axis, x.ndim)), x)
     return found
+
+
+@function
+def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Value:
+    """y[i] = x[i + 1] - x[i] along `axis`, `n` times, of x between `prepend` and `append`.
+
+    x: [.., m, ..], prepend and append: [.., *, ..] -> y: [.., max(0, m - n), ..]
+
+    Raises:
+        ArgumentError: if n is negative.
+        DTypeError: if x is no array of numbers.
+    """
+    parts = [part for part in (prepend, x, append) if part is not None]
+    x = concat(parts, axis) if len(parts) > 1 else as_value(x)
+    check_kind(x.dtype, NUMBERS)
+    axis, count = normalize_axis(axis, x.ndim), as_int(n, "n")
+    if count < 0:
+        raise ArgumentError(f"n must be an int >= 0, not {count}")
+    for _ in range(count):
+        if x.shape[axis] == 0:
+            break
+        first, last = ([slice(None)] * x.ndim for _ in range(2))
+        first[axis], last[axis] = slice(None, -1), slice(1, None)
+        x = x[tuple(last)] - x[tuple(first)]
+    return x

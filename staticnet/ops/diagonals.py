@@ -11,8 +11,9 @@ from staticnet.ops.arguments import as_bool, as_int, as_tuple, normalize_axis
 from staticnet.ops.arithmetic import pow
 from staticnet.ops.base import as_value, function
 from staticnet.ops.creation import arange, iota
-from staticnet.ops.movement import flip, moveaxis, pad, swapaxes
+from staticnet.ops.movement import moveaxis, pad, swapaxes
 from staticnet.ops.promotion import as_array
+from staticnet.ops.rearranging import flip
 from staticnet.ops.selection import as_numbers, astype, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 

@@ -12,7 +12,8 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_int, broadcast_shapes, check_unmasked
 from staticnet.ops.base import apply, as_value, function
 from staticnet.ops.indexing import Take, as_index
-from staticnet.ops.movement import Slice, flip, split
+from staticnet.ops.movement import Slice, split
+from staticnet.ops.rearranging import flip
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from staticnet.errors import ArgumentError, ShapeError
+from staticnet.errors import ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, INT64, compute_dtype
 from staticnet.ir.types import Shape, TensorType
@@ -14,7 +14,6 @@ from staticnet.ops.arguments import (
     BOOLS,
     NUMBERS,
     as_bool,
-    as_int,
     check_axes,
     check_kind,
     normalize_axes,
@@ -23,7 +22,8 @@ from staticnet.ops.arguments import (
 from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, function
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.creation import dim_value, iota
-from staticnet.ops.movement import concat, flip, moveaxis, permute_dims, split
+from staticnet.ops.movement import concat, moveaxis, permute_dims, split
+from staticnet.ops.rearranging import flip
 from staticnet.ops.selection import as_floats, as_numbers, astype, relu, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
 from staticnet.ops.transcendental import exp, log, sqrt
@@ -306,31 +306,6 @@ def cumulative_prod(
     Integers are multiplied in 64 bits unless `dtype` is given.  x: [.., n, ..] -> y: [.., n, ..]
     """
     return _scan(CumulativeProd, x, axis, 1, include_initial, dtype)
-
-
-@function
-def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Value:
-    """y[i] = x[i + 1] - x[i] along `axis`, `n` times, of x between `prepend` and `append`.
-
-    x: [.., m, ..], prepend and append: [.., *, ..] -> y: [.., max(0, m - n), ..]
-
-    Raises:
-        ArgumentError: if n is negative.
-        DTypeError: if x is no array of numbers.
-    """
-    parts = [part for part in (prepend, x, append) if part is not None]
-    x = concat(parts, axis) if len(parts) > 1 else as_value(x)
-    check_kind(x.dtype, NUMBERS)
-    axis, count = normalize_axis(axis, x.ndim), as_int(n, "n")
-    if count < 0:
-        raise ArgumentError(f"n must be an int >= 0, not {count}")
-    for _ in range(count):
-        if x.shape[axis] == 0:
-            break
-        first, last = ([slice(None)] * x.ndim for _ in range(2))
-        first[axis], last[axis] = slice(None, -1), slice(1, None)
-        x = x[tuple(last)] - x[tuple(first)]
-    return x
 
 
 def _count(x: Value, axes: tuple[int, ...]) -> int | Dim:

@@ -17,14 +17,13 @@ from staticnet.ops.creation import eye
 from staticnet.ops.implicit import Implicit, PseudoInverse
 from staticnet.ops.linalg import Matmul, matmul
 from staticnet.ops.movement import (
-    Flip,
     PermuteDims,
     Slice,
     concat,
-    flip,
     matrix_transpose,
     permute_dims,
 )
+from staticnet.ops.rearranging import Flip, flip
 from staticnet.ops.selection import Cast, Where, astype, where
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum, broadcast_to, reshape, sum
 from staticnet.ops.widening import widened

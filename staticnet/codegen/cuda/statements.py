@@ -12,7 +12,7 @@ from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import HALVES, DType, compute_dtype, short_name
 from staticnet.ir.index import Index, Symbol
 
-PACK_BYTES = 16  # of the widest access to memory
+PACK_BYTES = 16  # of the widest access to memory, which lies at a multiple of that
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _OPERAND = r"-?\w+|\([^()]*\)"
 _BINARY = re.compile(rf"({_OPERAND}) ([+*-]) ({_OPERAND})")

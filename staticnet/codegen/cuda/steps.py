@@ -9,7 +9,7 @@ look whether their side was chosen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -19,11 +19,9 @@ from staticnet.codegen.cuda.bundles import side_by_side
 from staticnet.codegen.cuda.call import Call, device_function, function
 from staticnet.codegen.cuda.control import write_control
 from staticnet.codegen.cuda.maps import map_parts
-from staticnet.codegen.cuda.part import Part
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
-from staticnet.codegen.cuda.routines import SCRATCH, copy, product, routine, starts_from
-from staticnet.codegen.cuda.statements import Writer
-from staticnet.codegen.kernel import Kernel
+from staticnet.codegen.cuda.routines import copy, product, routine, starts_from
+from staticnet.codegen.cuda.signatures import call_of, writer_of
 from staticnet.codegen.launches import (
     FAILED,
     Address,
@@ -34,9 +32,7 @@ from staticnet.codegen.launches import (
     Launch,
     Number,
 )
-from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
-from staticnet.ir.types import fixed
 from staticnet.ops.base import Item
 from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.fusion import Group
@@ -46,8 +42,6 @@ from staticnet.plan.results import results_of, rooms
 from staticnet.plan.schedule import Step
 
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
-LARGEST_NARROW = 1 << 30  # elements; more are told by 64-bit indices
-PACK_BYTES = 16  # of the widest access, which lies at a multiple of that
 PRODUCTS = ("matmul", "matmul_epilogue")
 
 
@@ -276,18 +270,18 @@ class StepWriter:
             if kernel.empty:
                 continue
             addresses = [self.address(node) for node in builder.buffers]
-            writer = _writer(group, kernel, builder.buffers, addresses)
+            writer = writer_of(group, kernel, builder.buffers, addresses)
             site = self._site(group)
             if kernel.kind == "map":
                 (part,) = map_parts(kernel, writer)
-                maps.append(_Map(group, _call(kernel, part, writer, addresses), site))
+                maps.append(_Map(group, call_of(kernel, part, writer, addresses), site))
                 continue
             family = rows if kernel.kind == "rows" else columns
             nbytes = family.scratch_bytes(kernel)
             scratch = self.reserve(nbytes) if nbytes else None
             parts = (rows.row_parts if family is rows else columns.column_parts)(kernel, writer)
             for part in parts:
-                call = _call(kernel, part, writer, addresses, nbytes)
+                call = call_of(kernel, part, writer, addresses, nbytes)
                 self._run(group, call, site, scratch)
         self._maps(maps)
 
@@ -364,57 +358,6 @@ class StepWriter:
             )
         )
         return name
-
-
-def _writer(
-    group: Group, kernel: Kernel, buffers: Sequence[Node], addresses: Sequence[Address]
-) -> Writer:
-    triples = list(zip(kernel.parameters, buffers, addresses, strict=True))
-    empty = frozenset(p.name for p, node, _ in triples if node.type.size == 0)
-    single = frozenset(p.name for p, _, at in triples if not at.is_aligned(PACK_BYTES))
-    return Writer(_index_type(group), empty, single)
-
-
-def _index_type(group: Group) -> str:
-    """C's type of indices into all that a group reads and makes, and into views on the way."""
-    nodes = {x for node in group.nodes for x in (node, *node.inputs)}
-    largest = max(int(x.type.size) for node in nodes for x in _views(node))
-    points = 1
-    for n in fixed(group.domain):
-        points *= n
-    return "int" if max(largest, points) < LARGEST_NARROW else "int64_t"
-
-
-def _views(node: Node) -> Iterator[Node]:
-    """A node, what it is a view of, and so on to what lies in memory."""
-    yield node
-    while node.op.moves:
-        (node,) = node.inputs
-        yield node
-
-
-def _call(
-    kernel: Kernel, part: Part, writer: Writer, addresses: Sequence[Address], nbytes: int = 0
-) -> Call:
-    """The call of a kernel's part. A buffer whose memory no other has is `__restrict__`."""
-    written = {a for p, a in zip(kernel.parameters, addresses, strict=True) if p.written}
-    parameters, arguments = [], list[Argument](addresses)
-    for p, address in zip(kernel.parameters, addresses, strict=True):
-        alone = p.written or address not in written
-        alone = alone and addresses.count(address) == 1 if p.written else alone
-        const = "" if p.written else "const "
-        restrict = "__restrict__ " if alone else ""
-        parameters.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
-    if part.scratch:
-        parameters.append("char *scratch")
-        arguments.append(SCRATCH)
-    if part.n is not None:
-        parameters.append(f"{writer.index} n")
-        arguments.append(Number(part.n, 4 if writer.index == "int" else 8))
-    return Call(
-        tuple(parameters), part.body, tuple(arguments), part.blocks, part.threads,
-        kernel.may_fail, nbytes if part.scratch else 0,
-    )  # fmt: skip
 
 
 def _in_scratch(argument: Argument, scratch: Address) -> Argument:
