@@ -28,7 +28,13 @@ from staticnet.errors import (
 COMPILES = True
 
 
-@pytest.mark.parametrize("op", [softsign, blend, halve, bump, cube, turned, first], ids=str)
+RIGHT = {
+    "softsign": softsign, "blend": blend, "halve": halve, "bump": bump, "cube": cube,
+    "turned": turned, "first": first,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", RIGHT.values(), ids=RIGHT)
 def test_what_is_right_passes(op: Any) -> None:
     sn.check_op(op, *[X + 2] * (2 if op is blend else 1))
 
