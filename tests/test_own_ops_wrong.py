@@ -246,6 +246,21 @@ def test_a_vjp_that_is_none(vjp: Any, message: str) -> None:
     np.testing.assert_array_equal(sn.function(x, g, device="numpy")(np.full(3, 2, "f")), 2)
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"vjp": lambda y, g: g}, "its vjp .* is called with 3 arguments .* takes \\(y, g\\)"),
+        ({"jvp": lambda y: y}, "its jvp .* is called with 3 arguments .* takes \\(y\\)"),
+    ],
+)
+def test_a_rule_of_another_arity(rule: Any, message: str) -> None:
+    x = sn.placeholder((3,), name="x")
+    y = sn.custom_op("plain", lambda x: x, lambda x: x, **rule)(x)
+    with pytest.raises(ArgumentError, match=message) as caught:
+        sn.grad(sn.sum(y), x)
+    assert "gradient of tests/test_own_ops_wrong.py:" in str(caught.value)
+
+
 def test_a_jvp_that_is_not_linear() -> None:
     op = sn.custom_op("bent", lambda x: x, jvp=lambda y, xs, ts: ts[0] * ts[0])
     x = sn.placeholder((3,), name="x")

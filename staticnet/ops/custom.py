@@ -20,7 +20,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, DTypeError, GradientError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import as_dtype
-from staticnet.ir.location import user_line, written_at
+from staticnet.ir.location import current, user_line, written_at
 from staticnet.ir.node import Node
 from staticnet.ir.op import ATTRIBUTES, OPS, Attribute, Op, attribute_of
 from staticnet.ir.types import TensorType, TupleType, as_shape, format_shape, tensor_type
@@ -66,13 +66,13 @@ class _Own(TensorOp):
         if rule is None:
             return super().vjp(y, g, *operands)
         y, g = results(y), _without_none(y, g)
-        return _cotangents(self, rule(y, g, *operands, **self.attributes()), operands, rule)
+        return _cotangents(self, _given(self, "vjp", rule, y, g, *operands), operands, rule)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         rule = self.given.jvp
         if rule is None:
             return super().jvp(y, operands, tangents)
-        return rule(results(y), tuple(operands), tuple(tangents), **self.attributes())
+        return _given(self, "jvp", rule, results(y), tuple(operands), tuple(tangents))
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         if not self.given.vectorized:
@@ -297,6 +297,23 @@ def _without_none(y: Any, g: Any) -> Any:
         return g
     pairs = zip(values, g, strict=True)
     return tuple(FUNCTIONS["zeros_like"](x) if each is None else each for x, each in pairs)
+
+
+def _given(op: Op, what: str, rule: Function, *arguments: Any) -> Any:
+    """What a user's rule gives; raises ArgumentError if it does not take these arguments."""
+    attributes = op.attributes()
+    try:
+        takes = inspect.signature(rule)
+    except (TypeError, ValueError):  # of a built-in function
+        return rule(*arguments, **attributes)
+    try:
+        takes.bind(*arguments, **attributes)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{op.name}: its {what} ({written_at(rule)}) is called with {len(arguments)} arguments "
+            f"and attributes {list(attributes)}, and takes {takes}: {error} ({current()})"
+        ) from None
+    return rule(*arguments, **attributes)
 
 
 def _as_type(given: Any, rule: Function) -> TensorType:
