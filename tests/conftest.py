@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from budget import CASES
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
@@ -45,6 +47,18 @@ def pytest_configure(config: pytest.Config) -> None:
             folder = cache.mkdir(name.lower())
             folder.chmod(0o700)
             os.environ[name] = str(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the longest sweeps some cases run by default: see `budget.py`."""
+    counted: Counter[str] = Counter()
+    for item in items:
+        name = item.nodeid.rpartition("tests/")[2].partition("[")[0]
+        if name in CASES and not item.get_closest_marker("slow"):
+            counted[name] += 1
+            if counted[name] > CASES[name]:
+                item.add_marker("slow")
 
 
 @pytest.fixture

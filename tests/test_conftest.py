@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from budget import CASES
 
 HERE = Path(__file__).parent
 
@@ -48,3 +49,9 @@ def test_without_xdist(request: pytest.FixtureRequest) -> None:
     option = SimpleNamespace()
     hook(SimpleNamespace(option=option, args=[str(HERE)]))
     assert vars(option) == {}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_the_budget_names_is_there(name: str) -> None:
+    file, *_, function = name.split("::")
+    assert f"def {function}(" in (Path(__file__).parent / file).read_text(encoding="utf-8")

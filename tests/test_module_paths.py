@@ -57,9 +57,11 @@ class Model(nn.Module):
 
 
 def ops_of(*roots: Any) -> dict[str, set[str]]:
-    """The ops of the nodes of each module, "" for those of none."""
+    """The ops of the nodes of each module, "" for those of none; numbers may be anybody's."""
     found: dict[str, set[str]] = {}
     for node in topological(roots):
+        if node.is_constant:
+            continue
         for module in node.provenance.modules or ("",):
             found.setdefault(module, set()).add(node.op.name)
     return found
