@@ -79,9 +79,7 @@ def check_memory(plan: Plan) -> None:
             for node in plan.traffic(group).reads:
                 readers.setdefault(node, []).append(i)
     copied = {node for node, _ in plan.last_copies}
-    nothing = any(
-        0 in group.domain for _, group in plan.launched
-    )  # which reads nothing
+    nothing = any(0 in group.domain for _, group in plan.launched)  # which reads nothing
     for node, block in plan.blocks.items():
         uses = readers.get(node, []) + [end] * (node in copied)
         assert block.first == step[node]
