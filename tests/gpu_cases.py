@@ -70,6 +70,12 @@ def golden_graph(file: Path) -> tuple[Any, Feeds, dict[str, int]]:
     return f, feeds, dims
 
 
+def nests(graph: Any) -> bool:
+    """Whether a loop of a graph holds another: rounding grows with each of its many steps."""
+    held = (x for node in graph.nodes for x in node.op.graphs.values())
+    return any(node.op.graphs for each in held for node in each.nodes)
+
+
 def _step(loss: Any, inputs: list[Any], optimizer: Any, **options: Any) -> Any:
     return sn.function(inputs, loss, updates=optimizer.minimize(loss), device="numpy", **options)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_cases import BATCHES, samples_of_all_dtypes
+from gpu_cases import BATCHES, nests, samples_of_all_dtypes
 from tolerance import close
 
 import staticnet as sn
@@ -72,9 +72,8 @@ def test_golden_graphs(file: Path) -> None:
         f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device=device)
         results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
     # 16 steps of sin, each of a slope of up to 4: float32 is off by 2e-4 from float64 in both
-    loops = any(node.op.graphs for node in graph.nodes)
     for got, wanted in zip(*results, strict=True):
-        close(got, wanted, 3e-4 if loops and wanted.dtype == "float32" else None)
+        close(got, wanted, 3e-4 if nests(graph) and wanted.dtype == "float32" else None)
 
 
 def test_nan_and_infinity_travel() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, samples_of_all_dtypes
+from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, nests, samples_of_all_dtypes
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
@@ -52,7 +52,7 @@ def tolerance(x: Any, growth: int = 1) -> float | None:
 
 def growth_of(f: Any) -> int:
     """How much differences grow: later steps begin with those of earlier ones, as do loops'."""
-    if any(node.op.graphs for node in f.graph.nodes):
+    if nests(f.graph):
         return 100
     return 10 if f.graph.updates else 1
 

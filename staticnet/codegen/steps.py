@@ -11,14 +11,13 @@ from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
 from staticnet.codegen.routines import needs, routine
 from staticnet.codegen.scope import c_type
+from staticnet.codegen.sites import site_of
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
-from staticnet.ops.base import Item
 from staticnet.plan.fusion import Group
-from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import Body, bodies_of, results_of, room_bytes, rooms
+from staticnet.plan.results import Body, bodies_of, results_of, room_bytes, room_offset
 from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 
@@ -196,10 +195,7 @@ class StepWriter:
 
     def _room(self, item: Node) -> str:
         """The scratch memory of a result that nobody reads."""
-        assert isinstance(item.op, Item), item
-        group = self.plan.fusion.group_of[item.inputs[0]]
-        before = [t for i, t in rooms(group).items() if i < item.op.index]
-        at = self.plan.scratch + sum(int(padded(type_.nbytes)) for type_ in before)
+        at = self.plan.scratch + room_offset(self.plan, item)
         return f"(({c_type(item.dtype)} *)(arena + {at}))"
 
     def _copy(self, target: str, node: Node) -> None:
@@ -261,11 +257,7 @@ class StepWriter:
 
     def _site(self, group: Group) -> int:
         """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
-        failing = [node for node in group.nodes if node.op.may_fail]
-        if not failing:
-            return 0
-        self.parts.sites.append(failing[0])
-        return len(self.parts.sites)
+        return site_of(group, self.parts.sites)
 
     def _kernels(self, step: Step) -> None:
         """The calls of a step's kernels; threads share each kernel's outer space."""

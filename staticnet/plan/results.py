@@ -54,6 +54,14 @@ def room_bytes(group: Group) -> int:
     return sum(int(padded(type_.nbytes)) for type_ in rooms(group).values())
 
 
+def room_offset(plan: Plan, item: Node) -> int:
+    """Where in its routine's scratch memory a result lies that nobody reads."""
+    assert isinstance(item.op, Item), item
+    group = plan.fusion.group_of[item.inputs[0]]
+    before = (type_ for i, type_ in rooms(group).items() if i < item.op.index)
+    return sum(int(padded(type_.nbytes)) for type_ in before)
+
+
 def body_bytes(group: Group) -> int:
     """Bytes that the graphs of a routine work in."""
     return max((int(padded(plan.arena_bytes)) for plan in group.bodies.values()), default=0)

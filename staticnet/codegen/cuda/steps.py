@@ -32,13 +32,13 @@ from staticnet.codegen.launches import (
     Launch,
     Number,
 )
+from staticnet.codegen.sites import site_of
 from staticnet.ir.node import Node
-from staticnet.ops.base import Item
 from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import results_of, rooms
+from staticnet.plan.results import results_of, room_offset
 from staticnet.plan.schedule import Step
 
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
@@ -145,19 +145,12 @@ class StepWriter:
 
     def _room(self, item: Node) -> Address:
         """The scratch memory of a result that nobody reads."""
-        return self._arena(self.plan.scratch + self._room_offset(item))
-
-    def _room_offset(self, item: Node) -> int:
-        """Bytes of its routine's results before it that nobody reads either."""
-        assert isinstance(item.op, Item), item
-        group = self.plan.fusion.group_of[item.inputs[0]]
-        before = [t for i, t in rooms(group).items() if i < item.op.index]
-        return sum(int(padded(t.nbytes)) for t in before)
+        return self._arena(self.plan.scratch + room_offset(self.plan, item))
 
     def _in_routine(self, node: Node) -> Address:
         """As `address`, but a result that nobody reads is part of the routine's own scratch."""
         if self.plan.holder(node) is None:
-            return Address("scratch", 0, self._room_offset(node))
+            return Address("scratch", 0, room_offset(self.plan, node))
         return self.address(node)
 
     def _arena(self, offset: int) -> Address:
@@ -254,11 +247,7 @@ class StepWriter:
 
     def _site(self, group: Group) -> int:
         """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
-        failing = [node for node in group.nodes if node.op.may_fail]
-        if not failing:
-            return 0
-        self.parts.sites.append(failing[0])
-        return len(self.parts.sites)
+        return site_of(group, self.parts.sites)
 
     # kernels
 
