@@ -29,8 +29,15 @@ class Step:
         assert self._end.wait(60)
 
     def end(self) -> None:
-        self._end.set()
-        self._thread.join()
+        end([self])
+
+
+def end(steps: list[Step]) -> None:
+    """All are told first: whose turn is next, nobody says."""
+    for step in steps:
+        step._end.set()
+    for step in steps:
+        step._thread.join()
 
 
 def test_what_is_merged_has_one_step_at_a_time() -> None:
@@ -42,8 +49,7 @@ def test_what_is_merged_has_one_step_at_a_time() -> None:
         others = [Step(other) for other in (a, b, c, d) if other is not first]
         assert not any(other.begun.wait(0.01) for other in others)
         step.end()
-        for other in others:
-            other.end()
+        end(others)
 
 
 @pytest.mark.parametrize("order", ["held first", "held last"])
@@ -61,8 +67,7 @@ def test_a_step_may_merge_its_own_set(order: str) -> None:
     waiting: list[Step] = []
     b.alone(merge)
     assert seen == [False, False]
-    for step in waiting:
-        step.end()
+    end(waiting)
     assert all(step.begun.is_set() for step in waiting)
 
 
