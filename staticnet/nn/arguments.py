@@ -39,6 +39,20 @@ def as_number(value: Any, what: str, least: float, most: float) -> float:
     return float(number)
 
 
+def check_ndim(x: Any, spatial: int, what: str = "x") -> Value:
+    """x with `spatial` axes after its channels: [c, *s] or [n, c, *s].
+
+    Raises:
+        ShapeError: if it has another number of axes.
+    """
+    x = as_value(x)
+    if x.ndim not in (spatial + 1, spatial + 2):
+        raise ShapeError(
+            f"{what} must have {spatial} axes after [n, c] or [c], not be {format_shape(x.shape)}"
+        )
+    return x
+
+
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:
     """Raise ShapeError unless the two have one shape: broadcasting here is mostly a mistake."""
     if input.shape != target.shape:

@@ -125,8 +125,8 @@ def items(x: Any) -> tuple[Any, ...]:
     return tuple(apply(Item(i), x) for i in range(count))
 
 
-def function(f: F) -> F:
-    """Register a public operation; its errors name it, its operands and the user's line."""
+def named(f: F) -> F:
+    """A public operation whose errors name it, its operands and the user's line."""
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -139,8 +139,14 @@ def function(f: F) -> F:
             check_call(f.__name__, f, args, kwargs)
             raise
 
-    register(f.__name__, call)
     return call  # type: ignore[return-value]
+
+
+def function(f: F) -> F:
+    """A `named` operation, registered by its name; two of one name must not both be."""
+    call = named(f)
+    register(f.__name__, call)
+    return call
 
 
 def apply(op: Op, *operands: Any) -> Any:

@@ -27,6 +27,7 @@ from staticnet.nn.functional.loss import (
     l1_loss,
     mse_loss,
 )
+from staticnet.nn.functional.padding import pad
 from staticnet.ops.selection import relu
 from staticnet.ops.transcendental import sigmoid, tanh
 
@@ -48,6 +49,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "pad",
     "relu",
     "selu",
     "sigmoid",
