@@ -114,17 +114,22 @@ class _Check:
             )
 
     def examples(self) -> None:
-        """Two examples at once beside each alone."""
-        both = [np.stack([x, x[::-1] if x.ndim else x]) for x in self.arrays]
-        xs = _placeholders(both)
-        (got,) = _run(xs, [vmap(self.op)(*xs)], both)
-        for i in range(2):
-            (wanted,) = _run(self.inputs, [self.output], [x[i] for x in both])
+        """Three examples at once beside each alone: no two have the same sum, or the same order."""
+        three = [np.stack([x, x[::-1] if x.ndim else x, _halved(x)]) for x in self.arrays]
+        xs = _placeholders(three)
+        (got,) = _run(xs, [vmap(self.op)(*xs)], three)
+        for i in range(3):
+            (wanted,) = _run(self.inputs, [self.output], [x[i] for x in three])
             if not _close(got[i], wanted, ULPS * epsilon(self.output.dtype)):
                 raise self.fail(
                     f"with examples along a first axis it is not what it is of each: "
                     f"{_differ(got[i], wanted)}"
                 )
+
+
+def _halved(x: Array) -> Array:
+    """Other numbers, within the range of x's and 0; of bools their opposites."""
+    return ~x if x.dtype == np.bool_ else (x / 2).astype(x.dtype)
 
 
 def _placeholders(arrays: Sequence[Array]) -> list[Any]:

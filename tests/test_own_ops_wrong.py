@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from everywhere import DEVICES, on
+from everywhere import DEVICES, grad_of, on
 from own_ops import Spread, blend, bump, cube, first, halve, softsign
 from test_own_ops import X, turned
 
@@ -64,11 +65,58 @@ def test_a_vectorized_op_that_is_not() -> None:
     )  # fmt: skip
     with pytest.raises(VerifyError, match="sums_all .*: with examples along a first axis it"):
         sn.check_op(op, X)
+    of_all = sn.custom_op("of_all", lambda x: x * 0 + x.max(), lambda x: x, vectorized=True)
+    with pytest.raises(VerifyError, match="of_all .*: with examples along a first axis it"):
+        sn.check_op(of_all, np.eye(3, dtype="f"))  # in any order its rows are the same
     with pytest.raises(ExecutionError, match="its eval gives"):
         sn.check_op(sn.custom_op("short", lambda x: x[:1], lambda x: x), X)
     for wrong in ((3, X), (softsign,), (lambda x: 3, X)):
         with pytest.raises(ArgumentError, match="check_op"):
             sn.check_op(*wrong)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Turned(sn.Op, name="turned_flat"):
+    """y = x; its vjp has as many elements as x, in another shape."""
+
+    count: int
+
+    def infer(self, x: Any) -> Any:
+        return x
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x
+
+    def vjp(self, y: Any, g: Any, x: Any) -> Any:
+        return [sn.reshape(g, (3, 4))] * self.count
+
+
+@pytest.mark.parametrize("device", ["numpy", "dynamic"])
+def test_a_vjp_of_a_class_is_held_to_its_operands(device: str, tmp_path: Path) -> None:
+    for count, message in (
+        (1, r"gives \[3,4\] for operand 0, which is \[4,3\]"),
+        (2, "gives 2 prod"),
+    ):
+        with pytest.raises(GradientError, match=rf"turned_flat: its vjp \(tests/.*\) {message}"):
+            on(device, tmp_path, grad_of(Turned(count)), X)
+
+
+@pytest.mark.parametrize("form", ["{0} * a1", "share + {0}", "{0} * (double)2"])
+def test_a_form_reads_its_operands_alone(form: str) -> None:
+    with pytest.raises(ArgumentError, match="reads .* operands and attributes in braces"):
+        sn.custom_op("reads", lambda x: x, scalar=form)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_negative_attribute_in_a_form(device: str) -> None:
+    def lowered(x: Any, *, b: int) -> Any:
+        return x - b
+
+    op = sn.custom_op("lowered", lowered, scalar="{0} -{b}")
+    x = sn.placeholder((4, 3), name="x")
+    f = sn.function(x, [op(x, b=-2), op(x, b=2)], device=device)
+    for got, b in zip(f(X), (-2, 2), strict=True):
+        np.testing.assert_array_equal(got, X - np.float32(b))
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")

@@ -298,3 +298,13 @@ def test_passes_that_are_none(arguments: Any, message: str) -> None:
 def test_the_house_has_no_lines() -> None:
     assert [p.where for p in sn.PIPELINE] == [None] * len(sn.PIPELINE)
     assert re.fullmatch(r"\w+", str(sn.PIPELINE[0]))
+
+
+def test_a_pass_does_not_change_its_graph_in_place() -> None:
+    def careless(graph: sn.Graph) -> sn.Graph:
+        graph.outputs = graph.outputs[:1]
+        return graph
+
+    x = sn.placeholder((3,), name="x")
+    with pytest.raises(VerifyError, match=r"the pass careless \(tests/.*a graph does not change"):
+        sn.function(x, [x + 1, x + 2], passes=(careless, *sn.PIPELINE), device="numpy")

@@ -18,6 +18,7 @@ from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import NONE, Item, apply
 from staticnet.ops.creation import zeros_like
+from staticnet.ops.custom import products_of
 from staticnet.ops.state import placeholder
 
 
@@ -85,7 +86,7 @@ def _push(node: Node, tangents: list[Any]) -> Any:
 
 def _transpose(node: Node, tangents: list[Value | None]) -> Value | None:
     probe = placeholder(node.shape, node.dtype)  # vanishes: the product is linear in it
-    return _transposed(node.op.vjp(node, probe, *node.inputs), probe, tangents)
+    return _transposed(products_of(node.op, node, probe, *node.inputs), probe, tangents)
 
 
 def _transpose_several(node: Node, tangents: list[Value | None]) -> list[Value | None]:
@@ -95,7 +96,8 @@ def _transpose_several(node: Node, tangents: list[Value | None]) -> list[Value |
     for i, type_ in enumerate(node.type.types):
         probe = placeholder(type_.shape, type_.dtype)
         gs = [probe if i == j else None for j in range(len(node.type.types))]
-        products = node.op.vjp(node, gs, *node.inputs) if is_floating(type_.dtype) else ()
+        moves = is_floating(type_.dtype)
+        products = products_of(node.op, node, gs, *node.inputs) if moves else ()
         moved.append(_transposed(products, probe, tangents) if products else None)
     return moved
 

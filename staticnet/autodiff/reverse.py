@@ -19,6 +19,7 @@ from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
 from staticnet.ops.creation import ones_like, zeros_like
+from staticnet.ops.custom import products_of
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.state import placeholder
@@ -163,8 +164,10 @@ def _products(node: Node, g: Any, dependent: set[Node]) -> Sequence[Any]:
     if node.op.graphs:
         asked = [operand in dependent for operand in node.inputs]
         return node.op.vjp_for(asked, node, g, *node.inputs)
-    back = _transposed if node.op.transposes else node.op.vjp
-    return back(node, g, *node.inputs)
+    if node.op.transposes:
+        return _transposed(node, g, *node.inputs)
+    products: Sequence[Any] = products_of(node.op, node, g, *node.inputs)
+    return products
 
 
 def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:

@@ -224,10 +224,15 @@ def scalar_text(node: Node, operands: list[str]) -> str:
     if isinstance(op, Exp) and inner == FLOAT32 and never_positive(node.inputs[0]):
         return f"sn_exp_nonpositive_f32({operands[0]})"
     text = spelled(op.scalar, inner if op.widens else own)
-    text = text.format(*operands, **op.attributes())
+    text = text.format(*operands, **{k: _attribute(v) for k, v in op.attributes().items()})
     if inner.kind == "b" and op.name == "bitwise_invert":
         return f"!{operands[0]}"
     return text
+
+
+def _attribute(value: Any) -> Any:
+    """A negative number has a sign of its own, whatever is before it."""
+    return f"({value})" if isinstance(value, int) and value < 0 else value
 
 
 def _cast(operand: str, source: DType, target: DType) -> str:

@@ -23,6 +23,7 @@ from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import describe
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.base import Item
+from staticnet.ops.custom import products_of
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
@@ -100,7 +101,10 @@ class Sweep:
         if type(op) is Matmul:
             layout.transposed = _transposed(operands[1].data)
         try:
-            products = _moved(op)(operands, [g]) if op.transposes else op.vjp(y, g, *operands)
+            if op.transposes:
+                products = _moved(op)(operands, [g])
+            else:
+                products = products_of(op, y, g, *operands)
         finally:
             layout.transposed = None
         for x, product in zip(operands, products, strict=True):

@@ -52,14 +52,21 @@ class Graph:
         if found is not None:
             return found
         graph = object.__new__(cls)
-        graph.name = name
-        graph.inputs = tuple(inputs)
-        graph.outputs = tuple(outputs)
-        graph.updates = tuple((target, value) for target, value in updates)
-        graph._nodes = tuple(topological((*graph.inputs, *graph.roots)))
+        settle = object.__setattr__
+        settle(graph, "name", name)
+        settle(graph, "inputs", tuple(inputs))
+        settle(graph, "outputs", tuple(outputs))
+        settle(graph, "updates", tuple((target, value) for target, value in updates))
+        settle(graph, "_nodes", tuple(topological((*graph.inputs, *graph.roots))))
         _check(graph)
         with _lock:
             return _table.setdefault(key, graph)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise GraphError(
+            f"{self.name}: a graph does not change; make another: sn.Graph(name, inputs, outputs, "
+            f"updates), instead of setting {name!r:.60}"
+        )
 
     @property
     def roots(self) -> tuple[Node, ...]:

@@ -32,8 +32,11 @@ from staticnet.ops.batching import align, spread_all
 KINDS = {
     "floating": FLOATS, "integer": INTEGERS, "numeric": NUMBERS, "bool": BOOLS, "any": ANY,
 }  # fmt: skip
+CONSTANTS = frozenset({"INFINITY", "NAN"})  # names of C that a scalar form may read
 MOST_APART = 16  # examples that an op without a rule is applied to one by one, not in a loop
-_CALLED = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_NAME = r"(?<![\w.])[A-Za-z_]\w*"
+_CALLED = re.compile(rf"({_NAME})\s*\(")
+_READ = re.compile(rf"({_NAME})\b(?!\s*\()")
 Function = Callable[..., Any]
 
 
@@ -65,8 +68,8 @@ class _Own(TensorOp):
         rule = self.given.vjp
         if rule is None:
             return super().vjp(y, g, *operands)
-        y, g = results(y), _without_none(y, g)
-        return _cotangents(self, _given(self, "vjp", rule, y, g, *operands), operands, rule)
+        given = _given(self, "vjp", rule, results(y), _without_none(y, g), *operands)
+        return tuple(given) if isinstance(given, list | tuple) else (given,)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         rule = self.given.jvp
@@ -242,7 +245,14 @@ def _check_form(name: str, form: Any, arity: int, attributes: Any) -> None:
             f"{what} names {sorted(used - known)}; it may name {sorted(known)}: eval takes "
             f"{arity} operands"
         )
-    called = set(_CALLED.findall(form)) - scalar_functions()
+    spoken = re.sub(r"\{[^}]*\}", " ", form)
+    read = set(_READ.findall(spoken)) - CONSTANTS
+    if read:
+        raise ArgumentError(
+            f"{what} reads {sorted(read)}; it may read its operands and attributes in braces, and "
+            f"{', '.join(sorted(CONSTANTS))}"
+        )
+    called = set(_CALLED.findall(spoken)) - scalar_functions()
     if called:
         raise ArgumentError(
             f"{what} calls {sorted(called)}; there are {', '.join(sorted(scalar_functions()))}"
@@ -333,31 +343,36 @@ def _as_type(given: Any, rule: Function) -> TensorType:
         ) from None
 
 
-def _cotangents(op: Op, given: Any, operands: Sequence[Any], rule: Function) -> tuple[Any, ...]:
-    """What a user's vjp gave, one for each operand.
+def products_of(op: Op, y: Any, g: Any, *operands: Any) -> Any:
+    """What an op's vjp gives; a user's own is held to one product for each operand, of its shape.
 
     Raises:
-        GradientError: if they are not as many, or one is no value of its operand's shape.
+        GradientError: if they are not as many, or one is no value that sums to its operand's shape.
     """
+    given = op.vjp(y, g, *operands)
+    if op.where is None:
+        return given
     products = tuple(given) if isinstance(given, list | tuple) else (given,)
-    what = f"{op.name}: its vjp ({written_at(rule)}) gives"
+    rule = op.given.vjp if isinstance(op, _Own) else None
+    what = f"{op.name}: its vjp ({op.where if rule is None else written_at(rule)}) gives"
     if len(products) != len(operands):
         raise GradientError(f"{what} {len(products)} products for {len(operands)} operands")
-    checked: list[Any] = []
-    for i, (product, x) in enumerate(zip(products, operands, strict=True)):
-        if product is None:
-            checked.append(None)
-            continue
-        try:
-            (value,) = as_values(product)
-            fits = broadcast_shapes(value.shape, x.shape) == value.shape
-        except StaticnetError:
-            fits = False
-        if not fits:
-            shape = format_shape(getattr(product, "shape", ()))
-            raise GradientError(
-                f"{what} {shape} for operand {i}, which is {format_shape(x.shape)}; give None for "
-                "zero"
-            )
-        checked.append(value)
-    return tuple(checked)
+    return [
+        None if product is None else _fitting(product, x, f"operand {i}", what)
+        for i, (product, x) in enumerate(zip(products, operands, strict=True))
+    ]
+
+
+def _fitting(product: Any, x: Any, which: str, what: str) -> Any:
+    """A product as a value; raises GradientError unless it sums to x's shape."""
+    try:
+        (value,) = as_values(product)
+        fits = broadcast_shapes(value.shape, x.shape) == value.shape
+    except StaticnetError:
+        fits = False
+    if not fits:
+        shape = format_shape(getattr(product, "shape", ()))
+        raise GradientError(
+            f"{what} {shape} for {which}, which is {format_shape(x.shape)}; give None for zero"
+        )
+    return value
