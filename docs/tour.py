@@ -116,7 +116,7 @@ for record in step.passes(batch=64):
 # The result is still text. Here is the update of the last bias, and all that it needs.
 
 optimised = step.passes(batch=64)[-1].graph
-bias, value = next(pair for pair in optimised.updates if pair[0].name == "layers.2.bias")
+bias, value = next(pair for pair in optimised.updates if pair[0].name == "2.bias")
 print(sn.Graph("bias_update", optimised.inputs, [], ((bias, value),)))
 
 # ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import staticnet as sn
 from staticnet import nn
 from staticnet.errors import ArgumentError, StateError, StaticnetError
-from staticnet.nn import module
+from staticnet.nn import module, parts
 
 
 class Block(nn.Module):
@@ -46,21 +46,21 @@ def run(module, x):
 def test_names_are_dotted_paths_in_order_of_attachment():
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), Block(3))
     assert names(model.named_parameters()) == [
-        "layers.0.weight",
-        "layers.0.bias",
-        "layers.2.scale",
-        "layers.2.inner.weight",
-        "layers.2.inner.bias",
+        "0.weight",
+        "0.bias",
+        "2.scale",
+        "2.inner.weight",
+        "2.inner.bias",
     ]
-    assert names(model.named_buffers()) == ["layers.2.steps"]
+    assert names(model.named_buffers()) == ["2.steps"]
     assert [v.name for v in model.parameters()] == names(model.named_parameters())
     assert list(model.state_dict()) == [
-        "layers.0.weight",
-        "layers.0.bias",
-        "layers.2.scale",
-        "layers.2.steps",
-        "layers.2.inner.weight",
-        "layers.2.inner.bias",
+        "0.weight",
+        "0.bias",
+        "2.scale",
+        "2.steps",
+        "2.inner.weight",
+        "2.inner.bias",
     ]
 
 
@@ -100,7 +100,7 @@ def test_shared_parts_count_once_and_keep_their_first_name():
     assert names(model.named_modules()) == ["", "encoder", "decoder"]
     wrapped = nn.Sequential(model)
     assert wrapped.parameters() == [model.encoder.weight]
-    assert model.encoder.weight.name == "layers.0.encoder.weight"
+    assert model.encoder.weight.name == "0.encoder.weight"
     assert wrapped.summary().parameters == 9
 
 
@@ -127,13 +127,13 @@ def test_replacing_a_part_forgets_the_old_one():
 
 def test_state_dict_round_trip():
     source, target = (nn.Sequential(nn.Linear(3, 4), Block(4)) for _ in range(2))
-    source.layers[1].steps.value = 7
+    source[1].steps.value = 7
     x = np.ones((2, 3), "float32")
     assert not np.allclose(run(source, x), run(target, x))
     state = source.state_dict()
     assert target.load_state_dict(state) == ([], [])
     np.testing.assert_array_equal(run(source, x), run(target, x))
-    assert target.layers[1].steps.value == 7
+    assert target[1].steps.value == 7
 
 
 def test_state_dict_is_a_copy_both_ways():
@@ -196,7 +196,7 @@ def test_train_and_eval_reach_every_module():
     assert all(m.training for m in model.modules())
     assert model.eval() is model
     assert not any(m.training for m in model.modules())
-    assert model.train().layers[1].layers[0].training
+    assert model.train()[1][0].training
     assert model.train(False).training is False
     with pytest.raises(ArgumentError, match="train: the mode"):
         model.train("yes")
@@ -216,16 +216,16 @@ def test_freezing_leaves_buffers_alone():
 
 def test_summary_is_a_table():
     model = nn.Sequential(nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 10, bias=False))
-    model.layers[2].requires_grad_(False)
+    model[2].requires_grad_(False)
     summary = model.summary()
     assert str(summary).splitlines() == [
-        "Name      Type        Parameters  Trainable   Bytes",
-        "---------------------------------------------------",
-        "layers.0  Linear          12,560     12,560  50,240",
-        "layers.1  ReLU                 0          0       0",
-        "layers.2  Linear             160          0     640",
-        "---------------------------------------------------",
-        "total     Sequential      12,720     12,560  50,880",
+        "Name   Type        Parameters  Trainable   Bytes",
+        "------------------------------------------------",
+        "0      Linear          12,560     12,560  50,240",
+        "1      ReLU                 0          0       0",
+        "2      Linear             160          0     640",
+        "------------------------------------------------",
+        "total  Sequential      12,720     12,560  50,880",
     ]
     assert repr(summary) == str(summary)
     assert (summary.parameters, summary.trainable, summary.bytes) == (12720, 12560, 50880)
@@ -241,13 +241,9 @@ def test_repr_nests():
     model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Sequential(nn.LeakyReLU()))
     assert repr(model).splitlines() == [
         "Sequential(",
-        "  (layers): ModuleList(",
-        "    (0): Linear(in_features=2, out_features=3, bias=False)",
-        "    (1): Sequential(",
-        "      (layers): ModuleList(",
-        "        (0): LeakyReLU(negative_slope=0.01)",
-        "      )",
-        "    )",
+        "  (0): Linear(in_features=2, out_features=3, bias=False)",
+        "  (1): Sequential(",
+        "    (0): LeakyReLU(negative_slope=0.01)",
         "  )",
         ")",
     ]
@@ -281,9 +277,9 @@ def test_containers_index_slice_and_iterate():
         assert len(container) == 4
         with pytest.raises(IndexError):
             container[4]
-        with pytest.raises(ArgumentError, match="ModuleList: .* is not a Module"):
+        with pytest.raises(ArgumentError, match="is not a Module"):
             container.append(nn.relu)
-    assert layers[2].weight.name == "layers.2.weight"
+    assert layers[2].weight.name == "2.weight"
 
 
 def test_module_list_names_are_numbers():
@@ -338,7 +334,8 @@ def test_a_list_of_numbers_is_looked_at_once_and_not_walked(monkeypatch):
     model = nn.Linear(2, 2)
     model.history = list(range(1000))
     model.nested = [[1, 2], [sn.variable(1.0)]]
-    parts = module._parts
-    monkeypatch.setattr(module, "_parts", lambda *args: walked.append(args) or parts(*args))
+    walk = parts.parts
+    for where in (parts, module):
+        monkeypatch.setattr(where, "parts", lambda *args: walked.append(args) or walk(*args))
     assert [name for name, _ in model.named_parameters()] == ["weight", "bias", "nested.1.0"]
     assert not [name for name, x, *_ in walked if isinstance(x, int) and "." in name]

@@ -33,6 +33,7 @@ class _Reading(threading.local):
 reading = _Reading()
 _made: dict[int, tuple[ref[Node], list[Mode]]] = {}
 _built: WeakSet[Any] = WeakSet()
+_compiled: WeakSet[Any] = WeakSet()
 
 
 def note(result: Any, given: Any, modes: Collection[Mode]) -> None:
@@ -87,7 +88,8 @@ def modes_of(nodes: Iterable[Node]) -> tuple[Mode, ...]:
 
 
 def watch(function: Any) -> None:
-    """Tell a function, which has `modes` and a name, when one of its modules changes."""
+    """Tell a function, which has `modes` and a graph, when one of its modules changes."""
+    _compiled.add(function)
     if function.modes:
         _built.add(function)
 
@@ -102,6 +104,19 @@ def changed(module: Any, training: bool) -> None:
                 "%s was built with %s %s, and stays so: what train() and eval() set holds for "
                 "graphs built from then on; for this mode call the model and sn.function again",
                 function.graph.name, type(module).__name__, describe([not training]),
+            )  # fmt: skip
+
+
+def retyped(module: Any, variables: Collection[Node]) -> None:
+    """Warn, once a function, that what holds variables which a module has no more keeps them."""
+    for function in list(_compiled):
+        held = [v for v in function.graph.variables if v in variables]
+        if held:
+            _compiled.discard(function)
+            log.warning(
+                "%s was built with %s in %s, and keeps those variables: for another dtype call "
+                "the model and sn.function again",
+                function.graph.name, type(module).__name__, held[0].dtype,
             )  # fmt: skip
 
 

@@ -82,8 +82,9 @@ from staticnet.nn.layers.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from staticnet.nn.module import LoadResult, Module
+from staticnet.nn.module import Module
 from staticnet.nn.seed import manual_seed
+from staticnet.nn.state import LoadResult
 from staticnet.nn.summary import Summary, SummaryRow
 
 __all__ = [

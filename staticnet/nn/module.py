@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import reprlib
-from collections import UserDict, UserList, deque
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, Self, TypeVar
 from weakref import ref
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, MissingNameError, StateError, StaticnetError
+from staticnet.errors import ArgumentError, MissingNameError
 from staticnet.ir.hints import check_call, missing_name, raise_own
-from staticnet.ir.modes import Mode, changed, note, reading
+from staticnet.ir.modes import Mode, changed, note, reading, retyped
 from staticnet.nn.calls import Call
+from staticnet.nn.parts import Holder, check_key, join, parts
+from staticnet.nn.retyping import DEVICE, as_target, convert_variables
+from staticnet.nn.state import LoadResult, load
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
+from staticnet.ops.state import variable as make_variable
 
 Array = np.ndarray[Any, Any]
-_SEQUENCES = (list, tuple, deque, UserList)
-_MAPPINGS = (dict, MappingProxyType, UserDict)
-_UNORDERED = (set, frozenset)
-
-
-_DEVICE = "arrays move by themselves: a function runs on its own device, sn.function(..., device=)"
-_ATTRIBUTE = "assign it: self.name = module, or self.name = sn.variable(value, trainable=False)"
-_DTYPE = "layers take dtype=, and sn.function precision= for its products"
+T = TypeVar("T")
 HINTS = {
-    "to": _DEVICE,
-    "cuda": _DEVICE,
-    "cpu": _DEVICE,
-    "float": _DTYPE,
-    "half": _DTYPE,
-    "double": _DTYPE,
-    "bfloat16": _DTYPE,
-    "register_buffer": _ATTRIBUTE,
-    "register_parameter": _ATTRIBUTE,
-    "register_module": _ATTRIBUTE,
-    "add_module": _ATTRIBUTE,
+    "cuda": DEVICE,
+    "cpu": DEVICE,
     "zero_grad": "gradients are nodes, made anew in each step; sn.dynamic.Optimizer has zero_grad",
-    "children": "named_children() gives names and modules",
-    "apply": "loop over model.modules()",
     "compile": "sn.function(x, model(x)) compiles",
 }
 
 
-class LoadResult(NamedTuple):
-    """What `load_state_dict(strict=False)` left out."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(Holder):
     """A layer, loss or model: subclasses hold their parts as attributes and define `forward`.
 
     Parts are Variables, Modules, and lists, tuples and dicts of them in any nesting, under the
@@ -77,9 +55,12 @@ class Module:
 
     _training: bool = True
     _path: str = ""  # where the module was first attached, as far up as it is known
+    _transient: frozenset[str] = frozenset()  # the buffers that state_dict leaves out
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A module whose `__init__` has the arguments that are given by name."""
+        if "device" in kwargs and "device" not in inspect.signature(cls.__init__).parameters:
+            raise ArgumentError(f"{cls.__name__}: leave device= out: {DEVICE}")
         if kwargs:
             check_call(cls.__name__, cls.__init__, (None, *args), kwargs)
         return super().__new__(cls)
@@ -87,7 +68,7 @@ class Module:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
-            if any(True for _ in _parts(name, value)):
+            if any(True for _ in parts(name, value)):
                 raise ArgumentError(
                     f"{cls.__name__}.{name}: a part of the class would belong to no module; make "
                     f"it in __init__, as self.{name}"
@@ -128,16 +109,16 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
-            parts = list(_parts(name, value))
+            found = list(parts(name, value))
         except ArgumentError as error:
             raise ArgumentError(f"{type(self).__name__}.{error}") from None
         object.__setattr__(self, name, value)
-        for local, part in parts:
+        for local, part in found:
             self._attach(local, part)
 
     def _attach(self, local: str, part: Module | Variable) -> None:
         """Name a part after its place here, unless it has another name already."""
-        path = _join(self._path, local)
+        path = join(self._path, local)
         if isinstance(part, Variable):
             if part.name in ("", local):
                 part.name = path
@@ -153,15 +134,15 @@ class Module:
         self._path = path
         for local, part in self._parts():
             if isinstance(part, Module):
-                if part._path == _join(before, local):
-                    part._move(_join(path, local))
-            elif part.name == _join(before, local):
-                part.name = _join(path, local)
+                if part._path == join(before, local):
+                    part._move(join(path, local))
+            elif part.name == join(before, local):
+                part.name = join(path, local)
 
-    def _parts(self) -> Iterator[tuple[str, Module | Variable]]:
+    def _parts(self) -> Iterator[tuple[str, Any]]:
         """(name, part) of each part held directly, those in lists and dicts included."""
         for name, value in self._held():
-            yield from _parts(name, value)
+            yield from parts(name, value)
 
     def _held(self) -> list[tuple[str, Any]]:
         """(name, value) of what may be a part or hold some."""
@@ -177,6 +158,10 @@ class Module:
         for name, part in self._parts():
             if isinstance(part, Module):
                 yield name, part
+
+    def children(self) -> Iterator[Module]:
+        """Each module held directly, once."""
+        return iter({id(module): module for _, module in self.named_children()}.values())
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """(dotted name, module) of this module (named "") and all below it, each once."""
@@ -204,19 +189,52 @@ class Module:
         above = (*above, id(self))
         for name, child in self.named_children():
             if near and type(child).forward is not Module.forward:
-                yield _join(path, name), child
+                yield join(path, name), child
             elif id(child) not in above:
-                yield from child._paths(_join(path, name), above, near)
+                yield from child._paths(join(path, name), above, near)
 
     def modules(self) -> list[Module]:
         """This module and all below it, each once."""
         return [module for _, module in self.named_modules()]
 
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name; this one for "".
+
+        Raises:
+            MissingNameError: if none has that name.
+        """
+        return self._find(target, dict(self._all_modules()), "module")
+
+    def get_parameter(self, target: str) -> Variable:
+        """The parameter of a dotted name, frozen ones included.
+
+        Raises:
+            MissingNameError: if none has that name.
+        """
+        named = {name: v for name, v in self._all_variables() if not v.buffer}
+        return self._find(target, named, "parameter")
+
+    def get_buffer(self, target: str) -> Variable:
+        """The buffer of a dotted name.
+
+        Raises:
+            MissingNameError: if none has that name.
+        """
+        named = {name: v for name, v in self._all_variables() if v.buffer}
+        return self._find(target, named, "buffer")
+
+    def _find(self, target: Any, named: dict[str, T], what: str) -> T:
+        if target not in named:
+            raise missing_name(
+                f"{type(self).__name__}, {what}s below it included,", str(target), list(named), {}
+            )
+        return named[target]
+
     def _all_variables(self) -> Iterator[tuple[str, Variable]]:
         """Every dotted name: a shared Variable comes under each of its names."""
         for path, module in self._all_modules():
             for name, variable in module._variables():
-                yield _join(path, name), variable
+                yield join(path, name), variable
 
     def _named_variables(self, trainable: bool) -> list[tuple[str, Variable]]:
         first: dict[int, tuple[str, Variable]] = {}
@@ -268,45 +286,116 @@ class Module:
     def state_dict(self) -> dict[str, Array]:
         """Dotted name -> a copy of the value, buffers included, in the order of attachment.
 
-        A shared Variable stands under each of its names.
+        A shared Variable stands under each of its names. Buffers that are not persistent are left
+        out, such as a Dropout's `counter`: PyTorch has no such state, and loads the rest.
         """
-        return {name: variable.copied() for name, variable in self._all_variables()}
+        return {name: v.copied() for name, v, kept in self._all_state() if kept}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Set the state from what `state_dict` gave: all of it or, on an error, nothing.
 
         `strict=False` leaves out names that only one side has. A float of another width is
-        converted; a float does not load into an integer.
+        converted; a float does not load into an integer. PyTorch's tensors load as they are, from
+        whatever device, and buffers that are not persistent where the state has them.
 
         Raises:
             StateError: listing missing and unexpected names, and values whose shape or dtype do
                 not fit.
         """
-        if not isinstance(state, Mapping):
-            raise StateError(
-                f"load_state_dict: takes what state_dict gave, arrays by name, not {state!r:.60}; "
-                "sn.io.safetensors.load(path) reads a file"
+        return load(type(self).__name__, list(self._all_state()), state, strict)
+
+    def _all_state(self) -> Iterator[tuple[str, Variable, bool]]:
+        """Each dotted name with its Variable, and whether `state_dict` has it."""
+        for path, module in self._all_modules():
+            for name, variable in module._variables():
+                yield join(path, name), variable, name not in module._transient
+
+    def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
+        """Hold state that is not trained as `self.name`; None holds nothing yet.
+
+        One that is not `persistent` is no part of `state_dict`.
+
+        Raises:
+            ArgumentError: if the name is none, or another attribute's.
+            DTypeError: if the value has no supported dtype.
+        """
+        if value is not None and not isinstance(value, Variable):
+            value = make_variable(value, trainable=False)
+        if value is not None:
+            value.trainable, value.buffer = False, True
+        self._register("register_buffer", name, value, Variable)
+        kept = self._transient - {name}
+        object.__setattr__(self, "_transient", kept if persistent else kept | {name})
+
+    def register_parameter(self, name: str, value: Any) -> None:
+        """Hold a Variable, or one made of an array, as the parameter `self.name`; None is none yet.
+
+        Raises:
+            ArgumentError: if the name is none, or another attribute's.
+            DTypeError: if the value has no supported dtype.
+        """
+        if value is not None and not isinstance(value, Variable):
+            value = make_variable(value)
+        self._register("register_parameter", name, value, Variable)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Hold a module as `self.name`; None is none yet.
+
+        Raises:
+            ArgumentError: if it is no Module, or the name is none or another attribute's.
+        """
+        if module is not None and not isinstance(module, Module):
+            raise ArgumentError(f"add_module: {name!r:.60} is no Module: {module!r:.60}")
+        self._register("add_module", name, module, Module)
+
+    register_module = add_module
+
+    def _register(self, what: str, name: Any, value: Any, kind: type) -> None:
+        check_key(name, what)
+        held = vars(self).get(name)
+        if name in dir(type(self)) or not (held is None or isinstance(held, kind)):
+            raise ArgumentError(
+                f"{what}: {type(self).__name__} has an attribute {name!r:.60} already; choose "
+                "another name"
             )
-        variables = dict(self._all_variables())
-        missing = [name for name in variables if name not in state]
-        unexpected = [name for name in state if name not in variables]
-        problems = [f"missing: {', '.join(missing)}"] if strict and missing else []
-        if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
-        values: dict[str, Array] = {}
-        for name in (name for name in variables if name in state):
-            try:
-                values[name] = variables[name].check(state[name])
-            except StaticnetError as error:
-                problems.append(f"mismatched: {name}: {error}")
-        if problems:
-            raise StateError(
-                f"load_state_dict: {type(self).__name__} does not fit the state; "
-                + "; ".join(problems)
-            )
-        for name, value in values.items():
-            variables[name].value = value
-        return LoadResult(missing, unexpected)
+        setattr(self, name, value)
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on each module below, and last on this one; -> this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, dtype: Any) -> Self:
+        """Give floating variables another dtype, in place; gradients in `.grad` are dropped.
+
+        They are other Variables from then on, under the same names: a function compiled before
+        keeps the old ones, which a warning says, and an optimizer is made after this.
+
+        Raises:
+            ArgumentError: if it is a device: arrays move by themselves.
+            DTypeError: if it is no floating-point dtype.
+        """
+        new = convert_variables(self.modules(), as_target(dtype))
+        retyped(self, new)
+        return self
+
+    def float(self) -> Self:
+        """`to("float32")`"""
+        return self.to("float32")
+
+    def double(self) -> Self:
+        """`to("float64")`"""
+        return self.to("float64")
+
+    def half(self) -> Self:
+        """`to("float16")`"""
+        return self.to("float16")
+
+    def bfloat16(self) -> Self:
+        """`to("bfloat16")`"""
+        return self.to("bfloat16")
 
     def summary(self) -> Summary:
         """A table to print: each module with state of its own or no parts, and the totals."""
@@ -351,50 +440,3 @@ class Module:
         lines = [self.extra_repr()] if self.extra_repr() else []
         body = "\n".join(lines + children).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-_HOLDERS = (Module, Variable, *_SEQUENCES, *_MAPPINGS, *_UNORDERED)
-
-
-def _parts(
-    name: str, value: Any, above: tuple[int, ...] = ()
-) -> Iterator[tuple[str, Module | Variable]]:
-    """The modules and Variables of an attribute, with their names; `above` are its containers.
-
-    Raises:
-        ArgumentError: if one has no name that tells it apart.
-    """
-    if isinstance(value, Module | Variable):
-        yield name, value
-    elif id(value) in above or not _may_hold_parts(value):
-        return
-    elif isinstance(value, _SEQUENCES):
-        for i, item in enumerate(value):
-            yield from _parts(f"{name}.{i}", item, (*above, id(value)))
-    elif isinstance(value, _MAPPINGS):
-        for key, item in value.items():
-            for part in _parts(f"{name}.{key}", item, (*above, id(value))):
-                check_key(key, name)
-                yield part
-    elif isinstance(value, _UNORDERED) and any(isinstance(x, Module | Variable) for x in value):
-        raise ArgumentError(f"{name}: a set has no order to name its parts by; make it a list")
-
-
-def _may_hold_parts(container: Any) -> bool:
-    """Whether an item of a list or dict is a part or may hold some, told by the items' types."""
-    if not isinstance(container, (*_SEQUENCES, *_MAPPINGS)):
-        return isinstance(container, _UNORDERED)
-    items = container.values() if isinstance(container, _MAPPINGS) else container
-    return any(issubclass(kind, _HOLDERS) for kind in set(map(type, items)))
-
-
-def check_key(key: Any, what: str) -> None:
-    """Raise ArgumentError unless a part can be named by its key."""
-    if not isinstance(key, str) or not key or "." in key:
-        raise ArgumentError(
-            f"{what}: the key {key!r:.60} of a part is no name; use a string without a dot"
-        )
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
-from staticnet.nn.module import Module, check_key
+from staticnet.nn.module import Module
+from staticnet.nn.parts import check_key
 from staticnet.ops.state import Variable
 
 T = TypeVar("T", bound=Module | Variable)
@@ -68,8 +69,7 @@ class _PartList(_Container, Generic[T]):
 
     def append(self, item: T) -> Self:
         """Add a part at the end."""
-        self.insert(len(self), item)
-        return self
+        return self.insert(len(self), item)
 
     def extend(self, items: Iterable[T]) -> Self:
         """Add parts at the end, all or none of them."""
@@ -77,9 +77,10 @@ class _PartList(_Container, Generic[T]):
         self[len(self) :] = items
         return self
 
-    def insert(self, index: int, item: T) -> None:
+    def insert(self, index: int, item: T) -> Self:
         """Put a part before the one at `index`."""
         self[index:index] = [item]
+        return self
 
     def pop(self, index: int = -1) -> T:
         """Take a part out."""
@@ -202,7 +203,7 @@ class ParameterDict(_PartDict[Variable]):
     _kind = Variable
 
 
-class Sequential(Module):
+class Sequential(_PartList[Module]):
     """y = the last module of … of the first of x. A slice is a Sequential of the same modules.
 
     Raises:
@@ -216,50 +217,20 @@ class Sequential(Module):
                     "Sequential: takes the modules one by one: Sequential(*layers), or "
                     "Sequential(*layers.values()) of a dict"
                 )
-        self.layers = ModuleList(modules)
+        super().__init__(modules)
 
     def forward(self, x: Any) -> Value:
         """The modules applied one after another."""
-        for layer in self.layers:
+        for layer in self:
             x = layer(x)
         return x
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        self.layers.append(module)
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end."""
-        self.layers.extend(modules)
-        return self
-
-    def insert(self, index: int, module: Module) -> Self:
-        """Put a module before the one at `index`."""
-        self.layers.insert(index, module)
-        return self
-
-    def pop(self, index: int = -1) -> Module:
-        """Take a module out."""
-        return self.layers.pop(index)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module | Sequential:
-        if isinstance(index, slice):
-            return Sequential(*self.layers[index])
-        return self.layers[index]
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return type(self)(*self._items[index]) if isinstance(index, slice) else self._items[index]
 
-    def __setitem__(self, index: int | slice, module: Any) -> None:
-        self.layers[index] = module
-
-    def __delitem__(self, index: int | slice) -> None:
-        del self.layers[index]
+    def __add__(self, others: Iterable[Module]) -> Self:
+        return type(self)(*self, *others)

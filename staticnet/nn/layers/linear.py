@@ -93,7 +93,8 @@ class Dropout(Module):
     """y = 0 with probability p, else x / (1 - p), while training; y = x otherwise.
 
     x: [*s] -> y: [*s]. Each call in a graph and each run of the graph drops other elements. The
-    buffer `counter` counts the runs; set back, it makes the same masks again.
+    buffer `counter` counts the runs; set back, it makes the same masks again. It is no part of
+    `state_dict`, as PyTorch has none; to go on with the same masks, save it beside.
 
     Raises:
         ArgumentError: if p is not in [0, 1].
@@ -103,7 +104,7 @@ class Dropout(Module):
         self.p = as_number(p, "Dropout: p", 0, 1)
         self._generator = Generator(next_seed(seed))
         self._generator.counter.name = ""  # to be named after its place here
-        self.counter = self._generator.counter
+        self.register_buffer("counter", self._generator.counter, persistent=False)
 
     def forward(self, x: Any) -> Value:
         """x with elements dropped, as the mode is now."""
