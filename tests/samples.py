@@ -16,6 +16,7 @@ import staticnet as sn
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply
 from staticnet.ops.library import MatmulEpilogue
+from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
 
 Array = np.ndarray[Any, Any]
 
@@ -64,6 +65,21 @@ def columns(vectors: Any, values: Any) -> Any:
     if values.ndim < vectors.ndim:
         return vectors * vectors * values[..., None, :]
     return (vectors * vectors) @ (values * values)
+
+
+def apply_to(op: Any) -> Callable[..., Any]:
+    """An op as a function of its operands."""
+    return lambda *operands: apply(op, *operands)
+
+
+def last_to_first(x: Any) -> Any:
+    """PyTorch's tensor with its channels first."""
+    return x.movedim(-1, 1)
+
+
+def first_to_last(x: Any) -> Any:
+    """PyTorch's tensor with its channels last."""
+    return x.movedim(1, -1)
 
 
 def ints(x: Any) -> Any:
@@ -209,6 +225,12 @@ OTHERS = [
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),
     S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("none"), x, y, b), r(2, 3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: x @ y + b),
+    S("convolution", apply_to(Convolution((1, 1), (1, 0), (1, 0), (1, 1), (1,), "first")), r(2, 3, 4, 5), r(4, 3, 3, 2), torch=lambda t, x, w: t.conv2d(x, w, padding=(1, 0))),
+    S("convolution", apply_to(Convolution((2, 1), (1, 2), (1, 2), (1, 2), (2,), "last")), r(2, 5, 4, 4), r(6, 3, 2, 2), torch=lambda t, x, w: first_to_last(t.conv2d(last_to_first(x), last_to_first(w), None, (2, 1), (1, 2), (1, 2), 2))),
+    S("convolution_input", apply_to(ConvolutionInput((3,), (1,), (0,), (2,), (2,), "first", (9,))), r(2, 4, 3), r(4, 1, 2), torch=lambda t, y, w: t.conv_transpose1d(y, w, None, 3, 0, 1, 2, 2)[..., 1:]),
+    S("convolution_input", apply_to(ConvolutionInput((1, 2, 1), (0, 1, 0), (0, 1, 0), (1, 1, 1), (1,), "last", (3, 3, 2))), r(2, 2, 2, 1, 3), r(3, 2, 3, 2, 2), torch=lambda t, y, w: first_to_last(t.conv_transpose3d(last_to_first(y), last_to_first(w), None, (1, 2, 1), (0, 1, 0)))),
+    S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "first", (2, 3))), r(2, 4, 3, 6), r(2, 2, 2, 2), torch=lambda t, x, y: t.nn.grad.conv2d_weight(x, (2, 2, 2, 3), y, (2, 1), (1, 0), (1, 2), 2)),
+    S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "last", (2, 3))), r(2, 3, 6, 4), r(2, 2, 2, 2), torch=lambda t, x, y: first_to_last(t.nn.grad.conv2d_weight(last_to_first(x), (2, 2, 2, 3), last_to_first(y), (2, 1), (1, 0), (1, 2), 2))),
     S("cholesky", lambda x: sn.linalg.cholesky(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.cholesky((regular(x, t) + regular(x, t).mT) / 2)),
     S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(regular(a), b, upper=True), CUBE[..., :3], r(2, 3, 2), torch=lambda t, a, b: t.linalg.solve_triangular(regular(a, t).triu(), b, upper=True)),
     S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(a, b, upper=False, left=False, unitriangular=True), X[:, :3], r(2, 4, 3), torch=lambda t, a, b: t.linalg.solve_triangular(a.tril(), b, upper=False, left=False, unitriangular=True)),

@@ -18,7 +18,7 @@ ROOMS = (
     ("flags",),
     ("ir",),
     ("ops",),
-    ("linalg",),
+    ("linalg", "spatial"),
     ("autodiff",),
     ("control",),
     ("rewrite",),

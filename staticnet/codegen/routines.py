@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.c_statements import initial
+from staticnet.codegen.convolution import convolution_routine
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
@@ -25,6 +26,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.layouts import matrix_layout, part_layout
+from staticnet.spatial.convolution import ConvolutionOp
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
@@ -41,6 +43,8 @@ def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
         return [_copy(node, node.inputs[-1], pointer)]
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, pointer)
+    if isinstance(node.op, ConvolutionOp):
+        return convolution_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -300,21 +304,23 @@ _ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
 }
 
 
-def needs(node: Node) -> str:
-    """The helper that a routine's C calls and the prelude must define, or nothing."""
+def needs(node: Node) -> tuple[str, ...]:
+    """The helpers that a routine's C calls and the prelude must define, in order."""
     if node.op.name == "argsort":
-        return f"argsort {short_name(node.inputs[0].dtype)}"
+        return (f"argsort {short_name(node.inputs[0].dtype)}",)
     if node.op.name == "matmul":
-        return f"product {short_name(node.dtype)}"
+        return (f"product {short_name(node.dtype)}",)
     if isinstance(node.op, MatrixOp):
-        return f"lapack {short_name(node.inputs[0].dtype)}"
-    return "concat" if node.op.name == "concat" else ""
+        return (f"lapack {short_name(node.inputs[0].dtype)}",)
+    if isinstance(node.op, ConvolutionOp):
+        return "convolution", f"convolution {short_name(node.dtype)}"
+    return ("concat",) if node.op.name == "concat" else ()
 
 
 def helper(need: str) -> str:
     """The C that defines a helper."""
-    if need == "concat":
-        return kernel_text("concat.h")
+    if need in ("concat", "convolution"):
+        return kernel_text(f"{need}.h")
     kind, _, name = need.partition(" ")
     if kind == "lapack":
         return matrix_helper(name)
@@ -324,4 +330,6 @@ def helper(need: str) -> str:
         return f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, {load})"
     inner = c_type(compute_dtype(dtype))
     save = f"sn_store_{name}" if dtype in HALVES else ""
+    if kind == "convolution":
+        return f"SN_CONVOLUTION({name}, {c_type(dtype)}, {inner}, {load}, {save})"
     return f"SN_PRODUCT(sn_product_{name}, {c_type(dtype)}, {inner}, {load}, {save})"

@@ -203,9 +203,7 @@ class StepWriter:
 
     def _routine(self, group: Group) -> None:
         node = group.nodes[0]
-        need = needs(node)
-        if need:
-            self.parts.helpers[need] = None
+        self.parts.helpers |= dict.fromkeys(needs(node))
         lines = self._statements(group)
         self.parts.texts[group] = "\n".join(lines)
         told = f"kernel {self._label(group)}, {node.op.name} {node.type}: {node.provenance}"

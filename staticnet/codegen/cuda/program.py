@@ -24,9 +24,9 @@ HEADERS = (*SCALARS, "runtime.cuh", "reduce.cuh", "routines.cuh")
 
 
 @cache
-def prelude(matrices: bool = False) -> str:
-    """The scalar functions and helpers that every program begins with, or one with `matrices`."""
-    return kernel_text(*HEADERS, *(["linalg.cuh"] if matrices else []))
+def prelude(*more: str) -> str:
+    """The scalar functions and helpers that a program begins with, and `more` files of kernels."""
+    return kernel_text(*HEADERS, *more)
 
 
 def write_cuda_program(plan: Plan) -> CudaProgram:
@@ -36,7 +36,7 @@ def write_cuda_program(plan: Plan) -> CudaProgram:
     writer.write()
     body = "\n".join(text.replace("NAME", name, 1) for text, name in parts.functions.items())
     program = CudaProgram(
-        prelude(parts.matrices) + body,
+        prelude(*parts.headers) + body,
         body,
         tuple(writer.commands),
         plan.scratch + writer.most_scratch,

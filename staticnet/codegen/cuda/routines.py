@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from staticnet.codegen.cuda.call import Call, Locate
+from staticnet.codegen.cuda.convolution import convolution_routine
 from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number, Product
@@ -19,6 +20,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.library import ACTIVATIONS
 from staticnet.ops.matrices import MatrixOp
+from staticnet.spatial.convolution import ConvolutionOp
 
 SCAN_LINE = 64  # elements from which a block shares the line of a scan
 SHARED_ROW = 32  # elements of a row from which a block shares the row of a scatter
@@ -38,7 +40,16 @@ def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
         return []  # it starts from its value
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, locate)
+    if isinstance(node.op, ConvolutionOp):
+        return [convolution_routine(node, locate)]
     return _ROUTINES[node.op.name](node, node.op, locate)
+
+
+def headers_of(node: Node) -> tuple[str, ...]:
+    """The files of kernels that a routine is in, unless every program has them."""
+    if isinstance(node.op, MatrixOp):
+        return ("linalg.cuh",)
+    return ("convolution.cuh",) if isinstance(node.op, ConvolutionOp) else ()
 
 
 def starts_from(node: Node) -> Node | None:

@@ -20,7 +20,7 @@ from staticnet.codegen.cuda.call import Call, device_function, function
 from staticnet.codegen.cuda.control import write_control
 from staticnet.codegen.cuda.maps import map_parts
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
-from staticnet.codegen.cuda.routines import copy, product, routine, starts_from
+from staticnet.codegen.cuda.routines import copy, headers_of, product, routine, starts_from
 from staticnet.codegen.cuda.signatures import call_of, writer_of
 from staticnet.codegen.launches import (
     FAILED,
@@ -34,7 +34,6 @@ from staticnet.codegen.launches import (
 )
 from staticnet.codegen.sites import site_of
 from staticnet.ir.node import Node
-from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
@@ -51,7 +50,7 @@ class Parts:
 
     `functions` are names by texts, and `taken` how many have begun with a name; `called` are a
     kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops;
-    `matrices` says whether there are routines of `kernels/linalg.cuh`.
+    `headers` are the files of kernels that the routines are in, beside those of every program.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Parts:
     called: dict[Group, dict[str, None]] = field(default_factory=dict)
     sites: list[Node] = field(default_factory=list)
     loops: int = 0
-    matrices: bool = False
+    headers: dict[str, None] = field(default_factory=dict)
 
     def named(self, name: str, text: str) -> str:
         """The name of a text's function: this one or, where others have it, with a number more."""
@@ -219,7 +218,7 @@ class StepWriter:
             self.copy(self.address(begins_as), self.address(node), node)
         if node.type.nbytes == 0 and not node.op.may_fail:
             return
-        self.parts.matrices |= isinstance(node.op, MatrixOp)
+        self.parts.headers |= dict.fromkeys(headers_of(node))
         calls = routine(node, self._in_routine, self.plan.places.__contains__)
         site = self._site(group)
         most = max((call.scratch_bytes for call in calls), default=0)

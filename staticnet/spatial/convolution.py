@@ -1,0 +1,351 @@
+"""Convolution and its two gradients: three bilinear ops, each the derivative of the others.
+
+Of x, w and y, where y = convolution(x, w), each op makes one from the other two, so derivatives of
+any order are the same three. In `layout` "first" the arrays are
+x: [n, c, *s], w: [o, c / groups, *k], y: [n, o, *t]; in "last" channels come after spatial axes:
+x: [n, *s, c], w: [o, *k, c / groups], y: [n, *t, o].
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.ir.dim import Dim, exact_quotient, size_of
+from staticnet.ir.op import Axes
+from staticnet.ir.types import Shape, TensorType, format_shape
+from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.base import ALL, TensorOp, apply
+from staticnet.ops.movement import moveaxis
+from staticnet.ops.shape import reshape
+
+LAYOUTS = ("first", "last")
+MAX_SPATIAL = 3
+
+# The axes of each array, spatial ones apart: examples n, groups G, and of a group outputs O and
+# inputs C. Two letters are one axis.
+_AXES = {"x": ("n", "GC"), "w": ("GO", "C"), "y": ("n", "GO")}
+# The axis that many examples' arrays are laid along: the one that the array without them lacks.
+_MERGED = {"xy": "n", "wy": "O", "wx": "C", "wxy": "G"}
+
+
+@dataclass(frozen=True)
+class ConvolutionOp(TensorOp):
+    """What the three have in common: where the kernel stands, and how arrays lie.
+
+    strides, dilations: steps of the kernel and between its elements, an entry a spatial axis;
+    low, high: zeros before and after x; groups: [groups], parts that channels are cut into, of
+    which each output sees one. It is one dim, so that it may be symbolic.
+    """
+
+    strides: Axes
+    low: Axes
+    high: Axes
+    dilations: Axes
+    groups: Shape
+    layout: str
+    arity = 2
+    same_dtype: ClassVar[slice] = ALL
+    roles: ClassVar[str]  # which of x, w, y the operands and the result are
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = {"strides": 1, "dilations": 1, "low": 0, "high": 0}
+        for name, least in numbers.items():
+            values = getattr(self, name)
+            if len(values) != len(self.strides) or any(v < least for v in values):
+                raise ArgumentError(
+                    f"{self.name}: {name} must be {len(self.strides)} ints of at least {least}, "
+                    f"not {values}"
+                )
+        if not 1 <= len(self.strides) <= MAX_SPATIAL:
+            raise ArgumentError(f"{self.name}: 1 to {MAX_SPATIAL} axes, not {len(self.strides)}")
+        if len(self.groups) != 1:
+            raise ArgumentError(f"{self.name}: groups must be one dim, not {self.groups}")
+        if self.layout not in LAYOUTS:
+            raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
+
+    # shapes
+
+    def apart(self, shape: Sequence[Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+        """The first axis, channels, and spatial axes of a shape in this layout."""
+        if self.layout == "first":
+            return shape[0], shape[1], tuple(shape[2:])
+        return shape[0], shape[-1], tuple(shape[1:-1])
+
+    def together(self, first: Any, channels: Any, spatial: Sequence[Any]) -> tuple[Any, ...]:
+        """The shape in this layout that `apart` takes apart."""
+        if self.layout == "first":
+            return (first, channels, *spatial)
+        return (first, *spatial, channels)
+
+    def _check_operands(self, *operands: TensorType) -> None:
+        for x in operands:
+            check_kind(x.dtype, FLOATS)
+            if x.dtype != operands[0].dtype:
+                raise DTypeError(f"the operands' dtypes differ: {operands[0].dtype}, {x.dtype}")
+            if x.ndim != len(self.strides) + 2:
+                raise ShapeError(
+                    f"takes {len(self.strides) + 2} axes for {len(self.strides)} spatial ones, "
+                    f"and {x} has {x.ndim}"
+                )
+
+    def _result(self, x: Shape, w: Shape) -> Shape:
+        """The shape of y; raises ShapeError where x and w do not fit."""
+        (n, c, s), (o, each, k) = self.apart(x), self.apart(w)
+        (groups,) = self.groups
+        self._in_group(o)
+        if c != each * groups:
+            raise ShapeError(
+                f"x {format_shape(x)} has {c} channels, and the weight {format_shape(w)} in "
+                f"{groups} groups takes {each * groups}"
+            )
+        return self.together(n, o, self._placed(s, k))
+
+    def _in_group(self, channels: int | Dim) -> int | Dim:
+        """How many of the channels are in a group; where examples are groups there may be none."""
+        (groups,) = self.groups
+        each = 0 if groups == channels == 0 else exact_quotient(channels, groups)
+        if each is None:
+            raise ShapeError(f"{channels} channels cannot be cut into {groups} groups")
+        return each
+
+    def _placed(self, s: Shape, k: Shape) -> Shape:
+        """How often a kernel of k fits into axes of s."""
+        sizes = []
+        for axis, (size, width) in enumerate(zip(s, k, strict=True)):
+            if width == 0:
+                raise ShapeError(f"the kernel {format_shape(k)} has no elements")
+            padded = size + self.low[axis] + self.high[axis]
+            reach = self.dilations[axis] * (width - 1) + 1
+            rest = padded - reach
+            if isinstance(rest, int) and rest < 0:
+                raise ShapeError(
+                    f"a kernel of {format_shape(k)} that reaches over {reach} elements is larger "
+                    f"than {format_shape(s)} with its padding, {padded}; pad more"
+                )
+            sizes.append(rest // self.strides[axis] + 1)
+        return tuple(sizes)
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        arrays = dict(zip(self.roles, (*operands, result), strict=True))
+        (_, each, k), y = self.apart(arrays["w"].shape), arrays["y"]
+        return 2 * y.size * each * size_of(k)
+
+    # derivatives and batches
+
+    def jvp(self, y: Any, operands: Any, tangents: Any) -> Any:
+        (a, b), (da, db) = operands, tangents
+        parts = [] if da is None else [apply(self, da, b)]
+        parts += [] if db is None else [apply(self, a, db)]
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def _as(self, kind: type[ConvolutionOp], *size: Shape) -> Any:
+        """The op of another kind with these attributes."""
+        return kind(
+            self.strides, self.low, self.high, self.dilations, self.groups, self.layout, *size
+        )
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        """One op on all examples, which are more of n, of outputs, of inputs, or of groups."""
+        shapes = (x.shape[own:] for own, x in zip(batched, operands, strict=True))
+        one = self.infer(*(TensorType(operands[0].dtype, tuple(shape)) for shape in shapes))
+        of_examples = {r for r, own in zip(self.roles, (*batched, True), strict=True) if own}
+        letter = _MERGED["".join(sorted(of_examples))]
+        (groups,) = self.groups
+        op = replace(self, groups=(groups * size,)) if letter == "G" else self
+        merged = [
+            self._merge(role, letter, x) if own else x
+            for role, own, x in zip(self.roles, batched, operands, strict=False)
+        ]
+        result = apply(op, *merged)
+        letters, sizes = self._lettered(self.roles[-1], one.shape)
+        place = letters.index(letter)
+        apart = reshape(result, (*sizes[:place], size, *sizes[place:]))
+        return reshape(moveaxis(apart, place, 0), (size, *one.shape))
+
+    def _lettered(self, role: str, shape: Shape) -> tuple[list[str], list[int | Dim]]:
+        """The axes of an array by letters, each its own, with their sizes."""
+        (groups,) = self.groups
+        spatial = [str(axis) for axis in range(len(self.strides))]
+        letters, sizes = "", list[int | Dim]()
+        for word, size in zip(self.together(*_AXES[role], spatial), shape, strict=True):
+            letters += word
+            sizes += [size] if len(word) == 1 else [groups, self._in_group(size)]
+        return list(letters), sizes
+
+    def _merge(self, role: str, letter: str, x: Any) -> Any:
+        """Examples along the axis of a letter.  x: [size, *shape] -> y: as `shape`, one larger"""
+        size, *shape = x.shape
+        letters, sizes = self._lettered(role, tuple(shape))
+        place = letters.index(letter)
+        moved = moveaxis(reshape(x, (size, *sizes)), 0, place)
+        sizes[place] = sizes[place] * size
+        return reshape(moved, self._folded(role, dict(zip(letters, sizes, strict=True))))
+
+    def _folded(self, role: str, sizes: dict[str, int | Dim]) -> Shape:
+        """The shape of an array from the sizes of its letters."""
+        spatial = [sizes[str(axis)] for axis in range(len(self.strides))]
+        first, channels = (size_of(sizes[c] for c in word) for word in _AXES[role])
+        return self.together(first, channels, spatial)
+
+    # values
+
+    def eval(self, xp: Any, *operands: Any) -> Any:
+        a, b = operands
+        shape = self.infer(TensorType(a.dtype, a.shape), TensorType(b.dtype, b.shape)).shape
+        if 0 in shape:
+            return xp.zeros(shape, a.dtype)
+        if self.layout == "first":
+            return self.evaluate(xp, a, b)
+        y = self.evaluate(xp, xp.moveaxis(a, -1, 1), xp.moveaxis(b, -1, 1))
+        return xp.moveaxis(y, 1, -1)
+
+    def evaluate(self, xp: Any, *operands: Any) -> Any:
+        """The result of arrays with channels first, a product for each element of the kernel."""
+        raise NotImplementedError
+
+    def _windows(self, kernel: Any, t: Any) -> Iterator[tuple[Any, Any]]:
+        """Of each element of the kernel its place, and the part of a padded x that it meets."""
+        for place in itertools.product(*map(range, kernel)):
+            starts = [p * d for p, d in zip(place, self.dilations, strict=True)]
+            spans = zip(starts, t, self.strides, strict=True)
+            cut = [slice(i, i + (n - 1) * step + 1 if n else i, step) for i, n, step in spans]
+            yield (..., *place), (slice(None), slice(None), *cut)
+
+    def _grouped(self, x: Any) -> Any:
+        """x: [n, groups * c, *s] -> y: [n, groups, c, size of s]"""
+        groups = int(self.groups[0])
+        return x.reshape(len(x), groups, x.shape[1] // groups, math.prod(x.shape[2:]))
+
+    def _per_group(self, w: Any) -> Any:
+        """w: [o, *s] -> y: [groups, o / groups, *s]"""
+        groups = int(self.groups[0])
+        return w.reshape(groups, len(w) // groups, *w.shape[1:])
+
+    def _padding(self) -> list[tuple[int, int]]:
+        return [(0, 0), (0, 0), *zip(self.low, self.high, strict=True)]
+
+
+@dataclass(frozen=True)
+class Convolution(ConvolutionOp, name="convolution"):
+    """y[n, o, t] = the sum over c, k of x[n, c, t * strides + k * dilations - low] * w[o, c, k].
+
+    x is 0 outside of its axes; c are the channels of o's group.
+    x: [n, c, *s], w: [o, c / groups, *k] -> y: [n, o, *t],
+    t = (s + low + high - dilations * (k - 1) - 1) // strides + 1
+    """
+
+    roles = "xwy"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        self._check_operands(*operands)
+        x, w = operands
+        return x.with_shape(self._result(x.shape, w.shape))
+
+    def evaluate(self, xp: Any, *operands: Any) -> Any:
+        x, w = operands
+        t = self._placed(x.shape[2:], w.shape[2:])
+        padded, weight = xp.pad(x, self._padding()), self._per_group(w)
+        y = xp.zeros((len(x), *weight.shape[:2], math.prod(t)), x.dtype)
+        for place, cut in self._windows(w.shape[2:], t):
+            y += xp.matmul(weight[place], self._grouped(padded[cut]))
+        return y.reshape(len(x), len(w), *t)
+
+    def vjp(self, y: Any, g: Any, x: Any, w: Any) -> tuple[Any, ...]:
+        dx = dw = None
+        if x.requires_grad:
+            dx = apply(self._as(ConvolutionInput, self.apart(x.shape)[2]), g, w)
+        if w.requires_grad:
+            dw = apply(self._as(ConvolutionWeight, self.apart(w.shape)[2]), x, g)
+        return dx, dw
+
+
+@dataclass(frozen=True)
+class ConvolutionInput(ConvolutionOp, name="convolution_input"):
+    """x[n, c, t * strides + k * dilations - low] = the sum over o, t, k of y[n, o, t] * w[o, c, k].
+
+    The gradient of a convolution by its input, and so a transposed convolution; `spatial` are the
+    spatial dims of x, of which several lead to the same t.
+    y: [n, o, *t], w: [o, c / groups, *k] -> x: [n, c, *spatial]
+    """
+
+    spatial: Shape
+    roles = "ywx"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        self._check_operands(*operands)
+        y, w = operands
+        (n, _, _), (_, each, _) = self.apart(y.shape), self.apart(w.shape)
+        x = self.together(n, each * self.groups[0], self.spatial)
+        if len(self.spatial) != len(self.strides) or self._result(x, w.shape) != y.shape:
+            raise ShapeError(f"no convolution with {w} of {x} gives {y}")
+        return y.with_shape(x)
+
+    def evaluate(self, xp: Any, *operands: Any) -> Any:
+        y, w = operands
+        grouped, weight = self._grouped(y), self._per_group(w)
+        sides = zip(self.spatial, self.low, self.high, strict=True)
+        channels = int(self.groups[0]) * w.shape[1]
+        x = xp.zeros((len(y), channels, *(int(s) + a + b for s, a, b in sides)), y.dtype)
+        for place, cut in self._windows(w.shape[2:], y.shape[2:]):
+            part = xp.matmul(weight[place].swapaxes(-1, -2), grouped)
+            x[cut] += part.reshape(len(y), channels, *y.shape[2:])
+        inner = (slice(i, i + int(s)) for i, s in zip(self.low, self.spatial, strict=True))
+        return x[(slice(None), slice(None), *inner)]
+
+    def vjp(self, x: Any, g: Any, y: Any, w: Any) -> tuple[Any, ...]:
+        dy = dw = None
+        if y.requires_grad:
+            dy = apply(self._as(Convolution), g, w)
+        if w.requires_grad:
+            dw = apply(self._as(ConvolutionWeight, self.apart(w.shape)[2]), g, y)
+        return dy, dw
+
+
+@dataclass(frozen=True)
+class ConvolutionWeight(ConvolutionOp, name="convolution_weight"):
+    """w[o, c, k] = the sum over n, t of x[n, c, t * strides + k * dilations - low] * y[n, o, t].
+
+    The gradient of a convolution by its weight, whose spatial dims are `kernel`.
+    x: [n, c, *s], y: [n, o, *t] -> w: [o, c / groups, *kernel]
+    """
+
+    kernel: Shape
+    roles = "xyw"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        self._check_operands(*operands)
+        x, y = operands
+        (_, c, _), (_, o, _) = self.apart(x.shape), self.apart(y.shape)
+        w = self.together(o, self._in_group(c), self.kernel)
+        if len(self.kernel) != len(self.strides) or self._result(x.shape, w) != y.shape:
+            raise ShapeError(f"no convolution of {x} with {format_shape(w)} gives {y}")
+        return x.with_shape(w)
+
+    def evaluate(self, xp: Any, *operands: Any) -> Any:
+        x, y = operands
+        kernel = tuple(map(int, self.kernel))
+        padded, left = xp.pad(x, self._padding()), self._in_columns(xp, y)
+        w = xp.zeros((*left.shape[:2], x.shape[1] // left.shape[0], *kernel), x.dtype)
+        for place, cut in self._windows(kernel, y.shape[2:]):
+            right = self._in_columns(xp, padded[cut])
+            w[place] = xp.matmul(left, right.swapaxes(-1, -2))
+        return w.reshape(y.shape[1], *w.shape[2:])
+
+    def _in_columns(self, xp: Any, x: Any) -> Any:
+        """x: [n, groups * c, *t] -> y: [groups, c, n * size of t]"""
+        n, groups, c, size = (grouped := self._grouped(x)).shape
+        return xp.moveaxis(grouped, 0, 2).reshape(groups, c, n * size)
+
+    def vjp(self, w: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        dx = dy = None
+        if x.requires_grad:
+            dx = apply(self._as(ConvolutionInput, self.apart(x.shape)[2]), y, g)
+        if y.requires_grad:
+            dy = apply(self._as(Convolution), x, g)
+        return dx, dy
