@@ -540,6 +540,7 @@ __all__ = [
 
 _tell("linalg", [name for name in linalg.__all__ if name not in __all__])
 _tell("nn", [name for name in nn.__all__ if name not in __all__])
+_tell("nn.utils.rnn", nn.utils.rnn.__all__)
 
 if not TYPE_CHECKING:
     __getattr__ = lookup(

@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING
 
 from staticnet.ir.hints import NAMES, lookup
-from staticnet.nn import functional, init
+from staticnet.nn import functional, init, utils
 from staticnet.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     dropout,
     elu,
     gelu,
+    gru_cell,
     hardtanh,
     hinge_embedding_loss,
     hinge_loss,
@@ -19,11 +20,14 @@ from staticnet.nn.functional import (
     leaky_relu,
     linear,
     log_softmax,
+    lstm_cell,
     mish,
     mse_loss,
     nll_loss,
     pad,
     relu,
+    rnn_relu_cell,
+    rnn_tanh_cell,
     selu,
     sigmoid,
     silu,
@@ -82,7 +86,8 @@ from staticnet.nn.layers.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from staticnet.nn.module import Module
+from staticnet.nn.layers.recurrent import GRU, LSTM, RNN
+from staticnet.nn.layers.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from staticnet.nn.seed import manual_seed
 from staticnet.nn.state import LoadResult
 from staticnet.nn.summary import Summary, SummaryRow
@@ -90,6 +95,9 @@ from staticnet.nn.summary import Summary, SummaryRow
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "BCEWithLogitsLoss",
     "CircularPad1d",
@@ -102,6 +110,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "Hardtanh",
     "HingeEmbeddingLoss",
     "HingeLoss",
@@ -109,6 +118,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LoadResult",
@@ -121,6 +131,7 @@ __all__ = [
     "NLLLoss",
     "ParameterDict",
     "ParameterList",
+    "RNNCell",
     "ReLU",
     "ReflectionPad1d",
     "ReflectionPad2d",
@@ -145,6 +156,7 @@ __all__ = [
     "elu",
     "functional",
     "gelu",
+    "gru_cell",
     "hardtanh",
     "hinge_embedding_loss",
     "hinge_loss",
@@ -155,18 +167,22 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "lstm_cell",
     "manual_seed",
     "mish",
     "mse_loss",
     "nll_loss",
     "pad",
     "relu",
+    "rnn_relu_cell",
+    "rnn_tanh_cell",
     "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
     "tanh",
+    "utils",
 ]
 
 if not TYPE_CHECKING:

@@ -28,6 +28,7 @@ from staticnet.nn.functional.loss import (
     mse_loss,
 )
 from staticnet.nn.functional.padding import pad
+from staticnet.nn.functional.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from staticnet.ops.selection import relu
 from staticnet.ops.transcendental import sigmoid, tanh
 
@@ -37,6 +38,7 @@ __all__ = [
     "dropout",
     "elu",
     "gelu",
+    "gru_cell",
     "hardtanh",
     "hinge_embedding_loss",
     "hinge_loss",
@@ -46,11 +48,14 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "lstm_cell",
     "mish",
     "mse_loss",
     "nll_loss",
     "pad",
     "relu",
+    "rnn_relu_cell",
+    "rnn_tanh_cell",
     "selu",
     "sigmoid",
     "silu",
