@@ -286,7 +286,7 @@ def test_dtypes_are_kept(dtype: str) -> None:
     np.testing.assert_allclose(got, wanted, error, error)
 
 
-def test_dropout_is_between_layers_and_in_training_only(caplog: Any) -> None:
+def test_dropout_is_between_layers_and_in_training_only(torch: Any, caplog: Any) -> None:
     layer = nn.LSTM(IN, H, 2, dropout=1.0, dtype="float64", seed=1)
     x = sn.placeholder((T, N, IN), "float64")
     other = sn.placeholder((T, N, IN), "float64")
@@ -294,6 +294,9 @@ def test_dropout_is_between_layers_and_in_training_only(caplog: Any) -> None:
     layer.eval()
     whole = layer(x)[0]
     feeds = RNG.normal(size=(T, N, IN)), RNG.normal(size=(T, N, IN))
+    same = torch.nn.LSTM(IN, H, 2, dropout=1.0)
+    assert repr(layer) == repr(same)
+    assert list(layer.state_dict()) == list(same.state_dict())
     a, b, c = sn.function([x, other], [dropped, again, whole], device="numpy")(*feeds)
     np.testing.assert_array_equal(a, b)  # the second layer sees zeros, whatever x is
     assert not np.allclose(a, c)

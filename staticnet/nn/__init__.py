@@ -88,6 +88,7 @@ from staticnet.nn.layers.padding import (
 )
 from staticnet.nn.layers.recurrent import GRU, LSTM, RNN
 from staticnet.nn.layers.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from staticnet.nn.module import Module
 from staticnet.nn.seed import manual_seed
 from staticnet.nn.state import LoadResult
 from staticnet.nn.summary import Summary, SummaryRow

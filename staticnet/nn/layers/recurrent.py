@@ -13,6 +13,7 @@ from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn import init
 from staticnet.nn.arguments import as_floating, as_number, check_choice
+from staticnet.nn.functional.dropout import dropout
 from staticnet.nn.functional.recurrent import (
     CELLS,
     Cell,
@@ -22,7 +23,6 @@ from staticnet.nn.functional.recurrent import (
     pair_of,
     unroll,
 )
-from staticnet.nn.layers.linear import Dropout
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seeds
 from staticnet.nn.utils.rnn import PackedSequence, mask_of, pack_padded_sequence
@@ -30,6 +30,7 @@ from staticnet.ops.arguments import as_bool, as_int, as_size
 from staticnet.ops.base import as_values, promoted
 from staticnet.ops.creation import zeros
 from staticnet.ops.movement import concat, stack, swapaxes
+from staticnet.ops.random import Generator
 from staticnet.ops.shape import expand_dims, squeeze
 from staticnet.ops.state import Variable, variable
 
@@ -70,7 +71,10 @@ class _Recurrent(Module):
         for name, shape in self._shapes():
             first = init.uniform(shape, -bound, bound, dtype, seed=seeds.pop())
             setattr(self, name, variable(first))
-        self._drop = Dropout(self.dropout, seed=for_dropout) if self.dropout else None
+        if self.dropout:
+            self._generator = Generator(for_dropout)
+            self._generator.counter.name = ""  # to be named after its place here
+            self.register_buffer("counter", self._generator.counter, persistent=False)
 
     @property
     def _cell(self) -> Cell:
@@ -178,8 +182,8 @@ class _Recurrent(Module):
         first = self._first(x, given, len(weights))
         last: list[State] = []
         for layer in range(self.num_layers):
-            if layer and self._drop is not None:
-                x = self._drop(x)
+            if layer and self.dropout and self.training:
+                x = dropout(x, self.dropout, self._generator.key(like=x))
             rows = []
             for direction in range(directions):
                 place = layer * directions + direction
