@@ -214,6 +214,7 @@ from staticnet.ops.shape import (
     reshape,
     squeeze,
     sum,
+    unflatten,
 )
 from staticnet.ops.sorting import (
     argsort,
@@ -522,6 +523,7 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "unflatten",
     "unstack",
     "value_and_grad",
     "vander",

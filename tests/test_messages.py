@@ -67,7 +67,7 @@ def test_names_of_python_are_simply_missing() -> None:
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "dim": (lambda: sn.sum(X, dim=1), "sum: there is no argument 'dim'; it is called axis"),
     "keepdim": (lambda: sn.mean(X, axis=1, keepdim=True), "it is called keepdims"),
-    "layer's dim": (lambda: nn.Softmax(dim=1), "Softmax: .* 'dim'; it is called axis"),
+    "layer's axis": (lambda: nn.Softmax(axes=1), "Softmax: .* 'axes'; it is called axis"),
     "spelling": (lambda: sn.sum(X, axes=1), "it is called axis"),
     "no such": (lambda: sn.exp(X, out=3), "exp: there is no argument 'out'; there are x"),
     "too few": (lambda: sn.add(X), "add: missing a required argument"),

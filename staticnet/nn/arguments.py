@@ -12,7 +12,7 @@ from staticnet.ops.base import as_value, promoted
 from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
-from staticnet.ops.selection import where
+from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum
 
 
@@ -60,6 +60,32 @@ def check_same_shape(input: Value, target: Value, what: str = "target") -> None:
             f"{what} {format_shape(target.shape)} must have the input's shape "
             f"{format_shape(input.shape)}; reshape or broadcast one of them"
         )
+
+
+def pair(input: Any, target: Any) -> tuple[Value, Value]:
+    """Prediction and target as Values of one shape.
+
+    Raises:
+        ShapeError: if their shapes differ.
+        DTypeError: if the prediction is not floating-point.
+    """
+    input, target = promoted("losses", input, target)
+    input = as_floating(input)
+    check_same_shape(input, target)
+    return input, target
+
+
+def weighted(loss: Value, weight: Any) -> Value:
+    """A loss times its weight, if there is one, which broadcasts to it.
+
+    Raises:
+        ShapeError: if the weight does not.
+    """
+    if weight is None:
+        return loss
+    product = loss * astype(as_floating(weight, loss), loss.dtype)
+    check_same_shape(loss, product, "the weighted loss")
+    return product
 
 
 def times_log(weight: Any, log: Value) -> Value:

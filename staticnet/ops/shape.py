@@ -124,6 +124,30 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Value:
     return reshape(x, (*x.shape[:first], middle, *x.shape[last + 1 :]))
 
 
+@function
+def unflatten(x: Any, dim: int, sizes: Any) -> Value:
+    """y = x with the axis `dim` made the axes `sizes`, of which one may be -1.
+
+    x: [*a, prod(sizes), *b] -> y: [*a, *sizes, *b]
+
+    Raises:
+        OutOfRangeError: if the axis is out of range.
+        ShapeError: if the sizes do not fit.
+    """
+    x = as_value(x)
+    axis = normalize_axis(dim, x.ndim, "dim")
+    entries = list(as_tuple(sizes))
+    unknown = [i for i, d in enumerate(entries) if integer(d) == -1]
+    known = size_of(as_shape(d for i, d in enumerate(entries) if i not in unknown[:1]))
+    if unknown:
+        entries[unknown[0]] = exact_quotient(x.shape[axis], known)
+    elif known != x.shape[axis]:
+        entries = []
+    if not entries or None in entries:
+        raise ShapeError(f"axis {axis} of {x.shape[axis]} is not the product of {sizes!r:.60}")
+    return reshape(x, (*x.shape[:axis], *entries, *x.shape[axis + 1 :]))
+
+
 @dataclass(frozen=True)
 class BroadcastTo(TensorOp, name="broadcast_to"):
     """y = x repeated along new axes and axes of length 1.  x: [*s] -> y: [*shape]"""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from staticnet.ir.hints import NAMES, lookup
 from staticnet.nn.functional.activation import (
+    celu,
     elu,
     gelu,
     hardtanh,
@@ -13,11 +14,27 @@ from staticnet.nn.functional.activation import (
     selu,
     silu,
     softmax,
+    softmin,
     softplus,
 )
 from staticnet.nn.functional.classification import cross_entropy, nll_loss
+from staticnet.nn.functional.distance import (
+    cdist,
+    cosine_similarity,
+    normalize,
+    pairwise_distance,
+    pdist,
+)
 from staticnet.nn.functional.dropout import dropout
-from staticnet.nn.functional.linear import linear
+from staticnet.nn.functional.likelihood import (
+    binary_cross_entropy,
+    gaussian_nll_loss,
+    poisson_nll_loss,
+)
+from staticnet.nn.functional.linear import (
+    bilinear,
+    linear,
+)
 from staticnet.nn.functional.loss import (
     binary_cross_entropy_with_logits,
     hinge_embedding_loss,
@@ -26,19 +43,57 @@ from staticnet.nn.functional.loss import (
     kl_div,
     l1_loss,
     mse_loss,
+    smooth_l1_loss,
+)
+from staticnet.nn.functional.margin import (
+    cosine_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from staticnet.nn.functional.padding import pad
+from staticnet.nn.functional.piecewise import (
+    glu,
+    gumbel_softmax,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    logsigmoid,
+    prelu,
+    relu6,
+    rrelu,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
 from staticnet.nn.functional.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from staticnet.ops.selection import relu
 from staticnet.ops.transcendental import sigmoid, tanh
 
 __all__ = [
+    "bilinear",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cdist",
+    "celu",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "gaussian_nll_loss",
     "gelu",
+    "glu",
     "gru_cell",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "hinge_loss",
@@ -48,20 +103,41 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "lstm_cell",
+    "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "pad",
+    "pairwise_distance",
+    "pdist",
+    "poisson_nll_loss",
+    "prelu",
     "relu",
+    "relu6",
     "rnn_relu_cell",
     "rnn_tanh_cell",
+    "rrelu",
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
 
 if not TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number, check_choice
 from staticnet.ops.arithmetic import logaddexp
@@ -86,6 +87,22 @@ def silu(x: Any) -> Value:
 
 @function
 @rounded_once()
+def celu(x: Any, alpha: float = 1.0) -> Value:
+    """y = x where x > 0, else alpha * (e**(x / alpha) - 1).  x: [*s] -> y: [*s]
+
+    Barron, "Continuously differentiable exponential linear units", 2017.
+
+    Raises:
+        ArgumentError: if alpha is 0.
+    """
+    x, scale = as_floating(x), as_number(alpha, "alpha", -math.inf, math.inf)
+    if scale == 0:
+        raise ArgumentError("alpha must not be 0")
+    return where(x > 0, x, scale * expm1(where(x > 0, 0, x) / scale))
+
+
+@function
+@rounded_once()
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """y = ln(1 + e**(beta * x)) / beta, or x where beta * x > threshold.  x: [*s] -> y: [*s]"""
     x = as_floating(x)
@@ -119,18 +136,26 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
 
 @function
 @rounded_once()
-def softmax(x: Any, axis: int = -1) -> Value:
-    """y = e**x / sum(e**x) along `axis`.  x: [*s] -> y: [*s]"""
+def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
+    """y = e**x / sum(e**x) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
+    axis = axis if dim is None else dim
     powers = exp(_below_zero(as_floating(x), axis))
     return powers * (1 / sum(powers, axis, keepdims=True))  # the sum is at least 1: one power is
 
 
 @function
 @rounded_once()
-def log_softmax(x: Any, axis: int = -1) -> Value:
-    """y = x - ln(sum(e**x)) along `axis`.  x: [*s] -> y: [*s]"""
+def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
+    """y = x - ln(sum(e**x)) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
+    axis = axis if dim is None else dim
     shifted = _below_zero(as_floating(x), axis)
     return shifted - log(sum(exp(shifted), axis, keepdims=True))
+
+
+@function
+def softmin(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
+    """y = softmax(-x) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
+    return softmax(-as_floating(x), axis, dim=dim)
 
 
 def _below_zero(x: Value, axis: int) -> Value:

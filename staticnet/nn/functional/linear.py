@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from staticnet.errors import ShapeError
+from staticnet.ir.dim import size_of
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating
 from staticnet.ops.base import function, promoted
+from staticnet.ops.shape import expand_dims, reshape, sum
+from staticnet.ops.widening import rounded_once
 
 
 @function
@@ -29,6 +32,39 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Value:
     if bias is None:
         return y
     y, bias = promoted("linear", y, bias)
+    if bias.shape != weight.shape[:1]:
+        raise ShapeError(
+            f"bias {format_shape(bias.shape)} must be {format_shape(weight.shape[:1])}"
+        )
+    return y + bias
+
+
+@function
+@rounded_once(3)
+def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Value:
+    """y[o] = x1 . weight[o] . x2 + bias[o].
+
+    x1: [*b, in1], x2: [*b, in2], weight: [out, in1, in2], bias: [out] -> y: [*b, out]
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    x1, x2, weight = (as_floating(x) for x in promoted("bilinear", x1, x2, weight))
+    if min(x1.ndim, x2.ndim) == 0 or x1.shape[:-1] != x2.shape[:-1]:
+        raise ShapeError(
+            f"x1 {format_shape(x1.shape)} and x2 {format_shape(x2.shape)} must differ in the last "
+            "axis alone"
+        )
+    if weight.ndim != 3 or weight.shape[1:] != (x1.shape[-1], x2.shape[-1]):
+        raise ShapeError(
+            f"weight {format_shape(weight.shape)} must be [out, {x1.shape[-1]}, {x2.shape[-1]}]"
+        )
+    rows = reshape(weight, (size_of(weight.shape[:2]), weight.shape[2]))
+    maps = reshape(linear(x2, rows), (*x2.shape[:-1], *weight.shape[:2]))
+    y = sum(maps * expand_dims(x1, -2), -1)
+    if bias is None:
+        return y
+    y, bias = promoted("bilinear", y, bias)
     if bias.shape != weight.shape[:1]:
         raise ShapeError(
             f"bias {format_shape(bias.shape)} must be {format_shape(weight.shape[:1])}"

@@ -15,63 +15,74 @@ from staticnet.nn.arguments import (
     as_number,
     check_reduction,
     check_same_shape,
+    pair,
     reduce_loss,
     times_log,
+    weighted,
 )
 from staticnet.ops.arithmetic import abs, logaddexp, square
-from staticnet.ops.base import function, promoted
+from staticnet.ops.base import function
 from staticnet.ops.creation import dim_value
-from staticnet.ops.selection import astype, relu, where
+from staticnet.ops.selection import astype, clip, relu, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import exp, log
 from staticnet.ops.widening import rounded_once
 
 
-def _pair(input: Any, target: Any) -> tuple[Value, Value]:
-    """Prediction and target as Values of one shape."""
-    input, target = promoted("losses", input, target)
-    input = as_floating(input)
-    check_same_shape(input, target)
-    return input, target
-
-
 @function
 @rounded_once(2)
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
-    """y = (input - target)**2.  input, target: [*s] -> y: [], or [*s] if not reduced
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Value:
+    """y = weight * (input - target)**2.  input, target, weight: [*s] -> y: [], or [*s]
+
+    With a weight, "mean" divides by its sum.
 
     Raises:
         ShapeError: if the shapes differ.
     """
-    input, target = _pair(input, target)
-    return reduce_loss(square(input - target), reduction)
+    input, target = pair(input, target)
+    return _reduced(square(input - target), weight, reduction)
 
 
 @function
 @rounded_once(2)
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
-    """y = |input - target|.  input, target: [*s] -> y: [], or [*s] if not reduced
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Value:
+    """y = weight * |input - target|.  input, target, weight: [*s] -> y: [], or [*s]
+
+    With a weight, "mean" divides by its sum.
 
     Raises:
         ShapeError: if the shapes differ.
     """
-    input, target = _pair(input, target)
-    return reduce_loss(abs(input - target), reduction)
+    input, target = pair(input, target)
+    return _reduced(abs(input - target), weight, reduction)
+
+
+def _reduced(loss: Value, weight: Any, reduction: str) -> Value:
+    """The reduction of a loss whose weight, if it has one, says how often each element counts."""
+    if weight is None:
+        return reduce_loss(loss, reduction)
+    check_reduction(reduction)
+    weight = astype(as_floating(weight, loss), loss.dtype)
+    check_same_shape(loss, weight, "weight")
+    loss = loss * weight
+    return sum(loss) / sum(weight) if reduction == "mean" else reduce_loss(loss, reduction)
 
 
 @function
 @rounded_once(2)
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Value:
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Value:
     """y = d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2); d = input - target.
 
-    input, target: [*s] -> y: [], or [*s] if not reduced. Huber, "Robust estimation of a location
-    parameter", 1964.
+    input, target, weight: [*s] -> y: [], or [*s] if not reduced; a weight counts in the numerator
+    of "mean" alone, as PyTorch has it. Huber, "Robust estimation of a location parameter", 1964.
 
     Raises:
         ShapeError: if the shapes differ.
         ArgumentError: if delta is not positive.
     """
-    input, target = _pair(input, target)
+    input, target = pair(input, target)
     if not as_number(delta, "delta", 0, math.inf) > 0:
         raise ArgumentError("delta must be positive, not 0")
     difference = input - target
@@ -79,7 +90,33 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     near = distance <= delta
     far = delta * (distance - 0.5 * delta)
     inner = 0.5 * square(where(near, difference, 0))  # the square of infinity has no derivative
-    return reduce_loss(where(near, inner, far), reduction)
+    loss = where(near, inner, far)
+    if weight is not None:
+        check_same_shape(input, as_floating(weight, input), "weight")
+    return reduce_loss(weighted(loss, weight), reduction)
+
+
+@function
+@rounded_once(2)
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Value:
+    """y = d**2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = input - target.
+
+    input, target: [*s] -> y: [], or [*s] if not reduced. For beta = 0 it is `l1_loss`. Girshick,
+    "Fast R-CNN", 2015.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: if beta is negative.
+    """
+    input, target = pair(input, target)
+    width = as_number(beta, "beta", 0, math.inf)
+    difference = input - target
+    distance = abs(difference)
+    if width == 0:
+        return reduce_loss(distance, reduction)
+    near = distance < width
+    inner = (0.5 / width) * square(where(near, difference, 0))
+    return reduce_loss(where(near, inner, distance - 0.5 * width), reduction)
 
 
 @function
@@ -92,7 +129,7 @@ def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "m
     Raises:
         ShapeError: if the shapes differ.
     """
-    input, target = _pair(input, target)
+    input, target = pair(input, target)
     return reduce_loss(relu(margin - astype(target, input.dtype) * input), reduction)
 
 
@@ -108,8 +145,9 @@ def hinge_embedding_loss(
     Raises:
         ShapeError: if the shapes differ.
     """
-    input, target = _pair(input, target)
-    return reduce_loss(where(target == 1, input, relu(margin - input)), reduction)
+    input, target = pair(input, target)
+    apart = clip(margin - input, 0)  # with derivative -1 at the margin
+    return reduce_loss(where(target == 1, input, apart), reduction)
 
 
 @function
@@ -129,7 +167,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ShapeError: if the shapes differ or a weight does not broadcast.
     """
-    input, target = _pair(input, target)
+    input, target = pair(input, target)
     positive = target
     if pos_weight is not None:
         positive = astype(as_floating(pos_weight, input), input.dtype) * target
@@ -138,8 +176,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         tail = tail * (positive + (1 - target))
     loss = tail + times_log(where(input > 0, 1 - target, positive), distance)
-    if weight is not None:
-        loss = loss * astype(as_floating(weight, input), input.dtype)
+    loss = weighted(loss, weight)
     check_same_shape(input, loss, "the weighted loss")
     return reduce_loss(loss, reduction)
 
@@ -156,7 +193,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     Raises:
         ShapeError: if the shapes differ, or "batchmean" meets a scalar.
     """
-    input, target = _pair(input, target)
+    input, target = pair(input, target)
     check_reduction(reduction, "batchmean")
     if log_target:
         loss = exp(target) * (target - input)
