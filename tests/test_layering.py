@@ -18,7 +18,7 @@ ROOMS = (
     ("flags",),
     ("ir",),
     ("ops",),
-    ("linalg", "spatial"),
+    ("linalg", "spatial", "attention"),
     ("autodiff",),
     ("control",),
     ("rewrite",),

@@ -17,6 +17,7 @@ from staticnet.nn.functional.activation import (
     softmin,
     softplus,
 )
+from staticnet.nn.functional.attention import scaled_dot_product_attention
 from staticnet.nn.functional.classification import cross_entropy, nll_loss
 from staticnet.nn.functional.distance import (
     cdist,
@@ -123,6 +124,7 @@ __all__ = [
     "rnn_relu_cell",
     "rnn_tanh_cell",
     "rrelu",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

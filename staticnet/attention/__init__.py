@@ -1,0 +1,1 @@
+"""Attention by blocks: the ops, and the plain ops that they stand for."""

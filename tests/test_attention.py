@@ -1,0 +1,141 @@
+"""Attention against PyTorch's in float64: forward, gradient, second order, over all options."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import staticnet as sn
+from staticnet import nn
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is the oracle")
+
+
+def mask_of(kind, rows, keys):
+    """A mask whose second row has no key."""
+    keep = rng.random((rows, keys)) > 0.4
+    keep[1] = False
+    return {
+        "none": None,
+        "bool": keep,
+        "float": np.where(keep, rng.normal(size=keep.shape), -np.inf),
+        "heads": rng.random((3, 1, keys)) > 0.3,
+        "batch": rng.normal(size=(2, 1, rows, keys)),
+    }[kind]
+
+
+def cases():
+    """(shapes of query, key and value, mask, options)"""
+    for rows, keys in itertools.product((1, 5), (1, 6)):
+        for causal, scale in itertools.product((False, True), (None, 0.3)):
+            yield ((2, 3, rows, 4), (2, 3, keys, 4), (2, 3, keys, 2)), None, {
+                "is_causal": causal, "scale": scale,
+            }  # fmt: skip
+    for kind in ("bool", "float", "heads", "batch"):
+        mask = mask_of(kind, 5, 6)
+        yield ((2, 3, 5, 4), (2, 3, 6, 4), (2, 3, 6, 3)), mask, {}
+    for causal in (False, True):
+        yield ((2, 6, 5, 4), (2, 2, 7, 4), (2, 2, 7, 3)), None, {
+            "is_causal": causal, "enable_gqa": True,
+        }  # fmt: skip
+    yield ((5, 4), (6, 4), (6, 3)), None, {}
+    yield ((3, 5, 4), (3, 6, 4), (3, 6, 3)), mask_of("bool", 5, 6), {}
+    yield ((2, 3, 5, 4), (2, 1, 6, 4), (1, 6, 3)), None, {}
+    yield ((2, 2, 3, 5, 4), (2, 2, 3, 6, 4), (2, 2, 3, 6, 3)), mask_of("bool", 5, 6), {}
+
+
+def test_it_is_pytorchs_to_the_second_order(torch):
+    f = torch.nn.functional.scaled_dot_product_attention
+    for shapes, mask, options in cases():
+        arrays = [rng.normal(size=shape) for shape in shapes]
+        tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
+        y = f(*tensors, None if mask is None else torch.tensor(mask), **options)
+        first = torch.autograd.grad((y * y).sum(), tensors, create_graph=True)
+        second = torch.autograd.grad(sum((g * g).sum() for g in first), tensors)
+        nodes = [sn.placeholder(x.shape, "float64") for x in arrays]
+        ours = nn.scaled_dot_product_attention(*nodes, mask, **options)
+        grads = sn.grad(sn.sum(ours * ours), nodes)
+        twice = sn.grad(sum(sn.sum(g * g) for g in grads), nodes)
+        got = sn.function(nodes, [ours, *grads, *twice])(*arrays)
+        for x, wanted in zip(got, (y, *first, *second), strict=True):
+            np.testing.assert_allclose(x, wanted.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+def test_a_query_without_keys_gives_zeros():
+    q, k = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 4))
+    y = sn.function([], nn.scaled_dot_product_attention(q, k, k, np.zeros((3, 5), bool)))()
+    np.testing.assert_array_equal(y, np.zeros((2, 3, 4)))
+    y = sn.function([], nn.scaled_dot_product_attention(q, k[:, :0], k[:, :0]))()
+    np.testing.assert_array_equal(y, np.zeros((2, 3, 4)))
+    assert nn.scaled_dot_product_attention(q[:, :0], k, k).shape == (2, 0, 4)
+
+
+def test_batch_and_lengths_may_be_symbolic():
+    b, t, s = (sn.Dim(name) for name in "bts")
+    shapes = (b, 2, t, 4), (b, 2, s, 4), (b, 2, s, 3)
+
+    def built(shapes):
+        nodes = [sn.placeholder(shape) for shape in shapes]
+        y = nn.scaled_dot_product_attention(*nodes, is_causal=True)
+        return y, sn.function(nodes, [y, *sn.grad(sn.sum(y * y), nodes)])
+
+    y, f = built(shapes)
+    assert y.shape == (b, 2, t, 3)
+    for sizes in ((2, 3, 5), (1, 4, 2), (0, 3, 3)):
+        known = dict(zip((b, t, s), sizes, strict=True))
+        fixed = [tuple(known.get(d, d) for d in shape) for shape in shapes]
+        arrays = [rng.normal(size=shape).astype("float32") for shape in fixed]
+        for x, w in zip(f(*arrays), built(fixed)[1](*arrays), strict=True):
+            np.testing.assert_allclose(x, w, rtol=1e-5, atol=1e-6)
+
+
+def test_dropped_weights_are_those_of_dropout():
+    q, k, v = (rng.normal(size=(2, 3, n, 4)) for n in (5, 6, 6))
+    key = sn.random.key(3)
+    y = nn.scaled_dot_product_attention(q, k, v, dropout_p=0.4, dropout_key=key)
+    w = nn.softmax(sn.constant(q) @ np.swapaxes(k, -1, -2) * 0.5)
+    w = sn.reshape(nn.dropout(sn.reshape(w, (2, 3, 1, 5, 6)), 0.4, key), w.shape)
+    got, wanted = sn.function([], [y, w @ v])()
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+
+
+def test_16_bits_are_computed_in_float32():
+    arrays = [rng.normal(size=(2, 2, n, 8)) for n in (9, 7, 7)]
+    for dtype in ("float16", "bfloat16"):
+        nodes = [sn.astype(sn.constant(x), dtype) for x in arrays]
+        wide = [sn.astype(x, "float32") for x in nodes]
+        y, z = nn.scaled_dot_product_attention(*nodes), nn.scaled_dot_product_attention(*wide)
+        assert str(y.dtype) == dtype
+        got, wanted = sn.function(
+            [], [sn.astype(y, "float32"), sn.astype(sn.astype(z, dtype), "float32")]
+        )()
+        np.testing.assert_allclose(got, wanted, rtol=2**-8)
+
+
+def test_bad_operands_are_named():
+    q, k = sn.placeholder((2, 6, 5, 4)), sn.placeholder((2, 4, 7, 4))
+    attention = nn.scaled_dot_product_attention
+    with pytest.raises(ShapeError, match="broadcast"):
+        attention(q, k, k)
+    with pytest.raises(ShapeError, match="6 heads"):
+        attention(q, k, k, enable_gqa=True)
+    with pytest.raises(ShapeError, match=r"\[\.\.\., t, d\]"):
+        attention(q, q[..., :3], q)
+    with pytest.raises(ShapeError, match="attn_mask"):
+        attention(q, q, q, np.ones((3, 2, 6, 5, 5), bool))
+    with pytest.raises(DTypeError, match="attn_mask"):
+        attention(q, q, q, np.ones((5, 5), int))
+    with pytest.raises(ArgumentError, match="not both"):
+        attention(q, q, q, np.ones((5, 5), bool), is_causal=True)
+    with pytest.raises(ArgumentError, match="dropout_key"):
+        attention(q, q, q, dropout_p=0.1)
+    with pytest.raises(ArgumentError, match="dropout_p"):
+        attention(q, q, q, dropout_p=1.5)
+    with pytest.raises(DTypeError):
+        attention(*[sn.placeholder((2, 3), "int32")] * 3)
