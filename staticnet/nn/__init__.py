@@ -13,6 +13,7 @@ from staticnet.nn.functional import (
     cosine_embedding_loss,
     cosine_similarity,
     cross_entropy,
+    ctc_loss,
     dropout,
     elu,
     gaussian_nll_loss,
@@ -106,6 +107,7 @@ from staticnet.nn.layers.container import (
     ParameterList,
     Sequential,
 )
+from staticnet.nn.layers.ctc import CTCLoss
 from staticnet.nn.layers.functional import (
     Flatten,
     Unflatten,
@@ -171,6 +173,7 @@ __all__ = [
     "SELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -255,6 +258,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "functional",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, check_kind
-from staticnet.ops.base import as_value, promoted
+from staticnet.ops.base import Constant, as_value, promoted
 from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
@@ -116,3 +119,10 @@ def check_choice(value: Any, what: str, *known: str) -> None:
     if not isinstance(value, str) or value not in known:
         listed = ", ".join(repr(name) for name in known)
         raise ArgumentError(f"{what} must be one of {listed}, not {value!r:.60}")
+
+
+def known_values(x: Value) -> np.ndarray[Any, Any] | None:
+    """The elements of a constant, or of a tensor of dynamic execution; None if a run gives them."""
+    if not isinstance(x, Node):
+        return np.asarray(x)
+    return x.op.value.array if isinstance(x.op, Constant) else None

@@ -19,6 +19,7 @@ from staticnet.nn.functional.activation import (
 )
 from staticnet.nn.functional.attention import scaled_dot_product_attention
 from staticnet.nn.functional.classification import cross_entropy, nll_loss
+from staticnet.nn.functional.ctc import ctc_loss
 from staticnet.nn.functional.distance import (
     cdist,
     cosine_similarity,
@@ -85,6 +86,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "gaussian_nll_loss",

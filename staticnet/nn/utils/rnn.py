@@ -14,12 +14,11 @@ import numpy as np
 from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_integer
-from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
-from staticnet.nn.arguments import check_choice
+from staticnet.nn.arguments import check_choice, known_values
 from staticnet.ops.arguments import as_bool, as_int
-from staticnet.ops.base import Constant, as_values, function, promoted
+from staticnet.ops.base import as_values, function, promoted
 from staticnet.ops.creation import arange
 from staticnet.ops.movement import pad, stack, swapaxes
 from staticnet.ops.promotion import as_array
@@ -124,17 +123,10 @@ def pack_padded_sequence(
     if n.shape != x.shape[1:2]:
         wanted = format_shape(x.shape[1:2])
         raise ShapeError(f"lengths {format_shape(n.shape)} must be {wanted}, one for each sequence")
-    known, steps = _numbers(n), x.shape[0]
+    known, steps = known_values(n), x.shape[0]
     if known is not None and isinstance(steps, int) and np.any((known < 1) | (known > steps)):
         raise OutOfRangeError(f"lengths must lie in [1, {steps}], not {known.tolist()!r:.60}")
     return PackedSequence(x, n)
-
-
-def _numbers(lengths: Any) -> np.ndarray[Any, Any] | None:
-    """Lengths that are known now."""
-    if isinstance(lengths, Node):
-        return lengths.op.value.array if isinstance(lengths.op, Constant) else None
-    return np.asarray(lengths)
 
 
 @function
@@ -165,7 +157,7 @@ def pad_packed_sequence(
 def _cut(sequence: PackedSequence, total_length: int | None) -> Value:
     """The padded sequences of another length."""
     y = sequence.padded
-    known = _numbers(sequence.lengths)
+    known = known_values(sequence.lengths)
     longest = int(known.max()) if known is not None and known.size else None
     if total_length is not None:
         total = as_int(total_length, "total_length", 0)
@@ -198,7 +190,7 @@ def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = Fals
         ShapeError, DTypeError, OutOfRangeError: as `pack_padded_sequence` does.
     """
     packed = pack_padded_sequence(padded_sequences, lengths, batch_first)
-    known = _numbers(packed.lengths)
+    known = known_values(packed.lengths)
     if known is None:
         raise ArgumentError("lengths are nodes, and the shapes of sequences depend on them")
     return [packed.padded[: int(n), i] for i, n in enumerate(known)]
