@@ -14,9 +14,10 @@ import numpy as np
 
 import staticnet as sn
 from staticnet.ops.barrier import OptimizationBarrier
-from staticnet.ops.base import apply
+from staticnet.ops.base import apply, items
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
+from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowSpread, WindowSum
 
 Array = np.ndarray[Any, Any]
 
@@ -80,6 +81,25 @@ def last_to_first(x: Any) -> Any:
 def first_to_last(x: Any) -> Any:
     """PyTorch's tensor with its channels last."""
     return x.movedim(1, -1)
+
+
+PAIRS = (2, 2), (2, 2), (0, 0), (0, 0), (1, 1)
+BESIDE = (3, 2), (2, 1), (1, 1), (1, 0), (1, 1)
+APART = (2,), (1,), (1,), (1,), (2,)
+"""Windows: disjoint ones, some that overlap and reach into padding, and some with gaps."""
+
+
+def greatest(windows: Any, layout: str, x: Any) -> tuple[Any, Any]:
+    """The greatest elements of windows, and their places."""
+    found: tuple[Any, Any] = items(apply(MaxPool(*windows, layout), x))
+    return found
+
+
+def put(t: Any, pool: Any, x: Any, g: Any) -> Any:
+    """PyTorch's gradient of a pooling, as a function of x and of the gradient of its result."""
+    _, places = pool(x)
+    flat = t.zeros_like(x).flatten(2).scatter_add(2, places.flatten(2), g.flatten(2))
+    return flat.reshape(x.shape)
 
 
 def ints(x: Any) -> Any:
@@ -231,6 +251,14 @@ OTHERS = [
     S("convolution_input", apply_to(ConvolutionInput((1, 2, 1), (0, 1, 0), (0, 1, 0), (1, 1, 1), (1,), "last", (3, 3, 2))), r(2, 2, 2, 1, 3), r(3, 2, 3, 2, 2), torch=lambda t, y, w: first_to_last(t.conv_transpose3d(last_to_first(y), last_to_first(w), None, (1, 2, 1), (0, 1, 0)))),
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "first", (2, 3))), r(2, 4, 3, 6), r(2, 2, 2, 2), torch=lambda t, x, y: t.nn.grad.conv2d_weight(x, (2, 2, 2, 3), y, (2, 1), (1, 0), (1, 2), 2)),
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "last", (2, 3))), r(2, 3, 6, 4), r(2, 2, 2, 2), torch=lambda t, x, y: first_to_last(t.nn.grad.conv2d_weight(last_to_first(x), (2, 2, 2, 3), last_to_first(y), (2, 1), (1, 0), (1, 2), 2))),
+    S("max_pool", lambda x: greatest(PAIRS, "first", x)[0], distinct(2, 3, 4, 5), torch=lambda t, x: t.nn.functional.max_pool2d(x, 2)),
+    S("max_pool", lambda x: greatest(APART, "last", x)[0], distinct(2, 7, 3), torch=lambda t, x: t.nn.functional.max_pool1d(x.mT, 2, 1, 1, 2).mT),
+    S("max_pool_gradient", lambda x, g: apply(MaxPoolGradient(*PAIRS, "first", (4, 5)), g, greatest(PAIRS, "first", x)[1]), distinct(2, 3, 4, 5), r(2, 3, 2, 2), torch=lambda t, x, g: put(t, lambda x: t.nn.functional.max_pool2d(x, 2, return_indices=True), x, g)),
+    S("max_pool_gradient", lambda x, g: apply(MaxPoolGradient(*APART, "last", (7,)), g, greatest(APART, "last", x)[1]), distinct(2, 7, 3), r(2, 7, 3), torch=lambda t, x, g: put(t, lambda x: t.nn.functional.max_pool1d(x, 2, 1, 1, 2, return_indices=True), x.mT, g.mT).mT),
+    S("window_sum", lambda x: apply(WindowSum(*PAIRS, "last"), x), r(2, 4, 5, 3), torch=lambda t, x: 4 * t.nn.functional.avg_pool2d(x.movedim(3, 1), 2).movedim(1, 3)),
+    S("window_sum", lambda x: apply(WindowSum(*BESIDE, "first"), x), r(2, 3, 6, 5), torch=lambda t, x: 6 * t.nn.functional.avg_pool2d(x, (3, 2), (2, 1), 1)[..., :5]),
+    S("window_spread", lambda g: apply(WindowSpread(*PAIRS, "first", (4, 5)), g), r(2, 3, 2, 2), torch=lambda t, g: t.nn.functional.pad(g.repeat_interleave(2, 2).repeat_interleave(2, 3), (0, 1))),
+    S("window_spread", lambda g: apply(WindowSpread(*APART, "last", (7,)), g), r(2, 7, 3), torch=lambda t, g: t.nn.functional.conv_transpose1d(g.mT.reshape(6, 1, 7), t.ones(1, 1, 2, dtype=g.dtype), padding=1, dilation=2).reshape(2, 3, 7).mT),
     S("cholesky", lambda x: sn.linalg.cholesky(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.cholesky((regular(x, t) + regular(x, t).mT) / 2)),
     S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(regular(a), b, upper=True), CUBE[..., :3], r(2, 3, 2), torch=lambda t, a, b: t.linalg.solve_triangular(regular(a, t).triu(), b, upper=True)),
     S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(a, b, upper=False, left=False, unitriangular=True), X[:, :3], r(2, 4, 3), torch=lambda t, a, b: t.linalg.solve_triangular(a.tril(), b, upper=False, left=False, unitriangular=True)),

@@ -8,6 +8,7 @@ from typing import Any
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.convolution import convolution_routine
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
+from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
@@ -27,6 +28,7 @@ from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.spatial.convolution import ConvolutionOp
+from staticnet.spatial.pooling import WindowOp
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
@@ -45,6 +47,8 @@ def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
         return matrix_routine(node, pointer)
     if isinstance(node.op, ConvolutionOp):
         return convolution_routine(node, pointer)
+    if isinstance(node.op, WindowOp):
+        return pooling_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -314,6 +318,8 @@ def needs(node: Node) -> tuple[str, ...]:
         return (f"lapack {short_name(node.inputs[0].dtype)}",)
     if isinstance(node.op, ConvolutionOp):
         return "convolution", f"convolution {short_name(node.dtype)}"
+    if isinstance(node.op, WindowOp):
+        return pooling_needs(node)
     return ("concat",) if node.op.name == "concat" else ()
 
 
@@ -322,6 +328,8 @@ def helper(need: str) -> str:
     if need in ("concat", "convolution"):
         return kernel_text(f"{need}.h")
     kind, _, name = need.partition(" ")
+    if kind in POOLING:
+        return pooling_helper(need)
     if kind == "lapack":
         return matrix_helper(name)
     dtype = as_dtype(name)

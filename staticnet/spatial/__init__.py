@@ -1,1 +1,1 @@
-"""Ops over spatial axes, the last ones or those between examples and channels: convolution."""
+"""Ops over spatial axes, between examples and channels or after them: convolution, pooling."""

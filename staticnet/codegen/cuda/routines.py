@@ -11,6 +11,7 @@ from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.convolution import convolution_routine
 from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
+from staticnet.codegen.cuda.pooling import pooling_routine
 from staticnet.codegen.launches import Address, Argument, Number, Product
 from staticnet.codegen.routines import SCANS, neutral, parts_of
 from staticnet.codegen.scope import c_type
@@ -21,6 +22,7 @@ from staticnet.ops.implicit import Implicit
 from staticnet.ops.library import ACTIVATIONS
 from staticnet.ops.matrices import MatrixOp
 from staticnet.spatial.convolution import ConvolutionOp
+from staticnet.spatial.pooling import WindowOp
 
 SCAN_LINE = 64  # elements from which a block shares the line of a scan
 SHARED_ROW = 32  # elements of a row from which a block shares the row of a scatter
@@ -42,6 +44,8 @@ def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
         return matrix_routine(node, locate)
     if isinstance(node.op, ConvolutionOp):
         return [convolution_routine(node, locate)]
+    if isinstance(node.op, WindowOp):
+        return [pooling_routine(node, locate)]
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 
@@ -49,6 +53,8 @@ def headers_of(node: Node) -> tuple[str, ...]:
     """The files of kernels that a routine is in, unless every program has them."""
     if isinstance(node.op, MatrixOp):
         return ("linalg.cuh",)
+    if isinstance(node.op, WindowOp):
+        return "windows.h", "pooling.cuh"
     return ("convolution.cuh",) if isinstance(node.op, ConvolutionOp) else ()
 
 

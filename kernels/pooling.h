@@ -1,0 +1,146 @@
+/* Pooling: the greatest elements of windows, their sums, and the transposes of both. Included after
+   windows.h and threads.h where a program needs it, once a dtype; each call's windows are constants, so
+   that the loops over a kernel are unrolled.
+
+   A row is the windows of one row of results, in strips of what stays in registers or the first
+   cache; where channels lie together, it is those of one window. Threads share the rows, or for the
+   transposes the planes, each of which one thread sums in the order of the windows. */
+#ifndef SN_POOLING_H
+#define SN_POOLING_H
+
+enum { sn_strip = 256 };
+
+/* The windows from `from` to `to` of a strip, which begins at window `t`, whose element k is inside. */
+#define SN_WINDOWS_INSIDE(w, k, t, n)                                                     \
+  const int64_t shift = SN_WINDOW_AT(w, 2, t, k), step = (w)->stride[2];                  \
+  const int64_t from = shift < 0 ? SN_MIN((step - 1 - shift) / step, n) : 0;              \
+  const int64_t to = shift < (w)->size[2] ? SN_MIN(((w)->size[2] - 1 - shift) / step + 1, n) : 0;
+
+/* y, at: the greatest elements of a row of windows and their places. T: the elements' type, A: that
+   they are compared in, LOAD and STORE: between the two. */
+#define SN_MAX_POOL(NAME, T, A, LOAD, STORE)                                                       \
+  SN_SMALL void NAME##_more(int64_t n, const T *x, int64_t step, int64_t place, int64_t places,    \
+                            A *best, int32_t *at) {                                                \
+    for (int64_t j = 0; j < n; ++j) {                                                              \
+      const A value = (A)LOAD(x[j * step]);                                                        \
+      const int better = (at[j] < 0) | (value > best[j]) | (value != value);                       \
+      best[j] = better ? value : best[j];                                                          \
+      at[j] = better ? (int32_t)(place + j * places) : at[j];                                      \
+    }                                                                                              \
+  }                                                                                                \
+  SN_SMALL void NAME##_strip(const sn_windows *w, int64_t od, int64_t oh, int64_t t, int64_t c,    \
+                             int64_t n, const T *x, T *y, int32_t *index) {                        \
+    A best[sn_strip];                                                                              \
+    int32_t at[sn_strip];                                                                          \
+    for (int64_t j = 0; j < n; ++j) best[j] = 0, at[j] = -1;                                       \
+    for (int64_t kd = 0; kd < w->kernel[0]; ++kd)                                                  \
+      for (int64_t kh = 0; kh < w->kernel[1]; ++kh) {                                              \
+        const int64_t d = SN_WINDOW_AT(w, 0, od, kd), h = SN_WINDOW_AT(w, 1, oh, kh);              \
+        if (!SN_WINDOW_HAS(w, 0, d) || !SN_WINDOW_HAS(w, 1, h)) continue;                          \
+        const int64_t row = (d * w->size[1] + h) * w->size[2];                                     \
+        for (int64_t kw = 0; kw < w->kernel[2]; ++kw) {                                            \
+          if (w->channels == 1) {                                                                  \
+            SN_WINDOWS_INSIDE(w, kw, t, n)                                                         \
+            const int64_t first = row + shift + from * step;                                       \
+            NAME##_more(to - from, x + first, step, first, step, best + from, at + from);          \
+          } else {                                                                                 \
+            const int64_t i = SN_WINDOW_AT(w, 2, t, kw);                                           \
+            if (SN_WINDOW_HAS(w, 2, i))                                                            \
+              NAME##_more(n, x + (row + i) * w->channels + c, 1, row + i, 0, best, at);            \
+          }                                                                                        \
+        }                                                                                          \
+      }                                                                                            \
+    for (int64_t j = 0; j < n; ++j) y[j] = STORE((T)best[j]), index[j] = at[j];                    \
+  }                                                                                                \
+  SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y, int32_t *at) {            \
+    SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place, at + place))                  \
+  }
+
+/* y: the sums of a row of windows. */
+#define SN_WINDOW_SUM(NAME, T, A, LOAD, STORE)                                                     \
+  SN_SMALL void NAME##_strip(const sn_windows *w, int64_t od, int64_t oh, int64_t t, int64_t c,    \
+                             int64_t n, const T *x, T *y) {                                        \
+    A sum[sn_strip];                                                                               \
+    for (int64_t j = 0; j < n; ++j) sum[j] = 0;                                                    \
+    for (int64_t kd = 0; kd < w->kernel[0]; ++kd)                                                  \
+      for (int64_t kh = 0; kh < w->kernel[1]; ++kh) {                                              \
+        const int64_t d = SN_WINDOW_AT(w, 0, od, kd), h = SN_WINDOW_AT(w, 1, oh, kh);              \
+        if (!SN_WINDOW_HAS(w, 0, d) || !SN_WINDOW_HAS(w, 1, h)) continue;                          \
+        const int64_t row = (d * w->size[1] + h) * w->size[2];                                     \
+        for (int64_t kw = 0; kw < w->kernel[2]; ++kw) {                                            \
+          if (w->channels == 1) {                                                                  \
+            SN_WINDOWS_INSIDE(w, kw, t, n)                                                         \
+            for (int64_t j = from; j < to; ++j) sum[j] += (A)LOAD(x[row + shift + j * step]);      \
+          } else {                                                                                 \
+            const int64_t i = SN_WINDOW_AT(w, 2, t, kw);                                           \
+            const T *const at = x + (row + i) * w->channels + c;                                   \
+            for (int64_t j = 0; j < n && SN_WINDOW_HAS(w, 2, i); ++j) sum[j] += (A)LOAD(at[j]);    \
+          }                                                                                        \
+        }                                                                                          \
+      }                                                                                            \
+    for (int64_t j = 0; j < n; ++j) y[j] = STORE((T)sum[j]);                                       \
+  }                                                                                                \
+  SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y) {                         \
+    SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place))                              \
+  }
+
+/* What `DO` does with each strip of a row: n windows from t on, or the channels from c on of one. */
+#define SN_STRIPS(w, row, DO)                                                               \
+  const int64_t rows = (w)->windows[1], each = (w)->windows[2] * (w)->channels;             \
+  const int64_t plane = (row) / (rows * (w)->windows[0]);                                   \
+  const int64_t od = (row) / rows % (w)->windows[0], oh = (row) % rows;                     \
+  x += plane * (w)->size[0] * (w)->size[1] * (w)->size[2] * (w)->channels;                  \
+  if ((w)->channels == 1) {                                                                 \
+    const int64_t c = 0;                                                                    \
+    for (int64_t t = 0; t < each; t += sn_strip) {                                          \
+      const int64_t n = SN_MIN(each - t, (int64_t)sn_strip), place = (row) * each + t;      \
+      DO;                                                                                   \
+    }                                                                                       \
+  } else {                                                                                  \
+    for (int64_t t = 0; t < (w)->windows[2]; ++t)                                           \
+      for (int64_t c = 0; c < (w)->channels; c += sn_strip) {                               \
+        const int64_t n = SN_MIN((w)->channels - c, (int64_t)sn_strip);                     \
+        const int64_t place = (row) * each + t * (w)->channels + c;                         \
+        DO;                                                                                 \
+      }                                                                                     \
+  }
+
+/* y: each g added where its window's greatest element was, of one plane. */
+#define SN_MAX_POOL_GRADIENT(NAME, T)                                                              \
+  SN_SMALL void NAME(const sn_windows *w, int64_t plane, const T *g, const int32_t *at, T *y) {    \
+    const int64_t size = w->size[0] * w->size[1] * w->size[2] * w->channels;                       \
+    const int64_t windows = w->windows[0] * w->windows[1] * w->windows[2];                         \
+    g += plane * windows * w->channels, at += plane * windows * w->channels, y += plane * size;    \
+    memset(y, 0, (size_t)size * sizeof(T));                                                        \
+    for (int64_t o = 0; o < windows; ++o)                                                          \
+      for (int64_t c = 0; c < w->channels; ++c)                                                    \
+        y[at[o * w->channels + c] * w->channels + c] += g[o * w->channels + c];                    \
+  }
+
+/* y: each g added to all elements of its window, of one plane. The last element of a kernel is the
+   first one's turn, so that each y adds its windows in order. */
+#define SN_WINDOW_SPREAD(NAME, T)                                                                  \
+  SN_SMALL void NAME##_row(const sn_windows *w, const T *g, T *y) {                                \
+    for (int64_t kw = w->kernel[2]; kw--;) {                                                       \
+      SN_WINDOWS_INSIDE(w, kw, 0, w->windows[2])                                                   \
+      for (int64_t j = from; j < to; ++j)                                                          \
+        for (int64_t c = 0; c < w->channels; ++c)                                                  \
+          y[(shift + j * step) * w->channels + c] += g[j * w->channels + c];                       \
+    }                                                                                              \
+  }                                                                                                \
+  SN_SMALL void NAME(const sn_windows *w, int64_t plane, const T *g, T *y) {                       \
+    const int64_t row = w->size[2] * w->channels, size = w->size[0] * w->size[1] * row;            \
+    const int64_t many = w->windows[2] * w->channels;                                              \
+    g += plane * w->windows[0] * w->windows[1] * many, y += plane * size;                          \
+    memset(y, 0, (size_t)size * sizeof(T));                                                        \
+    for (int64_t od = 0; od < w->windows[0]; ++od)                                                 \
+      for (int64_t oh = 0; oh < w->windows[1]; ++oh, g += many)                                    \
+        for (int64_t kd = 0; kd < w->kernel[0]; ++kd)                                              \
+          for (int64_t kh = 0; kh < w->kernel[1]; ++kh) {                                          \
+            const int64_t d = SN_WINDOW_AT(w, 0, od, kd), h = SN_WINDOW_AT(w, 1, oh, kh);          \
+            if (SN_WINDOW_HAS(w, 0, d) && SN_WINDOW_HAS(w, 1, h))                                  \
+              NAME##_row(w, g, y + (d * w->size[1] + h) * row);                                    \
+          }                                                                                        \
+  }
+
+#endif
