@@ -10,7 +10,7 @@ from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.arguments import FLOATS, as_int, as_tuple, check_kind
 from staticnet.ops.base import Constant, as_value, promoted
 from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
@@ -54,6 +54,20 @@ def check_ndim(x: Any, spatial: int, what: str = "x") -> Value:
             f"{what} must have {spatial} axes after [n, c] or [c], not be {format_shape(x.shape)}"
         )
     return x
+
+
+def as_axes(value: Any, count: int, what: str, least: int) -> tuple[int, ...]:
+    """An int for each of `count` axes, given so, or as one for all of them.
+
+    Raises:
+        ArgumentError: if it is neither, or one is less than `least`.
+    """
+    entries = as_tuple(value)
+    each = entries * count if len(entries) == 1 else entries
+    if len(each) != count:
+        raise ArgumentError(f"{what} must be an int or {count} ints, not {value!r:.60}")
+    kind = f"an int or {count} ints of at least {least}"
+    return tuple(as_int(entry, what, least, kind=kind) for entry in each)
 
 
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:

@@ -280,7 +280,9 @@ class ConvolutionInput(ConvolutionOp, name="convolution_input"):
     def infer(self, *operands: TensorType) -> TensorType:
         self._check_operands(*operands)
         y, w = operands
-        (n, _, _), (_, each, _) = self.apart(y.shape), self.apart(w.shape)
+        (n, channels, _), (o, each, _) = self.apart(y.shape), self.apart(w.shape)
+        if channels != o:
+            raise ShapeError(f"{y} has {channels} channels, and the weight {w} takes {o}")
         x = self.together(n, each * self.groups[0], self.spatial)
         if len(self.spatial) != len(self.strides) or self._result(x, w.shape) != y.shape:
             raise ShapeError(f"no convolution with {w} of {x} gives {y}")

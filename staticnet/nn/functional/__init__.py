@@ -19,6 +19,14 @@ from staticnet.nn.functional.activation import (
 )
 from staticnet.nn.functional.attention import scaled_dot_product_attention
 from staticnet.nn.functional.classification import cross_entropy, nll_loss
+from staticnet.nn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from staticnet.nn.functional.ctc import ctc_loss
 from staticnet.nn.functional.distance import (
     cdist,
@@ -83,6 +91,12 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cdist",
     "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
