@@ -17,6 +17,7 @@ template <> struct sn_wrapping<int64_t> { typedef uint64_t type; };
   };
 SN_COMBINATION(sum, (T)((U)a + (U)b))
 SN_COMBINATION(prod, (T)((U)a * (U)b))
+SN_COMBINATION(set, b)
 SN_COMBINATION(any, (T)(a | b))
 SN_COMBINATION(all, (T)(a & b))
 // NaN wins, in either operand

@@ -130,8 +130,8 @@ __device__ inline void sn_scatter_elements(const typename X::memory *updates,
   }
 }
 
-// y[b, indices[b, j, a], a] += updates[b, j, a] in the order of j, a thread a line.
-template <class X, class I>
+// y[b, indices[b, j, a], a] combined with updates[b, j, a] in the order of j, a thread a line.
+template <class X, class I, class Op>
 __device__ inline void sn_scatter_lines(const typename X::memory *updates,
                                         const typename I::memory *indices, typename X::memory *y,
                                         int64_t before, int64_t n, int64_t after, int64_t count,
@@ -142,7 +142,7 @@ __device__ inline void sn_scatter_lines(const typename X::memory *updates,
       const int64_t from = (b * count + j) * after + a;
       const int64_t i = sn_index(indices[from], n, error, site);
       typename X::memory *to = y + (b * n + i) * after + a;
-      if (n > 0) *to = X::store(X::load(*to) + X::load(updates[from]));
+      if (n > 0) *to = X::store(Op::of(X::load(*to), X::load(updates[from])));
     }
   }
 }

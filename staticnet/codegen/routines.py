@@ -26,12 +26,14 @@ from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
+from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
 
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
+SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterProd))
 Pointer = Callable[[Node], str]
 
 
@@ -252,9 +254,20 @@ def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
         f"    for (int64_t a = 0; a < {after}; ++a) {{",
         f"      const int64_t from = (b*{count} + j)*{after} + a;",
         f"      const int64_t i = sn_index({pointer(indices)}[from], {n}, error, site);",
-        *_add(node, updates, f"(b*{n} + i)*{after} + a", "from", pointer),
+        *_combined(op, node, updates, f"(b*{n} + i)*{after} + a", pointer),
         "    }",
     ]
+
+
+def _combined(op: Any, node: Node, updates: Node, to: str, pointer: Pointer) -> list[str]:
+    """What a scatter does with one element, which lies at `from`."""
+    if not isinstance(op, Scatter):
+        return _add(node, updates, to, "from", pointer)
+    update = f"{pointer(updates)}[from]"
+    if op.combine != "set":
+        form = spelled(COMBINATIONS[op.combine], node.dtype)
+        update = form.format(f"{pointer(node)}[{to}]", update)
+    return [f"      {pointer(node)}[{to}] = {update};"]
 
 
 def _add(node: Node, updates: Node, to: str, source: str, pointer: Pointer) -> list[str]:
@@ -302,6 +315,7 @@ _ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
     **dict.fromkeys(SCANS, _scan),
     "scatter_add": _scatter,
     "scatter_add_along_axis": _scatter_along,
+    **dict.fromkeys(SCATTERS, _scatter_along),
     "argsort": _argsort,
     "argmax": _extremum,
     "argmin": _extremum,

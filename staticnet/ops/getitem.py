@@ -1,7 +1,8 @@
-"""x[key], and gather: slices, new axes and integer arrays on adjacent axes."""
+"""x[key], and gather: slices, new axes and integer arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from staticnet.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
@@ -12,7 +13,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_int, broadcast_shapes, check_unmasked
 from staticnet.ops.base import apply, as_value, function
 from staticnet.ops.indexing import Take, as_index
-from staticnet.ops.movement import Slice, split
+from staticnet.ops.movement import Slice, permute_dims, split
 from staticnet.ops.rearranging import flip
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape, squeeze
@@ -34,11 +35,14 @@ def gather(x: Any, indices: Any) -> Value:
 
 @function
 def getitem(x: Any, key: Any) -> Value:
-    """y = x[key]: ints, slices with steps, None, `...`, and adjacent integer arrays.
+    """y = x[key]: ints, slices with steps, None, `...`, and integer arrays.
+
+    As in NumPy the axes of the arrays come where they stand if that is one place, else first; an
+    int is no array here, as in PyTorch.
 
     Raises:
         OutOfRangeError: if there are too many indices or one is out of range.
-        ShapeError: if index arrays do not broadcast, or are not adjacent.
+        ShapeError: if index arrays do not broadcast.
         ArgumentError: on a bool mask (its result would have no static shape) or another type.
     """
     x = as_value(x)
@@ -158,9 +162,9 @@ def _index_array(entry: Any) -> Value:
 
 
 def _take_arrays(x: Value, arrays: list[tuple[int, Value]]) -> Value:
-    first = arrays[0][0]
-    if [at for at, _ in arrays] != list(range(first, first + len(arrays))):
-        raise ShapeError("index arrays must stand on adjacent axes; use sn.permute_dims first")
+    first, axes = arrays[0][0], [at for at, _ in arrays]
+    if axes != list(range(first, first + len(arrays))):
+        x, first = permute_dims(x, axes + [i for i in range(x.ndim) if i not in axes]), 0
     return _take_many(x, [indices for _, indices in arrays], first)
 
 
@@ -174,6 +178,16 @@ def _take_many(x: Value, indices: list[Value], axis: int) -> Value:
     if len(dims) != len(indices):
         raise ShapeError(f"{len(indices)} indices for {x.ndim} axes")
     shape = broadcast_shapes(*(i.shape for i in indices))
+    merged: Shape = (*x.shape[:axis], size_of(dims), *x.shape[axis + len(dims) :])
+    return apply(Take(axis), reshape(x, merged), broadcast_to(flat_index(dims, indices), shape))
+
+
+def flat_index(dims: Sequence[int | Dim], indices: Sequence[Value]) -> Value:
+    """The index in an axis of all elements of `dims`, from one for each; out of range if one is.
+
+    Raises:
+        ShapeError: if a dim is symbolic.
+    """
     size, flat, inside = size_of(dims), cast(Any, 0), cast(Any, True)
     for index, dim in zip(indices, dims, strict=True):
         if not isinstance(dim, int):
@@ -182,6 +196,5 @@ def _take_many(x: Value, indices: list[Value], axis: int) -> Value:
         place = where(index < 0, index + dim, index)
         flat = flat * dim + place
         inside = inside & (place >= 0) & (place < dim)
-    flat = where(inside, flat, size)  # what one axis does not have, another must not make up for
-    merged: Shape = (*x.shape[:axis], size, *x.shape[axis + len(dims) :])
-    return apply(Take(axis), reshape(x, merged), broadcast_to(flat, shape))
+    # what one axis does not have, another must not make up for
+    return where(inside, flat, size)

@@ -77,7 +77,7 @@ class ScatterAdd(TensorOp, name="scatter_add"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
-        _check_wide(x.dtype)
+        check_wide(x.dtype)
         wanted = Take(self.axis).infer(x, indices)
         if updates != wanted:
             raise ShapeError(f"updates must be {wanted}, not {updates}")
@@ -131,7 +131,8 @@ def _columns(y: Any, axis: int, count: int) -> Any:
     return moveaxis(y, tuple(range(count, count + axis)), tuple(range(1, axis + 1)))
 
 
-def _check_wide(dtype: DType) -> None:
+def check_wide(dtype: DType) -> None:
+    """Raise DTypeError if a dtype would be rounded after each of many additions."""
     if dtype in HALVES:
         raise DTypeError(f"adds up in at least 32 bits, not in {dtype}; cast with sn.astype")
 
@@ -143,7 +144,12 @@ def _scattered(op: TensorOp, x: Any, updates: Any, indices: Any) -> Any:
     return astype(apply(op, widened(x), widened(updates), indices), dtype)
 
 
-def _check_along(op: TensorOp, axis: int, x: TensorType, indices: TensorType) -> TensorType:
+def check_along(op: TensorOp, axis: int, x: TensorType, indices: TensorType) -> TensorType:
+    """The type of the elements that indices along an axis name.
+
+    Raises:
+        DTypeError, ShapeError: if they are no integers, or do not match x elsewhere.
+    """
     check_kind(indices.dtype, INTEGERS)
     check_axes((axis,), x.ndim)
     if indices.ndim != x.ndim or any(
@@ -167,7 +173,7 @@ class TakeAlongAxis(TensorOp, name="take_along_axis"):
     failure = "the index may be a label of cross_entropy or nll_loss that is none of the classes"
 
     def infer(self, *operands: TensorType) -> TensorType:
-        return _check_along(self, self.axis, *operands)
+        return check_along(self, self.axis, *operands)
 
     def eval(self, xp: Any, x: Any, indices: Any) -> Any:
         return xp.take_along_axis(x, indices, axis=self.axis)
@@ -194,8 +200,8 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
-        _check_wide(x.dtype)
-        wanted = _check_along(self, self.axis, x, indices)
+        check_wide(x.dtype)
+        wanted = check_along(self, self.axis, x, indices)
         if updates != wanted:
             raise ShapeError(f"updates must be {wanted}, not {updates}")
         return x

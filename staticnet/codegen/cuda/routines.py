@@ -13,7 +13,7 @@ from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.cuda.pooling import pooling_routine
 from staticnet.codegen.launches import Address, Argument, Number, Product
-from staticnet.codegen.routines import SCANS, neutral, parts_of
+from staticnet.codegen.routines import SCANS, SCATTERS, neutral, parts_of
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import DType, short_name
 from staticnet.ir.node import Node
@@ -21,6 +21,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.library import ACTIVATIONS
 from staticnet.ops.matrices import MatrixOp
+from staticnet.ops.scattering import Scatter
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
 
@@ -62,7 +63,7 @@ def starts_from(node: Node) -> Node | None:
     """The operand that a routine's result begins as a copy of."""
     if isinstance(node.op, Implicit):
         return node.inputs[-1]
-    return node.inputs[0] if node.op.name.startswith("scatter_add") else None
+    return node.inputs[0] if node.op.name.startswith("scatter_") else None
 
 
 def copy(source: Address, target: Address, nbytes: int) -> Call:
@@ -206,7 +207,9 @@ def _scatter_along(node: Node, op: Any, locate: Locate) -> list[Call]:
     x, _, indices = node.inputs
     sizes = _around(x, op.axis)
     count = fixed(indices.shape)[op.axis]
-    kind = f"sn_of_{short_name(x.dtype)}, sn_of_{short_name(indices.dtype)}"
+    name = short_name(x.dtype)
+    how = f"sn_{op.combine if isinstance(op, Scatter) else 'sum'}<sn_of_{name}::value>"
+    kind = f"sn_of_{name}, sn_of_{short_name(indices.dtype)}, {how}"
     return [_scatter_call("lines", kind, node, sizes, count, _blocks(_lines(sizes)), locate)]
 
 
@@ -268,6 +271,7 @@ _ROUTINES: dict[str, Callable[[Node, Any, Locate], list[Call]]] = {
     **dict.fromkeys(SCANS, _scan),
     "scatter_add": _scatter,
     "scatter_add_along_axis": _scatter_along,
+    **dict.fromkeys(SCATTERS, _scatter_along),
     "argsort": _argsort,
     "argmax": _extremum,
     "argmin": _extremum,
