@@ -54,12 +54,13 @@ __device__ inline unsigned sn_lanes() {
 }
 
 // Each of THREADS side by side, a power of 2, gets the combination of all their values. More than
-// 32 are all of the block.
+// 32 are all of the block. What one of them read before, another may write over afterwards.
 template <class Op, int THREADS, class T>
 __device__ inline T sn_reduce(T x) {
   if constexpr (THREADS <= 32) {
     for (int distance = THREADS / 2; distance; distance /= 2)
       x = Op::of(x, sn_swap(sn_lanes<THREADS>(), x, distance));
+    if constexpr (THREADS > 1) __syncwarp(sn_lanes<THREADS>());
     return x;
   } else {
     __shared__ T parts[THREADS / 32];

@@ -192,13 +192,41 @@ def test_a_map_writes_over_what_it_alone_reads() -> None:
         lambda y: sn.permute_dims(y, (1, 0)) * 2.0,
         lambda y: sn.flip(y, 0) + y,
         lambda y: sn.roll(y, 1, 0),
-        lambda y: y - sn.max(y, 1, keepdims=True),
+        lambda y: sn.max(y - y[:, :1], 1, keepdims=True) + y,
         lambda y: sn.take(y, np.array([1, 0] * 4), 0),
     ],
 )
 def test_elements_read_elsewhere_are_not_written_over(move: Any) -> None:
     x = sn.placeholder((8, 8), name="x")
     plan = make_plan(sn.Graph("g", [x], [move(x @ x) @ x]))
+    product = next(group.nodes[0] for _, group in plan.launched if not group.fused)
+    assert product not in plan.over.values()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda y: y - sn.max(y, 1, keepdims=True),
+        lambda y: sn.nn.softmax(y) - sn.take_along_axis(y, np.full((8, 1), 3), 1),
+    ],
+)
+def test_the_last_loop_over_a_row_writes_over_what_it_reads(rows: Any) -> None:
+    x = sn.placeholder((8, 8), name="x")
+    plan = make_plan(sn.Graph("g", [x], [rows(x @ x) @ x]))
+    product = next(group.nodes[0] for _, group in plan.launched if not group.fused)
+    assert product in plan.over.values()
+    assert plan.arena_bytes == 256
+
+
+def test_a_row_is_not_written_over_before_its_last_loop() -> None:
+    x = sn.placeholder((8, 8), name="x")
+    y = x @ x
+    powers = sn.exp(y - sn.max(y, 1, keepdims=True))
+    plan = make_plan(sn.Graph("g", [x], [powers @ x, sn.sum(powers * y, 1)]))
+    product = next(group.nodes[0] for _, group in plan.launched if not group.fused)
+    assert product in plan.over.values()
+    late = sn.max(y - sn.sum(powers, 1, keepdims=True), 1)
+    plan = make_plan(sn.Graph("g", [x], [powers @ x, late]))
     product = next(group.nodes[0] for _, group in plan.launched if not group.fused)
     assert product not in plan.over.values()
 

@@ -22,6 +22,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.base import Elementwise, Reduction
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import block_count, block_lines
+from staticnet.plan.reads import loop_numbers
 from staticnet.plan.roles import Role, base, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
@@ -120,9 +121,7 @@ class Builder:
             if node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))
         self.may_fail = scope.may_fail
-        # stores come last: one may write a variable in place that another value still reads
-        body = sorted(scope.statements, key=lambda statement: isinstance(statement, Store))
-        return self._kernel(outer, [Loop((), inner, tuple(body))], [])
+        return self._kernel(outer, [Loop((), inner, tuple(_stores_last(scope.statements)))], [])
 
     def _columns(self) -> Kernel:
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
@@ -147,7 +146,7 @@ class Builder:
         group = self.group
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(group.domain))
         outer, inner = symbols[: len(group.outer)], symbols[len(group.outer) :]
-        ready = self._ready()
+        ready = loop_numbers(self.group)
         last = max(ready.values())
         row = self._scope("r")
         loops: list[Loop] = []
@@ -160,16 +159,8 @@ class Builder:
             else:
                 row.statements = before
             row._prefix = f"r{turn}_"
+        self.may_fail |= row.may_fail
         return self._kernel(outer, loops, row.statements)
-
-    def _ready(self) -> dict[Node, int]:
-        """For a row value, how many loops it needs; for a full one, the loop it is first in."""
-        ready: dict[Node, int] = {}
-        for node in self.group.nodes:
-            needs = [ready[m] for x in node.inputs for m in (self._member(x),) if m is not None]
-            turn = max(needs, default=0)
-            ready[node] = turn + 1 if isinstance(node.op, Reduction) else turn
-        return ready
 
     def _member(self, node: Node) -> Node | None:
         if node in self.members:
@@ -219,7 +210,7 @@ class Builder:
             elif node not in self.group.rows:
                 self._full(scope, node, index, turn, ready, place)
         self.may_fail |= scope.may_fail
-        return scope.statements
+        return _stores_last(scope.statements)
 
     def _axes(self, symbols: tuple[Symbol, ...]) -> tuple[Index, ...]:
         return tuple(map(Index.of, symbols))
@@ -264,6 +255,11 @@ def _is_tiled(group: Group, outer: tuple[Symbol, ...], loops: list[Loop]) -> boo
     if group.kind != "map" or not outer:
         return False
     return bool(turned_loads(loops[0].body, outer, loops[0].symbols[-1]))
+
+
+def _stores_last(statements: list[Statement]) -> list[Statement]:
+    """Statements in order, stores behind the rest: one may write over what another value reads."""
+    return sorted(statements, key=lambda statement: isinstance(statement, Store))
 
 
 def _size(shape: tuple[int, ...]) -> int:

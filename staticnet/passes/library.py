@@ -20,8 +20,8 @@ from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape
 from staticnet.passes.manager import Context, Pass
-from staticnet.passes.precision import cast, cast_below_views
-from staticnet.rewrite.driver import keep, rebuild
+from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
+from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics, Pattern
 
 GELU = gelu_tanh(Pattern(None, (), "x"))
@@ -72,7 +72,9 @@ def _widen(graph: Graph, context: Context) -> Graph:
         wide = tuple([cast_below_views(operand, FLOAT32) for operand in inputs])
         return build(Cast(node.dtype), (build(node.op, wide),))
 
-    return rebuild(graph, "library", replace) if any(map(lacks, graph.nodes)) else graph
+    if not any(map(lacks, graph.nodes)):
+        return graph
+    return rewrite(rebuild(graph, "library", replace), CASTS_TAKEN, "library", context.notes)
 
 
 class _Matcher:

@@ -25,11 +25,13 @@ from staticnet.ops.movement import Slice
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.manager import Context, Pass
-from staticnet.rewrite.driver import keep, rebuild
+from staticnet.rewrite.driver import keep, rebuild, rewrite
+from staticnet.rewrite.one_index import take_of_elementwise
 from staticnet.rewrite.pattern import Numerics
 
 COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
 PRODUCTS = (Matmul, MatmulEpilogue)
+CASTS_TAKEN = (take_of_elementwise,)  # an element of a product is cast, and not the product for it
 
 
 def precision(graph: Graph, context: Context) -> Graph:
@@ -48,7 +50,8 @@ def precision(graph: Graph, context: Context) -> Graph:
         narrow = tuple([cast_below_views(operand, compute) for operand in inputs])
         return build(Cast(FLOAT32), (build(node.op, narrow),))
 
-    return rebuild(graph, "precision", replace)
+    graph = rebuild(graph, "precision", replace)
+    return rewrite(graph, CASTS_TAKEN, "precision", context.notes)
 
 
 def cast_below_views(x: Node, dtype: DType) -> Node:

@@ -38,6 +38,7 @@ from staticnet.plan.roles import (
     role,
     shows_all_in_order,
 )
+from staticnet.plan.row_maps import RowMaps
 
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
@@ -100,9 +101,12 @@ class Fusion:
         self.group_of: dict[Node, Group] = {}
         self.apart: dict[tuple[Node, Node], str] = {}
         self.order = Dependences()
+        self._position = {node: i for i, node in enumerate(graph.nodes)}
         self._looking: dict[Node, list[Group]] = {}  # routines that look through a view
         for node in graph.nodes:
             self._place(node)
+        if enabled:
+            RowMaps(self).draw_in()
         for node in graph.roots:
             self.materialize(node, "what is returned or kept lies in memory in order")
         for node in guide or ():
@@ -188,10 +192,10 @@ class Fusion:
     def _add(self, group: Group, node: Node) -> None:
         group.nodes.append(node)
         self.group_of[node] = group
-        makers = {self.group_of[source].number for source in self._sources(node)}
+        makers = {self.group_of[source].number for source in self.sources(node)}
         self.order.require(group.number, makers - {group.number})
 
-    def _sources(self, node: Node) -> list[Node]:
+    def sources(self, node: Node) -> list[Node]:
         """The nodes of groups that a node's operands are or show.
 
         A kernel looks through every view, even one that lies in memory for a routine: so a group
@@ -205,7 +209,7 @@ class Fusion:
         return operand if by_routine and operand in self.group_of else base(operand)
 
     def _join(self, node: Node) -> bool:
-        makers = {self.group_of[source] for source in self._sources(node)}
+        makers = {self.group_of[source] for source in self.sources(node)}
         latest_first = sorted(makers, key=lambda g: -g.number)
         for group in latest_first:
             why_not = self._why_not(node, group)
@@ -218,7 +222,7 @@ class Fusion:
 
     def _keep_apart(self, node: Node, why: str, maker: Group | None = None) -> None:
         """Note why a node is in no kernel with its operands, those of one maker or all."""
-        for source in self._sources(node):
+        for source in self.sources(node):
             if maker in (None, self.group_of[source]):
                 self.apart.setdefault((source, node), why)
 
@@ -232,19 +236,19 @@ class Fusion:
             return f"the kernel has {MAX_NODES} nodes already"
         if self.guide is not None and self.guide.get(node) is not self.guide.get(group.nodes[0]):
             return _GUIDED
-        if self._is_behind_barrier([node], group):
+        if self.is_behind_barrier([node], group):
             return _AGAIN
-        for source in self._sources(node):
+        for source in self.sources(node):
             if self.order.waits(self.group_of[source].number, group.number):
                 return f"a cycle: it also needs {self._name(source)}, which waits for that kernel"
         if isinstance(node.op, Reduction):
             return self._why_not_reduction(node, group)
         return self._why_not_point(node, group)
 
-    def _is_behind_barrier(self, nodes: list[Node], maker: Group) -> bool:
+    def is_behind_barrier(self, nodes: list[Node], maker: Group) -> bool:
         """Whether nodes read what a group makes from behind a barrier: so as to run later."""
         operands = (x for node in nodes for x in node.inputs)
-        return any(self._is_inside(x, maker) and is_behind_barrier(x) for x in operands)
+        return any(self.is_inside(x, maker) and is_behind_barrier(x) for x in operands)
 
     def _merge_makers(self, node: Node, makers: list[Group], group: Group) -> None:
         """Draw other maps over the same space, which feed the group, into it."""
@@ -255,7 +259,7 @@ class Fusion:
             if why_not:
                 self._keep_apart(node, why_not, other)
             else:
-                self._merge(other, group)
+                self.merge(other, group)
 
     def _why_not_merge(self, gone: Group, group: Group) -> str:
         """Why a group cannot be drawn into one that it feeds, or nothing if it can."""
@@ -263,20 +267,27 @@ class Fusion:
             return _routine(gone.nodes[0])
         if gone.kind != "map" or gone.domain != group.domain:
             return f"it is with another operand; {_space(gone)} cannot join {_space(group)} there"
-        if self.guide is not None and self.guide[gone.nodes[0]] is not self.guide[group.nodes[0]]:
-            return _GUIDED
-        if self._is_behind_barrier(group.nodes, gone):
-            return _AGAIN
-        if len(gone.nodes) + len(group.nodes) > MAX_NODES:
-            return f"one kernel would have more than {MAX_NODES} nodes"
+        if why_not := self.why_not_one(gone, group):
+            return why_not
         if self.order.waits(gone.number, group.number):
             return "a cycle: each of the two kernels needs a value of the other"
         if self.order.between(gone.number, group.number):
             return "a cycle: another step runs between the two kernels"
         return ""
 
-    def _merge(self, gone: Group, group: Group) -> None:
-        group.nodes[:0] = gone.nodes
+    def why_not_one(self, gone: Group, group: Group) -> str:
+        """What keeps the nodes of two groups out of one kernel, whatever they are."""
+        if self.guide is not None and self.guide[gone.nodes[0]] is not self.guide[group.nodes[0]]:
+            return _GUIDED
+        if self.is_behind_barrier(group.nodes, gone) or self.is_behind_barrier(gone.nodes, group):
+            return _AGAIN
+        if len(gone.nodes) + len(group.nodes) > MAX_NODES:
+            return f"one kernel would have more than {MAX_NODES} nodes"
+        return ""
+
+    def merge(self, gone: Group, group: Group) -> None:
+        """Make the nodes of a group those of another one, which takes its place."""
+        group.nodes = sorted([*gone.nodes, *group.nodes], key=self._position.__getitem__)
         for node in gone.nodes:
             self.group_of[node] = group
         gone.nodes = []
@@ -284,29 +295,29 @@ class Fusion:
 
     def _why_not_point(self, node: Node, group: Group) -> str:
         shape = fixed(node.shape)
-        inside = [x for x in node.inputs if self._is_inside(x, group)]
+        inside = [x for x in node.inputs if self.is_inside(x, group)]
         if not isinstance(node.op, Elementwise):
             return f"{node.op.name} reads elements at other places than its own"
         if group.columns and any(isinstance(base(x).op, Reduction) for x in inside):
             return "a reduction of leading axes is complete only when its kernel ends"
         domain = axes_of(group.domain)
         if shape == group.domain:
-            return self._moved(inside, domain, group)
+            return self.moved(inside, domain, group)
         if not group.inner or not group.is_row_shape(shape):
             return f"its shape is {format_shape(shape)}, the kernel is {_space(group)}"
         if not all(base(x) in group.rows for x in inside):
             return f"it has one element a row, and what it reads has {_space(group)}"
         index = tuple([*domain[: len(group.outer)], *[Index()] * group.inner][: len(shape)])
-        moved = self._moved(inside, index, group)
+        moved = self.moved(inside, index, group)
         if not moved:
             group.rows.add(node)
         return moved
 
-    def _is_inside(self, operand: Node, group: Group) -> bool:
+    def is_inside(self, operand: Node, group: Group) -> bool:
         """Whether an operand, or what it shows, is made in the group."""
         return self.group_of.get(base(operand)) is group
 
-    def _moved(self, operands: list[Node], index: tuple[Index, ...], group: Group) -> str:
+    def moved(self, operands: list[Node], index: tuple[Index, ...], group: Group) -> str:
         """Which operand is used elsewhere than at the point of the domain that makes it, if any."""
         for operand in operands:
             if operand.type.size == 0:
@@ -327,7 +338,7 @@ class Fusion:
         shape, axes = fixed(x.shape), node.op.axes
         if shape != group.domain or base(x) in group.rows:
             return f"it reduces {format_shape(shape)}, the kernel is {_space(group)}"
-        moved = self._moved([x], axes_of(group.domain), group)
+        moved = self.moved([x], axes_of(group.domain), group)
         if moved:
             return moved
         count, rank = len(axes), len(shape)

@@ -15,6 +15,8 @@ FEW_ROWS = 4  # as many rows as this, or fewer, are shared element by element
 FEW_COLUMNS = 512
 BLOCK = 8192  # elements of a row that one thread combines
 MAX_BLOCKS = 64  # of rows above a column
+LONG_ROW = 16384  # elements from which the blocks of a GPU may share a row
+SHARED_ROWS = 128  # as many rows as this, or fewer, they may share
 SLOT = 8  # bytes for a partial result
 
 
@@ -38,6 +40,12 @@ def block_count(group: Group) -> int:
 def block_lines(group: Group) -> int:
     """How much of the first reduced axis is one block of a row."""
     return _lines(group.domain[len(group.outer) :])
+
+
+def may_share_rows(group: Group) -> bool:
+    """Whether on some device a row is for more threads than can wait for each other in a loop."""
+    rows, row = math.prod(group.outer), math.prod(group.domain[len(group.outer) :])
+    return (rows <= SHARED_ROWS and row >= LONG_ROW) or block_count(group) > 0
 
 
 def partial_bytes(group: Group) -> int:

@@ -214,7 +214,7 @@ class _Planner:
         self.fusion = plan.fusion
         self.groups = [group for group in self.fusion.groups if group.nodes]
         self.readers: dict[Node, set[Group]] = {}
-        self._at_own_place: dict[Group, frozenset[Node]] = {}
+        self._at_own_place: dict[Node, frozenset[Node]] = {}
         self._find_readers()
         self._leaves()
         self._find_stored()
@@ -308,8 +308,8 @@ class _Planner:
         if not group.fused:
             return self._begins_as(value, other)
         alike = value.dtype == other.dtype and value.type.size == other.type.size
-        whole = alike and fixed(value.shape) == group.domain
-        return whole and other in self._read_in_place(group)
+        whole = alike and fixed(value.shape) == group.domain and value not in group.rows
+        return whole and other in self._read_in_place(group, value)
 
     def _begins_as(self, value: Node, other: Node) -> bool:
         """Whether a loop's result begins as a value in memory that the loop reads nowhere else."""
@@ -319,10 +319,10 @@ class _Planner:
         uses = [x for x in value.inputs[0].inputs if self.fusion.memory(x, True) is other]
         return len(uses) == 1
 
-    def _read_in_place(self, group: Group) -> frozenset[Node]:
-        if group not in self._at_own_place:
-            self._at_own_place[group] = read_in_place(group, self.plan.stored)
-        return self._at_own_place[group]
+    def _read_in_place(self, group: Group, value: Node) -> frozenset[Node]:
+        if value not in self._at_own_place:
+            self._at_own_place[value] = read_in_place(group, value, self.plan.stored)
+        return self._at_own_place[value]
 
     def _values(self, sizes: Sizes) -> Values:
         """What lies in the arena: what the order of the groups has to keep small."""

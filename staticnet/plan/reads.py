@@ -1,55 +1,103 @@
-"""Which buffers a map reads only at the element that it makes: it may write over no others."""
+"""Which buffers a kernel reads only at the element that it makes: it may write over no others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from staticnet.ir.index import Index, linear
 from staticnet.ir.node import Node
-from staticnet.ops.base import Elementwise
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Elementwise, Reduction
+from staticnet.ops.indexing import TakeAlongAxis
 from staticnet.plan.fusion import Group
+from staticnet.plan.partials import may_share_rows
 from staticnet.plan.roles import axes_of, base, operand_index, place, resolve
 
 At = tuple[Index, ...] | None  # the element of a node; None where it is computed
 
 
-def read_in_place(group: Group, stored: Iterable[Node]) -> frozenset[Node]:
-    """The buffers of which a map reads, at each point of its domain, that point's element alone.
+def loop_numbers(group: Group) -> dict[Node, int]:
+    """Of a kernel of rows, how many loops a row value needs, or the loop a full one is first in."""
+    numbers: dict[Node, int] = {}
+    for node in group.nodes:
+        made = [x if x in numbers else base(x) for x in node.inputs]
+        needs = max((numbers[x] for x in made if x in numbers), default=0)
+        numbers[node] = needs + isinstance(node.op, Reduction)
+    return numbers
 
-    A kernel computes what it stores at the point that it is at, and what that is made of at the
-    index that leads there, which a view between two nodes of the group changes. Index maps of views
-    and of elementwise ops are followed; what any other op reads may lie anywhere. A map stores
-    after all that it reads of an element; other kernels read a row again after a store.
+
+def read_in_place(group: Group, value: Node, stored: Collection[Node]) -> frozenset[Node]:
+    """The buffers over which a group may write a value that has an element a point of its domain.
+
+    At each point it reads that point's element alone, and none once the value is written. A kernel
+    computes what it stores at the point that it is at, and what that is made of at the index that
+    leads there, which a view between two nodes of the group changes. Index maps of views and of
+    elementwise ops are followed; what any other op reads may lie anywhere. A map stores after all
+    that it reads of an element, and so does the last loop over a row; before it, the threads of a
+    row have waited for each other, and what was read at an index is a value of the row.
     """
-    if group.kind != "map":
+    if group.kind == "map":
+        return _at_own_place(group, set(stored).intersection(group.nodes), frozenset())
+    if group.kind != "rows":
         return frozenset()
+    numbers = loop_numbers(group)
+    full = (x for x in group.nodes if isinstance(x.op, Reduction) or x not in group.rows)
+    last = max(numbers[x] - isinstance(x.op, Reduction) for x in full)
+    if numbers[value] < last:
+        return frozenset()
+    early = (
+        frozenset()
+        if may_share_rows(group)
+        else frozenset(
+            node
+            for node in group.rows
+            if isinstance(node.op, TakeAlongAxis) and numbers[node] < last
+        )
+    )
+    return _at_own_place(group, group.nodes, early)
+
+
+def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -> frozenset[Node]:
+    """The buffers read at own places by what makes `nodes`; those in `early` may read any place."""
     members = set(group.nodes)
     domain = axes_of(group.domain)
     own = linear(domain, group.domain)
     found: dict[Node, bool] = {}
-    waiting: list[tuple[Node, At]] = [(node, domain) for node in stored if node in members]
+    waiting = [(node, _home(node, group, domain)) for node in nodes]
     seen = set(waiting)
     while waiting:
-        for operand, index in _operands(*waiting.pop()):
+        for operand, index in _operands(*waiting.pop(), early):
             below, at = (base(operand), None) if index is None else resolve(operand, index)
             if below not in members:
                 here = index is not None and place(operand, index)[1].is_same(own)
                 found[below] = found.get(below, True) and here
-            elif (below, at) not in seen:
+            elif below not in group.rows and (below, at) not in seen:
                 seen.add((below, at))
                 waiting.append((below, at))
     return frozenset(node for node, here in found.items() if here)
 
 
-def _operands(node: Node, index: At) -> Iterator[tuple[Node, At]]:
+def _home(node: Node, group: Group, domain: tuple[Index, ...]) -> At:
+    """The element that a kernel makes at each point of its domain; None where it is of a row."""
+    if isinstance(node.op, Reduction):  # that of its operand, whose reduced axes come last
+        axes = node.op.axes
+        order = [*(i for i in range(node.inputs[0].ndim) if i not in axes), *axes]
+        return tuple(domain[order.index(i)] for i in range(len(order)))
+    return None if node in group.rows else domain
+
+
+def _operands(node: Node, index: At, early: frozenset[Node]) -> Iterator[tuple[Node, At]]:
     """What a node's element is made of, and at which index of each operand."""
     if node.op.moves:  # a view that lies in memory for others
         yield node.inputs[0], None if index is None else _source(node, index)
         return
+    if isinstance(node.op, Reduction):
+        yield node.inputs[0], index
+        return
     known = index if isinstance(node.op, Elementwise) else None
-    for operand in node.inputs:
+    for operand in node.inputs[1:] if node in early else node.inputs:
         yield operand, None if known is None else operand_index(known, operand)
 
 
 def _source(node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
-    return node.op.source(index, tuple(map(int, node.inputs[0].shape)))
+    return node.op.source(index, fixed(node.inputs[0].shape))

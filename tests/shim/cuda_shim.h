@@ -22,6 +22,7 @@
 #define __syncthreads() shim::wait_for_block(__LINE__)
 #define __ballot_sync(lanes, yes) shim::ballot(lanes, yes, __LINE__)
 #define __shfl_xor_sync(lanes, x, distance) shim::exchange(lanes, x, distance, __LINE__)
+#define __syncwarp(lanes) ((void)shim::exchange(lanes, 0, 0, __LINE__))
 
 struct uint3 {
   unsigned x, y, z;

@@ -23,11 +23,11 @@ from staticnet.codegen.kernel import Keep, Kernel, Load, Loop, Reduce, Statement
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import FLOAT32
 from staticnet.ir.index import Index
+from staticnet.plan.partials import LONG_ROW, SHARED_ROWS
 
 SMALL_BLOCK = 128  # threads of a block whose warps have rows of their own
-LONG_ROW = 16384  # elements from which blocks may share a row
 CHUNK = 4096  # elements of a long row that a block takes at least
-WANTED_BLOCKS = 256  # that share long rows
+WANTED_BLOCKS = 2 * SHARED_ROWS
 MAX_HELD_BYTES = 128  # of a row, in the registers of one thread
 
 

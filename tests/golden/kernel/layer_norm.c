@@ -15,9 +15,9 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
       for (int64_t i1 = 0; i1 < 12; ++i1) {
         const float t1_0 = p0[i1+i0*12];
         const float t1_1 = t1_0 - r0_0;
-        p1[i1+i0*12] = t1_1;
         const float t1_3 = t1_1 * t1_1;
         a4_block[i1] = t1_3;
+        p1[i1+i0*12] = t1_1;
       }
       a4 += sn_sum_f32(a4_block, 12);
     }
@@ -30,14 +30,14 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
       const float t2_0 = p0[i1+i0*12];
       const float t2_1 = t2_0 - r0_0;
       const float t2_2 = t2_1 / r1_2;
-      p3[i1+i0*12] = t2_2;
       const float t2_4 = p4[i1];
       const float t2_5 = t2_2 * t2_4;
       const float t2_6 = p5[i1];
       const float t2_7 = t2_5 + t2_6;
-      p6[i1+i0*12] = t2_7;
       const float t2_9 = p7[i1+i0*12];
       const float t2_10 = t2_9 * t2_2;
+      p3[i1+i0*12] = t2_2;
+      p6[i1+i0*12] = t2_7;
       p8[i1+i0*12] = t2_10;
     }
   }

@@ -1,0 +1,114 @@
+"""Maps that stand beside a kernel of rows become part of it.
+
+Nodes join kernels one by one, in the graph's order. When all have a kernel it is known which wait
+for which; then a map whose elements are values of rows, or lie where a kernel of rows has its own,
+is drawn into that kernel if it feeds or reads it and no third step stands between the two. So the
+labels' elements of a cross entropy, its loss and the gradient of its logits are one kernel.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from staticnet.ir.index import Index
+from staticnet.ir.node import Node
+from staticnet.ops.base import Elementwise, Reduction
+from staticnet.ops.indexing import TakeAlongAxis
+from staticnet.plan.roles import axes_of, base, operand_index, resolve
+
+if TYPE_CHECKING:
+    from staticnet.plan.fusion import Fusion, Group
+
+
+class RowMaps:
+    """The maps of a partition, and the kernels of rows that take them in."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        self.fusion = fusion
+        self.state = {node for update in fusion.graph.updates for node in update}
+        self.readers: dict[Group, set[Group]] = defaultdict(set)
+        for group in fusion.groups:
+            for maker in self._makers(group):
+                self.readers[maker].add(group)
+
+    def draw_in(self) -> None:
+        """Draw maps in until none can be."""
+        for group in self.fusion.groups:
+            while group.inner and self._draw_one(group):
+                pass
+
+    def _makers(self, group: Group) -> set[Group]:
+        """The groups whose values a group reads."""
+        fusion = self.fusion
+        found = {fusion.group_of[x] for node in group.nodes for x in fusion.sources(node)}
+        return found - {group}
+
+    def _draw_one(self, group: Group) -> bool:
+        """Draw one map in; False if there is none."""
+        beside = self._makers(group) | self.readers[group]
+        for gone in sorted(beside, key=lambda other: other.number):
+            if self._fits(gone, group):
+                self._merge(gone, group)
+                return True
+        return False
+
+    def _merge(self, gone: Group, group: Group) -> None:
+        if gone.domain != group.domain:
+            group.rows.update(gone.nodes)
+        for maker in self._makers(gone):
+            self.readers[maker] = self.readers[maker] - {gone} | {group}
+        self.readers[group] = (self.readers[group] | self.readers.pop(gone, set())) - {gone, group}
+        self.fusion.merge(gone, group)
+
+    def _fits(self, gone: Group, group: Group) -> bool:
+        fusion = self.fusion
+        if gone.kind != "map" or fusion.why_not_one(gone, group) or self._keeps_state(gone):
+            return False
+        first, last = gone.number, group.number
+        if fusion.order.waits(first, last):
+            first, last = last, first
+        if fusion.order.between(first, last):
+            return False
+        if gone.domain == group.domain:
+            return self._are_full(gone, group)
+        return group.is_row_shape(gone.domain) and self._are_of_rows(gone, group)
+
+    def _keeps_state(self, gone: Group) -> bool:
+        """Whether a map has to do with what a step updates, which it does in place."""
+        touched = {x for node in gone.nodes for x in (node, *map(base, node.inputs))}
+        return not self.state.isdisjoint(touched)
+
+    def _are_full(self, gone: Group, group: Group) -> bool:
+        """Whether a map reads a kernel of rows at its own places alone."""
+        whole = axes_of(group.domain)
+        return all(self._reads_at(node, whole, group) for node in gone.nodes)
+
+    def _are_of_rows(self, gone: Group, group: Group) -> bool:
+        """Whether each element of a map is a value of a row, for those who read it as well."""
+        fusion = self.fusion
+        whole = axes_of(group.domain)
+        row = (*whole[: len(group.outer)], *[Index()] * group.inner)
+        for node in gone.nodes:
+            inside = [x for x in node.inputs if fusion.is_inside(x, group)]
+            if not isinstance(node.op, Elementwise | TakeAlongAxis):
+                return False
+            if not all(base(x) in group.rows for x in inside):
+                return False
+            if not self._reads_at(node, row[: node.ndim], group):
+                return False
+        for node in group.nodes:
+            index = row[: node.ndim] if node in group.rows else whole
+            for x in node.inputs:
+                if fusion.is_inside(x, gone):
+                    at = resolve(x, operand_index(index, x))[1]
+                    if isinstance(node.op, Reduction) or at not in (row, row[: len(group.outer)]):
+                        return False
+        return True
+
+    def _reads_at(self, node: Node, index: tuple[Index, ...], group: Group) -> bool:
+        """Whether a node of another kernel reads a group's values where those are made."""
+        inside = [x for x in node.inputs if self.fusion.is_inside(x, group)]
+        if inside and not isinstance(node.op, Elementwise):
+            return False
+        return not self.fusion.moved(inside, index, group)
