@@ -108,7 +108,10 @@ class RowMaps:
 
     def _reads_at(self, node: Node, index: tuple[Index, ...], group: Group) -> bool:
         """Whether a node of another kernel reads a group's values where those are made."""
-        inside = [x for x in node.inputs if self.fusion.is_inside(x, group)]
-        if inside and not isinstance(node.op, Elementwise):
+        operands = node.inputs
+        if isinstance(node.op, TakeAlongAxis) and not self.fusion.is_inside(operands[0], group):
+            operands = operands[1:]  # what it takes lies in memory, and its index is elementwise
+        inside = [x for x in operands if self.fusion.is_inside(x, group)]
+        if inside and operands is node.inputs and not isinstance(node.op, Elementwise):
             return False
         return not self.fusion.moved(inside, index, group)

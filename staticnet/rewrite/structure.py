@@ -14,6 +14,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, broadcast_shapes
 from staticnet.ops.base import Constant, Elementwise, apply, constant
 from staticnet.ops.creation import eye
+from staticnet.ops.evaluate import evaluate
 from staticnet.ops.implicit import Implicit, PseudoInverse
 from staticnet.ops.linalg import Matmul, matmul
 from staticnet.ops.movement import (
@@ -132,11 +133,18 @@ def elementwise_of_broadcast(node: Node) -> Value | None:
 
 @structural(Elementwise, lambda x: broadcast_to(x[0], x.shape) * 2)
 def elementwise_of_scalars(node: Node) -> Value | None:
-    """An elementwise op on scalars' broadcasts: it is done once, and its result is broadcast."""
+    """An elementwise op on scalars' broadcasts: it is done once, and its result is broadcast.
+
+    Now, if all of them are numbers.
+    """
     scalars = [x.inputs[0] if isinstance(x.op, BroadcastTo) else x for x in node.inputs]
     if node.ndim == 0 or any(x.ndim for x in scalars):
         return None
-    return broadcast_to(apply(node.op, *scalars), node.shape)
+    once = apply(node.op, *scalars)
+    numbers = [x.op.value.array for x in scalars if isinstance(x.op, Constant)]
+    if len(numbers) == len(scalars) and not node.op.on_host:
+        once = constant(evaluate(once, numbers), node.dtype)
+    return broadcast_to(once, node.shape)
 
 
 @structural(Flip, lambda x: flip(flip(x, 0), 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import INT64, is_floating, is_integer
 from staticnet.ir.types import Shape, format_shape
@@ -60,10 +62,14 @@ class _Scores:
 
 @dataclass(frozen=True)
 class _Labels:
-    """Class labels: in range where `counted`, and 0 elsewhere."""
+    """Class labels: in range where `counted`, and 0 elsewhere; None if all of them count."""
 
     index: Value
-    counted: Value
+    counted: Value | None
+
+    def where_counted(self, x: Value) -> Value:
+        """x, and 0 for the labels that do not count.  x: [*s] -> [*s]"""
+        return x if self.counted is None else where(self.counted, x, 0)
 
 
 def _class_axis(x: Value) -> int:
@@ -93,24 +99,31 @@ def _labels(target: Value, scores: _Scores, ignore_index: int) -> _Labels:
             f"target {format_shape(target.shape)} must be the input's shape without the axis of "
             f"classes: {format_shape(scores.example_shape)}"
         )
+    ignore_index = as_int(ignore_index, "ignore_index")
+    limits = np.iinfo(target.dtype)
+    can_be_ignored = limits.min <= ignore_index <= limits.max
     target = astype(as_index(target), INT64)
-    counted = target != as_int(ignore_index, "ignore_index")
     # An index counts from the end where it is negative; a label never does, and fails the run.
-    index = where(counted, where(target < 0, scores.classes(target), target), 0)
-    return _Labels(index, counted)
+    index = target if limits.min == 0 else where(target < 0, scores.classes(target), target)
+    if not can_be_ignored:
+        return _Labels(index, None)
+    counted = target != ignore_index
+    return _Labels(where(counted, index, 0), counted)
 
 
 def _label_loss(scores: _Scores, labels: _Labels, reduction: str, smoothing: float) -> Value:
     """-weight * ln p of the labels, `smoothing` of it spread over all classes."""
     index = expand_dims(labels.index, scores.axis)
-    picked = -squeeze(take_along_axis(scores.log_probability, index, scores.axis), scores.axis)
-    counted = astype(labels.counted, picked.dtype)
-    weight = counted if scores.weight is None else counted * take(scores.weight, labels.index, 0)
-    loss = where(labels.counted, picked * weight, 0)
+    loss = -squeeze(take_along_axis(scores.log_probability, index, scores.axis), scores.axis)
+    weight = None if labels.counted is None else astype(labels.counted, loss.dtype)
+    if scores.weight is not None:
+        own = take(scores.weight, labels.index, 0)
+        weight = own if weight is None else weight * own
+    loss = labels.where_counted(loss if weight is None else loss * weight)
     if smoothing:
-        spread = where(labels.counted, scores.weighted_sum(None), 0)
+        spread = labels.where_counted(scores.weighted_sum(None))
         loss = (1 - smoothing) * loss + spread * (smoothing / scores.classes(loss))
-    if reduction == "mean":
+    if reduction == "mean" and weight is not None:
         return sum(loss) / sum(weight)
     return reduce_loss(loss, reduction)
 
@@ -128,7 +141,8 @@ def nll_loss(
 
     input: ln of probabilities [n, c, *d] or [c], target: int [n, *d] or [], weight: [c]
     -> y: [], or target's shape if not reduced. "mean" divides by the sum of the labels' weights;
-    labels equal to `ignore_index` count nothing. A label outside [0, c) fails the run.
+    labels equal to `ignore_index` count nothing. A label outside [0, c) fails the run. Where the
+    labels' dtype does not hold `ignore_index`, as an unsigned one does not hold -100, all count.
 
     Raises:
         ShapeError: if target or weight does not fit the input.
