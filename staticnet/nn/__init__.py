@@ -105,6 +105,7 @@ from staticnet.nn.layers.activation import (
     Tanhshrink,
     Threshold,
 )
+from staticnet.nn.layers.attention import MultiheadAttention
 from staticnet.nn.layers.container import (
     Identity,
     ModuleDict,
@@ -233,6 +234,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",

@@ -74,6 +74,17 @@ def scaled_dot_product_attention(
     return reshape(y, (*lead, t, e))
 
 
+def attention_weights(query: Value, key: Value, attn_mask: Any, is_causal: bool) -> Value:
+    """softmax(query keyᵀ / sqrt(d) + mask) as such.  [n, h, t, d], [n, h, s, d] -> [n, h, t, s]
+
+    Of a query without keys they are zeros.
+    """
+    square = (query.shape[2], key.shape[2])
+    mask = [] if attn_mask is None else [_as_mask(attn_mask, query, query.shape[:2], square)]
+    w = weights(scores(is_causal, query, key, _scale(None, query), mask))
+    return astype(ungrouped(w), query.dtype)
+
+
 def _lead(q: Value, k: Value, v: Value, enable_gqa: bool) -> Shape:
     """The result's leading axes.
 
