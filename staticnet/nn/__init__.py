@@ -22,6 +22,8 @@ from staticnet.nn.functional import (
     ctc_loss,
     dropout,
     elu,
+    embedding,
+    embedding_bag,
     gaussian_nll_loss,
     gelu,
     glu,
@@ -93,6 +95,7 @@ from staticnet.nn.layers.activation import (
     PReLU,
     ReLU,
     ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
     Softmax,
@@ -123,11 +126,19 @@ from staticnet.nn.layers.convolution import (
     ConvTranspose3d,
 )
 from staticnet.nn.layers.ctc import CTCLoss
+from staticnet.nn.layers.embedding import (
+    Embedding,
+    EmbeddingBag,
+)
 from staticnet.nn.layers.functional import (
     Flatten,
     Unflatten,
 )
-from staticnet.nn.layers.linear import Dropout, Embedding, Linear
+from staticnet.nn.layers.linear import (
+    Bilinear,
+    Dropout,
+    Linear,
+)
 from staticnet.nn.layers.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -188,6 +199,7 @@ __all__ = [
     "SELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Bilinear",
     "CTCLoss",
     "CircularPad1d",
     "CircularPad2d",
@@ -206,6 +218,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GRUCell",
     "GaussianNLLLoss",
@@ -242,6 +255,7 @@ __all__ = [
     "ParameterList",
     "PoissonNLLLoss",
     "RNNCell",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",
@@ -289,6 +303,8 @@ __all__ = [
     "ctc_loss",
     "dropout",
     "elu",
+    "embedding",
+    "embedding_bag",
     "functional",
     "gaussian_nll_loss",
     "gelu",

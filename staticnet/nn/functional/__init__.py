@@ -36,6 +36,11 @@ from staticnet.nn.functional.distance import (
     pdist,
 )
 from staticnet.nn.functional.dropout import dropout
+from staticnet.nn.functional.embedding import (
+    embedding,
+    embedding_bag,
+    one_hot,
+)
 from staticnet.nn.functional.likelihood import (
     binary_cross_entropy,
     gaussian_nll_loss,
@@ -103,6 +108,8 @@ __all__ = [
     "ctc_loss",
     "dropout",
     "elu",
+    "embedding",
+    "embedding_bag",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -130,6 +137,7 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
+    "one_hot",
     "pad",
     "pairwise_distance",
     "pdist",

@@ -14,8 +14,10 @@ from staticnet.nn import functional as F
 from staticnet.nn.arguments import as_number
 from staticnet.nn.layers.functional import FunctionLayer, layer
 from staticnet.nn.module import Module
-from staticnet.ops.arguments import as_size
+from staticnet.nn.seed import next_seed
+from staticnet.ops.arguments import as_bool, as_size
 from staticnet.ops.base import as_value
+from staticnet.ops.random import Generator
 from staticnet.ops.state import variable
 
 
@@ -267,3 +269,39 @@ class PReLU(Module):
     def extra_repr(self) -> str:
         """The number of parameters."""
         return f"num_parameters={self.num_parameters}"
+
+
+class RReLU(Module):
+    """y = x where x > 0, else a * x: a ~ U(lower, upper) while training, their mean otherwise.
+
+    x: [*s] -> y: [*s]. Each call in a graph and each run of the graph draws other slopes. The
+    buffer `counter` counts the runs, as a Dropout's.
+
+    Raises:
+        ArgumentError: if lower > upper.
+    """
+
+    def __init__(
+        self,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        inplace: bool = False,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        as_bool(inplace, "RReLU: inplace")
+        self.upper = as_number(upper, "RReLU: upper", -math.inf, math.inf)
+        self.lower = as_number(lower, "RReLU: lower", -math.inf, self.upper)
+        self._generator = Generator(next_seed(seed))
+        self._generator.counter.name = ""  # to be named after its place here
+        self.register_buffer("counter", self._generator.counter, persistent=False)
+
+    def forward(self, x: Any) -> Value:
+        """x with random slopes, as the mode is now."""
+        training = self.training
+        key = self._generator.key(like=x) if training else None
+        return F.rrelu(x, self.lower, self.upper, training, key)
+
+    def extra_repr(self) -> str:
+        """The range of the slopes."""
+        return f"lower={self.lower}, upper={self.upper}"

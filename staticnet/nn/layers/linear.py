@@ -1,4 +1,4 @@
-"""Layers that multiply by a weight or look rows of it up, and dropout."""
+"""Layers that multiply by a weight, and dropout."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 from staticnet.ir.value import Value
 from staticnet.nn import init
 from staticnet.nn.arguments import as_number
-from staticnet.nn.functional import dropout, linear
+from staticnet.nn.functional import bilinear, dropout, linear
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seed, next_seeds
 from staticnet.ops.arguments import as_size
-from staticnet.ops.indexing import take
 from staticnet.ops.random import Generator
 from staticnet.ops.state import Variable, variable
 
@@ -57,11 +56,10 @@ class Linear(Module):
         return f"{sizes}, bias={self.bias is not None}"
 
 
-class Embedding(Module):
-    """y[i] = weight[x[i]].  x: int [*s] -> y: [*s, embedding_dim]
+class Bilinear(Module):
+    """y[o] = x1 . weight[o] . x2 + bias[o].  x1: [*b, in1], x2: [*b, in2] -> y: [*b, out]
 
-    weight [num_embeddings, embedding_dim] starts from N(0, 1). A negative index counts from the
-    end; one outside [-num_embeddings, num_embeddings) fails the run.
+    weight [out, in1, in2] and bias [out] start from U(-1 / sqrt(in1), 1 / sqrt(in1)).
 
     Raises:
         ArgumentError: if a size is not a positive int.
@@ -69,24 +67,34 @@ class Embedding(Module):
 
     def __init__(
         self,
-        num_embeddings: int,
-        embedding_dim: int,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
         dtype: Any = "float32",
         *,
         seed: int | None = None,
     ) -> None:
-        self.num_embeddings = as_size(num_embeddings, "Embedding: num_embeddings")
-        self.embedding_dim = as_size(embedding_dim, "Embedding: embedding_dim")
-        shape = (num_embeddings, embedding_dim)
-        self.weight = variable(init.normal(shape, dtype=dtype, seed=seed))
+        self.in1_features = as_size(in1_features, "Bilinear: in1_features")
+        self.in2_features = as_size(in2_features, "Bilinear: in2_features")
+        self.out_features = as_size(out_features, "Bilinear: out_features")
+        bound = 1 / math.sqrt(in1_features)
+        for_weight, for_bias = next_seeds(seed, 2)
+        shape = (out_features, in1_features, in2_features)
+        self.weight = variable(init.uniform(shape, -bound, bound, dtype, seed=for_weight))
+        self.bias: Variable | None = None
+        if bias:
+            first = init.uniform((out_features,), -bound, bound, dtype, seed=for_bias)
+            self.bias = variable(first)
 
-    def forward(self, x: Any) -> Value:
-        """The rows of weight that x names."""
-        return take(self.weight, x, axis=0)
+    def forward(self, x1: Any, x2: Any) -> Value:
+        """x1 . weight . x2 + bias"""
+        return bilinear(x1, x2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+        sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
+        return f"{sizes}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Dropout(Module):
