@@ -50,7 +50,7 @@ enum { sn_strip = 256 };
           }                                                                                        \
         }                                                                                          \
       }                                                                                            \
-    for (int64_t j = 0; j < n; ++j) y[j] = STORE((T)best[j]), index[j] = at[j];                    \
+    for (int64_t j = 0; j < n; ++j) y[j] = STORE(best[j]), index[j] = at[j];                    \
   }                                                                                                \
   SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y, int32_t *at) {            \
     SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place, at + place))                  \
@@ -78,7 +78,7 @@ enum { sn_strip = 256 };
           }                                                                                        \
         }                                                                                          \
       }                                                                                            \
-    for (int64_t j = 0; j < n; ++j) y[j] = STORE((T)sum[j]);                                       \
+    for (int64_t j = 0; j < n; ++j) y[j] = STORE(sum[j]);                                       \
   }                                                                                                \
   SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y) {                         \
     SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place))                              \

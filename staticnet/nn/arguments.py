@@ -16,7 +16,7 @@ from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
-from staticnet.ops.shape import sum
+from staticnet.ops.shape import expand_dims, sum
 
 
 def as_floating(x: Any, like: Value | None = None) -> Value:
@@ -68,6 +68,17 @@ def as_axes(value: Any, count: int, what: str, least: int) -> tuple[int, ...]:
         raise ArgumentError(f"{what} must be an int or {count} ints, not {value!r:.60}")
     kind = f"an int or {count} ints of at least {least}"
     return tuple(as_int(entry, what, least, kind=kind) for entry in each)
+
+
+def with_examples(x: Any, spatial: int) -> tuple[Value, bool]:
+    """x as [n, c, *s], and whether it was [c, *s], a single example.
+
+    Raises:
+        ShapeError: if it is neither.
+    """
+    x = check_ndim(x, spatial)
+    single = x.ndim == spatial + 1
+    return (expand_dims(x, 0) if single else x), single
 
 
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:

@@ -31,8 +31,8 @@ class FunctionLayer(Module):
         return {name: getattr(self, name) for name in names if name != INPLACE}
 
     def extra_repr(self) -> str:
-        """The numbers and strings among the arguments."""
-        shown = (int, float, str)
+        """The numbers, strings and tuples of them among the arguments."""
+        shown = (int, float, str, tuple)
         own = self._arguments() | ({INPLACE: True} if getattr(self, INPLACE, False) else {})
         return ", ".join(f"{k}={v!r}" for k, v in own.items() if isinstance(v, shown))
 
