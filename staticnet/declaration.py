@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from staticnet.control.state_updates import close_updates
 from staticnet.errors import GraphError
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, topological
@@ -18,13 +19,18 @@ def declare(
     outputs: Sequence[Value] | Value,
     updates: Mapping[Variable, Value],
 ) -> Graph:
-    """The graph of these, with the updates of state that updates itself.
+    """The graph of these, with the updates that stand in it and those of state that has its own.
 
     Raises:
         GraphError: if an input, output or update is no node, or the graph is not well formed.
     """
     ins, outs = _as_node_list(inputs, "input"), _as_node_list(outputs, "output")
-    pairs = _with_default_updates(outs, dict(updates))
+    values = _as_node_list(list(updates.values()), "update")
+    made, standing = close_updates([*outs, *values])
+    outs, values = made[: len(outs)], made[len(outs) :]
+    named: dict[Any, Any] = dict(zip(updates, values, strict=True))
+    named |= {target: value for target, value in standing.items() if target not in named}
+    pairs = _with_default_updates(outs, named)
     return Graph(name, ins, outs, tuple(pairs.items()))
 
 
@@ -41,9 +47,6 @@ def _as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
 
 def _with_default_updates(outputs: list[Node], updates: dict[Any, Any]) -> dict[Node, Node]:
     """`updates` and those of the state they and the outputs read."""
-    for value in updates.values():
-        if not isinstance(value, Node):
-            raise GraphError(f"an update must be a graph node, not {value!r:.60}")
     while True:
         reached = topological([*outputs, *updates.values()])
         missing = {

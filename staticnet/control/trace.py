@@ -33,6 +33,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.base import as_value, items
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.state import Placeholder
+from staticnet.ops.with_update import REMEDY, WithUpdate
 
 _numbers = itertools.count()
 
@@ -197,7 +198,13 @@ def place(
     It stands for all of that, in the modes of the modules that made it.
     """
     node = build(op, tuple(operands))
+    is_newer = newer(own)
     for each in _traced(roots, own, inside):
+        if isinstance(each.op, WithUpdate) and (is_newer(each) or each in inside):
+            raise ArgumentError(
+                f"{op.name}: the update of {describe(each.inputs[1])} ({each.provenance}) cannot "
+                f"leave it; {REMEDY}"
+            )
         modes.carry(each, node)
     return items(node)
 

@@ -22,6 +22,7 @@ from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_tuple, normalize_axis
 from staticnet.ops.base import Item, apply, as_values
+from staticnet.ops.with_update import WithUpdate, with_update
 
 
 def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Value]:
@@ -30,6 +31,7 @@ def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Va
     A new node has the lines, the name and the modes of the one that it is for.
     """
     known: dict[Node, Any] = dict(values)
+    written: set[tuple[Node, ...]] = set()
     saved = location.attribution()
     try:
         for node in topological(outputs, newer(known)):
@@ -37,6 +39,11 @@ def substitute(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Va
                 continue
             location.set_attribution(node.provenance)
             operands = [known.get(operand, operand) for operand in node.inputs]
+            if isinstance(node.op, WithUpdate) and is_eager(operands[:1]):
+                once = node.inputs[1:]  # it stands on a value and on its gradient, and is one
+                known[node] = operands[0] if once in written else with_update(*operands)
+                written.add(once)
+                continue
             known[node] = new = _applied(node.op, operands)
             modes.stand_for(new, node)
     finally:
@@ -55,6 +62,8 @@ def _applied(op: Op, operands: Sequence[Any]) -> Any:
     """The value of an op; of several results on tensors a list of them."""
     if isinstance(op, Item) and isinstance(operands[0], list):
         return operands[0][op.index]
+    if isinstance(op, WithUpdate):
+        return with_update(*operands)
     if op.graphs and is_eager(operands):
         return op.run(*as_values(*operands))
     return apply(op, *operands)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, ShapeError
+from staticnet.ir.dtype import FLOAT32, DType, as_dtype
 from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
@@ -79,6 +80,17 @@ def with_examples(x: Any, spatial: int) -> tuple[Value, bool]:
     x = check_ndim(x, spatial)
     single = x.ndim == spatial + 1
     return (expand_dims(x, 0) if single else x), single
+
+
+def as_parameter_dtype(dtype: Any) -> DType:
+    """The dtype of a layer's parameters; None is float32.
+
+    Raises:
+        DTypeError: if it is no floating-point one.
+    """
+    found = FLOAT32 if dtype is None else as_dtype(dtype)
+    check_kind(found, FLOATS)
+    return found
 
 
 def check_same_shape(input: Value, target: Value, what: str = "target") -> None:

@@ -10,9 +10,11 @@ from weakref import ref
 
 import numpy as np
 
+from staticnet.control.state_updates import updates_in
 from staticnet.errors import ArgumentError, MissingNameError
 from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.modes import Mode, changed, note, reading, retyped
+from staticnet.ir.node import Node
 from staticnet.nn.calls import Call
 from staticnet.nn.parts import Holder, check_key, join, parts
 from staticnet.nn.retyping import DEVICE, as_target, convert_variables
@@ -20,6 +22,7 @@ from staticnet.nn.state import LoadResult, load
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
 from staticnet.ops.state import variable as make_variable
+from staticnet.ops.with_update import pending
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -309,6 +312,17 @@ class Module(Holder):
         for path, module in self._all_modules():
             for name, variable in module._variables():
                 yield join(path, name), variable, name not in module._transient
+
+    def updates(self) -> dict[Variable, Node]:
+        """{variable: node of its next value} of the state that calls in training change.
+
+        Of a batch norm the running statistics. They are those of all calls since a function was
+        compiled of them, one after another; a call with equal operands is the same one. None has
+        to be asked for: `minimize` merges those that its loss needs, and `sn.function` adds those
+        that stand in its graph and that its `updates` do not name.
+        """
+        own = [variable for _, variable in self._all_variables()]
+        return updates_in(pending(own))[1]
 
     def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
         """Hold state that is not trained as `self.name`; None holds nothing yet.

@@ -31,6 +31,7 @@ from staticnet.ops import (
     statistics,
     tiling,
     transcendental,
+    with_update,
 )
 
 __all__ = [
@@ -61,4 +62,5 @@ __all__ = [
     "statistics",
     "tiling",
     "transcendental",
+    "with_update",
 ]

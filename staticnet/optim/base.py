@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from staticnet.autodiff import grad
+from staticnet.control.state_updates import updates_in
 from staticnet.errors import ArgumentError, GradientError, ShapeError
 from staticnet.ir.dtype import DType, compute_dtype, is_floating
 from staticnet.ir.hints import check_call, missing_name, raise_own
@@ -74,7 +75,8 @@ class Optimizer:
 
         `wrt` says which variables: None is every trainable one that the loss needs, in the graph's
         order; or a list of them; or groups, as PyTorch's, each overriding some hyper-parameters:
-        `[{"params": [...], "lr": 1e-2, "weight_decay": 0}, {"params": [...]}]`.
+        `[{"params": [...], "lr": 1e-2, "weight_decay": 0}, {"params": [...]}]`. Updates that stand
+        in the loss, as those of running statistics, are among them.
 
         loss: []
 
@@ -85,7 +87,11 @@ class Optimizer:
         """
         chosen = _groups(_trainable(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
-        return self.apply(self.gradients(loss, parameters_of(groups)), groups)
+        updates = self.apply(self.gradients(loss, parameters_of(groups)), groups)
+        assert isinstance(loss, Node)
+        for target, value in updates_in([loss])[1].items():
+            updates.setdefault(target, value)
+        return updates
 
     def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
         """The gradients that `minimize` gives to `apply`: those of the loss.

@@ -1,4 +1,4 @@
-"""Layers that multiply by a weight, and dropout."""
+"""Layers that multiply by a weight."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 from staticnet.ir.value import Value
 from staticnet.nn import init
-from staticnet.nn.arguments import as_number
-from staticnet.nn.functional import bilinear, dropout, linear
+from staticnet.nn.arguments import as_parameter_dtype
+from staticnet.nn.functional import bilinear, linear
 from staticnet.nn.module import Module
-from staticnet.nn.seed import next_seed, next_seeds
+from staticnet.nn.seed import next_seeds
 from staticnet.ops.arguments import as_size
-from staticnet.ops.random import Generator
 from staticnet.ops.state import Variable, variable
 
 
@@ -35,6 +34,7 @@ class Linear(Module):
         *,
         seed: int | None = None,
     ) -> None:
+        dtype = as_parameter_dtype(dtype)
         self.in_features = as_size(in_features, "Linear: in_features")
         self.out_features = as_size(out_features, "Linear: out_features")
         bound = 1 / math.sqrt(in_features)
@@ -75,6 +75,7 @@ class Bilinear(Module):
         *,
         seed: int | None = None,
     ) -> None:
+        dtype = as_parameter_dtype(dtype)
         self.in1_features = as_size(in1_features, "Bilinear: in1_features")
         self.in2_features = as_size(in2_features, "Bilinear: in2_features")
         self.out_features = as_size(out_features, "Bilinear: out_features")
@@ -95,31 +96,3 @@ class Bilinear(Module):
         """The sizes."""
         sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
         return f"{sizes}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class Dropout(Module):
-    """y = 0 with probability p, else x / (1 - p), while training; y = x otherwise.
-
-    x: [*s] -> y: [*s]. Each call in a graph and each run of the graph drops other elements. The
-    buffer `counter` counts the runs; set back, it makes the same masks again. It is no part of
-    `state_dict`, as PyTorch has none; to go on with the same masks, save it beside.
-
-    Raises:
-        ArgumentError: if p is not in [0, 1].
-    """
-
-    def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
-        self.p = as_number(p, "Dropout: p", 0, 1)
-        self._generator = Generator(next_seed(seed))
-        self._generator.counter.name = ""  # to be named after its place here
-        self.register_buffer("counter", self._generator.counter, persistent=False)
-
-    def forward(self, x: Any) -> Value:
-        """x with elements dropped, as the mode is now."""
-        if not self.training or self.p == 0:
-            return x
-        return dropout(x, self.p, self._generator.key(like=x))
-
-    def extra_repr(self) -> str:
-        """The probability."""
-        return f"p={self.p}"
