@@ -1,96 +1,469 @@
-/* Convolution and its gradients by their definitions, one sum an element.
+/* Convolutions as products whose left matrix is never written: "implicit GEMM".
 
-   Arrays have three spatial axes; those that an operation lacks are first and of length 1. Steps are
-   in elements, so channels may come first or last: {first axis, channels, spatial axes}. */
-typedef struct {
-  int64_t n, groups, outputs, inputs; /* outputs and inputs of one group */
-  int64_t s[3], k[3], t[3], stride[3], low[3], dilation[3];
-  int64_t x[5], w[5], y[5]; /* the arrays' steps */
-} sn_convolution;
+   Channels lie last inside. A band of rows of the images is copied once into a box with its padding,
+   where each pixel of the result begins at an address of its own and the elements that it needs are
+   few contiguous runs: of a 3 by 3 kernel three, each of three pixels' channels. Weights lie in
+   panels of as many outputs as two vectors hold, in the order of these runs. A strip of pixels and a
+   panel meet in a tile that stays in registers.
 
-/* The places of the triples below `size`, in order. */
-#define SN_TRIPLES(p, size)                       \
-  for (int64_t p##0 = 0; p##0 < (size)[0]; ++p##0) \
-    for (int64_t p##1 = 0; p##1 < (size)[1]; ++p##1) \
-      for (int64_t p##2 = 0; p##2 < (size)[2]; ++p##2)
-#define SN_AT(step, p) (p##0 * (step)[2] + p##1 * (step)[3] + p##2 * (step)[4])
+   The gradient of the input is such a product too, with the kernel turned around; of strides, one for
+   each remainder, which needs only some of the kernel's elements. The gradient of the weights sums
+   over the pixels instead. Both take the same strips.
 
-/* Where along an axis the kernel's element k meets x, when it stands at t. */
-static inline int64_t sn_met(const sn_convolution *c, int axis, int64_t t, int64_t k) {
-  return t * c->stride[axis] + k * c->dilation[axis] - c->low[axis];
-}
+   A sum is a chain of fused multiply-adds, of a gradient of weights one chain a band, whose order the
+   shapes alone decide: the number of threads does not.
 
-/* Where along an axis the kernel stands when its element k meets x at s; -1 if it never does. */
-static inline int64_t sn_stands(const sn_convolution *c, int axis, int64_t s, int64_t k) {
-  const int64_t at = s + c->low[axis] - k * c->dilation[axis];
-  return at < 0 || at % c->stride[axis] || at / c->stride[axis] >= c->t[axis] ? -1
-                                                                             : at / c->stride[axis];
-}
+   Written for f32; of other types the same text with another suffix, 16-bit ones computed in float.
+   Included after convolution_parts.h.
 
-/* S: the type's name, T: the elements' type, A: that of the sums, LOAD and STORE: between the two. */
-#define SN_CONVOLUTION(S, T, A, LOAD, STORE)                                                       \
-  static void sn_convolution_##S(const sn_convolution *c, const T *x, const T *w, T *y) {          \
-    const int64_t all = c->groups * c->outputs;                                                    \
-    _Pragma("omp parallel for schedule(static) if (SN_TOGETHER)")                                  \
-    for (int64_t each = 0; each < c->n * all; ++each) {                                            \
-      const int64_t o = each % all, first = o / c->outputs * c->inputs;                            \
-      const T *const from = x + each / all * c->x[0] + first * c->x[1], *const by = w + o * c->w[0]; \
-      T *const to = y + each / all * c->y[0] + o * c->y[1];                                        \
-      SN_TRIPLES(t, c->t) {                                                                        \
-        A sum = 0;                                                                                 \
-        SN_TRIPLES(k, c->k) {                                                                      \
-          const int64_t s0 = sn_met(c, 0, t0, k0), s1 = sn_met(c, 1, t1, k1);                      \
-          const int64_t s2 = sn_met(c, 2, t2, k2);                                                 \
-          if (s0 < 0 || s1 < 0 || s2 < 0 || s0 >= c->s[0] || s1 >= c->s[1] || s2 >= c->s[2])       \
-            continue;                                                                              \
-          for (int64_t i = 0; i < c->inputs; ++i)                                                  \
-            sum += (A)LOAD(from[i * c->x[1] + SN_AT(c->x, s)]) *                                   \
-                   (A)LOAD(by[i * c->w[1] + SN_AT(c->w, k)]);                                      \
+   Zhang, Franchetti and Low, "High performance zero-memory overhead direct convolutions", 2018. */
+enum {
+  sn_wide_lanes_f32 = sizeof(sn_wide_f32) / sizeof(float),
+  sn_panel_f32 = 2 * sn_wide_lanes_f32,
+};
+typedef float sn_four_f32
+    __attribute__((vector_size(4 * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+/* tile = a strip of ROWS pixels, at the addresses `at`, times a panel of WIDE vectors. Of each run,
+   which begins `offset` further, every `step`th element up to `length` is taken. */
+#define SN_STRIP_f32(ROWS, WIDE)                                                                   \
+  static __attribute__((noinline)) void sn_strip_##ROWS##_##WIDE##_f32(                            \
+      int64_t runs, int64_t length, int64_t step, const int64_t *offset, const float *const *at,   \
+      const float *w, float *tile) {                                                               \
+    sn_wide_f32 sum[ROWS][WIDE], *const to = (sn_wide_f32 *)tile;                                  \
+    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                        \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) sum[i][j] = SN_ALL_f32(0);          \
+    for (int64_t r = 0; r < runs; ++r) {                                                           \
+      const float *x[ROWS];                                                                        \
+      _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) x[i] = at[i] + offset[r];            \
+      for (int64_t l = 0; l < length; l += step, w += WIDE * sn_wide_lanes_f32) {                  \
+        sn_wide_f32 right[WIDE];                                                                   \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
+            right[j] = ((const sn_wide_f32 *)w)[j];                                                \
+        _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) {                                  \
+          const sn_wide_f32 left = SN_ALL_f32(x[i][l]);                                            \
+          _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                   \
+              sum[i][j] = SN_FMA_f32(left, right[j], sum[i][j]);                                   \
         }                                                                                          \
-        to[SN_AT(c->y, t)] = STORE(sum);                                                           \
       }                                                                                            \
     }                                                                                              \
-  }                                                                                                \
-  static void sn_convolution_input_##S(const sn_convolution *c, const T *y, const T *w, T *x) {    \
-    const int64_t all = c->groups * c->inputs;                                                     \
-    _Pragma("omp parallel for schedule(static) if (SN_TOGETHER)")                                  \
-    for (int64_t each = 0; each < c->n * all; ++each) {                                            \
-      const int64_t i = each % all, first = i / c->inputs * c->outputs;                            \
-      const T *const from = y + each / all * c->y[0] + first * c->y[1];                            \
-      const T *const by = w + first * c->w[0] + i % c->inputs * c->w[1];                           \
-      T *const to = x + each / all * c->x[0] + i * c->x[1];                                        \
-      SN_TRIPLES(s, c->s) {                                                                        \
-        A sum = 0;                                                                                 \
-        SN_TRIPLES(k, c->k) {                                                                      \
-          const int64_t t0 = sn_stands(c, 0, s0, k0), t1 = sn_stands(c, 1, s1, k1);                \
-          const int64_t t2 = sn_stands(c, 2, s2, k2);                                              \
-          if (t0 < 0 || t1 < 0 || t2 < 0) continue;                                                \
-          for (int64_t o = 0; o < c->outputs; ++o)                                                 \
-            sum += (A)LOAD(from[o * c->y[1] + SN_AT(c->y, t)]) *                                   \
-                   (A)LOAD(by[o * c->w[0] + SN_AT(c->w, k)]);                                      \
-        }                                                                                          \
-        to[SN_AT(c->x, s)] = STORE(sum);                                                           \
-      }                                                                                            \
-    }                                                                                              \
-  }                                                                                                \
-  static void sn_convolution_weight_##S(const sn_convolution *c, const T *x, const T *y, T *w) {   \
-    _Pragma("omp parallel for schedule(static) if (SN_TOGETHER)")                                  \
-    for (int64_t each = 0; each < c->groups * c->outputs * c->inputs; ++each) {                    \
-      const int64_t o = each / c->inputs, i = each % c->inputs;                                    \
-      const T *const from = x + (o / c->outputs * c->inputs + i) * c->x[1], *const by = y + o * c->y[1]; \
-      T *const to = w + o * c->w[0] + i * c->w[1];                                                 \
-      SN_TRIPLES(k, c->k) {                                                                        \
-        A sum = 0;                                                                                 \
-        for (int64_t n = 0; n < c->n; ++n)                                                         \
-          SN_TRIPLES(t, c->t) {                                                                    \
-            const int64_t s0 = sn_met(c, 0, t0, k0), s1 = sn_met(c, 1, t1, k1);                    \
-            const int64_t s2 = sn_met(c, 2, t2, k2);                                               \
-            if (s0 < 0 || s1 < 0 || s2 < 0 || s0 >= c->s[0] || s1 >= c->s[1] || s2 >= c->s[2])     \
-              continue;                                                                            \
-            sum += (A)LOAD(from[n * c->x[0] + SN_AT(c->x, s)]) *                                   \
-                   (A)LOAD(by[n * c->y[0] + SN_AT(c->y, t)]);                                      \
-          }                                                                                        \
-        to[SN_AT(c->w, k)] = STORE(sum);                                                           \
-      }                                                                                            \
-    }                                                                                              \
+    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                        \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) to[i * WIDE + j] = sum[i][j];       \
   }
+#define SN_STRIPS_f32(ROWS) SN_STRIP_f32(ROWS, 1) SN_STRIP_f32(ROWS, 2)
+SN_HEIGHTS(SN_STRIPS_f32)
+
+static void sn_strip_f32(int64_t rows, int64_t width, int64_t runs, int64_t length, int64_t step,
+                         const int64_t *offset, const float *const *at, const float *w,
+                         float *tile) {
+#define SN_TAKE_STRIP_f32(ROWS)                                                                    \
+  if (rows == ROWS && width == sn_panel_f32)                                                       \
+    sn_strip_##ROWS##_2_f32(runs, length, step, offset, at, w, tile);                              \
+  else if (rows == ROWS)                                                                           \
+    sn_strip_##ROWS##_1_f32(runs, length, step, offset, at, w, tile);
+  SN_HEIGHTS(SN_TAKE_STRIP_f32)
+}
+
+/* How many outputs the panel from output j on has room for. */
+static int64_t sn_panel_width_f32(int64_t width, int64_t j) {
+  return width - j <= sn_wide_lanes_f32 ? sn_wide_lanes_f32 : sn_panel_f32;
+}
+
+/* Four lines of four elements, turned. */
+SN_INLINE void sn_turn_f32(sn_four_f32 *x) {
+  const sn_four_f32 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+  const sn_four_f32 b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+  const sn_four_f32 c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+  const sn_four_f32 d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+  x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+/* to[j][i] = from[i][j] of m lines of n */
+#define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE)                                              \
+  static void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                   \
+                   int64_t to_step) {                                                              \
+    int64_t i = 0;                                                                                 \
+    for (; i + 4 <= m; i += 4) {                                                                   \
+      int64_t j = 0;                                                                               \
+      for (; j + 4 <= n; j += 4) {                                                                 \
+        sn_four_f32 x[4];                                                                          \
+        for (int u = 0; u < 4; ++u)                                                                \
+          for (int k = 0; k < 4; ++k) x[u][k] = READ(from[(i + u) * step + j + k]);                \
+        sn_turn_f32(x);                                                                            \
+        for (int u = 0; u < 4; ++u)                                                                \
+          for (int k = 0; k < 4; ++k) to[(j + u) * to_step + i + k] = WRITE(x[u][k]);              \
+      }                                                                                            \
+      for (; j < n; ++j)                                                                           \
+        for (int u = 0; u < 4; ++u)                                                                \
+          to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));                         \
+    }                                                                                              \
+    for (; i < m; ++i)                                                                             \
+      for (int64_t j = 0; j < n; ++j) to[j * to_step + i] = WRITE(READ(from[i * step + j]));       \
+  }
+#define SN_AS_IT_IS_f32(x) (x)
+SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_f32)
+SN_TRANSPOSE_f32(sn_turn_out_f32, float, sn_stored_f32, SN_AS_IT_IS_f32, SN_WRITE_f32)
+
+SN_INLINE void sn_copy_in_f32(int64_t n, const sn_stored_f32 *from, float *to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i]);
+}
+
+SN_INLINE void sn_zero_f32(float *to, int64_t n) { memset(to, 0, n * sizeof *to); }
+
+/* A line of `count` pixels from `start`, each the `every`th; those beyond `size` are 0. */
+static void sn_pack_line_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
+                             int64_t of_pixel, int64_t size, int64_t start, int64_t count,
+                             int64_t every, float *to) {
+  const int64_t before = SN_LEAST(count, start < 0 ? (-start + every - 1) / every : 0);
+  const int64_t end = size > start ? SN_LEAST(count, (size - start - 1) / every + 1) : 0;
+  const int64_t some = SN_MOST(0, end - before), step = every * of_pixel;
+  sn_zero_f32(to, before * channels);
+  sn_zero_f32(to + (before + some) * channels, (count - before - some) * channels);
+  to += before * channels;
+  x += (start + before * every) * of_pixel;
+  if (step == 1)
+    sn_turn_in_f32(channels, some, x, of_channel, to, channels);
+  else if (of_channel == 1 && step == channels)
+    sn_copy_in_f32(some * channels, x, to);
+  else if (of_channel == 1)
+    for (int64_t i = 0; i < some; ++i) sn_copy_in_f32(channels, x + i * step, to + i * channels);
+  else
+    for (int64_t j = 0; j < channels; ++j)
+      for (int64_t i = 0; i < some; ++i)
+        to[i * channels + j] = SN_READ_f32(x[j * of_channel + i * step]);
+}
+
+/* A group of an image in its box. */
+static void sn_pack_image_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
+                              int64_t of_pixel, const int64_t *size, const sn_box *box, float *to) {
+  const int flat = box->count[2] == 1 && size[2] == 1 && box->start[2] == 0;
+  for (int64_t i = 0; i < box->count[0]; ++i, to += box->along[0]) {
+    const int64_t a = box->start[0] + i * box->every[0];
+    const sn_stored_f32 *const plane = x + a * size[1] * size[2] * of_pixel;
+    if (a < 0 || a >= size[0]) {
+      sn_zero_f32(to, box->along[0]);
+      continue;
+    }
+    if (flat) {
+      sn_pack_line_f32(channels, plane, of_channel, of_pixel, size[1], box->start[1],
+                       box->count[1], box->every[1], to);
+      continue;
+    }
+    for (int64_t j = 0; j < box->count[1]; ++j) {
+      const int64_t b = box->start[1] + j * box->every[1];
+      float *const line = to + j * box->along[1];
+      if (b < 0 || b >= size[1])
+        sn_zero_f32(line, box->along[1]);
+      else
+        sn_pack_line_f32(channels, plane + b * size[2] * of_pixel, of_channel, of_pixel, size[2],
+                         box->start[2], box->count[2], box->every[2], line);
+    }
+  }
+}
+
+/* A group of a band's images in their boxes. */
+static void sn_pack_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                             const sn_band *band, const sn_box *box, const sn_stored_f32 *x,
+                             float *to) {
+  const int64_t pixels = sn_volume(p->source), all = v->groups * p->depth;
+  const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
+  x += band->image * all * pixels + group * p->depth * of_channel;
+  for (int64_t m = 0; m < band->images; ++m)
+    sn_pack_image_f32(p->depth, x + m * all * pixels, of_channel, of_pixel, p->source, box,
+                      to + m * box->size);
+}
+
+/* A panel of the taps of some axes, run after run; what lacks is 0. */
+static void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p,
+                              const sn_axis *axis, int64_t j, const sn_stored_f32 *w, float *to) {
+  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t taps = sn_taps(axis);
+  if (some < width) sn_zero_f32(to, taps * p->depth * width);
+  for (int64_t first = 0; first < p->depth; first += 16) {
+    const int64_t deep = SN_LEAST(16, p->depth - first);
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t a = t / axis[2].taps / axis[1].taps, b = t / axis[2].taps % axis[1].taps;
+      const int64_t x = axis[0].tap + a * axis[0].tap_step, y = axis[1].tap + b * axis[1].tap_step;
+      const int64_t z = axis[2].tap + t % axis[2].taps * axis[2].tap_step;
+      const int64_t tap = (x * v->kernel[1] + y) * v->kernel[2] + z;
+      const sn_stored_f32 *const from =
+          w + j * p->of_width + tap * p->of_tap + first * p->of_depth;
+      float *const line = to + (t * p->depth + first) * width;
+      if (p->of_depth == 1)
+        sn_turn_in_f32(some, deep, from, p->of_width, line, width);
+      else
+        for (int64_t l = 0; l < deep; ++l)
+          for (int64_t i = 0; i < some; ++i)
+            line[l * width + i] = SN_READ_f32(from[l * p->of_depth + i * p->of_width]);
+    }
+  }
+}
+
+/* All panels, each with the taps of one remainder after the other. */
+static void sn_pack_weights_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                const sn_stored_f32 *w, float *to) {
+  const int64_t taps = sn_volume(v->kernel), panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
+  const sn_box box = sn_box_of(v, p, 0, p->result[0]);
+#pragma omp for schedule(static)
+  for (int64_t t = 0; t < v->groups * panels; ++t) {
+    const int64_t group = t / panels, j = t % panels * sn_panel_f32;
+    float *panel = to + (group * panels * sn_panel_f32 + j) * taps * p->depth;
+    for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
+      sn_axis axis[3];
+      sn_axes_of(v, p, &box, 0, p->result[0], r, axis);
+      sn_pack_panel_f32(v, p, axis, j, w + group * v->outputs * v->inputs * taps, panel);
+      panel += sn_taps(axis) * p->depth * sn_panel_width_f32(p->width, j);
+    }
+  }
+}
+
+/* Where the pixels of a result lie: `of` its axes and its images. */
+typedef struct {
+  float *first;
+  int64_t of[3], of_image;
+} sn_place_f32;
+
+/* The outputs of a panel for the pixels of one remainder. */
+static void sn_pixels_f32(const sn_axis *axis, const sn_box *box, int64_t images, int64_t runs,
+                          int64_t length, const int64_t *offset, const float *x, const float *w,
+                          int64_t width, int64_t some, const sn_place_f32 *y) {
+  const int64_t all = images * axis[0].count * axis[1].count * axis[2].count;
+  const int64_t rows = sn_height(all);
+  _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
+  const float *at[SN_TALLEST];
+  float *to[SN_TALLEST], *const first = y->first + axis[0].first * y->of[0] +
+                                        axis[1].first * y->of[1] + axis[2].first * y->of[2];
+  int64_t a = 0, b = 0, c = 0, m = 0;
+  for (int k = 0; k < 3; ++k) x += axis[k].from * box->along[k];
+  for (int64_t i = 0; i < all; i += rows) {
+    const int64_t high = SN_LEAST(rows, all - i);
+    for (int64_t u = 0; u < high; ++u) {
+      at[u] = x + m * box->size + a * axis[0].stride * box->along[0] +
+              b * axis[1].stride * box->along[1] + c * axis[2].stride * box->along[2];
+      to[u] = first + m * y->of_image + a * axis[0].step * y->of[0] + b * axis[1].step * y->of[1] +
+              c * axis[2].step * y->of[2];
+      if (++c < axis[2].count) continue;
+      c = 0;
+      if (++b < axis[1].count) continue;
+      b = 0;
+      if (++a == axis[0].count) a = 0, ++m;
+    }
+    for (int64_t u = high; u < rows; ++u) at[u] = at[0];
+    sn_strip_f32(rows, width, runs, length, 1, offset, at, w, tile);
+    for (int64_t u = 0; u < high; ++u)
+      if (some == sn_panel_f32)
+        memcpy(to[u], tile + u * sn_panel_f32, sn_panel_f32 * sizeof *tile);
+      else
+        for (int64_t j = 0; j < some; ++j) to[u][j] = tile[u * width + j];
+  }
+}
+
+/* A panel of a band's outputs, from output j of a group on: y: [images, pixels, width] */
+static void sn_panel_of_band_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                 const sn_band *band, const sn_box *box, int64_t *offset,
+                                 const float *x, const float *w, int64_t j, float *y) {
+  const int64_t width = sn_panel_width_f32(p->width, j), line = p->result[1] * p->result[2] * width;
+  sn_place_f32 place = {y - band->low * line, {line, p->result[2] * width, width},
+                        (band->high - band->low) * line};
+  for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
+    int64_t length;
+    sn_axis axis[3];
+    sn_axes_of(v, p, box, band->low, band->high, r, axis);
+    const int64_t runs = sn_runs(axis, box, p->depth, offset, &length);
+    sn_pixels_f32(axis, box, band->images, runs, length, offset, x, w, width, width, &place);
+    w += sn_taps(axis) * p->depth * width;
+  }
+}
+
+/* Such a panel to where it belongs in the result. */
+static void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                                const sn_band *band, int64_t j, const float *from,
+                                sn_stored_f32 *y) {
+  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
+  const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
+  const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
+  y += band->image * all * pixels + (group * p->width + j) * of_channel +
+       band->low * line * of_pixel;
+  for (int64_t m = 0; m < band->images; ++m, y += all * pixels, from += each * width)
+    if (!v->last)
+      sn_turn_out_f32(each, some, from, width, y, pixels);
+    else
+      for (int64_t i = 0; i < each; ++i)
+        for (int64_t l = 0; l < some; ++l) y[i * all + l] = SN_WRITE_f32(from[i * width + l]);
+}
+
+/* The convolution or its gradient of the input, where w are the weights, in scratch memory of all
+   packed weights and then a room for each thread. */
+static void sn_convolve_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
+                            const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
+                            int together) {
+  const sn_product_sizes p = sn_sizes(v, backward);
+  const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
+  const int64_t of_group = panels * sn_panel_f32 * taps * p.depth;
+  float *const rooms = scratch + v->groups * of_group;
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+#pragma omp parallel if (together) num_threads(threads)
+  {
+    sn_pack_weights_f32(v, &p, w, scratch);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < v->groups * p.bands * v->splits; ++task) {
+      const int64_t split = task % v->splits, group = task / v->splits / p.bands;
+      const sn_band band = sn_band_of(v, &p, task / v->splits % p.bands);
+      const sn_box box = sn_box_of(v, &p, band.low, band.high);
+      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
+      int64_t *const offset = (int64_t *)(room + v->room) - taps;
+      sn_pack_band_f32(v, &p, group, &band, &box, x, room);
+      for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
+        const int64_t j = k * sn_panel_f32;
+        const float *const panel = scratch + group * of_group + j * taps * p.depth;
+        sn_panel_of_band_f32(v, &p, &band, &box, offset, room, panel, j, result);
+        sn_unpack_panel_f32(v, &p, group, &band, j, result, y);
+      }
+    }
+  }
+}
+
+void sn_convolution_f32(const sn_convolution *v, const void *x, const void *w,
+                                             void *y, void *scratch, int together) {
+  sn_convolve_f32(v, 0, x, w, y, scratch, together);
+}
+
+void sn_convolution_input_f32(const sn_convolution *v, const void *y,
+                                                   const void *w, void *x, void *scratch,
+                                                   int together) {
+  sn_convolve_f32(v, 1, y, w, x, scratch, together);
+}
+
+/* A panel of a band of y, as weights lie: to: [images, pixels, width] */
+static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                               const sn_band *band, int64_t j, const sn_stored_f32 *y, float *to) {
+  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
+  const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
+  const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
+  y += band->image * all * pixels + (group * p->width + j) * of_channel +
+       band->low * line * of_pixel;
+  if (some < width) sn_zero_f32(to, band->images * each * width);
+  for (int64_t m = 0; m < band->images; ++m, y += all * pixels, to += each * width)
+    if (!v->last)
+      sn_turn_in_f32(some, each, y, pixels, to, width);
+    else
+      for (int64_t i = 0; i < each; ++i) sn_copy_in_f32(some, y + i * all, to + i * width);
+}
+
+/* Lines of pixels of a band in its box: where each begins, how far it reaches, and its step. */
+typedef struct {
+  int64_t count, length, step, *offset;
+} sn_lines;
+
+static sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axis *axis,
+                            int64_t *offset) {
+  const int q = axis[2].count > 1 ? 2 : 1; /* the axis that they lie along */
+  const int64_t step = axis[q].stride * box->along[q];
+  sn_lines lines = {0, axis[q].count * step, step, offset};
+  for (int64_t m = 0; m < band->images; ++m)
+    for (int64_t a = 0; a < axis[0].count; ++a)
+      for (int64_t b = 0; b < (q == 2 ? axis[1].count : 1); ++b)
+        offset[lines.count++] = m * box->size + a * axis[0].stride * box->along[0] +
+                                b * axis[1].stride * box->along[1];
+  return lines;
+}
+
+/* The elements of the kernel's taps that the first pixel needs. */
+static void sn_elements_of_f32(const sn_axis *axis, const sn_box *box, int64_t depth,
+                               const float *x, const float **element) {
+  for (int64_t a = 0; a < axis[0].taps; ++a)
+    for (int64_t b = 0; b < axis[1].taps; ++b)
+      for (int64_t c = 0; c < axis[2].taps; ++c)
+        for (int64_t l = 0; l < depth; ++l)
+          *element++ = x + l + a * axis[0].reach * box->along[0] +
+                       b * axis[1].reach * box->along[1] + c * axis[2].reach * box->along[2];
+}
+
+/* sum: [elements, width] (+)= each element of all pixels times a panel of y */
+static void sn_sum_pixels_f32(int64_t elements, const float *const *element, const sn_lines *lines,
+                              const float *y, int64_t width, int begins, float *sum) {
+  const int64_t rows = sn_height(elements);
+  _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
+  const float *at[SN_TALLEST];
+  for (int64_t e = 0; e < elements; e += rows, sum += rows * width) {
+    const int64_t high = SN_LEAST(rows, elements - e);
+    for (int64_t u = 0; u < rows; ++u) at[u] = element[u < high ? e + u : 0];
+    sn_strip_f32(rows, width, lines->count, lines->length, lines->step, lines->offset, at, y, tile);
+    for (int64_t i = 0; i < high * width; ++i) sum[i] = begins ? tile[i] : sum[i] + tile[i];
+  }
+}
+
+/* A panel of the weights' gradient from the parts of its sum. */
+static void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_t j, float *sum,
+                                  int64_t of_part, sn_stored_f32 *w) {
+  const int64_t taps = sn_volume(v->kernel), elements = taps * v->inputs;
+  const int64_t width = sn_panel_width_f32(v->outputs, j), some = SN_LEAST(width, v->outputs - j);
+  for (int64_t part = 1; part < v->sums; ++part)
+    for (int64_t i = 0; i < elements * width; ++i) sum[i] += sum[part * of_part + i];
+  w += (group * v->outputs + j) * elements;
+  if (v->last || taps == 1) {
+    sn_turn_out_f32(elements, some, sum, width, w, elements);
+    return;
+  }
+  for (int64_t first = 0; first < v->inputs; first += 16)
+    for (int64_t i = 0; i < some; ++i)
+      for (int64_t l = first; l < SN_LEAST(first + 16, v->inputs); ++l)
+        for (int64_t tap = 0; tap < taps; ++tap)
+          w[i * elements + l * taps + tap] = SN_WRITE_f32(sum[(tap * v->inputs + l) * width + i]);
+}
+
+/* The gradient of the weights, in scratch memory of the sums and then a room for each thread. */
+static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
+                             const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
+                             int together) {
+  const sn_product_sizes p = sn_sizes(v, 0);
+  const int64_t elements = sn_volume(v->kernel) * v->inputs;
+  const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
+  const int64_t of_group = panels * sn_panel_f32 * elements, of_part = v->groups * of_group;
+  float *const rooms = scratch + v->sums * of_part;
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+#pragma omp parallel if (together) num_threads(threads)
+  {
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < v->groups * v->sums * v->splits; ++task) {
+      const int64_t split = task % v->splits, part = task / v->splits % v->sums;
+      const int64_t group = task / v->splits / v->sums;
+      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
+      const float **const element = (const float **)(room + v->room) - elements;
+      int64_t *const offset = (int64_t *)element - v->lines;
+      const int64_t begin = p.bands * part / v->sums, end = p.bands * (part + 1) / v->sums;
+      for (int64_t each = begin; each < end; ++each) {
+        const sn_band band = sn_band_of(v, &p, each);
+        const sn_box box = sn_box_of(v, &p, band.low, band.high);
+        sn_axis axis[3];
+        sn_axes_of(v, &p, &box, band.low, band.high, 0, axis);
+        const sn_lines lines = sn_lines_of(&band, &box, axis, offset);
+        sn_elements_of_f32(axis, &box, p.depth, room, element);
+        sn_pack_band_f32(v, &p, group, &band, &box, x, room);
+        for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
+          const int64_t j = k * sn_panel_f32;
+          float *const sum = scratch + part * of_part + group * of_group + j * elements;
+          sn_pack_result_f32(v, &p, group, &band, j, y, result);
+          sn_sum_pixels_f32(elements, element, &lines, result, sn_panel_width_f32(p.width, j),
+                            each == begin, sum);
+        }
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < v->groups * panels; ++t) {
+      const int64_t group = t / panels, j = t % panels * sn_panel_f32;
+      sn_unpack_weights_f32(v, group, j, scratch + group * of_group + j * elements, of_part, w);
+    }
+  }
+}
+
+void sn_convolution_weight_f32(const sn_convolution *v, const void *x,
+                                                    const void *y, void *w, void *scratch,
+                                                    int together) {
+  sn_correlate_f32(v, x, y, w, scratch, together);
+}

@@ -1,30 +1,69 @@
-"""Statements that call `kernels/convolution.h`."""
+"""Statements that call `kernels/convolution.h`, which is a library of its own: see ADR 0035."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-from staticnet.ir.dtype import short_name
+from staticnet.codegen.resources import kernel_text
+from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.plan.convolution import cut, geometry
 from staticnet.spatial.convolution import MAX_SPATIAL, ConvolutionOp
 
 Pointer = Callable[[Node], str]
 
 
-def convolution_routine(node: Node, pointer: Pointer) -> list[str]:
-    """The C statements of a convolution or a gradient of one."""
+ROUTINES = ("convolution", "convolution_input", "convolution_weight")
+"""What `sn_set_convolution_<dtype>` takes the addresses of, in this order."""
+_HALVES = [short_name(dtype) for dtype in HALVES]
+FEW = 1 << 18  # multiply-adds below which one thread is faster than two
+
+
+def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]:
+    """The C statements of a convolution or a gradient of one; `scratch` is its memory's address."""
+    op = node.op
+    assert isinstance(op, ConvolutionOp)
     if node.type.size == 0:
         return []
-    members = ", ".join(
-        f".{name} = {{{', '.join(map(str, values))}}}" for name, values in sizes_of(node).items()
+    if any(x.type.size == 0 for x in node.inputs):
+        return [f"memset({pointer(node)}, 0, {node.type.nbytes});"]
+    shapes = [fixed(x.shape) for x in (*node.inputs, node)]
+    sizes = geometry(op, fixed(op.groups)[0], *shapes)
+    values = {
+        **asdict(sizes),
+        "last": int(op.layout == "last"),
+        **asdict(cut(op, sizes, node.dtype)),
+    }
+    del values["packed"]
+    members = ", ".join(f".{name} = {_literal(value)}" for name, value in values.items())
+    name = f"sn_convolutions_{short_name(node.dtype)}[{ROUTINES.index(op.name)}]"
+    together = (
+        "SN_TOGETHER" if int(op.flops(node.type, *[x.type for x in node.inputs])) > 2 * FEW else "0"
     )
-    places = ", ".join(map(pointer, (*node.inputs, node)))
-    return [
-        f"static const sn_convolution of = {{{members}}};",
-        f"sn_{node.op.name}_{short_name(node.dtype)}(&of, {places});",
-    ]
+    places = ", ".join([*map(pointer, (*node.inputs, node)), f"(void *)({scratch})", together])
+    return [f"static const sn_convolution of = {{{members}}};", f"{name}(&of, {places});"]
+
+
+def convolution_helper(dtype: str) -> str:
+    """The C that takes the routines' addresses for a dtype."""
+    return kernel_text("convolutions.h").replace("f32", dtype)
+
+
+def convolution_library(dtype: str) -> str:
+    """The C text of the routines for a dtype, after `convolution_sizes.h`."""
+    text = kernel_text("convolution.h").replace("_f32", f"_{dtype}")
+    if dtype == "f64":
+        text = text.replace("float", "double")
+    if dtype in _HALVES:
+        text = kernel_text("convolution_halves.h").replace("f16", dtype) + text
+    return kernel_text("convolution_parts.h") + text
+
+
+def _literal(value: int | tuple[int, ...]) -> str:
+    return f"{{{', '.join(map(str, value))}}}" if isinstance(value, tuple) else str(value)
 
 
 def sizes_of(node: Node) -> dict[str, tuple[int, ...]]:

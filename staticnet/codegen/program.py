@@ -53,7 +53,8 @@ class Program:
     """A plan's C source, how many steps it runs, and the nodes that its failures are told by.
 
     `body` is the part of the source that is this plan's own: kernels, and the step. `lapack` are
-    the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses. `texts` are
+    the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses, and
+    `convolutions` those of a library of convolutions. `texts` are
     the functions of kernels, and the statements of routines. `functions` are the names of kernels'
     functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
@@ -65,6 +66,7 @@ class Program:
     launches: int
     sites: list[Node] = field(default_factory=list)
     lapack: tuple[str, ...] = ()
+    convolutions: tuple[str, ...] = ()
     texts: dict[Group, str] = field(default_factory=dict)
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
@@ -99,7 +101,8 @@ class _Writer:
             body,
             len(plan.steps),
             parts.sites,
-            self._lapack(),
+            self._dtypes("lapack"),
+            self._dtypes("convolution"),
             parts.texts,
             parts.called,
             parts.host_calls,
@@ -118,19 +121,19 @@ class _Writer:
         starts["host"] = starts["output"] + len(graph.outputs)
         return starts
 
-    def _lapack(self) -> tuple[str, ...]:
-        """The dtypes of the matrices that LAPACK computes with."""
-        return tuple(
-            n.removeprefix("lapack ") for n in self.parts.helpers if n.startswith("lapack ")
-        )
+    def _dtypes(self, library: str) -> tuple[str, ...]:
+        """The dtypes that a library computes with."""
+        needs = (need.partition(" ") for need in self.parts.helpers)
+        return tuple(dtype for kind, _, dtype in needs if kind == library and dtype)
 
     def _file(self, blas: str, body: str) -> str:
-        uses_blas = "sn_call_gemm" in body or bool(self._lapack())
+        uses_blas = "sn_call_gemm" in body or bool(self._dtypes("lapack"))
+        shares = uses_blas or bool(self._dtypes("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,
             "CORES": os.cpu_count() or 1,
             "USES_BLAS": int(uses_blas),
-            "USES_THREADS": int(uses_blas or "#pragma omp parallel" in body),
+            "USES_THREADS": int(shares or "#pragma omp parallel" in body),
             "PARALLEL_COPY": PARALLEL_COPY,
             "FIRST_OUTPUT": self._starts()["output"],
         }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.c_statements import initial
-from staticnet.codegen.convolution import convolution_routine
+from staticnet.codegen.convolution import convolution_helper, convolution_routine
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
 from staticnet.codegen.resources import kernel_text
@@ -37,8 +37,10 @@ SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterP
 Pointer = Callable[[Node], str]
 
 
-def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
-    """The C statements of one opaque node; `pointer` spells a node's memory."""
+def routine(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
+) -> list[str]:
+    """The C statements of one opaque node; `pointer` spells a node's memory, `scratch` its own."""
     if node.op.name == "matmul":
         return _matmul(node, pointer, in_memory)
     if node.op.name == "concat":
@@ -48,7 +50,7 @@ def routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, pointer)
     if isinstance(node.op, ConvolutionOp):
-        return convolution_routine(node, pointer)
+        return convolution_routine(node, pointer, scratch)
     if isinstance(node.op, WindowOp):
         return pooling_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
@@ -331,7 +333,7 @@ def needs(node: Node) -> tuple[str, ...]:
     if isinstance(node.op, MatrixOp):
         return (f"lapack {short_name(node.inputs[0].dtype)}",)
     if isinstance(node.op, ConvolutionOp):
-        return "convolution", f"convolution {short_name(node.dtype)}"
+        return "convolution_sizes", f"convolution {short_name(node.dtype)}"
     if isinstance(node.op, WindowOp):
         return pooling_needs(node)
     return ("concat",) if node.op.name == "concat" else ()
@@ -339,19 +341,19 @@ def needs(node: Node) -> tuple[str, ...]:
 
 def helper(need: str) -> str:
     """The C that defines a helper."""
-    if need in ("concat", "convolution"):
+    if need in ("concat", "convolution_sizes"):
         return kernel_text(f"{need}.h")
     kind, _, name = need.partition(" ")
     if kind in POOLING:
         return pooling_helper(need)
     if kind == "lapack":
         return matrix_helper(name)
+    if kind == "convolution":
+        return convolution_helper(name)
     dtype = as_dtype(name)
     load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":
         return f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, {load})"
     inner = c_type(compute_dtype(dtype))
     save = f"sn_store_{name}" if dtype in HALVES else ""
-    if kind == "convolution":
-        return f"SN_CONVOLUTION({name}, {c_type(dtype)}, {inner}, {load}, {save})"
     return f"SN_PRODUCT(sn_product_{name}, {c_type(dtype)}, {inner}, {load}, {save})"

@@ -222,7 +222,8 @@ class StepWriter:
         if node.op.on_host:
             return self._host_call(node)
         if not group.bodies:
-            return routine(node, self.pointer, self.plan.places.__contains__)
+            scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
+            return routine(node, self.pointer, self.plan.places.__contains__, scratch)
         names = self._write_bodies(group)
 
         def call(name: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:

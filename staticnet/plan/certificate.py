@@ -35,6 +35,7 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.partials import BLOCK, FEW_COLUMNS, FEW_ROWS, MAX_BLOCKS, SLOT
 from staticnet.plan.plan import OWN_SIZES, Plan, blocks_of
+from staticnet.plan.scratch import most_routine_bytes
 from staticnet.plan.symbolic import SAMPLES, SymbolicPlan
 
 MAX_SIZE = 1 << 40
@@ -222,7 +223,7 @@ def _most_scratch(group: Group, plan: SymbolicPlan) -> Bytes:
         return 0
     if not group.fused:
         rooms, more = _rooms(group, plan)
-        return rooms + more
+        return rooms + more + most_routine_bytes(plan.origin(group.nodes[0]))
     count = SLOT * sum(isinstance(node.op, Reduction) for node in group.nodes)
     domain = plan.domain(group)
     if group.columns:

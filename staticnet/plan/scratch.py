@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from staticnet.ir.node import Node
+from staticnet.plan.convolution import convolution_bytes, most_bytes
 from staticnet.plan.fusion import Group
+from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.results import body_bytes, room_bytes
+from staticnet.spatial.convolution import ConvolutionOp
 
 
 def scratch_bytes(group: Group) -> int:
-    """Bytes of a kernel's partial results; of a routine, those of unread results and of graphs."""
-    return partial_bytes(group) if group.fused else room_bytes(group) + body_bytes(group)
+    """Bytes of a kernel's partial results; of a routine, its own, of unread results, of graphs."""
+    if group.fused:
+        return partial_bytes(group)
+    return room_bytes(group) + body_bytes(group) + routine_bytes(group.nodes[0])
+
+
+def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
+    """Bytes that a routine works in on the CPU; `size` gives a dim's."""
+    if not isinstance(node.op, ConvolutionOp):
+        return 0
+    shapes = [tuple(map(size, x.shape)) for x in (*node.inputs, node)]
+    return int(padded(convolution_bytes(node.op, size(node.op.groups[0]), shapes, node.dtype)))
+
+
+def most_routine_bytes(node: Node) -> Any:
+    """A bound of `routine_bytes` where dims are symbolic."""
+    if not isinstance(node.op, ConvolutionOp):
+        return 0
+    shapes = [x.shape for x in (*node.inputs, node)]
+    return padded(most_bytes(node.op, node.op.groups[0], shapes, node.dtype))

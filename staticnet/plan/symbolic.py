@@ -33,7 +33,7 @@ from staticnet.plan.plan import (
 )
 from staticnet.plan.results import carries_of, rooms
 from staticnet.plan.schedule import Step
-from staticnet.plan.scratch import scratch_bytes
+from staticnet.plan.scratch import routine_bytes, scratch_bytes
 
 LEAST_PRIMES = (1009, 61, 7, 1_000_003)  # where an op does not allow one size, the next is tried
 SAMPLES = (64, 1024)  # of each dim, for which there is an order of the steps
@@ -146,7 +146,8 @@ class SymbolicPlan:
             if not group.fused:
                 arenas = (int(padded(plan.arena_bytes(dims))) for plan in self.held(group))
                 unread = (int(padded(max(0, value(n, dims)))) for n in self.rooms(group))
-                return sum(unread) + max(arenas, default=0)
+                own = routine_bytes(self._origin[group.nodes[0]], lambda d: max(0, value(d, dims)))
+                return sum(unread) + max(arenas, default=0) + own
             domain = tuple(max(0, value(dim, dims)) for dim in self.domain(group))
             return scratch_bytes(replace(group, domain=domain))
 

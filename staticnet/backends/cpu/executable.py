@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.backends.base import HostExecutable
-from staticnet.backends.cpu import blas, products
+from staticnet.backends.cpu import blas, convolutions, products
 from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
@@ -66,6 +66,10 @@ class CpuExecutable(HostExecutable):
             addresses = blas.pointers(letter + name for name in LAPACK).values()
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
+        for dtype in self.program.convolutions:
+            routines = convolutions.pointers(dtype, compiler)
+            table = (ctypes.c_void_p * len(routines))(*routines)
+            getattr(library, f"sn_set_convolution_{dtype}")(table)
         self._step = library.sn_step
         self._many = library.sn_run
         self._arena = allocate(plan.arena_bytes)

@@ -1,0 +1,208 @@
+/* What convolutions of all dtypes share: where the pixels of a band lie and which elements of the
+   kernel they need, and the machine's vectors. Included after convolution_sizes.h. */
+#ifndef SN_CONVOLUTION_PARTS_H
+#define SN_CONVOLUTION_PARTS_H
+
+#include <stdint.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#define SN_THREAD_NUMBER omp_get_thread_num()
+#define SN_THREADS omp_get_max_threads()
+#else
+#define SN_THREAD_NUMBER 0
+#define SN_THREADS 1
+#endif
+
+#define SN_LEAST(a, b) ((a) < (b) ? (a) : (b))
+#define SN_MOST(a, b) ((a) > (b) ? (a) : (b))
+#define SN_INLINE static inline __attribute__((always_inline, unused))
+
+/* One axis of a product. Pixels of the result are first, first + step, …; what one needs begins
+   at `from` in the box, and `stride` further for the next. Of the kernel so many taps: tap,
+   tap + tap_step, …, each `reach` further in the box. */
+typedef struct {
+  int64_t first, step, count, from, stride, taps, tap, tap_step, reach;
+} sn_axis;
+
+/* A box of a source: so many pixels from `start`, each the `every`th; elements between neighbours
+   `along` each axis, and in all for one image. */
+typedef struct {
+  int64_t start[3], count[3], every[3], along[3], size;
+} sn_box;
+
+/* A product's sizes: channels of the source and of the result, their pixels, and how far apart the
+   weights of neighbours lie. */
+typedef struct {
+  int backward;
+  int64_t depth, width, source[3], result[3];
+  int64_t of_width, of_depth, of_tap;
+  int64_t remainders[3], bands_of_image, bands;
+} sn_product_sizes;
+
+/* Some images, and the rows [low, high) of each. */
+typedef struct {
+  int64_t image, images, low, high;
+} sn_band;
+
+static int64_t sn_floor(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+static int64_t sn_gcd(int64_t a, int64_t b) { return b ? sn_gcd(b, a % b) : a; }
+static int64_t sn_volume(const int64_t *x) { return x[0] * x[1] * x[2]; }
+
+static sn_product_sizes sn_sizes(const sn_convolution *v, int backward) {
+  const int64_t taps = sn_volume(v->kernel), of_output = v->inputs * taps;
+  const int64_t of_input = v->last ? 1 : taps;
+  sn_product_sizes p = {.backward = backward, .of_tap = v->last ? v->inputs : 1};
+  p.depth = backward ? v->outputs : v->inputs, p.width = backward ? v->inputs : v->outputs;
+  p.of_depth = backward ? of_output : of_input, p.of_width = backward ? of_input : of_output;
+  for (int k = 0; k < 3; ++k) {
+    p.source[k] = backward ? v->out[k] : v->size[k];
+    p.result[k] = backward ? v->size[k] : v->out[k];
+    p.remainders[k] = backward ? v->stride[k] : 1;
+  }
+  p.bands_of_image = v->rows ? (p.result[0] + v->rows - 1) / v->rows : 1;
+  p.bands = v->rows ? v->n * p.bands_of_image : (v->n + v->images - 1) / v->images;
+  return p;
+}
+
+static sn_band sn_band_of(const sn_convolution *v, const sn_product_sizes *p, int64_t band) {
+  if (v->rows == 0) {
+    const int64_t image = band * v->images;
+    return (sn_band){image, SN_LEAST(v->images, v->n - image), 0, p->result[0]};
+  }
+  const int64_t low = band % p->bands_of_image * v->rows;
+  return (sn_band){band / p->bands_of_image, 1, low, SN_LEAST(p->result[0], low + v->rows)};
+}
+
+/* The box that the rows [low, high) of a result need. */
+static sn_box sn_box_of(const sn_convolution *v, const sn_product_sizes *p, int64_t low,
+                        int64_t high) {
+  sn_box box;
+  for (int k = 0; k < 3; ++k) {
+    const int64_t s = v->stride[k], far = (v->kernel[k] - 1) * v->dilation[k];
+    const int64_t first = k ? 0 : low, last = (k ? p->result[k] : high) - 1;
+    box.every[k] = 1;
+    if (p->backward) {
+      box.start[k] = sn_floor(first + v->low[k], s) - far / s;
+      box.count[k] = sn_floor(last + v->low[k], s) - box.start[k] + 1;
+    } else {
+      if (far == 0) box.every[k] = s; /* between its pixels lie some that nobody needs */
+      box.start[k] = first * s - v->low[k];
+      box.count[k] = ((last - first) * s + far) / box.every[k] + 1;
+    }
+  }
+  box.along[2] = p->depth;
+  box.along[1] = box.count[2] * box.along[2];
+  box.along[0] = box.count[1] * box.along[1];
+  box.size = box.count[0] * box.along[0];
+  return box;
+}
+
+/* The pixels [low, high) along axis k of a result whose place has the remainder r. */
+static sn_axis sn_axis_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
+                          int k, int64_t low, int64_t high, int64_t r) {
+  const int64_t s = v->stride[k], d = v->dilation[k], taps = v->kernel[k];
+  if (!p->backward)
+    return (sn_axis){low, 1, high - low, 0, s / box->every[k], taps, 0, 1, d};
+  const int64_t q = sn_floor(low + v->low[k] - r + s - 1, s);
+  const int64_t end = sn_floor(high - 1 + v->low[k] - r, s);
+  const int64_t tap_step = s / sn_gcd(s, d), reach = d / sn_gcd(s, d);
+  int64_t tap = 0;
+  while (tap < taps && tap * d % s != r) ++tap;
+  const int64_t some = tap < taps ? (taps - 1 - tap) / tap_step + 1 : 0;
+  const int64_t last = tap + (some - 1) * tap_step; /* the furthest back is first in the box */
+  sn_axis axis = {.first = q * s + r - v->low[k], .step = s, .stride = 1, .taps = some};
+  axis.count = SN_MOST(0, end - q + 1), axis.tap = last, axis.tap_step = -tap_step;
+  axis.reach = reach, axis.from = some ? q - box->start[k] - (last * d - r) / s : 0;
+  return axis;
+}
+
+/* The axes of a band's pixels, those of remainder r of all. */
+static void sn_axes_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
+                       int64_t low, int64_t high, int64_t r, sn_axis *axis) {
+  for (int k = 2; k >= 0; r /= p->remainders[k--])
+    axis[k] = sn_axis_of(v, p, box, k, k ? 0 : low, k ? p->result[k] : high, r % p->remainders[k]);
+}
+
+static int64_t sn_taps(const sn_axis *axis) { return axis[0].taps * axis[1].taps * axis[2].taps; }
+
+/* Where the runs of a product begin, after the first; -> how many, and the length of each */
+static int64_t sn_runs(const sn_axis *axis, const sn_box *box, int64_t depth, int64_t *offset,
+                       int64_t *length) {
+  int merged = 3;
+  int64_t runs = 1;
+  *length = depth;
+  for (int k = 2; k >= 0; --k) {
+    if (axis[k].taps > 1 && axis[k].reach * box->along[k] != *length) break;
+    *length *= axis[k].taps;
+    merged = k;
+  }
+  offset[0] = 0;
+  for (int k = 0; k < merged; runs *= axis[k++].taps)
+    for (int64_t r = runs; r-- > 0;)
+      for (int64_t t = axis[k].taps; t-- > 0;)
+        offset[r * axis[k].taps + t] = offset[r] + t * axis[k].reach * box->along[k];
+  return runs;
+}
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+typedef __m512 sn_wide_f32;
+typedef __m512d sn_wide_f64;
+#define SN_FMA_f32(x, y, z) _mm512_fmadd_ps(x, y, z)
+#define SN_FMA_f64(x, y, z) _mm512_fmadd_pd(x, y, z)
+#define SN_ALL_f32(x) _mm512_set1_ps(x)
+#define SN_ALL_f64(x) _mm512_set1_pd(x)
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+typedef __m256 sn_wide_f32;
+typedef __m256d sn_wide_f64;
+#define SN_FMA_f32(x, y, z) _mm256_fmadd_ps(x, y, z)
+#define SN_FMA_f64(x, y, z) _mm256_fmadd_pd(x, y, z)
+#define SN_ALL_f32(x) _mm256_set1_ps(x)
+#define SN_ALL_f64(x) _mm256_set1_pd(x)
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+typedef float32x4_t sn_wide_f32;
+typedef float64x2_t sn_wide_f64;
+#define SN_FMA_f32(x, y, z) vfmaq_f32(z, x, y)
+#define SN_FMA_f64(x, y, z) vfmaq_f64(z, x, y)
+#define SN_ALL_f32(x) vdupq_n_f32(x)
+#define SN_ALL_f64(x) vdupq_n_f64(x)
+#else
+typedef float sn_wide_f32 __attribute__((vector_size(16)));
+typedef double sn_wide_f64 __attribute__((vector_size(16)));
+#define SN_FMA_f32(x, y, z) ((x) * (y) + (z))
+#define SN_FMA_f64(x, y, z) ((x) * (y) + (z))
+#define SN_ALL_f32(x) ((float)(x) - (sn_wide_f32){0})
+#define SN_ALL_f64(x) ((double)(x) - (sn_wide_f64){0})
+#endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define SN_TALLEST 12 /* with 32 registers */
+#define SN_HEIGHTS(S) S(12) S(10) S(8) S(6) S(4) S(2)
+#else
+#define SN_TALLEST 6
+#define SN_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
+#endif
+
+/* The height of strips of m pixels that wastes least. */
+static int64_t sn_height(int64_t m) {
+  int64_t best = 0, least = INT64_MAX;
+#define SN_TRY_HEIGHT(ROWS)                                  \
+  {                                                          \
+    const int64_t cost = (m + ROWS - 1) / ROWS * (ROWS + 1); \
+    if (cost < least) least = cost, best = ROWS;             \
+  }
+  SN_HEIGHTS(SN_TRY_HEIGHT)
+  return best;
+}
+
+/* What elements are in memory, and between that and what is computed with. */
+typedef float sn_stored_f32;
+typedef double sn_stored_f64;
+#define SN_READ_f32(x) (x)
+#define SN_READ_f64(x) (x)
+#define SN_WRITE_f32(x) (x)
+#define SN_WRITE_f64(x) (x)
+
+#endif

@@ -1,0 +1,215 @@
+"""How the CPU cuts a convolution into bands, and the scratch memory that takes.
+
+A thread copies a band of images into a box with its padding, where it stays in the second-level
+cache while all outputs are computed from it. What is cut here is what `kernels/convolution.h` runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from staticnet.ir.dim import size_of
+from staticnet.ir.dtype import DType, compute_dtype
+from staticnet.spatial.convolution import (
+    MAX_SPATIAL,
+    ConvolutionInput,
+    ConvolutionOp,
+    ConvolutionWeight,
+)
+
+PANEL = 32  # outputs that are computed together; fewer where vectors are shorter
+BOX = 1 << 16  # elements of a box: a quarter of a second-level cache
+MOST_BOX = 1 << 18  # of one that holds several images
+FEW_PIXELS = 192  # of a band, for which reading all weights would take longest
+FEW_TO_SUM = (
+    400  # pixels of a band of a large gradient of weights, which is read and written for it
+)
+LARGE_WEIGHT = 1 << 18  # elements of weights whose gradient does not stay in the cache
+MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
+TASKS = 2  # for each thread, so that they end together
+ALIGNED = 16  # elements
+MANY = 1 << 40  # examples
+Ints = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of a convolution, axes that lack being last: x: [n, groups * inputs, *size]."""
+
+    n: int
+    groups: int
+    inputs: int
+    outputs: int
+    size: Ints
+    kernel: Ints
+    out: Ints
+    stride: Ints
+    low: Ints
+    dilation: Ints
+
+    @property
+    def taps(self) -> int:
+        """How many elements a kernel has, of one channel."""
+        return math.prod(self.kernel)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Bands of `rows` of the first axis, or of whole `images`; how tasks and memory are cut.
+
+    `splits` tasks share the panels of a band. `packed` elements are all threads', `room` are each
+    thread's, of which `box` are the band's; a gradient of weights is added from `sums` parts, and
+    has `lines` lines of pixels in a band.
+    """
+
+    rows: int
+    images: int
+    splits: int
+    box: int
+    room: int
+    threads: int
+    sums: int
+    lines: int
+    packed: int
+
+    @property
+    def elements(self) -> int:
+        """Of the scratch memory."""
+        return self.packed + self.threads * self.room
+
+
+def geometry(op: ConvolutionOp, groups: int, *shapes: Ints) -> Geometry:
+    """The sizes of a convolution from the shapes of its operands and its result."""
+    of = dict(zip(op.roles, shapes, strict=True))
+    n, channels, size = op.apart(of["x"])
+    outputs, _, kernel = op.apart(of["w"])
+    _, _, out = op.apart(of["y"])
+    return Geometry(
+        n, groups, channels // groups, outputs // groups,
+        _triple(size, 1), _triple(kernel, 1), _triple(out, 1),
+        _triple(op.strides, 1), _triple(op.low, 0), _triple(op.dilations, 1),
+    )  # fmt: skip
+
+
+def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
+    """How a convolution that has elements is cut."""
+    if isinstance(op, ConvolutionWeight):
+        return _cut_sum(g, dtype)
+    return _cut_product(g, isinstance(op, ConvolutionInput), dtype)
+
+
+def convolution_bytes(op: ConvolutionOp, groups: int, shapes: Sequence[Ints], dtype: DType) -> int:
+    """The scratch memory's bytes of a convolution of these operands and result."""
+    if any(0 in shape for shape in shapes):
+        return 0
+    itemsize = compute_dtype(dtype).itemsize
+    return cut(op, geometry(op, groups, *shapes), dtype).elements * itemsize
+
+
+def most_bytes(op: ConvolutionOp, groups: Any, shapes: Sequence[Any], dtype: DType) -> Any:
+    """A bound of the scratch memory's bytes where dims are symbolic."""
+    known = [[isinstance(dim, int) for dim in shape] for shape in (*shapes, (groups,))]
+    roles = zip((*op.roles, "groups"), known, strict=True)
+    if all(all(dims[role in "xy" :]) for role, dims in roles):  # all but the number of examples
+        many = [
+            (MANY, *shape[1:]) if role in "xy" else shape
+            for role, shape in zip(op.roles, shapes, strict=True)
+        ]
+        return convolution_bytes(op, groups, many, dtype)
+    of = dict(zip(op.roles, shapes, strict=True))
+    (_, channels, size), (_, outputs, out) = op.apart(of["x"]), op.apart(of["y"])
+    _, _, kernel = op.apart(of["w"])
+    pixels = size_of(size) + size_of(out) + 1
+    most = (channels + outputs) * pixels * size_of(kernel) * math.prod(op.dilations)
+    weights = MOST_SUMS * (size_of(kernel) + 1) * (channels + PANEL) * (outputs + PANEL)
+    room = MOST_BOX + most + PANEL * (pixels + FEW_TO_SUM) + FEW_TO_SUM * pixels
+    return (weights + _cores() * room) * compute_dtype(dtype).itemsize
+
+
+def _cut_product(g: Geometry, backward: bool, dtype: DType) -> Cut:
+    """Of a convolution, or if `backward` its gradient by the input."""
+    depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
+    rows, images = _band(g, backward, depth, FEW_PIXELS)
+    bands, pixels, box = _bands(g, backward, depth, rows, images)
+    panels = -(-width // PANEL)
+    tasks = bands * g.groups
+    splits = min(panels, -(-TASKS * _cores() // tasks))
+    room = _aligned(box) + _aligned(pixels * PANEL) + _aligned(g.taps * _slots(dtype))
+    threads = min(_cores(), tasks * splits)
+    packed = g.groups * g.taps * depth * panels * PANEL
+    return Cut(rows, images, splits, _aligned(box), room, threads, 1, 0, packed)
+
+
+def _cut_sum(g: Geometry, dtype: DType) -> Cut:
+    """Of a convolution's gradient by the weights."""
+    panels = -(-g.outputs // PANEL)
+    weights = g.groups * g.taps * g.inputs * panels * PANEL
+    few = FEW_TO_SUM if weights > LARGE_WEIGHT else FEW_PIXELS
+    rows, images = _band(g, False, g.inputs, few)
+    bands, pixels, box = _bands(g, False, g.inputs, rows, images)
+    sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // weights))
+    splits = min(panels, -(-TASKS * _cores() // (sums * g.groups)))
+    lines = (rows or images * g.out[0]) * (g.out[1] if g.out[2] > 1 else 1)
+    tables = _aligned((lines + g.taps * g.inputs) * _slots(dtype))
+    room = _aligned(box) + _aligned(pixels * PANEL) + tables
+    threads = min(_cores(), max(sums * g.groups * splits, g.groups * panels))
+    return Cut(
+        rows, images, splits, _aligned(box), room, threads, sums, lines, sums * weights
+    )  # fmt: skip
+
+
+def _band(g: Geometry, backward: bool, depth: int, few: int) -> tuple[int, int]:
+    """Rows or whole images of a band, of as `few` pixels at least if whole images are small."""
+    result = g.size if backward else g.out
+    pixels = math.prod(result)
+    whole = _box(g, backward, depth, result[0])
+    if whole <= BOX or pixels < few:
+        return 0, max(1, min(g.n, -(-few // pixels), MOST_BOX // whole))
+    rows = result[0]
+    while rows > 1 and _box(g, backward, depth, rows) > BOX:
+        rows -= 1
+    return -(-result[0] // -(-result[0] // rows)), 0
+
+
+def _bands(g: Geometry, backward: bool, depth: int, rows: int, images: int) -> tuple[int, int, int]:
+    """How many bands there are; pixels of one, and elements of its box."""
+    result = g.size if backward else g.out
+    high = rows or result[0]
+    bands = g.n * -(-result[0] // rows) if rows else -(-g.n // images)
+    each = max(1, images)
+    return bands, each * high * result[1] * result[2], each * _box(g, backward, depth, high)
+
+
+def _box(g: Geometry, backward: bool, depth: int, rows: int) -> int:
+    """Elements of the box of so many rows of the result."""
+    result = (rows, *(g.size if backward else g.out)[1:])
+    return depth * math.prod(_box_axis(g, backward, axis, n) for axis, n in enumerate(result))
+
+
+def _box_axis(g: Geometry, backward: bool, axis: int, n: int) -> int:
+    """Pixels of a source that n of the result need, wherever they begin."""
+    stride, far = g.stride[axis], (g.kernel[axis] - 1) * g.dilation[axis]
+    if backward:
+        return (n - 1 + stride - 1) // stride + far // stride + 1
+    return ((n - 1) * stride + far) // (stride if far == 0 else 1) + 1
+
+
+def _triple(values: Sequence[int], missing: int) -> Ints:
+    return tuple(values) + (missing,) * (MAX_SPATIAL - len(values))
+
+
+def _aligned(elements: int) -> int:
+    return -(-elements // ALIGNED) * ALIGNED
+
+
+def _slots(dtype: DType) -> int:
+    """How many elements have the bytes of an address."""
+    return 8 // compute_dtype(dtype).itemsize
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

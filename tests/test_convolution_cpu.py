@@ -1,0 +1,118 @@
+"""The CPU's convolutions: bands, remainders of strides, layouts and dtypes beside NumPy's."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticnet as sn
+from staticnet.ir.dim import substitute
+from staticnet.ops.base import apply
+from staticnet.plan import convolution as plan
+from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
+
+COMPILES = True
+TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 2e-6, "float64": 1e-14}
+
+
+def cases(seed: int, count: int) -> list[tuple[Any, ...]]:
+    """Convolutions that fit: their op, and the shapes of x and w."""
+    draw, found = random.Random(seed), list[tuple[Any, ...]]()
+    while len(found) < count:
+        axes = range(draw.choice((1, 2, 2, 3)))
+        groups, each, outputs = draw.choice((1, 1, 2, 3)), draw.choice((1, 3, 4, 17)), 0
+        outputs = draw.choice((1, 3, 16, 20, 40))
+        kernel = [draw.choice((1, 2, 3, 5)) for _ in axes]
+        steps, dilations = ([draw.choice((1, 1, 2, 3)) for _ in axes] for _ in range(2))
+        low, high = ([draw.choice((0, 1, 2)) for _ in axes] for _ in range(2))
+        size = [draw.choice((1, 4, 7, 9, 13)) for _ in axes]
+        sides = zip(size, low, high, kernel, dilations, strict=True)
+        if all(s + a + b > (k - 1) * d for s, a, b, k, d in sides):
+            n = draw.choice((1, 2, 5))
+            layout = draw.choice(("first", "last"))
+            op = Convolution(*map(tuple, (steps, low, high, dilations)), (groups,), layout)
+            x = op.together(n, groups * each, size)
+            found.append((op, x, op.together(groups * outputs, each, kernel)))
+    return found
+
+
+def all_three(op: Convolution, x: Any, w: Any, y: Any) -> list[Any]:
+    """A convolution and its two gradients, of arrays that are given for all three."""
+    spatial, kernel = op.apart(x.shape)[2], op.apart(w.shape)[2]
+    return [
+        apply(op, x, w),
+        apply(op._as(ConvolutionInput, spatial), y, w),
+        apply(op._as(ConvolutionWeight, kernel), x, y),
+    ]
+
+
+def graph(dtype: str, found: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any], list[Any]]:
+    """The inputs and results of all cases, and feeds."""
+    rng = np.random.default_rng(0)
+    inputs, results, feeds = [], [], []
+    for op, *shapes in found:
+        types = [sn.placeholder(shape, dtype) for shape in shapes]
+        types.append(sn.placeholder(apply(op, *types).shape, dtype))
+        inputs += types
+        results += all_three(op, *types)
+        feeds += [rng.standard_normal(x.shape).astype(x.dtype) for x in types]
+    return inputs, results, feeds
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "BOX", 2000)  # so that there are bands of rows
+    monkeypatch.setattr(plan, "MOST_BOX", 8000)
+    found = cases(1, 60 if dtype == "float32" else 20)
+    inputs, results, feeds = graph(dtype, found)
+    compiled = sn.function(inputs, results, device="cpu")(*feeds)
+    wide = graph("float64", found)
+    exact = sn.function(*wide[:2], device="numpy")(*(x.astype(np.float64) for x in feeds))
+    kinds = itertools.cycle(("forward", "input", "weight"))
+    for got, wanted, kind, (op, *shapes) in zip(
+        compiled, exact, kinds, (case for case in found for _ in range(3)), strict=False
+    ):
+        off = np.abs(np.asarray(got, np.float64) - wanted).max() / max(1.0, np.abs(wanted).max())
+        assert off <= TOLERANCE[dtype], (kind, op, shapes, off)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(set_threads: Callable[[int], None]) -> None:
+    op = Convolution((1, 1), (1, 1), (1, 1), (1, 1), (1,), "first")
+    inputs, results, feeds = graph("float32", [(op, (3, 40, 20, 20), (70, 40, 3, 3))])
+    step = sn.function(inputs, results, device="cpu")
+    found = []
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        found.append([y.tobytes() for y in step(*feeds)])
+    assert found[0] == found[1] == found[2]
+
+
+def test_sums_of_nothing_are_zero() -> None:
+    op = Convolution((1,), (0,), (0,), (1,), (1,), "first")
+    inputs, results, feeds = graph(
+        "float32", [(op, (2, 0, 5), (3, 0, 2)), (op, (0, 2, 5), (3, 2, 2))]
+    )
+    y, _, _, _, _, w = sn.function(inputs, results, device="cpu")(*feeds)
+    assert (y.shape, w.shape) == ((2, 3, 4), (3, 2, 2))
+    assert not y.any()
+    assert not w.any()
+
+
+@pytest.mark.parametrize("height", [11, "h"])
+def test_the_certificate_counts_the_scratch_memory(height: Any) -> None:
+    x, w = sn.placeholder(("n", 6, height, 9)), sn.placeholder((8, 3, 3, 2))
+    y = apply(Convolution((2, 1), (1, 0), (1, 2), (1, 2), (2,), "first"), x, w)
+    step = sn.function([x, w], [y, *sn.grad(sn.sum(y * y), [x, w])], device="numpy")
+    certificate = step.memory_analysis()
+    for n, h in ((1, 11), (7, 11), (200, 11), (3, 64)):
+        dims = {"n": n} if height == 11 else {"n": n, "h": h}
+        memory = step.memory_analysis(**dims)
+        assert certificate.arena.at(**dims) == memory.arena
+        slack = substitute(certificate.arena.slack, dims)
+        least = min(max(int(substitute(t, dims)) for t in c) for c in certificate.arena.cases)
+        assert least <= memory.arena <= least + slack
