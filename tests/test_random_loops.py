@@ -1,7 +1,7 @@
 """Random programs of loops, conditions, vmap and derivatives: values and two derivatives.
 
 Against the same programs without any of these, and against JAX; all in float64, to 1e-10. With
--m slow there are 100 beside JAX, two seconds each, and more with RANDOM_LOOPS=2000.
+-m slow there are 50 beside JAX, two seconds each, and more with RANDOM_LOOPS=2000.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from random_loops import SIZE, Jax, Static, Unrolled, interpret, program
 import staticnet as sn
 
 COMPILES = True
-SEEDS, CHUNK = int(os.environ.get("RANDOM_LOOPS", "100")), 25
+SEEDS, CHUNK = int(os.environ.get("RANDOM_LOOPS", "50")), 25
 RNG = np.random.default_rng(7)
 X, Y, Z = 0.7 * RNG.normal(size=(3, SIZE))
 W = 0.5 * RNG.normal(size=(SIZE, SIZE))
