@@ -1,8 +1,19 @@
-// Convolution and its gradients, a thread an element of the result.
+// Convolution and its gradients as products of matrices that are never made: a block computes a
+// tile of rows and columns of the result, and reads what meets in it from where it lies.
+//
+//            result           rows             columns                summed, "deep"
+// forward    y  [n, o, t]     places n, t      outputs o              inputs i and k, i fastest
+// input      x  [n, i, s]     places n, s      inputs i               outputs o and k, o fastest
+// weight     w  [o, i, k]     outputs o        inputs i and k         places n, t
+//
+// The operand of the rows is a, that of the columns b. Where in an array an element lies is a sum of
+// what its row or column and what its depth add, and so are the coordinates that tell whether it is
+// inside. The gradient by the input has a phase for each residue of s + low by the strides: of a
+// phase only those elements k count that ever meet it.
 //
 // Arrays have three spatial axes; those that an operation lacks are first and of length 1. Steps are
 // in elements, so channels may come first or last: {first axis, channels, spatial axes}.
-// Included after routines.cuh where a program needs it.
+// Each sum has an order that the shape decides. Included after mma.cuh where a program needs it.
 
 #ifndef STATICNET_CONVOLUTION_CUH
 #define STATICNET_CONVOLUTION_CUH
@@ -13,113 +24,474 @@ struct sn_convolution_sizes {
   int64_t x[5], w[5], y[5];  // the arrays' steps
 };
 
-struct sn_place {
-  int64_t first, channel, at[3];
+// Where a row, a column or a depth lies: what it adds to an operand's place and coordinates. One
+// that is not there has coordinates that lie outside of everything.
+struct sn_line {
+  int64_t at;
+  int c[3];
+};
+struct sn_depth {
+  int64_t a, b;
+  int c[3];
+};
+enum { sn_nowhere = -(1 << 30) };
+
+// The quotient of numbers that are not negative; most are short, and those divide faster.
+__device__ inline int64_t sn_quotient(int64_t a, int64_t b) {
+  return ((a | b) >> 32) == 0 ? (int64_t)((unsigned)a / (unsigned)b) : a / b;
+}
+
+// Takes a number apart into what comes before three axes of these sizes, and places along them.
+__device__ inline int64_t sn_take_apart(int64_t number, const int64_t *size, int64_t *place) {
+  for (int axis = 2; axis >= 0; --axis) {
+    const int64_t before = sn_quotient(number, size[axis]);
+    place[axis] = number - before * size[axis];
+    number = before;
+  }
+  return number;
+}
+
+__device__ inline int64_t sn_volume(const int64_t *size) { return size[0] * size[1] * size[2]; }
+
+struct sn_forward {
+  enum { in_a = true };  // the operand that has an outside
+  const sn_convolution_sizes &c;
+  int64_t rows, columns, deep, a, b, z;
+  const int64_t *limit;
+
+  __device__ sn_forward(const sn_convolution_sizes &sizes, int64_t group, int64_t) : c(sizes) {
+    rows = c.n * sn_volume(c.t);
+    columns = c.outputs;
+    deep = c.inputs * sn_volume(c.k);
+    a = group * c.inputs * c.x[1];
+    b = group * c.outputs * c.w[0];
+    z = group * c.outputs * c.y[1];
+    limit = c.s;
+  }
+  __device__ void row(int64_t number, sn_line &line, int64_t &to) const {
+    int64_t t[3];
+    const int64_t n = sn_take_apart(number, c.t, t);
+    line.at = n * c.x[0];
+    to = n * c.y[0];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t s = t[axis] * c.stride[axis] - c.low[axis];
+      line.c[axis] = (int)s;
+      line.at += s * c.x[axis + 2];
+      to += t[axis] * c.y[axis + 2];
+    }
+  }
+  __device__ void column(int64_t o, sn_line &line, int64_t &to) const {
+    line = {o * c.w[0], {0, 0, 0}};
+    to = o * c.y[1];
+  }
+  __device__ void depth(int64_t number, sn_depth &d) const {
+    int64_t k[3];
+    const int64_t before = sn_quotient(number, c.inputs), i = number - before * c.inputs;
+    sn_take_apart(before, c.k, k);
+    d.a = i * c.x[1];
+    d.b = i * c.w[1];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t s = k[axis] * c.dilation[axis];
+      d.c[axis] = (int)s;
+      d.a += s * c.x[axis + 2];
+      d.b += k[axis] * c.w[axis + 2];
+    }
+  }
 };
 
-// The element of this number of an array of so many channels and these spatial sizes.
-__device__ inline sn_place sn_place_of(int64_t number, int64_t channels, const int64_t *size) {
-  sn_place place;
-  for (int axis = 2; axis >= 0; --axis) {
-    place.at[axis] = number % size[axis];
-    number /= size[axis];
-  }
-  place.channel = number % channels;
-  place.first = number / channels;
-  return place;
-}
+struct sn_input {
+  enum { in_a = true };
+  const sn_convolution_sizes &c;
+  int64_t rows, columns, deep, a, b, z;
+  const int64_t *limit;
+  // of the phase: its residues, the first kernel's place q (s = residue + stride q - low) and how
+  // many there are, and the elements k that meet it: the first, how many, and the step between them
+  int64_t residue[3], first[3], count[3], k_first[3], k_count[3], k_step[3];
 
-__device__ inline int64_t sn_at(const int64_t *step, const int64_t *at) {
-  return at[0] * step[2] + at[1] * step[3] + at[2] * step[4];
-}
-
-// Whether the kernel's element k meets x when it stands at t, and where.
-__device__ inline bool sn_meets(const sn_convolution_sizes &c, const int64_t *t, const int64_t *k,
-                                int64_t *s) {
-  bool inside = true;
-  for (int axis = 0; axis < 3; ++axis) {
-    s[axis] = t[axis] * c.stride[axis] + k[axis] * c.dilation[axis] - c.low[axis];
-    inside = inside && s[axis] >= 0 && s[axis] < c.s[axis];
-  }
-  return inside;
-}
-
-// Whether the kernel's element k ever meets x at s, and where the kernel stands then.
-__device__ inline bool sn_stands(const sn_convolution_sizes &c, const int64_t *s, const int64_t *k,
-                                 int64_t *t) {
-  bool ever = true;
-  for (int axis = 0; axis < 3; ++axis) {
-    const int64_t at = s[axis] + c.low[axis] - k[axis] * c.dilation[axis];
-    t[axis] = at / c.stride[axis];
-    ever = ever && at >= 0 && at % c.stride[axis] == 0 && t[axis] < c.t[axis];
-  }
-  return ever;
-}
-
-#define SN_TRIPLES(p, size)                                  \
-  for (int64_t p[3] = {0, 0, 0}; p[0] < (size)[0]; ++p[0])   \
-    for (p[1] = 0; p[1] < (size)[1]; ++p[1])                 \
-      for (p[2] = 0; p[2] < (size)[2]; ++p[2])
-
-template <class X>
-__device__ inline void sn_convolution(const sn_convolution_sizes &c,
-                                      const typename X::memory *x, const typename X::memory *w,
-                                      typename X::memory *y) {
-  const int64_t all = c.groups * c.outputs;
-  SN_EACH(number, c.n * all * c.t[0] * c.t[1] * c.t[2]) {
-    const sn_place p = sn_place_of(number, all, c.t);
-    const typename X::memory *from =
-        x + p.first * c.x[0] + p.channel / c.outputs * c.inputs * c.x[1];
-    const typename X::memory *by = w + p.channel * c.w[0];
-    typename X::value sum = 0;
-    SN_TRIPLES(k, c.k) {
-      int64_t s[3];
-      if (!sn_meets(c, p.at, k, s)) continue;
-      for (int64_t i = 0; i < c.inputs; ++i)
-        sum += X::load(from[i * c.x[1] + sn_at(c.x, s)]) * X::load(by[i * c.w[1] + sn_at(c.w, k)]);
+  __device__ sn_input(const sn_convolution_sizes &sizes, int64_t group, int64_t phase)
+      : c(sizes) {
+    sn_take_apart(phase, c.stride, residue);
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t stride = c.stride[axis], before = c.low[axis] - residue[axis];
+      first[axis] = before > 0 ? (before + stride - 1) / stride : 0;
+      const int64_t rest = c.s[axis] - (stride * first[axis] - before);
+      count[axis] = rest > 0 ? (rest + stride - 1) / stride : 0;
+      k_step[axis] = 1;
+      while (k_step[axis] * c.dilation[axis] % stride) ++k_step[axis];
+      k_first[axis] = 0;
+      while (k_first[axis] < k_step[axis] &&
+             k_first[axis] * c.dilation[axis] % stride != residue[axis])
+        ++k_first[axis];
+      const bool met = k_first[axis] < k_step[axis] && k_first[axis] < c.k[axis];
+      k_count[axis] = met ? (c.k[axis] - k_first[axis] + k_step[axis] - 1) / k_step[axis] : 0;
     }
-    y[p.first * c.y[0] + p.channel * c.y[1] + sn_at(c.y, p.at)] = X::store(sum);
+    rows = c.n * sn_volume(count);
+    columns = c.inputs;
+    deep = c.outputs * sn_volume(k_count);
+    a = group * c.outputs * c.y[1];
+    b = group * c.outputs * c.w[0];
+    z = group * c.inputs * c.x[1];
+    limit = c.t;
   }
-}
-
-template <class X>
-__device__ inline void sn_convolution_input(const sn_convolution_sizes &c,
-                                            const typename X::memory *y,
-                                            const typename X::memory *w, typename X::memory *x) {
-  const int64_t all = c.groups * c.inputs;
-  SN_EACH(number, c.n * all * c.s[0] * c.s[1] * c.s[2]) {
-    const sn_place p = sn_place_of(number, all, c.s);
-    const int64_t first = p.channel / c.inputs * c.outputs;
-    const typename X::memory *from = y + p.first * c.y[0] + first * c.y[1];
-    const typename X::memory *by = w + first * c.w[0] + p.channel % c.inputs * c.w[1];
-    typename X::value sum = 0;
-    SN_TRIPLES(k, c.k) {
-      int64_t t[3];
-      if (!sn_stands(c, p.at, k, t)) continue;
-      for (int64_t o = 0; o < c.outputs; ++o)
-        sum += X::load(from[o * c.y[1] + sn_at(c.y, t)]) * X::load(by[o * c.w[0] + sn_at(c.w, k)]);
+  __device__ void row(int64_t number, sn_line &line, int64_t &to) const {
+    int64_t q[3];
+    const int64_t n = sn_take_apart(number, count, q);
+    line.at = n * c.y[0];
+    to = n * c.x[0];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t t = q[axis] + first[axis];
+      line.c[axis] = (int)t;
+      line.at += t * c.y[axis + 2];
+      to += (residue[axis] + c.stride[axis] * t - c.low[axis]) * c.x[axis + 2];
     }
-    x[p.first * c.x[0] + p.channel * c.x[1] + sn_at(c.x, p.at)] = X::store(sum);
   }
-}
+  __device__ void column(int64_t i, sn_line &line, int64_t &to) const {
+    line = {i * c.w[1], {0, 0, 0}};
+    to = i * c.x[1];
+  }
+  __device__ void depth(int64_t number, sn_depth &d) const {
+    int64_t j[3];
+    const int64_t before = sn_quotient(number, c.outputs), o = number - before * c.outputs;
+    sn_take_apart(before, k_count, j);
+    d.a = o * c.y[1];
+    d.b = o * c.w[0];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t k = k_first[axis] + j[axis] * k_step[axis];
+      const int64_t t = (k * c.dilation[axis] - residue[axis]) / c.stride[axis];
+      d.c[axis] = (int)-t;
+      d.a -= t * c.y[axis + 2];
+      d.b += k * c.w[axis + 2];
+    }
+  }
+};
 
+struct sn_weight {
+  enum { in_a = false };
+  const sn_convolution_sizes &c;
+  int64_t rows, columns, deep, a, b, z;
+  const int64_t *limit;
+
+  __device__ sn_weight(const sn_convolution_sizes &sizes, int64_t group, int64_t) : c(sizes) {
+    rows = c.outputs;
+    columns = c.inputs * sn_volume(c.k);
+    deep = c.n * sn_volume(c.t);
+    a = group * c.outputs * c.y[1];
+    b = group * c.inputs * c.x[1];
+    z = group * c.outputs * c.w[0];
+    limit = c.s;
+  }
+  __device__ void row(int64_t o, sn_line &line, int64_t &to) const {
+    line = {o * c.y[1], {0, 0, 0}};
+    to = o * c.w[0];
+  }
+  __device__ void column(int64_t number, sn_line &line, int64_t &to) const {
+    int64_t k[3];
+    const int64_t before = sn_quotient(number, c.inputs), i = number - before * c.inputs;
+    sn_take_apart(before, c.k, k);
+    line.at = i * c.x[1];
+    to = i * c.w[1];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t s = k[axis] * c.dilation[axis] - c.low[axis];
+      line.c[axis] = (int)s;
+      line.at += s * c.x[axis + 2];
+      to += k[axis] * c.w[axis + 2];
+    }
+  }
+  __device__ void depth(int64_t number, sn_depth &d) const {
+    int64_t t[3];
+    const int64_t n = sn_take_apart(number, c.t, t);
+    d.a = n * c.y[0];
+    d.b = n * c.x[0];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t s = t[axis] * c.stride[axis];
+      d.c[axis] = (int)s;
+      d.a += t[axis] * c.y[axis + 2];
+      d.b += s * c.x[axis + 2];
+    }
+  }
+};
+
+// How a block multiplies tiles a [ROWS, depth] and b [COLUMNS, depth] that lie in shared memory,
+// `stride` elements a line; a thread has `count` sums, of which `place` tells row and column.
+
+// By matrix units: a warp has a tile of WARP_ROWS by WARP_COLUMNS.
+template <class X, int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS>
+struct sn_by_units {
+  typedef typename X::memory element;
+  typedef float sum;
+  typedef sn_pack<unsigned, 4> held;  // what shared memory is made of
+  enum {
+    rows = ROWS,
+    columns = COLUMNS,
+    words = 16,  // deep; 4 more in memory, so that the lanes of a warp read from all banks
+    pitch = words + 4,
+    depth = words * 4 / sizeof(element),
+    stride = pitch * 4 / sizeof(element),
+    across = COLUMNS / WARP_COLUMNS,
+    threads = ROWS / WARP_ROWS * across * 32,
+    down = WARP_ROWS / 16,
+    beside = WARP_COLUMNS / 8,
+    count = down * beside * 4,
+  };
+  __device__ static element as_element(element x) {
+    if constexpr (sizeof(element) == 4)
+      return sn_as_tf32(x);
+    else
+      return x;
+  }
+  __device__ static void multiply(sum *sums, const element *a, const element *b) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const unsigned *x =
+        (const unsigned *)a + (warp / across * WARP_ROWS + lane / 4) * pitch + lane % 4;
+    const unsigned *y =
+        (const unsigned *)b + (warp % across * WARP_COLUMNS + lane / 4) * pitch + lane % 4;
+#pragma unroll
+    for (int word = 0; word < words; word += 8) {
+      unsigned left[down][4], right[beside][2];
+#pragma unroll
+      for (int i = 0; i < down; ++i)
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+          left[i][r] = x[(i * 16 + r % 2 * 8) * pitch + word + r / 2 * 4];
+#pragma unroll
+      for (int j = 0; j < beside; ++j)
+#pragma unroll
+        for (int r = 0; r < 2; ++r) right[j][r] = y[j * 8 * pitch + word + r * 4];
+#pragma unroll
+      for (int i = 0; i < down; ++i)
+#pragma unroll
+        for (int j = 0; j < beside; ++j) sn_mma<X>(sums + (i * beside + j) * 4, left[i], right[j]);
+    }
+  }
+  __device__ static void place(int number, int &row, int &column) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int i = number / 4 / beside, j = number / 4 % beside;
+    row = warp / across * WARP_ROWS + i * 16 + number % 4 / 2 * 8 + lane / 4;
+    column = warp % across * WARP_COLUMNS + j * 8 + lane % 4 * 2 + number % 2;
+  }
+};
+
+// By multiply-adds: a thread has 4 rows and 4 columns, each 16 apart.
 template <class X>
-__device__ inline void sn_convolution_weight(const sn_convolution_sizes &c,
-                                             const typename X::memory *x,
-                                             const typename X::memory *y, typename X::memory *w) {
-  SN_EACH(number, c.groups * c.outputs * c.inputs * c.k[0] * c.k[1] * c.k[2]) {
-    const sn_place p = sn_place_of(number, c.inputs, c.k);
-    const typename X::memory *from =
-        x + (p.first / c.outputs * c.inputs + p.channel) * c.x[1];
-    const typename X::memory *by = y + p.first * c.y[1];
-    typename X::value sum = 0;
-    for (int64_t n = 0; n < c.n; ++n)
-      SN_TRIPLES(t, c.t) {
-        int64_t s[3];
-        if (!sn_meets(c, t, p.at, s)) continue;
-        sum += X::load(from[n * c.x[0] + sn_at(c.x, s)]) * X::load(by[n * c.y[0] + sn_at(c.y, t)]);
+struct sn_by_threads {
+  typedef typename X::value element;
+  typedef element sum, held;
+  enum { rows = 64, columns = 64, depth = 16, stride = depth + 1, threads = 256, count = 16 };
+  __device__ static element as_element(typename X::memory x) { return X::load(x); }
+  __device__ static void multiply(sum *sums, const element *a, const element *b) {
+    const element *x = a + threadIdx.x / 16 * stride, *y = b + threadIdx.x % 16 * stride;
+    for (int l = 0; l < depth; ++l)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const element left = x[16 * i * stride + l], right = y[16 * j * stride + l];
+          if constexpr (sizeof(sum) == 8)
+            sums[4 * i + j] = sn_fma_f64(left, right, sums[4 * i + j]);
+          else
+            sums[4 * i + j] = sn_fma_f32(left, right, sums[4 * i + j]);
+        }
+  }
+  __device__ static void place(int number, int &row, int &column) {
+    row = threadIdx.x / 16 + number / 4 * 16;
+    column = threadIdx.x % 16 + number % 4 * 16;
+  }
+};
+
+// How threads share the reading of an operand's tile: neighbours take elements that follow each
+// other in depth, or else along its rows, PACK at a time, of which all or none are inside.
+template <class X, class Method, int ROWS, bool DEEP, int PACK>
+struct sn_reader {
+  typedef typename X::memory memory;
+  enum {
+    packs = ROWS * Method::depth / PACK,
+    each = (packs + Method::threads - 1) / Method::threads,
+    beside = (DEEP ? (int)Method::depth : ROWS) / PACK,
+  };
+  sn_pack<memory, PACK> held[each];
+
+  __device__ static void place(int number, int &row, int &deep) {
+    const int i = number % beside * PACK, j = number / beside;
+    row = DEEP ? j : i;
+    deep = DEEP ? i : j;
+  }
+  template <bool CHECKED, bool IS_A>
+  __device__ void fetch(const memory *from, const sn_line *lines, const sn_depth *depths,
+                        const int64_t *limit) {
+#pragma unroll
+    for (int i = 0; i < each; ++i) {
+      const int number = threadIdx.x + i * Method::threads;
+      int row, deep;
+      place(number, row, deep);
+      bool inside = packs % Method::threads == 0 || number < packs;
+      if (!inside) row = deep = 0;
+      const sn_line &line = lines[row];
+      const sn_depth &d = depths[deep];
+#pragma unroll
+      for (int axis = 0; axis < 3; ++axis) {
+        const int at = line.c[axis] + d.c[axis];
+        if (CHECKED)
+          inside = inside && at >= 0 && at < limit[axis];
+        else  // a line or a depth that is not there
+          inside = inside && line.c[0] > sn_nowhere / 2 && d.c[0] > sn_nowhere / 2;
       }
-    w[p.first * c.w[0] + p.channel * c.w[1] + sn_at(c.w, p.at)] = X::store(sum);
+#pragma unroll
+      for (int v = 0; v < PACK; ++v) held[i].v[v] = 0;
+      if (inside) held[i] = sn_read<PACK>(from + line.at + (IS_A ? d.a : d.b));
+    }
+  }
+  __device__ void put(typename Method::element *tile) const {
+#pragma unroll
+    for (int i = 0; i < each; ++i) {
+      const int number = threadIdx.x + i * Method::threads;
+      int row, deep;
+      place(number, row, deep);
+      if (packs % Method::threads && number >= packs) continue;
+      typename Method::element *const to = tile + row * Method::stride + deep;
+      sn_pack<typename Method::element, PACK> made;
+#pragma unroll
+      for (int v = 0; v < PACK; ++v) made.v[v] = Method::as_element(held[i].v[v]);
+      if constexpr (DEEP && Method::stride % PACK == 0)
+        sn_write(to, made);
+      else
+#pragma unroll
+        for (int v = 0; v < PACK; ++v) to[v * (DEEP ? 1 : (int)Method::stride)] = made.v[v];
+    }
+  }
+};
+
+// A block a tile of the result. Of a depth cut into `parts`, each part's sums go to `partial`, one
+// after the other as the result's elements lie.
+template <class X, class Form, class Method, bool A_DEEP, int A_PACK, bool B_DEEP, int B_PACK>
+__device__ inline void sn_convolve(const sn_convolution_sizes &c,
+                                   const typename X::memory *a, const typename X::memory *b,
+                                   typename X::memory *z, typename Method::sum *partial,
+                                   int64_t phases, int64_t row_tiles, int64_t column_tiles,
+                                   int64_t parts, int64_t elements) {
+  enum { rows = Method::rows, columns = Method::columns };
+  typedef typename Method::element element;
+  __shared__ typename Method::held
+      tiles[(rows + columns) * Method::stride * sizeof(element) / sizeof(typename Method::held)];
+  __shared__ sn_line row_lines[rows], column_lines[columns];
+  __shared__ int64_t row_places[rows], column_places[columns];
+  __shared__ sn_depth depths[2][Method::depth];
+  element *const left = (element *)tiles, *const right = left + rows * Method::stride;
+  const int64_t blocks = c.groups * phases * row_tiles * column_tiles * parts;
+  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
+    int64_t rest = block;
+    const int64_t column_tile = rest % column_tiles;
+    rest /= column_tiles;
+    const int64_t row_tile = rest % row_tiles;
+    rest /= row_tiles;
+    const int64_t part = rest % parts;
+    rest /= parts;
+    const Form form(c, rest / phases, rest % phases);
+    if (row_tile * rows >= form.rows) continue;  // all of the block
+    for (int i = threadIdx.x; i < rows; i += Method::threads) {
+      const int64_t row = row_tile * rows + i;
+      row_lines[i] = {0, {sn_nowhere, sn_nowhere, sn_nowhere}};
+      row_places[i] = -1;
+      if (row < form.rows) form.row(row, row_lines[i], row_places[i]);
+    }
+    for (int i = threadIdx.x; i < columns; i += Method::threads) {
+      const int64_t column = column_tile * columns + i;
+      column_lines[i] = {0, {sn_nowhere, sn_nowhere, sn_nowhere}};
+      column_places[i] = -1;
+      if (column < form.columns) form.column(column, column_lines[i], column_places[i]);
+    }
+    // the tiles of the depth that are this part's
+    const int64_t all = (form.deep + Method::depth - 1) / Method::depth;
+    const int64_t each = (all + parts - 1) / parts;
+    const int64_t first = part * each, last = first + each < all ? first + each : all;
+    sn_reader<X, Method, rows, A_DEEP, A_PACK> from_a;
+    sn_reader<X, Method, columns, B_DEEP, B_PACK> from_b;
+    typename Method::sum sums[Method::count];
+#pragma unroll
+    for (int i = 0; i < Method::count; ++i) sums[i] = 0;
+    for (int64_t tile = first - 1; tile < last; ++tile) {  // what it multiplies was read before
+      if (tile >= first) {
+        from_a.put(left);
+        from_b.put(right);
+      }
+      sn_depth *const next = depths[(tile + 1) & 1];
+      for (int i = threadIdx.x; i < Method::depth; i += Method::threads) {
+        const int64_t number = (tile + 1) * Method::depth + i;
+        next[i] = {0, 0, {sn_nowhere, sn_nowhere, sn_nowhere}};
+        if (number < form.deep) form.depth(number, next[i]);
+      }
+      __syncthreads();
+      if (tile + 1 < last) {
+        from_a.template fetch<Form::in_a, true>(a + form.a, row_lines, next, form.limit);
+        from_b.template fetch<!Form::in_a, false>(b + form.b, column_lines, next, form.limit);
+      }
+      if (tile >= first) Method::multiply(sums, left, right);
+      __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < Method::count; ++i) {
+      int row, column;
+      Method::place(i, row, column);
+      if (row_places[row] < 0 || column_places[column] < 0) continue;
+      const int64_t to = form.z + row_places[row] + column_places[column];
+      if (parts > 1)
+        partial[part * elements + to] = sums[i];
+      else
+        z[to] = X::store(sums[i]);
+    }
+    __syncthreads();  // before the lines are another tile's
+  }
+}
+
+// The sums of the parts of a depth, in order.
+template <class X>
+__device__ inline void sn_sum_parts(const typename X::value *partial, typename X::memory *z,
+                                    int64_t parts, int64_t elements) {
+  SN_EACH(i, elements) {
+    typename X::value sum = partial[i];
+    for (int64_t part = 1; part < parts; ++part) sum += partial[part * elements + i];
+    z[i] = X::store(sum);
+  }
+}
+
+// An element of the result for each LANES threads: for groups too narrow for tiles.
+template <class X, class Form, int LANES>
+__device__ inline void sn_convolve_each(const sn_convolution_sizes &c,
+                                        const typename X::memory *a,
+                                        const typename X::memory *b, typename X::memory *z,
+                                        int64_t phases, int64_t rows) {
+  const int64_t columns = Form(c, 0, 0).columns, beside = blockDim.x / LANES;
+  const int64_t all = c.groups * phases * rows * columns;
+  for (int64_t number = blockIdx.x * beside + threadIdx.x / LANES; number < all;
+       number += gridDim.x * beside) {
+    // neighbours are channels if those lie side by side, else places
+    const bool last = c.y[1] == 1;
+    int64_t rest = last ? number / c.groups : number;
+    const int64_t column = rest % columns;
+    rest /= columns;
+    const int64_t row = rest % rows;
+    rest /= rows;
+    const int64_t phase = rest % phases, group = last ? number % c.groups : rest / phases;
+    const Form form(c, group, phase);
+    if (row >= form.rows) continue;  // all of the lanes
+    sn_line from_a, from_b;
+    int64_t to_row, to_column;
+    form.row(row, from_a, to_row);
+    form.column(column, from_b, to_column);
+    const sn_line &edge = Form::in_a ? from_a : from_b;
+    typename X::value sum = 0;
+    for (int64_t l = threadIdx.x % LANES; l < form.deep; l += LANES) {
+      sn_depth d;
+      form.depth(l, d);
+      bool inside = true;
+      for (int axis = 0; axis < 3; ++axis) {
+        const int64_t at = (int64_t)edge.c[axis] + d.c[axis];
+        inside = inside && at >= 0 && at < form.limit[axis];
+      }
+      if (inside)
+        sum += X::load(a[form.a + from_a.at + d.a]) * X::load(b[form.b + from_b.at + d.b]);
+    }
+    if constexpr (LANES > 1) sum = sn_reduce<sn_sum<typename X::value>, LANES>(sum);
+    if (threadIdx.x % LANES == 0) z[form.z + to_row + to_column] = X::store(sum);
   }
 }
 

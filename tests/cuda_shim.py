@@ -147,10 +147,12 @@ class Machine:
     The arena is one buffer, or else each value has one of its own and none may leave it.
     """
 
-    def __init__(self, graph: Graph, folder: Path, arena: bool = False, **options: Any) -> None:
+    def __init__(
+        self, graph: Graph, folder: Path, arena: bool = False, tf32: bool = False, **options: Any
+    ) -> None:
         self.graph = graph
         self.plan: Plan = make_plan(graph, **options)
-        self.program: CudaProgram = write_cuda_program(self.plan)
+        self.program: CudaProgram = write_cuda_program(self.plan, tf32)
         # where an op holds graphs, what lies in the scratch memory of its step is not told apart
         self.arena = arena or any(group.bodies for _, group in self.plan.launched)
         launches = [c for c in walk(self.program.launches) if isinstance(c, Launch)]

@@ -162,6 +162,30 @@ inline unsigned ballot(unsigned lanes, bool yes, int line) {
   return all;
 }
 
+// What matrix units do for a warp, in the layout that `kernels/mma.cuh` tells. X: the elements.
+template <class X>
+inline void multiply(float *d, const unsigned *a, const unsigned *b, int line) {
+  typedef typename X::memory memory;
+  constexpr int kParts = sizeof(unsigned) / sizeof(memory), kWords = 8;
+  static unsigned held[kMaxThreads / kWarp][kWarp][6];
+  const int warp = current->thread / kWarp, lane = current->thread % kWarp;
+  for (int i = 0; i < 6; ++i) held[warp][lane][i] = i < 4 ? a[i] : b[i - 4];
+  exchange(0xffffffffu, 0, 0, line);  // all lanes have come
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    double sum = d[i];
+    for (int word = 0; word < kWords; ++word) {
+      memory left[kParts], right[kParts];
+      const int place = word % 4, half = word / 4;
+      std::memcpy(left, &held[warp][row % 8 * 4 + place][row / 8 + 2 * half], sizeof left);
+      std::memcpy(right, &held[warp][column * 4 + place][4 + half], sizeof right);
+      for (int k = 0; k < kParts; ++k) sum += (double)X::load(left[k]) * X::load(right[k]);
+    }
+    d[i] = (float)sum;
+  }
+  exchange(0xffffffffu, 0, 0, -line);  // all have read
+}
+
 // The threads that wait at a barrier go on if all of the block do.
 inline bool release_barrier() {
   int waiting = 0, line = 0;

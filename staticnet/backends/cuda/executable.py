@@ -43,7 +43,7 @@ class CudaExecutable:
     def __init__(self, plan: Plan, device: Device, tf32: bool = False) -> None:
         self.plan = plan
         self.device = device
-        self.program: CudaProgram = write_cuda_program(plan)
+        self.program: CudaProgram = write_cuda_program(plan, tf32)
         self.layout = memory.lay_out(plan, self.program.arena_bytes)
         self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
         homeless = [v for v in self._variables if not device.has_home(v)]

@@ -1,32 +1,188 @@
-"""Calls of the device code's convolution and its gradients."""
+"""Calls of the device code's convolution and its gradients: which tiles, how many, what sums."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from staticnet.codegen.convolution import sizes_of
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
-from staticnet.codegen.launches import Number
+from staticnet.codegen.launches import Address, Argument, Number
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import short_name
+from staticnet.ir.dtype import FLOAT32, HALVES, compute_dtype, short_name
 from staticnet.ir.node import Node
 
+NARROW = 8  # rows or columns of a group below which tiles would be mostly empty
+PACK_BYTES = 16
+ENOUGH_BLOCKS = 264  # two for each multiprocessor of an H100
+LEAST_TILES = 8  # of the depth that a block sums
+MOST_PARTIAL = 32 << 20  # bytes of partial sums
+SCRATCH = Address("scratch", 0)
+_FORMS = {
+    "convolution": "sn_forward",
+    "convolution_input": "sn_input",
+    "convolution_weight": "sn_weight",
+}
 
-def convolution_routine(node: Node, locate: Locate) -> Call:
-    """The call that computes a node of `kernels/convolution.cuh`."""
+
+@dataclass(frozen=True)
+class _Method:
+    """How a block multiplies tiles, as `kernels/convolution.cuh` has it."""
+
+    text: str
+    rows: int
+    columns: int
+    depth: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A node as a product: its sizes in a group and phase, at most, and how operands are read.
+
+    `reading`: for each operand whether neighbours are along the depth, and how many lie in a pack.
+    """
+
+    sizes: dict[str, tuple[int, ...]]
+    groups: int
+    phases: int
+    rows: int
+    columns: int
+    depth: int
+    reading: tuple[tuple[bool, int], tuple[bool, int]]
+
+
+def convolution_routine(node: Node, locate: Locate, tf32: bool) -> list[Call]:
+    """The calls that compute a node of `kernels/convolution.cuh`."""
+    a, b = node.inputs[::-1] if node.op.name == "convolution_weight" else node.inputs
+    addresses = (locate(a), locate(b), locate(node))
+    problem = _problem(node, addresses)
+    if min(problem.rows, problem.columns) < NARROW:
+        return [_each(node, problem, addresses)]
+    return _tiled(node, problem, addresses, _method(node, problem, tf32))
+
+
+def _problem(node: Node, addresses: Sequence[Address]) -> _Problem:
     sizes = sizes_of(node)
-    names = [name if len(values) == 1 else f"{name}{i}" for name, values in sizes.items()
-             for i in range(len(values))]  # fmt: skip
-    numbers = list(chain.from_iterable(sizes.values()))
-    kind = c_type(node.dtype)
-    return Call(
-        (f"const {kind} *a", f"const {kind} *b", f"{kind} *z", *(f"int64_t {n}" for n in names)),
-        (
-            f"const sn_convolution_sizes sizes = {{{', '.join(names)}}};",
-            f"sn_{node.op.name}<sn_of_{short_name(node.dtype)}>(sizes, a, b, z);",
-        ),
-        (*map(locate, (*node.inputs, node)), *(Number(value, 8) for value in numbers)),
-        max(1, min(MAX_BLOCKS, ceil_div(int(node.type.size), THREADS))),
-        THREADS,
+    (n,), (groups,), (outputs,), (inputs,) = (
+        sizes[k] for k in ("n", "groups", "outputs", "inputs")
     )
+    kernel, places = math.prod(sizes["k"]), n * math.prod(sizes["t"])
+    last = sizes["x"][1] == sizes["y"][1] == sizes["w"][1] == 1
+    pack = PACK_BYTES // node.dtype.itemsize
+
+    def packed(count: int, address: Address) -> int:
+        return pack if last and count % pack == 0 and address.is_aligned(PACK_BYTES) else 1
+
+    a, b = addresses[:2]
+    if node.op.name == "convolution":
+        shape = 1, places, outputs, inputs * kernel
+        reading = (last, packed(inputs, a)), (True, packed(inputs, b))
+    elif node.op.name == "convolution_input":
+        within = (ceil_div(s, step) for s, step in zip(sizes["s"], sizes["stride"], strict=True))
+        met = (ceil_div(k, step) for k, step in zip(sizes["k"], sizes["stride"], strict=True))
+        depth = outputs * math.prod(met)
+        shape = math.prod(sizes["stride"]), n * math.prod(within), inputs, depth
+        reading = (last, packed(outputs, a)), (False, packed(inputs, b))
+    else:
+        shape = 1, outputs, inputs * kernel, places
+        reading = (not last, packed(outputs, a)), (not last, packed(inputs, b))
+    return _Problem(sizes, groups, *shape, reading)
+
+
+def _method(node: Node, problem: _Problem, tf32: bool) -> _Method:
+    """16-bit floats go to the matrix units, and float32 if TF32 is asked for."""
+    name = short_name(node.dtype)
+    if node.dtype not in HALVES and not (tf32 and node.dtype == FLOAT32):
+        return _Method(f"sn_by_threads<sn_of_{name}>", 64, 64, 16, 256)
+    depth = 64 // node.dtype.itemsize
+    large = _Method(f"sn_by_units<sn_of_{name}, 128, 128, 64, 32>", 128, 128, depth, 256)
+    if _tiles(problem, large)[2] >= ENOUGH_BLOCKS // 2 and min(problem.rows, problem.columns) > 64:
+        return large
+    return _Method(f"sn_by_units<sn_of_{name}, 64, 64, 32, 32>", 64, 64, depth, 128)
+
+
+def _tiles(problem: _Problem, method: _Method) -> tuple[int, int, int]:
+    """Tiles of rows, of columns, and of the whole result."""
+    rows = max(1, ceil_div(problem.rows, method.rows))
+    columns = ceil_div(problem.columns, method.columns)
+    return rows, columns, problem.groups * problem.phases * rows * columns
+
+
+def _tiled(
+    node: Node, problem: _Problem, addresses: Sequence[Address], method: _Method
+) -> list[Call]:
+    """A block a tile and, where those would be few, a part of its depth; then parts are summed."""
+    rows, columns, blocks = _tiles(problem, method)
+    elements = int(node.type.size)
+    wide = compute_dtype(node.dtype)
+    nbytes = elements * wide.itemsize
+    parts = min(
+        ceil_div(ENOUGH_BLOCKS, blocks),
+        ceil_div(problem.depth, method.depth * LEAST_TILES),
+        MOST_PARTIAL // nbytes,
+    )
+    parts = max(1, parts)
+    reading = ", ".join(f"{str(deep).lower()}, {pack}" for deep, pack in problem.reading)
+    form = f"sn_of_{short_name(node.dtype)}, {_FORMS[node.op.name]}, {method.text}, {reading}"
+    counts = {
+        "phases": problem.phases, "row_tiles": rows, "column_tiles": columns, "parts": parts,
+        "elements": elements,
+    }  # fmt: skip
+    partial = "partial" if parts > 1 else "0"
+    body = f"sn_convolve<{form}>(sizes, a, b, z, {partial}, {', '.join(counts)});"
+    call = _call(node, problem, addresses, counts, body, blocks * parts, method.threads)
+    if parts == 1:
+        return [call]
+    kind = c_type(wide)
+    call = Call(
+        (f"{kind} *partial", *call.parameters), call.body, (SCRATCH, *call.arguments), call.blocks,
+        call.threads, False, parts * nbytes,
+    )  # fmt: skip
+    total = Call(
+        (f"const {kind} *partial", f"{c_type(node.dtype)} *z", "int64_t parts",
+         "int64_t elements"),
+        (f"sn_sum_parts<sn_of_{short_name(node.dtype)}>(partial, z, parts, elements);",),
+        (SCRATCH, addresses[2], Number(parts, 8), Number(elements, 8)),
+        max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS))), THREADS, False, parts * nbytes,
+    )  # fmt: skip
+    return [call, total]
+
+
+def _each(node: Node, problem: _Problem, addresses: Sequence[Address]) -> Call:
+    """An element of the result a thread, a warp or a block, whose sum is as long."""
+    elements = int(node.type.size)
+    lanes = 1
+    if problem.depth >= 64 and elements < MAX_BLOCKS * THREADS:
+        lanes = 32 if problem.depth < THREADS * 8 else THREADS
+    form = f"sn_of_{short_name(node.dtype)}, {_FORMS[node.op.name]}, {lanes}"
+    counts = {"phases": problem.phases, "rows": problem.rows}
+    body = f"sn_convolve_each<{form}>(sizes, a, b, z, {', '.join(counts)});"
+    blocks = min(MAX_BLOCKS, ceil_div(elements * lanes, THREADS))
+    return _call(node, problem, addresses, counts, body, blocks, THREADS)
+
+
+def _call(
+    node: Node, problem: _Problem, addresses: Sequence[Address], counts: dict[str, int], body: str,
+    blocks: int, threads: int,
+) -> Call:  # fmt: skip
+    """A call with pointers a, b, z, the members of `sizes`, and counts."""
+    members = [
+        name if len(values) == 1 else f"{name}{i}"
+        for name, values in problem.sizes.items()
+        for i in range(len(values))
+    ]
+    kind = c_type(node.dtype)
+    numbers = chain(chain.from_iterable(problem.sizes.values()), counts.values())
+    arguments: list[Argument] = [*addresses, *(Number(value, 8) for value in numbers)]
+    return Call(
+        (
+            f"const {kind} *a", f"const {kind} *b", f"{kind} *z",
+            *(f"int64_t {name}" for name in (*members, *counts)),
+        ),
+        (f"const sn_convolution_sizes sizes = {{{', '.join(members)}}};", body),
+        tuple(arguments), max(1, blocks), threads,
+    )  # fmt: skip

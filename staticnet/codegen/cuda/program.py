@@ -29,9 +29,12 @@ def prelude(*more: str) -> str:
     return kernel_text(*HEADERS, *more)
 
 
-def write_cuda_program(plan: Plan) -> CudaProgram:
-    """The CUDA source of a plan's kernels, and the launches of a step."""
-    parts = Parts()
+def write_cuda_program(plan: Plan, tf32: bool = False) -> CudaProgram:
+    """The CUDA source of a plan's kernels, and the launches of a step.
+
+    tf32: whether kernels may give float32 operands to matrix units in that mode
+    """
+    parts = Parts(tf32=tf32)
     writer = StepWriter(plan, parts, Frame(lambda place: Address(place.kind, place.at)))
     writer.write()
     body = "\n".join(text.replace("NAME", name, 1) for text, name in parts.functions.items())

@@ -35,8 +35,13 @@ SCRATCH = Address("scratch", 0)  # the beginning of a call's scratch memory
 _Operand = tuple[str, DType, Address, bool]
 
 
-def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
-    """The calls of one opaque node, in order; what they add to is in its memory already."""
+def routine(
+    node: Node, locate: Locate, in_memory: Callable[[Node], bool], tf32: bool
+) -> list[Call]:
+    """The calls of one opaque node, in order; what they add to is in its memory already.
+
+    tf32: whether matrix units may take float32 operands so
+    """
     if node.op.name == "concat":
         return _concat(node, locate, in_memory)
     if isinstance(node.op, Implicit):
@@ -44,7 +49,7 @@ def routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> li
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, locate)
     if isinstance(node.op, ConvolutionOp):
-        return [convolution_routine(node, locate)]
+        return convolution_routine(node, locate, tf32)
     if isinstance(node.op, WindowOp):
         return [pooling_routine(node, locate)]
     return _ROUTINES[node.op.name](node, node.op, locate)
@@ -56,7 +61,7 @@ def headers_of(node: Node) -> tuple[str, ...]:
         return ("linalg.cuh",)
     if isinstance(node.op, WindowOp):
         return "windows.h", "pooling.cuh"
-    return ("convolution.cuh",) if isinstance(node.op, ConvolutionOp) else ()
+    return ("mma.cuh", "convolution.cuh") if isinstance(node.op, ConvolutionOp) else ()
 
 
 def starts_from(node: Node) -> Node | None:

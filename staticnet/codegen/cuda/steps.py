@@ -50,7 +50,8 @@ class Parts:
 
     `functions` are names by texts, and `taken` how many have begun with a name; `called` are a
     kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops;
-    `headers` are the files of kernels that the routines are in, beside those of every program.
+    `headers` are the files of kernels that the routines are in, beside those of every program;
+    `tf32` says that matrix units may take float32 operands in that mode.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Parts:
     sites: list[Node] = field(default_factory=list)
     loops: int = 0
     headers: dict[str, None] = field(default_factory=dict)
+    tf32: bool = False
 
     def named(self, name: str, text: str) -> str:
         """The name of a text's function: this one or, where others have it, with a number more."""
@@ -219,7 +221,7 @@ class StepWriter:
         if node.type.nbytes == 0 and not node.op.may_fail:
             return
         self.parts.headers |= dict.fromkeys(headers_of(node))
-        calls = routine(node, self._in_routine, self.plan.places.__contains__)
+        calls = routine(node, self._in_routine, self.plan.places.__contains__, self.parts.tf32)
         site = self._site(group)
         most = max((call.scratch_bytes for call in calls), default=0)
         scratch = self.reserve(most) if most else None
