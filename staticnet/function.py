@@ -354,10 +354,11 @@ def function(
     by `sn.Pass`, rules made by `sn.rule`, or functions of a graph that give another, at any place
     in it. Those before `infer_shape` see symbolic dims and run once.
 
-    `precision` is the type that matrix products take: "bfloat16" or "float16" sum in float32, and
-    everything else, variables and their updates included, stays float32. "tf32" asks for that mode
-    of NVIDIA's matrix units; other devices compute in float32. Gradients may underflow in float16,
-    whose smallest number is 6e-8, unless `sn.optim.LossScaling` scales the loss.
+    `precision` is the type that matrix products and convolutions take: "bfloat16" or "float16" sum
+    in float32, and everything else, variables and their updates included, stays float32. "tf32"
+    asks for that mode of NVIDIA's matrix units; other devices compute in float32. Gradients may
+    underflow in float16, whose smallest number is 6e-8, unless `sn.optim.LossScaling` scales the
+    loss.
 
     Raises:
         GraphError: if the graph is not well formed.

@@ -93,6 +93,24 @@ def test_sums_of_narrow_floats_are_rounded_once(dtype: str) -> None:
         close(a, b, 3e-2 if dtype != "float32" else 1e-5)
 
 
+def test_convolutions_take_the_precision_s_type() -> None:
+    """With it both gradients; their sums stay float32, and so does what comes of them."""
+    x, w = sn.placeholder(X.shape, name="x"), sn.variable(W.astype("f"), "w")
+    updates = sn.optim.SGD(0.1).minimize(sn.sum(sn.sin(F.conv2d(sn.tanh(x), w, groups=2))))
+    f = sn.function(x, sn.grad(sn.sum(sn.sin(F.conv2d(sn.tanh(x), w, groups=2))), x), updates,
+                    device="numpy", precision="bfloat16")  # fmt: skip
+    after = sn.parse(f.as_text(after="precision")).nodes
+    made = [node for node in after if node.op.name.startswith("convolution")]
+    assert {node.op.name for node in made} == {
+        "convolution", "convolution_input", "convolution_weight"
+    }  # fmt: skip
+    assert {v.dtype.name for node in made for v in (node, *node.inputs)} == {"bfloat16"}
+    exact = sn.function(x, f.graph.outputs, device="numpy")(X.astype("f"))[0]
+    (got,) = f(X.astype("f"))
+    close(got, exact, 3e-2)
+    assert got.dtype == w.dtype == "float32"
+
+
 @pytest.mark.parametrize("device", ["numpy", "cpu"])
 def test_symbolic_sizes(device: str) -> None:
     x = sn.placeholder(("n", 4, "h", "w"), "float64", "x")

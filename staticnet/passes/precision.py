@@ -1,4 +1,4 @@
-"""`precision`: products of matrices take 16-bit operands; everything else stays float32.
+"""`precision`: products and convolutions take 16-bit operands; everything else stays float32.
 
 A float32 product becomes a product in the compute type, which sums in float32 and rounds once, and
 a cast back. The casts are elementwise: they join the kernels on both sides, and 16-bit values are
@@ -10,7 +10,7 @@ float16 has 5 exponent bits: gradients below 6e-8 become zero, values above 6550
 pass scales no loss: `sn.optim.LossScaling` does, and bfloat16 needs none.
 
 After PyTorch's autocast, https://docs.pytorch.org/docs/stable/amp.html: its 16-bit list is the
-products, float64 is never touched. See docs/adr/0008.
+products and convolutions, float64 is never touched. See docs/adr/0008.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.one_index import take_of_elementwise
 from staticnet.rewrite.pattern import Numerics
+from staticnet.spatial.convolution import ConvolutionOp
 
 COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
-PRODUCTS = (Matmul, MatmulEpilogue)
+PRODUCTS = (Matmul, MatmulEpilogue, ConvolutionOp)
 CASTS_TAKEN = (take_of_elementwise,)  # an element of a product is cast, and not the product for it
 
 
