@@ -108,12 +108,12 @@ CASES = {"max": max_cases, "avg": avg_cases, "lp": lp_cases, "adaptive": adaptiv
 
 @pytest.mark.parametrize("kind", CASES)
 def test_pooling_matches_pytorch(kind: str) -> None:
-    agree(CASES[kind]()[::2], torch)
+    agree(CASES[kind]()[::3], torch)
 
 
 @pytest.mark.parametrize("kind", CASES)
 def test_pooling_matches_pytorch_compiled(kind: str) -> None:
-    agree(CASES[kind]()[::7], torch, "cpu")
+    agree(CASES[kind]()[::13], torch, "cpu")
 
 
 @pytest.mark.slow

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+from staticnet.ir.value import Value
 from staticnet.nn import functional as F
 from staticnet.nn.layers.functional import FunctionLayer, layer
+from staticnet.nn.module import Module
 
 
 @layer
@@ -188,3 +191,50 @@ class AdaptiveMaxPool3d(FunctionLayer):
     function = staticmethod(F.adaptive_max_pool3d)
     output_size: Any
     return_indices: bool = False
+
+
+class _MaxUnpool(Module):
+    """Elements at their places; `output_size` comes with the call."""
+
+    function: ClassVar[Callable[..., Value]]
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+
+    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Value:
+        """The function of x and indices."""
+        own = (self.kernel_size, self.stride, self.padding)
+        return type(self).function(x, indices, *own, output_size)
+
+    def extra_repr(self) -> str:
+        """The windows."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """y = x at the places that MaxPool1d returns, zeros elsewhere.
+
+    x: [n, c, w], indices: int of that shape -> y: [n, c, w']
+    """
+
+    function = staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """y = x at the places that MaxPool2d returns, zeros elsewhere.
+
+    x: [n, c, h, w], indices: int of that shape -> y: [n, c, h', w']
+    """
+
+    function = staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """y = x at the places that MaxPool3d returns, zeros elsewhere.
+
+    x: [n, c, d, h, w], indices: int of that shape -> y: [n, c, d', h', w']
+    """
+
+    function = staticmethod(F.max_unpool3d)
