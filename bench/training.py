@@ -159,6 +159,6 @@ def weights(seed: int, *widths: int) -> dict[str, Array]:
     return made
 
 
-def parameter_names(layers: int) -> list[str]:
+def parameter_names(layers: int) -> tuple[str, ...]:
     """The weights' names in the order in which the frameworks list their parameters."""
-    return [f"{kind}{i}" for i in range(layers) for kind in "wb"]
+    return tuple(f"{kind}{i}" for i in range(layers) for kind in "wb")

@@ -20,6 +20,8 @@ from staticnet.cli.main import main
 from staticnet.compare.timing import settled
 from staticnet.errors import ArgumentError, DependencyError
 
+LONG = ("mlp", "char_lstm")  # whose reference takes seconds
+
 
 def options(*arguments):
     parser = argparse.ArgumentParser()
@@ -251,7 +253,7 @@ def test_a_worker_that_dies_says_its_last_words():
 @pytest.mark.parametrize("contender", ["torch", "jax"])
 @pytest.mark.parametrize(
     "name",
-    [n if n != "mlp" else pytest.param(n, marks=pytest.mark.slow) for n in WORKLOADS],
+    [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in WORKLOADS],
 )
 def test_peers_agree_with_the_reference(name, contender):
     module = pytest.importorskip(contender, reason="the peer is not installed")

@@ -173,4 +173,5 @@ MLP = Workload(
     },
     rtol=1e-3,
     atol=1e-5,
+    parameters=NAMES,
 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from staticnet import nn, optim
+from staticnet.ops.shape import flatten
 
 Array = np.ndarray[Any, Any]
 Build = Callable[[], tuple[Callable[..., Any], optim.Optimizer]]
@@ -66,7 +67,47 @@ def playground_feeds(batches: int = 200, size: int = 10) -> list[tuple[Array, Ar
     return list(zip(np.split(x, batches), np.split(y, batches), strict=True))
 
 
+class CharacterModel(nn.Module):
+    """The scores of the next character.  x: int [n, t] -> [n, t, 65]"""
+
+    def __init__(self) -> None:
+        self.embedding = nn.Embedding(65, 128)
+        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
+        self.head = nn.Linear(128, 65)
+
+    def forward(self, x: Any) -> Any:
+        """The scores after each character."""
+        return self.head(self.lstm(self.embedding(x))[0])
+
+
+def char_lstm() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """Two LSTM layers of 128 units, cross entropy, Adam."""
+    model = CharacterModel()
+
+    def loss(x: Any, y: Any) -> Any:
+        return nn.cross_entropy(flatten(model(x), 0, 1), flatten(y, 0))
+
+    return loss, optim.Adam(lr=1e-3)
+
+
+def char_lstm_feeds(
+    batches: int = 10, size: int = 50, length: int = 50
+) -> list[tuple[Array, Array]]:
+    """Text in which one of four characters follows each.  x, y: int64 [50, 50]"""
+    rng = np.random.default_rng(5)
+    after, chosen = rng.integers(0, 65, (65, 4)), rng.integers(0, 4, (length, batches * size))
+    text = [rng.integers(0, 65, batches * size)]
+    for choice in chosen:
+        text.append(after[text[-1], choice])
+    rows = np.stack(text, 1)
+    x, y = (np.split(np.ascontiguousarray(part), batches) for part in (rows[:, :-1], rows[:, 1:]))
+    return list(zip(x, y, strict=True))
+
+
 WORKLOADS = {
+    "char_lstm": Workload(
+        "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam", char_lstm, char_lstm_feeds
+    ),
     "mlp": Workload("784-256-128-10 ReLU, batch 64, cross entropy, Adam", mlp, mlp_feeds),
     "playground": Workload(
         "2-4-2-1 tanh, batch 10, SGD, mean squared error", playground, playground_feeds
