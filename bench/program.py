@@ -52,8 +52,8 @@ class Workload:
     `reference` gives, in float64, what the checks of each mode must give: the mode's `check(1)`
     followed by its `check(check_steps - 1)`, except for `run`, checked once after all others.
     `size` is the bytes of one array of a kernel, and 0 for a network. `make_data` gives the same
-    numbers in every process; `parameters` are the names of a network's weights in it: its model's, or
-    others in the model's order. All of these give bytes, but `flops`:
+    numbers in every process; `parameters` are the names of a network's weights in it: its model's,
+    or others in the model's order. All of these give bytes, but `flops`:
 
     - `bytes_moved`: what a call reads and writes at least; the rates told are of these.
     - `working_set`: the memory that a call touches at least. Where it is not 0, copies that touch

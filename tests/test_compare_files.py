@@ -220,9 +220,10 @@ def test_peers_train_alike(name: str, peer: str) -> None:
     feeds = workload.feeds()
     model = build_model(workload.build, feeds[0], 0)
     graph = StaticStep.of(model, "numpy", ()).function.graph
-    wanted = reference_losses(graph, feeds, 10)
+    count = 2 if name == "char_lstm" else 10  # a step of it op by op takes seconds
+    wanted = reference_losses(graph, feeds, count)
     steps = peers.build(feeds, model.weights(), "cpu", workload=name, peer=peer)
-    np.testing.assert_allclose(steps.losses(10), wanted, rtol=1e-4)
+    np.testing.assert_allclose(steps.losses(count), wanted, rtol=1e-4)
 
 
 def test_the_example_trains_fails_and_compares(capsys: pytest.CaptureFixture[str]) -> None:

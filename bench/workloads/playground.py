@@ -148,4 +148,5 @@ PLAYGROUND = Workload(
     },
     rtol=1e-4,
     atol=1e-6,
+    parameters=NAMES,
 )

@@ -95,7 +95,7 @@ def char_lstm_feeds(
 ) -> list[tuple[Array, Array]]:
     """Text in which one of four characters follows each.  x, y: int64 [50, 50]"""
     rng = np.random.default_rng(5)
-    after, chosen = rng.integers(0, 65, (65, 4)), rng.integers(0, 4, (length, batches * size))
+    after, chosen = rng.integers(0, 65, (65, 4)), rng.integers(0, 4, (50, batches * size))
     text = [rng.integers(0, 65, batches * size)]
     for choice in chosen:
         text.append(after[text[-1], choice])
@@ -105,11 +105,11 @@ def char_lstm_feeds(
 
 
 WORKLOADS = {
-    "char_lstm": Workload(
-        "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam", char_lstm, char_lstm_feeds
-    ),
     "mlp": Workload("784-256-128-10 ReLU, batch 64, cross entropy, Adam", mlp, mlp_feeds),
     "playground": Workload(
         "2-4-2-1 tanh, batch 10, SGD, mean squared error", playground, playground_feeds
+    ),
+    "char_lstm": Workload(
+        "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam", char_lstm, char_lstm_feeds
     ),
 }

@@ -14,6 +14,7 @@ from staticnet.ir.dtype import FLOAT64, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ir.op import Op
+from staticnet.ir.types import TupleType
 from staticnet.ops.base import Constant, constant
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Placeholder, Variable, placeholder, variable
@@ -53,7 +54,9 @@ def widened(graph: Graph) -> Graph:
 
 
 def _wide(node: Node, inputs: tuple[Node, ...]) -> Node:
-    op = node.op
+    op = node.op.with_graphs(widened)
+    if isinstance(node.type, TupleType):
+        return build(_wide_op(op), inputs)
     floating = is_floating(node.dtype)
     if isinstance(node, Variable):
         value = node.value
