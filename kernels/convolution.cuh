@@ -51,7 +51,7 @@ __device__ inline int64_t sn_take_apart(int64_t number, const int64_t *size, int
   return number;
 }
 
-__device__ inline int64_t sn_volume(const int64_t *size) { return size[0] * size[1] * size[2]; }
+__device__ inline int64_t sn_points(const int64_t *size) { return size[0] * size[1] * size[2]; }
 
 struct sn_forward {
   enum { in_a = true };  // the operand that has an outside
@@ -60,9 +60,9 @@ struct sn_forward {
   const int64_t *limit;
 
   __device__ sn_forward(const sn_convolution_sizes &sizes, int64_t group, int64_t) : c(sizes) {
-    rows = c.n * sn_volume(c.t);
+    rows = c.n * sn_points(c.t);
     columns = c.outputs;
-    deep = c.inputs * sn_volume(c.k);
+    deep = c.inputs * sn_points(c.k);
     a = group * c.inputs * c.x[1];
     b = group * c.outputs * c.w[0];
     z = group * c.outputs * c.y[1];
@@ -125,9 +125,9 @@ struct sn_input {
       const bool met = k_first[axis] < k_step[axis] && k_first[axis] < c.k[axis];
       k_count[axis] = met ? (c.k[axis] - k_first[axis] + k_step[axis] - 1) / k_step[axis] : 0;
     }
-    rows = c.n * sn_volume(count);
+    rows = c.n * sn_points(count);
     columns = c.inputs;
-    deep = c.outputs * sn_volume(k_count);
+    deep = c.outputs * sn_points(k_count);
     a = group * c.outputs * c.y[1];
     b = group * c.outputs * c.w[0];
     z = group * c.inputs * c.x[1];
@@ -173,8 +173,8 @@ struct sn_weight {
 
   __device__ sn_weight(const sn_convolution_sizes &sizes, int64_t group, int64_t) : c(sizes) {
     rows = c.outputs;
-    columns = c.inputs * sn_volume(c.k);
-    deep = c.n * sn_volume(c.t);
+    columns = c.inputs * sn_points(c.k);
+    deep = c.n * sn_points(c.t);
     a = group * c.outputs * c.y[1];
     b = group * c.inputs * c.x[1];
     z = group * c.outputs * c.w[0];

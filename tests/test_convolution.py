@@ -222,6 +222,16 @@ def test_arrays_that_do_not_lie_in_order(device: str) -> None:
     close(f(strided, np.asfortranarray(W[::-1])), whole, 1e-12)
 
 
+def test_an_output_that_no_element_reaches_is_the_bias(torch: Any) -> None:
+    x, w = rng.normal(size=(1, 3, 1)), rng.normal(size=(3, 2, 1))
+    bias = rng.normal(size=2)
+    for padding, more in ((1, 2), (2, 5), (2, 4)):
+        options = {"padding": padding, "output_padding": more, "dilation": 6}
+        arrays = map(torch.tensor, (x, w, bias))
+        wanted = torch.nn.functional.conv_transpose1d(*arrays, **options).numpy()
+        close(compute(lambda *v, o=options: F.conv_transpose1d(*v, **o), x, w, bias), wanted)
+
+
 def test_infinities_stay_where_the_kernel_meets_them() -> None:
     """What is padded is 0 and meets no infinity; each device says so."""
     x = np.zeros((1, 1, 5))
@@ -272,7 +282,7 @@ WRONG: list[tuple[str, Any, type[Exception], str]] = [
      ArgumentError, "conv_transpose1d: output_padding (2,) must be less than the stride (2,)"),
     ("nothing left",
      lambda: F.conv_transpose1d(sn.zeros((1, 3, 1)), sn.zeros((3, 3, 3)), padding=2),
-     ShapeError, "conv_transpose1d: padding (2,) leaves nothing of y along axis 0"),
+     ShapeError, "conv_transpose1d: padding 2 leaves nothing of y, which has -1 elements"),
 ]  # fmt: skip
 
 

@@ -28,9 +28,11 @@ from staticnet.codegen.launches import (
 )
 from staticnet.compilation import PIPELINE
 from staticnet.ir.dtype import DType
+from staticnet.ops.base import apply
 from staticnet.ops.library import EPILOGUES
 from staticnet.passes.manager import run_passes
 from staticnet.plan.plan import Plan, make_plan
+from staticnet.spatial.convolution import ConvolutionWeight
 
 MAX_SHARED_BYTES = 48 << 10
 
@@ -252,6 +254,14 @@ def gather_and_scatter() -> tuple[Any, Any]:
     x, i = sn.placeholder((100, 64), name="x"), sn.placeholder((30,), "int64", "i")
     taken = sn.take(x, i, 0)
     return [x, i], [taken, sn.scatter_add(x, i, taken)]
+
+
+@kernel
+def convolution_by_matrix_units() -> tuple[Any, Any]:
+    """The weight's gradient is a long sum of few elements: parts of it are summed by themselves."""
+    x, g = (sn.placeholder((8, 20, 20, 16), "bfloat16", name) for name in "xg")
+    at = (1, 1), (1, 1), (1, 1), (1, 1), (1,), "last"
+    return [x, g], apply(ConvolutionWeight(*at, (3, 3)), x, g)
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -152,33 +152,43 @@ def _transposed(
     x, weight, is_single = _operands(f"conv_transpose{axes}d", axes, x, weight)
     strides = as_axes(stride, axes, "stride", 1)
     dilations = as_axes(dilation, axes, "dilation", 1)
-    low = as_axes(padding, axes, "padding", 0)
+    widths = as_axes(padding, axes, "padding", 0)
     more = as_axes(output_padding, axes, "output_padding", 0)
-    kernel, given = weight.shape[2:], x.shape[2:]
-    high, spatial, rest = [], list[int | Dim](), []
-    for axis in range(axes):
-        if more[axis] >= max(strides[axis], dilations[axis]):
-            raise ArgumentError(
-                f"output_padding {more} must be less than the stride {strides} or the dilation "
-                f"{dilations}"
-            )
-        # what is added beyond the padding is reached by no element of the kernel: it stays 0
-        rest.append(max(0, more[axis] - low[axis]))
-        high.append(max(0, low[axis] - more[axis]))
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        size = (given[axis] - 1) * strides[axis] + reach - low[axis] - high[axis]
-        if isinstance(size, int) and size + rest[axis] < 1:
-            raise ShapeError(
-                f"padding {low} leaves nothing of y along axis {axis}, of {size + low[axis] * 2}"
-            )
-        spatial.append(size)
+    if any(m >= max(s, d) for m, s, d in zip(more, strides, dilations, strict=True)):
+        raise ArgumentError(
+            f"output_padding {more} must be less than the stride {strides} or the dilation "
+            f"{dilations}"
+        )
+    spans = [
+        _span(*sizes)
+        for sizes in zip(
+            x.shape[2:], weight.shape[2:], strides, dilations, widths, more, strict=True
+        )
+    ]
+    low, high, spatial, rest = zip(*spans, strict=True)
     op = ConvolutionInput(
-        strides, low, tuple(high), dilations, (as_size(groups, "groups"),), "first", tuple(spatial)
-    )  # fmt: skip
+        strides, low, high, dilations, (as_size(groups, "groups"),), "first", spatial
+    )
     y = _checked(op, x, weight)
     if any(rest):
         y = pad(y, [(0, 0), (0, 0), *((0, n) for n in rest)])
     return _with_bias(y, bias, is_single)
+
+
+def _span(
+    length: int | Dim, kernel: int | Dim, stride: int, dilation: int, padding: int, more: int
+) -> tuple[int, int, int | Dim, int]:
+    """Along an axis: the padding of the convolution that is transposed, y's size, zeros after it.
+
+    No element of the kernel reaches what is added beyond the padding.
+    """
+    low, high, rest = padding, max(0, padding - more), max(0, more - padding)
+    size = (length - 1) * stride + dilation * (kernel - 1) + 1 - low - high
+    if isinstance(size, int) and size + rest < 1:
+        raise ShapeError(f"padding {padding} leaves nothing of y, which has {size + rest} elements")
+    if isinstance(size, int) and size < 0:  # nor any part of y
+        low, size, rest = low + size, 0, rest + size
+    return low, high, size, rest
 
 
 def _operands(name: str, axes: int, x: Any, weight: Any) -> tuple[Value, Value, bool]:
