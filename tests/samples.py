@@ -16,6 +16,7 @@ import staticnet as sn
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
 from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.with_update import WithUpdate
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowSpread, WindowSum
@@ -264,6 +265,10 @@ OTHERS = [
     S("window_sum", lambda x: apply(WindowSum(*BESIDE, "first"), x), r(2, 3, 6, 5), torch=lambda t, x: 6 * t.nn.functional.avg_pool2d(x, (3, 2), (2, 1), 1)[..., :5]),
     S("window_spread", lambda g: apply(WindowSpread(*PAIRS, "first", (4, 5)), g), r(2, 3, 2, 2), torch=lambda t, g: t.nn.functional.pad(g.repeat_interleave(2, 2).repeat_interleave(2, 3), (0, 1))),
     S("window_spread", lambda g: apply(WindowSpread(*APART, "last", (7,)), g), r(2, 7, 3), torch=lambda t, g: t.nn.functional.conv_transpose1d(g.mT.reshape(6, 1, 7), t.ones(1, 1, 2, dtype=g.dtype), padding=1, dilation=2).reshape(2, 3, 7).mT),
+    S("moments", lambda x: columns(*items(apply(Moments(1), x))), CUBE, torch=lambda t, x: columns(x.mean((0, 2)), x.var((0, 2), correction=0))),
+    S("moments", lambda x: columns(*items(apply(Moments(2), x))), CUBE, torch=lambda t, x: columns(x.mean((0, 1)), x.var((0, 1), correction=0))),
+    S("centered_sums", lambda g, x, m: columns(*items(apply(CenteredSums(1), g, x, m))), CUBE, r(2, 3, 4, seed=1), r(3), torch=lambda t, g, x, m: columns(g.sum((0, 2)), (g * (x - m[:, None])).sum((0, 2)))),
+    S("normalize_channels", apply_to(Normalize(1)), CUBE, r(1, 3, 1), r(1, 3, 1, seed=1), r(1, 3, 1, seed=2), torch=lambda t, x, m, a, b: (x - m) * a + b),
     S("with_update", lambda x: sn.tanh(apply(WithUpdate(), x, v := sn.variable(Y), x, v + x)), X, torch=lambda t, x: x.tanh()),
     S("cholesky", lambda x: sn.linalg.cholesky(regular(x)), CUBE[..., :3], torch=lambda t, x: t.linalg.cholesky((regular(x, t) + regular(x, t).mT) / 2)),
     S("triangular_solve", lambda a, b: sn.linalg.solve_triangular(regular(a), b, upper=True), CUBE[..., :3], r(2, 3, 2), torch=lambda t, a, b: t.linalg.solve_triangular(regular(a, t).triu(), b, upper=True)),

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cuda_shim import CXX, Machine
 
 import staticnet as sn
 from staticnet import nn
+from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.nn import functional as F
+from staticnet.ops.base import apply, items
+from staticnet.ops.moments import CenteredSums, Moments
+from staticnet.plan.plan import make_plan
 
 COMPILES = True
 Array = np.ndarray[Any, Any]
@@ -308,3 +315,77 @@ def test_wrong_operands_say_what_is_wrong() -> None:
     for act in argument_errors:
         with pytest.raises(ArgumentError):
             act()
+
+
+def test_moments_are_exact_in_one_pass() -> None:
+    """Of odd sizes, channels anywhere, and means far from 0, where sums of squares would cancel."""
+    shapes = [((3, 5, 7), 1), ((4, 37), 1), ((2, 3, 40, 50), 1), ((130, 70), 1), ((5, 6, 7, 33), 3)]
+    inputs, outputs, feeds, expected = [], [], [], []
+    for i, ((shape, axis), far, dtype) in enumerate(
+        itertools.product([*shapes, ((1, 1, 5000), 1), ((4,), 0)], (0, 1e4), ("float32", "float64"))
+    ):
+        x = sn.placeholder(shape, dtype, f"moments_{i}")
+        g = sn.placeholder(shape, dtype, f"weights_{i}")
+        mean, var = items(apply(Moments(axis), x))
+        inputs += [x, g]
+        outputs += [mean, var, *items(apply(CenteredSums(axis), g, x, mean))]
+        feed, weights = (numbers(*shape, seed=s).astype(dtype) for s in (1, 2))
+        feed = (feed / 10 + far).astype(dtype)
+        feeds += [feed, weights]
+        axes = tuple(k for k in range(len(shape)) if k != axis)
+        wide = feed.astype("float64")
+        m = wide.mean(axes).astype(dtype).astype("float64")
+        centred = wide - m.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+        own = [wide.mean(axes), wide.var(axes), weights.sum(axes, "float64")]
+        expected += [(e, dtype) for e in (*own, (weights * centred).sum(axes))]
+    found = sn.function(inputs, outputs, device="cpu")(*feeds)
+    for y, (e, dtype) in zip(found, expected, strict=True):
+        scale = 1e-5 if dtype == "float32" else 1e-10
+        np.testing.assert_allclose(y, e, scale * 10, scale * max(1, np.abs(e).max()))
+
+
+def test_a_batch_norm_reads_its_input_twice_and_so_does_its_gradient() -> None:
+    shape = (8, 16, 12, 12)
+    x, g = sn.placeholder(shape, name="norm_plan_x"), sn.placeholder(shape, name="norm_plan_g")
+    w, b = (sn.placeholder((16,), name=f"norm_plan_{n}") for n in "wb")
+    y = F.batch_norm(x, None, None, w, b, training=True)
+    f = sn.function([x, g, w, b], [y, *sn.vjp(y, [x, w, b], g)], device="cpu")
+    whole = 4 * int(np.prod(shape))
+    assert f.explain().bytes_moved < 8.1 * whole  # x, x -> y; x, g; x, g -> dx
+
+
+def trained(shape: tuple[int, ...]) -> Any:
+    """A training step of a small model of norms, and its plan's graph."""
+    x = sn.placeholder(shape, name="norm_cuda")
+    model = nn.Sequential(nn.BatchNorm2d(shape[1]), nn.GroupNorm(2, shape[1]), nn.Tanh())
+    loss = sn.mean(model(x) ** 2)
+    step = sn.function(x, loss, updates=sn.optim.SGD(0.1).minimize(loss), device="numpy")
+    return step
+
+
+@pytest.mark.skipif(CXX is None, reason="needs g++")
+def test_the_shim_agrees_and_its_bits_do_not_depend_on_order(tmp_path: Path) -> None:
+    step = trained((3, 4, 5, 7))
+    graph = step.passes()[-1].graph
+    state = [v.value for v in graph.variables]
+    machine = Machine(graph, tmp_path)
+    feed = numbers(3, 4, 5, 7).astype("float32")
+    failed, outputs, after = machine.run([feed], state)
+    _, _, again = machine.run([feed], state, reverse=True)
+    assert not failed
+    np.testing.assert_allclose(outputs[0], step(feed), 1e-5)
+    for v, own, same in zip(graph.variables, after, again, strict=True):
+        np.testing.assert_allclose(own, v.value, 1e-5, 1e-6)
+        np.testing.assert_array_equal(own, same)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_cuda_compiles(architecture: str) -> None:
+    nvrtc = find_nvrtc()
+    if nvrtc is None:
+        pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
+    graph = trained((8, 16, 12, 12)).passes()[-1].graph
+    program = write_cuda_program(make_plan(graph))
+    assert "sn_moments<" in program.source
+    assert "sn_centered_sums<" in program.source
+    assert nvrtc.compile(program.source, architecture)

@@ -8,6 +8,7 @@ from typing import Any
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.convolution import convolution_helper, convolution_routine
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
+from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
@@ -26,6 +27,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
+from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.spatial.convolution import ConvolutionOp
@@ -53,6 +55,8 @@ def routine(
         return convolution_routine(node, pointer, scratch)
     if isinstance(node.op, WindowOp):
         return pooling_routine(node, pointer)
+    if isinstance(node.op, ChannelOp):
+        return moments_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -336,6 +340,8 @@ def needs(node: Node) -> tuple[str, ...]:
         return "convolution_sizes", f"convolution {short_name(node.dtype)}"
     if isinstance(node.op, WindowOp):
         return pooling_needs(node)
+    if isinstance(node.op, ChannelOp):
+        return moments_needs(node)
     return ("concat",) if node.op.name == "concat" else ()
 
 
@@ -346,6 +352,8 @@ def helper(need: str) -> str:
     kind, _, name = need.partition(" ")
     if kind in POOLING:
         return pooling_helper(need)
+    if kind in MOMENTS:
+        return moments_helper(need)
     if kind == "lapack":
         return matrix_helper(name)
     if kind == "convolution":

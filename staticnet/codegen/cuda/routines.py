@@ -10,6 +10,7 @@ from typing import Any
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.convolution import convolution_routine
 from staticnet.codegen.cuda.matrices import matrix_routine
+from staticnet.codegen.cuda.moments import moments_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.cuda.pooling import pooling_routine
 from staticnet.codegen.launches import Address, Argument, Number, Product
@@ -21,6 +22,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.library import ACTIVATIONS
 from staticnet.ops.matrices import MatrixOp
+from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
@@ -52,6 +54,8 @@ def routine(
         return convolution_routine(node, locate, tf32)
     if isinstance(node.op, WindowOp):
         return [pooling_routine(node, locate)]
+    if isinstance(node.op, ChannelOp):
+        return [moments_routine(node, locate)]
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 
@@ -61,6 +65,8 @@ def headers_of(node: Node) -> tuple[str, ...]:
         return ("linalg.cuh",)
     if isinstance(node.op, WindowOp):
         return "windows.h", "pooling.cuh"
+    if isinstance(node.op, ChannelOp):
+        return ("moments.cuh",)
     return ("mma.cuh", "convolution.cuh") if isinstance(node.op, ConvolutionOp) else ()
 
 

@@ -7,6 +7,7 @@ of float32, as in PyTorch.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,8 +21,9 @@ from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.ops.arguments import as_size, as_tuple, normalize_axes
 from staticnet.ops.arithmetic import maximum
-from staticnet.ops.base import function
-from staticnet.ops.creation import dim_value
+from staticnet.ops.base import apply, function, items, promoted
+from staticnet.ops.creation import dim_value, zeros_like
+from staticnet.ops.moments import Moments, Normalize
 from staticnet.ops.movement import pad
 from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
@@ -30,6 +32,8 @@ from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import rsqrt
 from staticnet.ops.widening import widened
 from staticnet.ops.with_update import with_update
+
+CHANNELS = 1  # the axis of channels
 
 
 class Running(NamedTuple):
@@ -99,11 +103,11 @@ def by_batch(x: Value, running: Running | None, weight: Any, bias: Any, eps: flo
     axes = tuple(i for i in range(x.ndim) if i != 1)
     count = _several(x, axes, "channel")
     wide = widened(x)
-    mean_, var_ = _moments(wide, axes)
+    mean_, var_ = (_across(v, x) for v in items(apply(Moments(CHANNELS), wide)))
     if running is not None:
         _check_vectors(x, running_mean=running.mean, running_var=running.var)
         mean_ = _observed(running, mean_, mean_, var_, count)
-    return _affine(x, wide, mean_, var_, weight, bias, eps)
+    return _by_channel(x, wide, mean_, var_, weight, bias, eps)
 
 
 def by_statistics(x: Value, mean_: Any, var_: Any, weight: Any, bias: Any, eps: float) -> Value:
@@ -111,7 +115,7 @@ def by_statistics(x: Value, mean_: Any, var_: Any, weight: Any, bias: Any, eps: 
     _check_channels(x)
     mean_, var_ = (widened(as_floating(v, x)) for v in (mean_, var_))
     _check_vectors(x, running_mean=mean_, running_var=var_)
-    return _affine(x, widened(x), _across(mean_, x), _across(var_, x), weight, bias, eps)
+    return _by_channel(x, widened(x), _across(mean_, x), _across(var_, x), weight, bias, eps)
 
 
 @function
@@ -248,6 +252,25 @@ def _standard(x: Value, axes: Sequence[int], eps: float) -> Value:
     """(x - mean) / sqrt(var + eps) along axes."""
     mean_, var_ = _moments(x, axes)
     return (x - mean_) * rsqrt(var_ + _as_eps(eps))
+
+
+def _by_channel(
+    x: Value, wide: Value, mean_: Value, var_: Value, weight: Any, bias: Any, eps: float
+) -> Value:
+    """(x - mean) * scale + shift, whose gradient takes one pass for the sums that it needs."""
+    scale = _number(x, rsqrt(var_ + _as_eps(eps)), weight, "weight", operator.mul)
+    shift = _number(x, zeros_like(scale), bias, "bias", operator.add)
+    y = apply(Normalize(CHANNELS), *promoted("batch_norm", wide, mean_, scale, shift))
+    return astype(y, x.dtype) if x.dtype in HALVES else y
+
+
+def _number(x: Value, own: Value, given: Any, name: str, combine: Any) -> Value:
+    """A channel's number, combined with a parameter if there is one."""
+    if given is None:
+        return own
+    parameter = widened(as_floating(given, x))
+    _check_vectors(x, **{name: parameter})
+    return combine(own, _across(parameter, x))
 
 
 def _affine(

@@ -1,0 +1,164 @@
+/* Statistics of channels, in one read of memory: a chunk of a channel that lies together, or of a
+   cache line of channels, is read from memory once and then again from the first cache. Included after
+   threads.h where a program needs it, once a dtype.
+
+   An array is [before, channels, after]. Chunks are summed in lanes, and added up in double, in an
+   order of their own: no sum depends on how threads share the channels. Chunks' moments are combined
+   by Chan's formula. */
+#ifndef SN_MOMENTS_H
+#define SN_MOMENTS_H
+
+enum { sn_lanes = 16, sn_chunk = 1024, sn_chunk_rows = 64 };
+
+/* One more chunk of n elements: their rounded mean, and the sums of what they are apart from it and
+   of its squares. */
+SN_SMALL void sn_moments_add(double n, double middle, double rest, double squares, double *count,
+                             double *all, double *square) {
+  const double sum = middle * n + (rest == rest ? rest : 0); /* nothing is apart from infinity */
+  const double apart = *count > 0 ? sum / n - *all / *count : 0;
+  *square += squares - rest * rest / n + apart * apart * (*count * n / (*count + n));
+  *all += sum, *count += n;
+}
+
+SN_SMALL double sn_moments_tree(const double *lane) {
+  double part[sn_lanes];
+  for (int64_t l = 0; l < sn_lanes; ++l) part[l] = lane[l];
+  for (int64_t half = sn_lanes / 2; half; half /= 2)
+    for (int64_t l = 0; l < half; ++l) part[l] += part[l + half];
+  return part[0];
+}
+
+/* What `ADD` does, in lane l, with element i of n that lie together. */
+#define SN_IN_LANES(n, ADD)                                                                        \
+  {                                                                                                \
+    int64_t first = 0;                                                                             \
+    for (; first + sn_lanes <= (n); first += sn_lanes)                                             \
+      for (int64_t l = 0; l < sn_lanes; ++l) {                                                     \
+        const int64_t i = first + l;                                                               \
+        ADD;                                                                                       \
+      }                                                                                            \
+    for (int64_t l = 0; first + l < (n); ++l) {                                                    \
+      const int64_t i = first + l;                                                                 \
+      ADD;                                                                                         \
+    }                                                                                              \
+  }
+
+#define SN_MOMENTS(NAME, T)                                                                        \
+  SN_SMALL double NAME##_sum(const T *lane) {                                                      \
+    double wide[sn_lanes];                                                                         \
+    for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)lane[l];                              \
+    return sn_moments_tree(wide);                                                                  \
+  }                                                                                                \
+  /* of one channel, whose elements lie together `after` at a time */                              \
+  SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *x, \
+                           T *mean, T *var) {                                                      \
+    double count = 0, all = 0, square = 0;                                                         \
+    for (int64_t b = 0; b < before; ++b)                                                           \
+      for (int64_t at = 0; at < after; at += sn_chunk) {                                           \
+        const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
+        const T *const run = x + (b * channels + c) * after + at;                                  \
+        T lane[sn_lanes] = {0}, rest[sn_lanes] = {0}, squares[sn_lanes] = {0};                     \
+        SN_IN_LANES(n, lane[l] += run[i])                                                          \
+        const T middle = (T)(NAME##_sum(lane) / (double)n);                                        \
+        SN_IN_LANES(n, const T d = run[i] - middle; rest[l] += d; squares[l] += d * d)             \
+        sn_moments_add((double)n, (double)middle, NAME##_sum(rest), NAME##_sum(squares), &count,   \
+                       &all, &square);                                                             \
+      }                                                                                            \
+    mean[c] = (T)(all / count), var[c] = (T)(square / count);                                      \
+  }                                                                                                \
+  /* of channels c, … that lie together, `width` of them */                                        \
+  SN_SMALL void NAME##_columns(int64_t rows, int64_t channels, int64_t c, int64_t width,           \
+                               const T *x, T *mean, T *var) {                                      \
+    double count = 0, all[sn_lanes] = {0}, square[sn_lanes] = {0};                                 \
+    for (int64_t at = 0; at < rows; at += sn_chunk_rows) {                                         \
+      const int64_t n = SN_MIN(rows - at, (int64_t)sn_chunk_rows);                                 \
+      const T *const block = x + at * channels + c;                                                \
+      T sum[sn_lanes] = {0}, middle[sn_lanes] = {0};                                               \
+      T rest[sn_lanes] = {0}, squares[sn_lanes] = {0};                                             \
+      for (int64_t r = 0; r < n; ++r)                                                              \
+        for (int64_t l = 0; l < width; ++l) sum[l] += block[r * channels + l];                     \
+      for (int64_t l = 0; l < width; ++l) middle[l] = sum[l] / (T)n;                               \
+      for (int64_t r = 0; r < n; ++r)                                                              \
+        for (int64_t l = 0; l < width; ++l) {                                                      \
+          const T d = block[r * channels + l] - middle[l];                                         \
+          rest[l] += d;                                                                            \
+          squares[l] += d * d;                                                                     \
+        }                                                                                          \
+      for (int64_t l = 0; l < width; ++l) {                                                        \
+        double seen = count;                                                                       \
+        sn_moments_add((double)n, (double)middle[l], (double)rest[l], (double)squares[l], &seen,   \
+                       all + l, square + l);                                                       \
+      }                                                                                            \
+      count += (double)n;                                                                          \
+    }                                                                                              \
+    for (int64_t l = 0; l < width; ++l)                                                            \
+      mean[c + l] = (T)(all[l] / count), var[c + l] = (T)(square[l] / count);                      \
+  }                                                                                                \
+  SN_SMALL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *x,    \
+                     T *mean, T *var) {                                                            \
+    if (after > 1) {                                                                               \
+      NAME##_run(before, channels, after, part, x, mean, var);                                     \
+      return;                                                                                      \
+    }                                                                                              \
+    const int64_t c = part * sn_lanes, rest = channels - c;                                        \
+    if (rest >= sn_lanes)                                                                          \
+      NAME##_columns(before, channels, c, sn_lanes, x, mean, var);                                 \
+    else                                                                                           \
+      NAME##_columns(before, channels, c, rest, x, mean, var);                                     \
+  }
+
+#define SN_CENTERED_SUMS(NAME, T)                                                                  \
+  SN_SMALL double NAME##_sum(const T *lane) {                                                      \
+    double wide[sn_lanes];                                                                         \
+    for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)lane[l];                              \
+    return sn_moments_tree(wide);                                                                  \
+  }                                                                                                \
+  SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *g, \
+                           const T *x, const T *mean, T *s, T *t) {                                \
+    const T middle = mean[c];                                                                      \
+    double sum = 0, product = 0;                                                                   \
+    for (int64_t b = 0; b < before; ++b)                                                           \
+      for (int64_t at = 0; at < after; at += sn_chunk) {                                           \
+        const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
+        const int64_t place = (b * channels + c) * after + at;                                     \
+        const T *const run = x + place, *const weight = g + place;                                 \
+        T lane[sn_lanes] = {0}, other[sn_lanes] = {0};                                             \
+        SN_IN_LANES(n, lane[l] += weight[i]; other[l] += weight[i] * (run[i] - middle))            \
+        sum += NAME##_sum(lane), product += NAME##_sum(other);                                     \
+      }                                                                                            \
+    s[c] = (T)sum, t[c] = (T)product;                                                              \
+  }                                                                                                \
+  SN_SMALL void NAME##_columns(int64_t rows, int64_t channels, int64_t c, int64_t width,           \
+                               const T *g, const T *x, const T *mean, T *s, T *t) {                \
+    double sum[sn_lanes] = {0}, product[sn_lanes] = {0};                                           \
+    T middle[sn_lanes] = {0};                                                                      \
+    for (int64_t l = 0; l < width; ++l) middle[l] = mean[c + l];                                   \
+    for (int64_t at = 0; at < rows; at += sn_chunk_rows) {                                         \
+      const int64_t n = SN_MIN(rows - at, (int64_t)sn_chunk_rows);                                 \
+      T lane[sn_lanes] = {0}, other[sn_lanes] = {0};                                               \
+      for (int64_t r = 0; r < n; ++r) {                                                            \
+        const int64_t place = (at + r) * channels + c;                                             \
+        for (int64_t l = 0; l < width; ++l) {                                                      \
+          lane[l] += g[place + l];                                                                 \
+          other[l] += g[place + l] * (x[place + l] - middle[l]);                                   \
+        }                                                                                          \
+      }                                                                                            \
+      for (int64_t l = 0; l < width; ++l)                                                          \
+        sum[l] += (double)lane[l], product[l] += (double)other[l];                                 \
+    }                                                                                              \
+    for (int64_t l = 0; l < width; ++l) s[c + l] = (T)sum[l], t[c + l] = (T)product[l];            \
+  }                                                                                                \
+  SN_SMALL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *g,    \
+                     const T *x, const T *mean, T *s, T *t) {                                      \
+    if (after > 1) {                                                                               \
+      NAME##_run(before, channels, after, part, g, x, mean, s, t);                                 \
+      return;                                                                                      \
+    }                                                                                              \
+    const int64_t c = part * sn_lanes, rest = channels - c;                                        \
+    if (rest >= sn_lanes)                                                                          \
+      NAME##_columns(before, channels, c, sn_lanes, g, x, mean, s, t);                             \
+    else                                                                                           \
+      NAME##_columns(before, channels, c, rest, g, x, mean, s, t);                                 \
+  }
+
+#endif
