@@ -110,6 +110,15 @@ def test_tf32_is_taken_where_it_is_asked_for(tmp_path: Path) -> None:
 
 
 @needs_nvrtc
+def test_all_files_of_kernels_go_into_one_program() -> None:
+    x, w = sn.placeholder((2, 3, 8, 8), name="x"), sn.placeholder((4, 3, 3, 3), name="w")
+    y = sn.nn.functional.max_pool2d(sn.nn.functional.conv2d(x, w), 2)
+    f = sn.function([x, w], sn.linalg.svdvals(y), device="numpy")
+    program = write_cuda_program(make_plan(lower(f)))
+    nvrtc.compile(program.source, "sm_90", (*OPTIONS, "--device-debug"))
+
+
+@needs_nvrtc
 def test_matrix_units_compile() -> None:
     f, _ = all_three({"plain": PROBLEMS["plain"]}, ["last"], "bfloat16")
     program = write_cuda_program(make_plan(lower(f)))
