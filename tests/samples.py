@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from staticnet.attention.op import AttentionGradient
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
 from staticnet.ops.library import MatmulEpilogue
@@ -102,6 +103,21 @@ def put(t: Any, pool: Any, x: Any, g: Any) -> Any:
     _, places = pool(x)
     flat = t.zeros_like(x).flatten(2).scatter_add(2, places.flatten(2), g.flatten(2))
     return flat.reshape(x.shape)
+
+
+def to_keys(q: Any, k: Any, v: Any, a: Any) -> Any:
+    """What causal attention gives for its keys, of weights e**(scores - 1)."""
+    one = sn.ones_like(sn.sum(q, -1), dtype="float64" if q.dtype == "float64" else "float32")
+    scale = sn.sum(one * 0) + 0.5
+    return items(apply(AttentionGradient(True), q, k, v, a, scale, one, 2 * one))[1]
+
+
+def to_keys_of_torch(t: Any, q: Any, k: Any, v: Any, a: Any) -> Any:
+    """The same by its definition."""
+    q, a = (x.unflatten(1, (2, 2)) for x in (q, a))
+    kept = t.ones(3, 5, dtype=t.bool).tril()
+    w = t.where(kept, t.exp(0.5 * q @ k[:, :, None].mT - 1), 0)
+    return (0.5 * (w * (a @ v[:, :, None].mT - 2)).mT @ q).sum(2)
 
 
 def ints(x: Any) -> Any:
@@ -257,6 +273,9 @@ OTHERS = [
     S("convolution_input", apply_to(ConvolutionInput((1, 2, 1), (0, 1, 0), (0, 1, 0), (1, 1, 1), (1,), "last", (3, 3, 2))), r(2, 2, 2, 1, 3), r(3, 2, 3, 2, 2), torch=lambda t, y, w: first_to_last(t.conv_transpose3d(last_to_first(y), last_to_first(w), None, (1, 2, 1), (0, 1, 0)))),
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "first", (2, 3))), r(2, 4, 3, 6), r(2, 2, 2, 2), torch=lambda t, x, y: t.nn.grad.conv2d_weight(x, (2, 2, 2, 3), y, (2, 1), (1, 0), (1, 2), 2)),
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "last", (2, 3))), r(2, 3, 6, 4), r(2, 2, 2, 2), torch=lambda t, x, y: first_to_last(t.nn.grad.conv2d_weight(last_to_first(x), (2, 2, 2, 3), last_to_first(y), (2, 1), (1, 0), (1, 2), 2))),
+    S("attention", lambda q, k, v: sn.nn.scaled_dot_product_attention(q, k, v, scale=0.5), r(1, 4, 3, 2), r(1, 2, 5, 2)[:, :1], r(1, 1, 5, 3), torch=lambda t, q, k, v: t.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5)),
+    S("attention", lambda q, k, m: sn.nn.scaled_dot_product_attention(q, k, k, m), r(2, 2, 3, 4), r(2, 2, 5, 4), r(3, 5), torch=lambda t, q, k, m: t.nn.functional.scaled_dot_product_attention(q, k, k, m)),
+    S("attention_gradient", lambda q, k, v, a: to_keys(q, k, v, a), r(1, 4, 3, 2), r(1, 2, 5, 2), r(1, 2, 5, 3), r(1, 4, 3, 3), torch=to_keys_of_torch),
     S("max_pool", lambda x: greatest(PAIRS, "first", x)[0], distinct(2, 3, 4, 5), torch=lambda t, x: t.nn.functional.max_pool2d(x, 2)),
     S("max_pool", lambda x: greatest(APART, "last", x)[0], distinct(2, 7, 3), torch=lambda t, x: t.nn.functional.max_pool1d(x.mT, 2, 1, 1, 2).mT),
     S("max_pool_gradient", lambda x, g: apply(MaxPoolGradient(*PAIRS, "first", (4, 5)), g, greatest(PAIRS, "first", x)[1]), distinct(2, 3, 4, 5), r(2, 3, 2, 2), torch=lambda t, x, g: put(t, lambda x: t.nn.functional.max_pool2d(x, 2, return_indices=True), x, g)),

@@ -139,3 +139,53 @@ def test_bad_operands_are_named():
         attention(q, q, q, dropout_p=1.5)
     with pytest.raises(DTypeError):
         attention(*[sn.placeholder((2, 3), "int32")] * 3)
+
+
+def compared(device, dtype, shapes, calls):
+    """Results and gradients of calls on one device, as float32 or wider."""
+    values = np.random.default_rng(1)
+    wide = "float64" if dtype == "float64" else "float32"
+    nodes = [sn.placeholder(shape, wide) for shape in shapes]
+    made = []
+    for options in calls:
+        narrow = [sn.astype(x, dtype) for x in nodes]
+        y = nn.scaled_dot_product_attention(*narrow, **options)
+        grads = sn.grad(sn.sum(sn.astype(y, wide) ** 2), narrow)
+        made += [sn.astype(z, wide) for z in (y, *grads)]
+    arrays = [values.normal(size=shape).astype(wide) for shape in shapes]
+    return sn.function(nodes, made, device=device)(*arrays)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float32", 2e-5), *(pytest.param(*x, marks=pytest.mark.slow) for x in (
+        ("float64", 1e-13), ("bfloat16", 2e-2), ("float16", 2e-3)))],
+)  # fmt: skip
+def test_blocks_in_c_are_the_reference(dtype, tolerance):
+    """Lengths beyond a block's, features that fill no vector, every kind of mask."""
+    keep = rng.random((4, 150, 300)) > 0.5
+    keep[:, 7] = False
+    wide = "float64" if dtype == "float64" else "float32"
+    calls = [
+        {"is_causal": True, "enable_gqa": True},
+        {"attn_mask": keep, "enable_gqa": True, "scale": 2.0},
+        {"attn_mask": rng.normal(size=(1, 300)).astype(wide), "enable_gqa": True},
+        {"attn_mask": sn.constant(rng.normal(size=(4, 1, 300)), dtype), "enable_gqa": True},
+    ]
+    for shapes in (
+        ((2, 4, 150, 24), (2, 2, 300, 24), (2, 2, 300, 33)),
+        ((1, 4, 150, 64), (1, 1, 300, 64), (1, 1, 300, 16)),
+    ):
+        wanted = compared("numpy", dtype, shapes, calls)
+        for got, want in zip(compared("cpu", dtype, shapes, calls), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
+
+
+def test_memory_grows_with_the_length_alone():
+    def total(length):
+        q = sn.placeholder((1, 2, length, 16))
+        y = nn.scaled_dot_product_attention(q, q, q, is_causal=True)
+        f = sn.function([q], [y, *sn.grad(sn.sum(y * y), [q])], device="cpu")
+        return f.memory_analysis().peak
+
+    assert total(2048) < 2.1 * total(1024)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.codegen.attention import ATTENTION, attention_helper, attention_routine
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.convolution import convolution_helper, convolution_routine
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
@@ -57,6 +58,8 @@ def routine(
         return pooling_routine(node, pointer)
     if isinstance(node.op, ChannelOp):
         return moments_routine(node, pointer)
+    if node.op.name in ATTENTION:
+        return attention_routine(node, pointer)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 
@@ -342,12 +345,14 @@ def needs(node: Node) -> tuple[str, ...]:
         return pooling_needs(node)
     if isinstance(node.op, ChannelOp):
         return moments_needs(node)
+    if node.op.name in ATTENTION:
+        return "tiles", f"attention {short_name(node.inputs[0].dtype)}"
     return ("concat",) if node.op.name == "concat" else ()
 
 
 def helper(need: str) -> str:
     """The C that defines a helper."""
-    if need in ("concat", "convolution_sizes"):
+    if need in ("concat", "convolution_sizes", "tiles"):
         return kernel_text(f"{need}.h")
     kind, _, name = need.partition(" ")
     if kind in POOLING:
@@ -358,6 +363,8 @@ def helper(need: str) -> str:
         return matrix_helper(name)
     if kind == "convolution":
         return convolution_helper(name)
+    if kind == "attention":
+        return attention_helper(name)
     dtype = as_dtype(name)
     load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":

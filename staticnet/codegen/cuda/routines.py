@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from staticnet.codegen.attention import ATTENTION
+from staticnet.codegen.cuda.attention import attention_routine
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.convolution import convolution_routine
 from staticnet.codegen.cuda.matrices import matrix_routine
@@ -56,6 +58,8 @@ def routine(
         return [pooling_routine(node, locate)]
     if isinstance(node.op, ChannelOp):
         return [moments_routine(node, locate)]
+    if node.op.name in ATTENTION:
+        return attention_routine(node, locate)
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 
@@ -67,6 +71,8 @@ def headers_of(node: Node) -> tuple[str, ...]:
         return "windows.h", "pooling.cuh"
     if isinstance(node.op, ChannelOp):
         return ("moments.cuh",)
+    if node.op.name in ATTENTION:
+        return "mma.cuh", "attention.cuh"
     return ("mma.cuh", "convolution.cuh") if isinstance(node.op, ConvolutionOp) else ()
 
 

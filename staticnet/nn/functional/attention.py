@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from staticnet.attention.op import Attention
 from staticnet.attention.scores import scores, sharing, ungrouped, weights
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
@@ -14,7 +15,7 @@ from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.nn.functional.dropout import dropout
 from staticnet.ops.arguments import broadcast_shapes
-from staticnet.ops.base import as_value, as_values, constant, function, promoted
+from staticnet.ops.base import apply, as_value, as_values, constant, function, items, promoted
 from staticnet.ops.creation import dim_value
 from staticnet.ops.promotion import is_scalar
 from staticnet.ops.random import Key
@@ -48,6 +49,9 @@ def scaled_dot_product_attention(
     keys 0 … i. A query without keys gives zeros. scale: 1 / sqrt(d) if it is not given. dropout_p:
     weights are dropped with that probability, by `dropout_key`.
 
+    Without dropout it is one op that keeps nothing of [t, s], nor does its gradient; with dropout,
+    and for derivatives of a mask or of higher order, all weights are in memory.
+
     Raises:
         ShapeError: if the shapes do not fit.
         DTypeError: if the operands are not floating-point, or the mask is neither that nor bool.
@@ -68,9 +72,11 @@ def scaled_dot_product_attention(
     k, v = _of_equal_heads(k, v, heads)
     q, k, v = as_values(q, k, v)
     factor = _scale(scale, q)
-    w = weights(scores(bool(is_causal), q, k, factor, mask))
-    w = dropout(w, p, dropout_key) if dropout_key is not None else w
-    y = astype(ungrouped(w @ expand_dims(widened(v), 2)), q.dtype)
+    if dropout_key is not None and p:
+        w = dropout(weights(scores(bool(is_causal), q, k, factor, mask)), p, dropout_key)
+        y = astype(ungrouped(w @ expand_dims(widened(v), 2)), q.dtype)
+    else:
+        y = items(apply(Attention(bool(is_causal)), q, k, v, factor, *mask))[0]
     return reshape(y, (*lead, t, e))
 
 

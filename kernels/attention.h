@@ -1,0 +1,315 @@
+/* Attention by blocks. Written for f32; other dtypes are the same with other names: sn_cell_f32 is
+   an element in memory, sn_real_f32 what is computed in, sn_get_f32 and sn_put_f32 lead from one to
+   the other. Included where a program needs it, once a dtype.
+
+   Scores lie turned, a row for each key and a lane for each query: so softmax goes along rows, and
+   keys, values and weights meet as they lie. Only queries are turned, once for all keys. What a
+   query has seen so far, its greatest score and the sum of its powers, is carried from block to
+   block. The gradient computes a block's scores again. A task is a block of queries, of the gradient
+   a head of keys; each computes its results alone, in one order, so bits do not depend on threads.
+
+   Dao, "FlashAttention-2: faster attention with better parallelism and work partitioning", 2023. */
+
+typedef sn_real_f32 sn_attention_lanes_f32 __attribute__((vector_size(SN_LANES), aligned(4), may_alias));
+
+enum {
+  sn_attention_width_f32 = SN_LANES / sizeof(sn_real_f32),
+  sn_attention_queries_f32 = 512 / sizeof(sn_real_f32), /* of a block; its scores lie in the second cache */
+  sn_attention_keys_f32 = 1024 / sizeof(sn_real_f32),
+};
+
+SN_FUSED_BEGIN
+/* c [ROWS, VECTORS * width] = a b or, if `add`, c + a b. a's element (i, l) is a[i * ai + l * al],
+   rows of b and c are bl and ci elements apart. */
+#define SN_ATTENTION_TILE_f32(ROWS, VECTORS)                                                               \
+  static __attribute__((noinline)) void sn_attention_tile_f32_##ROWS##_##VECTORS(                          \
+      int64_t depth, const sn_real_f32 *a, int64_t ai, int64_t al, const sn_real_f32 *b,         \
+      int64_t bl, sn_real_f32 *c, int64_t ci, int add) {                                         \
+    sn_attention_lanes_f32 sum[ROWS][VECTORS];                                                             \
+    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                       \
+        _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                \
+            sum[i][j] = add ? ((const sn_attention_lanes_f32 *)(c + i * ci))[j] : (sn_attention_lanes_f32){0};       \
+    for (int64_t l = 0; l < depth; ++l, a += al, b += bl) {                                      \
+      sn_attention_lanes_f32 y[VECTORS];                                                                   \
+      _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                  \
+          y[j] = ((const sn_attention_lanes_f32 *)b)[j];                                                   \
+      _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                     \
+          _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j) sum[i][j] += a[i * ai] * y[j]; \
+    }                                                                                            \
+    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                       \
+        _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                \
+            ((sn_attention_lanes_f32 *)(c + i * ci))[j] = sum[i][j];                                       \
+  }
+#define SN_ATTENTION_TILES_f32(T) T(8, 2) T(8, 1) T(4, 2) T(4, 1) T(1, 2) T(1, 1)
+SN_ATTENTION_TILES_f32(SN_ATTENTION_TILE_f32)
+SN_FUSED_END
+
+/* c [m, n] = a b or c + a b, as a tile; n is a multiple of the width. */
+static void sn_attention_multiply_f32(int64_t m, int64_t n, int64_t depth, const sn_real_f32 *a, int64_t ai,
+                            int64_t al, const sn_real_f32 *b, int64_t bl, sn_real_f32 *c,
+                            int64_t ci, int add) {
+  for (int64_t j = 0; j < n; j += 2 * sn_attention_width_f32) {
+    const int vectors = n - j > sn_attention_width_f32 ? 2 : 1;
+    for (int64_t i = 0, rows; i < m; i += rows) {
+      rows = m - i >= SN_TALL ? SN_TALL : m - i >= 4 ? 4 : 1;
+#define SN_CASE(ROWS, VECTORS)                                                                \
+  if (rows == ROWS && vectors == VECTORS)                                                     \
+    sn_attention_tile_f32_##ROWS##_##VECTORS(depth, a + i * ai, ai, al, b + j, bl, c + i * ci + j, ci, add);
+      SN_ATTENTION_TILES_f32(SN_CASE)
+#undef SN_CASE
+    }
+  }
+}
+
+static int64_t sn_attention_padded_f32(int64_t n) {
+  return (n + sn_attention_width_f32 - 1) / sn_attention_width_f32 * sn_attention_width_f32;
+}
+
+/* Rows of a real type, a padded width apart: those in memory, or a copy of them times `factor`. */
+static const sn_real_f32 *sn_attention_rows_f32(int64_t rows, int64_t n, const sn_cell_f32 *x,
+                                      sn_real_f32 *copy, const sn_real_f32 *factor) {
+  const int64_t step = sn_attention_padded_f32(n);
+  if (!SN_HALF_f32 && step == n && !factor) return (const sn_real_f32 *)x;
+  for (int64_t i = 0; i < rows; ++i) {
+    const sn_real_f32 by = factor ? *factor : 1;
+    for (int64_t j = 0; j < n; ++j) copy[i * step + j] = sn_get_f32(x[i * n + j]) * by;
+    for (int64_t j = n; j < step; ++j) copy[i * step + j] = 0;
+  }
+  return copy;
+}
+
+/* to [n, lanes] = the transpose of rows [rows, n], 0 where there is none. */
+static void sn_attention_turn_f32(int64_t rows, int64_t n, int64_t lanes, const sn_real_f32 *x, int64_t step,
+                        sn_real_f32 *to, int64_t to_step) {
+  for (int64_t q = 0; q < lanes; q += sn_attention_width_f32)
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t l = q; l < q + sn_attention_width_f32; ++l)
+        to[j * to_step + l] = l < rows ? x[l * step + j] : 0;
+}
+
+typedef struct {
+  int64_t n, heads, groups, queries, keys, d, e; /* sizes */
+  int64_t step[4];                               /* of the mask along its axes */
+  int causal, mask;                              /* 0: none, 1: bool, 2: cells, 3: reals */
+} sn_attention_sizes_f32;
+
+/* scores [keys, lanes] of the keys from k0 on and the queries from q0 on, with the mask. */
+static void sn_attention_mask_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
+                        int64_t rows, int64_t k0, int64_t keys, const void *mask, sn_real_f32 *s,
+                        int64_t ld) {
+  const int64_t *const step = z->step;
+  const int64_t first = n * step[0] + h * step[1] + q0 * step[2] + k0 * step[3];
+  const int64_t along_q = step[2], along_k = step[3];
+#define SN_ADD(T, EXPRESSION)                                          \
+  for (int64_t k = 0; k < keys; ++k) {                                 \
+    const T *const m = (const T *)mask + first + k * along_k;          \
+    for (int64_t q = 0; q < rows; ++q) {                               \
+      const T x = m[q * along_q];                                      \
+      s[k * ld + q] = EXPRESSION;                                      \
+    }                                                                  \
+  }
+  if (z->mask == 1) SN_ADD(uint8_t, x ? s[k * ld + q] : -SN_INF)
+  if (z->mask == 2) SN_ADD(sn_cell_f32, s[k * ld + q] + sn_get_f32(x))
+  if (z->mask == 3) SN_ADD(sn_real_f32, s[k * ld + q] + x)
+#undef SN_ADD
+  for (int64_t k = z->causal ? SN_MAX(q0 + 1, k0) : k0 + keys; k < k0 + keys; ++k)
+    for (int64_t q = 0; q < SN_MIN(k - q0, rows); ++q) s[(k - k0) * ld + q] = -SN_INF;
+}
+
+/* The keys that some of the queries up to `end` have. */
+static int64_t sn_attention_reach_f32(const sn_attention_sizes_f32 *z, int64_t end) {
+  return z->causal ? SN_MIN(end, z->keys) : z->keys;
+}
+
+/* scores = their powers below `top`, the greatest so far, and `total` their sums; `factor` is what
+   the powers before are to be multiplied by. -> whether one is not 1 */
+SN_KERNEL int sn_attention_powers_f32(int64_t keys, int64_t lanes, sn_real_f32 *restrict s, int64_t ld,
+                            sn_real_f32 *restrict top, sn_real_f32 *restrict total,
+                            sn_real_f32 *restrict factor) {
+  int moved = 0;
+  for (int64_t q = 0; q < lanes; ++q) factor[q] = top[q];
+  for (int64_t k = 0; k < keys; ++k)
+#pragma omp simd
+    for (int64_t q = 0; q < lanes; ++q) top[q] = s[k * ld + q] > top[q] ? s[k * ld + q] : top[q];
+  for (int64_t q = 0; q < lanes; ++q) {
+    moved |= factor[q] != top[q];
+    factor[q] = factor[q] == top[q] ? 1 : sn_weight_f32(factor[q] - top[q]);
+    total[q] *= factor[q];
+  }
+  for (int64_t k = 0; k < keys; ++k)
+#pragma omp simd
+    for (int64_t q = 0; q < lanes; ++q) {
+      const sn_real_f32 base = top[q] == -SN_INF ? 0 : top[q];
+      const sn_real_f32 y = sn_weight_f32(s[k * ld + q] - base);
+      s[k * ld + q] = y;
+      total[q] += y;
+    }
+  return moved;
+}
+
+/* scores s become weights w and t, their cotangents, w (t - less), the scores' own. */
+SN_KERNEL void sn_attention_slopes_f32(int64_t keys, int64_t lanes, sn_real_f32 *restrict s,
+                             sn_real_f32 *restrict t, int64_t ld, const sn_real_f32 *restrict lse,
+                             const sn_real_f32 *restrict less) {
+  for (int64_t k = 0; k < keys; ++k)
+#pragma omp simd
+    for (int64_t q = 0; q < lanes; ++q) {
+      const sn_real_f32 w = sn_weight_f32(s[k * ld + q] - lse[q]);
+      s[k * ld + q] = w;
+      t[k * ld + q] = w * (t[k * ld + q] - less[q]);
+    }
+}
+
+/* What a task works in, cut from one piece of memory. */
+static sn_real_f32 *sn_attention_take_f32(sn_real_f32 **room, int64_t n) {
+  sn_real_f32 *const taken = *room;
+  *room += (n + 15) / 16 * 16;
+  return taken;
+}
+
+/* Lanes between rows of turned queries; not a power of two, lest they share sets of the cache. */
+static int64_t sn_attention_apart_f32(int64_t lanes) { return lanes + (lanes > sn_attention_width_f32) * sn_attention_width_f32; }
+
+/* A block of queries, from q0 on, of one head. */
+static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
+                          const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
+                          sn_real_f32 scale, const void *mask, sn_cell_f32 *out, sn_real_f32 *lse,
+                          sn_real_f32 *room) {
+  const int64_t rows = SN_MIN(sn_attention_queries_f32, z->queries - q0), lanes = sn_attention_padded_f32(rows);
+  const int64_t ld = sn_attention_apart_f32(lanes), ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
+  const int64_t reach = sn_attention_reach_f32(z, q0 + rows);
+  sn_real_f32 *const turned = sn_attention_take_f32(&room, z->d * ld), *const y = sn_attention_take_f32(&room, lanes * es);
+  sn_real_f32 *const s = sn_attention_take_f32(&room, sn_attention_keys_f32 * ld);
+  sn_real_f32 *const copy = sn_attention_take_f32(&room, sn_attention_keys_f32 * SN_MAX(ds, es));
+  sn_real_f32 top[sn_attention_queries_f32], total[sn_attention_queries_f32], factor[sn_attention_queries_f32];
+  for (int64_t i = 0; i < lanes; ++i) top[i] = -SN_INF, total[i] = 0;
+  memset(y, 0, (size_t)(lanes * es) * sizeof *y);
+  sn_attention_turn_f32(rows, z->d, lanes, sn_attention_rows_f32(rows, z->d, q, copy, &scale), ds, turned, ld);
+  for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
+    const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
+    const sn_real_f32 *const kb = sn_attention_rows_f32(keys, z->d, k + k0 * z->d, copy, 0);
+    sn_attention_multiply_f32(keys, lanes, z->d, kb, ds, 1, turned, ld, s, ld, 0);
+    sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
+    if (sn_attention_powers_f32(keys, lanes, s, ld, top, total, factor) && k0)
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < es; ++j) y[i * es + j] *= factor[i];
+    const sn_real_f32 *const vb = sn_attention_rows_f32(keys, z->e, v + k0 * z->e, copy, 0);
+    sn_attention_multiply_f32(rows, es, keys, s, 1, ld, vb, es, y, es, 1);
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const sn_real_f32 by = total[i] == 0 ? 1 : 1 / total[i];
+    for (int64_t j = 0; j < z->e; ++j) out[i * z->e + j] = sn_put_f32(y[i * es + j] * by);
+    lse[i] = total[i] == 0 ? SN_INF : sn_log_f32(total[i]) + top[i];
+  }
+}
+
+static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 *q,
+                             const sn_cell_f32 *k, const sn_cell_f32 *v, const sn_real_f32 *scale,
+                             const void *mask, sn_cell_f32 *out, sn_real_f32 *lse) {
+  const int64_t blocks = (z->queries + sn_attention_queries_f32 - 1) / sn_attention_queries_f32;
+  const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
+  const int64_t wide = sn_attention_padded_f32(SN_MAX(z->d, z->e)), tasks = z->n * z->heads * blocks;
+  const size_t need = (size_t)(z->d * ld + most * wide + sn_attention_keys_f32 * ld +
+                               SN_MAX(sn_attention_keys_f32, most) * wide + 64) * sizeof *lse;
+  const double work = (double)tasks * (double)most * (double)z->keys * (double)wide;
+#pragma omp parallel if (tasks > 1 && work > SN_ATTENTION_WORK && SN_TOGETHER)
+  {
+    sn_real_f32 *const room = (sn_real_f32 *)aligned_alloc(64, (need + 63) / 64 * 64);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < tasks; ++task) {
+      const int64_t head = task % (z->n * z->heads), h = head % z->heads, n = head / z->heads;
+      const int64_t q0 = (blocks - 1 - task / (z->n * z->heads)) * sn_attention_queries_f32; /* long first */
+      const int64_t shared = n * z->groups + h / (z->heads / z->groups);
+      const int64_t at = head * z->queries + q0;
+      sn_attention_block_f32(z, n, h, q0, q + at * z->d, k + shared * z->keys * z->d,
+                    v + shared * z->keys * z->e, *scale, mask, out + at * z->e, lse + at, room);
+    }
+    free(room);
+  }
+}
+
+/* One head's part of dk and dv, which it adds to, and its dq. */
+static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h,
+                               const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
+                               sn_real_f32 scale, const sn_real_f32 *lse, const sn_real_f32 *delta,
+                               const sn_cell_f32 *g, const void *mask, sn_cell_f32 *dq,
+                               sn_real_f32 *dk, sn_real_f32 *dv, sn_real_f32 *room) {
+  const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
+  const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
+  sn_real_f32 *const qt = sn_attention_take_f32(&room, z->d * ld), *const gt = sn_attention_take_f32(&room, z->e * ld);
+  sn_real_f32 *const s = sn_attention_take_f32(&room, sn_attention_keys_f32 * ld);
+  sn_real_f32 *const t = sn_attention_take_f32(&room, sn_attention_keys_f32 * ld);
+  sn_real_f32 *const qs = sn_attention_take_f32(&room, most * ds), *const gs = sn_attention_take_f32(&room, most * es);
+  sn_real_f32 *const y = sn_attention_take_f32(&room, most * ds);
+  sn_real_f32 *const ks = sn_attention_take_f32(&room, sn_attention_keys_f32 * ds);
+  sn_real_f32 *const vs = sn_attention_take_f32(&room, sn_attention_keys_f32 * es);
+  sn_real_f32 l[sn_attention_queries_f32], less[sn_attention_queries_f32];
+  for (int64_t q0 = 0; q0 < z->queries; q0 += sn_attention_queries_f32) {
+    const int64_t rows = SN_MIN(sn_attention_queries_f32, z->queries - q0), lanes = sn_attention_padded_f32(rows);
+    const int64_t reach = sn_attention_reach_f32(z, q0 + rows);
+    const sn_real_f32 *const qb = sn_attention_rows_f32(rows, z->d, q + q0 * z->d, qs, &scale);
+    const sn_real_f32 *const gb = sn_attention_rows_f32(rows, z->e, g + q0 * z->e, gs, 0);
+    sn_attention_turn_f32(rows, z->d, lanes, qb, ds, qt, ld);
+    sn_attention_turn_f32(rows, z->e, lanes, gb, es, gt, ld);
+    for (int64_t i = 0; i < lanes; ++i) {
+      l[i] = i < rows ? lse[q0 + i] : SN_INF;
+      less[i] = i < rows ? delta[q0 + i] : 0;
+    }
+    memset(y, 0, (size_t)(rows * ds) * sizeof *y);
+    for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
+      const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
+      const sn_real_f32 *const kb = sn_attention_rows_f32(keys, z->d, k + k0 * z->d, ks, 0);
+      const sn_real_f32 *const vb = sn_attention_rows_f32(keys, z->e, v + k0 * z->e, vs, 0);
+      sn_attention_multiply_f32(keys, lanes, z->d, kb, ds, 1, qt, ld, s, ld, 0);
+      sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
+      sn_attention_multiply_f32(keys, lanes, z->e, vb, es, 1, gt, ld, t, ld, 0);
+      sn_attention_slopes_f32(keys, lanes, s, t, ld, l, less);
+      sn_attention_multiply_f32(keys, es, rows, s, ld, 1, gb, es, dv + k0 * es, es, 1);
+      sn_attention_multiply_f32(keys, ds, rows, t, ld, 1, qb, ds, dk + k0 * ds, ds, 1);
+      sn_attention_multiply_f32(rows, ds, keys, t, 1, ld, kb, ds, y, ds, 1);
+    }
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < z->d; ++j)
+        dq[(q0 + i) * z->d + j] = sn_put_f32(y[i * ds + j] * scale);
+  }
+}
+
+static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 *q,
+                                      const sn_cell_f32 *k, const sn_cell_f32 *v,
+                                      const sn_cell_f32 *g, const sn_real_f32 *scale,
+                                      const sn_real_f32 *lse, const sn_real_f32 *delta,
+                                      const void *mask, sn_cell_f32 *dq, sn_cell_f32 *dk,
+                                      sn_cell_f32 *dv) {
+  const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
+  const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e), sharing = z->heads / z->groups;
+  const int own_k = SN_HALF_f32 || ds != z->d, own_v = SN_HALF_f32 || es != z->e;
+  const int64_t tasks = z->n * z->groups;
+  const int64_t sums = z->keys * (own_k * ds + own_v * es);
+  const size_t need = (size_t)(sums + ld * (z->d + z->e + 2 * sn_attention_keys_f32) + most * (2 * ds + es) +
+                               sn_attention_keys_f32 * (ds + es) + 160) * sizeof *lse;
+  const double work = (double)(z->n * z->heads) * (double)most * (double)z->keys * (double)ds;
+#pragma omp parallel if (tasks > 1 && work > SN_ATTENTION_WORK && SN_TOGETHER)
+  {
+    sn_real_f32 *const memory = (sn_real_f32 *)aligned_alloc(64, (need + 63) / 64 * 64);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < tasks; ++task) {
+      const int64_t at = task * z->keys, n = task / z->groups;
+      sn_real_f32 *room = memory;
+      sn_real_f32 *const k_sum = own_k ? sn_attention_take_f32(&room, z->keys * ds) : (sn_real_f32 *)(dk + at * ds);
+      sn_real_f32 *const v_sum = own_v ? sn_attention_take_f32(&room, z->keys * es) : (sn_real_f32 *)(dv + at * es);
+      memset(k_sum, 0, (size_t)(z->keys * ds) * sizeof *k_sum);
+      memset(v_sum, 0, (size_t)(z->keys * es) * sizeof *v_sum);
+      for (int64_t h = task % z->groups * sharing; h < (task % z->groups + 1) * sharing; ++h) {
+        const int64_t head = (n * z->heads + h) * z->queries;
+        sn_attention_head_f32(z, n, h, q + head * z->d, k + at * z->d, v + at * z->e, *scale,
+                           lse + head, delta + head, g + head * z->e, mask, dq + head * z->d, k_sum,
+                           v_sum, room);
+      }
+      for (int64_t i = 0; i < z->keys && own_k; ++i)
+        for (int64_t j = 0; j < z->d; ++j) dk[(at + i) * z->d + j] = sn_put_f32(k_sum[i * ds + j]);
+      for (int64_t i = 0; i < z->keys && own_v; ++i)
+        for (int64_t j = 0; j < z->e; ++j) dv[(at + i) * z->e + j] = sn_put_f32(v_sum[i * es + j]);
+    }
+    free(memory);
+  }
+}

@@ -1,0 +1,30 @@
+/* Vectors of the machine's width, and products that are added in one rounding. Included before
+   kernels that keep tiles of sums in registers. */
+#ifndef SN_TILES_H
+#define SN_TILES_H
+
+#if defined(__AVX512F__)
+#define SN_LANES 64
+#define SN_TALL 8 /* rows of a tile of two vectors, which leave registers free */
+#elif defined(__AVX__)
+#define SN_LANES 32
+#define SN_TALL 4
+#elif defined(__aarch64__)
+#define SN_LANES 16
+#define SN_TALL 8
+#else
+#define SN_LANES 16
+#define SN_TALL 4
+#endif
+
+#if defined(__clang__)
+#define SN_FUSED_BEGIN _Pragma("clang fp contract(fast)")
+#define SN_FUSED_END _Pragma("clang fp contract(off)")
+#else
+#define SN_FUSED_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"fp-contract=fast\")")
+#define SN_FUSED_END _Pragma("GCC pop_options")
+#endif
+
+#define SN_ATTENTION_WORK 1e5 /* multiply-adds below which one thread is faster than two */
+
+#endif

@@ -1,0 +1,60 @@
+"""Calls of `kernels/attention.cuh`: attention, and its gradient by queries and by keys."""
+
+from __future__ import annotations
+
+from staticnet.codegen.attention import ATTENTION, attention_sizes, mask_kind, mask_steps
+from staticnet.codegen.cuda.call import Call, Locate
+from staticnet.codegen.cuda.part import MAX_BLOCKS, ceil_div
+from staticnet.codegen.launches import Argument
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import FLOAT64, HALVES, short_name
+from staticnet.ir.node import Node
+from staticnet.plan.memory import padded
+from staticnet.plan.results import results_of
+
+FEATURES = 64  # of a result that a block computes
+
+
+def attention_routine(node: Node, locate: Locate) -> list[Call]:
+    """The calls that compute an attention or its gradient."""
+    n, heads, groups, queries, keys, d, e = attention_sizes(node)
+    results = results_of(node)
+    if node.op.name == "attention":
+        return [_call(node, "attention", results, (n * heads, queries, e), locate)]
+    by_queries, by_keys = (n * heads, queries, d), (n * groups, keys, max(d, e))
+    return [
+        _call(node, "attention_to_queries", results[:1], by_queries, locate),
+        _call(node, "attention_to_keys", results[1:], by_keys, locate),
+    ]
+
+
+def _call(
+    node: Node, name: str, results: tuple[Node, ...], task: tuple[int, int, int], locate: Locate
+) -> Call:
+    """A call for tasks of (heads, rows, features); a block has a tile of rows of one head."""
+    dtype = node.inputs[0].dtype
+    tile = 64 if dtype in HALVES else 16 if dtype == FLOAT64 else 32
+    heads, rows, width = task
+    tasks = heads * ceil_div(rows, tile) * max(1, ceil_div(width, FEATURES))
+    parameters = [f"const {c_type(x.dtype)} *x{i}" for i, x in enumerate(node.inputs)]
+    given = [f"x{i}" for i in range(len(node.inputs))]
+    if not node.inputs[ATTENTION[node.op.name] :]:
+        given.append("(const unsigned char *)0")
+    parameters += [f"{c_type(y.dtype)} *y{i}" for i, y in enumerate(results)]
+    given += [f"y{i}" for i in range(len(results))]
+    arguments: list[Argument] = [locate(x) for x in (*node.inputs, *results)]
+    sizes, steps = (", ".join(map(str, x)) for x in (attention_sizes(node), mask_steps(node)))
+    causal = str(node.op.attributes()["causal"]).lower()
+    options = f"sn_of_{short_name(dtype)}, {tile}, {causal}, {mask_kind(node)}"
+    unread = (y for y in results_of(node) if locate(y).kind == "scratch")
+    return Call(
+        tuple(parameters),
+        (
+            f"constexpr sn_attention_sizes sizes = {{{sizes}, {{{steps}}}}};",
+            f"sn_{name}<{options}>(sizes, {tasks}, block, blocks, {', '.join(given)});",
+        ),
+        tuple(arguments),
+        max(1, min(MAX_BLOCKS, tasks)),
+        2 * tile,
+        scratch_bytes=sum(int(padded(y.type.nbytes)) for y in unread),
+    )
