@@ -134,3 +134,27 @@ def test_a_scatter_of_one_index_a_row(device: str) -> None:
     np.testing.assert_array_equal(f(given, places, updates), right)
     with pytest.raises(sn.errors.ExecutionError):
         f(given, places + 4, updates)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_square_is_reduced_along_its_own_axis(device: str) -> None:
+    """Down few columns, and across what another kernel reads transposed: all sizes are equal."""
+    x, i = sn.placeholder((3, 3), "float64", "x"), sn.placeholder((3,), "int64", "i")
+    labels = sn.where(i >= 0, i, 0)
+    powers = sn.exp(x * 2)
+    outputs = [
+        sn.any(sn.expand_dims(labels, -1) == sn.arange(3), 0),
+        x / sn.sum(x * x, -1, keepdims=True) + powers.T,
+        sn.sum(sn.cos(sn.sum(powers * x, -1, keepdims=True)) * powers.T + x, -1),
+        (x + powers.T) / sn.sum(x + powers.T, -1, keepdims=True) + powers,
+    ]
+    a, k = np.arange(9.0).reshape(3, 3) / 7 + 0.1, np.array([2, 0, -1])
+    e = np.exp(2 * a)
+    wanted = [
+        [True, False, True],
+        a / (a * a).sum(-1, keepdims=True) + e.T,
+        (np.cos((e * a).sum(-1, keepdims=True)) * e.T + a).sum(-1),
+        (a + e.T) / (a + e.T).sum(-1, keepdims=True) + e,
+    ]
+    for y, want in zip(outputs, wanted, strict=True):
+        np.testing.assert_allclose(sn.function([x, i], y, device=device)(a, k), want, 1e-12)

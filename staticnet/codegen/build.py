@@ -201,7 +201,7 @@ class Builder:
         place = linear(index[len(self.group.outer) :], self.group.domain[len(self.group.outer) :])
         for node, name in self._keeps.items():
             if ready[node] < turn:
-                scope.define(node, f"{name}[{place}]")
+                scope.know(node, index, f"{name}[{place}]")
         for node in self.group.nodes:
             if ready[node] - isinstance(node.op, Reduction) != turn:
                 continue

@@ -77,6 +77,10 @@ class Scope:
         """From here on `node` is `text`, at whatever index: a row value or a reduction's result."""
         self._fixed[node] = text
 
+    def know(self, node: Node, index: At_, text: str) -> None:
+        """From here on the element of `node` at this index is `text`; others are not."""
+        self._known[node, index] = text
+
     def value(self, node: Node, index: At_) -> str:
         """The text of a node's element; statements that it needs are added."""
         known = self._find(node, index)

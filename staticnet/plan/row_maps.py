@@ -80,9 +80,17 @@ class RowMaps:
         return not self.state.isdisjoint(touched)
 
     def _are_full(self, gone: Group, group: Group) -> bool:
-        """Whether a map reads a kernel of rows at its own places alone."""
+        """Whether a map reads a kernel of rows at its own places alone, and is read there.
+
+        A reduction down few columns has a kernel of rows, too, but its rows are those columns.
+        """
+        if any(isinstance(x.op, Reduction) and not _is_of_rows(x, group) for x in group.nodes):
+            return False
         whole = axes_of(group.domain)
-        return all(self._reads_at(node, whole, group) for node in gone.nodes)
+        if not all(self._reads_at(node, whole, group) for node in gone.nodes):
+            return False
+        read = [x for node in group.nodes for x in node.inputs if self.fusion.is_inside(x, gone)]
+        return all(resolve(x, operand_index(whole, x))[1] == whole for x in read)
 
     def _are_of_rows(self, gone: Group, group: Group) -> bool:
         """Whether each element of a map is a value of a row, for those who read it as well."""
@@ -115,3 +123,10 @@ class RowMaps:
         if inside and operands is node.inputs and not isinstance(node.op, Elementwise):
             return False
         return not self.fusion.moved(inside, index, group)
+
+
+def _is_of_rows(node: Node, group: Group) -> bool:
+    """Whether a reduction is over the last axes of the kernel's domain."""
+    rank = len(group.domain)
+    axes: tuple[int, ...] = getattr(node.op, "axes", ())
+    return axes == tuple(range(rank - group.inner, rank))
