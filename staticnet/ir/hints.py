@@ -147,7 +147,7 @@ def check_call(what: str, function: Any, args: Any, kwargs: Mapping[str, Any]) -
         names = list(signature.parameters)
         for name in kwargs:
             if name not in names:
-                ours = ARGUMENTS.get(name)
+                ours = ARGUMENTS.get(name) or ("dim" if name == "axis" else None)
                 near = difflib.get_close_matches(name, names, 1, 0.75)
                 near = [ours] if ours in names else near
                 remedy = f"it is called {near[0]}" if near else f"there are {', '.join(names)}"

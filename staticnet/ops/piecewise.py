@@ -8,13 +8,23 @@ from typing import Any
 from staticnet.ir.dtype import FLOAT64, is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_bool
-from staticnet.ops.arithmetic import abs, copysign, maximum, minimum, pow, remainder
+from staticnet.ops.arithmetic import (
+    abs,
+    copysign,
+    logaddexp,
+    maximum,
+    minimum,
+    pow,
+    remainder,
+    trunc,
+)
 from staticnet.ops.base import as_value, function, promoted
 from staticnet.ops.comparison import isfinite, isnan
 from staticnet.ops.data_type import finfo
-from staticnet.ops.reduction import all
+from staticnet.ops.reduction import all, any
 from staticnet.ops.selection import as_floats, astype, where
-from staticnet.ops.transcendental import log, sin
+from staticnet.ops.shape import expand_dims, reshape
+from staticnet.ops.transcendental import log, log1p, sin
 from staticnet.ops.widening import rounded_once, widened
 
 
@@ -108,6 +118,52 @@ def xlogy(x: Any, y: Any) -> Value:
     """z = x ln y, and 0 where x is 0 and y is no NaN.  x: [*s], y: [*s] -> z: [*s]"""
     x, y = map(as_floats, promoted("xlogy", x, y))
     return x * log(where((x == 0) & ((y <= 0) | (y == math.inf)), 1, y))
+
+
+@function
+@rounded_once(2)
+def xlog1py(x: Any, y: Any) -> Value:
+    """z = x ln(1 + y), and 0 where x is 0 and y is no NaN.  x: [*s], y: [*s] -> z: [*s]"""
+    x, y = map(as_floats, promoted("xlog1py", x, y))
+    return x * log1p(where((x == 0) & ((y <= -1) | (y == math.inf)), 0, y))
+
+
+@function
+@rounded_once(2)
+def logaddexp2(x: Any, y: Any) -> Value:
+    """z = log2(2**x + 2**y), without overflow.  x: [*s], y: [*s] -> z: [*s]"""
+    x, y = map(as_floats, promoted("logaddexp2", x, y))
+    return logaddexp(x * math.log(2), y * math.log(2)) / math.log(2)
+
+
+@function
+def frac(x: Any) -> Value:
+    """y = x - trunc(x), with the sign of x; the derivative is 1.  x: [*s] -> y: [*s]"""
+    x = as_value(x)
+    return x - trunc(x)
+
+
+@function
+def isposinf(x: Any) -> Value:
+    """y = whether x is infinity; no integer is.  x: [*s] -> y: bool [*s]"""
+    return as_value(x) == math.inf
+
+
+@function
+def isneginf(x: Any) -> Value:
+    """y = whether x is -infinity; no integer is.  x: [*s] -> y: bool [*s]"""
+    return as_value(x) == -math.inf
+
+
+@function
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Value:
+    """y = whether x is one of the tested elements, or none with `invert`.
+
+    elements: [*s], test_elements: [*t] -> y: bool [*s]
+    """
+    x, tested = promoted("isin", elements, test_elements)
+    found = any(expand_dims(x, -1) == reshape(tested, -1), -1)
+    return ~found if as_bool(invert, "invert") else found
 
 
 @function

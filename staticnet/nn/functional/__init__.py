@@ -26,6 +26,14 @@ from staticnet.nn.functional.adaptive import (
     adaptive_max_pool3d,
 )
 from staticnet.nn.functional.attention import scaled_dot_product_attention
+from staticnet.nn.functional.augmentation import (
+    color_jitter,
+    random_crop,
+    random_erasing,
+    random_horizontal_flip,
+    random_vertical_flip,
+    standardize,
+)
 from staticnet.nn.functional.classification import cross_entropy, nll_loss
 from staticnet.nn.functional.convolution import (
     conv1d,
@@ -153,6 +161,7 @@ __all__ = [
     "cdist",
     "celu",
     "channel_shuffle",
+    "color_jitter",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -222,6 +231,10 @@ __all__ = [
     "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
+    "random_crop",
+    "random_erasing",
+    "random_horizontal_flip",
+    "random_vertical_flip",
     "relu",
     "relu6",
     "rms_norm",
@@ -239,6 +252,7 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "standardize",
     "tanh",
     "tanhshrink",
     "threshold",

@@ -67,7 +67,7 @@ def hardswish(x: Any) -> Value:
     Howard et al., "Searching for MobileNetV3", 2019.
     """
     x = as_floating(x)
-    middle = where(abs(x) < 3, x, 0)
+    middle = where((x <= -3) | (x >= 3), 0, x)
     return where(x <= -3, 0, where(x >= 3, x, middle * (middle + 3) / 6))
 
 
