@@ -389,3 +389,20 @@ def test_cuda_compiles(architecture: str) -> None:
     assert "sn_moments<" in program.source
     assert "sn_centered_sums<" in program.source
     assert nvrtc.compile(program.source, architecture)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1, 3)])
+def test_special_values_are_numpys(shape: tuple[int, ...]) -> None:
+    """Infinities and NaN in single channels, on the CPU as on NumPy; other channels are as ever."""
+    feed = numbers(*shape).astype("float32")
+    feed[0, 0], feed[1, 1], feed[2, 2] = np.inf, np.nan, 1e30
+    x = sn.placeholder(shape, name=f"special_{len(shape)}")
+    mean, var = items(apply(Moments(1), x))
+    y = F.batch_norm(x, None, None, training=True)
+    fixed = F.batch_norm(x, np.full(4, np.inf, "float32"), np.ones(4, "float32"))
+    results = [
+        sn.function(x, [mean, var, y, fixed], device=device)(feed) for device in ("numpy", "cpu")
+    ]
+    assert np.isinf(results[0][0][0])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-6)
