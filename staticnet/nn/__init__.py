@@ -274,6 +274,12 @@ from staticnet.nn.layers.pooling import (
 )
 from staticnet.nn.layers.recurrent import GRU, LSTM, RNN
 from staticnet.nn.layers.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from staticnet.nn.layers.transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from staticnet.nn.layers.upsampling import (
     ChannelShuffle,
     Fold,
@@ -424,6 +430,10 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",

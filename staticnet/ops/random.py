@@ -216,9 +216,13 @@ class Generator:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = as_seed(seed)
         self.counter: Variable = variable(np.uint64(0), "random.counter", trainable=False)
         self.counter.default_update = self.counter + 1  # type: ignore[assignment]
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Give the keys of another seed from now on, as a copy of what drops does."""
+        self.seed = as_seed(seed)
         self._calls = 0
         self._first = np.uint64(mix(self.seed, 1))
 
