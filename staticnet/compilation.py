@@ -134,7 +134,9 @@ class Compilation:
             "products": backend.products,
             "memory_limit": self.memory_limit,
             "keeps_casts": backend.keeps_casts,
-            "layout": lambda graph: layout_of(self.plan(graph, dims, backend)),
+            "layout": lambda graph, recompute: layout_of(
+                self.plan(graph, dims, backend) if recompute else self._plan(graph, recompute)
+            ),
             "disabled": [name for name in self.disabled_passes if name != FUSION],
         }
 
@@ -142,7 +144,10 @@ class Compilation:
         """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
         if dims and (plan := self.symbolic_plan(backend).bind(dims)).graph is graph:
             return plan
-        return make_plan(graph, self._fuse)
+        return self._plan(graph)
+
+    def _plan(self, graph: Graph, recompute: bool = True) -> Plan:
+        return make_plan(graph, self._fuse, recompute=recompute)
 
     def symbolic_plan(self, backend: Backend | None = None) -> SymbolicPlan:
         """The plan for all sizes of the symbolic dims, made once a backend."""

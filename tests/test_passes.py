@@ -36,7 +36,9 @@ def settings(text: str) -> dict[str, Any]:
     options["keeps_casts"] = found.get("keeps_casts") == "True"
     if "memory_limit" in found:
         options["memory_limit"] = int(found["memory_limit"])
-        options["layout"] = lambda graph: layout_of(make_plan(graph))
+        options["layout"] = lambda graph, recompute: layout_of(
+            make_plan(graph, recompute=recompute)
+        )
     pairs = [word.split("=") for word in found.get("dims", "").split()]
     return options | {"dims": {name: int(value) for name, value in pairs}}
 

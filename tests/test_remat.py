@@ -98,7 +98,7 @@ def test_what_is_cheap_comes_first() -> None:
     assert products(before) < products(less)
 
 
-@pytest.mark.parametrize("share", [0.7, 0.4])
+@pytest.mark.parametrize("share", [0.8, 0.55])
 def test_reductions_are_computed_again(share: float) -> None:
     plain = blocks("numpy")
     limit = int(plain.memory_analysis().peak * share)
@@ -109,7 +109,7 @@ def test_reductions_are_computed_again(share: float) -> None:
 
 @needs_compiler
 def test_compiled_kernels_agree_up_to_fused_multiply_adds() -> None:
-    limit = int(blocks("numpy").memory_analysis().peak * 0.5)
+    limit = int(blocks("numpy").memory_analysis().peak * 0.6)
     rng = np.random.default_rng(1)
     feeds = [rng.normal(size=(32, 64)).astype(np.float32) for _ in range(2)]
     got, wanted = blocks("cpu", memory_limit=limit), blocks("numpy")
@@ -184,7 +184,7 @@ def test_a_limit_and_a_symbolic_batch() -> None:
 
 
 def test_the_text_after_remat_is_a_graph() -> None:
-    limit = int(deep("numpy", layers=3).memory_analysis().peak * 0.8)
+    limit = int(deep("numpy", layers=3).memory_analysis().peak * 0.9)
     step = deep("numpy", layers=3, memory_limit=limit)
     text = step.as_text(after="remat")
     assert "optimization_barrier(" in text
@@ -221,8 +221,8 @@ def test_a_twelve_layer_step_is_fit_by_few_plans() -> None:
     for limit in (int(0.7 * peak), peak // 10):
         plans = []
 
-        def layout(g: sn.Graph, plans: list[Any] = plans) -> Any:
-            plans.append(make_plan(g))
+        def layout(g: sn.Graph, recompute: bool, plans: list[Any] = plans) -> Any:
+            plans.append(make_plan(g, recompute=recompute))
             return layout_of(plans[-1])
 
         remat(graph, Context(memory_limit=limit, layout=layout))
@@ -240,8 +240,8 @@ def test_random_graphs_take_no_more_and_give_the_same_bits(case: tuple[sn.Graph,
     note(str(graph))
     peaks = []
 
-    def layout(graph: sn.Graph) -> Any:
-        plan = make_plan(graph)
+    def layout(graph: sn.Graph, recompute: bool = True) -> Any:
+        plan = make_plan(graph, recompute=recompute)
         check_memory(plan)
         peaks.append(analyse_memory(plan).peak)
         return layout_of(plan)

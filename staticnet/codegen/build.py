@@ -35,7 +35,7 @@ class Builder:
     def __init__(self, group: Group, stored: set[Node]) -> None:
         self.group = group
         self.stored = stored
-        self.members = set(group.nodes)
+        self.members = {*group.nodes, *group.again}
         self._numbers = {node: i for i, node in enumerate(group.nodes)}
         self._names: dict[Node, str] = {}
         self._written: set[Node] = set()

@@ -35,8 +35,8 @@ class Context:
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
     `precision` is the type that products compute in. `epilogues`, `narrow_epilogues` and `products`
     are what the backend's library offers, and `keeps_casts` whether it has casts of state as state,
-    as `Backend` says. `memory_limit` is in bytes; `layout` plans a graph and says what `remat` has
-    to know of its memory.
+    as `Backend` says. `memory_limit` is in bytes; `layout` plans a graph, with what kernels compute
+    again or without, and says what `remat` has to know of its memory.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Context:
     epilogues: frozenset[str] = frozenset()
     products: frozenset[str] = ALL_PRODUCTS
     memory_limit: int | None = None
-    layout: Callable[[Graph], Any] | None = None
+    layout: Callable[[Graph, bool], Any] | None = None
     keeps_casts: bool = False
     narrow_epilogues: frozenset[str] = frozenset()
     notes: Counter[str] = field(default_factory=Counter)
@@ -183,7 +183,7 @@ def run_passes(
     epilogues: frozenset[str] = frozenset(),
     products: frozenset[str] = ALL_PRODUCTS,
     memory_limit: int | None = None,
-    layout: Callable[[Graph], Any] | None = None,
+    layout: Callable[[Graph, bool], Any] | None = None,
     keeps_casts: bool = False,
     narrow_epilogues: frozenset[str] = frozenset(),
     disabled: Collection[str] = (),

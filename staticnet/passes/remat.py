@@ -71,19 +71,27 @@ def remat(graph: Graph, context: Context) -> Graph:
     limit, layout = context.memory_limit, context.layout
     if limit is None or layout is None or graph.symbols:
         return graph
-    best = graph
-    if layout(graph).peak > limit:
-        less = stack_carries_alone(graph)
-        best = less if less is not graph and layout(less).peak < layout(graph).peak else graph
+    peak = layout(graph, True).peak
+    if peak <= limit:
+        return graph
+
+    def plan(graph: Graph) -> Layout:
+        """As beside barriers: kernels compute nothing again by themselves."""
+        found: Layout = layout(graph, False)
+        return found
+
+    less = stack_carries_alone(graph)
+    best = less if less is not graph and plan(less).peak < plan(graph).peak else graph
     found = []
     for part in (1, 8):
-        search = _Search(best, layout, limit, part)
+        search = _Search(best, plan, limit, part)
         for products in (False, True):
             search.run(products)
         found.append(search)
         if search.layout.peak <= limit:
             break
-    best = min(found, key=lambda search: search.layout.peak).graph
+    least = min(found, key=lambda search: search.layout.peak)
+    best = least.graph if least.layout.peak < peak else graph
     if best is not graph:
         context.notes["computed again"] += len(best.nodes) - len(graph.nodes)
     return best

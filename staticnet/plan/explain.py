@@ -50,7 +50,8 @@ class KernelAccount:
     `number` is what plan, source, profile and report call it by. `function` is its name in
     the source, "" if there is none; `like` names another kernel, the first that runs the same one.
     `bytes` are those read and written, each buffer once, and partial results both ways. `in_place`
-    pairs each value that it writes over one that it reads with the latter. `lines` are the user's,
+    pairs each value that it writes over one that it reads with the latter. `again` are values of
+    other kernels that it computes again instead of reading them. `lines` are the user's,
     and `modules` the paths of the modules in which they ran. `bodies` are the accounts of graphs
     that a loop or choice runs, whose kernels are called by `inside`, the loop's name, and a number.
     `reasons` tell, of each operand from another kernel, why it is not made in this one.
@@ -74,6 +75,7 @@ class KernelAccount:
     modules: tuple[str, ...] = ()
     inside: str = ""
     bodies: tuple[BodyAccount, ...] = ()
+    again: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -99,6 +101,7 @@ class KernelAccount:
         lines += [f"  {line}" for line in map(_on_host, self.nodes) if line]
         over = ", ".join(f"{new} over {old}" for new, old in self.in_place)
         lines += [f"  in place {over}"] if over else []
+        lines += [f"  computes again {', '.join(self.again)}"] if self.again else []
         lines += [f"  {line}" for body in self.bodies for line in str(body).splitlines()]
         return "\n".join([*lines, *self._apart()])
 
@@ -265,7 +268,7 @@ class _Accounts:
                 for old in overwritten(self.plan, group, node)
             ),
             moved.bytes,
-            sum(_flops(node) for node in group.nodes),
+            sum(_flops(node) for node in (*group.nodes, *group.again)),
             tuple(dict.fromkeys(node.provenance.origin for node in group.nodes)),
             self._reasons(group),
             function,
@@ -273,6 +276,7 @@ class _Accounts:
             modules_of(group.nodes),
             self.inside,
             tuple(self._bodies(group)),
+            tuple(self.names[node] for node in group.again),
         )
 
     def _bodies(self, group: Group) -> Iterator[BodyAccount]:
@@ -294,7 +298,7 @@ class _Accounts:
                 source = fusion.memory(operand, not group.fused)
                 reason = fusion.apart.get((source, node))
                 maker = fusion.group_of.get(source)
-                if reason is not None and maker is not None and maker is not group:
+                if reason is not None and maker in self.numbers and maker is not group:
                     value, user = self.names[source], self.names[node]
                     found[Apart(value, self.numbers[maker], user, reason)] = None
         return tuple(found)

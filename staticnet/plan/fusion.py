@@ -24,10 +24,12 @@ from staticnet.ir.index import Index
 from staticnet.ir.node import Node
 from staticnet.ir.printer import value_names
 from staticnet.ir.types import Shape, TupleType, fixed, format_shape
+from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.movement import Concat
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.layouts import matrix_layout, part_layout
+from staticnet.plan.recompute import Recompute
 from staticnet.plan.roles import (
     Role,
     axes_of,
@@ -54,8 +56,9 @@ _GUIDED = "they share no kernel at other sizes of the symbolic dims, whose plan 
 class Group:
     """Nodes of one kernel, operands first, over one index space.
 
-    Of a routine that gives several results the nodes are its own and those items of it that
-    somebody reads; `bodies` are the plans of the graphs that it holds, by their attributes.
+    `again` are nodes of other groups that this one computes again, where it needs them. Of a
+    routine that gives several results the nodes are its own and those items of it that somebody
+    reads; `bodies` are the plans of the graphs that it holds, by their attributes.
     """
 
     number: int
@@ -64,6 +67,7 @@ class Group:
     inner: int = 0
     columns: int = 0
     rows: set[Node] = field(default_factory=set)
+    again: dict[Node, None] = field(default_factory=dict)  # in order
     fused: bool = True
     bodies: dict[str, Plan] = field(default_factory=dict)
 
@@ -92,8 +96,9 @@ class Fusion:
     """
 
     def __init__(
-        self, graph: Graph, enabled: bool = True, guide: Mapping[Node, Group] | None = None
-    ) -> None:
+        self, graph: Graph, enabled: bool = True, guide: Mapping[Node, Group] | None = None,
+        recompute: bool = True,
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.enabled = enabled
         self.guide = guide
@@ -107,6 +112,8 @@ class Fusion:
             self._place(node)
         if enabled:
             RowMaps(self).draw_in()
+            if recompute and not any(isinstance(n.op, OptimizationBarrier) for n in graph.nodes):
+                Recompute(self, MAX_NODES).run()
         for node in graph.roots:
             self.materialize(node, "what is returned or kept lies in memory in order")
         for node in guide or ():

@@ -8,7 +8,7 @@ a value of the arena over one that nothing else needs any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from staticnet.ir.graph import Graph
@@ -148,9 +148,16 @@ class Sizes:
 OWN_SIZES = Sizes(lambda node: int(node.type.nbytes), scratch_bytes)
 
 
-def make_plan(graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES, carries: int = 0) -> Plan:
-    """The plan of an optimised graph whose shapes are fixed; its order is good for `sizes`."""
-    fusion = Fusion(graph, fuse)
+def make_plan(
+    graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES, carries: int = 0,
+    recompute: bool = True,
+) -> Plan:  # fmt: skip
+    """The plan of an optimised graph whose shapes are fixed; its order is good for `sizes`.
+
+    Its kernels compute cheap values again if `recompute`, and if the graph itself does not say what
+    is computed again, by barriers.
+    """
+    fusion = Fusion(graph, fuse, recompute=recompute)
     plan_bodies(fusion)
     plan = _Planner(Plan(graph, fusion, carries), sizes).plan
     blocks = blocks_of(plan, sizes)
@@ -212,7 +219,7 @@ class _Planner:
         self.plan = plan
         self.graph = plan.graph
         self.fusion = plan.fusion
-        self.groups = [group for group in self.fusion.groups if group.nodes]
+        self.groups: list[Group] = []
         self.readers: dict[Node, set[Group]] = {}
         self._at_own_place: dict[Node, frozenset[Node]] = {}
         self._find_readers()
@@ -230,13 +237,26 @@ class _Planner:
         return node if node in self.fusion.group_of else base(node)
 
     def _find_readers(self) -> None:
-        for group in self.groups:
-            for node in group.nodes:
-                for operand in node.inputs:
-                    read = self.fusion.memory(operand, not group.fused)
-                    if group.fused and role(read) is Role.INLINE:
-                        continue  # written into the kernel, also where a routine has it in memory
-                    self.readers.setdefault(read, set()).add(group)
+        """Who reads what, the last first: what all readers compute again needs no kernel."""
+        needed = {self._memory(root) for root in self.graph.roots}
+        order = self.fusion.order
+        made = [group for group in self.fusion.groups if group.nodes]
+        for group in sorted(made, key=lambda g: order.waits_for(g.number).bit_count())[::-1]:
+            if group.fused and not any(x in needed or x in self.readers for x in group.nodes):
+                continue
+            self.groups.append(group)
+            for read in self._reads(group):
+                self.readers.setdefault(read, set()).add(group)
+        self.groups.sort(key=lambda group: group.number)
+
+    def _reads(self, group: Group) -> Iterator[Node]:
+        """What a group reads, be it its own or another's; numbers are written into kernels."""
+        for node in (*group.nodes, *group.again):
+            for operand in node.inputs:
+                read = self.fusion.memory(operand, not group.fused)
+                if read in group.again or (group.fused and role(read) is Role.INLINE):
+                    continue
+                yield read
 
     def _leaves(self) -> None:
         plan = self.plan
@@ -299,7 +319,9 @@ class _Planner:
         """Whether the group that makes the value may write it over the old one."""
         if home.kind == "state" and _may_fail(writer):
             return False
-        if not any(base(operand) is target for n in writer.nodes for operand in n.inputs):
+        if not any(
+            base(operand) is target for n in (*writer.nodes, *writer.again) for operand in n.inputs
+        ):
             return True
         return self._may_write_over(writer, value, target)
 

@@ -59,7 +59,7 @@ def read_in_place(group: Group, value: Node, stored: Collection[Node]) -> frozen
 
 def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -> frozenset[Node]:
     """The buffers read at own places by what makes `nodes`; those in `early` may read any place."""
-    members = set(group.nodes)
+    members = {*group.nodes, *group.again}
     domain = axes_of(group.domain)
     own = linear(domain, group.domain)
     found: dict[Node, bool] = {}

@@ -176,8 +176,11 @@ class SymbolicPlan:
         made = self.orders[0].fusion.group_of
         guide = {twin[node]: group for node, group in made.items()}
         if len(guide) == len(made):
-            for fusion in (Fusion(graph, self.fuse), Fusion(graph, self.fuse, guide)):
+            for known in (None, guide):
+                fusion = Fusion(graph, self.fuse, known, recompute=False)
                 if self._is_alike(fusion, twin):
+                    for node, group in made.items():
+                        fusion.group_of[twin[node]].again = {twin[x]: None for x in group.again}
                     return fusion
         return None
 

@@ -74,8 +74,8 @@ def over_steps(group: Group, count: Callable[[Plan], int]) -> int:
 def _uses(group: Group, fusion: Fusion) -> dict[tuple[Node, Node], int]:
     """The bytes of each use of memory: the buffer's node and the operand through which it is."""
     uses: dict[tuple[Node, Node], int] = {}
-    members = set(group.nodes)
-    for node in group.nodes:
+    members = dict.fromkeys((*group.nodes, *group.again))
+    for node in members:
         for place, operand in enumerate(node.inputs):
             below = fusion.memory(operand, not group.fused)
             if below in members or (group.fused and role(below) is Role.INLINE):

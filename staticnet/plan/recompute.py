@@ -1,0 +1,173 @@
+"""Kernels compute again what is cheaper to compute than to keep and read.
+
+A value that one kernel makes and a later one needs, with others between, is stored, read, and takes
+memory all the while: in a training step what the backward pass needs of the forward pass. Where it
+is elementwise in values that lie in memory anyway, the later kernel computes it from those. So a
+gelu keeps the product that it is of and none of its own steps, and a layer norm its input and two
+numbers a row. The same expressions of the same numbers give the same bits.
+
+A value is dropped if the kernels that need it do not read more for it than storing and reading it
+would move, if what has to be kept longer for it is no larger than it is, and if a point of those
+kernels costs little. After XLA, which fuses a producer into all of its consumers, and Chen et al.,
+"Training deep nets with sublinear memory cost", 2016.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from staticnet.ir.node import Node
+from staticnet.ops.base import Elementwise
+from staticnet.plan.roles import Role, base, is_behind_barrier, role
+
+if TYPE_CHECKING:
+    from staticnet.plan.fusion import Fusion, Group
+
+MAX_COST = 40  # operations for an element that is computed again
+COSTLY = 10  # those of a function as exp, and of a division
+_FUNCTION = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
+
+
+@dataclass
+class _Again:
+    """How a value is computed again: the nodes, what they read, and operations for an element."""
+
+    nodes: set[Node] = field(default_factory=set)
+    sources: set[Node] = field(default_factory=set)
+    cost: int = 0
+
+
+class Recompute:
+    """Finds, for the kernels of a partition, the values of others that they compute again."""
+
+    def __init__(self, fusion: Fusion, max_nodes: int) -> None:
+        self.fusion = fusion
+        self.max_nodes = max_nodes
+        self.place = {node: i for i, node in enumerate(fusion.graph.nodes)}
+        self.updated = {target for target, value in fusion.graph.updates if value is not target}
+        self.fixed = {base(root) for root in fusion.graph.roots}
+        self.readers: dict[Node, set[Group]] = defaultdict(set)
+        for group in fusion.groups:
+            for node in group.nodes:
+                for operand in node.inputs:
+                    read = fusion.memory(operand, not group.fused)
+                    self.readers[read].add(group)
+                    if not group.fused or is_behind_barrier(operand):
+                        self.fixed.add(read)
+
+    def run(self) -> None:
+        """Let kernels compute values again, the earliest values first."""
+        for node in self.fusion.graph.nodes:
+            group = self.fusion.group_of.get(node)
+            if group is None or not self._may_go(node, group):
+                continue
+            late = self._late_readers(node, group)
+            again = self._from_memory(node) if late else None
+            if again is not None and self._pays(node, late, again):
+                self._drop(node, late, again)
+
+    def _late_readers(self, node: Node, group: Group) -> list[Group]:
+        """The kernels for which a value lies idle while others run."""
+        order = self.fusion.order
+        readers = (g for g in self.readers[node] if order.between(group.number, g.number))
+        return sorted(readers, key=lambda g: g.number)
+
+    def _may_go(self, node: Node, group: Group) -> bool:
+        """Whether a value is one that kernels may compute at any of their points."""
+        op = node.op
+        free = group.fused and node not in group.rows and node not in self.fixed
+        return free and isinstance(op, Elementwise) and not (op.may_fail or op.where)
+
+    def _from_memory(self, node: Node) -> _Again | None:
+        """How a value is made of what lies in memory; None if it is not by elementwise ops."""
+        again = _Again()
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            if current in again.nodes:
+                continue
+            again.nodes.add(current)
+            again.cost += COSTLY if _FUNCTION.search(current.op.scalar) else 1
+            if again.cost > MAX_COST:
+                return None
+            for operand in current.inputs:
+                below = base(operand)
+                if self._lies_in_memory(below) or self._is_of_row(below):
+                    again.sources.add(below)
+                elif role(below) is Role.INLINE:
+                    continue
+                elif self._can_repeat(below):
+                    stack.append(below)
+                else:
+                    return None
+        return again
+
+    def _lies_in_memory(self, node: Node) -> bool:
+        if role(node) is Role.LEAF:
+            return True
+        group = self.fusion.group_of.get(node)
+        if group is None:
+            return False
+        return node in self.fixed or not group.fused or bool(self.readers[node] - {group})
+
+    def _is_of_row(self, node: Node) -> bool:
+        """Whether it is one number a row, which is cheap to keep."""
+        group = self.fusion.group_of.get(node)
+        return group is not None and node in group.rows
+
+    def _can_repeat(self, node: Node) -> bool:
+        group = self.fusion.group_of.get(node)
+        return group is not None and self._may_go(node, group)
+
+    def _pays(self, node: Node, readers: list[Group], again: _Again) -> bool:
+        if not self.updated.isdisjoint(again.sources):
+            return False  # an update in place would have to wait for the kernels
+        size, moved, late = _bytes(node), 0, 0
+        own = self.fusion.group_of[node]
+        alone = self.readers[node] - {own} == set(readers)  # who else reads it has it stored
+        saved = (len(readers) + alone) * size
+        for group in readers:
+            if math.prod(group.domain) > int(node.type.size):
+                return False  # it would be computed more than once
+            if len(again.nodes.union(group.nodes, group.again)) > self.max_nodes:
+                return False
+            if any(self._waits(source, group) for source in again.sources):
+                return False
+            moved += sum(_bytes(x) for x in again.sources if group not in self.readers[x])
+            late = max(late, self._end(group))
+        kept = sum(_bytes(x) for x in again.sources if self._last(x) < late)
+        return moved < saved and kept <= size
+
+    def _waits(self, source: Node, group: Group) -> bool:
+        """Whether a value is made by a group, or after it."""
+        maker = self.fusion.group_of.get(source)
+        if maker is None:
+            return False
+        return maker is group or self.fusion.order.waits(maker.number, group.number)
+
+    def _last(self, node: Node) -> int:
+        """The place in the graph of the last reader of a value; a leaf lies there to the end."""
+        if role(node) is Role.LEAF:
+            return len(self.place)
+        return max(map(self._end, self.readers[node]), default=0)
+
+    def _end(self, group: Group) -> int:
+        return max(self.place[node] for node in group.nodes)
+
+    def _drop(self, node: Node, late: list[Group], again: _Again) -> None:
+        made = {self.fusion.group_of[x].number for x in again.sources if x in self.fusion.group_of}
+        for group in late:
+            found = again.nodes.union(group.again).difference(group.nodes)
+            group.again = dict.fromkeys(sorted(found, key=self.place.__getitem__))
+            self.fusion.order.require(group.number, made)
+            for source in again.sources:
+                self.readers[source].add(group)
+        self.readers[node] -= set(late)
+
+
+def _bytes(node: Node) -> int:
+    return int(node.type.nbytes)

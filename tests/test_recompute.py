@@ -1,0 +1,140 @@
+"""Kernels compute again what is cheaper to compute than to keep: the values, and what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_shim import CXX, Machine
+from gpu_cases import lower
+from tolerance import close
+
+import staticnet as sn
+from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.plan.plan import Plan, make_plan
+
+COMPILES = True
+ROWS, WIDTH = 24, 16
+nn = sn.nn
+needs_cc = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+
+
+def norm(x: Any) -> Any:
+    """(x - mean) / the root of the variance of each row."""
+    centred = x - sn.mean(x, axis=-1, keepdims=True)
+    return centred * sn.rsqrt(sn.mean(sn.square(centred), axis=-1, keepdims=True) + 1e-5)
+
+
+BLOCKS = {
+    "gelu": lambda x: nn.gelu(x, approximate="tanh"),
+    "silu": nn.silu,
+    "norm": norm,
+    "softmax": nn.softmax,
+    "masked": lambda x: nn.softmax(sn.where(x > 0.1, x, -1e9)),
+    "turned": lambda x: sn.tanh(sn.permute_dims(sn.reshape(x, (x.shape[0], 4, 4)), (0, 2, 1))),
+    "shared": lambda x: sn.sin(x) * sn.mean(sn.sin(x), 0, keepdims=True),
+}
+
+
+def step(names: Any, rows: Any = ROWS, **options: Any) -> tuple[Any, list[Any]]:
+    """Two products around each block, and the gradients of all operands."""
+    rng = np.random.default_rng(1)
+    x = sn.placeholder((rows, WIDTH), name="x")
+    outputs, updates = [], {}
+    for name in names:
+        first, last = (
+            sn.variable(rng.normal(size=(WIDTH, WIDTH)).astype("f") * 0.5, f"{name}.{n}")
+            for n in ("first", "last")
+        )
+        y = sn.reshape(BLOCKS[name](x @ first), (x.shape[0], WIDTH)) @ last
+        loss = sn.sum(sn.square(y @ last))
+        outputs += [loss, *sn.grad(loss, [x])]
+        for v, g in zip((first, last), sn.grad(loss, [first, last]), strict=True):
+            updates[v] = v - 1e-3 * g
+    f = sn.function(x, outputs, updates=updates, **options)
+    return f, [rng.normal(size=(ROWS, WIDTH)).astype("f")]
+
+
+def again(plan: Plan) -> set[str]:
+    return {node.op.name for _, group in plan.launched for node in group.again}
+
+
+def test_a_gelu_keeps_what_it_is_of_and_no_step_of_its_own() -> None:
+    plan = step(["gelu"], device="numpy")[0].plan
+    assert {"tanh", "sigmoid"} & again(plan)
+    wide = [n for n in plan.stored if n.shape == (ROWS, WIDTH) and n in plan.blocks]
+    loss = max(i for i, s in enumerate(plan.steps) if any(n.op.name == "sum" for n in s.nodes))
+    kept = [n for n in wide if plan.blocks[n].first < 3 and plan.blocks[n].last > loss]
+    assert all(n.op.name in ("matmul", "add", "multiply") for n in kept)
+    assert len(kept) <= 2  # the product, and the gelu, which the last weight's gradient reads
+
+
+def test_explain_tells_what_is_computed_again() -> None:
+    f, _ = step(["gelu"], device="numpy")
+    text = str(f.explain())
+    assert "computes again %" in text
+    plan = f.plan
+    counted = sum(len(group.again) for _, group in plan.launched)
+    assert counted == sum(len(k.again) for k in f.explain().kernels) > 0
+
+
+def test_what_the_next_kernel_needs_is_stored() -> None:
+    x = sn.placeholder((ROWS, WIDTH), name="x")
+    plan = make_plan(
+        sn.Graph("g", [x], [sn.argsort(sn.tanh(x)), sn.permute_dims(sn.exp(x), (1, 0))])
+    )
+    assert not again(plan)
+
+
+def test_a_kernel_whose_values_are_all_computed_again_is_gone() -> None:
+    x = sn.placeholder((4096,), name="x")
+    y = sn.sin(x)
+    z = sn.argsort(sn.cumulative_sum(y))
+    plan = make_plan(sn.Graph("g", [x], [sn.astype(sn.take(z, z), "float32") * sn.sin(x)]))
+    assert plan.launches == len(plan.steps)
+    for _, group in plan.launched:
+        assert not group.fused or any(node in plan.stored for node in group.nodes)
+
+
+def test_updated_state_is_not_read_late_for_it() -> None:
+    """Else its update in place would wait, or be a copy."""
+    x, w = sn.placeholder((64, 64), name="x"), sn.variable(np.ones((64, 64), "f"), "w")
+    g = sn.tanh(w) * 2
+    y = sn.argsort(x @ g)
+    plan = sn.function(x, sn.astype(y, "float32") * g, updates={w: w + 1}, device="numpy").plan
+    assert not any(copy for copy in plan.last_copies if copy[1].kind == "state")
+
+
+@needs_cc
+def test_values_and_state_are_those_of_the_reference() -> None:
+    f, feeds = step(BLOCKS, device="cpu")
+    right, _ = step(BLOCKS, "rows", device="numpy")
+    for _ in range(2):
+        for got, wanted in zip(f(*feeds), right(*feeds), strict=True):
+            close(got, wanted, 1e-4)
+    for got, wanted in zip(f.graph.variables, right.graph.variables, strict=True):
+        close(got.value, wanted.value, 1e-4)
+
+
+@needs_shim
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu(precision: str, tmp_path: Path) -> None:
+    f, feeds = step(BLOCKS, device="numpy", precision=precision)
+    machine = Machine(lower(f), tmp_path, arena=True)
+    failed, outputs, _ = machine.run(feeds, [v.value for v in machine.graph.variables])
+    assert not failed
+    for got, wanted in zip(outputs, f(*feeds), strict=True):
+        close(got, wanted, 3e-2 if precision == "bfloat16" else 1e-4)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_certificate_for_all_sizes(name: str) -> None:
+    f, _ = step([name], "rows", device="numpy")
+    for rows in (1, 2, 24, 100):
+        plan = f.specialize(rows=rows).plan
+        assert f.memory_analysis(rows=rows).arena == plan.arena_bytes
+        assert f.memory_analysis().peak.at(rows=rows) >= f.memory_analysis(rows=rows).peak
+    assert again(plan) == again(step([name], 100, device="numpy")[0].plan)
