@@ -229,6 +229,13 @@ def test_layers_match_pytorch(axes: int) -> None:
     agree(made, torch)
 
 
+def test_the_stride_of_a_layer_is_the_size_of_its_windows() -> None:
+    for name in ("MaxPool2d", "AvgPool2d"):
+        mine, theirs = getattr(nn, name), getattr(torch.nn, name)
+        for args in [((2, 3),), (3, 1)]:
+            assert mine(*args).stride == theirs(*args).stride
+
+
 def test_lp_pool_of_zeros_has_a_derivative() -> None:
     def pool(x: Any) -> Any:
         y = nn.functional.lp_pool1d(x, 2, 2)

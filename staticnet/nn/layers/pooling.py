@@ -12,15 +12,25 @@ from staticnet.nn.module import Module
 
 
 @layer
-class MaxPool1d(FunctionLayer):
+class _Windows(FunctionLayer):
+    """Windows side by side, unless `stride` says otherwise."""
+
+    kernel_size: Any
+    stride: Any = None
+
+    def __post_init__(self) -> None:
+        if self.stride is None:
+            self.stride = self.kernel_size
+
+
+@layer
+class MaxPool1d(_Windows):
     """y = the greatest element of each window, and with `return_indices` its place.
 
     x: [n, c, w] -> y: [n, c, w']
     """
 
     function = staticmethod(F.max_pool1d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     dilation: Any = 1
     return_indices: bool = False
@@ -28,15 +38,13 @@ class MaxPool1d(FunctionLayer):
 
 
 @layer
-class MaxPool2d(FunctionLayer):
+class MaxPool2d(_Windows):
     """y = the greatest element of each window, and with `return_indices` its place.
 
     x: [n, c, h, w] -> y: [n, c, h', w']
     """
 
     function = staticmethod(F.max_pool2d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     dilation: Any = 1
     return_indices: bool = False
@@ -44,15 +52,13 @@ class MaxPool2d(FunctionLayer):
 
 
 @layer
-class MaxPool3d(FunctionLayer):
+class MaxPool3d(_Windows):
     """y = the greatest element of each window, and with `return_indices` its place.
 
     x: [n, c, d, h, w] -> y: [n, c, d', h', w']
     """
 
     function = staticmethod(F.max_pool3d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     dilation: Any = 1
     return_indices: bool = False
@@ -60,24 +66,20 @@ class MaxPool3d(FunctionLayer):
 
 
 @layer
-class AvgPool1d(FunctionLayer):
+class AvgPool1d(_Windows):
     """y = the mean of each window.  x: [n, c, w] -> y: [n, c, w']"""
 
     function = staticmethod(F.avg_pool1d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     ceil_mode: bool = False
     count_include_pad: bool = True
 
 
 @layer
-class AvgPool2d(FunctionLayer):
+class AvgPool2d(_Windows):
     """y = the mean of each window.  x: [n, c, h, w] -> y: [n, c, h', w']"""
 
     function = staticmethod(F.avg_pool2d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     ceil_mode: bool = False
     count_include_pad: bool = True
@@ -85,12 +87,10 @@ class AvgPool2d(FunctionLayer):
 
 
 @layer
-class AvgPool3d(FunctionLayer):
+class AvgPool3d(_Windows):
     """y = the mean of each window.  x: [n, c, d, h, w] -> y: [n, c, d', h', w']"""
 
     function = staticmethod(F.avg_pool3d)
-    kernel_size: Any
-    stride: Any = None
     padding: Any = 0
     ceil_mode: bool = False
     count_include_pad: bool = True
