@@ -68,6 +68,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "dim": (lambda: sn.sum(X, dim=1), "sum: there is no argument 'dim'; it is called axis"),
     "keepdim": (lambda: sn.mean(X, axis=1, keepdim=True), "it is called keepdims"),
     "layer's axis": (lambda: nn.Softmax(axes=1), "Softmax: .* 'axes'; it is called axis"),
+    "inplace": (lambda: nn.relu(X, inplace=True), "relu: .*'inplace'; leave it out: no value"),
     "spelling": (lambda: sn.sum(X, axes=1), "it is called axis"),
     "no such": (lambda: sn.exp(X, out=3), "exp: there is no argument 'out'; there are x"),
     "too few": (lambda: sn.add(X), "add: missing a required argument"),

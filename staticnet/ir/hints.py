@@ -14,6 +14,7 @@ ARGUMENTS = {
     "in_dims": "in_axes", "out_dims": "out_axes",
 }  # fmt: skip
 """PyTorch's names of arguments, and the array API standard's."""
+_IDLE = {"inplace": "leave it out: no value ever changes"}
 _NAMES = {
     "absolute": "abs",
     "amax": "max",
@@ -151,5 +152,6 @@ def check_call(what: str, function: Any, args: Any, kwargs: Mapping[str, Any]) -
                 near = difflib.get_close_matches(name, names, 1, 0.75)
                 near = [ours] if ours in names else near
                 remedy = f"it is called {near[0]}" if near else f"there are {', '.join(names)}"
+                remedy = _IDLE.get(name, remedy)
                 raise ArgumentError(f"{what}: there is no argument {name!r}; {remedy}") from None
         raise ArgumentError(f"{what}: {error}; its arguments are {signature}") from None
