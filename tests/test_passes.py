@@ -36,9 +36,7 @@ def settings(text: str) -> dict[str, Any]:
     options["keeps_casts"] = found.get("keeps_casts") == "True"
     if "memory_limit" in found:
         options["memory_limit"] = int(found["memory_limit"])
-        options["layout"] = lambda graph, recompute: layout_of(
-            make_plan(graph, recompute=recompute)
-        )
+        options["layout"] = lambda graph, recompute: layout_of(make_plan(graph, recompute=False))
     pairs = [word.split("=") for word in found.get("dims", "").split()]
     return options | {"dims": {name: int(value) for name, value in pairs}}
 

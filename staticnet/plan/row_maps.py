@@ -109,8 +109,10 @@ class RowMaps:
             index = row[: node.ndim] if node in group.rows else whole
             for x in node.inputs:
                 if fusion.is_inside(x, gone):
+                    if isinstance(node.op, Reduction):
+                        return False
                     at = resolve(x, operand_index(index, x))[1]
-                    if isinstance(node.op, Reduction) or at not in (row, row[: len(group.outer)]):
+                    if at not in (row, row[: len(group.outer)]):
                         return False
         return True
 
