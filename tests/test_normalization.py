@@ -124,7 +124,7 @@ def of_ours(f: Callable[..., Any], xs: list[Any]) -> list[Any]:
     ("device", "every"),
     [
         ("numpy", 11),
-        ("cpu", 17),
+        ("cpu", 29),
         pytest.param("numpy", 1, marks=pytest.mark.slow),
         pytest.param("cpu", 3, marks=pytest.mark.slow),
     ],
@@ -141,7 +141,7 @@ def test_functions_are_pytorchs(torch: Any, device: str, every: int) -> None:
         theirs = make(getattr(torch.nn.functional, name))
         expected += [(f"{name} {i}", e) for e in of_theirs(torch, theirs, arrays)]
     found = sn.function(inputs, outputs, device=device)(*feeds)
-    assert len(chosen) > 15
+    assert len(chosen) >= 9
     for y, (name, e) in zip(found, expected, strict=True):
         if e is not None:
             np.testing.assert_allclose(y, e, 1e-7, 1e-9, err_msg=name)
@@ -379,7 +379,7 @@ def test_the_shim_agrees_and_its_bits_do_not_depend_on_order(tmp_path: Path) -> 
         np.testing.assert_array_equal(own, same)
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 def test_cuda_compiles(architecture: str) -> None:
     nvrtc = find_nvrtc()
     if nvrtc is None:
