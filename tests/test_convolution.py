@@ -232,6 +232,29 @@ def test_an_output_that_no_element_reaches_is_the_bias(torch: Any) -> None:
         close(compute(lambda *v, o=options: F.conv_transpose1d(*v, **o), x, w, bias), wanted)
 
 
+def test_a_memory_limit_has_convolutions_computed_again() -> None:
+    x = sn.placeholder((4, 8, 16, 16), name="x")
+    weights = [
+        sn.variable(rng.normal(size=(8, 8, 3, 3)).astype("f") / 8, f"w{i}") for i in range(4)
+    ]
+
+    def step(**options: Any) -> Any:
+        y = x
+        for w in weights:
+            y = sn.tanh(F.conv2d(y, w, padding=1))
+        return sn.function(x, sn.grad(sn.sum(y * y), weights), device="numpy", **options)
+
+    whole = step()
+    limit = int(whole.memory_analysis().peak * 0.8)
+    less = step(memory_limit=limit)
+    assert less.memory_analysis().peak <= limit
+    text = less.as_text(after="remat")
+    assert text.count("= convolution(") > len(weights)
+    arrays = rng.normal(size=x.shape).astype("f")
+    for a, b in zip(less(arrays), whole(arrays), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_infinities_stay_where_the_kernel_meets_them() -> None:
     """What is padded is 0 and meets no infinity; each device says so."""
     x = np.zeros((1, 1, 5))

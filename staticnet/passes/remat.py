@@ -4,8 +4,8 @@ Between its first and its last use a value takes memory. Where a step needs more
 values that lie idle while it is fullest are candidates: their late users get them computed anew,
 from what lies in memory anyway. The copies stand behind an `optimization_barrier`, so that they are
 no nodes that are there already. Elementwise values and reductions come first, the cheapest for
-their bytes; products of matrices only if those are not enough. Every choice is planned, and kept if
-it helps. Loops come first: what one stacks for another is made again from its carries, see
+their bytes; products and convolutions only if those are not enough. Every choice is planned, and
+kept if it helps. Loops come first: what one stacks for another is made again from its carries, see
 `passes/remat_loops.py`.
 
 The same ops run on the same operands, so results keep their bits on the reference; a compiled
@@ -33,11 +33,12 @@ from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.remat_loops import stack_carries_alone
 from staticnet.rewrite.driver import keep, rebuild
+from staticnet.spatial.convolution import ConvolutionOp
 
 MAX_ROUNDS = 40
 MAX_CHAIN = 200  # nodes that one value is computed again from
 _CHEAP = (Elementwise, Reduction, Pad, Concat, RandomBits)
-_PRODUCTS = (Matmul, MatmulEpilogue)
+_PRODUCTS = (Matmul, MatmulEpilogue, ConvolutionOp)
 _LEAVES = (Placeholder, VariableOp)
 _NUMBERS = (Constant, Iota, Size)
 
