@@ -200,13 +200,16 @@ class ConvolutionOp(TensorOp):
         shape = self.infer(TensorType(a.dtype, a.shape), TensorType(b.dtype, b.shape)).shape
         if 0 in shape:
             return xp.zeros(shape, a.dtype)
-        if self.layout == "first":
-            return self.evaluate(xp, a, b)
-        y = self.evaluate(xp, xp.moveaxis(a, -1, 1), xp.moveaxis(b, -1, 1))
-        return xp.moveaxis(y, 1, -1)
+        channels = 1 if self.layout == "first" else -1
+        first = (xp.moveaxis(x, (channels, 0), (0, 1)) for x in (a, b))
+        y = self.evaluate(xp, *first)
+        return xp.ascontiguousarray(xp.moveaxis(y, (0, 1), (channels, 0)))
 
     def evaluate(self, xp: Any, *operands: Any) -> Any:
-        """The result of arrays with channels first, a product for each element of the kernel."""
+        """The result, a product for each element of the kernel; arrays have channels before n or o.
+
+        x: [c, n, *s], w: [c / groups, o, *k], y: [o, n, *t]
+        """
         raise NotImplementedError
 
     def _windows(self, kernel: Any, t: Any) -> Iterator[tuple[Any, Any]]:
@@ -215,17 +218,19 @@ class ConvolutionOp(TensorOp):
             starts = [p * d for p, d in zip(place, self.dilations, strict=True)]
             spans = zip(starts, t, self.strides, strict=True)
             cut = [slice(i, i + (n - 1) * step + 1 if n else i, step) for i, n, step in spans]
-            yield (..., *place), (slice(None), slice(None), *cut)
+            yield place, (slice(None), slice(None), *cut)
 
-    def _grouped(self, x: Any) -> Any:
-        """x: [n, groups * c, *s] -> y: [n, groups, c, size of s]"""
+    def _columns(self, x: Any) -> Any:
+        """x: [groups * c, n, *t] -> y: [groups, c, n * size of t]"""
         groups = int(self.groups[0])
-        return x.reshape(len(x), groups, x.shape[1] // groups, math.prod(x.shape[2:]))
+        return x.reshape(groups, len(x) // groups, math.prod(x.shape[1:]))
 
-    def _per_group(self, w: Any) -> Any:
-        """w: [o, *s] -> y: [groups, o / groups, *s]"""
+    def _matrices(self, xp: Any, w: Any) -> Any:
+        """Of each element of the kernel.  w: [c, groups * o, *k] -> y: [*k, groups, o, c]"""
         groups = int(self.groups[0])
-        return w.reshape(groups, len(w) // groups, *w.shape[1:])
+        apart = w.reshape(len(w), groups, w.shape[1] // groups, *w.shape[2:])
+        last = xp.moveaxis(apart, (1, 2, 0), (-3, -2, -1))
+        return xp.ascontiguousarray(last)
 
     def _padding(self) -> list[tuple[int, int]]:
         return [(0, 0), (0, 0), *zip(self.low, self.high, strict=True)]
@@ -250,11 +255,11 @@ class Convolution(ConvolutionOp, name="convolution"):
     def evaluate(self, xp: Any, *operands: Any) -> Any:
         x, w = operands
         t = self._placed(x.shape[2:], w.shape[2:])
-        padded, weight = xp.pad(x, self._padding()), self._per_group(w)
-        y = xp.zeros((len(x), *weight.shape[:2], math.prod(t)), x.dtype)
+        padded, matrices = xp.pad(x, self._padding()), self._matrices(xp, w)
+        y = xp.zeros((*matrices.shape[-3:-1], x.shape[1] * math.prod(t)), x.dtype)
         for place, cut in self._windows(w.shape[2:], t):
-            y += xp.matmul(weight[place], self._grouped(padded[cut]))
-        return y.reshape(len(x), len(w), *t)
+            y += xp.matmul(matrices[place], self._columns(padded[cut]))
+        return y.reshape(w.shape[1], x.shape[1], *t)
 
     def vjp(self, y: Any, g: Any, x: Any, w: Any) -> tuple[Any, ...]:
         dx = dw = None
@@ -290,13 +295,13 @@ class ConvolutionInput(ConvolutionOp, name="convolution_input"):
 
     def evaluate(self, xp: Any, *operands: Any) -> Any:
         y, w = operands
-        grouped, weight = self._grouped(y), self._per_group(w)
+        columns, matrices = self._columns(y), self._matrices(xp, w)
         sides = zip(self.spatial, self.low, self.high, strict=True)
-        channels = int(self.groups[0]) * w.shape[1]
-        x = xp.zeros((len(y), channels, *(int(s) + a + b for s, a, b in sides)), y.dtype)
+        channels, n = int(self.groups[0]) * len(w), y.shape[1]
+        x = xp.zeros((channels, n, *(int(s) + a + b for s, a, b in sides)), y.dtype)
         for place, cut in self._windows(w.shape[2:], y.shape[2:]):
-            part = xp.matmul(weight[place].swapaxes(-1, -2), grouped)
-            x[cut] += part.reshape(len(y), channels, *y.shape[2:])
+            part = xp.matmul(matrices[place].swapaxes(-1, -2), columns)
+            x[cut] += part.reshape(channels, n, *y.shape[2:])
         inner = (slice(i, i + int(s)) for i, s in zip(self.low, self.spatial, strict=True))
         return x[(slice(None), slice(None), *inner)]
 
@@ -332,17 +337,13 @@ class ConvolutionWeight(ConvolutionOp, name="convolution_weight"):
     def evaluate(self, xp: Any, *operands: Any) -> Any:
         x, y = operands
         kernel = tuple(map(int, self.kernel))
-        padded, left = xp.pad(x, self._padding()), self._in_columns(xp, y)
-        w = xp.zeros((*left.shape[:2], x.shape[1] // left.shape[0], *kernel), x.dtype)
+        padded, left = xp.pad(x, self._padding()), self._columns(y)
+        groups, outputs, _ = left.shape
+        w = xp.zeros((*kernel, groups, outputs, len(x) // groups), x.dtype)
         for place, cut in self._windows(kernel, y.shape[2:]):
-            right = self._in_columns(xp, padded[cut])
-            w[place] = xp.matmul(left, right.swapaxes(-1, -2))
-        return w.reshape(y.shape[1], *w.shape[2:])
-
-    def _in_columns(self, xp: Any, x: Any) -> Any:
-        """x: [n, groups * c, *t] -> y: [groups, c, n * size of t]"""
-        n, groups, c, size = (grouped := self._grouped(x)).shape
-        return xp.moveaxis(grouped, 0, 2).reshape(groups, c, n * size)
+            w[place] = xp.matmul(left, self._columns(padded[cut]).swapaxes(-1, -2))
+        last = xp.moveaxis(w, (-1, -3, -2), (0, 1, 2))
+        return last.reshape(len(last), groups * outputs, *kernel)
 
     def vjp(self, w: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         dx = dy = None
