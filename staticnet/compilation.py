@@ -134,6 +134,7 @@ class Compilation:
             "products": backend.products,
             "memory_limit": self.memory_limit,
             "keeps_casts": backend.keeps_casts,
+            "loop_cache": backend.loop_cache,
             "layout": lambda graph, recompute: layout_of(
                 self.plan(graph, dims, backend) if recompute else self._plan(graph, recompute)
             ),

@@ -11,6 +11,7 @@ from test_control_derivatives import PROGRAMS, RNG, inputs
 from test_merge_loops import loops
 
 import staticnet as sn
+from staticnet.backends.cpu import CpuBackend
 from staticnet.ir.verify import verify
 from staticnet.passes.hoist import hoist
 from staticnet.passes.manager import Context
@@ -128,3 +129,46 @@ def test_derivatives_in_fast_numerics(name: str) -> None:
     hoisted(fast)
     for a, b in zip(fast(*arrays), exact(*arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def blocks(graph: sn.Graph) -> Counter[str]:
+    """Loops in loops, and the products beside them in the outer one."""
+    found: Counter[str] = Counter()
+    for node in graph.nodes:
+        for held in node.op.graphs.values():
+            inner = [x for x in held.nodes if x.op.graphs]
+            found["loops"] += len(inner)
+            if inner:
+                found["products"] += sum(x.op.name == "matmul" for x in held.nodes)
+    return +found
+
+
+def long_recurrence(length: int, reverse: bool) -> tuple[list[Any], list[Any], list[Any]]:
+    """Arrays, nodes, and the results and gradients of a recurrence of so many steps."""
+    arrays = [RNG.normal(size=s) / 2 for s in ((length, 3, 4), (4, 5), (5, 5), (3, 5))]
+    nodes = inputs(arrays)
+    x, w, u, h = nodes
+    last, ys = sn.scan(lambda h, x: (sn.tanh(x @ w + h @ u), h), h, x, reverse=reverse)
+    return arrays, nodes, [last, ys, *sn.grad(sn.sum(ys * ys) + sn.sum(last), nodes)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("length", "loops_in_loops"),
+    [(24, {"loops": 2, "products": 4}), (23, {}), (4, {})],
+    ids=["blocks", "prime", "short"],
+)
+def test_long_loops_are_taken_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, length: int, reverse: bool, loops_in_loops: dict[str, int]
+) -> None:
+    monkeypatch.setattr(CpuBackend, "loop_cache", 256)  # a row of [3, 5] has 120 bytes
+    monkeypatch.setattr("staticnet.passes.loop_blocks._LEAST", 2)
+    arrays, nodes, outputs = long_recurrence(length, reverse)
+    step = sn.function(nodes, outputs, device="cpu")
+    after = sn.parse(step.as_text(after="hoist"))
+    verify(after)
+    assert hoist(after, Context(loop_cache=256)) is after
+    assert blocks(after) == loops_in_loops
+    exact = sn.function(nodes, outputs, device="numpy", numerics="exact")
+    for a, b in zip(step(*arrays), exact(*arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)

@@ -102,7 +102,8 @@ class Backend(Protocol):
     float32 in float64, which the `library` pass expands there. `products` names the floating dtypes
     whose products it computes, and "tf32" if it has that mode; the `library` pass leaves it no
     others. `keeps_casts` is whether its executables keep a variable that has an `origin` equal to
-    it.
+    it. `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes
+    no loop in blocks.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Backend(Protocol):
     narrow_epilogues: frozenset[str]
     products: frozenset[str]
     keeps_casts: bool
+    loop_cache: int
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -161,6 +163,7 @@ class HostBackend:
     """What is the same for all backends that run on the host."""
 
     keeps_casts = False
+    loop_cache = 0
     arrays: tuple[type, ...] = (np.ndarray,)
 
     def missing(self) -> str:

@@ -4,7 +4,8 @@ made for all steps at once are, before it or after it.
 The first keeps bits. The second, under numerics="fast", makes one large product of many: before the
 loop that of an x of each step with a matrix that stays, `x[t] @ w`; after it that of a value which
 no later step reads, and the sum over the steps of `h[t].T @ z[t]`. See `passes/fission.py`. That
-stacks factors and products of all steps, so not where a `memory_limit` is given.
+stacks factors and products of all steps, so not where a `memory_limit` is given; and of a long loop
+on a CPU those of a block of steps after another: see `passes/loop_blocks.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from staticnet.control.union import Place
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, dependents, topological
-from staticnet.passes.fission import Fission
+from staticnet.passes.loop_blocks import split
 from staticnet.passes.loops import replace_loops
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.merge_loops import tidied
@@ -38,7 +39,7 @@ def hoist(graph: Graph, context: Context) -> Graph:
             context.notes["hoisted"] += count
         splits = context.numerics == "fast" and context.memory_limit is None
         if splits and isinstance(node.op, Scan):
-            results, products = Fission(parts).run()
+            results, products = split(parts, context.loop_cache)
             if products:
                 context.notes["product of all steps"] += products
         else:

@@ -36,6 +36,7 @@ class CpuBackend(HostBackend):
     epilogues: frozenset[str] = frozenset()
     narrow_epilogues: frozenset[str] = frozenset()
     products = frozenset({"float32", "float64"})
+    loop_cache = 2 << 20
 
     def __init__(self, parallel: bool = True) -> None:
         self.parallel = parallel

@@ -36,6 +36,7 @@ class CudaBackend:
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
     keeps_casts = True
+    loop_cache = 0
 
     @property
     def arrays(self) -> tuple[type, ...]:
