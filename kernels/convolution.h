@@ -21,8 +21,7 @@ enum {
   sn_wide_lanes_f32 = sizeof(sn_wide_f32) / sizeof(float),
   sn_panel_f32 = 2 * sn_wide_lanes_f32,
 };
-typedef float sn_four_f32
-    __attribute__((vector_size(4 * sizeof(float)), aligned(sizeof(float)), may_alias));
+typedef float sn_eight_f32 __attribute__((vector_size(8 * sizeof(float))));
 
 /* tile = a strip of ROWS pixels, at the addresses `at`, times a panel of WIDE vectors. Of each run,
    which begins `offset` further, every `step`th element up to `length` is taken. */
@@ -40,6 +39,8 @@ typedef float sn_four_f32
         sn_wide_f32 right[WIDE];                                                                   \
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
             right[j] = ((const sn_wide_f32 *)w)[j];                                                \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
+            __builtin_prefetch(w + (SN_AHEAD * WIDE + j) * sn_wide_lanes_f32);                     \
         _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) {                                  \
           const sn_wide_f32 left = SN_ALL_f32(x[i][l]);                                            \
           _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                   \
@@ -69,39 +70,50 @@ static int64_t sn_panel_width_f32(int64_t width, int64_t j) {
   return width - j <= sn_wide_lanes_f32 ? sn_wide_lanes_f32 : sn_panel_f32;
 }
 
-/* Four lines of four elements, turned. */
-SN_INLINE void sn_turn_f32(sn_four_f32 *x) {
-  const sn_four_f32 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
-  const sn_four_f32 b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
-  const sn_four_f32 c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-  const sn_four_f32 d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-  x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+/* Eight lines of eight elements, turned: blocks of 1, then 2, then 4 change places across. */
+SN_INLINE void sn_turn_f32(sn_eight_f32 *x) {
+#define SN_ACROSS_f32(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+  _Pragma("GCC unroll 4") for (int i = 0; i < 8; i += 2) {
+    const sn_eight_f32 a = x[i], b = x[i + 1];
+    x[i] = SN_ACROSS_f32(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+    x[i + 1] = SN_ACROSS_f32(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) {
+    const int i = k / 2 * 4 + k % 2;
+    const sn_eight_f32 a = x[i], b = x[i + 2];
+    x[i] = SN_ACROSS_f32(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+    x[i + 2] = SN_ACROSS_f32(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; ++i) {
+    const sn_eight_f32 a = x[i], b = x[i + 4];
+    x[i] = SN_ACROSS_f32(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+    x[i + 4] = SN_ACROSS_f32(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+  }
 }
 
 /* to[j][i] = from[i][j] of m lines of n */
 #define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE)                                              \
   static void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                   \
                    int64_t to_step) {                                                              \
-    int64_t i = 0;                                                                                 \
-    for (; i + 4 <= m; i += 4) {                                                                   \
-      int64_t j = 0;                                                                               \
-      for (; j + 4 <= n; j += 4) {                                                                 \
-        sn_four_f32 x[4];                                                                          \
-        for (int u = 0; u < 4; ++u)                                                                \
-          for (int k = 0; k < 4; ++k) x[u][k] = READ(from[(i + u) * step + j + k]);                \
+    for (int64_t i = 0; i < m; i += 8)                                                             \
+      for (int64_t j = 0; j < n; j += 8) {                                                         \
+        const FROM *const f = from + i * step + j;                                                 \
+        TO *const t = to + j * to_step + i;                                                        \
+        if (m - i < 8 || n - j < 8) {                                                              \
+          for (int64_t u = 0; u < SN_LEAST(8, m - i); ++u)                                         \
+            for (int64_t k = 0; k < SN_LEAST(8, n - j); ++k)                                       \
+              t[k * to_step + u] = WRITE(READ(f[u * step + k]));                                   \
+          continue;                                                                                \
+        }                                                                                          \
+        sn_eight_f32 x[8];                                                                         \
+        _Pragma("GCC unroll 8") for (int u = 0; u < 8; ++u)                                        \
+          if (sizeof *f == sizeof(float)) memcpy(&x[u], f + u * step, sizeof x[u]);                \
+          else for (int k = 0; k < 8; ++k) x[u][k] = READ(f[u * step + k]);                        \
         sn_turn_f32(x);                                                                            \
-        for (int u = 0; u < 4; ++u)                                                                \
-          for (int k = 0; k < 4; ++k) to[(j + u) * to_step + i + k] = WRITE(x[u][k]);              \
+        _Pragma("GCC unroll 8") for (int u = 0; u < 8; ++u)                                        \
+          if (sizeof *t == sizeof(float)) memcpy(t + u * to_step, &x[u], sizeof x[u]);             \
+          else for (int k = 0; k < 8; ++k) t[u * to_step + k] = WRITE(x[u][k]);                    \
       }                                                                                            \
-      for (; j < n; ++j)                                                                           \
-        for (int u = 0; u < 4; ++u)                                                                \
-          to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));                         \
-    }                                                                                              \
-    for (; i < m; ++i)                                                                             \
-      for (int64_t j = 0; j < n; ++j) to[j * to_step + i] = WRITE(READ(from[i * step + j]));       \
   }
 #define SN_AS_IT_IS_f32(x) (x)
 SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_f32)

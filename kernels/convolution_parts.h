@@ -185,6 +185,9 @@ typedef double sn_wide_f64 __attribute__((vector_size(16)));
 #define SN_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
 #endif
 
+/* Vectors of a panel that are asked for so many lines before they are read. */
+#define SN_AHEAD 16
+
 /* The height of strips of m pixels that wastes least. */
 static int64_t sn_height(int64_t m) {
   int64_t best = 0, least = INT64_MAX;
