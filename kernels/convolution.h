@@ -1,17 +1,17 @@
 /* Convolutions as products whose left matrix is never written: "implicit GEMM".
 
-   Channels lie last inside. A band of rows of the images is copied once into a box with its padding,
-   where each pixel of the result begins at an address of its own and the elements that it needs are
-   few contiguous runs: of a 3 by 3 kernel three, each of three pixels' channels. Weights lie in
-   panels of as many outputs as two vectors hold, in the order of these runs. A strip of pixels and a
-   panel meet in a tile that stays in registers.
+   Channels lie last inside. A band of rows of the images is copied once into a box with its
+   padding, where each pixel of the result begins at an address of its own and the elements that it
+   needs are few contiguous runs: of a 3 by 3 kernel three, each of three pixels' channels. Weights
+   lie in panels of as many outputs as two vectors hold, in the order of these runs. A strip of
+   pixels and a panel meet in a tile that stays in registers.
 
-   The gradient of the input is such a product too, with the kernel turned around; of strides, one for
-   each remainder, which needs only some of the kernel's elements. The gradient of the weights sums
-   over the pixels instead. Both take the same strips.
+   The gradient of the input is such a product too, with the kernel turned around; of strides, one
+   for each remainder, which needs only some of the kernel's elements. The gradient of the weights
+   sums over the pixels instead. Both take the same strips.
 
-   A sum is a chain of fused multiply-adds, of a gradient of weights one chain a band, whose order the
-   shapes alone decide: the number of threads does not.
+   A sum is a chain of fused multiply-adds, of a gradient of weights one chain a band, whose order
+   the shapes alone decide: the number of threads does not.
 
    Written for f32; of other types the same text with another suffix, 16-bit ones computed in float.
    Included after convolution_parts.h.
@@ -339,15 +339,103 @@ static void sn_convolve_f32(const sn_convolution *v, int backward, const sn_stor
   }
 }
 
-void sn_convolution_f32(const sn_convolution *v, const void *x, const void *w,
-                                             void *y, void *scratch, int together) {
-  sn_convolve_f32(v, 0, x, w, y, scratch, together);
+/* Panels of `some` pixels of a flat one, beside each other, line by line as they are read. */
+static void sn_pack_pixels_f32(int64_t depth, const float *x, int64_t pixels, int64_t some,
+                               float *to) {
+  for (int64_t l = 0; l < depth; ++l, x += pixels) {
+    for (int64_t j = 0; j < some; j += 16) __builtin_prefetch(x + 2 * pixels + j);
+    for (int64_t j = 0; j < some; j += sn_panel_f32) {
+      const int64_t width = sn_panel_width_f32(some, j), here = SN_LEAST(width, some - j);
+      float *const line = to + j * depth + l * width;
+      memcpy(line, x + j, here * sizeof *to);
+      sn_zero_f32(line + here, width - here);
+    }
+  }
 }
 
-void sn_convolution_input_f32(const sn_convolution *v, const void *y,
-                                                   const void *w, void *x, void *scratch,
-                                                   int together) {
-  sn_convolve_f32(v, 1, y, w, x, scratch, together);
+/* Strips of the weights of a flat one: to: [strips, depth, rows]; what lacks is any. */
+static void sn_pack_strips_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t rows,
+                               const float *w, float *to) {
+  const int64_t strips = (p->width + rows - 1) / rows;
+#pragma omp for schedule(static)
+  for (int64_t t = 0; t < v->groups * strips; ++t) {
+    const int64_t i = t % strips * rows, high = SN_LEAST(rows, p->width - i);
+    const float *const from = w + t / strips * p->depth * p->width + i * p->of_width;
+    float *const strip = to + t * p->depth * rows;
+    for (int64_t l = 0; l < p->depth; ++l)
+      for (int64_t u = 0; u < rows; ++u)
+        strip[l * rows + u] = from[l * p->of_depth + (u < high ? u : 0) * p->of_width];
+  }
+}
+
+/* The outputs of a strip of weights for a panel of pixels, of which y has `some`. */
+static void sn_outputs_f32(const sn_product_sizes *p, const float *strip, int64_t rows,
+                           int64_t high, const float *panel, int64_t width, int64_t some,
+                           float *y) {
+  const int64_t zero = 0, pixels = sn_volume(p->result);
+  _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
+  const float *at[SN_TALLEST];
+  for (int64_t u = 0; u < rows; ++u) at[u] = strip + u;
+  for (int64_t u = 0; u < high; ++u) {
+    __builtin_prefetch(y + u * pixels, 1);
+    __builtin_prefetch(y + u * pixels + some - 1, 1);
+  }
+  sn_strip_f32(rows, width, 1, p->depth * rows, rows, &zero, at, panel, tile);
+  for (int64_t u = 0; u < high; ++u)
+    memcpy(y + u * pixels, tile + u * width, some * sizeof *tile);
+}
+
+/* Flat ones: panels are of pixels, some of them packed at a time. */
+static void sn_multiply_f32(const sn_convolution *v, int backward, const float *x, const float *w,
+                            float *y, float *scratch, int together) {
+  const sn_product_sizes p = sn_sizes(v, backward);
+  const int64_t pixels = sn_volume(p.result), panels = (pixels + sn_panel_f32 - 1) / sn_panel_f32;
+  const int64_t rows = sn_height(p.width), strips = (p.width + rows - 1) / rows;
+  float *const rooms = scratch + (v->groups * strips * rows * p.depth + 15) / 16 * 16;
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+#pragma omp parallel if (together) num_threads(threads)
+  {
+    sn_pack_strips_f32(v, &p, rows, w, scratch);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < v->n * v->groups * v->splits; ++task) {
+      const int64_t split = task % v->splits, image = task / v->splits, end = split + 1;
+      const float *const strip = scratch + image % v->groups * strips * rows * p.depth;
+      float *const to = y + image * p.width * pixels;
+      float *const room = rooms + SN_THREAD_NUMBER * v->room;
+      for (int64_t k = panels * split / v->splits; k < panels * end / v->splits; k += v->flat) {
+        const int64_t first = k * sn_panel_f32;
+        const int64_t last = SN_LEAST(k + v->flat, panels * end / v->splits) * sn_panel_f32;
+        const int64_t some = SN_LEAST(last, pixels) - first;
+        sn_pack_pixels_f32(p.depth, x + image * p.depth * pixels + first, pixels, some, room);
+        for (int64_t i = 0; i < p.width; i += rows)
+          for (int64_t j = 0; j < some; j += sn_panel_f32) {
+            const int64_t width = sn_panel_width_f32(some, j);
+            sn_outputs_f32(&p, strip + i * p.depth, rows, SN_LEAST(rows, p.width - i),
+                           room + j * p.depth, width, SN_LEAST(width, some - j),
+                           to + i * pixels + first + j);
+          }
+      }
+    }
+  }
+}
+
+static void sn_compute_f32(const sn_convolution *v, int backward, const void *x, const void *w,
+                           void *y, void *scratch, int together) {
+  if (v->flat)
+    sn_multiply_f32(v, backward, (const float *)x, (const float *)w, (float *)y, (float *)scratch,
+                    together);
+  else
+    sn_convolve_f32(v, backward, x, w, y, scratch, together);
+}
+
+void sn_convolution_f32(const sn_convolution *v, const void *x, const void *w, void *y,
+                        void *scratch, int together) {
+  sn_compute_f32(v, 0, x, w, y, scratch, together);
+}
+
+void sn_convolution_input_f32(const sn_convolution *v, const void *y, const void *w, void *x,
+                              void *scratch, int together) {
+  sn_compute_f32(v, 1, y, w, x, scratch, together);
 }
 
 /* A panel of a band of y, as weights lie: to: [images, pixels, width] */
@@ -383,6 +471,21 @@ static sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axi
         offset[lines.count++] = m * box->size + a * axis[0].stride * box->along[0] +
                                 b * axis[1].stride * box->along[1];
   return lines;
+}
+
+/* The one line of a flat band of one image. */
+static sn_lines sn_flat_lines(const sn_product_sizes *p, const sn_band *band, int64_t *offset) {
+  offset[0] = 0;
+  return (sn_lines){1, (band->high - band->low) * p->result[1] * p->result[2], 1, offset};
+}
+
+/* A flat band's channels, where they are. */
+static void sn_flat_elements_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                                 const sn_band *band, const float *x, const float **element) {
+  const int64_t pixels = sn_volume(p->result);
+  x += (band->image * v->groups + group) * p->depth * pixels;
+  x += band->low * p->result[1] * p->result[2];
+  for (int64_t l = 0; l < p->depth; ++l) element[l] = x + l * pixels;
 }
 
 /* The elements of the kernel's taps that the first pixel needs. */
@@ -454,9 +557,14 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
         const sn_box box = sn_box_of(v, &p, band.low, band.high);
         sn_axis axis[3];
         sn_axes_of(v, &p, &box, band.low, band.high, 0, axis);
-        const sn_lines lines = sn_lines_of(&band, &box, axis, offset);
-        sn_elements_of_f32(axis, &box, p.depth, room, element);
-        sn_pack_band_f32(v, &p, group, &band, &box, x, room);
+        const sn_lines lines = v->flat ? sn_flat_lines(&p, &band, offset)
+                                       : sn_lines_of(&band, &box, axis, offset);
+        if (v->flat) {
+          sn_flat_elements_f32(v, &p, group, &band, (const float *)x, element);
+        } else {
+          sn_elements_of_f32(axis, &box, p.depth, room, element);
+          sn_pack_band_f32(v, &p, group, &band, &box, x, room);
+        }
         for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
           const int64_t j = k * sn_panel_f32;
           float *const sum = scratch + part * of_part + group * of_group + j * elements;
@@ -474,8 +582,7 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
   }
 }
 
-void sn_convolution_weight_f32(const sn_convolution *v, const void *x,
-                                                    const void *y, void *w, void *scratch,
-                                                    int together) {
+void sn_convolution_weight_f32(const sn_convolution *v, const void *x, const void *y, void *w,
+                               void *scratch, int together) {
   sn_correlate_f32(v, x, y, w, scratch, together);
 }

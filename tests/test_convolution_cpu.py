@@ -31,6 +31,9 @@ def cases(seed: int, count: int) -> list[tuple[Any, ...]]:
         steps, dilations = ([draw.choice((1, 1, 2, 3)) for _ in axes] for _ in range(2))
         low, high = ([draw.choice((0, 1, 2)) for _ in axes] for _ in range(2))
         size = [draw.choice((1, 4, 7, 9, 13)) for _ in axes]
+        if draw.random() < 0.15:  # a product of matrices as they lie
+            kernel, steps, low, high = ([one] * len(axes) for one in (1, 1, 0, 0))
+            size = [draw.choice((8, 16, 33)) for _ in axes]
         sides = zip(size, low, high, kernel, dilations, strict=True)
         if all(s + a + b > (k - 1) * d for s, a, b, k, d in sides):
             n = draw.choice((1, 2, 5))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.ir.dim import size_of
-from staticnet.ir.dtype import DType, compute_dtype
+from staticnet.ir.dtype import HALVES, DType, compute_dtype
 from staticnet.spatial.convolution import (
     MAX_SPATIAL,
     ConvolutionInput,
@@ -22,9 +22,11 @@ from staticnet.spatial.convolution import (
 )
 
 PANEL = 32  # outputs that are computed together; fewer where vectors are shorter
+TALLEST = 12  # pixels of a strip
 BOX = 1 << 16  # elements of a box: a quarter of a second-level cache
 MOST_BOX = 1 << 18  # of one that holds several images
 FEW_PIXELS = 192  # of a band, for which reading all weights would take longest
+FLAT_WASTE = 16  # of so many pixels in a panel one may be missing
 FEW_TO_SUM = (
     400  # pixels of a band of a large gradient of weights, which is read and written for it
 )
@@ -63,7 +65,8 @@ class Cut:
 
     `splits` tasks share the panels of a band. `packed` elements are all threads', `room` are each
     thread's, of which `box` are the band's; a gradient of weights is added from `sums` parts, and
-    has `lines` lines of pixels in a band.
+    has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
+    panels are packed at a time: `flat`.
     """
 
     rows: int
@@ -74,6 +77,7 @@ class Cut:
     threads: int
     sums: int
     lines: int
+    flat: int
     packed: int
 
     @property
@@ -97,9 +101,11 @@ def geometry(op: ConvolutionOp, groups: int, *shapes: Ints) -> Geometry:
 
 def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     """How a convolution that has elements is cut."""
+    flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
     if isinstance(op, ConvolutionWeight):
-        return _cut_sum(g, dtype)
-    return _cut_product(g, isinstance(op, ConvolutionInput), dtype)
+        return _cut_sum(g, dtype, flat)
+    backward = isinstance(op, ConvolutionInput)
+    return _cut_flat(g, backward) if flat else _cut_product(g, backward, dtype)
 
 
 def convolution_bytes(op: ConvolutionOp, groups: int, shapes: Sequence[Ints], dtype: DType) -> int:
@@ -141,16 +147,36 @@ def _cut_product(g: Geometry, backward: bool, dtype: DType) -> Cut:
     room = _aligned(box) + _aligned(pixels * PANEL) + _aligned(g.taps * _slots(dtype))
     threads = min(_cores(), tasks * splits)
     packed = g.groups * g.taps * depth * panels * PANEL
-    return Cut(rows, images, splits, _aligned(box), room, threads, 1, 0, packed)
+    return Cut(rows, images, splits, _aligned(box), room, threads, 1, 0, 0, packed)
 
 
-def _cut_sum(g: Geometry, dtype: DType) -> Cut:
-    """Of a convolution's gradient by the weights."""
+def _is_flat(g: Geometry) -> bool:
+    """Whether it is a product of matrices as they are, of enough pixels to be cut into panels."""
+    pixels, half = math.prod(g.out), PANEL // 2
+    one = g.taps == 1 and math.prod(g.stride) == 1 and g.size == g.out and not any(g.low)
+    return one and (-pixels % half) * FLAT_WASTE <= pixels
+
+
+def _cut_flat(g: Geometry, backward: bool) -> Cut:
+    """Of a flat one: panels are of pixels."""
+    tasks, panels = g.n * g.groups, -(-math.prod(g.out) // PANEL)
+    splits = min(panels, -(-TASKS * _cores() // tasks))
+    depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
+    at_once = max(1, min(panels // splits, BOX // (depth * PANEL)))
+    threads = min(_cores(), tasks * splits)
+    packed = _aligned(g.groups * depth * (width + TALLEST))
+    return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, packed)
+
+
+def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
+    """Of a convolution's gradient by the weights; in a `flat` one a band is of one image."""
     panels = -(-g.outputs // PANEL)
     weights = g.groups * g.taps * g.inputs * panels * PANEL
     few = FEW_TO_SUM if weights > LARGE_WEIGHT else FEW_PIXELS
     rows, images = _band(g, False, g.inputs, few)
+    images = min(images, 1) if flat else images
     bands, pixels, box = _bands(g, False, g.inputs, rows, images)
+    box = 0 if flat else box
     sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // weights))
     splits = min(panels, -(-TASKS * _cores() // (sums * g.groups)))
     lines = (rows or images * g.out[0]) * (g.out[1] if g.out[2] > 1 else 1)
@@ -158,7 +184,8 @@ def _cut_sum(g: Geometry, dtype: DType) -> Cut:
     room = _aligned(box) + _aligned(pixels * PANEL) + tables
     threads = min(_cores(), max(sums * g.groups * splits, g.groups * panels))
     return Cut(
-        rows, images, splits, _aligned(box), room, threads, sums, lines, sums * weights
+        rows, images, splits, _aligned(box), room, threads, sums, lines, int(flat),
+        sums * weights,
     )  # fmt: skip
 
 
