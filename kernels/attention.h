@@ -129,7 +129,7 @@ SN_KERNEL int sn_attention_powers_f32(int64_t keys, int64_t lanes, sn_real_f32 *
   int moved = 0;
   for (int64_t q = 0; q < lanes; ++q) factor[q] = top[q];
   for (int64_t k = 0; k < keys; ++k)
-#pragma omp simd
+#pragma omp simd simdlen(sn_attention_width_f32)
     for (int64_t q = 0; q < lanes; ++q) top[q] = s[k * ld + q] > top[q] ? s[k * ld + q] : top[q];
   for (int64_t q = 0; q < lanes; ++q) {
     moved |= factor[q] != top[q];
@@ -137,7 +137,7 @@ SN_KERNEL int sn_attention_powers_f32(int64_t keys, int64_t lanes, sn_real_f32 *
     total[q] *= factor[q];
   }
   for (int64_t k = 0; k < keys; ++k)
-#pragma omp simd
+#pragma omp simd simdlen(sn_attention_width_f32)
     for (int64_t q = 0; q < lanes; ++q) {
       const sn_real_f32 base = top[q] == -SN_INF ? 0 : top[q];
       const sn_real_f32 y = sn_weight_f32(s[k * ld + q] - base);
@@ -152,7 +152,7 @@ SN_KERNEL void sn_attention_slopes_f32(int64_t keys, int64_t lanes, sn_real_f32 
                              sn_real_f32 *restrict t, int64_t ld, const sn_real_f32 *restrict lse,
                              const sn_real_f32 *restrict less) {
   for (int64_t k = 0; k < keys; ++k)
-#pragma omp simd
+#pragma omp simd simdlen(sn_attention_width_f32)
     for (int64_t q = 0; q < lanes; ++q) {
       const sn_real_f32 w = sn_weight_f32(s[k * ld + q] - lse[q]);
       s[k * ld + q] = w;
@@ -190,10 +190,12 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
     const sn_real_f32 *const kb = sn_attention_rows_f32(keys, z->d, k + k0 * z->d, copy, 0);
     sn_attention_multiply_f32(keys, lanes, z->d, kb, ds, 1, turned, ld, s, ld, 0);
     sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
+    SN_FETCH(v + k0 * z->e, keys * z->e);
     if (sn_attention_powers_f32(keys, lanes, s, ld, top, total, factor) && k0)
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < es; ++j) y[i * es + j] *= factor[i];
     const sn_real_f32 *const vb = sn_attention_rows_f32(keys, z->e, v + k0 * z->e, copy, 0);
+    if (k0 + keys < reach) SN_FETCH(k + (k0 + keys) * z->d, SN_MIN(keys, reach - k0 - keys) * z->d);
     sn_attention_multiply_f32(rows, es, keys, s, 1, ld, vb, es, y, es, 1);
   }
   for (int64_t i = 0; i < rows; ++i) {
