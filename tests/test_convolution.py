@@ -164,6 +164,51 @@ def test_vmap_gives_what_a_loop_gives(over: tuple[Any, Any]) -> None:
             close(a[i], b, 1e-11)
 
 
+def test_single_examples_under_two_vmaps() -> None:
+    xs, ws = rng.normal(size=(3, *X.shape[1:])), rng.normal(size=(2, *W.shape))
+
+    def each(xs: Any, ws: Any) -> Any:
+        return sn.vmap(lambda w: sn.vmap(lambda x: F.conv2d(x, w, groups=2))(xs))(ws)
+
+    wanted = np.stack([compute(lambda x, w: F.conv2d(x, w, groups=2), xs, w) for w in ws])
+    close(compute(each, xs, ws), wanted, 1e-12)
+
+
+def test_the_hessian_is_pytorch_s(torch: Any) -> None:
+    x, w = X[:1, :2, :, 0], W[:2, :, :, 0]
+    got = compute(lambda w: sn.hessian(lambda w: sn.sum(sn.sin(F.conv1d(x, w))))(w), w)
+
+    def loss(w: Any) -> Any:
+        return torch.nn.functional.conv1d(torch.tensor(x), w).sin().sum()
+
+    close(got, torch.autograd.functional.hessian(loss, torch.tensor(w)).numpy(), 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_loop_of_convolutions(torch: Any, device: str, tmp_path: Path) -> None:
+    x, w = X[..., 0], rng.normal(size=(4, 4, 3))
+
+    def loop(x: Any, w: Any) -> Any:
+        def body(h: Any, _: Any) -> Any:
+            h = sn.tanh(F.conv1d(h, w, padding=1))
+            return h, sn.sum(h)
+
+        h, sums = sn.scan(body, x, None, length=3)
+        return sn.sum(h * h) + sn.sum(sums)
+
+    a, b = (torch.tensor(v, requires_grad=True) for v in (x, w))
+    h, total = a, 0
+    for _ in range(3):
+        h = torch.tanh(torch.nn.functional.conv1d(h, b, padding=1))
+        total = total + h.sum()
+    total = total + (h * h).sum()
+    total.backward()
+    wanted = [v.detach().numpy() for v in (total, a.grad, b.grad)]
+    for y, z in zip(on(device, tmp_path, grad_of(loop), x, w), wanted, strict=True):
+        close(np.asarray(y), z, 1e-11)
+
+
 def test_gradients_of_each_example_of_a_symbolic_batch() -> None:
     x = sn.placeholder(("n", 4, 5, 6), "float64", "x")
     w = sn.constant(W)
