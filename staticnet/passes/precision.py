@@ -2,7 +2,8 @@
 
 A float32 product becomes a product in the compute type, which sums in float32 and rounds once, and
 a cast back. The casts are elementwise: they join the kernels on both sides, and 16-bit values are
-what lies in memory between. Variables and their updates stay float32. An operand is cast below the
+what lies in memory between. So do attentions, but for their scores and row sums. Variables and
+their updates stay float32. An operand is cast below the
 views through which products see it: so it is cast once for all of them, and a transpose stays one
 that the library reads in place.
 
@@ -15,10 +16,11 @@ products and convolutions, float64 is never touched. See docs/adr/0008.
 
 from __future__ import annotations
 
+from staticnet.attention.op import Attention, AttentionGradient
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
-from staticnet.ops.base import Constant
+from staticnet.ops.base import Constant, Item
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Slice
@@ -32,6 +34,7 @@ from staticnet.spatial.convolution import ConvolutionOp
 
 COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
 PRODUCTS = (Matmul, MatmulEpilogue, ConvolutionOp)
+ATTENTIONS = (Attention, AttentionGradient)  # whose results are items
 CASTS_TAKEN = (take_of_elementwise,)  # an element of a product is cast, and not the product for it
 
 
@@ -45,6 +48,13 @@ def precision(graph: Graph, context: Context) -> Graph:
         return graph
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if isinstance(node.op, ATTENTIONS) and node.inputs[0].dtype == FLOAT32:
+            context.notes[f"{node.op.name} in {compute}"] += 1
+            count = node.op.same_dtype.stop
+            first = [cast_below_views(operand, compute) for operand in inputs[:count]]
+            return build(node.op, (*first, *inputs[count:]))
+        if isinstance(node.op, Item):
+            return cast(keep(node, inputs), node.dtype)
         if not isinstance(node.op, PRODUCTS) or node.dtype != FLOAT32:
             return keep(node, inputs)
         context.notes[f"{node.op.name} in {compute}"] += 1

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from staticnet.plan.fusion import Fusion, Group
 
 MAX_COST = 40  # operations for an element that is computed again
+SLACK = 8  # by the how many-th part what is kept longer may be larger: by the numbers of rows
 COSTLY = 10  # those of a function as exp, and of a division
 _FUNCTION = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
@@ -140,7 +141,7 @@ class Recompute:
             moved += sum(_bytes(x) for x in again.sources if group not in self.readers[x])
             late = max(late, self._end(group))
         kept = sum(_bytes(x) for x in again.sources if self._last(x) < late)
-        return moved < saved and kept <= size
+        return moved < saved and kept <= size + size // SLACK
 
     def _waits(self, source: Node, group: Group) -> bool:
         """Whether a value is made by a group, or after it."""
