@@ -1,9 +1,9 @@
 """Loops on the CPU beside PyTorch and JAX, in turns in one process.
 
-    python -m bench.loops [--rounds 20] [--lengths 50 1000] [--compile] [--out FILE]
+    python -m bench.loops [--rounds 20] [--lengths 50 1000] [--batches 50] [--compile] [--out FILE]
 
 `ode` is 10,000 Euler steps of van der Pol's oscillator, whose carry are two float32 scalars. `lstm`
-is a training step (forward, gradient, SGD) of an LSTM of 128 units on a batch of 50, written with
+is a training step (forward, gradient, SGD) of an LSTM of 128 units on a batch, written with
 `sn.scan`; its peers are `torch.nn.LSTM`, with `--compile` under `torch.compile` too, and `jax.jit`
 of a `lax.scan`, all with the same weights. All give the same loss, to rounding. Each round times
 all in an order drawn anew. To hold all to one core: `OMP_NUM_THREADS=1 taskset -c 0 python …`;
@@ -13,6 +13,7 @@ all in an order drawn anew. To hold all to one core: `OMP_NUM_THREADS=1 taskset 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -28,7 +29,7 @@ from bench.concat import race
 from bench.report import duration
 from staticnet.compare import stats
 
-STEPS, BATCH, UNITS = 10_000, 50, 128
+STEPS, UNITS = 10_000, 128
 RATE = 0.1
 Ways = dict[str, Callable[[], Any]]
 
@@ -73,12 +74,12 @@ def cell(lib: Any, p: dict[str, Any]) -> Callable[[Any, Any], Any]:
     return step
 
 
-def ours(length: int, x: Any) -> tuple[Callable[[], Any], dict[str, Any]]:
+def ours(x: Any) -> tuple[Callable[[], Any], dict[str, Any]]:
     """A training step, and what it took to compile it."""
     start = time.perf_counter()
     variables = {name: sn.variable(value) for name, value in weights().items()}
     feed = sn.placeholder(x.shape, name="x")
-    zero = np.zeros((BATCH, UNITS), np.float32)
+    zero = np.zeros((x.shape[1], UNITS), np.float32)
     _, states = sn.scan(cell(sn, variables), (zero, zero), feed)
     loss = sn.mean(states * states)
     grads = sn.grad(loss, list(variables.values()))
@@ -139,7 +140,7 @@ def jax_step(x: Any) -> Callable[[], Any]:
         sigmoid, tanh = jax.nn.sigmoid, jnp.tanh
 
     def loss_of(p: Any, x: Any) -> Any:
-        zero = jnp.zeros((BATCH, UNITS), jnp.float32)
+        zero = jnp.zeros((x.shape[1], UNITS), jnp.float32)
         _, states = jax.lax.scan(cell(Names, p), (zero, zero), x)
         return jnp.mean(states * states)
 
@@ -159,10 +160,10 @@ def jax_step(x: Any) -> Callable[[], Any]:
     return step
 
 
-def lstm(length: int, compiled: bool) -> tuple[Ways, dict[str, Any]]:
+def lstm(length: int, batch: int, compiled: bool) -> tuple[Ways, dict[str, Any]]:
     """Ways to make a training step over so many time steps, and what is told of ours."""
-    x = np.random.default_rng(1).normal(size=(length, BATCH, UNITS)).astype(np.float32)
-    step, told = ours(length, x)
+    x = np.random.default_rng(1).normal(size=(length, batch, UNITS)).astype(np.float32)
+    step, told = ours(x)
     others = {**torch_steps(x, compiled), "jax.jit": jax_step(x)}
     for other in others.values():
         np.testing.assert_allclose([other() for _ in range(2)], told["losses"], rtol=1e-3)
@@ -187,6 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--lengths", type=int, nargs="*", default=[50, 1000])
+    parser.add_argument("--batches", type=int, nargs="*", default=[50])
     parser.add_argument("--cpu-time", action="store_true", help="seconds of CPU, not of the clock")
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
     parser.add_argument("--out", type=Path)
@@ -197,12 +199,13 @@ def main(arguments: list[str] | None = None) -> None:
     times = race(ode(), options.rounds, clock)
     tell(f"ode of {STEPS:,}", STEPS, times)
     records.append({"workload": "ode", "steps": STEPS, "seconds": times})
-    for length in options.lengths:
-        ways, told = lstm(length, options.compile)
+    for length, batch in itertools.product(options.lengths, options.batches):
+        ways, told = lstm(length, batch, options.compile)
         times = race(ways, max(3, options.rounds * 50 // length), clock)
-        print(f"lstm of {length:,}: {told}")
-        tell(f"lstm of {length:,}", length, times)
-        records.append({"workload": "lstm", "steps": length, "seconds": times, **told})
+        print(f"lstm of {length:,}, batch {batch}: {told}")
+        tell(f"lstm of {length:,}, batch {batch}", length, times)
+        record = {"workload": "lstm", "steps": length, "batch": batch, "seconds": times}
+        records.append(record | told)
     if options.out:
         options.out.write_text(json.dumps({"about": about, "records": records}) + "\n")
 
