@@ -29,8 +29,9 @@ State = tuple[Value, ...]
 class Weights:
     """What a cell multiplies by and adds, its gates one after another along the first axis.
 
-    input: [g * h, in], hidden: [g * h, out], biases: [g * h], projection: [out, h]; out is h
-    without a projection.
+    input: [g * h, in], hidden: [out, g * h], biases: [g * h], projection: [h, out]; out is h
+    without a projection. What a step multiplies by is as it reads it: a transpose within the loop
+    would keep the products of its gradient there.
     """
 
     input: Value
@@ -65,7 +66,7 @@ def _gru_biases(x: Value, w: Weights) -> Value:
     """x @ w.input.T + the biases, but for the new gate's hidden one, which r multiplies."""
     bias = w.input_bias
     if w.hidden_bias is not None:
-        size = w.hidden.shape[1]
+        size = w.hidden.shape[0]
         head, tail = w.hidden_bias[: 2 * size], w.hidden_bias[2 * size :]
         outside = concat([head, zeros_like(tail)])
         bias = outside if bias is None else bias + outside
@@ -73,7 +74,7 @@ def _gru_biases(x: Value, w: Weights) -> Value:
 
 
 def _products(row: Value, h: Value, w: Weights) -> Value:
-    return widened(row) + widened(h @ w.hidden.T)
+    return widened(row) + widened(h @ w.hidden)
 
 
 def _gates(z: Value, count: int) -> list[Value]:
@@ -95,14 +96,14 @@ def _after_lstm(row: Value, state: State, w: Weights) -> State:
     memory = sigmoid(f) * widened(c) + sigmoid(i) * tanh(g)
     out = astype(sigmoid(o) * tanh(memory), h.dtype)
     if w.projection is not None:
-        out = out @ w.projection.T
+        out = out @ w.projection
     return out, astype(memory, c.dtype)
 
 
 def _after_gru(row: Value, state: State, w: Weights) -> State:
     (h,) = state
     size = h.shape[-1]
-    product = widened(h @ w.hidden.T)
+    product = widened(h @ w.hidden)
     inner = product[..., 2 * size :]
     if w.hidden_bias is not None:
         inner = inner + widened(w.hidden_bias[2 * size :])
@@ -211,27 +212,40 @@ def _step(kind: str, input: Any, hx: Sequence[Any], *parameters: Any) -> State:
     values = iter(promoted("a cell", input, *hx, *given))
     x = as_floating(next(values))
     state = tuple(as_floating(next(values)) for _ in hx)
-    w = Weights(*(None if p is None else next(values) for p in parameters))  # type: ignore[arg-type]
-    check_weights(cell, w)
+    w = weights_of(cell, *(None if p is None else next(values) for p in parameters))
     check_input(x, w, (1, 2))
     for part in state:
-        check_state(part, (*x.shape[:-1], w.hidden.shape[1]))
+        check_state(part, (*x.shape[:-1], w.hidden.shape[0]))
     return cell.after(cell.rows(x, w), state, w)
 
 
-def check_weights(cell: Cell, w: Weights) -> None:
-    """Raise ShapeError unless the weights fit a cell and each other."""
-    hidden = w.hidden.shape
-    if len(hidden) != 2 or w.input.ndim != 2 or w.input.shape[0] != hidden[0]:
-        shapes = f"{format_shape(w.input.shape)} and {format_shape(hidden)}"
+def weights_of(
+    cell: Cell,
+    w_ih: Value | None,
+    w_hh: Value | None,
+    b_ih: Value | None = None,
+    b_hh: Value | None = None,
+    w_hr: Value | None = None,
+) -> Weights:
+    """PyTorch's parameters as a cell's.  w_ih: [g * h, in], w_hh: [g * h, out], w_hr: [out, h]
+
+    Raises:
+        ShapeError: if they do not fit the cell and each other.
+    """
+    assert w_ih is not None
+    assert w_hh is not None
+    hidden = w_hh.shape
+    if len(hidden) != 2 or w_ih.ndim != 2 or w_ih.shape[0] != hidden[0]:
+        shapes = f"{format_shape(w_ih.shape)} and {format_shape(hidden)}"
         raise ShapeError(f"w_ih and w_hh must be [g, in] and [g, h], not {shapes}")
-    if w.projection is None and hidden[0] != cell.gates * hidden[1]:
+    if w_hr is None and hidden[0] != cell.gates * hidden[1]:
         raise ShapeError(f"w_hh must be [{cell.gates} * h, h], not {format_shape(hidden)}")
-    for bias in (w.input_bias, w.hidden_bias):
+    for bias in (b_ih, b_hh):
         if bias is not None and bias.shape != hidden[:1]:
             raise ShapeError(
                 f"a bias must be {format_shape(hidden[:1])}, not {format_shape(bias.shape)}"
             )
+    return Weights(w_ih, w_hh.T, b_ih, b_hh, None if w_hr is None else w_hr.T)
 
 
 def check_input(x: Value, w: Weights, ranks: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from staticnet.nn.functional.recurrent import (
     check_state,
     pair_of,
     unroll,
+    weights_of,
 )
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seeds
@@ -162,7 +163,9 @@ class _Recurrent(Module):
             w_ih, w_hh = next(values), next(values)
             b_ih, b_hh = (next(values) if self.bias else None for _ in range(2))
             weights.append(
-                Weights(w_ih, w_hh, b_ih, b_hh, next(values) if self.proj_size else None)
+                weights_of(
+                    self._cell, w_ih, w_hh, b_ih, b_hh, next(values) if self.proj_size else None
+                )
             )
         return x, tuple(rest[: len(parts)]), weights
 
