@@ -150,7 +150,21 @@ def embedding() -> tuple[Any, Feeds]:
     return _step(loss, [tokens], sn.optim.Adam(lr=0.01)), feeds
 
 
+def convnet() -> tuple[Any, Feeds]:
+    """Convolutions in bfloat16, one of groups and one with a stride, and pooling between them."""
+    x, y = sn.placeholder((5, 2, 10, 9), name="x"), sn.placeholder((5,), "int64", "y")
+    layers = [
+        sn.nn.Conv2d(2, 16, 3, padding=1), sn.nn.ReLU(), sn.nn.MaxPool2d(2),
+        sn.nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=2), sn.nn.Flatten(),
+        sn.nn.Linear(16 * 3 * 2, 4),
+    ]  # fmt: skip
+    loss = sn.nn.cross_entropy(sn.nn.Sequential(*layers)(x), y)
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(5, 2, 10, 9)).astype("f"), rng.integers(0, 4, 5)]
+    return _step(loss, [x, y], sn.optim.SGD(lr=0.1), precision="bfloat16"), feeds
+
+
 STEPS: dict[str, Callable[[], tuple[Any, Feeds]]] = {
     f.__name__: f
-    for f in (playground, mlp, mlp_bfloat16, softmax, layer_norm, attention, embedding)
+    for f in (playground, mlp, mlp_bfloat16, softmax, layer_norm, attention, embedding, convnet)
 }
