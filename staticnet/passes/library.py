@@ -19,6 +19,7 @@ from staticnet.ops.library import MatmulEpilogue, gelu_tanh
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape
+from staticnet.passes.attention import hand_written
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
 from staticnet.rewrite.driver import keep, rebuild, rewrite
@@ -30,6 +31,8 @@ GELU = gelu_tanh(Pattern(None, (), "x"))
 def library(graph: Graph, context: Context) -> Graph:
     """The graph in terms of what `context.epilogues` and `context.products` offer."""
     graph = _expand(graph, context)
+    if context.numerics == "fast":
+        graph = hand_written(graph, context)
     if context.epilogues:
         graph = _Matcher(graph, context).run()
     return _widen(graph, context)
