@@ -185,7 +185,8 @@ __device__ inline void sn_attention_save(typename X::memory *to, int64_t row, in
 struct sn_attention_task {
   int64_t first, row, head;
   __device__ sn_attention_task(int64_t task, int64_t tile, int64_t rows, int64_t width) {
-    const int64_t parts = (width + SN_FEATURES - 1) / SN_FEATURES, tiles = (rows + tile - 1) / tile;
+    const int64_t parts = width ? (width + SN_FEATURES - 1) / SN_FEATURES : 1;
+    const int64_t tiles = (rows + tile - 1) / tile;
     first = task % parts * SN_FEATURES;
     row = task / parts % tiles * tile;
     head = task / parts / tiles;
@@ -333,7 +334,7 @@ __device__ inline void sn_attention_to_keys(
   typedef typename X::value real;
   __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
   __shared__ typename X::memory weights[TILE * tile::across], slopes[TILE * tile::across];
-  const int64_t sharing = z.heads / z.groups;
+  const int64_t sharing = z.groups ? z.heads / z.groups : 0;
   for (int64_t task = block; task < tasks; task += blocks) {
     const sn_attention_task on(task, TILE, z.keys, z.d > z.e ? z.d : z.e);
     const int64_t n = on.head / z.groups, first_head = on.head % z.groups * sharing;

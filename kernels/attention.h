@@ -283,7 +283,8 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
                                       const void *mask, sn_cell_f32 *dq, sn_cell_f32 *dk,
                                       sn_cell_f32 *dv) {
   const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
-  const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e), sharing = z->heads / z->groups;
+  const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
+  const int64_t sharing = z->groups ? z->heads / z->groups : 0;
   const int own_k = SN_HALF_f32 || ds != z->d, own_v = SN_HALF_f32 || es != z->e;
   const int64_t tasks = z->n * z->groups;
   const int64_t sums = z->keys * (own_k * ds + own_v * es);

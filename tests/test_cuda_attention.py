@@ -44,3 +44,28 @@ def test_blocks_of_all_kinds(dtype: str, tmp_path: Path) -> None:
     for got, want in zip(on("cuda", tmp_path, build, *args), wanted, strict=True):
         scale = np.abs(want).max()
         np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+EMPTY = {
+    "batch": ((0, 2, 3, 4), (0, 2, 5, 4), (0, 2, 5, 6)),
+    "heads": ((1, 0, 3, 4), (1, 0, 5, 4), (1, 0, 5, 6)),
+    "queries": ((1, 2, 0, 4), (1, 2, 5, 4), (1, 2, 5, 6)),
+    "keys": ((1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 0, 6)),
+    "features": ((1, 2, 3, 0), (1, 2, 5, 0), (1, 2, 5, 6)),
+    "results": ((1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 0)),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_axes_without_elements(device: str, tmp_path: Path) -> None:
+    args = [RNG.normal(size=x).astype("float32") for shapes in EMPTY.values() for x in shapes]
+
+    def build(*xs: Any) -> list[Any]:
+        made = []
+        for q, k, v in zip(xs[::3], xs[1::3], xs[2::3], strict=True):
+            made += with_gradients("float32", q, k, v)
+        return made
+
+    wanted = on("numpy", tmp_path, build, *args)
+    for got, want in zip(on(device, tmp_path, build, *args), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

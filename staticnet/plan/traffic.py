@@ -19,7 +19,7 @@ from staticnet.plan.scratch import scratch_bytes
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
 
-_LAPACK_ROOMS = {"qr": 1, "eigh": 2, "svd": 3}
+_ROOMS = {"qr": 1, "eigh": 2, "svd": 3, "attention": 1, "attention_gradient": 1}
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ def _bytes(node: Node) -> int:
 def allocations(group: Group) -> int:
     """How often a group's routine asks the system for memory: to sort, once for each row.
 
-    What LAPACK works in is asked for once a call, or by each thread where several share it.
+    What LAPACK and attention work in is asked for once a call, or by each thread that shares it.
     """
     (node, *_) = group.nodes
     if group.bodies:
         return over_steps(group, lambda body: body.allocations)
     if node.op.name != "argsort":
-        return _LAPACK_ROOMS.get(node.op.name, 0)
+        return _ROOMS.get(node.op.name, 0)
     (x,) = node.inputs
     rows = 1
     for axis, n in enumerate(fixed(x.shape)):
