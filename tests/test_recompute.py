@@ -138,3 +138,21 @@ def test_a_certificate_for_all_sizes(name: str) -> None:
         assert f.memory_analysis(rows=rows).arena == plan.arena_bytes
         assert f.memory_analysis().peak.at(rows=rows) >= f.memory_analysis(rows=rows).peak
     assert again(plan) == again(step([name], 100, device="numpy")[0].plan)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_what_is_computed_again_is_read_at_its_own_index(device: str) -> None:
+    """A bias of channels that only what is computed again reads: the kernel's space has axes."""
+    x, g = (sn.placeholder((2, 6, 3, 8), "float64", name) for name in "xg")
+    bias = sn.placeholder((6,), "float64", "bias")
+    z = sn.cumulative_sum(x, axis=0) + sn.reshape(bias, (6, 1, 1))
+    u = sn.cumulative_sum(sn.sin(z), axis=0)
+    f = sn.function([x, g, bias], [sn.sum(u), sn.cumulative_sum(u * g, axis=0) * sn.cos(z)],
+                    device=device)  # fmt: skip
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.normal(size=v.shape) for v in (x, g, bias))
+    whole = a.cumsum(0) + c[:, None, None]
+    total = np.sin(whole).cumsum(0)
+    got = f(a, b, c)
+    np.testing.assert_allclose(got[0], total.sum(), rtol=1e-12)
+    np.testing.assert_allclose(got[1], (total * b).cumsum(0) * np.cos(whole), rtol=1e-11)

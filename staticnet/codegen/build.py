@@ -101,7 +101,7 @@ class Builder:
         domain = self.group.domain
         if len(domain) < 2:
             return True
-        for node in self.group.nodes:
+        for node in (*self.group.nodes, *self.group.again):
             if not isinstance(node.op, Elementwise):
                 return False
             for operand in node.inputs:
