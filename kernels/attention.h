@@ -14,8 +14,8 @@ typedef sn_real_f32 sn_attention_lanes_f32 __attribute__((vector_size(SN_LANES),
 
 enum {
   sn_attention_width_f32 = SN_LANES / sizeof(sn_real_f32),
-  sn_attention_queries_f32 = 512 / sizeof(sn_real_f32), /* of a block; its scores lie in the second cache */
-  sn_attention_keys_f32 = 1024 / sizeof(sn_real_f32),
+  sn_attention_queries_f32 = 512 / sizeof(sn_real_f32), /* of a block, in the second cache */
+  sn_attention_keys_f32 = 512 / sizeof(sn_real_f32),
 };
 
 SN_FUSED_BEGIN
