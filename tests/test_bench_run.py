@@ -20,7 +20,8 @@ from staticnet.cli.main import main
 from staticnet.compare.timing import settled
 from staticnet.errors import ArgumentError, DependencyError
 
-LONG = ("mlp", "char_lstm")  # whose reference takes seconds
+IMAGES = ("cifar_lenet", "cifar_bn", "resnet18")  # whose reference is PyTorch
+LONG = ("mlp", "char_lstm", *IMAGES)  # whose reference takes seconds
 
 
 def options(*arguments):
@@ -37,6 +38,8 @@ def options(*arguments):
     ],
 )
 def test_a_quick_run_of_staticnet_alone(workloads, tmp_path, capsys):
+    if set(workloads) & set(IMAGES):
+        pytest.importorskip("torch", reason="the reference is PyTorch in float64")
     out = tmp_path / "results" / "quick.jsonl"
     chosen = options(
         *("--quick", "--contender", "staticnet", "copy.numpy", "--device", "numpy"),
@@ -258,6 +261,8 @@ def test_a_worker_that_dies_says_its_last_words():
 def test_peers_agree_with_the_reference(name, contender):
     module = pytest.importorskip(contender, reason="the peer is not installed")
     assert module is not None
+    if name in IMAGES:
+        pytest.importorskip("torch", reason="the reference is PyTorch in float64")
     workload = WORKLOADS[name]
     data = workload.make_data(workload.quick_sizes[0])
     expected = workload.reference(data)

@@ -2,6 +2,7 @@
 
 from bench.workloads.adam import ADAM
 from bench.workloads.char_lstm import CHAR_LSTM
+from bench.workloads.cifar import CIFAR_BN, CIFAR_LENET, RESNET18
 from bench.workloads.layer_norm import LAYER_NORM
 from bench.workloads.matmul import MATMUL
 from bench.workloads.mlp import MLP
@@ -9,7 +10,7 @@ from bench.workloads.playground import PLAYGROUND
 from bench.workloads.pointwise import POINTWISE
 from bench.workloads.softmax import SOFTMAX
 
-NETWORKS = (PLAYGROUND, MLP, CHAR_LSTM)
+NETWORKS = (PLAYGROUND, MLP, CIFAR_LENET, CIFAR_BN, RESNET18, CHAR_LSTM)
 KERNELS = (POINTWISE, SOFTMAX, LAYER_NORM, ADAM, MATMUL)
 WORKLOADS = {w.name: w for w in (*NETWORKS, *KERNELS)}
 SUITES = {"cpu": tuple(WORKLOADS)}
