@@ -25,8 +25,8 @@ typedef float sn_eight_f32 __attribute__((vector_size(8 * sizeof(float))));
 
 /* tile = a strip of ROWS pixels, at the addresses `at`, times a panel of WIDE vectors. Of each run,
    which begins `offset` further, every `step`th element up to `length` is taken. */
-#define SN_STRIP_f32(ROWS, WIDE)                                                                   \
-  static __attribute__((noinline)) void sn_strip_##ROWS##_##WIDE##_f32(                            \
+#define SN_STRIP_f32(NAME, ROWS, WIDE, LEFT)                                                       \
+  static __attribute__((noinline)) void NAME(                                                      \
       int64_t runs, int64_t length, int64_t step, const int64_t *offset, const float *const *at,   \
       const float *w, float *tile) {                                                               \
     sn_wide_f32 sum[ROWS][WIDE], *const to = (sn_wide_f32 *)tile;                                  \
@@ -42,23 +42,36 @@ typedef float sn_eight_f32 __attribute__((vector_size(8 * sizeof(float))));
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
             __builtin_prefetch(w + (SN_AHEAD * WIDE + j) * sn_wide_lanes_f32);                     \
         _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) {                                  \
-          const sn_wide_f32 left = SN_ALL_f32(x[i][l]);                                            \
+          const float *const at_l = x[i] + l;                                                      \
           _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                   \
-              sum[i][j] = SN_FMA_f32(left, right[j], sum[i][j]);                                   \
+              sum[i][j] = SN_FMA_f32(LEFT(at_l, j), right[j], sum[i][j]);                          \
         }                                                                                          \
       }                                                                                            \
     }                                                                                              \
     _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                        \
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) to[i * WIDE + j] = sum[i][j];       \
   }
-#define SN_STRIPS_f32(ROWS) SN_STRIP_f32(ROWS, 1) SN_STRIP_f32(ROWS, 2)
+#define SN_SPREAD_f32(x, j) SN_ALL_f32(*(x))
+#define SN_BESIDE_f32(x, j) sn_beside_f32((x) + (j) * sn_wide_lanes_f32)
+SN_INLINE sn_wide_f32 sn_beside_f32(const float *x) {
+  sn_wide_f32 y;
+  memcpy(&y, x, sizeof y);
+  return y;
+}
+#define SN_STRIPS_f32(ROWS)                                                                        \
+  SN_STRIP_f32(sn_strip_##ROWS##_1_f32, ROWS, 1, SN_SPREAD_f32)                                    \
+  SN_STRIP_f32(sn_strip_##ROWS##_2_f32, ROWS, 2, SN_SPREAD_f32)                                    \
+  SN_STRIP_f32(sn_singles_##ROWS##_f32, ROWS, 2, SN_BESIDE_f32)
 SN_HEIGHTS(SN_STRIPS_f32)
 
-static void sn_strip_f32(int64_t rows, int64_t width, int64_t runs, int64_t length, int64_t step,
-                         const int64_t *offset, const float *const *at, const float *w,
-                         float *tile) {
+/* The strip of so many rows; of `single` groups a row's elements are beside those of the panel. */
+static void sn_strip_f32(int single, int64_t rows, int64_t width, int64_t runs, int64_t length,
+                         int64_t step, const int64_t *offset, const float *const *at,
+                         const float *w, float *tile) {
 #define SN_TAKE_STRIP_f32(ROWS)                                                                    \
-  if (rows == ROWS && width == sn_panel_f32)                                                       \
+  if (rows == ROWS && single)                                                                      \
+    sn_singles_##ROWS##_f32(runs, length, step, offset, at, w, tile);                              \
+  else if (rows == ROWS && width == sn_panel_f32)                                                  \
     sn_strip_##ROWS##_2_f32(runs, length, step, offset, at, w, tile);                              \
   else if (rows == ROWS)                                                                           \
     sn_strip_##ROWS##_1_f32(runs, length, step, offset, at, w, tile);
@@ -66,8 +79,8 @@ static void sn_strip_f32(int64_t rows, int64_t width, int64_t runs, int64_t leng
 }
 
 /* How many outputs the panel from output j on has room for. */
-static int64_t sn_panel_width_f32(int64_t width, int64_t j) {
-  return width - j <= sn_wide_lanes_f32 ? sn_wide_lanes_f32 : sn_panel_f32;
+static int64_t sn_panel_width_f32(const sn_convolution *v, int64_t width, int64_t j) {
+  return !v->single && width - j <= sn_wide_lanes_f32 ? sn_wide_lanes_f32 : sn_panel_f32;
 }
 
 /* Eight lines of eight elements, turned: blocks of 1, then 2, then 4 change places across. */
@@ -191,7 +204,7 @@ static void sn_pack_band_f32(const sn_convolution *v, const sn_product_sizes *p,
 /* A panel of the taps of some axes, run after run; what lacks is 0. */
 static void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p,
                               const sn_axis *axis, int64_t j, const sn_stored_f32 *w, float *to) {
-  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t taps = sn_taps(axis);
   if (some < width) sn_zero_f32(to, taps * p->depth * width);
   for (int64_t first = 0; first < p->depth; first += 16) {
@@ -227,7 +240,7 @@ static void sn_pack_weights_f32(const sn_convolution *v, const sn_product_sizes 
       sn_axis axis[3];
       sn_axes_of(v, p, &box, 0, p->result[0], r, axis);
       sn_pack_panel_f32(v, p, axis, j, w + group * v->outputs * v->inputs * taps, panel);
-      panel += sn_taps(axis) * p->depth * sn_panel_width_f32(p->width, j);
+      panel += sn_taps(axis) * p->depth * sn_panel_width_f32(v, p->width, j);
     }
   }
 }
@@ -239,9 +252,9 @@ typedef struct {
 } sn_place_f32;
 
 /* The outputs of a panel for the pixels of one remainder. */
-static void sn_pixels_f32(const sn_axis *axis, const sn_box *box, int64_t images, int64_t runs,
-                          int64_t length, const int64_t *offset, const float *x, const float *w,
-                          int64_t width, int64_t some, const sn_place_f32 *y) {
+static void sn_pixels_f32(int single, const sn_axis *axis, const sn_box *box, int64_t images,
+                          int64_t runs, int64_t length, const int64_t *offset, const float *x,
+                          const float *w, int64_t width, const sn_place_f32 *y) {
   const int64_t all = images * axis[0].count * axis[1].count * axis[2].count;
   const int64_t rows = sn_height(all);
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
@@ -264,12 +277,8 @@ static void sn_pixels_f32(const sn_axis *axis, const sn_box *box, int64_t images
       if (++a == axis[0].count) a = 0, ++m;
     }
     for (int64_t u = high; u < rows; ++u) at[u] = at[0];
-    sn_strip_f32(rows, width, runs, length, 1, offset, at, w, tile);
-    for (int64_t u = 0; u < high; ++u)
-      if (some == sn_panel_f32)
-        memcpy(to[u], tile + u * sn_panel_f32, sn_panel_f32 * sizeof *tile);
-      else
-        for (int64_t j = 0; j < some; ++j) to[u][j] = tile[u * width + j];
+    sn_strip_f32(single, rows, width, runs, length, 1, offset, at, w, tile);
+    for (int64_t u = 0; u < high; ++u) memcpy(to[u], tile + u * width, width * sizeof *tile);
   }
 }
 
@@ -277,16 +286,18 @@ static void sn_pixels_f32(const sn_axis *axis, const sn_box *box, int64_t images
 static void sn_panel_of_band_f32(const sn_convolution *v, const sn_product_sizes *p,
                                  const sn_band *band, const sn_box *box, int64_t *offset,
                                  const float *x, const float *w, int64_t j, float *y) {
-  const int64_t width = sn_panel_width_f32(p->width, j), line = p->result[1] * p->result[2] * width;
+  const int64_t width = sn_panel_width_f32(v, p->width, j);
+  const int64_t line = p->result[1] * p->result[2] * width;
   sn_place_f32 place = {y - band->low * line, {line, p->result[2] * width, width},
                         (band->high - band->low) * line};
   for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
     int64_t length;
     sn_axis axis[3];
     sn_axes_of(v, p, box, band->low, band->high, r, axis);
-    const int64_t runs = sn_runs(axis, box, p->depth, offset, &length);
-    sn_pixels_f32(axis, box, band->images, runs, length, offset, x, w, width, width, &place);
-    w += sn_taps(axis) * p->depth * width;
+    const int64_t runs = v->single ? sn_offsets(axis, box, offset, &length)
+                                   : sn_runs(axis, box, p->depth, offset, &length);
+    sn_pixels_f32(v->single, axis, box, band->images, runs, length, offset, x, w, width, &place);
+    w += sn_taps(axis) * (v->single ? 1 : p->depth) * width;
   }
 }
 
@@ -294,7 +305,7 @@ static void sn_panel_of_band_f32(const sn_convolution *v, const sn_product_sizes
 static void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
                                 const sn_band *band, int64_t j, const float *from,
                                 sn_stored_f32 *y) {
-  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
   const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
   const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
@@ -340,12 +351,12 @@ static void sn_convolve_f32(const sn_convolution *v, int backward, const sn_stor
 }
 
 /* Panels of `some` pixels of a flat one, beside each other, line by line as they are read. */
-static void sn_pack_pixels_f32(int64_t depth, const float *x, int64_t pixels, int64_t some,
-                               float *to) {
+static void sn_pack_pixels_f32(const sn_convolution *v, int64_t depth, const float *x,
+                               int64_t pixels, int64_t some, float *to) {
   for (int64_t l = 0; l < depth; ++l, x += pixels) {
     for (int64_t j = 0; j < some; j += 16) __builtin_prefetch(x + 2 * pixels + j);
     for (int64_t j = 0; j < some; j += sn_panel_f32) {
-      const int64_t width = sn_panel_width_f32(some, j), here = SN_LEAST(width, some - j);
+      const int64_t width = sn_panel_width_f32(v, some, j), here = SN_LEAST(width, some - j);
       float *const line = to + j * depth + l * width;
       memcpy(line, x + j, here * sizeof *to);
       sn_zero_f32(line + here, width - here);
@@ -380,7 +391,7 @@ static void sn_outputs_f32(const sn_product_sizes *p, const float *strip, int64_
     __builtin_prefetch(y + u * pixels, 1);
     __builtin_prefetch(y + u * pixels + some - 1, 1);
   }
-  sn_strip_f32(rows, width, 1, p->depth * rows, rows, &zero, at, panel, tile);
+  sn_strip_f32(0, rows, width, 1, p->depth * rows, rows, &zero, at, panel, tile);
   for (int64_t u = 0; u < high; ++u)
     memcpy(y + u * pixels, tile + u * width, some * sizeof *tile);
 }
@@ -406,15 +417,57 @@ static void sn_multiply_f32(const sn_convolution *v, int backward, const float *
         const int64_t first = k * sn_panel_f32;
         const int64_t last = SN_LEAST(k + v->flat, panels * end / v->splits) * sn_panel_f32;
         const int64_t some = SN_LEAST(last, pixels) - first;
-        sn_pack_pixels_f32(p.depth, x + image * p.depth * pixels + first, pixels, some, room);
+        sn_pack_pixels_f32(v, p.depth, x + image * p.depth * pixels + first, pixels, some, room);
         for (int64_t i = 0; i < p.width; i += rows)
           for (int64_t j = 0; j < some; j += sn_panel_f32) {
-            const int64_t width = sn_panel_width_f32(some, j);
+            const int64_t width = sn_panel_width_f32(v, some, j);
             sn_outputs_f32(&p, strip + i * p.depth, rows, SN_LEAST(rows, p.width - i),
                            room + j * p.depth, width, SN_LEAST(width, some - j),
                            to + i * pixels + first + j);
           }
       }
+    }
+  }
+}
+
+/* The box of a band with the channels of a panel alone. */
+static sn_box sn_pack_channels_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                   const sn_band *band, int64_t j, const sn_stored_f32 *x,
+                                   float *to) {
+  const int64_t pixels = sn_volume(p->source), of_channel = v->last ? 1 : pixels;
+  sn_product_sizes panel = *p;
+  panel.depth = SN_LEAST(sn_panel_f32, p->depth - j);
+  const sn_box box = sn_box_of(v, &panel, band->low, band->high);
+  x += band->image * p->depth * pixels + j * of_channel;
+  for (int64_t m = 0; m < band->images; ++m)
+    sn_pack_image_f32(panel.depth, x + m * p->depth * pixels, of_channel, v->last ? p->depth : 1,
+                      p->source, &box, to + m * box.size);
+  return box;
+}
+
+/* Single groups: panels are of channels, whose products stay apart. */
+static void sn_convolve_singles_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
+                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
+                                    int together) {
+  const sn_convolution one = sn_one_group(v);
+  const sn_product_sizes p = sn_sizes(&one, backward);
+  const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  float *const rooms = scratch + panels * sn_panel_f32 * taps;
+  sn_product_sizes weights = p;
+  weights.depth = weights.of_depth = weights.of_tap = 1, weights.of_width = taps;
+#pragma omp parallel if (together) num_threads(threads)
+  {
+    sn_pack_weights_f32(&one, &weights, w, scratch);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < p.bands * panels; ++task) {
+      const int64_t j = task % panels * sn_panel_f32;
+      const sn_band band = sn_band_of(&one, &p, task / panels);
+      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
+      int64_t *const offset = (int64_t *)(room + v->room) - taps;
+      const sn_box box = sn_pack_channels_f32(&one, &p, &band, j, x, room);
+      sn_panel_of_band_f32(&one, &p, &band, &box, offset, room, scratch + j * taps, j, result);
+      sn_unpack_panel_f32(&one, &p, 0, &band, j, result, y);
     }
   }
 }
@@ -425,7 +478,8 @@ static void sn_compute_f32(const sn_convolution *v, int backward, const void *x,
     sn_multiply_f32(v, backward, (const float *)x, (const float *)w, (float *)y, (float *)scratch,
                     together);
   else
-    sn_convolve_f32(v, backward, x, w, y, scratch, together);
+    (v->single ? sn_convolve_singles_f32 : sn_convolve_f32)(v, backward, x, w, y, scratch,
+                                                            together);
 }
 
 void sn_convolution_f32(const sn_convolution *v, const void *x, const void *w, void *y,
@@ -441,7 +495,7 @@ void sn_convolution_input_f32(const sn_convolution *v, const void *y, const void
 /* A panel of a band of y, as weights lie: to: [images, pixels, width] */
 static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
                                const sn_band *band, int64_t j, const sn_stored_f32 *y, float *to) {
-  const int64_t width = sn_panel_width_f32(p->width, j), some = SN_LEAST(width, p->width - j);
+  const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
   const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
   const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
@@ -500,15 +554,17 @@ static void sn_elements_of_f32(const sn_axis *axis, const sn_box *box, int64_t d
 }
 
 /* sum: [elements, width] (+)= each element of all pixels times a panel of y */
-static void sn_sum_pixels_f32(int64_t elements, const float *const *element, const sn_lines *lines,
-                              const float *y, int64_t width, int begins, float *sum) {
+static void sn_sum_pixels_f32(int single, int64_t elements, const float *const *element,
+                              const sn_lines *lines, const float *y, int64_t width, int begins,
+                              float *sum) {
   const int64_t rows = sn_height(elements);
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
   const float *at[SN_TALLEST];
   for (int64_t e = 0; e < elements; e += rows, sum += rows * width) {
     const int64_t high = SN_LEAST(rows, elements - e);
     for (int64_t u = 0; u < rows; ++u) at[u] = element[u < high ? e + u : 0];
-    sn_strip_f32(rows, width, lines->count, lines->length, lines->step, lines->offset, at, y, tile);
+    sn_strip_f32(single, rows, width, lines->count, lines->length, lines->step, lines->offset, at,
+                 y, tile);
     for (int64_t i = 0; i < high * width; ++i) sum[i] = begins ? tile[i] : sum[i] + tile[i];
   }
 }
@@ -517,7 +573,8 @@ static void sn_sum_pixels_f32(int64_t elements, const float *const *element, con
 static void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_t j, float *sum,
                                   int64_t of_part, sn_stored_f32 *w) {
   const int64_t taps = sn_volume(v->kernel), elements = taps * v->inputs;
-  const int64_t width = sn_panel_width_f32(v->outputs, j), some = SN_LEAST(width, v->outputs - j);
+  const int64_t width = sn_panel_width_f32(v, v->outputs, j);
+  const int64_t some = SN_LEAST(width, v->outputs - j);
   for (int64_t part = 1; part < v->sums; ++part)
     for (int64_t i = 0; i < elements * width; ++i) sum[i] += sum[part * of_part + i];
   w += (group * v->outputs + j) * elements;
@@ -569,7 +626,7 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
           const int64_t j = k * sn_panel_f32;
           float *const sum = scratch + part * of_part + group * of_group + j * elements;
           sn_pack_result_f32(v, &p, group, &band, j, y, result);
-          sn_sum_pixels_f32(elements, element, &lines, result, sn_panel_width_f32(p.width, j),
+          sn_sum_pixels_f32(0, elements, element, &lines, result, sn_panel_width_f32(v, p.width, j),
                             each == begin, sum);
         }
       }
@@ -582,7 +639,49 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
   }
 }
 
+/* That of single groups; sums are added when all are there. */
+static void sn_correlate_singles_f32(const sn_convolution *v, const sn_stored_f32 *x,
+                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
+                                     int together) {
+  const sn_convolution one = sn_one_group(v);
+  const sn_product_sizes p = sn_sizes(&one, 0);
+  const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
+  const int64_t of_panel = taps * sn_panel_f32, of_part = panels * of_panel;
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  float *const rooms = scratch + v->sums * of_part;
+#pragma omp parallel if (together) num_threads(threads)
+  {
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < panels * v->sums; ++task) {
+      const int64_t part = task / panels, j = task % panels * sn_panel_f32;
+      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
+      float *const sum = scratch + part * of_part + task % panels * of_panel;
+      const float **const element = (const float **)(room + v->room) - taps;
+      int64_t *const offset = (int64_t *)element - v->lines;
+      const int64_t begin = p.bands * part / v->sums, end = p.bands * (part + 1) / v->sums;
+      for (int64_t each = begin; each < end; ++each) {
+        const sn_band band = sn_band_of(&one, &p, each);
+        const sn_box box = sn_pack_channels_f32(&one, &p, &band, j, x, room);
+        sn_axis axis[3];
+        sn_axes_of(&one, &p, &box, band.low, band.high, 0, axis);
+        const sn_lines lines = sn_lines_of(&band, &box, axis, offset);
+        sn_elements_of_f32(axis, &box, 1, room, element);
+        sn_pack_result_f32(&one, &p, 0, &band, j, y, result);
+        sn_sum_pixels_f32(1, taps, element, &lines, result, sn_panel_f32, each == begin, sum);
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < panels; ++t) {
+      float *const sum = scratch + t * of_panel;
+      for (int64_t part = 1; part < v->sums; ++part)
+        for (int64_t i = 0; i < of_panel; ++i) sum[i] += sum[part * of_part + i];
+      const int64_t j = t * sn_panel_f32, some = SN_LEAST(sn_panel_f32, p.width - j);
+      sn_turn_out_f32(taps, some, sum, sn_panel_f32, w + j * taps, taps);
+    }
+  }
+}
+
 void sn_convolution_weight_f32(const sn_convolution *v, const void *x, const void *y, void *w,
                                void *scratch, int together) {
-  sn_correlate_f32(v, x, y, w, scratch, together);
+  (v->single ? sn_correlate_singles_f32 : sn_correlate_f32)(v, x, y, w, scratch, together);
 }

@@ -145,6 +145,24 @@ static int64_t sn_runs(const sn_axis *axis, const sn_box *box, int64_t depth, in
   return runs;
 }
 
+/* A convolution of `single` groups as one whose groups are its channels. */
+static sn_convolution sn_one_group(const sn_convolution *v) {
+  sn_convolution one = *v;
+  one.groups = 1, one.inputs = one.outputs = v->groups;
+  return one;
+}
+
+/* Where the taps of a product begin, after the first; -> how many, each one run of length 1 */
+static int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *offset,
+                          int64_t *length) {
+  for (int64_t t = 0; t < sn_taps(axis); ++t)
+    offset[t] = t / axis[2].taps / axis[1].taps * axis[0].reach * box->along[0] +
+                t / axis[2].taps % axis[1].taps * axis[1].reach * box->along[1] +
+                t % axis[2].taps * axis[2].reach * box->along[2];
+  *length = 1;
+  return sn_taps(axis);
+}
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
 typedef __m512 sn_wide_f32;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ def cases(seed: int, count: int) -> list[tuple[Any, ...]]:
     draw, found = random.Random(seed), list[tuple[Any, ...]]()
     while len(found) < count:
         axes = range(draw.choice((1, 2, 2, 3)))
-        groups, each, outputs = draw.choice((1, 1, 2, 3)), draw.choice((1, 3, 4, 17)), 0
+        groups, each = draw.choice((1, 1, 2, 3)), draw.choice((1, 3, 4, 17))
         outputs = draw.choice((1, 3, 16, 20, 40))
         kernel = [draw.choice((1, 2, 3, 5)) for _ in axes]
         steps, dilations = ([draw.choice((1, 1, 2, 3)) for _ in axes] for _ in range(2))
         low, high = ([draw.choice((0, 1, 2)) for _ in axes] for _ in range(2))
         size = [draw.choice((1, 4, 7, 9, 13)) for _ in axes]
+        if draw.random() < 0.2:  # depthwise
+            groups, each, outputs = draw.choice((2, 16, 33, 50)), 1, 1
         if draw.random() < 0.15:  # a product of matrices as they lie
             kernel, steps, low, high = ([one] * len(axes) for one in (1, 1, 0, 0))
             size = [draw.choice((8, 16, 33)) for _ in axes]
@@ -93,6 +96,22 @@ def test_bits_do_not_depend_on_the_number_of_threads(set_threads: Callable[[int]
         set_threads(threads)
         found.append([y.tobytes() for y in step(*feeds)])
     assert found[0] == found[1] == found[2]
+
+
+def test_bits_do_not_depend_on_the_layout() -> None:
+    shapes = [((5, 6, 14, 14), (8, 6, 1, 1), 1), ((3, 4, 9, 9), (4, 1, 3, 3), 4)]
+    found = []
+    for x, w, groups in [*shapes, ((9, 40, 7, 7), (70, 40, 3, 3), 1)]:
+        pads = (w[-1] // 2,) * 2
+        found.append((Convolution((1, 1), pads, pads, (1, 1), (groups,), "first"), x, w))
+    inputs, first, feeds = graph("float32", found)
+    last = []
+    for (op, *_), arrays in zip(found, zip(*[iter(inputs)] * 3, strict=True), strict=True):
+        turned = (sn.moveaxis(a, 1, -1) for a in arrays)
+        last += [sn.moveaxis(y, -1, 1) for y in all_three(replace(op, layout="last"), *turned)]
+    results = sn.function(inputs, first + last, device="cpu")(*feeds)
+    for x, y in zip(results[: len(first)], results[len(first) :], strict=True):
+        assert x.tobytes() == y.tobytes()
 
 
 def test_sums_of_nothing_are_zero() -> None:

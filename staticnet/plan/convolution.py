@@ -66,7 +66,7 @@ class Cut:
     `splits` tasks share the panels of a band. `packed` elements are all threads', `room` are each
     thread's, of which `box` are the band's; a gradient of weights is added from `sums` parts, and
     has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
-    panels are packed at a time: `flat`.
+    panels are packed at a time: `flat`. If each group is `single`, panels are of groups.
     """
 
     rows: int
@@ -78,6 +78,7 @@ class Cut:
     sums: int
     lines: int
     flat: int
+    single: int
     packed: int
 
     @property
@@ -101,6 +102,8 @@ def geometry(op: ConvolutionOp, groups: int, *shapes: Ints) -> Geometry:
 
 def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     """How a convolution that has elements is cut."""
+    if g.groups > 1 and g.inputs == g.outputs == 1:
+        return _cut_singles(g, op, dtype)
     flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
     if isinstance(op, ConvolutionWeight):
         return _cut_sum(g, dtype, flat)
@@ -147,7 +150,24 @@ def _cut_product(g: Geometry, backward: bool, dtype: DType) -> Cut:
     room = _aligned(box) + _aligned(pixels * PANEL) + _aligned(g.taps * _slots(dtype))
     threads = min(_cores(), tasks * splits)
     packed = g.groups * g.taps * depth * panels * PANEL
-    return Cut(rows, images, splits, _aligned(box), room, threads, 1, 0, 0, packed)
+    return Cut(rows, images, splits, _aligned(box), room, threads, 1, 0, 0, 0, packed)
+
+
+def _cut_singles(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
+    """Of one whose groups have one input and one output each: tasks are bands of panels."""
+    panels, backward = -(-g.groups // PANEL), isinstance(op, ConvolutionInput)
+    depth = min(g.groups, PANEL)
+    rows, images = _band(g, backward, depth, FEW_PIXELS)
+    bands, pixels, box = _bands(g, backward, depth, rows, images)
+    of_part, box = panels * PANEL * g.taps, _aligned(box + PANEL)
+    sums, lines, tasks = 1, 0, bands * panels
+    if isinstance(op, ConvolutionWeight):
+        sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // of_part))
+        lines = (rows or images * g.out[0]) * (g.out[1] if g.out[2] > 1 else 1)
+        tasks = sums * panels
+    room = box + _aligned(pixels * PANEL) + _aligned((lines + g.taps) * _slots(dtype))
+    threads = min(_cores(), tasks)
+    return Cut(rows, images, 1, box, room, threads, sums, lines, 0, 1, sums * of_part)
 
 
 def _is_flat(g: Geometry) -> bool:
@@ -165,16 +185,16 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
     at_once = max(1, min(panels // splits, BOX // (depth * PANEL)))
     threads = min(_cores(), tasks * splits)
     packed = _aligned(g.groups * depth * (width + TALLEST))
-    return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, packed)
+    return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, 0, packed)
 
 
 def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
-    """Of a convolution's gradient by the weights; in a `flat` one a band is of one image."""
+    """Of a convolution's gradient by the weights, in bands that neither layout nor dtype change."""
     panels = -(-g.outputs // PANEL)
     weights = g.groups * g.taps * g.inputs * panels * PANEL
     few = FEW_TO_SUM if weights > LARGE_WEIGHT else FEW_PIXELS
     rows, images = _band(g, False, g.inputs, few)
-    images = min(images, 1) if flat else images
+    images = min(images, 1) if _is_flat(g) else images
     bands, pixels, box = _bands(g, False, g.inputs, rows, images)
     box = 0 if flat else box
     sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // weights))
@@ -184,7 +204,7 @@ def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
     room = _aligned(box) + _aligned(pixels * PANEL) + tables
     threads = min(_cores(), max(sums * g.groups * splits, g.groups * panels))
     return Cut(
-        rows, images, splits, _aligned(box), room, threads, sums, lines, int(flat),
+        rows, images, splits, _aligned(box), room, threads, sums, lines, int(flat), 0,
         sums * weights,
     )  # fmt: skip
 
