@@ -17,7 +17,7 @@ def declare(
     name: str,
     inputs: Sequence[Value] | Value,
     outputs: Sequence[Value] | Value,
-    updates: Mapping[Variable, Value],
+    updates: Mapping[Variable, Value] | Iterable[tuple[Variable, Value]],
 ) -> Graph:
     """The graph of these, with the updates that stand in it and those of state that has its own.
 
@@ -25,6 +25,7 @@ def declare(
         GraphError: if an input, output or update is no node, or the graph is not well formed.
     """
     ins, outs = _as_node_list(inputs, "input"), _as_node_list(outputs, "output")
+    updates = dict(updates)
     values = _as_node_list(list(updates.values()), "update")
     made, standing = close_updates([*outs, *values])
     outs, values = made[: len(outs)], made[len(outs) :]

@@ -64,7 +64,7 @@ def test_the_source_calls_them_by_it() -> None:
             assert re.search(rf"\b{name}\(share, .*// kernel {number}, ", source)
     assert max(map(len, users.values())) >= LAYERS
     without = [k for k in kernels if not any(k.number in numbers for numbers in users.values())]
-    assert {k.kind for k in without} == {"matmul", "scatter_add_along_axis"}
+    assert {k.kind for k in without} == {"matmul"}
     assert {k.function for k in without} == {""}
 
 

@@ -46,7 +46,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         def on(own: Sequence[Any]) -> Any:
             known = dict(zip(moving, own, strict=True))
             new = tree.unflatten([known.get(i, leaf) for i, leaf in enumerate(leaves)])
-            results, structure = leaves_of("checkpoint", f(*new[0], **new[1]))
+            results, structure = leaves_of(
+                "checkpoint: what the function returns", f(*new[0], **new[1])
+            )
             if not is_eager(results):
                 results, found, _ = taken_out(results, newer(own))
                 updates.extend(found)

@@ -27,6 +27,7 @@ from staticnet.ops.widening import rounded_once
 from staticnet.spatial.pooling import MaxPool, WindowSum
 
 Table = np.ndarray[Any, Any]
+MAX_PLACES = 1 << 24
 
 
 def _sizes(output_size: Any, spatial: Shape) -> tuple[int | Dim, ...]:
@@ -54,6 +55,11 @@ def _windows(n: int | Dim, count: int | Dim) -> tuple[Table, Table]:
         )
     if n == 0:
         raise ShapeError("an axis without elements has no windows")
+    if max(n, count) > MAX_PLACES:
+        raise ShapeError(
+            f"{count} windows over {n} elements differ in size, and the table of their places "
+            f"would have more than {MAX_PLACES} entries; take a number that divides {n}"
+        )
     first = np.arange(count) * n // count
     length = -(-(np.arange(count) + 1) * n // count) - first
     steps = np.minimum(np.arange(length.max()), length[:, None] - 1)
