@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from staticnet.ops.shape import BroadcastTo, Reshape, Sum, reshape, sum
 from staticnet.ops.transcendental import Exp
 from staticnet.passes.manager import Context
 from staticnet.rewrite.driver import keep, rebuild
+
+FAR_BELOW = -1e8  # a score of so little beside any other has weight 0
 
 
 @dataclass
@@ -167,9 +169,9 @@ def _unmasked(scores: Node) -> tuple[Node, Node | None, Node | None, bool]:
         return scores, mask, None, False
     if isinstance(scores.op, Where):
         mask, x, y = scores.inputs
-        if _is_minus_infinity(y):
+        if _leaves_out(y, mask, False):
             return x, mask, mask, False
-        if _is_minus_infinity(x):
+        if _leaves_out(x, mask, True):
             return y, mask, mask, True
     return scores, None, None, False
 
@@ -180,7 +182,7 @@ def _softmax(w: Node) -> tuple[Node, Node, Node, Node | None] | None:
     if isinstance(w.op, Multiply) and isinstance(w.inputs[1].op, Divide):
         powers, inverse = w.inputs
         one, total = inverse.inputs
-        if not _is(one, 1):
+        if _number(one) != 1:
             return None
     elif isinstance(w.op, Divide):
         powers, total = w.inputs
@@ -227,15 +229,27 @@ def _turned(x: Any) -> Any:
     return matrix_transpose(x)
 
 
-def _is(x: Node, number: float) -> bool:
+def _number(x: Node) -> float | None:
+    """The number that a node has everywhere, if it is a constant."""
     while isinstance(x.op, BroadcastTo | Reshape):
         (x,) = x.inputs
-    same = isinstance(x.op, Constant) and x.type.size == 1
-    return same and bool(x.op.value.array.reshape(()) == number)  # type: ignore[attr-defined]
+    return float(x.op.value.array.reshape(())) if _is_number(x) else None
 
 
-def _is_minus_infinity(x: Node) -> bool:
-    return _is(x, -float("inf"))
+def _is_number(x: Node) -> TypeGuard[Any]:
+    return isinstance(x.op, Constant) and x.type.size == 1
+
+
+def _leaves_out(x: Node, mask: Node, inverted: bool) -> bool:
+    """Whether scores of x have no weight: -inf, or far below others that each query has."""
+    number = _number(x)
+    if number is None or number > FAR_BELOW:
+        return False
+    if number == -float("inf"):
+        return True
+    if not isinstance(mask.op, Constant) or mask.ndim == 0:
+        return False
+    return bool((mask.op.value.array ^ inverted).any(-1).all())
 
 
 def _four(x: Node) -> Any:

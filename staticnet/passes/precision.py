@@ -26,6 +26,7 @@ from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Slice
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Placeholder, VariableOp
+from staticnet.passes.attention import hand_written
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.one_index import take_of_elementwise
@@ -46,6 +47,8 @@ def precision(graph: Graph, context: Context) -> Graph:
     compute = COMPUTE_TYPES.get(context.precision)
     if compute is None:
         return graph
+    if context.numerics == "fast":
+        graph = hand_written(graph, context)  # casts would hide it
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         if isinstance(node.op, ATTENTIONS) and node.inputs[0].dtype == FLOAT32:
