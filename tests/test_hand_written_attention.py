@@ -11,6 +11,13 @@ T = 24
 KEPT = np.tri(T, dtype=bool)
 BIAS = rng.normal(size=(3, T, T)).astype("float32")
 
+
+def heads_last(x):
+    """x: [b, h, t, d] -> [b, t, h, d], other elements in order"""
+    b, h, t, d = x.shape
+    return sn.reshape(x, (b, t, h, d))
+
+
 FORMS = {
     "plain": lambda q, k, v: nn.softmax(q @ sn.matrix_transpose(k)) @ v,
     "scaled after": lambda q, k, v: nn.softmax(q @ sn.matrix_transpose(k) * 0.5) @ v,
@@ -27,6 +34,19 @@ FORMS = {
     ),
     "masked": lambda q, k, v: (
         nn.softmax(sn.where(KEPT[::-1, ::-1], q @ sn.matrix_transpose(k), -np.inf)) @ v
+    ),
+    "far below": lambda q, k, v: (
+        nn.softmax(sn.where(KEPT, q @ sn.matrix_transpose(k) * 0.5, -1e9)) @ v
+    ),
+    "heads after lengths": lambda q, k, v: sn.swapaxes(
+        nn.softmax(sn.swapaxes(heads_last(q), 1, 2) @ sn.permute_dims(heads_last(k), (0, 2, 3, 1)))
+        @ sn.swapaxes(heads_last(v), 1, 2),
+        1,
+        2,
+    ).reshape(q.shape),
+    "keys in columns": lambda q, k, v: nn.softmax(q @ sn.tanh(sn.matrix_transpose(k))) @ v,
+    "einsum": lambda q, k, v: sn.einsum(
+        "bhts,bhsd->bhtd", nn.softmax(sn.einsum("bhtd,bhsd->bhts", q, k) * 0.5), v
     ),
     "biased": lambda q, k, v: nn.softmax(q @ sn.matrix_transpose(k) * 0.3 + BIAS) @ v,
 }
@@ -49,7 +69,7 @@ def test_it_is_found_with_its_gradient(form):
     assert text.count("= attention(") == 2
     assert text.count("= attention_gradient(") == 2
     assert "= matmul(" not in text
-    assert ("causal=True" in text) == (form.startswith("causal") or form == "tril")
+    assert ("causal=True" in text) == (form.startswith(("causal", "tril", "far")))
     arrays = [rng.normal(size=shape).astype("float32") for _ in range(3)]
     wanted = built(form, shape, "exact", "numpy")(*arrays)
     for got, want in zip(f(*arrays), wanted, strict=True):
@@ -67,6 +87,34 @@ def test_nothing_of_the_scores_is_in_memory():
     scores = 2 * 1024 * 1024 * 4
     assert step("fast").memory_analysis().arena < scores / 8
     assert step("exact").memory_analysis().arena >= scores
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_casts_of_a_precision_do_not_hide_it(precision):
+    nodes = [sn.placeholder((2, 3, T, 5)) for _ in range(3)]
+    y = FORMS["far below"](*nodes)
+    outputs = [y, *sn.grad(sn.sum(y * y), nodes)]
+    f = sn.function(nodes, outputs, device="cpu", numerics="fast", precision=precision)
+    text = str(f.explain())
+    assert "= attention_gradient(" in text
+    assert "= matmul(" not in text
+    arrays = [rng.normal(size=(2, 3, T, 5)).astype("float32") for _ in range(3)]
+    wanted = sn.function(nodes, outputs, device="numpy", numerics="exact")(*arrays)
+    for got, want in zip(f(*arrays), wanted, strict=True):
+        np.testing.assert_allclose(got, want, atol=3e-2 * np.abs(want).max())
+
+
+def test_a_query_that_may_have_no_key_keeps_the_mean_that_far_below_gives_it():
+    q, k, v = nodes = [sn.placeholder((2, T, 5)) for _ in range(3)]
+    keep = sn.placeholder((T, T), "bool")
+    none = KEPT.copy()
+    none[3] = False
+    for mask in (keep, sn.constant(none)):
+        y = nn.softmax(sn.where(mask, q @ sn.matrix_transpose(k), -1e9)) @ v
+        f = sn.function([*nodes, keep], y, device="cpu", numerics="fast")
+        arrays = [rng.normal(size=(2, T, 5)).astype("float32") for _ in range(3)]
+        got = f(*arrays, none)
+        np.testing.assert_allclose(got[:, 3], arrays[2].mean(1), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_read_stay():

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -152,8 +152,10 @@ def _match(y: Node) -> _Match | None:
     if not isinstance(scores.op, Matmul) or (scale is not None and scale.type.size != 1):
         return None
     q, turned = scores.inputs
-    k = _untransposed(turned)
-    if k is None or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+    if min(x.ndim for x in (q, turned, v)) < 2:
+        return None
+    k = _turned(turned)
+    if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         return None
     if mask is not None and _as_four(mask, w) is None:
         return None
@@ -213,17 +215,12 @@ def _with_product(node: Node) -> tuple[Node, Node]:
     )
 
 
-def _untransposed(x: Node) -> Node | None:
-    """The node whose matrices x has transposed."""
-    axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
-    return x.inputs[0] if x.op == PermuteDims(axes) else None
-
-
 def _turned(x: Any) -> Any:
-    """The transpose, as it is simplified: that of a product is one of transposes."""
-    own = _untransposed(x)
-    if own is not None:
-        return own
+    """The transpose of matrices, as it is simplified: that of a product is one of transposes."""
+    if isinstance(x.op, PermuteDims):
+        axes = (*x.op.axes[:-2], x.op.axes[-1], x.op.axes[-2])
+        (origin,) = x.inputs
+        return origin if axes == tuple(range(x.ndim)) else apply(PermuteDims(axes), origin)
     if isinstance(x.op, Matmul):
         return apply(Matmul(), *(_turned(y) for y in reversed(x.inputs)))
     return matrix_transpose(x)
@@ -233,11 +230,9 @@ def _number(x: Node) -> float | None:
     """The number that a node has everywhere, if it is a constant."""
     while isinstance(x.op, BroadcastTo | Reshape):
         (x,) = x.inputs
-    return float(x.op.value.array.reshape(())) if _is_number(x) else None
-
-
-def _is_number(x: Node) -> TypeGuard[Any]:
-    return isinstance(x.op, Constant) and x.type.size == 1
+    if not isinstance(x.op, Constant) or x.type.size != 1:
+        return None
+    return float(x.op.value.array.reshape(()))
 
 
 def _leaves_out(x: Node, mask: Node, inverted: bool) -> bool:
@@ -315,7 +310,7 @@ def _gradient(known: set[Node], match: _Match) -> tuple[list[Any], Node | None]:
     """
     if match.inverse is None:
         return [], None
-    turned = matrix_transpose(match.v)
+    turned = _turned(match.v)
     for to_w in known:
         if isinstance(to_w.op, Matmul) and to_w.inputs[1] is turned:
             to_s: Any = _slopes(match, to_w)
