@@ -215,7 +215,7 @@ static void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p
       const int64_t z = axis[2].tap + t % axis[2].taps * axis[2].tap_step;
       const int64_t tap = (x * v->kernel[1] + y) * v->kernel[2] + z;
       const sn_stored_f32 *const from =
-          w + j * p->of_width + tap * p->of_tap + first * p->of_depth;
+          w + j * p->of_width + tap + first * p->of_depth;
       float *const line = to + (t * p->depth + first) * width;
       if (p->of_depth == 1)
         sn_turn_in_f32(some, deep, from, p->of_width, line, width);
@@ -578,7 +578,7 @@ static void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_
   for (int64_t part = 1; part < v->sums; ++part)
     for (int64_t i = 0; i < elements * width; ++i) sum[i] += sum[part * of_part + i];
   w += (group * v->outputs + j) * elements;
-  if (v->last || taps == 1) {
+  if (taps == 1) {
     sn_turn_out_f32(elements, some, sum, width, w, elements);
     return;
   }

@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
   int backward;
   int64_t depth, width, source[3], result[3];
-  int64_t of_width, of_depth, of_tap;
+  int64_t of_width, of_depth;
   int64_t remainders[3], bands_of_image, bands;
 } sn_product_sizes;
 
@@ -51,10 +51,9 @@ static int64_t sn_volume(const int64_t *x) { return x[0] * x[1] * x[2]; }
 
 static sn_product_sizes sn_sizes(const sn_convolution *v, int backward) {
   const int64_t taps = sn_volume(v->kernel), of_output = v->inputs * taps;
-  const int64_t of_input = v->last ? 1 : taps;
-  sn_product_sizes p = {.backward = backward, .of_tap = v->last ? v->inputs : 1};
+  sn_product_sizes p = {.backward = backward};
   p.depth = backward ? v->outputs : v->inputs, p.width = backward ? v->inputs : v->outputs;
-  p.of_depth = backward ? of_output : of_input, p.of_width = backward ? of_input : of_output;
+  p.of_depth = backward ? of_output : taps, p.of_width = backward ? taps : of_output;
   for (int k = 0; k < 3; ++k) {
     p.source[k] = backward ? v->out[k] : v->size[k];
     p.result[k] = backward ? v->size[k] : v->out[k];

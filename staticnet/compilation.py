@@ -18,6 +18,7 @@ from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.inline import INLINE
 from staticnet.passes.keep_casts import KEEP_CASTS
+from staticnet.passes.layout import LAYOUT
 from staticnet.passes.library import LIBRARY
 from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.merge_loops import MERGE_LOOPS
@@ -40,6 +41,7 @@ PIPELINE = (
     LIBRARY,
     KEEP_CASTS,
     DCE,
+    LAYOUT,
     INFER_SHAPE,
     REMAT,
 )
@@ -135,6 +137,7 @@ class Compilation:
             "memory_limit": self.memory_limit,
             "keeps_casts": backend.keeps_casts,
             "loop_cache": backend.loop_cache,
+            "channels_last": backend.channels_last,
             "layout": lambda graph, recompute: layout_of(
                 self.plan(graph, dims, backend) if recompute else self._plan(graph, recompute)
             ),

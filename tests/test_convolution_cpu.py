@@ -42,14 +42,14 @@ def cases(seed: int, count: int) -> list[tuple[Any, ...]]:
             n = draw.choice((1, 2, 5))
             layout = draw.choice(("first", "last"))
             op = Convolution(*map(tuple, (steps, low, high, dilations)), (groups,), layout)
-            x = op.together(n, groups * each, size)
-            found.append((op, x, op.together(groups * outputs, each, kernel)))
+            x = op.together("x", n, groups * each, size)
+            found.append((op, x, op.together("w", groups * outputs, each, kernel)))
     return found
 
 
 def all_three(op: Convolution, x: Any, w: Any, y: Any) -> list[Any]:
     """A convolution and its two gradients, of arrays that are given for all three."""
-    spatial, kernel = op.apart(x.shape)[2], op.apart(w.shape)[2]
+    spatial, kernel = op.apart("x", x.shape)[2], op.apart("w", w.shape)[2]
     return [
         apply(op, x, w),
         apply(op._as(ConvolutionInput, spatial), y, w),

@@ -46,8 +46,8 @@ def all_three(problems: dict[str, Any], layouts: list[str], dtype: str) -> tuple
         groups, channels, features, spatial, kernel, *places = problem
         for layout in layouts:
             op = Convolution(*places, (groups,), layout)
-            x = op.together(2, channels, spatial)
-            w = op.together(features, channels // groups, kernel)
+            x = op.together("x", 2, channels, spatial)
+            w = op.together("w", features, channels // groups, kernel)
             a = sn.placeholder(x, dtype, f"a_{name}_{layout}")
             b = sn.placeholder(w, dtype, f"b_{name}_{layout}")
             y = apply(op, a, b)

@@ -103,7 +103,7 @@ class Backend(Protocol):
     whose products it computes, and "tf32" if it has that mode; the `library` pass leaves it no
     others. `keeps_casts` is whether its executables keep a variable that has an `origin` equal to
     it. `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes
-    no loop in blocks.
+    no loop in blocks. `channels_last` is whether its convolutions are faster between channels last.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Backend(Protocol):
     products: frozenset[str]
     keeps_casts: bool
     loop_cache: int
+    channels_last: bool
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -164,6 +165,7 @@ class HostBackend:
 
     keeps_casts = False
     loop_cache = 0
+    channels_last = False
     arrays: tuple[type, ...] = (np.ndarray,)
 
     def missing(self) -> str:

@@ -71,16 +71,16 @@ def sizes_of(node: Node) -> dict[str, tuple[int, ...]]:
     op = node.op
     assert isinstance(op, ConvolutionOp)
     shapes = dict(zip(op.roles, [fixed(x.shape) for x in (*node.inputs, node)], strict=True))
-    n, _, s = op.apart(shapes["x"])
-    outputs, inputs, k = op.apart(shapes["w"])
-    t = op.apart(shapes["y"])[2]
+    n, _, s = op.apart("x", shapes["x"])
+    outputs, inputs, k = op.apart("w", shapes["w"])
+    t = op.apart("y", shapes["y"])[2]
     (groups,) = fixed(op.groups)
     return {
         "n": (n,), "groups": (groups,), "outputs": (outputs // groups,), "inputs": (inputs,),
         "s": _triple(s, 1), "k": _triple(k, 1), "t": _triple(t, 1),
         "stride": _triple(op.strides, 1), "low": _triple(op.low, 0),
         "dilation": _triple(op.dilations, 1),
-        **{role: _steps(op, shapes[role]) for role in "xwy"},
+        **{role: _steps(op, role, shapes[role]) for role in "xwy"},
     }  # fmt: skip
 
 
@@ -89,8 +89,8 @@ def _triple(values: Sequence[int], missing: int) -> tuple[int, ...]:
     return (missing,) * (MAX_SPATIAL - len(values)) + tuple(values)
 
 
-def _steps(op: ConvolutionOp, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _steps(op: ConvolutionOp, role: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The steps between elements along the first axis, channels, and three spatial axes."""
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    first, channels, spatial = op.apart(strides)
+    first, channels, spatial = op.apart(role, strides)
     return (first, channels, *_triple(spatial, 0))

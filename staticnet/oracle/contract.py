@@ -36,7 +36,7 @@ SAMPLES = 8  # evaluations with random rounding
 CHOICES = {"numerics": ("exact", "fast"), "precision": ("float32", "tf32", *COMPUTE_TYPES)}
 OPTIONS = (
     "precision", "disabled", "epilogues", "narrow_epilogues", "products", "keeps_casts",
-    "memory_limit", "layout", "loop_cache",
+    "memory_limit", "layout", "loop_cache", "channels_last",
 )  # fmt: skip
 Array = np.ndarray[Any, Any]
 Rules = Counter[str]
@@ -69,7 +69,7 @@ def check_numerics(
     Feeds are for the graph's inputs, in order; variables have their present values, and keep them.
     With numerics="exact" each pass that runs has to keep every bit. `options` are those of
     `run_passes`: precision, disabled, epilogues, narrow_epilogues, products, keeps_casts,
-    memory_limit, layout, loop_cache.
+    memory_limit, layout, loop_cache, channels_last.
 
     Raises:
         VerifyError: if a pass does not keep what it declares; names the pass, the rules if they are

@@ -90,9 +90,9 @@ class Cut:
 def geometry(op: ConvolutionOp, groups: int, *shapes: Ints) -> Geometry:
     """The sizes of a convolution from the shapes of its operands and its result."""
     of = dict(zip(op.roles, shapes, strict=True))
-    n, channels, size = op.apart(of["x"])
-    outputs, _, kernel = op.apart(of["w"])
-    _, _, out = op.apart(of["y"])
+    n, channels, size = op.apart("x", of["x"])
+    outputs, _, kernel = op.apart("w", of["w"])
+    _, _, out = op.apart("y", of["y"])
     return Geometry(
         n, groups, channels // groups, outputs // groups,
         _triple(size, 1), _triple(kernel, 1), _triple(out, 1),
@@ -130,8 +130,8 @@ def most_bytes(op: ConvolutionOp, groups: Any, shapes: Sequence[Any], dtype: DTy
         ]
         return convolution_bytes(op, groups, many, dtype)
     of = dict(zip(op.roles, shapes, strict=True))
-    (_, channels, size), (_, outputs, out) = op.apart(of["x"]), op.apart(of["y"])
-    _, _, kernel = op.apart(of["w"])
+    (_, channels, size), (_, outputs, out) = op.apart("x", of["x"]), op.apart("y", of["y"])
+    _, _, kernel = op.apart("w", of["w"])
     pixels = size_of(size) + size_of(out) + 1
     most = (channels + outputs) * pixels * size_of(kernel) * math.prod(op.dilations)
     weights = MOST_SUMS * (size_of(kernel) + 1) * (channels + PANEL) * (outputs + PANEL)

@@ -1,9 +1,9 @@
 """Convolution and its two gradients: three bilinear ops, each the derivative of the others.
 
 Of x, w and y, where y = convolution(x, w), each op makes one from the other two, so derivatives of
-any order are the same three. In `layout` "first" the arrays are
-x: [n, c, *s], w: [o, c / groups, *k], y: [n, o, *t]; in "last" channels come after spatial axes:
-x: [n, *s, c], w: [o, *k, c / groups], y: [n, *t, o].
+any order are the same three. In `layout` "first" the arrays are x: [n, c, *s] and y: [n, o, *t]; in
+"last" channels come after spatial axes, x: [n, *s, c], y: [n, *t, o]. Weights are
+w: [o, c / groups, *k] in both, since kernels pack them anyway: a step's updates never turn them.
 """
 
 from __future__ import annotations
@@ -71,17 +71,22 @@ class ConvolutionOp(TensorOp):
 
     # shapes
 
-    def apart(self, shape: Sequence[Any]) -> tuple[Any, Any, tuple[Any, ...]]:
-        """The first axis, channels, and spatial axes of a shape in this layout."""
-        if self.layout == "first":
+    def apart(self, role: str, shape: Sequence[Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+        """The first axis, channels, and spatial axes of a shape of x, w or y in this layout."""
+        if self._is_first(role):
             return shape[0], shape[1], tuple(shape[2:])
         return shape[0], shape[-1], tuple(shape[1:-1])
 
-    def together(self, first: Any, channels: Any, spatial: Sequence[Any]) -> tuple[Any, ...]:
+    def together(
+        self, role: str, first: Any, channels: Any, spatial: Sequence[Any]
+    ) -> tuple[Any, ...]:
         """The shape in this layout that `apart` takes apart."""
-        if self.layout == "first":
+        if self._is_first(role):
             return (first, channels, *spatial)
         return (first, *spatial, channels)
+
+    def _is_first(self, role: str) -> bool:
+        return role == "w" or self.layout == "first"
 
     def _check_operands(self, *operands: TensorType) -> None:
         for x in operands:
@@ -96,7 +101,7 @@ class ConvolutionOp(TensorOp):
 
     def _result(self, x: Shape, w: Shape) -> Shape:
         """The shape of y; raises ShapeError where x and w do not fit."""
-        (n, c, s), (o, each, k) = self.apart(x), self.apart(w)
+        (n, c, s), (o, each, k) = self.apart("x", x), self.apart("w", w)
         (groups,) = self.groups
         self._in_group(o)
         if c != each * groups:
@@ -104,7 +109,7 @@ class ConvolutionOp(TensorOp):
                 f"x {format_shape(x)} has {c} channels, and the weight {format_shape(w)} in "
                 f"{groups} groups takes {each * groups}"
             )
-        return self.together(n, o, self._placed(s, k))
+        return self.together("y", n, o, self._placed(s, k))
 
     def _in_group(self, channels: int | Dim) -> int | Dim:
         """How many of the channels are in a group; where examples are groups there may be none."""
@@ -133,7 +138,7 @@ class ConvolutionOp(TensorOp):
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         arrays = dict(zip(self.roles, (*operands, result), strict=True))
-        (_, each, k), y = self.apart(arrays["w"].shape), arrays["y"]
+        (_, each, k), y = self.apart("w", arrays["w"].shape), arrays["y"]
         return 2 * y.size * each * size_of(k)
 
     # derivatives and batches
@@ -173,7 +178,7 @@ class ConvolutionOp(TensorOp):
         (groups,) = self.groups
         spatial = [str(axis) for axis in range(len(self.strides))]
         letters, sizes = "", list[int | Dim]()
-        for word, size in zip(self.together(*_AXES[role], spatial), shape, strict=True):
+        for word, size in zip(self.together(role, *_AXES[role], spatial), shape, strict=True):
             letters += word
             sizes += [size] if len(word) == 1 else [groups, self._in_group(size)]
         return list(letters), sizes
@@ -191,7 +196,7 @@ class ConvolutionOp(TensorOp):
         """The shape of an array from the sizes of its letters."""
         spatial = [sizes[str(axis)] for axis in range(len(self.strides))]
         first, channels = (size_of(sizes[c] for c in word) for word in _AXES[role])
-        return self.together(first, channels, spatial)
+        return self.together(role, first, channels, spatial)
 
     # values
 
@@ -200,10 +205,10 @@ class ConvolutionOp(TensorOp):
         shape = self.infer(TensorType(a.dtype, a.shape), TensorType(b.dtype, b.shape)).shape
         if 0 in shape:
             return xp.zeros(shape, a.dtype)
-        channels = 1 if self.layout == "first" else -1
-        first = (xp.moveaxis(x, (channels, 0), (0, 1)) for x in (a, b))
+        *channels, last = (1 if self._is_first(role) else -1 for role in self.roles)
+        first = (xp.moveaxis(x, (c, 0), (0, 1)) for c, x in zip(channels, operands, strict=True))
         y = self.evaluate(xp, *first)
-        return xp.ascontiguousarray(xp.moveaxis(y, (0, 1), (channels, 0)))
+        return xp.ascontiguousarray(xp.moveaxis(y, (0, 1), (last, 0)))
 
     def evaluate(self, xp: Any, *operands: Any) -> Any:
         """The result, a product for each element of the kernel; arrays have channels before n or o.
@@ -264,9 +269,9 @@ class Convolution(ConvolutionOp, name="convolution"):
     def vjp(self, y: Any, g: Any, x: Any, w: Any) -> tuple[Any, ...]:
         dx = dw = None
         if x.requires_grad:
-            dx = apply(self._as(ConvolutionInput, self.apart(x.shape)[2]), g, w)
+            dx = apply(self._as(ConvolutionInput, self.apart("x", x.shape)[2]), g, w)
         if w.requires_grad:
-            dw = apply(self._as(ConvolutionWeight, self.apart(w.shape)[2]), x, g)
+            dw = apply(self._as(ConvolutionWeight, self.apart("w", w.shape)[2]), x, g)
         return dx, dw
 
 
@@ -285,10 +290,10 @@ class ConvolutionInput(ConvolutionOp, name="convolution_input"):
     def infer(self, *operands: TensorType) -> TensorType:
         self._check_operands(*operands)
         y, w = operands
-        (n, channels, _), (o, each, _) = self.apart(y.shape), self.apart(w.shape)
+        (n, channels, _), (o, each, _) = self.apart("y", y.shape), self.apart("w", w.shape)
         if channels != o:
             raise ShapeError(f"{y} has {channels} channels, and the weight {w} takes {o}")
-        x = self.together(n, each * self.groups[0], self.spatial)
+        x = self.together("x", n, each * self.groups[0], self.spatial)
         if len(self.spatial) != len(self.strides) or self._result(x, w.shape) != y.shape:
             raise ShapeError(f"no convolution with {w} of {x} gives {y}")
         return y.with_shape(x)
@@ -310,7 +315,7 @@ class ConvolutionInput(ConvolutionOp, name="convolution_input"):
         if y.requires_grad:
             dy = apply(self._as(Convolution), g, w)
         if w.requires_grad:
-            dw = apply(self._as(ConvolutionWeight, self.apart(w.shape)[2]), g, y)
+            dw = apply(self._as(ConvolutionWeight, self.apart("w", w.shape)[2]), g, y)
         return dy, dw
 
 
@@ -328,8 +333,8 @@ class ConvolutionWeight(ConvolutionOp, name="convolution_weight"):
     def infer(self, *operands: TensorType) -> TensorType:
         self._check_operands(*operands)
         x, y = operands
-        (_, c, _), (_, o, _) = self.apart(x.shape), self.apart(y.shape)
-        w = self.together(o, self._in_group(c), self.kernel)
+        (_, c, _), (_, o, _) = self.apart("x", x.shape), self.apart("y", y.shape)
+        w = self.together("w", o, self._in_group(c), self.kernel)
         if len(self.kernel) != len(self.strides) or self._result(x.shape, w) != y.shape:
             raise ShapeError(f"no convolution of {x} with {format_shape(w)} gives {y}")
         return x.with_shape(w)
@@ -348,7 +353,7 @@ class ConvolutionWeight(ConvolutionOp, name="convolution_weight"):
     def vjp(self, w: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
         dx = dy = None
         if x.requires_grad:
-            dx = apply(self._as(ConvolutionInput, self.apart(x.shape)[2]), y, g)
+            dx = apply(self._as(ConvolutionInput, self.apart("x", x.shape)[2]), y, g)
         if y.requires_grad:
             dy = apply(self._as(Convolution), x, g)
         return dx, dy

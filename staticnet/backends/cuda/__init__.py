@@ -37,6 +37,7 @@ class CudaBackend:
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
     keeps_casts = True
     loop_cache = 0
+    channels_last = False
 
     @property
     def arrays(self) -> tuple[type, ...]:
