@@ -104,33 +104,36 @@ SN_INLINE void sn_turn_f32(sn_eight_f32 *x) {
   }
 }
 
-/* to[j][i] = from[i][j] of m lines of n */
-#define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE)                                              \
+/* to[j][i] = from[i][j] of m lines of n; if SPARE, elements up to 8 further may be read. */
+#define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE, SPARE)                                       \
   static void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                   \
                    int64_t to_step) {                                                              \
-    for (int64_t i = 0; i < m; i += 8)                                                             \
-      for (int64_t j = 0; j < n; j += 8) {                                                         \
+    int64_t i = 0;                                                                                 \
+    for (; i + 8 <= m; i += 8) {                                                                   \
+      int64_t j = 0;                                                                               \
+      for (; j + 8 <= n || (SPARE && j < n); j += 8) {                                             \
         const FROM *const f = from + i * step + j;                                                 \
         TO *const t = to + j * to_step + i;                                                        \
-        if (m - i < 8 || n - j < 8) {                                                              \
-          for (int64_t u = 0; u < SN_LEAST(8, m - i); ++u)                                         \
-            for (int64_t k = 0; k < SN_LEAST(8, n - j); ++k)                                       \
-              t[k * to_step + u] = WRITE(READ(f[u * step + k]));                                   \
-          continue;                                                                                \
-        }                                                                                          \
         sn_eight_f32 x[8];                                                                         \
         _Pragma("GCC unroll 8") for (int u = 0; u < 8; ++u)                                        \
           if (sizeof *f == sizeof(float)) memcpy(&x[u], f + u * step, sizeof x[u]);                \
           else for (int k = 0; k < 8; ++k) x[u][k] = READ(f[u * step + k]);                        \
         sn_turn_f32(x);                                                                            \
         _Pragma("GCC unroll 8") for (int u = 0; u < 8; ++u)                                        \
-          if (sizeof *t == sizeof(float)) memcpy(t + u * to_step, &x[u], sizeof x[u]);             \
+          if (SPARE && j + u >= n) break;                                                          \
+          else if (sizeof *t == sizeof(float)) memcpy(t + u * to_step, &x[u], sizeof x[u]);        \
           else for (int k = 0; k < 8; ++k) t[u * to_step + k] = WRITE(x[u][k]);                    \
       }                                                                                            \
+      for (; j < n; ++j)                                                                           \
+        for (int u = 0; u < 8; ++u)                                                                \
+          to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));                         \
+    }                                                                                              \
+    for (; i < m; ++i)                                                                             \
+      for (int64_t j = 0; j < n; ++j) to[j * to_step + i] = WRITE(READ(from[i * step + j]));       \
   }
 #define SN_AS_IT_IS_f32(x) (x)
-SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_f32)
-SN_TRANSPOSE_f32(sn_turn_out_f32, float, sn_stored_f32, SN_AS_IT_IS_f32, SN_WRITE_f32)
+SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_f32, 0)
+SN_TRANSPOSE_f32(sn_turn_out_f32, float, sn_stored_f32, SN_AS_IT_IS_f32, SN_WRITE_f32, 1)
 
 SN_INLINE void sn_copy_in_f32(int64_t n, const sn_stored_f32 *from, float *to) {
   for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i]);
