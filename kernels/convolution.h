@@ -458,7 +458,7 @@ static void sn_convolve_singles_f32(const sn_convolution *v, int backward, const
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
   float *const rooms = scratch + panels * sn_panel_f32 * taps;
   sn_product_sizes weights = p;
-  weights.depth = weights.of_depth = weights.of_tap = 1, weights.of_width = taps;
+  weights.depth = weights.of_depth = 1, weights.of_width = taps;
 #pragma omp parallel if (together) num_threads(threads)
   {
     sn_pack_weights_f32(&one, &weights, w, scratch);
