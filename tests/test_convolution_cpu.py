@@ -106,9 +106,10 @@ def test_bits_do_not_depend_on_the_layout() -> None:
         found.append((Convolution((1, 1), pads, pads, (1, 1), (groups,), "first"), x, w))
     inputs, first, feeds = graph("float32", found)
     last = []
-    for (op, *_), arrays in zip(found, zip(*[iter(inputs)] * 3, strict=True), strict=True):
-        turned = (sn.moveaxis(a, 1, -1) for a in arrays)
-        last += [sn.moveaxis(y, -1, 1) for y in all_three(replace(op, layout="last"), *turned)]
+    for (op, *_), (x, w, y) in zip(found, zip(*[iter(inputs)] * 3, strict=True), strict=True):
+        turned = sn.moveaxis(x, 1, -1), w, sn.moveaxis(y, 1, -1)
+        *images, dw = all_three(replace(op, layout="last"), *turned)
+        last += [*(sn.moveaxis(image, -1, 1) for image in images), dw]
     results = sn.function(inputs, first + last, device="cpu")(*feeds)
     for x, y in zip(results[: len(first)], results[len(first) :], strict=True):
         assert x.tobytes() == y.tobytes()
