@@ -145,7 +145,7 @@ def check_call(what: str, function: Any, args: Any, kwargs: Mapping[str, Any]) -
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        names = list(signature.parameters)
+        names = [name for name in signature.parameters if name != "self"]
         for name in kwargs:
             if name not in names:
                 ours = ARGUMENTS.get(name) or ("dim" if name == "axis" else None)

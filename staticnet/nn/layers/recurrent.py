@@ -64,7 +64,8 @@ class _Recurrent(Module):
         self.batch_first = as_bool(batch_first, f"{name}: batch_first")
         self.bidirectional = as_bool(bidirectional, f"{name}: bidirectional")
         self.dropout = as_number(dropout, f"{name}: dropout", 0, 1)
-        self.proj_size = as_int(proj_size, f"{name}: proj_size", 0, hidden_size - 1)
+        below = f"an int >= 0 and below hidden_size = {hidden_size}"
+        self.proj_size = as_int(proj_size, f"{name}: proj_size", 0, hidden_size - 1, below)
         if self.dropout and num_layers == 1:
             log.warning("%s: dropout is between layers, and num_layers is 1: nothing drops", name)
         *seeds, for_dropout = next_seeds(seed, 5 * num_layers * (1 + bidirectional) + 1)
