@@ -1,4 +1,7 @@
-"""Adam's update (Kingma and Ba, 2015), for those who are given a formula, and for the reference."""
+"""Adam's update (Kingma and Ba, 2015), for those who are given a formula, and for the reference.
+
+With `decay` it is AdamW's (Loshchilov and Hutter, 2019).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,16 @@ OPTIONS: dict[str, Any] = {"lr": LR, "betas": (BETA1, BETA2), "eps": EPS}
 Arrays = Sequence[Any]
 
 
-def updated(xp: Any, t: Any, params: Arrays, grads: Arrays, ms: Arrays, vs: Arrays) -> list[Any]:
+def updated(
+    xp: Any, t: Any, params: Arrays, grads: Arrays, ms: Arrays, vs: Arrays, decay: float = 0.0
+) -> list[Any]:
     """The next parameters, first and second moments as three lists; t counts from 1."""
     rate, root = LR / (1 - BETA1**t), xp.sqrt(1 - BETA2**t)
     new = []
     for p, g, m, v in zip(params, grads, ms, vs, strict=True):
         m = BETA1 * m + (1 - BETA1) * g
         v = BETA2 * v + (1 - BETA2) * g * g
+        p = (1 - LR * decay) * p
         new.append((p - rate * (m / (xp.sqrt(v) / root + EPS)), m, v))
     return [list(column) for column in zip(*new, strict=True)]
 

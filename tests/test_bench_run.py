@@ -21,7 +21,7 @@ from staticnet.compare.timing import settled
 from staticnet.errors import ArgumentError, DependencyError
 
 IMAGES = ("cifar_lenet", "cifar_bn", "resnet18")  # whose reference is PyTorch
-LONG = ("mlp", "char_lstm", *IMAGES)  # whose reference takes seconds
+LONG = ("mlp", "char_lstm", "char_gpt", *IMAGES)  # whose reference takes seconds
 
 
 def options(*arguments):

@@ -1,0 +1,235 @@
+"""`char_gpt`: which character follows, by a GPT of 4 layers, 4 heads and 128 units, AdamW.
+
+The model is GPT-2's (Radford et al., "Language models are unsupervised multitask learners", 2019)
+without dropout; its output layer is the embedding's weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench import adam_rule
+from bench.program import Array, Arrays, Program, Workload
+from bench.text import CHARACTERS, windows
+from bench.training import (
+    batches,
+    jax_program,
+    reference_losses,
+    resident,
+    torch_program,
+    training_program,
+)
+from bench.workloads.char_gpt_reference import gradients
+
+WIDTH, HEADS, LAYERS = 128, 4, 4
+LENGTH, BATCH, STEPS = 64, 12, 40
+DECAY = 1e-2
+SHAPES = {
+    "ln_1.weight": (WIDTH,),
+    "ln_1.bias": (WIDTH,),
+    "qkv.weight": (3 * WIDTH, WIDTH),
+    "qkv.bias": (3 * WIDTH,),
+    "projection.weight": (WIDTH, WIDTH),
+    "projection.bias": (WIDTH,),
+    "ln_2.weight": (WIDTH,),
+    "ln_2.bias": (WIDTH,),
+    "up.weight": (4 * WIDTH, WIDTH),
+    "up.bias": (4 * WIDTH,),
+    "down.weight": (WIDTH, 4 * WIDTH),
+    "down.bias": (WIDTH,),
+}
+NAMES = (
+    "wte.weight",
+    "wpe.weight",
+    *(f"blocks.{i}.{name}" for i in range(LAYERS) for name in SHAPES),
+    "ln_f.weight",
+    "ln_f.bias",
+)
+
+
+def make_data(size: int) -> dict[str, Array]:
+    """Pieces of text, and weights by their names in both libraries.  x, y: int64 [n, 64]"""
+    rng = np.random.default_rng(7)
+    shapes = {"wte.weight": (CHARACTERS, WIDTH), "wpe.weight": (LENGTH, WIDTH)}
+    drawn = {}
+    for name in NAMES:
+        shape = shapes.get(name) or SHAPES.get(name.split(".", 2)[-1], (WIDTH,))
+        mean = 1 if "ln_" in name and name.endswith("weight") else 0
+        drawn[name] = rng.normal(mean, 0.02, shape).astype(np.float32)
+    return windows(STEPS * BATCH, LENGTH) | drawn
+
+
+def _model(nn: Any) -> Any:
+    """The model in a library's layers, which have the same names."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ln_1 = nn.LayerNorm(WIDTH)
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+            self.projection = nn.Linear(WIDTH, WIDTH)
+            self.ln_2 = nn.LayerNorm(WIDTH)
+            self.up = nn.Linear(WIDTH, 4 * WIDTH)
+            self.down = nn.Linear(4 * WIDTH, WIDTH)
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.projection(self.attend(self.ln_1(x)))
+            return x + self.down(nn.functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
+
+        def attend(self, x: Any) -> Any:
+            parts = self.qkv(x).reshape((*x.shape[:2], 3, HEADS, WIDTH // HEADS))
+            q, k, v = (parts[:, :, i].swapaxes(1, 2) for i in range(3))
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return y.swapaxes(1, 2).reshape(x.shape)
+
+    class GPT(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wte = nn.Embedding(CHARACTERS, WIDTH)
+            self.wpe = nn.Embedding(LENGTH, WIDTH)
+            self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
+            self.ln_f = nn.LayerNorm(WIDTH)
+
+        def forward(self, x: Any) -> Any:
+            h = self.wte(x) + self.wpe.weight[: x.shape[1]]
+            return self.ln_f(self.blocks(h)) @ self.wte.weight.T
+
+    return GPT()
+
+
+def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
+    """One function of the batch: forward, backward and AdamW are one graph."""
+    import staticnet as sn
+
+    model = _model(sn.nn)
+    model.load_state_dict({name: data[name] for name in NAMES})
+    x, y = (sn.placeholder((batch, LENGTH), "int64", name) for name in "xy")
+    logits = sn.reshape(model(x), (batch * LENGTH, CHARACTERS))
+    loss = sn.nn.cross_entropy(logits, sn.reshape(y, (batch * LENGTH,)))
+    updates = sn.optim.AdamW(**adam_rule.OPTIONS, weight_decay=DECAY).minimize(loss)
+    return sn.function([x, y], loss, updates=updates, device=device)
+
+
+def staticnet(data: Arrays, device: str) -> Program:
+    """A call of the step, and epochs of it over data that lies where it runs."""
+    step = staticnet_step(data, device)
+    sets = resident(step, data)
+    return training_program(
+        lambda x, y: float(step(x, y)),
+        lambda: step.run(STEPS, *sets, batch_size=BATCH),
+        batches(data, BATCH),
+        lambda: {"planned peak": step.memory_analysis().peak},
+    )
+
+
+def _torch(data: Arrays, compiles: bool) -> Program:
+    import torch
+
+    model = _model(torch.nn)
+    model.load_state_dict({name: torch.from_numpy(data[name]) for name in NAMES})
+    options = adam_rule.OPTIONS | {"weight_decay": DECAY, "fused": True}
+    optimizer = torch.optim.AdamW(model.parameters(), **options)
+
+    def objective(x: Any, y: Any) -> Any:
+        return torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    objective = torch.compile(objective, dynamic=False) if compiles else objective
+
+    def descend(x: Any, y: Any) -> Any:
+        loss = objective(x, y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return torch_program(descend, data, BATCH)
+
+
+def torch(data: Arrays, device: str) -> Program:
+    """Eager, with its own attention and the fused optimizer."""
+    return _torch(data, compiles=False)
+
+
+def torch_compile(data: Arrays, device: str) -> Program:
+    """Model and loss compiled, with the fused optimizer."""
+    return _torch(data, compiles=True)
+
+
+def jax(data: Arrays, device: str) -> Program:
+    """One jitted step, all state donated; `jax.nn.dot_product_attention`."""
+    import jax
+    import jax.numpy as jnp
+
+    params = {name: jax.device_put(data[name]) for name in NAMES}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    state = (params, zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(()))
+
+    def norm(p: Any, name: str, x: Any) -> Any:
+        x = x - jnp.mean(x, -1, keepdims=True)
+        scaled = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+        return scaled * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+    def linear(p: Any, name: str, x: Any) -> Any:
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def block(p: Any, name: str, x: Any) -> Any:
+        parts = linear(p, f"{name}.qkv", norm(p, f"{name}.ln_1", x))
+        q, k, v = jnp.moveaxis(parts.reshape(*x.shape[:2], 3, HEADS, WIDTH // HEADS), 2, 0)
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
+        x = x + linear(p, f"{name}.projection", y)
+        return x + linear(
+            p, f"{name}.down", jax.nn.gelu(linear(p, f"{name}.up", norm(p, f"{name}.ln_2", x)))
+        )
+
+    def objective(p: Any, x: Any, y: Any) -> Any:
+        h = p["wte.weight"][x] + p["wpe.weight"]
+        for i in range(LAYERS):
+            h = block(p, f"blocks.{i}", h)
+        logits = norm(p, "ln_f", h) @ p["wte.weight"].T
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), y[..., None], 2)
+        return -jnp.mean(chosen)
+
+    def descend(state: Any, batch: Any) -> Any:
+        params, m, v, t = state
+        loss, grads = jax.value_and_grad(objective)(params, *batch)
+        columns = ([tree[name] for name in NAMES] for tree in (params, grads, m, v))
+        new = adam_rule.updated(jnp, t + 1, *columns, decay=DECAY)
+        return (*(dict(zip(NAMES, column, strict=True)) for column in new), t + 1), loss
+
+    return jax_program(descend, state, data, BATCH)
+
+
+def reference(data: Arrays) -> Any:
+    """The same steps in float64, the gradients by hand."""
+    p = [data[name].astype(np.float64) for name in NAMES]
+    m, v = ([np.zeros_like(x) for x in p] for _ in range(2))
+    t = 0
+
+    def descend(x: Array, y: Array) -> float:
+        nonlocal t
+        t += 1
+        loss, grads = gradients(dict(zip(NAMES, p, strict=True)), LAYERS, HEADS, x, y)
+        columns = (p, [grads[name] for name in NAMES], m, v)
+        p[:], m[:], v[:] = adam_rule.updated(np, t, *columns, decay=DECAY)
+        return loss
+
+    return reference_losses(descend, batches(data, BATCH))
+
+
+CHAR_GPT = Workload(
+    name="char_gpt",
+    about="GPT of 4 layers, 4 heads, 128, 64 tokens, batch 12, cross entropy, AdamW",
+    make_data=make_data,
+    reference=reference,
+    contenders={
+        "staticnet": staticnet,
+        "torch": torch,
+        "torch.compile": torch_compile,
+        "jax": jax,
+    },
+    rtol=1e-3,
+    atol=1e-5,
+    parameters=NAMES,
+)
