@@ -14,7 +14,7 @@ from bench.program import Array, Arrays, Program, Workload
 from bench.training import batches, jax_program, resident, torch_program, training_program
 from staticnet.cli.networks import NETWORKS, Layer, Layers, network
 
-SMALL = 4  # examples of a batch in a quick run
+SMALL = 8  # examples of a batch in a quick run
 EPSILON = 1e-5
 MOMENTUM = 0.1  # of running statistics
 

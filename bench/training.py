@@ -137,12 +137,12 @@ def _sequential(nn: Any, layers: Sequence[str], widths: Sequence[int]) -> Any:
 
 
 def reference_losses(
-    descend: Callable[[Array, Array], float], feeds: Batches
+    descend: Callable[[Array, Array], float], feeds: Batches, steps: int = CHECK_STEPS
 ) -> Mapping[str, Array]:
     """What the checks must give: the first steps called, then the first steps of an epoch."""
 
     def take(source: Iterator[tuple[Array, Array]]) -> Array:
-        return np.array([descend(x, y) for x, y in itertools.islice(source, CHECK_STEPS)])
+        return np.array([descend(x, y) for x, y in itertools.islice(source, steps)])
 
     called = take(iter(feeds))
     return {"call": called, "run": take(iter(feeds))}

@@ -19,7 +19,7 @@ CASES = {
     "test_bench_gpu.py::test_ours_is_right_and_timed": 2,
     "test_bench_gpu.py::test_what_is_captured_stays_alive_and_starts_again": 0,
     "test_bench_run.py::test_a_quick_run_of_staticnet_alone": 0,
-    "test_bench_run.py::test_peers_agree_with_the_reference": 4,
+    "test_bench_run.py::test_contenders_agree_with_the_reference": 4,
     "test_bits.py::test_more_outputs_on_cuda": 0,
     "test_bits.py::test_passes_of_training_steps": 1,
     "test_bits.py::test_threads": 1,
