@@ -53,16 +53,13 @@ def test_a_quick_run_of_staticnet_alone(workloads, tmp_path, capsys):
     assert {r["workload"] for r in ours} == set(workloads)
     assert [r["status"] for r in records] == ["ok"] * len(records)
     assert all(r["check"]["right"] and len(r["samples"]) == 3 for r in ours)
-    assert {(r["workload"], r["mode"]) for r in ours} == {
-        (name, mode) for name in workloads for mode in modes(WORKLOADS[name])
-    }
+    for name in workloads:
+        told = {r["mode"] for r in ours if r["workload"] == name}
+        of_kernels = {"into"} if name == "adam" else {"into", "fresh"}
+        assert told == ({"call", "run"} if WORKLOADS[name].sizes == (0,) else of_kernels)
     printed = capsys.readouterr().out
     assert printed.count("  staticnet  ") == len(ours)
     assert len(report.rows([about, *records])) == len(records)
-
-
-def modes(workload):
-    return ("call", "run") if workload.sizes == (0,) else ("into", "fresh")
 
 
 def quick(name, *contenders, **options):

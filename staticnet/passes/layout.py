@@ -8,7 +8,7 @@ the values at a region's border, where permutes are nodes that fuse. Weights sta
 A region is what is connected, less what is cheaper left out. It is turned where the bytes of its
 border are at most half of those that its convolutions would have turned. The order of sums depends
 on the axes: so the pass reassociates, and leaves sums alone if numerics are exact. See
-docs/adr/0043.
+docs/adr/0041.
 """
 
 from __future__ import annotations
