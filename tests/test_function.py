@@ -306,8 +306,8 @@ def test_as_text_after_each_pass() -> None:
     assert "// kernel 0: matmul [4,2]" in f.as_text(after="fusion", batch=4)
     with pytest.raises(ArgumentError, match="fusion needs numbers for .'batch'"):
         f.as_text(after="fusion")
-    with pytest.raises(ArgumentError, match="'layout' did not run; the passes are"):
-        f.as_text(after="layout")
+    with pytest.raises(ArgumentError, match="'tiling' did not run; the passes are"):
+        f.as_text(after="tiling")
 
 
 def test_cost_is_a_formula_and_a_number() -> None:

@@ -70,12 +70,12 @@ def test_a_training_step_turns_its_border_alone(
     np.testing.assert_allclose(float(turned(*feeds)), before[0], rtol=1e-5)
 
 
-def test_exact_numerics_leave_sums_alone() -> None:
+def test_exact_compilation_leaves_it_out() -> None:
     x, w = sn.placeholder((2, 4, 6, 6)), sn.placeholder((4, 4, 3, 3))
     y = F.conv2d(F.conv2d(sn.relu(x), w), w)
     graph = sn.Graph("sums", [x, w], [sn.sum(y, (0, 2, 3))])
     assert len(permutes(optimised(graph))) == 1
-    assert len(permutes(optimised(graph, numerics="exact"))) in (0, 2)
+    assert not permutes(optimised(graph, numerics="exact"))
 
 
 def test_a_permute_of_the_users_own_is_undone() -> None:
@@ -119,9 +119,9 @@ def images(draw: Any) -> tuple[sn.Graph, list[Any]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(images(), st.sampled_from(["fast", "exact"]))
-def test_random_images(case: tuple[sn.Graph, list[Any]], numerics: str) -> None:
+@given(images())
+def test_random_images(case: tuple[sn.Graph, list[Any]]) -> None:
     graph, feeds = case
-    check_numerics(graph, feeds, (LAYOUT,), numerics=numerics, channels_last=True)
+    check_numerics(graph, feeds, (LAYOUT,), channels_last=True)
     after, _ = run_passes(graph, (LAYOUT,), channels_last=True)
     assert LAYOUT(after, sn.passes.Context(channels_last=True)) is after

@@ -7,8 +7,7 @@ the values at a region's border, where permutes are nodes that fuse. Weights sta
 
 A region is what is connected, less what is cheaper left out. It is turned where the bytes of its
 border are at most half of those that its convolutions would have turned. The order of sums depends
-on the axes: so the pass reassociates, and leaves sums alone if numerics are exact. See
-docs/adr/0041.
+on the axes: so the pass reassociates. See docs/adr/0041.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dataclasses import replace
 from typing import Any
 
 from staticnet.ir.dim import size_of, substitute
-from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ir.op import Axes, Op
@@ -27,7 +25,6 @@ from staticnet.ir.types import TupleType
 from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.moments import ChannelOp, Normalize
 from staticnet.ops.movement import Concat, Pad, PermuteDims, Slice
-from staticnet.ops.reduction import Max, Min
 from staticnet.ops.shape import BroadcastTo, Reshape
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import keep, rebuild
@@ -48,7 +45,7 @@ def layout(graph: Graph, context: Context) -> Graph:
         return graph
     for ndim in range(3, MAX_SPATIAL + 3):
         if any(_is_convolution(node, ndim) for node in graph.nodes):
-            graph = _Region(graph, ndim, context.numerics == "exact").turned(context)
+            graph = _Region(graph, ndim).turned(context)
     return graph
 
 
@@ -60,8 +57,8 @@ def _is_convolution(node: Node, ndim: int) -> bool:
 class _Region:
     """What is computed with channels last, of the values of so many axes."""
 
-    def __init__(self, graph: Graph, ndim: int, exact: bool) -> None:
-        self.graph, self.ndim, self.exact = graph, ndim, exact
+    def __init__(self, graph: Graph, ndim: int) -> None:
+        self.graph, self.ndim = graph, ndim
         self.to_last: Axes = (0, *range(2, ndim), 1)
         self.users: dict[Node, list[Node]] = defaultdict(list)
         for node in graph.nodes:
@@ -93,7 +90,7 @@ class _Region:
         if isinstance(op, ConvolutionOp | WindowOp):
             return op.layout == "first" and node.inputs[0].ndim == self.ndim
         if isinstance(op, ChannelOp):
-            return not self.exact and node.inputs[0].ndim == self.ndim
+            return node.inputs[0].ndim == self.ndim
         if isinstance(op, Reduction):
             return self._may_reduce(op, node.inputs[0])
         if isinstance(op, (PermuteDims, Concat, *_PER_AXIS)):
@@ -102,9 +99,7 @@ class _Region:
 
     def _may_reduce(self, op: Reduction, x: Node) -> bool:
         """Whether a reduction's result is the same, axis by axis, and its order may change."""
-        if x.ndim != self.ndim or (
-            self.exact and is_floating(x.dtype) and not isinstance(op, Max | Min)
-        ):
+        if x.ndim != self.ndim:
             return False
         left = [axis for axis in self.to_last if axis not in op.axes]
         return op.keepdims or left == sorted(left)
@@ -292,4 +287,4 @@ def _bytes_turned(node: Node) -> int:
     return _bytes(arrays["x"]) + _bytes(arrays["y"])
 
 
-LAYOUT = Pass(NAME, layout, Numerics.REASSOCIATES, selects=True)
+LAYOUT = Pass(NAME, layout, Numerics.REASSOCIATES)
