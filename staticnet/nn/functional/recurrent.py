@@ -230,10 +230,11 @@ def weights_of(
     """PyTorch's parameters as a cell's.  w_ih: [g * h, in], w_hh: [g * h, out], w_hr: [out, h]
 
     Raises:
+        ArgumentError: if a weight is None.
         ShapeError: if they do not fit the cell and each other.
     """
-    assert w_ih is not None
-    assert w_hh is not None
+    if w_ih is None or w_hh is None:
+        raise ArgumentError("w_ih and w_hh must be arrays, not None; only biases may be left out")
     hidden = w_hh.shape
     if len(hidden) != 2 or w_ih.ndim != 2 or w_ih.shape[0] != hidden[0]:
         shapes = f"{format_shape(w_ih.shape)} and {format_shape(hidden)}"
