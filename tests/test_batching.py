@@ -63,7 +63,7 @@ def _more() -> list[Sample]:
     ]  # fmt: skip
 
 
-CASES = [s for s in [*SAMPLES, *_more()] if s.op not in LEAVES | CONTROL | {"item"}]
+CASES = [s for s in [*SAMPLES, *_more()] if s.op not in LEAVES | CONTROL | {"item", "with_update"}]
 IDS = [f"{sample.op}-{i}" for i, sample in enumerate(CASES)]
 every_case = pytest.mark.parametrize("sample", CASES, ids=IDS)
 # one of each kind of elementwise ops, which have one rule, and all others

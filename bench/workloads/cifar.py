@@ -13,5 +13,5 @@ CIFAR_BN = ImageNetwork("cifar_bn", 64, 10, FAST).workload(
     "6 convolutions of 3 x 3 with batch norm, batch 64, SGD with momentum", rtol=1e-2
 )
 RESNET18 = ImageNetwork("resnet18", 32, 4, SLOW).workload(
-    "ResNet-18 for images of 32 x 32, batch 32, SGD with momentum", rtol=1e-2
+    "ResNet-18 for images of 32 x 32, batch 32, SGD with momentum", rtol=5e-2
 )

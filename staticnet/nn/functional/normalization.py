@@ -16,10 +16,10 @@ import numpy as np
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import HALVES
-from staticnet.ir.types import format_shape
+from staticnet.ir.types import as_shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
-from staticnet.ops.arguments import as_size, as_tuple, normalize_axes
+from staticnet.ops.arguments import as_size, normalize_axes
 from staticnet.ops.arithmetic import maximum
 from staticnet.ops.base import apply, function, items, promoted
 from staticnet.ops.creation import dim_value, zeros_like
@@ -330,7 +330,7 @@ def _observed(running: Running, y: Value, mean_: Value, var_: Value, count: int 
 
 
 def _last_axes(x: Value, normalized_shape: Any) -> tuple[int, ...]:
-    shape = as_tuple(normalized_shape)
+    shape = as_shape(normalized_shape, "normalized_shape")
     if not shape or tuple(x.shape[-len(shape) :]) != tuple(shape):
         raise ShapeError(
             f"the last axes of an input {format_shape(x.shape)} are not normalized_shape "
