@@ -89,7 +89,8 @@ class Attention(TensorOp, name="attention"):
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         (q, k, v, *mask), scale, _ = _merged(size, batched, operands, 3)
-        return [_parted(x, size) for x in items(apply(self, q, k, v, scale, *mask))]
+        n = operands[0].shape[int(batched[0])]
+        return [_parted(x, size, n) for x in items(apply(self, q, k, v, scale, *mask))]
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         q, k, v = operands[:3]
@@ -176,7 +177,8 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         (q, k, v, a, lse, delta, *mask), scale, factor = _merged(size, batched, operands, 4)
         made = items(apply(self, q, k, v, a, scale, lse, delta, *mask))
-        dq, dk, dv = (_parted(x, size) for x in made)
+        n = operands[0].shape[int(batched[0])]
+        dq, dk, dv = (_parted(x, size, n) for x in made)
         return [dq if factor is None else astype(dq * factor, dq.dtype), dk, dv]
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
@@ -260,9 +262,9 @@ def _merged(
     return merged, scale, factor
 
 
-def _parted(x: Any, size: int | Dim) -> Any:
-    n, *rest = x.shape
-    return reshape(x, (size, n // size, *rest))
+def _parted(x: Any, size: int | Dim, n: int | Dim) -> Any:
+    """x: [size * n, *s] -> y: [size, n, *s]"""
+    return reshape(x, (size, n, *x.shape[1:]))
 
 
 def _wide(x: Any) -> Any:

@@ -50,7 +50,7 @@ class Windows:
             ArgumentError: if one is no int in its range, nor such an int for each axis.
         """
         kernel = as_axes(kernel_size, axes, "kernel_size", 1)
-        none = stride is None or stride in ([], ())
+        none = stride is None or (isinstance(stride, list | tuple) and not stride)
         made = Windows(
             kernel,
             kernel if none else as_axes(stride, axes, "stride", 1),

@@ -9,7 +9,7 @@ from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, exact_quotient
-from staticnet.ir.types import format_shape
+from staticnet.ir.types import as_shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_axes
 from staticnet.ops.arguments import as_size
@@ -179,6 +179,7 @@ def fold(
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * 2
     if len(sizes) != 2:
         raise ArgumentError(f"output_size must be an int or 2 of them, not {output_size!r:.60}")
+    sizes = as_shape(tuple(sizes), "output_size")
     p = _Patches(sizes, kernel_size, dilation, padding, stride)
     (kh, kw), (oh, ow) = p.kernel, p.count
     c = _quotient(x.shape[1], kh * kw, "channels")
