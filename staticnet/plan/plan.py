@@ -22,7 +22,7 @@ from staticnet.plan.memory import (
     padded,
     stack,
 )
-from staticnet.plan.reads import read_in_place
+from staticnet.plan.reads import is_written_last, read_in_place
 from staticnet.plan.results import carries_of, first_value, in_memory
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
@@ -221,7 +221,7 @@ class _Planner:
         self.fusion = plan.fusion
         self.groups: list[Group] = []
         self.readers: dict[Node, set[Group]] = {}
-        self._at_own_place: dict[Node, frozenset[Node]] = {}
+        self._at_own_place: dict[Group, frozenset[Node]] = {}
         self._find_readers()
         self._leaves()
         self._find_stored()
@@ -331,7 +331,8 @@ class _Planner:
             return self._begins_as(value, other)
         alike = value.dtype == other.dtype and value.type.size == other.type.size
         whole = alike and fixed(value.shape) == group.domain and value not in group.rows
-        return whole and other in self._read_in_place(group, value)
+        in_place = whole and other in self._read_in_place(group)
+        return in_place and is_written_last(group, value)
 
     def _begins_as(self, value: Node, other: Node) -> bool:
         """Whether a loop's result begins as a value in memory that the loop reads nowhere else."""
@@ -341,10 +342,10 @@ class _Planner:
         uses = [x for x in value.inputs[0].inputs if self.fusion.memory(x, True) is other]
         return len(uses) == 1
 
-    def _read_in_place(self, group: Group, value: Node) -> frozenset[Node]:
-        if value not in self._at_own_place:
-            self._at_own_place[value] = read_in_place(group, value, self.plan.stored)
-        return self._at_own_place[value]
+    def _read_in_place(self, group: Group) -> frozenset[Node]:
+        if group not in self._at_own_place:
+            self._at_own_place[group] = read_in_place(group, self.plan.stored)
+        return self._at_own_place[group]
 
     def _values(self, sizes: Sizes) -> Values:
         """What lies in the arena: what the order of the groups has to keep small."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from staticnet.ir.index import Index, linear
 from staticnet.ir.node import Node
@@ -26,8 +26,8 @@ def loop_numbers(group: Group) -> dict[Node, int]:
     return numbers
 
 
-def read_in_place(group: Group, value: Node, stored: Collection[Node]) -> frozenset[Node]:
-    """The buffers over which a group may write a value that has an element a point of its domain.
+def read_in_place(group: Group, stored: Set[Node]) -> frozenset[Node]:
+    """The buffers over which a group may write the values that `is_written_last` names.
 
     At each point it reads that point's element alone, and none once the value is written. A kernel
     computes what it stores at the point that it is at, and what that is made of at the index that
@@ -37,24 +37,29 @@ def read_in_place(group: Group, value: Node, stored: Collection[Node]) -> frozen
     row have waited for each other, and what was read at an index is a value of the row.
     """
     if group.kind == "map":
-        return _at_own_place(group, set(stored).intersection(group.nodes), frozenset())
+        return _at_own_place(group, [x for x in group.nodes if x in stored], frozenset())
     if group.kind != "rows":
         return frozenset()
-    numbers = loop_numbers(group)
-    full = (x for x in group.nodes if isinstance(x.op, Reduction) or x not in group.rows)
-    last = max(numbers[x] - isinstance(x.op, Reduction) for x in full)
-    if numbers[value] < last:
-        return frozenset()
-    early = (
-        frozenset()
-        if may_share_rows(group)
-        else frozenset(
-            node
-            for node in group.rows
-            if isinstance(node.op, TakeAlongAxis) and numbers[node] < last
-        )
-    )
+    early: frozenset[Node] = frozenset()
+    if not may_share_rows(group):
+        numbers = loop_numbers(group)
+        last = _last_loop(group, numbers)
+        taken = (x for x in group.rows if isinstance(x.op, TakeAlongAxis))
+        early = frozenset(x for x in taken if numbers[x] < last)
     return _at_own_place(group, group.nodes, early)
+
+
+def is_written_last(group: Group, value: Node) -> bool:
+    """Whether a value is one of a kernel's last loop: a map has no other."""
+    if group.kind != "rows":
+        return True
+    numbers = loop_numbers(group)
+    return numbers[value] >= _last_loop(group, numbers)
+
+
+def _last_loop(group: Group, numbers: Mapping[Node, int]) -> int:
+    full = (x for x in group.nodes if isinstance(x.op, Reduction) or x not in group.rows)
+    return max(numbers[x] - isinstance(x.op, Reduction) for x in full)
 
 
 def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -> frozenset[Node]:
