@@ -70,7 +70,7 @@ def _carried(body: Graph, carries: int, batched: Batched) -> list[bool]:
     while own != before:
         before = own
         pairs = zip(own, _differing(body, own)[:carries], strict=False)
-        own = [now or after for now, after in pairs] + own[carries:]
+        own = [*(now or after for now, after in pairs), *own[carries:]]
     return own
 
 
