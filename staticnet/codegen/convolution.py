@@ -54,7 +54,7 @@ def convolution_helper(dtype: str) -> str:
 
 def convolution_library(dtype: str) -> str:
     """The C text of the routines for a dtype, after `convolution_sizes.h`."""
-    text = kernel_text("convolution.h").replace("_f32", f"_{dtype}")
+    text = kernel_text("convolution.h", "convolution_weight.h").replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")
     if dtype in _HALVES:
