@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.images import images
 from bench.program import Array, Arrays, Program, Workload
-from bench.training import batches, jax_program, resident, torch_program, training_program
+from bench.training import batches, jax_program, staticnet_program, torch_descent, torch_program
 from staticnet.cli.networks import NETWORKS, Layer, Layers, network
 
 SMALL = 8  # examples of a batch in a quick run
@@ -29,22 +29,32 @@ def labelled(layers: Layers, prefix: str = "") -> Iterator[tuple[str, Layer]]:
             yield from labelled(layer.shortcut, f"{prefix}{i}.shortcut.")
 
 
+def weight_shapes(layers: Layers) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights by name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, layer in labelled(layers):
+        if layer.kind == "BatchNorm2d":
+            found |= {f"{name}.weight": layer.arguments, f"{name}.bias": layer.arguments}
+        elif layer.kind in ("Conv2d", "Linear"):
+            n, m, *kernel = layer.arguments
+            found[f"{name}.weight"] = (m, n, *kernel, *kernel)
+            if layer.options.get("bias", True):
+                found[f"{name}.bias"] = (m,)
+    return found
+
+
 def draw(layers: Layers) -> dict[str, Array]:
     """The weights by name, uniform within 1 / sqrt(inputs); norms start at 1 and 0."""
     rng = np.random.default_rng(8)
+    shapes = weight_shapes(layers)
     made: dict[str, Array] = {}
-    for name, layer in labelled(layers):
-        if layer.kind == "BatchNorm2d":
-            made[f"{name}.weight"] = np.ones(layer.arguments, np.float32)
-            made[f"{name}.bias"] = np.zeros(layer.arguments, np.float32)
-        if layer.kind not in ("Conv2d", "Linear"):
-            continue
-        n, m, *kernel = layer.arguments
-        shape = (m, n, *kernel, *kernel)
-        bound = 1 / np.sqrt(np.prod(shape[1:]))
-        made[f"{name}.weight"] = rng.uniform(-bound, bound, shape).astype(np.float32)
-        if layer.options.get("bias", True):
-            made[f"{name}.bias"] = rng.uniform(-bound, bound, m).astype(np.float32)
+    for name, shape in shapes.items():
+        weight = shapes[f"{name.rpartition('.')[0]}.weight"]
+        if len(weight) == 1:
+            made[name] = np.full(shape, name.endswith("weight"), np.float32)
+        else:
+            bound = 1 / np.sqrt(np.prod(weight[1:]))
+            made[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
     return made
 
 
@@ -127,7 +137,7 @@ class ImageNetwork:
     def model(self, nn: Any, data: Arrays, convert: Callable[[Array], Any]) -> Any:
         """The network of a library's layers, with the weights."""
         model = network(nn, self.layers)
-        weights = {name: convert(data[name]) for name in draw(self.layers)}
+        weights = {name: convert(data[name]) for name in weight_shapes(self.layers)}
         model.load_state_dict(weights, strict=False)
         return model
 
@@ -140,13 +150,7 @@ class ImageNetwork:
         loss = sn.nn.cross_entropy(model(x), y)
         updates = sn.optim.SGD(**self.options).minimize(loss)
         step = sn.function([x, y], loss, updates, device=device)
-        sets = resident(step, data)
-        return training_program(
-            lambda x, y: float(step(x, y)),
-            lambda: step.run(self.steps, *sets, batch_size=size),
-            batches(data, size),
-            lambda: {"planned peak": step.memory_analysis().peak},
-        )
+        return staticnet_program(step, data, size, self.steps)
 
     def descent(self, data: Arrays, compiles: bool, dtype: str = "float32") -> Any:
         """PyTorch's step, with the fused optimizer."""
@@ -159,15 +163,7 @@ class ImageNetwork:
             return torch.nn.functional.cross_entropy(model(x), y)
 
         objective = torch.compile(objective, dynamic=False) if compiles else objective
-
-        def descend(x: Any, y: Any) -> Any:
-            loss = objective(x, y)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            return loss.detach()
-
-        return descend
+        return torch_descent(objective, optimizer)
 
     def torch(self, data: Arrays, device: str) -> Program:
         """Eager."""
@@ -179,7 +175,7 @@ class ImageNetwork:
 
     def jax(self, data: Arrays, device: str) -> Program:
         """One jitted step, all state donated."""
-        weights = {name: data[name] for name in draw(self.layers)}
+        weights = {name: data[name] for name in weight_shapes(self.layers)}
         descend, state = _jax_step(self.layers, weights, self.options)
         return jax_program(descend, state, data, self.size_of(data))
 
@@ -211,7 +207,7 @@ class ImageNetwork:
             rtol=rtol,
             atol=1e-5,
             check_steps=self.steps,
-            parameters=tuple(draw(self.layers)),
+            parameters=tuple(weight_shapes(self.layers)),
             quick_sizes=(SMALL * self.steps,),
         )
 

@@ -65,6 +65,30 @@ def resident(step: Any, data: Arrays) -> list[Any]:
     return step.specialize().executable.place([data["x"], data["y"]])
 
 
+def staticnet_program(step: Any, data: Arrays, size: int, steps: int) -> Program:
+    """A call of the step, and epochs of it over data that lies where it runs."""
+    sets = resident(step, data)
+    return training_program(
+        lambda x, y: float(step(x, y)),
+        lambda: step.run(steps, *sets, batch_size=size),
+        batches(data, size),
+        lambda: {"planned peak": step.memory_analysis().peak},
+    )
+
+
+def torch_descent(objective: Callable[[Any, Any], Any], optimizer: Any) -> Callable[..., Any]:
+    """A step of PyTorch's on the loss `objective(x, y)`."""
+
+    def descend(x: Any, y: Any) -> Any:
+        loss = objective(x, y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return descend
+
+
 def torch_program(descend: Callable[[Any, Any], Any], data: Arrays, size: int) -> Program:
     """`descend` takes a batch of tensors and gives its loss, a tensor without a gradient."""
     import torch

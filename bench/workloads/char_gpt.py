@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from bench import adam_rule
+from bench.adam_steps import adam_in_jax, adam_reference
 from bench.program import Array, Arrays, Program, Workload
 from bench.text import CHARACTERS, windows
 from bench.training import (
-    batches,
-    jax_program,
-    reference_losses,
-    resident,
+    staticnet_program,
+    torch_descent,
     torch_program,
-    training_program,
 )
 from bench.workloads.char_gpt_reference import gradients
 
@@ -115,14 +113,7 @@ def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
 
 def staticnet(data: Arrays, device: str) -> Program:
     """A call of the step, and epochs of it over data that lies where it runs."""
-    step = staticnet_step(data, device)
-    sets = resident(step, data)
-    return training_program(
-        lambda x, y: float(step(x, y)),
-        lambda: step.run(STEPS, *sets, batch_size=BATCH),
-        batches(data, BATCH),
-        lambda: {"planned peak": step.memory_analysis().peak},
-    )
+    return staticnet_program(staticnet_step(data, device), data, BATCH, STEPS)
 
 
 def _torch(data: Arrays, compiles: bool) -> Program:
@@ -137,15 +128,7 @@ def _torch(data: Arrays, compiles: bool) -> Program:
         return torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
     objective = torch.compile(objective, dynamic=False) if compiles else objective
-
-    def descend(x: Any, y: Any) -> Any:
-        loss = objective(x, y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return torch_program(descend, data, BATCH)
+    return torch_program(torch_descent(objective, optimizer), data, BATCH)
 
 
 def torch(data: Arrays, device: str) -> Program:
@@ -162,10 +145,6 @@ def jax(data: Arrays, device: str) -> Program:
     """One jitted step, all state donated; `jax.nn.dot_product_attention`."""
     import jax
     import jax.numpy as jnp
-
-    params = {name: jax.device_put(data[name]) for name in NAMES}
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    state = (params, zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(()))
 
     def norm(p: Any, name: str, x: Any) -> Any:
         x = x - jnp.mean(x, -1, keepdims=True)
@@ -192,31 +171,16 @@ def jax(data: Arrays, device: str) -> Program:
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), y[..., None], 2)
         return -jnp.mean(chosen)
 
-    def descend(state: Any, batch: Any) -> Any:
-        params, m, v, t = state
-        loss, grads = jax.value_and_grad(objective)(params, *batch)
-        columns = ([tree[name] for name in NAMES] for tree in (params, grads, m, v))
-        new = adam_rule.updated(jnp, t + 1, *columns, decay=DECAY)
-        return (*(dict(zip(NAMES, column, strict=True)) for column in new), t + 1), loss
-
-    return jax_program(descend, state, data, BATCH)
+    return adam_in_jax(objective, NAMES, data, BATCH, DECAY)
 
 
 def reference(data: Arrays) -> Any:
     """The same steps in float64, the gradients by hand."""
-    p = [data[name].astype(np.float64) for name in NAMES]
-    m, v = ([np.zeros_like(x) for x in p] for _ in range(2))
-    t = 0
 
-    def descend(x: Array, y: Array) -> float:
-        nonlocal t
-        t += 1
-        loss, grads = gradients(dict(zip(NAMES, p, strict=True)), LAYERS, HEADS, x, y)
-        columns = (p, [grads[name] for name in NAMES], m, v)
-        p[:], m[:], v[:] = adam_rule.updated(np, t, *columns, decay=DECAY)
-        return loss
+    def by_hand(p: Arrays, x: Array, y: Array) -> tuple[float, Arrays]:
+        return gradients(p, LAYERS, HEADS, x, y)
 
-    return reference_losses(descend, batches(data, BATCH), CHECKED)
+    return adam_reference(by_hand, NAMES, data, BATCH, CHECKED, DECAY)
 
 
 CHAR_GPT = Workload(

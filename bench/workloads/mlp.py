@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 
 from bench import adam_rule
+from bench.adam_steps import adam_in_jax, adam_reference
 from bench.program import Array, Arrays, Program, Workload
 from bench.training import (
-    batches,
-    jax_program,
     parameter_names,
-    reference_losses,
-    resident,
     staticnet_network,
+    staticnet_program,
+    torch_descent,
     torch_network,
     torch_program,
-    training_program,
     weights,
 )
 
@@ -50,14 +48,7 @@ def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
 
 def staticnet(data: Arrays, device: str) -> Program:
     """A call of the step, and epochs of it over data that lies where it runs."""
-    step = staticnet_step(data, device)
-    sets = resident(step, data)
-    return training_program(
-        lambda x, y: float(step(x, y)),
-        lambda: step.run(STEPS, *sets, batch_size=BATCH),
-        batches(data, BATCH),
-        lambda: {"planned peak": step.memory_analysis().peak},
-    )
+    return staticnet_program(staticnet_step(data, device), data, BATCH, STEPS)
 
 
 def torch(data: Arrays, device: str) -> Program:
@@ -67,14 +58,10 @@ def torch(data: Arrays, device: str) -> Program:
     model = torch_network(ACTIVATIONS, WIDTHS, data)
     optimizer = torch.optim.Adam(model.parameters(), **adam_rule.OPTIONS, fused=True)
 
-    def descend(x: Any, y: Any) -> Any:
-        loss = torch.nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+    def objective(x: Any, y: Any) -> Any:
+        return torch.nn.functional.cross_entropy(model(x), y)
 
-    return torch_program(descend, data, BATCH)
+    return torch_program(torch_descent(objective, optimizer), data, BATCH)
 
 
 def torch_compile(data: Arrays, device: str) -> Program:
@@ -107,43 +94,23 @@ def jax(data: Arrays, device: str) -> Program:
     import jax
     import jax.numpy as jnp
 
-    params = [jax.device_put(data[name]) for name in NAMES]
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    state = (params, zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(()))
-
-    def objective(params: Any, x: Any, y: Any) -> Any:
+    def objective(p: Any, x: Any, y: Any) -> Any:
         for i in range(LAYERS):
-            x = x @ params[2 * i].T + params[2 * i + 1]
+            x = x @ p[f"w{i}"].T + p[f"b{i}"]
             x = jax.nn.relu(x) if i + 1 < LAYERS else x
         chosen = jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1)
         return -jnp.mean(chosen)
 
-    def descend(state: Any, batch: Any) -> Any:
-        params, m, v, t = state
-        loss, grads = jax.value_and_grad(objective)(params, *batch)
-        return (*adam_rule.updated(jnp, t + 1, params, grads, m, v), t + 1), loss
-
-    return jax_program(descend, state, data, BATCH)
+    return adam_in_jax(objective, NAMES, data, BATCH)
 
 
 def reference(data: Arrays) -> Any:
     """The same steps in float64, the gradients by hand."""
-    p = [data[name].astype(np.float64) for name in NAMES]
-    m, v = ([np.zeros_like(x) for x in p] for _ in range(2))
-    t = 0
-
-    def descend(x: Array, y: Array) -> float:
-        nonlocal t
-        t += 1
-        loss, grads = _gradients(dict(zip(NAMES, p, strict=True)), x.astype(np.float64), y)
-        p[:], m[:], v[:] = adam_rule.updated(np, t, p, [grads[name] for name in NAMES], m, v)
-        return loss
-
-    return reference_losses(descend, batches(data, BATCH))
+    return adam_reference(_gradients, NAMES, data, BATCH)
 
 
 def _gradients(p: Arrays, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
-    hidden = [x]
+    hidden = [x.astype(np.float64)]
     for i in range(LAYERS):
         z = hidden[-1] @ p[f"w{i}"].T + p[f"b{i}"]
         hidden.append(np.maximum(z, 0) if i + 1 < LAYERS else z)

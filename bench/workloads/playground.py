@@ -15,11 +15,11 @@ from bench.training import (
     jax_program,
     parameter_names,
     reference_losses,
-    resident,
     staticnet_network,
+    staticnet_program,
+    torch_descent,
     torch_network,
     torch_program,
-    training_program,
     weights,
 )
 
@@ -49,13 +49,7 @@ def staticnet_step(data: Arrays, device: str) -> Any:
 
 def staticnet(data: Arrays, device: str) -> Program:
     """A call of the step, and epochs of it over data that lies where it runs."""
-    step = staticnet_step(data, device)
-    sets = resident(step, data)
-    return training_program(
-        lambda x, y: float(step(x, y)),
-        lambda: step.run(STEPS, *sets, batch_size=BATCH),
-        batches(data, BATCH),
-    )
+    return staticnet_program(staticnet_step(data, device), data, BATCH, STEPS)
 
 
 def torch(data: Arrays, device: str) -> Program:
@@ -65,14 +59,10 @@ def torch(data: Arrays, device: str) -> Program:
     model = torch_network(ACTIVATIONS, WIDTHS, data)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, fused=True)
 
-    def descend(x: Any, y: Any) -> Any:
-        loss = torch.nn.functional.mse_loss(model(x), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+    def objective(x: Any, y: Any) -> Any:
+        return torch.nn.functional.mse_loss(model(x), y)
 
-    return torch_program(descend, data, BATCH)
+    return torch_program(torch_descent(objective, optimizer), data, BATCH)
 
 
 def torch_compile(data: Arrays, device: str) -> Program:
