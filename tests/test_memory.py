@@ -250,6 +250,14 @@ def test_a_call_allocates_its_outputs_and_nothing_else() -> None:
     assert planned.arena == 800_000  # what x @ w is, which the softmax reads
 
 
+def test_rows_of_one_element_stay_rows() -> None:
+    x = sn.placeholder(("b", 1), "float64", "x")
+    f = sn.function(x, sn.abs(x / (sn.sum(x * x, 0, keepdims=True) + 1)), device="numpy")
+    plan = SymbolicPlan(f.passes()[-2].graph)
+    shapes = [[(g.kind, len(g.nodes)) for _, g in plan.bind({"b": b}).launched] for b in (1, 5)]
+    assert shapes[0] == shapes[1] == [("map", 1), ("rows", 2), ("map", 2)]
+
+
 def test_two_dims_and_their_products() -> None:
     x = sn.placeholder(("b", "t", 16), name="x")
     scores = sn.nn.softmax(x @ sn.matrix_transpose(x), -1)

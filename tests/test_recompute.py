@@ -72,6 +72,18 @@ def test_a_gelu_keeps_what_it_is_of_and_no_step_of_its_own() -> None:
     assert len(kept) <= 2  # the product, and the gelu, which the last weight's gradient reads
 
 
+def test_explain_has_a_reason_for_all_that_a_kernel_reads() -> None:
+    kernels = step(BLOCKS, device="numpy")[0].explain().kernels
+    made = {access.value for kernel in kernels for access in kernel.writes}
+    written_over = {new for kernel in kernels for new, _ in kernel.in_place}
+    reasons = set()
+    for kernel in kernels:
+        read = {access.value for access in kernel.reads} & made - written_over
+        assert read <= {apart.value for apart in kernel.reasons}
+        reasons |= {apart.reason for apart in kernel.reasons}
+    assert "it is computed again here" in reasons
+
+
 def test_explain_tells_what_is_computed_again() -> None:
     f, _ = step(["gelu"], device="numpy")
     text = str(f.explain())

@@ -293,10 +293,14 @@ class _Accounts:
         """One for each pair of a node and an operand that another kernel makes."""
         fusion = self.plan.fusion
         found: dict[Apart, None] = {}
-        for node in group.nodes:
+        for node in (*group.nodes, *group.again):
             for operand in node.inputs:
                 source = fusion.memory(operand, not group.fused)
+                if source in group.again:
+                    continue
                 reason = fusion.apart.get((source, node))
+                if node in group.again:
+                    reason = "it is computed again here"
                 maker = fusion.group_of.get(source)
                 if reason is not None and maker in self.numbers and maker is not group:
                     value, user = self.names[source], self.names[node]

@@ -14,7 +14,7 @@ from the maker of an operand, the reason is kept, in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -92,16 +92,18 @@ class Fusion:
     """The partition of a graph's nodes into groups, and the dependences between groups.
 
     `apart` says, for a node and a user of it in another group, why they do not share a kernel.
-    `guide`, if given, holds the nodes to make, each with its group in a plan for other sizes.
+    `guide`, if given, holds the nodes to make, each with its group in a plan for other sizes, and
+    `of_rows` those that are values of rows there: here a row may have one element.
     """
 
     def __init__(
         self, graph: Graph, enabled: bool = True, guide: Mapping[Node, Group] | None = None,
-        recompute: bool = True,
+        recompute: bool = True, of_rows: Set[Node] = frozenset(),
     ) -> None:  # fmt: skip
         self.graph = graph
         self.enabled = enabled
         self.guide = guide
+        self.of_rows = of_rows
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.apart: dict[tuple[Node, Node], str] = {}
@@ -308,7 +310,7 @@ class Fusion:
         if group.columns and any(isinstance(base(x).op, Reduction) for x in inside):
             return "a reduction of leading axes is complete only when its kernel ends"
         domain = axes_of(group.domain)
-        if shape == group.domain:
+        if shape == group.domain and node not in self.of_rows:
             return self.moved(inside, domain, group)
         if not group.inner or not group.is_row_shape(shape):
             return f"its shape is {format_shape(shape)}, the kernel is {_space(group)}"

@@ -175,9 +175,10 @@ class SymbolicPlan:
         """The kernels of the general plan for a binding; None if they do not hold there."""
         made = self.orders[0].fusion.group_of
         guide = {twin[node]: group for node, group in made.items()}
+        rows = frozenset(twin[node] for group in set(made.values()) for node in group.rows)
         if len(guide) == len(made):
             for known in (None, guide):
-                fusion = Fusion(graph, self.fuse, known, recompute=False)
+                fusion = Fusion(graph, self.fuse, known, recompute=False, of_rows=rows)
                 if self._is_alike(fusion, twin):
                     for node, group in made.items():
                         fusion.group_of[twin[node]].again = {twin[x]: None for x in group.again}
