@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from budget import CASES
@@ -20,6 +21,7 @@ HERE = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+    parser.addoption("--part", metavar="K/N", help="run one test of N: those of part K, from 0")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the longest sweeps some cases run by default: see `budget.py`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the longest sweeps some cases run by default: `budget.py`. `--part` chooses by name."""
     counted: Counter[str] = Counter()
     for item in items:
         name = item.nodeid.rpartition("tests/")[2].partition("[")[0]
@@ -59,6 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             counted[name] += 1
             if counted[name] > CASES[name]:
                 item.add_marker("slow")
+    if part := config.getoption("--part"):
+        chosen, parts = map(int, part.split("/"))
+        others = [item for item in items if crc32(item.nodeid.encode()) % parts != chosen]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if crc32(item.nodeid.encode()) % parts == chosen]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.compilation import PASSES
 
 COMPILES = True
-# RANDOM_PART=3/4 has the last of four parts of the slowest sweep run
-PART, PARTS = map(int, os.environ.get("RANDOM_PART", "0/1").split("/"))
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 
 C, N, SHIM = Way("cpu"), Way("numpy"), Way("shim")
@@ -89,7 +86,7 @@ def test_run_and_calls(unoptimised: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1000, 1340)[PART::PARTS])
+@pytest.mark.parametrize("seed", range(1000, 1340))
 def test_seventeen_thousand_programs(seed: int, unoptimised: None, thrown_away: None) -> None:
     must_hold(batch(seed, 50), [EXACT, *TURNS[seed % len(TURNS)]])
 
