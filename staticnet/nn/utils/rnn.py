@@ -20,7 +20,7 @@ from staticnet.nn.arguments import check_choice, known_values
 from staticnet.ops.arguments import as_bool, as_int
 from staticnet.ops.base import as_values, function, promoted
 from staticnet.ops.creation import arange
-from staticnet.ops.movement import pad, stack, swapaxes
+from staticnet.ops.movement import pad, stack, swapaxes, unstack
 from staticnet.ops.promotion import as_array
 from staticnet.ops.selection import where
 from staticnet.ops.shape import expand_dims
@@ -76,7 +76,7 @@ def _sequences(sequences: Any) -> list[Any]:
     if isinstance(sequences, Value | np.ndarray):
         if sequences.ndim == 0:
             raise ShapeError("one number is no sequence of sequences")
-        return [sequences[i] for i in range(_known(sequences.shape[0]))]
+        sequences = unstack(sequences)
     if not isinstance(sequences, Sequence) or not sequences:
         raise ArgumentError(f"takes a list of one or more sequences, not {sequences!r:.60}")
     return list(sequences)
