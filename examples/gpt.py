@@ -61,6 +61,7 @@ class GPT(sn.nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.config = config
         self.wte = sn.nn.Embedding(config.vocabulary, config.width)
         self.wpe = sn.nn.Embedding(config.length, config.width)
         self.blocks = sn.nn.Sequential(*(Block(config) for _ in range(config.layers)))
@@ -75,9 +76,9 @@ class GPT(sn.nn.Module):
         return self.ln_f(self.blocks(x)) @ self.wte.weight.T  # tied: its gradient is of both uses
 
 
-def training_step(config: Config, batch: int, lr: float = 1e-3, **options: Any) -> Any:
+def training_step(model: GPT, batch: int, lr: float = 1e-3, **options: Any) -> Any:
     """A function of tokens and their successors, int [batch, length]: it gives the loss."""
-    model = GPT(config)
+    config = model.config
     x, y = (sn.placeholder((batch, config.length), "int64", name) for name in "xy")
     logits = sn.reshape(model(x), (batch * config.length, config.vocabulary))
     loss = sn.nn.cross_entropy(logits, sn.reshape(y, (batch * config.length,)))
@@ -97,7 +98,7 @@ def main() -> None:
     characters, codes = np.unique(np.array(list(text)), return_inverse=True)
     config = Config(vocabulary=len(characters))
     sn.manual_seed(0)
-    step = training_step(config, arguments.batch, device=arguments.device)
+    step = training_step(GPT(config), arguments.batch, device=arguments.device)
     print(f"{step.memory_analysis().peak / 1e6:.1f} MB, {step.plan.launches} launches a step")
     rng = np.random.default_rng(0)
     for i in range(arguments.steps):

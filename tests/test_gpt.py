@@ -42,7 +42,9 @@ def on_cuda(f: Any, precision: str) -> Any:
 @pytest.mark.slow
 def test_gpt2_fits_and_how_often_it_launches(gpt: Any) -> None:
     """Batch 8 of 1024 tokens; PyTorch compiled takes 5.1 GB on an H100, eager 8.9."""
-    plan = on_cuda(gpt.training_step(gpt.GPT2, 8, precision="bfloat16", device="numpy"), "bfloat16")
+    plan = on_cuda(
+        gpt.training_step(gpt.GPT(gpt.GPT2), 8, precision="bfloat16", device="numpy"), "bfloat16"
+    )
     assert analyse_memory(plan).peak < 6.0e9
     assert plan.launches < 390
 
@@ -60,7 +62,9 @@ def test_gpt2_fits_with_attention_written_by_hand(
         return sn.nn.softmax(sn.where(mask, scores, -1e9), axis=-1) @ v
 
     monkeypatch.setattr(sn.nn, "scaled_dot_product_attention", by_hand)
-    plan = on_cuda(gpt.training_step(gpt.GPT2, 8, precision="bfloat16", device="numpy"), "bfloat16")
+    plan = on_cuda(
+        gpt.training_step(gpt.GPT(gpt.GPT2), 8, precision="bfloat16", device="numpy"), "bfloat16"
+    )
     assert analyse_memory(plan).peak < 6.5e9
 
 
@@ -70,7 +74,7 @@ def test_a_layer_keeps_little(gpt: Any) -> None:
     peaks = []
     for layers in (2, 4):
         config = gpt.Config(layers=layers, **sizes)
-        f = gpt.training_step(config, 4, precision="bfloat16", device="numpy")
+        f = gpt.training_step(gpt.GPT(config), 4, precision="bfloat16", device="numpy")
         peaks.append(analyse_memory(on_cuda(f, "bfloat16")).arena)
     elements = 4 * 128 * 64
     wide = 2 * 4 + (1 + 3 + 1 + 1 + 4 + 4) * 2  # float32 twice; both norms, q k v, y, the network
@@ -84,7 +88,7 @@ def test_it_learns_alike_on_all_devices(gpt: Any) -> None:
     tokens = np.random.default_rng(0).integers(0, 17, (6, 13)).cumsum(1) % 17
     for device, precision in (("numpy", "float32"), ("cpu", "float32"), ("cpu", "bfloat16")):
         sn.manual_seed(0)
-        step = gpt.training_step(config, 6, device=device, precision=precision)
+        step = gpt.training_step(gpt.GPT(config), 6, device=device, precision=precision)
         losses[device, precision] = [float(step(tokens[:, :-1], tokens[:, 1:])) for _ in range(8)]
     reference = np.array(losses["numpy", "float32"])
     assert reference[-1] < reference[0] - 0.03
