@@ -1,10 +1,11 @@
-/* float32 products of matrices that lie in the caches, with the signature of Fortran's sgemm.
+/* float32 products, with the signature of Fortran's sgemm.
 
-   BLAS is made for large matrices. Of products as those in each step of a recurrent network, with few
-   rows or a short sum, half its time goes by around the sums. Here strips of rows of a and panels of
-   columns of b are packed so that they are read in order, and meet in a tile of c that stays in
-   registers. An element is a chain of fused multiply-adds over 160 of k at a time, which are added:
-   its bits depend on k alone. What is of another kind goes to BLAS.
+   The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
+   panel meet in a tile of c that stays in registers. A strip is packed into the first cache, where
+   all panels read it; the panels are packed once into the second. Strips are as equal as m allows, so
+   that none computes rows which are not there. An element is a chain of fused multiply-adds over each
+   part of k, and the parts are added in order: its bits depend on k alone. What is faster there goes
+   to BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 #include <stdint.h>
@@ -25,143 +26,203 @@ void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 typedef __m512 sn_wide;
 #define SN_FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
 #define SN_ALL(x) _mm512_set1_ps(x)
-#define SN_STRIPS(S) S(12) S(10) S(8) S(6) S(4)
+#define SN_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
+enum { sn_tallest = 14 };
 #else
 typedef __m256 sn_wide;
 #define SN_FMA(x, y, z) _mm256_fmadd_ps(x, y, z)
 #define SN_ALL(x) _mm256_set1_ps(x)
-#define SN_STRIPS(S) S(6) S(5) S(4) S(3) S(2)
+#define SN_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
+enum { sn_tallest = 6 };
 #endif
+typedef sn_wide sn_wide_anywhere __attribute__((aligned(sizeof(float))));
 
 enum {
-  sn_most_rows = 12,
-  sn_panel = 2 * sizeof(sn_wide) / sizeof(float),
-  sn_deep = 160, /* a panel of this depth and a strip lie in the first cache */
-  sn_high = 240, /* so many rows of this depth lie in the second */
+  sn_lanes = sizeof(sn_wide) / sizeof(float),
+  sn_panel = 2 * sn_lanes,
+  sn_deep = 256,           /* the longest part of k */
+  sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
+  sn_group = 4,            /* strips that are packed at a time */
+  sn_room = 1 << 16,       /* elements of packed panels, which lie in the second cache */
+  sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
 
-/* tile = a strip of ROWS rows times a panel */
-#define SN_STRIP(ROWS)                                                                             \
-  static __attribute__((noinline)) void sn_strip_##ROWS(int64_t depth, const float *a,             \
-                                                        const float *b, float *tile) {             \
-    sn_wide sum[ROWS][2], *const to = (sn_wide *)tile;                                             \
-    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) sum[i][0] = sum[i][1] = SN_ALL(0);     \
-    for (int64_t l = 0; l < depth; ++l) {                                                          \
-      const sn_wide *const x = (const sn_wide *)(b + l * sn_panel), left = x[0], right = x[1];     \
-      _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) {                                    \
-        const sn_wide y = SN_ALL(a[l * ROWS + i]);                                                 \
-        sum[i][0] = SN_FMA(y, left, sum[i][0]);                                                    \
-        sum[i][1] = SN_FMA(y, right, sum[i][1]);                                                   \
+/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is
+   a[AT]. */
+#define SN_STRIP(NAME, AT, ROWS, WIDE)                                                             \
+  static void sn_##NAME##_##ROWS##_##WIDE(int64_t depth, const float *a, const float *b, float *c, \
+                                          int64_t ldc, int begins) {                               \
+    sn_wide sum[ROWS][WIDE];                                                                       \
+    _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                      \
+      __builtin_prefetch(c + i * ldc, 1);                                                          \
+      __builtin_prefetch(c + i * ldc + WIDE * sn_lanes - 1, 1);                                    \
+      _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) sum[i][j] = SN_ALL(0);                \
+    }                                                                                              \
+    for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {                                    \
+      sn_wide right[WIDE];                                                                         \
+      _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) right[j] = ((const sn_wide *)b)[j];   \
+      _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                    \
+        const sn_wide left = SN_ALL(a[AT(ROWS, i, l)]);                                            \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
+            sum[i][j] = SN_FMA(left, right[j], sum[i][j]);                                         \
       }                                                                                            \
     }                                                                                              \
-    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i) {                                      \
-      to[2 * i] = sum[i][0];                                                                       \
-      to[2 * i + 1] = sum[i][1];                                                                   \
+    _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i)                                        \
+        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) {                                   \
+      sn_wide_anywhere *const to = (sn_wide_anywhere *)(c + i * ldc + j * sn_lanes);               \
+      if (begins) *to = sum[i][j]; else *to += sum[i][j];                                          \
     }                                                                                              \
   }
-SN_STRIPS(SN_STRIP)
+#define SN_IN_ROWS(ROWS, i, l) ((i) * sn_apart + (l))
+#define SN_IN_COLUMNS(ROWS, i, l) ((l) * ROWS + (i))
+#define SN_STRIPS(ROWS)                                                                            \
+  SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
+  SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
+SN_HEIGHTS(SN_STRIPS)
 
-static void sn_strip(int64_t rows, int64_t depth, const float *a, const float *b, float *tile) {
-#define SN_CASE(ROWS) \
-  if (rows == ROWS) sn_strip_##ROWS(depth, a, b, tile);
-  SN_STRIPS(SN_CASE)
+typedef void sn_strip(int64_t, const float *, const float *, float *, int64_t, int);
+#define SN_NAMES(ROWS)                                                                             \
+  {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
+static sn_strip *const sn_strips[sn_tallest][2][2] = {SN_HEIGHTS(SN_NAMES)};
+
+/* Where strip s of `count` begins, of m rows. */
+static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
+
+/* Rows of a, each in one piece. */
+static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, float *to) {
+  for (int64_t i = 0; i < m; ++i) memcpy(to + i * sn_apart, a + i * ai, depth * sizeof *a);
 }
 
-/* The height of strips of m rows that wastes least. */
-static int64_t sn_strip_rows(int64_t m) {
-  int64_t best = 0, least = INT64_MAX;
-#define SN_TRY(ROWS)                                        \
-  {                                                         \
-    const int64_t cost = (m + ROWS - 1) / ROWS * (ROWS + 1); \
-    if (cost < least) least = cost, best = ROWS;            \
+/* Strips of columns of a: of each l the elements of a strip beside each other. */
+static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end, int64_t depth,
+                            const float *a, int64_t al, float *to) {
+  for (int64_t s = begin; s < end; ++s, to += sn_strip_room) {
+    const int64_t first = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - first;
+    const float *from = a + first;
+    for (int64_t l = 0; l + 1 < depth; ++l, from += al)
+      *(sn_wide_anywhere *)(to + l * rows) = *(const sn_wide_anywhere *)from;
+    memcpy(to + (depth - 1) * rows, from, rows * sizeof *to);
   }
-  SN_STRIPS(SN_TRY)
-  return best;
 }
 
-/* Strip after strip, in each the rows' elements of one l beside each other; what lacks is 0. */
-static void sn_pack_rows(int64_t m, int64_t depth, int64_t rows, const float *a, int64_t ai,
-                         int64_t al, float *to) {
-  for (int64_t first = 0; first < m; first += rows, to += rows * depth, a += rows * ai) {
-    const int64_t high = SN_LEAST(rows, m - first);
-    if (high < rows) memset(to, 0, rows * depth * sizeof *to);
-    for (int64_t line = 0; line < depth; line += 16)
-      for (int64_t i = 0; i < high; ++i)
-        for (int64_t l = line; l < SN_LEAST(line + 16, depth); ++l)
-          to[l * rows + i] = a[i * ai + l * al];
-  }
-}
-
-/* Four columns, whose elements lie beside each other, of `depth` lines. */
-static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to) {
+/* Columns of b whose elements lie beside each other, as many as lanes, as `depth` lines. */
+static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to, int64_t wide) {
   int64_t l = 0;
-  for (; l + 4 <= depth; l += 4) {
-    __m128 x[4];
-    for (int j = 0; j < 4; ++j) x[j] = _mm_loadu_ps(b + l + j * bj);
-    _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
-    for (int i = 0; i < 4; ++i) _mm_storeu_ps(to + (l + i) * sn_panel, x[i]);
+  for (; l + 4 <= depth; l += 4, b += 4, to += 4 * wide) {
+    sn_wide x[4];
+    _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) {
+#define SN_PIECE(q) _mm_loadu_ps(b + (j + 4 * q) * bj)
+#if defined(__AVX512F__)
+      __m512 y = _mm512_castps128_ps512(SN_PIECE(0));
+      y = _mm512_insertf32x4(y, SN_PIECE(1), 1);
+      y = _mm512_insertf32x4(y, SN_PIECE(2), 2);
+      x[j] = _mm512_insertf32x4(y, SN_PIECE(3), 3);
+#else
+      x[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(SN_PIECE(0)), SN_PIECE(1), 1);
+#endif
+    }
+#if defined(__AVX512F__)
+#define SN_LOW(x, y) _mm512_unpacklo_ps(x, y)
+#define SN_UPPER(x, y) _mm512_unpackhi_ps(x, y)
+#define SN_MIX(x, y, how) _mm512_shuffle_ps(x, y, how)
+#else
+#define SN_LOW(x, y) _mm256_unpacklo_ps(x, y)
+#define SN_UPPER(x, y) _mm256_unpackhi_ps(x, y)
+#define SN_MIX(x, y, how) _mm256_shuffle_ps(x, y, how)
+#endif
+    const sn_wide a0 = SN_LOW(x[0], x[1]), a1 = SN_LOW(x[2], x[3]);
+    const sn_wide a2 = SN_UPPER(x[0], x[1]), a3 = SN_UPPER(x[2], x[3]);
+    *(sn_wide *)to = SN_MIX(a0, a1, 0x44);
+    *(sn_wide *)(to + wide) = SN_MIX(a0, a1, 0xEE);
+    *(sn_wide *)(to + 2 * wide) = SN_MIX(a2, a3, 0x44);
+    *(sn_wide *)(to + 3 * wide) = SN_MIX(a2, a3, 0xEE);
   }
-  for (; l < depth; ++l)
-    for (int64_t j = 0; j < 4; ++j) to[l * sn_panel + j] = b[l + j * bj];
+  for (; l < depth; ++l, ++b, to += wide)
+    for (int64_t j = 0; j < sn_lanes; ++j) to[j] = b[j * bj];
 }
+
+/* The columns of the panel of so many: one vector or two. */
+static int64_t sn_wide_of(int64_t width) { return width <= sn_lanes ? sn_lanes : sn_panel; }
 
 /* A panel line by line; what lacks is 0. */
 static void sn_pack_panel(int64_t depth, int64_t width, const float *b, int64_t bl, int64_t bj,
                           float *to) {
+  const int64_t wide = sn_wide_of(width);
   int64_t j = 0;
-  if (width < sn_panel) memset(to, 0, depth * sn_panel * sizeof *to);
   if (bj == 1 && width == sn_panel) {
-    for (int64_t l = 0; l < depth; ++l) memcpy(to + l * sn_panel, b + l * bl, sn_panel * sizeof *to);
+    for (int64_t l = 0; l < depth; ++l, b += bl, to += sn_panel) memcpy(to, b, sn_panel * sizeof *to);
     return;
   }
-  if (bl == 1)
-    for (; j + 4 <= width; j += 4) sn_turn(depth, b + j * bj, bj, to + j);
+  if (width < wide) memset(to, 0, depth * wide * sizeof *to);
+  if (bj == 1) {
+    for (int64_t l = 0; l < depth; ++l) memcpy(to + l * wide, b + l * bl, width * sizeof *to);
+    return;
+  }
+  for (; j + sn_lanes <= width; j += sn_lanes) sn_turn(depth, b + j * bj, bj, to + j, wide);
   for (; j < width; ++j)
-    for (int64_t l = 0; l < depth; ++l) to[l * sn_panel + j] = b[l * bl + j * bj];
+    for (int64_t l = 0; l < depth; ++l) to[l * wide + j] = b[l + j * bj];
 }
 
-static void sn_put(int64_t rows, int64_t width, const float *tile, float *c, int64_t ldc,
-                   int begins) {
-  for (int64_t i = 0; i < rows; ++i, tile += sn_panel, c += ldc)
-    if (begins && width == sn_panel)
-      memcpy(c, tile, sn_panel * sizeof *c);
-    else
-      for (int64_t j = 0; j < width; ++j) c[j] = begins ? tile[j] : c[j] + tile[j];
+static void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile, float *c,
+                   int64_t ldc, int begins) {
+  for (int64_t i = 0; i < rows; ++i, tile += wide, c += ldc)
+    for (int64_t j = 0; j < width; ++j) c[j] = begins ? tile[j] : c[j] + tile[j];
+}
+
+/* A strip times the panels of n columns, which lie one behind the other. */
+static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, int turned,
+                    const float *panels, float *c, int64_t ldc, int begins) {
+  _Alignas(64) float tile[sn_tallest * sn_panel];
+  for (int64_t j = 0; j < n; j += sn_panel) {
+    const int64_t width = SN_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
+    sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
+    if (width == wide) {
+      run(depth, strip, panels + j * depth, c + j, ldc, begins);
+      continue;
+    }
+    run(depth, strip, panels + j * depth, tile, wide, 1);
+    sn_put(rows, width, wide, tile, c + j, ldc, begins);
+  }
+}
+
+/* All rows of a times packed panels of n columns. */
+static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_t ai, int64_t al,
+                     const float *panels, float *c, int64_t ldc, int begins) {
+  _Alignas(64) float strips[sn_group * sn_strip_room];
+  const int64_t count = (m + sn_tallest - 1) / sn_tallest;
+  const int turned = al != 1;
+  for (int64_t s = 0; s < count; ++s) {
+    const int64_t i = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - i;
+    float *const strip = strips + s % sn_group * sn_strip_room;
+    if (!turned)
+      sn_pack_rows(rows, depth, a + i * ai, ai, strip);
+    else if (s % sn_group == 0)
+      sn_pack_columns(m, count, s, SN_LEAST(s + sn_group, count), depth, a, al, strips);
+    sn_line(rows, n, depth, strip, turned, panels, c + i * ldc, ldc, begins);
+  }
 }
 
 /* c = a b, row by row; a's element (i, l) is a[i * ai + l * al]. */
 static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
                        const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc) {
-  _Alignas(64) float left[(sn_high + sn_most_rows) * sn_deep], panel[sn_deep * sn_panel];
-  _Alignas(64) float tile[sn_most_rows * sn_panel];
-  const int64_t blocks = (m + sn_high - 1) / sn_high, each = (m + blocks - 1) / blocks;
-  const int64_t rows = sn_strip_rows(each), most = (each + rows - 1) / rows * rows;
-  for (int64_t l = 0; l < k; l += sn_deep)
-    for (int64_t i = 0; i < m; i += most) {
-      const int64_t depth = SN_LEAST(sn_deep, k - l), high = SN_LEAST(most, m - i);
-      sn_pack_rows(high, depth, rows, a + i * ai + l * al, ai, al, left);
-      for (int64_t j = 0; j < n; j += sn_panel) {
-        const int64_t width = SN_LEAST(sn_panel, n - j);
-        sn_pack_panel(depth, width, b + l * bl + j * bj, bl, bj, panel);
-        for (int64_t u = 0; u < high; u += rows) {
-          float *const to = c + (i + u) * ldc + j;
-          const int64_t some = SN_LEAST(rows, high - u);
-          for (int64_t v = 0; v < some; ++v) {
-            __builtin_prefetch(to + v * ldc, 1);
-            __builtin_prefetch(to + v * ldc + width - 1, 1);
-          }
-          sn_strip(rows, depth, left + u * depth, panel, tile);
-          sn_put(some, width, tile, to, ldc, l == 0);
-        }
-      }
+  _Alignas(64) float panels[sn_room];
+  const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
+  const int64_t most = sn_room / deepest / sn_panel * sn_panel;
+  for (int64_t j = 0; j < n; j += most)
+    for (int64_t p = 0; p < parts; ++p) {
+      const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
+      const int64_t width = SN_LEAST(most, n - j);
+      for (int64_t u = 0; u < width; u += sn_panel)
+        sn_pack_panel(depth, SN_LEAST(sn_panel, width - u), b + l * bl + (j + u) * bj, bl, bj,
+                      panels + u * depth);
+      sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0);
     }
 }
 
-/* Whether this is faster than BLAS, which packs better what is deep and large, or turned. */
-static int sn_is_ours(int64_t m, int64_t n, int64_t k, int turned) {
+/* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
+static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
-  return m >= 4 && n >= 96 && work > 1 << 18 && !(turned && work > 1 << 25) &&
-         (m <= 128 || k <= 128);
+  return m >= 3 && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
 }
 
 /* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1 and beta 0. */
@@ -169,7 +230,7 @@ void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const 
               const float *alpha, const float *a, const int *lda, const float *b, const int *ldb,
               const float *beta, float *c, const int *ldc) {
   const int at = *ta != 'N', bt = *tb != 'N';
-  if (*alpha == 1 && *beta == 0 && sn_is_ours(*n, *m, *k, at))
+  if (*alpha == 1 && *beta == 0 && sn_is_ours(*n, *m, *k))
     sn_product(*n, *m, *k, b, bt ? 1 : *ldb, bt ? *ldb : 1, a, at ? 1 : *lda, at ? *lda : 1, c,
                *ldc);
   else

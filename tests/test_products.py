@@ -1,4 +1,4 @@
-"""Products of small matrices by our own loops, beside those in float64."""
+"""float32 products by our own loops, beside those in float64."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ SHAPES = [
     (130, 97, 64),
     (65, 101, 257),
     (7, 384, 513),
+    (3, 65, 2000),
+    (29, 33, 300),
+    (200, 600, 260),
+    (300, 1000, 4),
 ]
 
 
@@ -41,15 +45,34 @@ def gemm(address: int, a: Any, b: Any, turned: tuple[bool, bool]) -> Any:
     return c
 
 
-def test_small_products() -> None:
+@pytest.fixture(scope="module")
+def ours() -> int:
     compiler = find_compiler()
     if compiler is None:
         pytest.skip("needs a C compiler")
-    ours, _ = pointers(compiler)
+    return pointers(compiler)[0]
+
+
+def operands(m: int, n: int, k: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
-    for m, n, k in SHAPES:
-        a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n)))
-        wanted = a.astype(np.float64) @ b
-        for turned in itertools.product((False, True), repeat=2):
-            c = gemm(ours, a, b, turned)
-            np.testing.assert_allclose(c, wanted, rtol=1e-4, atol=1e-4)
+    return tuple(rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n)))
+
+
+@pytest.mark.parametrize(("m", "n", "k"), SHAPES)
+def test_products(ours: int, m: int, n: int, k: int) -> None:
+    a, b = operands(m, n, k)
+    wanted = a.astype(np.float64) @ b
+    for turned in itertools.product((False, True), repeat=2):
+        c = gemm(ours, a, b, turned)
+        np.testing.assert_allclose(c, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("turned", list(itertools.product((False, True), repeat=2)))
+def test_an_element_has_the_same_bits_in_a_part_of_the_product(
+    ours: int, turned: tuple[bool, bool]
+) -> None:
+    a, b = operands(75, 300, 520)
+    whole = gemm(ours, a, b, turned)
+    for rows, columns in ((slice(0, 50), slice(0, 300)), (slice(13, 75), slice(32, 133))):
+        part = gemm(ours, a[rows], b[:, columns], turned)
+        np.testing.assert_array_equal(part, whole[rows, columns])

@@ -246,6 +246,8 @@ def _cast(operand: str, source: DType, target: DType) -> str:
         return f"sn_to_{short_name(target)}_{short_name(source)}({operand})"
     if target == FLOAT16 and source == FLOAT64:
         return f"sn_odd_f32({operand})"
+    if source.kind == "b" and is_floating(target):
+        return f"{operand} ? 1.0f : 0.0f"  # gcc 12 does not vectorise a loop with a cast of a bool
     return f"({c_type(compute_dtype(target))}){operand}"
 
 

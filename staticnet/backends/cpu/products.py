@@ -1,4 +1,4 @@
-"""float32 products of small matrices: faster than BLAS, and built once for all programs."""
+"""float32 products: faster than BLAS where they are not large, and built once for all programs."""
 
 from __future__ import annotations
 
