@@ -136,7 +136,13 @@ SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_
 SN_TRANSPOSE_f32(sn_turn_out_f32, float, sn_stored_f32, SN_AS_IT_IS_f32, SN_WRITE_f32, 1)
 
 SN_INLINE void sn_copy_in_f32(int64_t n, const sn_stored_f32 *from, float *to) {
-  for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i]);
+  if (sizeof *from == sizeof(float)) memcpy(to, from, n * sizeof *to);
+  else for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i]);
+}
+
+SN_INLINE void sn_copy_out_f32(int64_t n, const float *from, sn_stored_f32 *to) {
+  if (sizeof *to == sizeof(float)) memcpy(to, from, n * sizeof *to);
+  else for (int64_t i = 0; i < n; ++i) to[i] = SN_WRITE_f32(from[i]);
 }
 
 SN_INLINE void sn_zero_f32(float *to, int64_t n) { memset(to, 0, n * sizeof *to); }
@@ -152,10 +158,10 @@ static void sn_pack_line_f32(int64_t channels, const sn_stored_f32 *x, int64_t o
   sn_zero_f32(to + (before + some) * channels, (count - before - some) * channels);
   to += before * channels;
   x += (start + before * every) * of_pixel;
-  if (step == 1)
-    sn_turn_in_f32(channels, some, x, of_channel, to, channels);
-  else if (of_channel == 1 && step == channels)
+  if (step == channels && (of_channel == 1 || channels == 1))
     sn_copy_in_f32(some * channels, x, to);
+  else if (step == 1)
+    sn_turn_in_f32(channels, some, x, of_channel, to, channels);
   else if (of_channel == 1)
     for (int64_t i = 0; i < some; ++i) sn_copy_in_f32(channels, x + i * step, to + i * channels);
   else
@@ -473,24 +479,4 @@ static void sn_convolve_singles_f32(const sn_convolution *v, int backward, const
       sn_unpack_panel_f32(&one, &p, 0, &band, j, result, y);
     }
   }
-}
-
-static void sn_compute_f32(const sn_convolution *v, int backward, const void *x, const void *w,
-                           void *y, void *scratch, int together) {
-  if (v->flat)
-    sn_multiply_f32(v, backward, (const float *)x, (const float *)w, (float *)y, (float *)scratch,
-                    together);
-  else
-    (v->single ? sn_convolve_singles_f32 : sn_convolve_f32)(v, backward, x, w, y, scratch,
-                                                            together);
-}
-
-void sn_convolution_f32(const sn_convolution *v, const void *x, const void *w, void *y,
-                        void *scratch, int together) {
-  sn_compute_f32(v, 0, x, w, y, scratch, together);
-}
-
-void sn_convolution_input_f32(const sn_convolution *v, const void *y, const void *w, void *x,
-                              void *scratch, int together) {
-  sn_compute_f32(v, 1, y, w, x, scratch, together);
 }

@@ -5,9 +5,10 @@
    of weights is the sum of so many `sums`, and has at most so many `lines` of pixels in a band.
    If it is `flat`, of one tap without strides and padding, it is a product of matrices where they
    lie, channels first, and so many panels of pixels are packed at a time. If it is `single`, a
-   group has one input and one output, and a panel is of groups. */
+   group has one input and one output, and a panel is of groups. If it goes by `planes`, so many
+   outputs meet vectors of pixels. */
 typedef struct {
   int64_t n, groups, inputs, outputs, last;
   int64_t size[3], kernel[3], out[3], stride[3], low[3], dilation[3];
-  int64_t rows, images, splits, box, room, threads, sums, lines, flat, single;
+  int64_t rows, images, splits, box, room, threads, sums, lines, flat, single, planes;
 } sn_convolution;

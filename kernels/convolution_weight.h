@@ -191,8 +191,3 @@ static void sn_correlate_singles_f32(const sn_convolution *v, const sn_stored_f3
     }
   }
 }
-
-void sn_convolution_weight_f32(const sn_convolution *v, const void *x, const void *y, void *w,
-                               void *scratch, int together) {
-  (v->single ? sn_correlate_singles_f32 : sn_correlate_f32)(v, x, y, w, scratch, together);
-}

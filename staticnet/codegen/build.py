@@ -12,6 +12,7 @@ from staticnet.codegen.kernel import (
     Reduce,
     Statement,
     Store,
+    merged_axes,
     turned_loads,
 )
 from staticnet.codegen.scope import Scope
@@ -121,7 +122,10 @@ class Builder:
             if node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))
         self.may_fail = scope.may_fail
-        return self._kernel(outer, [Loop((), inner, tuple(_stores_last(scope.statements)))], [])
+        body = tuple(_stores_last(scope.statements))
+        if inner and not (outer and turned_loads(body, outer, inner[-1])):
+            outer, inner, body = merged_axes(outer, inner, body)
+        return self._kernel(outer, [Loop((), inner, body)], [])
 
     def _columns(self) -> Kernel:
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))

@@ -18,6 +18,9 @@ Pointer = Callable[[Node], str]
 
 ROUTINES = ("convolution", "convolution_input", "convolution_weight")
 """What `sn_set_convolution_<dtype>` takes the addresses of, in this order."""
+_FILES = (
+    "convolution.h", "convolution_planes.h", "convolution_weight.h", "convolution_routines.h",
+)  # fmt: skip
 _HALVES = [short_name(dtype) for dtype in HALVES]
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
 
@@ -54,7 +57,7 @@ def convolution_helper(dtype: str) -> str:
 
 def convolution_library(dtype: str) -> str:
     """The C text of the routines for a dtype, after `convolution_sizes.h`."""
-    text = kernel_text("convolution.h", "convolution_weight.h").replace("_f32", f"_{dtype}")
+    text = kernel_text(*_FILES).replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")
     if dtype in _HALVES:

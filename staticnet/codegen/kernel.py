@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from staticnet.ir.dtype import DType
@@ -77,6 +77,7 @@ class Reduce:
 
 
 Statement = Let | Load | At | Store | Keep | Reduce
+Axes = tuple[Symbol, ...]
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,44 @@ def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuar
     return steps.get(along) == 1 and steps.get(across, 0) > 1
 
 
+def merged_axes(
+    outer: Axes, inner: Axes, body: tuple[Statement, ...]
+) -> tuple[Axes, Axes, tuple[Statement, ...]]:
+    """A map's last axes as one, as far as all that it reads and writes lies along them in order."""
+    while outer and all(_in_order(s, outer[-1], inner[-1]) for s in body):
+        u, v = outer[-1], inner[-1]
+        both = Symbol(v.text, u.extent * v.extent)
+        body = tuple(_along(s, u, v, both) for s in body)
+        outer, inner = outer[:-1], (both,)
+    return outer, inner, body
+
+
+def _in_order(statement: Statement, u: Symbol, v: Symbol) -> bool:
+    """Whether a step along u is as far as all along v, and no text has either."""
+    texts = {getattr(statement, "text", "")}
+    if isinstance(statement, Load | Store):
+        steps = dict(statement.at.terms)
+        if u.extent > 1 < v.extent and steps.get(u, 0) != v.extent * steps.get(v, 0):
+            return False
+        texts |= {symbol.text for symbol in steps if symbol not in (u, v)}
+    return not {u.text, v.text} & {name for text in texts for name in _names(text)}
+
+
+def _along(statement: Statement, u: Symbol, v: Symbol, both: Symbol) -> Statement:
+    if not isinstance(statement, Load | Store):
+        return statement
+    kept, gone = (v, u) if v.extent > 1 else (u, v)
+    terms = ((both if s == kept else s, step) for s, step in statement.at.terms if s != gone)
+    return replace(statement, at=Index(tuple(terms), statement.at.constant))
+
+
 def names_in(at: Index) -> set[str]:
     """The variables that a place depends on."""
-    return set(re.findall(r"[A-Za-z_]\w*", str(at)))
+    return _names(str(at))
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", text))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ FEW_TO_SUM = (
 )
 LARGE_WEIGHT = 1 << 18  # elements of weights whose gradient does not stay in the cache
 MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
+WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
+PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
+MOST_BROAD = 4  # vectors of a tile
 TASKS = 2  # for each thread, so that they end together
 ALIGNED = 16  # elements
 MANY = 1 << 40  # examples
@@ -66,7 +69,8 @@ class Cut:
     `splits` tasks share the panels of a band. `packed` elements are all threads', `room` are each
     thread's, of which `box` are the band's; a gradient of weights is added from `sums` parts, and
     has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
-    panels are packed at a time: `flat`. If each group is `single`, panels are of groups.
+    panels are packed at a time: `flat`. If each group is `single`, panels are of groups. If it goes
+    by `planes`, strips of so many outputs meet vectors of pixels.
     """
 
     rows: int
@@ -80,6 +84,7 @@ class Cut:
     flat: int
     single: int
     packed: int
+    planes: int = 0
 
     @property
     def elements(self) -> int:
@@ -105,9 +110,11 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     if g.groups > 1 and g.inputs == g.outputs == 1:
         return _cut_singles(g, op, dtype)
     flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
+    backward = isinstance(op, ConvolutionInput)
+    if op.layout == "first" and not flat and _by_planes(g, backward):
+        return _cut_planes(g, op, backward, dtype)
     if isinstance(op, ConvolutionWeight):
         return _cut_sum(g, dtype, flat)
-    backward = isinstance(op, ConvolutionInput)
     return _cut_flat(g, backward) if flat else _cut_product(g, backward, dtype)
 
 
@@ -186,6 +193,59 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
     threads = min(_cores(), tasks * splits)
     packed = _aligned(g.groups * depth * (width + TALLEST))
     return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, 0, packed)
+
+
+def _by_planes(g: Geometry, backward: bool) -> bool:
+    """Whether vectors are filled better by rows of pixels than panels are by outputs."""
+    width, depth = (g.inputs, g.outputs) if backward else (g.outputs, g.inputs)
+    count, _ = _pixel_rows(g, backward)
+    by_outputs = width / (-(-width // PANEL) * PANEL)
+    by_pixels = count / _aligned(count)
+    return (
+        math.prod(g.stride) == 1
+        and by_pixels >= WORTH_PLANES * by_outputs
+        and _box(g, backward, depth, 1) <= BOX
+    )
+
+
+def _pixel_rows(g: Geometry, backward: bool) -> tuple[int, int]:
+    """How many pixels of a result lie together in a box's plane; how many such rows one has."""
+    result = g.size if backward else g.out
+    boxes = [_box_axis(g, backward, axis, n) for axis, n in enumerate(result)]
+    axis = max((axis for axis in range(1, MAX_SPATIAL) if boxes[axis] > 1), default=0)
+    return result[axis], math.prod(result[1:axis])
+
+
+def _cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) -> Cut:
+    """Of one whose vectors are of pixels."""
+    depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
+    rows, images = _band(g, backward, depth, FEW_PIXELS)
+    bands, pixels, box = _bands(g, backward, depth, rows, images)
+    high = _strip_of(width)
+    elements, outputs = g.taps * depth, -(-width // high) * high
+    box = _aligned(box + ALIGNED)
+    room, sums, lines = box + _aligned(elements * _slots(dtype)), 1, 0
+    packed = g.groups * outputs * elements
+    if isinstance(op, ConvolutionWeight):
+        count, _ = _pixel_rows(g, backward)
+        many = pixels // count
+        sums, lines = min(bands, PLANE_SUMS), many * (count // 2 + 1)
+        packed = sums * g.groups * width * elements
+        strip, sum_of_vectors = high * many * _aligned(count), _sum_of_vectors(elements, outputs)
+        room = box + _aligned((elements + lines) * _slots(dtype)) + strip + sum_of_vectors
+    threads = min(_cores(), g.groups * (sums if lines else bands))
+    return Cut(
+        rows, images, 1, box, room, threads, sums, lines, 0, 0, _aligned(packed), high
+    )
+
+
+def _sum_of_vectors(elements: int, outputs: int) -> int:
+    return outputs * -(-elements // MOST_BROAD) * MOST_BROAD * ALIGNED
+
+
+def _strip_of(width: int) -> int:
+    """The height of strips of outputs that wastes least."""
+    return min(range(TALLEST // 2, 0, -1), key=lambda high: -(-width // high) * (high + 1))
 
 
 def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
