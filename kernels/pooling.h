@@ -19,13 +19,14 @@ enum { sn_strip = 256 };
 /* y, at: the greatest elements of a row of windows and their places. T: the elements' type, A: that
    they are compared in, LOAD and STORE: between the two. */
 #define SN_MAX_POOL(NAME, T, A, LOAD, STORE)                                                       \
-  SN_SMALL void NAME##_more(int64_t n, const T *x, int64_t step, int64_t place, int64_t places,    \
-                            A *best, int32_t *at) {                                                \
-    for (int64_t j = 0; j < n; ++j) {                                                              \
+  SN_SMALL void NAME##_more(int64_t n, const T *restrict x, int64_t step, int64_t place,           \
+                            int64_t places, A *restrict best, int32_t *restrict at) {              \
+    const int32_t first = (int32_t)place, each = (int32_t)places;                                  \
+    _Pragma("omp simd") for (int32_t j = 0; j < (int32_t)n; ++j) {                                 \
       const A value = (A)LOAD(x[j * step]);                                                        \
       const int better = (at[j] < 0) | (value > best[j]) | (value != value);                       \
       best[j] = better ? value : best[j];                                                          \
-      at[j] = better ? (int32_t)(place + j * places) : at[j];                                      \
+      at[j] = better ? first + j * each : at[j];                                                   \
     }                                                                                              \
   }                                                                                                \
   SN_SMALL void NAME##_strip(const sn_windows *w, int64_t od, int64_t oh, int64_t t, int64_t c,    \

@@ -311,6 +311,14 @@ def test_infinities_stay_where_the_kernel_meets_them() -> None:
         np.testing.assert_array_equal(got, [[[np.inf, np.inf, 0, 0, 0]]])
 
 
+def test_a_gradient_of_weights_meets_no_element_beyond_its_pixels() -> None:
+    x = np.zeros((1, 1, 5))
+    x[0, 0, 4] = np.inf
+    for device in ("numpy", "cpu"):
+        *_, got = compute(grad_of(F.conv1d), x, np.ones((1, 1, 3)), device=device)
+        np.testing.assert_array_equal(got, [[[0, 0, np.inf]]])
+
+
 WRONG: list[tuple[str, Any, type[Exception], str]] = [
     ("channels", lambda: F.conv2d(sn.zeros((1, 3, 8, 8)), sn.zeros((4, 5, 3, 3))), ShapeError,
      "conv2d: x [1,3,8,8] has 3 channels, and the weight [4,5,3,3] in 1 groups takes 5"),

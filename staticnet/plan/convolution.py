@@ -234,9 +234,7 @@ def _cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) ->
         strip, sum_of_vectors = high * many * _aligned(count), _sum_of_vectors(elements, outputs)
         room = box + _aligned((elements + lines) * _slots(dtype)) + strip + sum_of_vectors
     threads = min(_cores(), g.groups * (sums if lines else bands))
-    return Cut(
-        rows, images, 1, box, room, threads, sums, lines, 0, 0, _aligned(packed), high
-    )
+    return Cut(rows, images, 1, box, room, threads, sums, lines, 0, 0, _aligned(packed), high)
 
 
 def _sum_of_vectors(elements: int, outputs: int) -> int:
