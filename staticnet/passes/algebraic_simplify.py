@@ -18,6 +18,7 @@ from staticnet.ops.selection import astype, relu, stop_gradient, where
 from staticnet.ops.transcendental import exp, log, sqrt
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import rewrite
+from staticnet.rewrite.gathered import GATHERED_RULES
 from staticnet.rewrite.one_index import ONE_INDEX_RULES
 from staticnet.rewrite.pattern import APPROXIMATES, EXACT, Numerics, algebraic
 from staticnet.rewrite.pieces import sum_of_pieces
@@ -203,6 +204,7 @@ RULES = (
     where_of_same,
     *STRUCTURE_RULES,
     *ONE_INDEX_RULES,
+    *GATHERED_RULES,
     sum_of_pieces,
 )
 
