@@ -97,7 +97,7 @@ def sum_over_gathered(node: Node) -> Value | None:
     right = _gathered(y)
     if right is not None:
         return matmul(matrix_transpose(_summed(matrix_transpose(x), right)), right.table)
-    left = _gathered(matrix_transpose(x))
+    left = _gathered(x.inputs[0]) if x.op == PermuteDims((1, 0)) else None
     if left is not None:
         return matmul(matrix_transpose(left.table), _summed(y, left))
     return None
