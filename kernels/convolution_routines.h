@@ -6,6 +6,8 @@ static void sn_compute_f32(const sn_convolution *v, int backward, const void *x,
                     together);
   else if (v->planes)
     sn_convolve_planes_f32(v, backward, x, w, y, scratch, together);
+  else if (v->tiles)
+    sn_convolve_points_f32(v, backward, x, w, y, scratch, together);
   else
     (v->single ? sn_convolve_singles_f32 : sn_convolve_f32)(v, backward, x, w, y, scratch,
                                                             together);
@@ -25,6 +27,8 @@ void sn_convolution_weight_f32(const sn_convolution *v, const void *x, const voi
                                void *scratch, int together) {
   if (v->planes)
     sn_correlate_planes_f32(v, x, y, w, scratch, together);
+  else if (v->tiles)
+    sn_correlate_points_f32(v, x, y, w, scratch, together);
   else
     (v->single ? sn_correlate_singles_f32 : sn_correlate_f32)(v, x, y, w, scratch, together);
 }

@@ -6,9 +6,9 @@
    If it is `flat`, of one tap without strides and padding, it is a product of matrices where they
    lie, channels first, and so many panels of pixels are packed at a time. If it is `single`, a
    group has one input and one output, and a panel is of groups. If it goes by `planes`, so many
-   outputs meet vectors of pixels. */
+   outputs meet vectors of pixels; if by Winograd's `tiles`, a band has at most so many. */
 typedef struct {
   int64_t n, groups, inputs, outputs, last;
   int64_t size[3], kernel[3], out[3], stride[3], low[3], dilation[3];
-  int64_t rows, images, splits, box, room, threads, sums, lines, flat, single, planes;
+  int64_t rows, images, splits, box, room, threads, sums, lines, flat, single, planes, tiles;
 } sn_convolution;

@@ -52,12 +52,11 @@ def all_three(problems: dict[str, Any], layouts: list[str], dtype: str) -> tuple
             b = sn.placeholder(w, dtype, f"b_{name}_{layout}")
             y = apply(op, a, b)
             g = sn.placeholder(y.shape, dtype, f"g_{name}_{layout}")
-            fields = tuple(op.attributes().values())
             inputs += [a, b, g]
             outputs += [
                 y,
-                apply(ConvolutionInput(*fields, spatial), g, b),
-                apply(ConvolutionWeight(*fields, kernel), a, g),
+                apply(op._as(ConvolutionInput, spatial), g, b),
+                apply(op._as(ConvolutionWeight, kernel), a, g),
             ]
             feeds += [rng.normal(size=v.shape).astype(v.dtype) for v in (a, b, g)]
     return sn.function(inputs, outputs, device="numpy"), feeds

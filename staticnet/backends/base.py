@@ -100,10 +100,11 @@ class Backend(Protocol):
     `epilogues` names what its library computes in the call of a product, of
     `staticnet.ops.library.EPILOGUES`, and `narrow_epilogues` those of them that are no better than
     float32 in float64, which the `library` pass expands there. `products` names the floating dtypes
-    whose products it computes, and "tf32" if it has that mode; the `library` pass leaves it no
-    others. `keeps_casts` is whether its executables keep a variable that has an `origin` equal to
-    it. `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes
-    no loop in blocks. `channels_last` is whether its convolutions are faster between channels last.
+    whose products it computes, "tf32" if it has that mode, and "winograd" if its convolutions have
+    that algorithm; the `library` pass leaves it no others. `keeps_casts` is whether its executables
+    keep a variable that has an `origin` equal to it. `loop_cache` is the bytes of a block of a long
+    loop's rows, so that they stay near; 0 takes no loop in blocks. `channels_last` is whether its
+    convolutions are faster between channels last.
     """
 
     name: str

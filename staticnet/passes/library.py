@@ -4,7 +4,8 @@ A product whose only use is a bias along its last axis, an activation, or both i
 `matmul_epilogue` if the backend offers that epilogue; one that it does not offer, or in float64 not
 in float64's accuracy, is expanded. A
 16-bit product that it does not offer becomes a float32 product between casts, which has the same
-bits: 16-bit products sum in float32 in any case. See docs/adr/0009.
+bits: 16-bit products sum in float32 in any case. See docs/adr/0009. Convolutions of 3 by 3 go by
+Winograd's algorithm where the backend has it and compilation may approximate.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from staticnet.ops.shape import BroadcastTo, Reshape
 from staticnet.passes.attention import hand_written
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
+from staticnet.passes.winograd import by_winograd
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics, Pattern
 
@@ -32,7 +34,7 @@ def library(graph: Graph, context: Context) -> Graph:
     """The graph in terms of what `context.epilogues` and `context.products` offer."""
     graph = _expand(graph, context)
     if context.numerics == "fast":
-        graph = hand_written(graph, context)
+        graph = by_winograd(hand_written(graph, context), context)
     if context.epilogues:
         graph = _Matcher(graph, context).run()
     return _widen(graph, context)

@@ -35,6 +35,10 @@ MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
 WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
 PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
 MOST_BROAD = 4  # vectors of a tile
+TILE = 4  # pixels along each axis of a tile of Winograd's
+POINTS = 36  # at which it is evaluated
+BOX_OF_TILES = 1 << 17  # elements of a band's tiles at all points
+FEW_TILES = 32  # of a band, for which reading all weights would take longest
 TASKS = 2  # for each thread, so that they end together
 ALIGNED = 16  # elements
 MANY = 1 << 40  # examples
@@ -70,7 +74,8 @@ class Cut:
     thread's, of which `box` are the band's; a gradient of weights is added from `sums` parts, and
     has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
     panels are packed at a time: `flat`. If each group is `single`, panels are of groups. If it goes
-    by `planes`, strips of so many outputs meet vectors of pixels.
+    by `planes`, strips of so many outputs meet vectors of pixels; if by Winograd's `tiles`, a band
+    has at most so many.
     """
 
     rows: int
@@ -85,6 +90,7 @@ class Cut:
     single: int
     packed: int
     planes: int = 0
+    tiles: int = 0
 
     @property
     def elements(self) -> int:
@@ -111,6 +117,8 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
         return _cut_singles(g, op, dtype)
     flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
     backward = isinstance(op, ConvolutionInput)
+    if op.algorithm == "winograd":
+        return _cut_tiles(g, backward, isinstance(op, ConvolutionWeight))
     if op.layout == "first" and not flat and _by_planes(g, backward):
         return _cut_planes(g, op, backward, dtype)
     if isinstance(op, ConvolutionWeight):
@@ -143,6 +151,9 @@ def most_bytes(op: ConvolutionOp, groups: Any, shapes: Sequence[Any], dtype: DTy
     most = (channels + outputs) * pixels * size_of(kernel) * math.prod(op.dilations)
     weights = MOST_SUMS * (size_of(kernel) + 1) * (channels + PANEL) * (outputs + PANEL)
     room = MOST_BOX + most + PANEL * (pixels + FEW_TO_SUM) + FEW_TO_SUM * pixels
+    if len(op.strides) == 2:  # it may go by tiles where sizes are known
+        tiles = FEW_TILES + TALLEST + BOX_OF_TILES // (POINTS * PANEL) + size[-1] + out[-1]
+        room += 2 * POINTS * tiles * (channels + outputs + PANEL)
     return (weights + _cores() * room) * compute_dtype(dtype).itemsize
 
 
@@ -239,6 +250,38 @@ def _cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) ->
 
 def _sum_of_vectors(elements: int, outputs: int) -> int:
     return outputs * -(-elements // MOST_BROAD) * MOST_BROAD * ALIGNED
+
+
+def _cut_tiles(g: Geometry, backward: bool, of_weight: bool) -> Cut:
+    """Of Winograd's algorithm: bands of as many tiles as stay near while panels of weights pass."""
+    depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
+    result = g.size if backward else g.out
+    rows, images = _band_of_tiles(g.n, result, depth)
+    high, each = rows or result[0], max(1, images)
+    down, across = -(-high // TILE), -(-result[1] // TILE)
+    tiles, panels = each * down * across, -(-width // PANEL)
+    bands = g.n * -(-result[0] // rows) if rows else -(-g.n // images)
+    box = each * depth * (down * TILE + 2) * (across * TILE + 2)
+    packed = POINTS * depth * panels * PANEL
+    sums = max(1, min(bands, MOST_SUMS, 2 * LARGE_WEIGHT // packed)) if of_weight else 1
+    tasks = sums if of_weight else bands
+    splits = min(panels, -(-(1 if of_weight else TASKS) * _cores() // tasks))
+    room = _aligned(max(box, g.taps * depth * PANEL)) + each * high * result[1] * PANEL
+    room += POINTS * (tiles * depth + (tiles + TALLEST) * PANEL)
+    threads = min(_cores(), max(tasks * splits, panels))
+    return Cut(
+        rows, images, splits, _aligned(box), room, threads, sums, 0, 0, 0, sums * packed, 0, tiles
+    )  # fmt: skip
+
+
+def _band_of_tiles(n: int, result: Ints, depth: int) -> tuple[int, int]:
+    """Rows or whole images of a band of Winograd's tiles."""
+    most = max(FEW_TILES, BOX_OF_TILES // (POINTS * depth))
+    down, across = -(-result[0] // TILE), -(-result[1] // TILE)
+    if down * across <= most:
+        return 0, min(n, most // (down * across))
+    lines = max(1, most // across)
+    return TILE * -(-down // -(-down // lines)), 0
 
 
 def _strip_of(width: int) -> int:

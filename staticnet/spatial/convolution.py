@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
@@ -24,6 +24,7 @@ from staticnet.ops.movement import moveaxis
 from staticnet.ops.shape import reshape
 
 LAYOUTS = ("first", "last")
+ALGORITHMS = ("direct", "winograd")
 MAX_SPATIAL = 3
 
 # The axes of each array, spatial ones apart: examples n, groups G, and of a group outputs O and
@@ -39,7 +40,8 @@ class ConvolutionOp(TensorOp):
 
     strides, dilations: steps of the kernel and between its elements, an entry a spatial axis;
     low, high: zeros before and after x; groups: [groups], parts that channels are cut into, of
-    which each output sees one. It is one dim, so that it may be symbolic.
+    which each output sees one. It is one dim, so that it may be symbolic. `algorithm` is how a
+    backend may compute it: "winograd" is for kernels of 3 by 3 without strides.
     """
 
     strides: Axes
@@ -48,6 +50,7 @@ class ConvolutionOp(TensorOp):
     dilations: Axes
     groups: Shape
     layout: str
+    algorithm: str = field(default="direct", kw_only=True)
     arity = 2
     same_dtype: ClassVar[slice] = ALL
     roles: ClassVar[str]  # which of x, w, y the operands and the result are
@@ -68,6 +71,8 @@ class ConvolutionOp(TensorOp):
             raise ArgumentError(f"{self.name}: groups must be one dim, not {self.groups}")
         if self.layout not in LAYOUTS:
             raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
+        if self.algorithm not in ALGORITHMS:
+            raise ArgumentError(f"{self.name}: algorithm must be one of {ALGORITHMS}")
 
     # shapes
 
