@@ -96,13 +96,17 @@ static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, f
 /* Strips of columns of a: of each l the elements of a strip beside each other. */
 static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end, int64_t depth,
                             const float *a, int64_t al, float *to) {
-  for (int64_t s = begin; s < end; ++s, to += sn_strip_room) {
-    const int64_t first = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - first;
-    const float *from = a + first;
-    for (int64_t l = 0; l + 1 < depth; ++l, from += al)
-      *(sn_wide_anywhere *)(to + l * rows) = *(const sn_wide_anywhere *)from;
-    memcpy(to + (depth - 1) * rows, from, rows * sizeof *to);
-  }
+  int64_t first[sn_group + 1];
+  for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_cut(m, count, s);
+  for (int64_t l = 0; l < depth; ++l, a += al)
+    for (int64_t s = 0; s < end - begin; ++s) {
+      const int64_t rows = first[s + 1] - first[s];
+      float *const line = to + s * sn_strip_room + l * rows;
+      if (l + 1 < depth)
+        *(sn_wide_anywhere *)line = *(const sn_wide_anywhere *)(a + first[s]);
+      else
+        memcpy(line, a + first[s], rows * sizeof *a);
+    }
 }
 
 /* Columns of b whose elements lie beside each other, as many as lanes, as `depth` lines. */
@@ -144,23 +148,21 @@ static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to, int64_
 /* The columns of the panel of so many: one vector or two. */
 static int64_t sn_wide_of(int64_t width) { return width <= sn_lanes ? sn_lanes : sn_panel; }
 
-/* A panel line by line; what lacks is 0. */
-static void sn_pack_panel(int64_t depth, int64_t width, const float *b, int64_t bl, int64_t bj,
-                          float *to) {
-  const int64_t wide = sn_wide_of(width);
-  int64_t j = 0;
-  if (bj == 1 && width == sn_panel) {
-    for (int64_t l = 0; l < depth; ++l, b += bl, to += sn_panel) memcpy(to, b, sn_panel * sizeof *to);
-    return;
-  }
-  if (width < wide) memset(to, 0, depth * wide * sizeof *to);
-  if (bj == 1) {
-    for (int64_t l = 0; l < depth; ++l) memcpy(to + l * wide, b + l * bl, width * sizeof *to);
-    return;
-  }
-  for (; j + sn_lanes <= width; j += sn_lanes) sn_turn(depth, b + j * bj, bj, to + j, wide);
-  for (; j < width; ++j)
-    for (int64_t l = 0; l < depth; ++l) to[l * wide + j] = b[l + j * bj];
+/* n columns as panels one behind the other, each line by line; what lacks is 0. */
+static void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl, int64_t bj,
+                           float *to) {
+  const int64_t whole = n / sn_panel * sn_panel, width = n - whole, wide = sn_wide_of(width);
+  float *const last = to + whole * depth;
+  if (bj == 1)
+    for (int64_t l = 0; l < depth; ++l)
+      for (int64_t j = 0; j < whole; j += sn_panel)
+        memcpy(to + j * depth + l * sn_panel, b + l * bl + j, sn_panel * sizeof *to);
+  else
+    for (int64_t j = 0; j < whole; j += sn_lanes)
+      sn_turn(depth, b + j * bj, bj, to + j / sn_panel * sn_panel * depth + j % sn_panel, sn_panel);
+  for (int64_t l = 0; l < depth && width; ++l)
+    for (int64_t j = 0; j < wide; ++j)
+      last[l * wide + j] = j < width ? b[l * bl + (whole + j) * bj] : 0;
 }
 
 static void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile, float *c,
@@ -212,9 +214,7 @@ static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t 
     for (int64_t p = 0; p < parts; ++p) {
       const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
       const int64_t width = SN_LEAST(most, n - j);
-      for (int64_t u = 0; u < width; u += sn_panel)
-        sn_pack_panel(depth, SN_LEAST(sn_panel, width - u), b + l * bl + (j + u) * bj, bl, bj,
-                      panels + u * depth);
+      sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
       sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0);
     }
 }

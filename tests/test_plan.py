@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import graphs
@@ -63,6 +66,17 @@ def test_reshaped_indices_are_the_same_elements(shape: list[int], data: st.DataO
         values = dict(zip([s.text for s in symbols], map(int, at), strict=True))
         found = tuple(eval(str(part).replace("/", "//"), {}, values) for part in parts)
         assert found == np.unravel_index(np.ravel_multi_index(at, shape), (rows, size // rows))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 32), (7, 5), (2, 1, 6, 2)])
+def test_what_is_split_and_put_together_lies_where_it_lay(shape: tuple[int, ...]) -> None:
+    size = math.prod(shape)
+    x = Index.of(Symbol("x", size))
+    assert linear(split(x, shape), shape).is_same(x)
+    moved = linear(split(x, shape), shape) * 3 + 5
+    assert moved.is_same(x * 3 + 5)
+    turned = linear(split(x, shape)[::-1], shape[::-1])
+    assert not turned.is_same(x)
 
 
 def test_a_product_reads_reshapes_and_transposes_where_they_lie() -> None:

@@ -7,15 +7,21 @@ the outcome. Ranges let `reshape` cancel: (64*i + j) / 64 is i, where j runs ove
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """A loop variable, or an expression that no affine form has, with values in [0, extent)."""
+    """A loop variable, or an expression that no affine form has, with values in [0, extent).
+
+    Such an expression is what is left of, or how often, `divisor` goes into `whole`.
+    """
 
     text: str
     extent: int
+    whole: Index | None = field(default=None, compare=False, repr=False)
+    divisor: int = field(default=1, compare=False, repr=False)
+    is_rest: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,21 @@ class Index:
         merged = dict(self.terms)
         for symbol, coefficient in other.terms:
             merged[symbol] = merged.get(symbol, 0) + coefficient
-        return Index(tuple((s, c) for s, c in merged.items() if c), self.constant + other.constant)
+        terms = tuple((s, c) for s, c in merged.items() if c)
+        return Index(terms, self.constant + other.constant)._joined()
+
+    def _joined(self) -> Index:
+        """The index with n * (x / n) + x % n as x: what was split apart may lie side by side."""
+        for rest, c in self.terms:
+            if not rest.is_rest:
+                continue
+            for quotient, d in self.terms:
+                if quotient.is_rest or d != c * rest.divisor or quotient.divisor != rest.divisor:
+                    continue
+                if rest.whole is not None and rest.whole == quotient.whole:
+                    left = tuple(term for term in self.terms if term[0] not in (rest, quotient))
+                    return Index(left, self.constant) + rest.whole * c
+        return self
 
     def __mul__(self, factor: int) -> Index:
         if factor == 0:
@@ -68,8 +88,9 @@ class Index:
             whole, rest = Index(), self
         if rest.greatest < divisor:
             return whole, rest
-        quotient = Symbol(f"(({rest})/{divisor})", rest.greatest // divisor + 1)
-        remainder = Symbol(f"(({rest})%{divisor})", divisor)
+        most = rest.greatest // divisor + 1
+        quotient = Symbol(f"(({rest})/{divisor})", most, rest, divisor)
+        remainder = Symbol(f"(({rest})%{divisor})", divisor, rest, divisor, is_rest=True)
         return whole + Index.of(quotient), Index.of(remainder)
 
     def __str__(self) -> str:

@@ -36,7 +36,15 @@ COMMON = (
     "-shared",
 )
 # the first that works of each group; without the OpenMP runtime, `omp simd` is still obeyed
-TUNING = (("-march=native",), ("-mcpu=native",), ())
+_WIDE = "-mprefer-vector-width=512"  # where there are such vectors: products use them already
+_JAMS = "-fno-loop-unroll-and-jam"  # gcc 12 would gather a column of several rows at a time
+TUNING = (
+    ("-march=native", _WIDE, _JAMS),
+    ("-mcpu=native", _JAMS),
+    ("-march=native",),
+    ("-mcpu=native",),
+    (),
+)
 THREADING = (("-fopenmp",), ("-fopenmp-simd",), ())
 LIBRARIES = ("-lm",)
 ERROR_LINES = 8
