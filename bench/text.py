@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bench.program import Array
+from staticnet.cli.text_networks import CHARACTERS
 from staticnet.errors import DataError
 from staticnet.io.datasets import tinyshakespeare
-
-CHARACTERS = 65
 
 
 def windows(examples: int, length: int) -> dict[str, Array]:

@@ -196,3 +196,20 @@ def test_errors_are_the_builtin_ones_too() -> None:
         assert issubclass(error, (StaticnetError, *builtins))
         for builtin in builtins:
             assert issubclass(error, builtin)
+
+
+LONG = sn.placeholder((2**31, 2), "float32", "long")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: sn.nn.functional.pdist(LONG),
+        lambda: sn.nn.functional.interpolate(LONG[:4].T[None], size=2**31, mode="linear"),
+        lambda: sn.repeat(LONG[:2], [2**40, 1], axis=0),
+        lambda: sn.nn.utils.rnn.pack_sequence(LONG),
+    ],
+    ids=["pairs", "places", "repeats", "parts"],
+)
+def test_what_would_grow_with_an_axis_is_refused_beforehand(act: Any) -> None:
+    assert "at most" in (message := attempt("a table", act)) or "too many" in message

@@ -13,13 +13,14 @@ import numpy as np
 from bench import adam_rule
 from bench.adam_steps import adam_in_jax, adam_reference
 from bench.program import Array, Arrays, Program, Workload
-from bench.text import CHARACTERS, windows
+from bench.text import windows
 from bench.training import (
     staticnet_program,
     torch_descent,
     torch_program,
 )
 from bench.workloads.char_gpt_reference import gradients
+from staticnet.cli.text_networks import CHARACTERS, character_gpt
 
 WIDTH, HEADS, LAYERS = 128, 4, 4
 LENGTH, BATCH, STEPS = 64, 12, 10
@@ -60,49 +61,11 @@ def make_data(size: int) -> dict[str, Array]:
     return windows(STEPS * BATCH, LENGTH) | drawn
 
 
-def _model(nn: Any) -> Any:
-    """The model in a library's layers, which have the same names."""
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.ln_1 = nn.LayerNorm(WIDTH)
-            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-            self.projection = nn.Linear(WIDTH, WIDTH)
-            self.ln_2 = nn.LayerNorm(WIDTH)
-            self.up = nn.Linear(WIDTH, 4 * WIDTH)
-            self.down = nn.Linear(4 * WIDTH, WIDTH)
-
-        def forward(self, x: Any) -> Any:
-            x = x + self.projection(self.attend(self.ln_1(x)))
-            return x + self.down(nn.functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
-
-        def attend(self, x: Any) -> Any:
-            parts = self.qkv(x).reshape((*x.shape[:2], 3, HEADS, WIDTH // HEADS))
-            q, k, v = (parts[:, :, i].swapaxes(1, 2) for i in range(3))
-            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            return y.swapaxes(1, 2).reshape(x.shape)
-
-    class GPT(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.wte = nn.Embedding(CHARACTERS, WIDTH)
-            self.wpe = nn.Embedding(LENGTH, WIDTH)
-            self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
-            self.ln_f = nn.LayerNorm(WIDTH)
-
-        def forward(self, x: Any) -> Any:
-            h = self.wte(x) + self.wpe.weight[: x.shape[1]]
-            return self.ln_f(self.blocks(h)) @ self.wte.weight.T
-
-    return GPT()
-
-
 def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
     """One function of the batch: forward, backward and AdamW are one graph."""
     import staticnet as sn
 
-    model = _model(sn.nn)
+    model = character_gpt(sn.nn)
     model.load_state_dict({name: data[name] for name in NAMES})
     x, y = (sn.placeholder((batch, LENGTH), "int64", name) for name in "xy")
     logits = sn.reshape(model(x), (batch * LENGTH, CHARACTERS))
@@ -119,7 +82,7 @@ def staticnet(data: Arrays, device: str) -> Program:
 def _torch(data: Arrays, compiles: bool) -> Program:
     import torch
 
-    model = _model(torch.nn)
+    model = character_gpt(torch.nn)
     model.load_state_dict({name: torch.from_numpy(data[name]) for name in NAMES})
     options = adam_rule.OPTIONS | {"weight_decay": DECAY, "fused": True}
     optimizer = torch.optim.AdamW(model.parameters(), **options)

@@ -9,15 +9,17 @@ import numpy as np
 from bench import adam_rule
 from bench.adam_steps import adam_in_jax, adam_reference
 from bench.program import Array, Arrays, Program, Workload
-from bench.text import CHARACTERS, windows
+from bench.text import windows
 from bench.training import (
     staticnet_program,
     torch_descent,
     torch_program,
 )
+from staticnet.cli.text_networks import CHARACTERS, character_lstm
 
 UNITS, LAYERS = 128, 2
 LENGTH, BATCH, STEPS = 50, 50, 40
+CHECKED = 5  # steps: the reference takes a second for one
 GATES = 4 * UNITS
 NAMES = (
     "embedding.weight",
@@ -44,27 +46,11 @@ def make_data(size: int) -> dict[str, Array]:
     return windows(STEPS * BATCH, LENGTH) | {NAMES[0]: embedding} | drawn
 
 
-def _model(nn: Any) -> Any:
-    """The model in a library's layers, which have the same names."""
-
-    class CharacterModel(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = nn.Embedding(CHARACTERS, UNITS)
-            self.lstm = nn.LSTM(UNITS, UNITS, LAYERS, batch_first=True)
-            self.head = nn.Linear(UNITS, CHARACTERS)
-
-        def forward(self, x: Any) -> Any:
-            return self.head(self.lstm(self.embedding(x))[0])
-
-    return CharacterModel()
-
-
 def staticnet_step(data: Arrays, device: str, batch: int = BATCH) -> Any:
     """One function of the batch: forward, backward and Adam are one graph."""
     import staticnet as sn
 
-    model = _model(sn.nn)
+    model = character_lstm(sn.nn)
     model.load_state_dict({name: data[name] for name in NAMES})
     x, y = (sn.placeholder((batch, LENGTH), "int64", name) for name in "xy")
     logits = sn.reshape(model(x), (batch * LENGTH, CHARACTERS))
@@ -81,7 +67,7 @@ def staticnet(data: Arrays, device: str) -> Program:
 def _torch(data: Arrays, compiles: bool) -> Program:
     import torch
 
-    model = _model(torch.nn)
+    model = character_lstm(torch.nn)
     model.load_state_dict({name: torch.from_numpy(data[name]) for name in NAMES})
     optimizer = torch.optim.Adam(model.parameters(), **adam_rule.OPTIONS, fused=True)
 
@@ -134,7 +120,7 @@ def jax(data: Arrays, device: str) -> Program:
 
 def reference(data: Arrays) -> Any:
     """The same steps in float64, the gradients by hand."""
-    return adam_reference(_gradients, NAMES, data, BATCH)
+    return adam_reference(_gradients, NAMES, data, BATCH, CHECKED)
 
 
 def _gradients(p: Arrays, x: Array, y: Array) -> tuple[float, Arrays]:
@@ -216,5 +202,6 @@ CHAR_LSTM = Workload(
     },
     rtol=1e-3,
     atol=1e-5,
+    check_steps=CHECKED,
     parameters=NAMES,
 )

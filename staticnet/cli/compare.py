@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def find_peers(workload: str, names: list[str]) -> tuple[list[Peer], str]:
         )
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    if importlib.util.find_spec(f"bench.workloads.{workload}") is None:
+    if workload not in importlib.import_module("bench.workloads").WORKLOADS:
         return [], f"{', '.join(names)} were left out: {root} has no programs of theirs"
     return [
         Peer(name, "bench.peers:build", PEERS[name], options={"workload": workload, "peer": name})

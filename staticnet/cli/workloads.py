@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from staticnet import nn, optim
+from staticnet.cli.networks import NETWORKS, network
+from staticnet.cli.text_networks import CHARACTERS, character_gpt, character_lstm
 from staticnet.ops.shape import flatten
 
 Array = np.ndarray[Any, Any]
@@ -67,36 +69,34 @@ def playground_feeds(batches: int = 200, size: int = 10) -> list[tuple[Array, Ar
     return list(zip(np.split(x, batches), np.split(y, batches), strict=True))
 
 
-class CharacterModel(nn.Module):
-    """The scores of the next character.  x: int [n, t] -> [n, t, 65]"""
-
-    def __init__(self) -> None:
-        self.embedding = nn.Embedding(65, 128)
-        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
-        self.head = nn.Linear(128, 65)
-
-    def forward(self, x: Any) -> Any:
-        """The scores after each character."""
-        return self.head(self.lstm(self.embedding(x))[0])
-
-
-def char_lstm() -> tuple[Callable[..., Any], optim.Optimizer]:
-    """Two LSTM layers of 128 units, cross entropy, Adam."""
-    model = CharacterModel()
+def text_model(network: Callable[[Any], Any], rule: optim.Optimizer) -> Any:
+    """The cross entropy of each next character, and the optimizer."""
+    model = network(nn)
 
     def loss(x: Any, y: Any) -> Any:
         return nn.cross_entropy(flatten(model(x), 0, 1), flatten(y, 0))
 
-    return loss, optim.Adam(lr=1e-3)
+    return loss, rule
 
 
-def char_lstm_feeds(
-    batches: int = 10, size: int = 50, length: int = 50
-) -> list[tuple[Array, Array]]:
-    """Text in which one of four characters follows each.  x, y: int64 [50, 50]"""
+def char_lstm() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """Two LSTM layers of 128 units, cross entropy, Adam."""
+    return text_model(character_lstm, optim.Adam(lr=1e-3))
+
+
+def char_gpt() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """GPT-2's model with 4 layers of 4 heads and 128 units, cross entropy, AdamW."""
+    return text_model(character_gpt, optim.AdamW(lr=1e-3, weight_decay=1e-2))
+
+
+def text_feeds(batches: int, size: int, length: int) -> list[tuple[Array, Array]]:
+    """Text in which one of four characters follows each.  x, y: int64 [size, length]"""
     rng = np.random.default_rng(5)
-    after, chosen = rng.integers(0, 65, (65, 4)), rng.integers(0, 4, (50, batches * size))
-    text = [rng.integers(0, 65, batches * size)]
+    after, chosen = (
+        rng.integers(0, CHARACTERS, (CHARACTERS, 4)),
+        rng.integers(0, 4, (length, batches * size)),
+    )
+    text = [rng.integers(0, CHARACTERS, batches * size)]
     for choice in chosen:
         text.append(after[text[-1], choice])
     rows = np.stack(text, 1)
@@ -104,12 +104,69 @@ def char_lstm_feeds(
     return list(zip(x, y, strict=True))
 
 
+def image_model(name: str, rate: float) -> tuple[Callable[..., Any], optim.Optimizer]:
+    """The cross entropy of a network of images, and SGD with momentum."""
+    model = network(nn, NETWORKS[name])
+
+    def loss(x: Any, y: Any) -> Any:
+        return nn.cross_entropy(model(x), y)
+
+    return loss, optim.SGD(lr=rate, momentum=0.9)
+
+
+def cifar_lenet() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """Two convolutions of 5 x 5 and three linear layers."""
+    return image_model("cifar_lenet", 0.001)
+
+
+def cifar_bn() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """Six convolutions of 3 x 3 with batch norm."""
+    return image_model("cifar_bn", 0.01)
+
+
+def resnet18() -> tuple[Callable[..., Any], optim.Optimizer]:
+    """ResNet-18 for images of 32 x 32."""
+    return image_model("resnet18", 0.001)
+
+
+def image_feeds(batches: int, size: int) -> list[tuple[Array, Array]]:
+    """Noisy prototypes of ten classes in [-1, 1].  x: [size, 3, 32, 32], y: int64 [size]"""
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 10, batches * size)
+    prototypes = rng.uniform(-1, 1, (10, 3, 32, 32))
+    x = 0.3 * prototypes[y] + 0.7 * rng.uniform(-1, 1, (len(y), 3, 32, 32))
+    parts = np.split(x.astype(np.float32), batches), np.split(y, batches)
+    return list(zip(*parts, strict=True))
+
+
 WORKLOADS = {
     "mlp": Workload("784-256-128-10 ReLU, batch 64, cross entropy, Adam", mlp, mlp_feeds),
     "playground": Workload(
         "2-4-2-1 tanh, batch 10, SGD, mean squared error", playground, playground_feeds
     ),
+    "cifar_lenet": Workload(
+        "2 convolutions of 5 x 5, 3 linear layers, batch 64, SGD with momentum",
+        cifar_lenet,
+        lambda: image_feeds(10, 64),
+    ),
+    "cifar_bn": Workload(
+        "6 convolutions of 3 x 3 with batch norm, batch 64, SGD with momentum",
+        cifar_bn,
+        lambda: image_feeds(10, 64),
+    ),
+    "resnet18": Workload(
+        "ResNet-18 for images of 32 x 32, batch 32, SGD with momentum",
+        resnet18,
+        lambda: image_feeds(4, 32),
+    ),
     "char_lstm": Workload(
-        "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam", char_lstm, char_lstm_feeds
+        "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam",
+        char_lstm,
+        lambda: text_feeds(10, 50, 50),
+    ),
+    "char_gpt": Workload(
+        "GPT of 4 layers, 4 heads, 128, 64 tokens, batch 12, cross entropy, AdamW",
+        char_gpt,
+        lambda: text_feeds(10, 12, 64),
     ),
 }

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from staticnet.autodiff import grad
+from staticnet.control.state_updates import updates_in
 from staticnet.errors import ArgumentError, FeedError, ShapeError
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, describe, topological
@@ -86,7 +87,7 @@ def build_model(build: Build, feed: Feed, seed: int) -> Model:
     state = tuple(n for n in topological([loss]) if isinstance(n, Variable))
     parameters = tuple(v for v in state if v.trainable and is_floating(v.dtype))
     grads = dict(zip(parameters, grad(loss, parameters), strict=True))
-    updates = updates_of(rule, grads)
+    updates = {**updates_in([loss])[1], **updates_of(rule, grads)}
     seconds = time.perf_counter() - start
     return Model(objective, rule, inputs, loss, state, parameters, updates, seconds)
 

@@ -19,6 +19,7 @@ NUMBERS = INTEGERS | FLOATS
 INTEGERS_AND_BOOLS = INTEGERS | BOOLS
 ANY = NUMBERS | BOOLS
 SIGNED = FLOATS | {"int"}
+MAX_PLACES = 1 << 24  # in a table of indices that a graph holds
 
 
 def check_kind(dtype: DType, kinds: frozenset[str]) -> None:

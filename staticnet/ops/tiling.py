@@ -9,7 +9,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.types import as_shape
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import as_int, broadcast_shapes, normalize_axis
+from staticnet.ops.arguments import MAX_PLACES, as_int, broadcast_shapes, normalize_axis
 from staticnet.ops.base import as_value, as_values, function
 from staticnet.ops.indexing import take
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape
@@ -67,6 +67,11 @@ def _repeat_each(x: Value, counts: np.ndarray[Any, Any], axis: int) -> Value:
         raise ShapeError(f"repeats must be {dim} numbers >= 0, not {counts.tolist()!s:.60}")
     if counts.size == 1:
         return repeat(x, int(counts.reshape(())), axis)
+    if sum(counts.tolist()) > MAX_PLACES:
+        raise ShapeError(
+            f"repeats add up to {sum(counts.tolist())}, too many for the table of places that the "
+            f"graph would hold; at most {MAX_PLACES}"
+        )
     return take(x, np.repeat(np.arange(counts.size), counts), axis)
 
 

@@ -17,7 +17,7 @@ from staticnet.ir.dtype import INT64
 from staticnet.ir.types import Shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, with_examples
-from staticnet.ops.arguments import as_bool, as_int
+from staticnet.ops.arguments import MAX_PLACES, as_bool, as_int
 from staticnet.ops.base import apply, function, items
 from staticnet.ops.indexing import take, take_along_axis
 from staticnet.ops.reduction import argmax, mean
@@ -27,7 +27,6 @@ from staticnet.ops.widening import rounded_once
 from staticnet.spatial.pooling import MaxPool, WindowSum
 
 Table = np.ndarray[Any, Any]
-MAX_PLACES = 1 << 24
 
 
 def _sizes(output_size: Any, spatial: Shape) -> tuple[int | Dim, ...]:

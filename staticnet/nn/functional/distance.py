@@ -15,7 +15,7 @@ from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.linalg.norms import vector_norm
 from staticnet.nn.arguments import as_floating, as_number, check_choice
-from staticnet.ops.arguments import as_bool, broadcast_shapes, normalize_axis
+from staticnet.ops.arguments import MAX_PLACES, as_bool, broadcast_shapes, normalize_axis
 from staticnet.ops.base import function, promoted
 from staticnet.ops.indexing import take
 from staticnet.ops.selection import clip
@@ -132,6 +132,11 @@ def pdist(x: Any, p: float = 2.0) -> Value:
     if not isinstance(rows, int):
         raise ShapeError(f"x {format_shape(x.shape)} must be a matrix of a fixed number of rows")
     order = _order(p, 0)
+    if rows**2 > MAX_PLACES:
+        raise ShapeError(
+            f"{rows} rows have too many pairs for the table that the graph would hold; cdist(x, x) "
+            "compares them without one"
+        )
     first, second = np.triu_indices(rows, 1)
     apart = take(x, first, 0) - take(x, second, 0)
     return sum(apart, -1) if x.shape[-1] == 0 else vector_norm(apart, axis=-1, ord=order)

@@ -22,7 +22,7 @@ from staticnet.nn.functional.adaptive import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
-from staticnet.ops.arguments import as_bool
+from staticnet.ops.arguments import MAX_PLACES, as_bool
 from staticnet.ops.base import constant, function
 from staticnet.ops.indexing import take
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape, sum
@@ -171,6 +171,11 @@ def _tables(
         )
     if n == 0 or count == 0:
         raise ShapeError(f"an axis of {n} cannot become one of {count}: both need elements")
+    if max(n, count) > MAX_PLACES:
+        raise ShapeError(
+            f"from {n} to {count} elements: the table of their places, which the graph would hold, "
+            f"is too large; at most {MAX_PLACES}"
+        )
     scale = 1 / factor if factor else n / count
     if mode.startswith("nearest"):
         half = 0.5 if mode == "nearest-exact" else 0.0
