@@ -28,26 +28,33 @@ SN_SMALL double sn_moments_tree(const double *lane) {
   return part[0];
 }
 
-/* What `ADD` does, in lane l, with element i of n that lie together. */
-#define SN_IN_LANES(n, ADD)                                                                        \
-  {                                                                                                \
-    int64_t first = 0;                                                                             \
-    for (; first + sn_lanes <= (n); first += sn_lanes)                                             \
-      for (int64_t l = 0; l < sn_lanes; ++l) {                                                     \
-        const int64_t i = first + l;                                                               \
-        ADD;                                                                                       \
-      }                                                                                            \
-    for (int64_t l = 0; first + l < (n); ++l) {                                                    \
-      const int64_t i = first + l;                                                                 \
-      ADD;                                                                                         \
-    }                                                                                              \
-  }
-
-#define SN_MOMENTS(NAME, T)                                                                        \
-  SN_SMALL double NAME##_sum(const T *lane) {                                                      \
+/* Vectors of lanes: how they are read, and their sum. */
+#define SN_MOMENTS_LANES(NAME, T)                                                                  \
+  typedef T NAME##_lanes __attribute__((vector_size(sn_lanes * sizeof(T))));                       \
+  SN_SMALL NAME##_lanes NAME##_at(const T *x) {                                                    \
+    NAME##_lanes y;                                                                                \
+    memcpy(&y, x, sizeof y);                                                                       \
+    return y;                                                                                      \
+  }                                                                                                \
+  SN_SMALL double NAME##_sum(NAME##_lanes lane) {                                                  \
     double wide[sn_lanes];                                                                         \
     for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)lane[l];                              \
     return sn_moments_tree(wide);                                                                  \
+  }
+
+#define SN_MOMENTS(NAME, T)                                                                        \
+  SN_MOMENTS_LANES(NAME, T)                                                                        \
+  SN_SMALL void NAME##_add(int64_t n, const T *x, T middle, NAME##_lanes *sum,                     \
+                           NAME##_lanes *squares) {                                                \
+    int64_t i = 0;                                                                                 \
+    for (; i + sn_lanes <= n; i += sn_lanes) {                                                     \
+      const NAME##_lanes d = NAME##_at(x + i) - middle;                                            \
+      *sum += d, *squares += d * d;                                                                \
+    }                                                                                              \
+    for (int64_t l = 0; i < n; ++l, ++i) {                                                         \
+      const T d = x[i] - middle;                                                                   \
+      (*sum)[l] += d, (*squares)[l] += d * d;                                                      \
+    }                                                                                              \
   }                                                                                                \
   /* of one channel, whose elements lie together `after` at a time */                              \
   SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *x, \
@@ -57,10 +64,10 @@ SN_SMALL double sn_moments_tree(const double *lane) {
       for (int64_t at = 0; at < after; at += sn_chunk) {                                           \
         const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
         const T *const run = x + (b * channels + c) * after + at;                                  \
-        T lane[sn_lanes] = {0}, rest[sn_lanes] = {0}, squares[sn_lanes] = {0};                     \
-        SN_IN_LANES(n, lane[l] += run[i])                                                          \
+        NAME##_lanes lane = {0}, rest = {0}, squares = {0}, none = {0};                            \
+        NAME##_add(n, run, 0, &lane, &none);                                                       \
         const T middle = (T)(NAME##_sum(lane) / (double)n);                                        \
-        SN_IN_LANES(n, const T d = run[i] - middle; rest[l] += d; squares[l] += d * d)             \
+        NAME##_add(n, run, middle, &rest, &squares);                                               \
         sn_moments_add((double)n, (double)middle, NAME##_sum(rest), NAME##_sum(squares), &count,   \
                        &all, &square);                                                             \
       }                                                                                            \
@@ -108,10 +115,16 @@ SN_SMALL double sn_moments_tree(const double *lane) {
   }
 
 #define SN_CENTERED_SUMS(NAME, T)                                                                  \
-  SN_SMALL double NAME##_sum(const T *lane) {                                                      \
-    double wide[sn_lanes];                                                                         \
-    for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)lane[l];                              \
-    return sn_moments_tree(wide);                                                                  \
+  SN_MOMENTS_LANES(NAME, T)                                                                        \
+  SN_SMALL void NAME##_add(int64_t n, const T *g, const T *x, T middle, NAME##_lanes *sum,         \
+                           NAME##_lanes *product) {                                                \
+    int64_t i = 0;                                                                                 \
+    for (; i + sn_lanes <= n; i += sn_lanes) {                                                     \
+      const NAME##_lanes weight = NAME##_at(g + i);                                                \
+      *sum += weight, *product += weight * (NAME##_at(x + i) - middle);                            \
+    }                                                                                              \
+    for (int64_t l = 0; i < n; ++l, ++i)                                                           \
+      (*sum)[l] += g[i], (*product)[l] += g[i] * (x[i] - middle);                                  \
   }                                                                                                \
   SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *g, \
                            const T *x, const T *mean, T *s, T *t) {                                \
@@ -122,8 +135,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
         const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
         const int64_t place = (b * channels + c) * after + at;                                     \
         const T *const run = x + place, *const weight = g + place;                                 \
-        T lane[sn_lanes] = {0}, other[sn_lanes] = {0};                                             \
-        SN_IN_LANES(n, lane[l] += weight[i]; other[l] += weight[i] * (run[i] - middle))            \
+        NAME##_lanes lane = {0}, other = {0};                                                      \
+        NAME##_add(n, weight, run, middle, &lane, &other);                                         \
         sum += NAME##_sum(lane), product += NAME##_sum(other);                                     \
       }                                                                                            \
     s[c] = (T)sum, t[c] = (T)product;                                                              \
