@@ -81,7 +81,8 @@ static void sn_weights_of_points_f32(const sn_convolution *v, int64_t j, float *
 }
 
 /* The gradient of the weights of one group, in scratch memory of the sums and then rooms. Of a thread's
-   room a panel of y comes after the box, and then the tiles of x and of y at the points. */
+   room a panel of y comes after the box, and then the tiles of x and of y at the points. Of a single
+   band a panel is done when it is summed, so each thread has but one panel of sums. */
 static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
                                     int together) {
@@ -89,10 +90,11 @@ static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t of_panel = sn_points * sn_points * p.depth * sn_panel_f32;
   const int64_t of_part = panels * of_panel, of_tiles = sn_points * sn_points * v->tiles;
-  float *const rooms = scratch + v->sums * of_part;
-  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  const int single = p.bands == 1, threads = SN_LEAST((int)v->threads, SN_THREADS);
+  float *const rooms = scratch + (single ? v->threads * of_panel : v->sums * of_part);
 #pragma omp parallel if (together) num_threads(threads)
   {
+    float *const own = scratch + SN_THREAD_NUMBER * of_panel;
     float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
     float *const pixels = room + v->room - of_tiles * sn_panel_f32;
     float *const source = pixels - of_tiles * p.depth;
@@ -110,13 +112,14 @@ static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32
           const int64_t j = k * sn_panel_f32, width = sn_panel_width_f32(v, p.width, j);
           sn_pack_result_f32(v, &p, 0, &band, j, y, result);
           sn_result_at_points_f32(&p, &band, result, width, pixels);
-          sn_sum_points_f32(tiles.all, p.depth, source, pixels, width, each == begin,
-                            scratch + part * of_part + k * of_panel);
+          float *const sum = single ? own : scratch + part * of_part + k * of_panel;
+          sn_sum_points_f32(tiles.all, p.depth, source, pixels, width, each == begin, sum);
+          if (single) sn_weights_of_points_f32(v, j, sum, 0, room, w);
         }
       }
     }
 #pragma omp for schedule(static)
-    for (int64_t k = 0; k < panels; ++k)
+    for (int64_t k = 0; k < (single ? 0 : panels); ++k)
       sn_weights_of_points_f32(v, k * sn_panel_f32, scratch + k * of_panel, of_part, room, w);
   }
 }

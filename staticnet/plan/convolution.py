@@ -262,15 +262,17 @@ def _cut_tiles(g: Geometry, backward: bool, of_weight: bool) -> Cut:
     tiles, panels = each * down * across, -(-width // PANEL)
     bands = g.n * -(-result[0] // rows) if rows else -(-g.n // images)
     box = each * depth * (down * TILE + 2) * (across * TILE + 2)
-    packed = POINTS * depth * panels * PANEL
-    sums = max(1, min(bands, MOST_SUMS, 2 * LARGE_WEIGHT // packed)) if of_weight else 1
+    of_panel = POINTS * depth * PANEL
+    most = 2 * LARGE_WEIGHT // (panels * of_panel)
+    sums = max(1, min(bands, MOST_SUMS, most)) if of_weight else 1
     tasks = sums if of_weight else bands
     splits = min(panels, -(-(1 if of_weight else TASKS) * _cores() // tasks))
     room = _aligned(max(box, g.taps * depth * PANEL)) + each * high * result[1] * PANEL
     room += POINTS * (tiles * depth + (tiles + TALLEST) * PANEL)
     threads = min(_cores(), max(tasks * splits, panels))
+    packed = (threads if of_weight and bands == 1 else sums * panels) * of_panel
     return Cut(
-        rows, images, splits, _aligned(box), room, threads, sums, 0, 0, 0, sums * packed, 0, tiles
+        rows, images, splits, _aligned(box), room, threads, sums, 0, 0, 0, packed, 0, tiles
     )  # fmt: skip
 
 

@@ -12,8 +12,13 @@ from staticnet.codegen.resources import SCALARS, kernel_text
 
 def pointers(dtype: str, compiler: Compiler) -> list[int]:
     """The addresses of the routines for a dtype, as `f32`, in the order of ROUTINES."""
-    scalars = kernel_text(*SCALARS) if dtype in ("f16", "bf16") else ""
-    sizes = kernel_text("convolution_sizes.h")
-    library = load(f"{scalars}#include <stdint.h>\n{sizes}{convolution_library(dtype)}", compiler)
+    library = load(source(dtype), compiler)
     routines = [getattr(library, f"sn_{name}_{dtype}") for name in ROUTINES]
     return [ctypes.cast(routine, ctypes.c_void_p).value or 0 for routine in routines]
+
+
+def source(dtype: str) -> str:
+    """The C text of the library for a dtype."""
+    scalars = kernel_text(*SCALARS) if dtype in ("f16", "bf16") else ""
+    sizes = kernel_text("convolution_sizes.h")
+    return f"{scalars}#include <stdint.h>\n{sizes}{convolution_library(dtype)}"

@@ -13,7 +13,7 @@ from staticnet.backends.base import HostExecutable
 from staticnet.backends.cpu import blas, convolutions, products
 from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
-from staticnet.backends.cpu.library import load
+from staticnet.backends.cpu.library import load, load_together
 from staticnet.backends.cpu.outputs import LARGE, Outputs
 from staticnet.backends.host import HostCalls
 from staticnet.backends.pieces import next_count
@@ -58,7 +58,10 @@ class CpuExecutable(HostExecutable):
         self.plan = plan
         self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
-        self._library = library = load(clock + self.program.source, compiler)
+        own = clock + self.program.source
+        shared = [*map(convolutions.source, self.program.convolutions), products.source()]
+        load_together([*shared, own], compiler)  # the longest first
+        self._library = library = load(own, compiler)
         pointers = (*products.pointers(compiler), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
         for dtype in self.program.lapack:

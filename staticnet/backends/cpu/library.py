@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from staticnet import flags
@@ -40,6 +43,21 @@ def load(source: str, compiler: Compiler) -> ctypes.CDLL:
     if _forked:
         _run_alone(library)
     return _loaded.setdefault(key, library)
+
+
+def load_together(sources: Sequence[str], compiler: Compiler) -> None:
+    """Build what of several C sources has to be built at the same time, on as many cores.
+
+    What fails is for who loads it.
+    """
+    keys = {cache.digest(compiler.identity(), source): source for source in sources}
+    missing = [source for key, source in keys.items() if key not in _loaded]
+    if len(missing) < 2:
+        return
+    with ThreadPoolExecutor(len(missing)) as pool:
+        for built in [pool.submit(load, source, compiler) for source in missing]:
+            with contextlib.suppress(CompileError):
+                built.result()
 
 
 def is_forked() -> bool:

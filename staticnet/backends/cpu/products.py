@@ -18,9 +18,14 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
     """
     sgemm, dgemm = blas.pointers(["sgemm", "dgemm"]).values()
     try:
-        library = load(kernel_text("products.h"), compiler)
+        library = load(source(), compiler)
     except CompileError:
         return sgemm, dgemm
     library.sn_set_sgemm(ctypes.c_void_p(sgemm))
     ours = ctypes.cast(library.sn_sgemm, ctypes.c_void_p).value
     return ours or sgemm, dgemm
+
+
+def source() -> str:
+    """The C text of the library."""
+    return kernel_text("products.h")
