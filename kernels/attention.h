@@ -91,6 +91,7 @@ typedef struct {
   int64_t n, heads, groups, queries, keys, d, e; /* sizes */
   int64_t step[4];                               /* of the mask along its axes */
   int causal, mask;                              /* 0: none, 1: bool, 2: cells, 3: reals */
+  int64_t threads, room;                         /* the elements that each of them works in */
 } sn_attention_sizes_f32;
 
 /* scores [keys, lanes] of the keys from k0 on and the queries from q0 on, with the mask. */
@@ -207,16 +208,18 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
 
 static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 *q,
                              const sn_cell_f32 *k, const sn_cell_f32 *v, const sn_real_f32 *scale,
-                             const void *mask, sn_cell_f32 *out, sn_real_f32 *lse) {
+                             const void *mask, sn_cell_f32 *out, sn_real_f32 *lse,
+                             char *scratch) {
   const int64_t blocks = (z->queries + sn_attention_queries_f32 - 1) / sn_attention_queries_f32;
-  const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
-  const int64_t wide = sn_attention_padded_f32(SN_MAX(z->d, z->e)), tasks = z->n * z->heads * blocks;
-  const size_t need = (size_t)(z->d * ld + most * wide + sn_attention_keys_f32 * ld +
-                               SN_MAX(sn_attention_keys_f32, most) * wide + 64) * sizeof *lse;
+  const int64_t most = SN_MIN(sn_attention_queries_f32, z->queries), wide = SN_MAX(z->d, z->e);
+  const int64_t tasks = z->n * z->heads * blocks;
   const double work = (double)tasks * (double)most * (double)z->keys * (double)wide;
-#pragma omp parallel if (tasks > 1 && work > SN_ATTENTION_WORK && SN_TOGETHER)
+  const int threads = (int)SN_MIN(z->threads, SN_MOST_THREADS);
+#pragma omp parallel num_threads(threads) if (work > SN_ATTENTION_WORK && SN_TOGETHER)
   {
-    sn_real_f32 *const room = (sn_real_f32 *)aligned_alloc(64, (need + 63) / 64 * 64);
+    SN_THREAD
+    (void)shares;
+    sn_real_f32 *const room = (sn_real_f32 *)scratch + share * z->room;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tasks; ++task) {
       const int64_t head = task % (z->n * z->heads), h = head % z->heads, n = head / z->heads;
@@ -226,7 +229,6 @@ static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 
       sn_attention_block_f32(z, n, h, q0, q + at * z->d, k + shared * z->keys * z->d,
                     v + shared * z->keys * z->e, *scale, mask, out + at * z->e, lse + at, room);
     }
-    free(room);
   }
 }
 
@@ -281,19 +283,19 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
                                       const sn_cell_f32 *g, const sn_real_f32 *scale,
                                       const sn_real_f32 *lse, const sn_real_f32 *delta,
                                       const void *mask, sn_cell_f32 *dq, sn_cell_f32 *dk,
-                                      sn_cell_f32 *dv) {
+                                      sn_cell_f32 *dv, char *scratch) {
   const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
   const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   const int64_t sharing = z->groups ? z->heads / z->groups : 0;
   const int own_k = SN_HALF_f32 || ds != z->d, own_v = SN_HALF_f32 || es != z->e;
   const int64_t tasks = z->n * z->groups;
-  const int64_t sums = z->keys * (own_k * ds + own_v * es);
-  const size_t need = (size_t)(sums + ld * (z->d + z->e + 2 * sn_attention_keys_f32) + most * (2 * ds + es) +
-                               sn_attention_keys_f32 * (ds + es) + 160) * sizeof *lse;
   const double work = (double)(z->n * z->heads) * (double)most * (double)z->keys * (double)ds;
-#pragma omp parallel if (tasks > 1 && work > SN_ATTENTION_WORK && SN_TOGETHER)
+  const int threads = (int)SN_MIN(z->threads, SN_MOST_THREADS);
+#pragma omp parallel num_threads(threads) if (work > SN_ATTENTION_WORK && SN_TOGETHER)
   {
-    sn_real_f32 *const memory = (sn_real_f32 *)aligned_alloc(64, (need + 63) / 64 * 64);
+    SN_THREAD
+    (void)shares;
+    sn_real_f32 *const memory = (sn_real_f32 *)scratch + share * z->room;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tasks; ++task) {
       const int64_t at = task * z->keys, n = task / z->groups;
@@ -313,6 +315,5 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
       for (int64_t i = 0; i < z->keys && own_v; ++i)
         for (int64_t j = 0; j < z->e; ++j) dv[(at + i) * z->e + j] = sn_put_f32(v_sum[i * es + j]);
     }
-    free(memory);
   }
 }

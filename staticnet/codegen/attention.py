@@ -9,6 +9,7 @@ from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import BOOL, HALVES, as_dtype, compute_dtype, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.plan.attention import attention_rooms
 from staticnet.plan.results import results_of
 
 Pointer = Callable[[Node], str]
@@ -16,8 +17,8 @@ ATTENTION = {"attention": 4, "attention_gradient": 7}
 """The ops, and how many operands they have before the mask."""
 
 
-def attention_routine(node: Node, pointer: Pointer) -> list[str]:
-    """The C statements of an attention or its gradient."""
+def attention_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]:
+    """The C statements of an attention or its gradient, which works in `scratch`."""
     own = ATTENTION[node.op.name]
     name, mask = short_name(node.inputs[0].dtype), node.inputs[own:]
     sizes = ", ".join(map(str, attention_sizes(node)))
@@ -25,10 +26,11 @@ def attention_routine(node: Node, pointer: Pointer) -> list[str]:
     causal = int(node.op.attributes()["causal"])
     operands = [pointer(x) for x in node.inputs[:own]]
     at = pointer(mask[0]) if mask else "0"
-    given = ", ".join(["&sizes", *operands, at, *map(pointer, results_of(node))])
+    given = ", ".join(["&sizes", *operands, at, *map(pointer, results_of(node)), scratch])
+    rooms = attention_rooms(node)
     return [
         f"const sn_attention_sizes_{name} sizes = {{{sizes}, {{{steps}}}, {causal}, "
-        f"{mask_kind(node)}}};",
+        f"{mask_kind(node)}, {rooms.threads}, {rooms.room}}};",
         f"sn_{node.op.name}_{name}({given});",
     ]
 

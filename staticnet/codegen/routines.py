@@ -59,7 +59,7 @@ def routine(
     if isinstance(node.op, ChannelOp):
         return moments_routine(node, pointer)
     if node.op.name in ATTENTION:
-        return attention_routine(node, pointer)
+        return attention_routine(node, pointer, scratch)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.ir.node import Node
+from staticnet.plan.attention import ATTENTION, attention_bytes, most_attention_bytes
 from staticnet.plan.convolution import convolution_bytes, most_bytes
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
@@ -23,6 +24,8 @@ def scratch_bytes(group: Group) -> int:
 
 def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     """Bytes that a routine works in on the CPU; `size` gives a dim's."""
+    if isinstance(node.op, ATTENTION):
+        return int(padded(attention_bytes(node, size)))
     if not isinstance(node.op, ConvolutionOp):
         return 0
     shapes = [tuple(map(size, x.shape)) for x in (*node.inputs, node)]
@@ -31,6 +34,8 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
 
 def most_routine_bytes(node: Node) -> Any:
     """A bound of `routine_bytes` where dims are symbolic."""
+    if isinstance(node.op, ATTENTION):
+        return padded(most_attention_bytes(node))
     if not isinstance(node.op, ConvolutionOp):
         return 0
     shapes = [x.shape for x in (*node.inputs, node)]

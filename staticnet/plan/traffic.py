@@ -19,7 +19,7 @@ from staticnet.plan.scratch import scratch_bytes
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
 
-_ROOMS = {"qr": 1, "eigh": 2, "svd": 3, "attention": 1, "attention_gradient": 1}
+_ROOMS = {"qr": 1, "eigh": 2, "svd": 3}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _bytes(node: Node) -> int:
 def allocations(group: Group) -> int:
     """How often a group's routine asks the system for memory: to sort, once for each row.
 
-    What LAPACK and attention work in is asked for once a call, or by each thread that shares it.
+    What LAPACK works in is asked for once a call.
     """
     (node, *_) = group.nodes
     if group.bodies:
