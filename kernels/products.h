@@ -219,6 +219,27 @@ static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t 
     }
 }
 
+/* The panels of all of b, part after part, for products with it; to: [k, n up to 32]. */
+void sn_hold_panels(int64_t n, int64_t k, const float *b, int64_t bl, int64_t bj, float *to) {
+  const int64_t parts = (k + sn_deep - 1) / sn_deep, apart = (n + 31) / 32 * 32;
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
+    sn_pack_panels(depth, n, b + l * bl, bl, bj, to + l * apart);
+  }
+}
+
+/* The columns from `first` to `last` of c = a b, row by row, b [k, n] being packed; `first` is a
+   multiple of 32. */
+void sn_times_held(int64_t m, int64_t n, int64_t k, int64_t first, int64_t last, const float *a,
+                   int64_t ai, int64_t al, const float *panels, float *c) {
+  const int64_t parts = (k + sn_deep - 1) / sn_deep, apart = (n + 31) / 32 * 32;
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
+    sn_lines(m, last - first, depth, a + l * al, ai, al, panels + l * apart + first * depth,
+             c + first, n, p == 0);
+  }
+}
+
 /* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;

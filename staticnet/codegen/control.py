@@ -16,16 +16,17 @@ from staticnet.control.scan import Scan
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.plan.held import held_operands
 from staticnet.plan.results import results_of
 
 Call = Callable[[str, Sequence[str], Sequence[str]], str]
 """The C call of the graph of an attribute, on addresses of its inputs and outputs."""
 
 
-def control_statements(node: Node, pointer: Pointer, call: Call) -> list[str]:
-    """The C statements of an op that holds graphs."""
+def control_statements(node: Node, pointer: Pointer, call: Call, held: str) -> list[str]:
+    """The C statements of an op that holds graphs; `held` is memory for what its products hold."""
     if isinstance(node.op, Scan):
-        return _scan(node, node.op, pointer, call)
+        return [*_packed(node, node.op, pointer, held), *_scan(node, node.op, pointer, call)]
     if isinstance(node.op, WhileLoop):
         return _while(node, node.op, pointer, call)
     assert isinstance(node.op, Cond), node.op.name
@@ -52,6 +53,16 @@ def _scan(node: Node, op: Scan, pointer: Pointer, call: Call) -> list[str]:
         "}",
         *carried.end,
     ]
+
+
+def _packed(node: Node, op: Scan, pointer: Pointer, held: str) -> list[str]:
+    """Statements before a loop, which pack the panels of what stays."""
+    lines = []
+    for each, offset in held_operands(op).items():
+        n, k, at = each.columns, each.depth, pointer(node.inputs[each.place])
+        steps = f"1, {k}" if each.turned else f"{n}, 1"
+        lines.append(f"sn_hold_f32({n}, {k}, {at}, {steps}, (float *)({held} + {offset}));")
+    return lines
 
 
 def _element(node: Node, pointer: Pointer) -> str:

@@ -47,6 +47,41 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
 }}
 """
 
+# A product in a loop with what stays, whose panels are packed before it. Without the library of
+# products, and in an exported program, it is a product as any other.
+_HELD = """
+typedef void sn_holder(int64_t, int64_t, const float *, int64_t, int64_t, float *);
+typedef void sn_held_product(int64_t, int64_t, int64_t, int64_t, int64_t, const float *, int64_t,
+                             int64_t, const float *, float *);
+static sn_holder *sn_hold_panels;
+static sn_held_product *sn_times_held;
+
+void sn_set_held(void *hold, void *times) {
+  sn_hold_panels = (sn_holder *)hold;
+  sn_times_held = (sn_held_product *)times;
+}
+
+static void sn_hold_f32(int64_t n, int64_t k, const float *b, int64_t bl, int64_t bj, float *to) {
+  if (sn_hold_panels) sn_hold_panels(n, k, b, bl, bj, to);
+}
+
+static void sn_call_held_f32(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai,
+                             int64_t al, const float *b, int64_t bl, int64_t bj,
+                             const float *panels, float *c) {
+  if (!sn_times_held) {
+    sn_call_gemm_f32(bj == 1 ? 'N' : 'T', al == 1 ? 'N' : 'T', (int)n, (int)m, (int)k, b,
+                     (int)(bj == 1 ? bl : bj), a, (int)(al == 1 ? ai : al), c);
+    return;
+  }
+  const int64_t tiles = (n + 31) / 32, most = SN_MIN(tiles, SN_CORES);
+  const int64_t slabs = sn_clamp(m * n * k / SN_SLAB_WORK, 1, most);
+#pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
+  for (int64_t s = 0; s < slabs; ++s)
+    sn_times_held(m, n, k, 32 * (tiles * s / slabs), SN_MIN(32 * (tiles * (s + 1) / slabs), n), a,
+                  ai, al, panels, c);
+}
+"""
+
 
 @dataclass
 class Program:
@@ -71,6 +106,11 @@ class Program:
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
     laps: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it waits for `sn_set_held`."""
+        return "sn_set_held" in self.source
 
 
 @cache
@@ -127,7 +167,7 @@ class _Writer:
         return tuple(dtype for kind, _, dtype in needs if kind == library and dtype)
 
     def _file(self, blas: str, body: str) -> str:
-        uses_blas = "sn_call_gemm" in body or bool(self._dtypes("lapack"))
+        uses_blas = "sn_call_gemm" in body or "sn_call_held" in body or bool(self._dtypes("lapack"))
         shares = uses_blas or bool(self._dtypes("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,
@@ -140,6 +180,7 @@ class _Writer:
         parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]
         parts.append(kernel_text("threads.h"))
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
+        parts += [_HELD] if "sn_call_held" in body else []
         parts += [*(helper(need) for need in self.parts.helpers), body, kernel_text("run.h")]
         return "\n".join(parts) + "\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from staticnet.codegen.attention import ATTENTION, attention_helper, attention_routine
@@ -30,6 +30,7 @@ from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
+from staticnet.plan.held import Held, held_right
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
@@ -101,6 +102,35 @@ def _matmul(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> 
         head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
         lines = [head, *(f"  {line}" for line in lines), "}"]
     return lines
+
+
+def held_product(
+    node: Node,
+    pointer: Pointer,
+    in_memory: Callable[[Node], bool],
+    inputs: Mapping[Node, int],
+    held: Mapping[Held, int],
+) -> list[str]:
+    """The statement of a product in a loop whose right operand is packed; none if it is not.
+
+    inputs: the loop's operands, and held: where behind the address `held` their panels lie
+    """
+    if node.ndim != 2:
+        return []
+    (operand, turned), (m, n) = held_right(node), fixed(node.shape)
+    k = fixed(node.inputs[0].shape)[-1]
+    at = held.get(Held(inputs.get(operand, -1), turned, k, n))
+    if at is None:
+        return []
+    left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs)
+    (a, a_turned, lda), (b, b_turned, ldb) = left, right
+    left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
+    right_steps = f"1, {ldb}" if b_turned else f"{ldb}, 1"
+    panels = f"(const float *)(held + {at})"
+    return [
+        f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {b}, {right_steps}, {panels}, "
+        f"{pointer(node)});"
+    ]
 
 
 def _batch_place(shape: tuple[int, ...]) -> Index:

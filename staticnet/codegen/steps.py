@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from staticnet.codegen import c
 from staticnet.codegen.build import Builder
 from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.routines import needs, routine
+from staticnet.codegen.routines import held_product, needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
+from staticnet.ops.linalg import Matmul
 from staticnet.plan.fusion import Group
+from staticnet.plan.held import Held, held_operands
+from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.plan import Place, Plan
-from staticnet.plan.results import Body, bodies_of, results_of, room_bytes, room_offset
+from staticnet.plan.results import Body, bodies_of, body_bytes, results_of, room_bytes, room_offset
 from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 
@@ -62,19 +65,21 @@ class Parts:
         self.laps.append(label)
         return len(self.laps) - 1
 
-    def body(self, body: Body, label: str) -> str:
+    def body(self, body: Body, label: str, held: Mapping[Held, int]) -> str:
         """The name of the function of a graph that the routine of this label runs."""
         plan = body.plan
 
         def spell(place: Place) -> str:
             return f"{_PREFIX[place.kind]}{place.at}"
 
-        writer = StepWriter(plan, self, spell, Inside(body.inside, body.first))
+        writer = StepWriter(plan, self, spell, Inside(body.inside, body.first, held))
         writer.write()
         names = [f"void *{spell(place)}" for place in _places(plan)]
         head = f"static void NAME({', '.join([*names, 'char *arena'])}, volatile int *error) {{"
         room = [f"char room[{plan.arena_bytes}] SN_ALIGNED;", "arena = room;"]
         local = room if 0 < plan.arena_bytes <= SMALL_ARENA else []
+        beyond = f"const char *const held = arena + {padded(plan.arena_bytes)};"
+        local = [*([beyond] if held else []), *local]
         text = "\n".join([head, *indent([*local, *writer.lines]), "}"])
         name = self.functions.setdefault(text, f"{body.name}{label.replace('.', '_')}")
         self.told.setdefault(name, [body.name]).append(label)
@@ -110,10 +115,14 @@ HOST = Place("host", 0)  # the function that calls Python
 
 @dataclass(frozen=True)
 class Inside:
-    """Where a held graph's kernels are: `label` is before their numbers, which begin at `first`."""
+    """Where a held graph's kernels are: `label` is before their numbers, which begin at `first`.
+
+    `held` are the operands whose panels are packed, and where behind its arena.
+    """
 
     label: str = ""
     first: int = 0
+    held: Mapping[Held, int] = field(default_factory=dict)
 
 
 def indent(lines: Iterable[str]) -> list[str]:
@@ -222,6 +231,8 @@ class StepWriter:
         if node.op.on_host:
             return self._host_call(node)
         if not group.bodies:
+            if held := self._held_product(node):
+                return held
             scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
             return routine(node, self.pointer, self.plan.places.__contains__, scratch)
         names = self._write_bodies(group)
@@ -234,12 +245,22 @@ class StepWriter:
             arguments = ", ".join([*inputs, *outputs, *constants, *host, arena, "error"])
             return f"{names[name]}({arguments});"
 
-        return control_statements(node, self.pointer, call)
+        room = self.plan.scratch + room_bytes(group) + body_bytes(group)
+        return control_statements(node, self.pointer, call, f"arena + {room}")
+
+    def _held_product(self, node: Node) -> list[str]:
+        """The statement of a product with what is packed before the loop; none if it is not."""
+        if self.inside is None or not self.inside.held or not isinstance(node.op, Matmul):
+            return []
+        places = {x: i for i, x in enumerate(self.plan.graph.inputs)}
+        in_memory = self.plan.places.__contains__
+        return held_product(node, self.pointer, in_memory, places, self.inside.held)
 
     def _write_bodies(self, group: Group) -> dict[str, str]:
         """Write the functions of the graphs that a routine holds; -> their names"""
         label = self._label(group)
-        return {body.name: self.parts.body(body, label) for body in bodies_of(group, label)}
+        held = held_operands(group.nodes[0].op)
+        return {body.name: self.parts.body(body, label, held) for body in bodies_of(group, label)}
 
     def _host_call(self, node: Node) -> list[str]:
         """A call of Python; nothing is updated if it fails, or something before it did."""

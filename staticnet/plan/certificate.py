@@ -201,7 +201,7 @@ def _held(loops: list[Group], plan: SymbolicPlan) -> tuple[list[tuple[Bytes, ...
     slack: Bytes = 0
     for loop in loops:
         rooms, more = _rooms(loop, plan)
-        slack = slack + more
+        slack = slack + more + most_routine_bytes(plan.origin(loop.nodes[0]))
         for formula in map(arena_formula, plan.held(loop)):
             choices.append([tuple(rooms + term for term in case) for case in formula.cases])
             slack = slack + formula.slack + (ALIGNMENT - 1 if formula.slack != 0 else 0)

@@ -9,6 +9,7 @@ from staticnet.ir.node import Node
 from staticnet.plan.attention import ATTENTION, attention_bytes, most_attention_bytes
 from staticnet.plan.convolution import convolution_bytes, most_bytes
 from staticnet.plan.fusion import Group
+from staticnet.plan.held import held_bytes, most_held_bytes
 from staticnet.plan.memory import padded
 from staticnet.plan.partials import partial_bytes
 from staticnet.plan.results import body_bytes, room_bytes
@@ -24,6 +25,8 @@ def scratch_bytes(group: Group) -> int:
 
 def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     """Bytes that a routine works in on the CPU; `size` gives a dim's."""
+    if node.op.graphs:
+        return held_bytes(node.op, size)
     if isinstance(node.op, ATTENTION):
         return int(padded(attention_bytes(node, size)))
     if not isinstance(node.op, ConvolutionOp):
@@ -34,6 +37,8 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
 
 def most_routine_bytes(node: Node) -> Any:
     """A bound of `routine_bytes` where dims are symbolic."""
+    if node.op.graphs:
+        return most_held_bytes(node.op)
     if isinstance(node.op, ATTENTION):
         return padded(most_attention_bytes(node))
     if not isinstance(node.op, ConvolutionOp):

@@ -64,6 +64,8 @@ class CpuExecutable(HostExecutable):
         self._library = library = load(own, compiler)
         pointers = (*products.pointers(compiler), *blas.thread_controls())
         library.sn_set_blas(*map(ctypes.c_void_p, pointers))
+        if self.program.holds:
+            library.sn_set_held(*map(ctypes.c_void_p, products.held_pointers(compiler)))
         for dtype in self.program.lapack:
             letter = {"f32": "s", "f64": "d"}[dtype]
             addresses = blas.pointers(letter + name for name in LAPACK).values()

@@ -26,6 +26,18 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
     return ours or sgemm, dgemm
 
 
+def held_pointers(compiler: Compiler) -> tuple[int | None, ...]:
+    """The addresses of what packs a matrix and multiplies by it; None where there is no such."""
+    try:
+        library = load(source(), compiler)
+    except CompileError:
+        return None, None
+    names = ("sn_hold_panels", "sn_times_held")
+    if not all(hasattr(library, name) for name in names):
+        return None, None
+    return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+
+
 def source() -> str:
     """The C text of the library."""
     return kernel_text("products.h")
