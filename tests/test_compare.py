@@ -246,8 +246,8 @@ class TestLosses:
     @pytest.mark.parametrize(
         ("name", "count"),
         [
-            *((name, 12) for name in WORKLOADS if name != "char_lstm"),  # which takes seconds
-            *(pytest.param(name, 100, marks=pytest.mark.slow) for name in WORKLOADS),
+            *((name, 12) for name in ("mlp", "playground")),
+            *(pytest.param(n, w.steps, marks=pytest.mark.slow) for n, w in WORKLOADS.items()),
         ],
     )
     def test_dynamic_and_static_agree(self, name: str, count: int) -> None:
@@ -258,7 +258,7 @@ class TestLosses:
         static = StaticStep.of(model, "numpy", ()).steps(feeds).losses(count)
         dynamic = DynamicStep(workload.build, feeds, state, "numpy", 0).steps().losses(count)
         assert len(static) == len(dynamic) == count
-        assert static[-1] < static[0]
+        assert count < 100 or static[-1] < static[0]
         np.testing.assert_allclose(dynamic, static, rtol=2e-4, atol=2e-5)
 
     def test_the_reference_is_the_graph_in_float64(self) -> None:

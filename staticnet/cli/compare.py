@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("compare", help="a model dynamic and compiled, pass by pass")
     parser.add_argument("workload", help=", ".join(WORKLOADS))
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a page, pictures and JSON")
-    parser.add_argument("--steps", type=int, default=100, help="to be checked (%(default)s)")
+    parser.add_argument("--steps", type=int, help="to be checked (2 to 100, by the workload)")
     parser.add_argument("--rounds", type=int, default=10, help="of each (%(default)s)")
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument(
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         workload.build,
         workload.feeds(),
         device=options.device,
-        steps=options.steps,
+        steps=workload.steps if options.steps is None else options.steps,
         rounds=options.rounds,
         peers=peers,
         name=f"{options.workload}: {workload.about}",

@@ -22,11 +22,12 @@ Build = Callable[[], tuple[Callable[..., Any], optim.Optimizer]]
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, and the batches that it is trained on."""
+    """A model, the batches that it is trained on, and how many losses are checked by default."""
 
     about: str
     build: Build
     feeds: Callable[[], list[tuple[Array, Array]]]
+    steps: int = 100
 
 
 def mlp() -> tuple[Callable[..., Any], optim.Optimizer]:
@@ -148,25 +149,30 @@ WORKLOADS = {
         "2 convolutions of 5 x 5, 3 linear layers, batch 64, SGD with momentum",
         cifar_lenet,
         lambda: image_feeds(10, 64),
+        steps=20,
     ),
     "cifar_bn": Workload(
         "6 convolutions of 3 x 3 with batch norm, batch 64, SGD with momentum",
         cifar_bn,
         lambda: image_feeds(10, 64),
+        steps=6,
     ),
     "resnet18": Workload(
         "ResNet-18 for images of 32 x 32, batch 32, SGD with momentum",
         resnet18,
         lambda: image_feeds(4, 32),
+        steps=2,
     ),
     "char_lstm": Workload(
         "2 LSTM layers of 128, 50 steps, batch 50, cross entropy, Adam",
         char_lstm,
         lambda: text_feeds(10, 50, 50),
+        steps=10,
     ),
     "char_gpt": Workload(
         "GPT of 4 layers, 4 heads, 128, 64 tokens, batch 12, cross entropy, AdamW",
         char_gpt,
         lambda: text_feeds(10, 12, 64),
+        steps=10,
     ),
 }
