@@ -168,3 +168,25 @@ def test_what_is_computed_again_is_read_at_its_own_index(device: str) -> None:
     got = f(a, b, c)
     np.testing.assert_allclose(got[0], total.sum(), rtol=1e-12)
     np.testing.assert_allclose(got[1], (total * b).cumsum(0) * np.cos(whole), rtol=1e-11)
+
+
+def test_a_cast_behind_a_product_is_no_kernel_of_its_own() -> None:
+    """Two kernels over other spaces read it, at the product's width; a sine is computed once."""
+    x, w = (sn.placeholder((s, WIDTH), "bfloat16", n) for s, n in ((ROWS, "x"), (WIDTH, "w")))
+
+    def kinds(f: Any) -> list[str]:
+        y = sn.reshape(f(sn.astype(x @ w, "float32")), (2, -1, WIDTH))
+        graph = sn.function([x, w], [sn.sum(y, -1), sn.sum(y, (0, 1))], device="numpy").graph
+        plan = make_plan(graph)
+        assert plan.bytes_moved > 0
+        return [group.kind for _, group in plan.launched]
+
+    assert kinds(lambda y: y) == ["matmul", "rows", "columns"]
+    assert kinds(sn.sin) == ["matmul", "map", "rows", "columns"]
+
+
+def test_pieces_are_cast_where_they_are_put_together() -> None:
+    x, w = (sn.placeholder((s, WIDTH), "bfloat16", n) for s, n in ((ROWS, "x"), (WIDTH, "w")))
+    parts = [sn.astype(x @ v, "float32") for v in (w, sn.matrix_transpose(w))]
+    f = sn.function([x, w], sn.stack(parts, 1), device="numpy")
+    assert [group.kind for _, group in make_plan(f.graph).launched] == ["matmul", "matmul", "map"]

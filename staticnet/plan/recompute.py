@@ -8,8 +8,9 @@ numbers a row. The same expressions of the same numbers give the same bits.
 
 A value is dropped if the kernels that need it do not read more for it than storing and reading it
 would move, if what has to be kept longer for it is no larger than it is, and if a point of those
-kernels costs little. After XLA, which fuses a producer into all of its consumers, and Chen et al.,
-"Training deep nets with sublinear memory cost", 2016.
+kernels costs little. What a kernel makes alone and what costs next to nothing, as a cast behind a
+product, the next kernel computes too, and that kernel is gone. After XLA, which fuses a producer
+into all of its consumers, and Chen et al., "Training deep nets with sublinear memory cost", 2016.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from staticnet.ir.node import Node
 from staticnet.ops.base import Elementwise
+from staticnet.ops.movement import Concat
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_COST = 40  # operations for an element that is computed again
 SLACK = 8  # by the how many-th part what is kept longer may be larger: by the numbers of rows
+CHEAP = 3
 COSTLY = 10  # those of a function as exp, and of a division
 _FUNCTION = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
@@ -66,10 +69,26 @@ class Recompute:
             group = self.fusion.group_of.get(node)
             if group is None or not self._may_go(node, group):
                 continue
-            late = self._late_readers(node, group)
-            again = self._from_memory(node) if late else None
-            if again is not None and self._pays(node, late, again):
-                self._drop(node, late, again)
+            again = self._from_memory(node) if self.readers[node] - {group} else None
+            if again is None:
+                continue
+            for readers in self._choices(node, group, again):
+                if readers and self._pays(node, readers, again):
+                    self._drop(node, readers, again)
+                    break
+
+    def _choices(self, node: Node, group: Group, again: _Again) -> list[list[Group]]:
+        """The kernels that may compute a value again: all, if then nothing makes it; or the late.
+
+        All do only what costs next to nothing, as a cast: some of them pass over it several times.
+        """
+        late = self._late_readers(node, group)
+        alone = not any(
+            self.readers[n] - {group} or n in self.fixed for n in group.nodes if n is not node
+        )
+        if group.kind != "map" or not alone or again.cost > CHEAP:
+            return [late]
+        return [sorted(self.readers[node] - {group}, key=lambda g: g.number), late]
 
     def _late_readers(self, node: Node, group: Group) -> list[Group]:
         """The kernels for which a value lies idle while others run."""
@@ -132,7 +151,7 @@ class Recompute:
         alone = self.readers[node] - {own} == set(readers)  # who else reads it has it stored
         saved = (len(readers) + alone) * size
         for group in readers:
-            if math.prod(group.domain) > int(node.type.size):
+            if self._points(node, group) > int(node.type.size):
                 return False  # it would be computed more than once
             if len(again.nodes.union(group.nodes, group.again)) > self.max_nodes:
                 return False
@@ -142,6 +161,12 @@ class Recompute:
             late = max(late, self._end(group))
         kept = sum(_bytes(x) for x in again.sources if self._last(x) < late)
         return moved < saved and kept <= size + size // SLACK
+
+    def _points(self, node: Node, group: Group) -> int:
+        """At how many points a kernel would compute a value; of a concatenation at those of it."""
+        readers = [n for n in group.nodes if any(base(x) is node for x in n.inputs)]
+        whole = all(isinstance(n.op, Concat) for n in readers)
+        return int(node.type.size) if whole else math.prod(group.domain)
 
     def _waits(self, source: Node, group: Group) -> bool:
         """Whether a value is made by a group, or after it."""

@@ -23,13 +23,9 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const int64_t *p0, const float 
 // kernel 1: map [100,12]
 SN_KERNEL void k1(int64_t share, int64_t shares, float *p0, volatile int *error, int site) {
   const int64_t begin = SN_CUT(1200, share, 16), end = SN_CUT(1200, share + 1, 16);
-  for (int64_t o = begin / 12; o*12 < end; ++o) {
-    const int64_t first = SN_MAX(begin - o*12, 0), last = SN_MIN(end - o*12, 12);
-    const int64_t i0 = o;
-    #pragma omp simd
-    for (int64_t i1 = first; i1 < last; ++i1) {
-      p0[i1+i0*12] = 0.0f;
-    }
+  #pragma omp simd
+  for (int64_t i1 = begin; i1 < end; ++i1) {
+    p0[i1] = 0.0f;
   }
 }
 // kernel 3: map [100,12]
