@@ -20,7 +20,8 @@ static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *
       for (int64_t i = 0; i < each; ++i) sn_copy_in_f32(some, y + i * all, to + i * width);
 }
 
-/* Lines of pixels of a band in its box: where each begins, how far it reaches, and its step. */
+/* Lines of pixels of a band in its box: where each begins, how far it reaches, and its step. Those that
+   follow on each other are one. */
 typedef struct {
   int64_t count, length, step, *offset;
 } sn_lines;
@@ -35,6 +36,9 @@ static sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axi
       for (int64_t b = 0; b < (q == 2 ? axis[1].count : 1); ++b)
         offset[lines.count++] = m * box->size + a * axis[0].stride * box->along[0] +
                                 b * axis[1].stride * box->along[1];
+  int64_t joined = 0;
+  while (joined < lines.count && offset[joined] == joined * lines.length) ++joined;
+  if (joined == lines.count) lines.length *= lines.count, lines.count = 1;
   return lines;
 }
 

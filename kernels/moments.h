@@ -1,6 +1,6 @@
-/* Statistics of channels, in one read of memory: a chunk of a channel that lies together, or of a
-   cache line of channels, is read from memory once and then again from the first cache. Included after
-   threads.h where a program needs it, once a dtype.
+/* Statistics of channels, in one read of memory: a chunk of a channel, of what lies together or of
+   several such runs, or of a cache line of channels, is read from memory once and then again from the
+   first cache. Included after threads.h where a program needs it, once a dtype.
 
    An array is [before, channels, after]. Chunks are summed in lanes, and added up in double, in an
    order of their own: no sum depends on how threads share the channels. Chunks' moments are combined
@@ -60,16 +60,20 @@ SN_SMALL double sn_moments_tree(const double *lane) {
   SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *x, \
                            T *mean, T *var) {                                                      \
     double count = 0, all = 0, square = 0;                                                         \
-    for (int64_t b = 0; b < before; ++b)                                                           \
+    const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
+    for (int64_t b = 0; b < before; b += together)                                                 \
       for (int64_t at = 0; at < after; at += sn_chunk) {                                           \
         const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
-        const T *const run = x + (b * channels + c) * after + at;                                  \
+        const int64_t end = SN_MIN(b + together, before);                                          \
+        const T *const run = x + c * after + at;                                                   \
         NAME##_lanes lane = {0}, rest = {0}, squares = {0}, none = {0};                            \
-        NAME##_add(n, run, 0, &lane, &none);                                                       \
-        const T middle = (T)(NAME##_sum(lane) / (double)n);                                        \
-        NAME##_add(n, run, middle, &rest, &squares);                                               \
-        sn_moments_add((double)n, (double)middle, NAME##_sum(rest), NAME##_sum(squares), &count,   \
-                       &all, &square);                                                             \
+        for (int64_t k = b; k < end; ++k)                                                          \
+          NAME##_add(n, run + k * channels * after, 0, &lane, &none);                              \
+        const T middle = (T)(NAME##_sum(lane) / (double)(n * (end - b)));                          \
+        for (int64_t k = b; k < end; ++k)                                                          \
+          NAME##_add(n, run + k * channels * after, middle, &rest, &squares);                      \
+        sn_moments_add((double)(n * (end - b)), (double)middle, NAME##_sum(rest),                  \
+                       NAME##_sum(squares), &count, &all, &square);                                \
       }                                                                                            \
     mean[c] = (T)(all / count), var[c] = (T)(square / count);                                      \
   }                                                                                                \
@@ -130,13 +134,15 @@ SN_SMALL double sn_moments_tree(const double *lane) {
                            const T *x, const T *mean, T *s, T *t) {                                \
     const T middle = mean[c];                                                                      \
     double sum = 0, product = 0;                                                                   \
-    for (int64_t b = 0; b < before; ++b)                                                           \
+    const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
+    for (int64_t b = 0; b < before; b += together)                                                 \
       for (int64_t at = 0; at < after; at += sn_chunk) {                                           \
         const int64_t n = SN_MIN(after - at, (int64_t)sn_chunk);                                   \
-        const int64_t place = (b * channels + c) * after + at;                                     \
-        const T *const run = x + place, *const weight = g + place;                                 \
         NAME##_lanes lane = {0}, other = {0};                                                      \
-        NAME##_add(n, weight, run, middle, &lane, &other);                                         \
+        for (int64_t k = b; k < SN_MIN(b + together, before); ++k) {                               \
+          const int64_t place = (k * channels + c) * after + at;                                   \
+          NAME##_add(n, g + place, x + place, middle, &lane, &other);                              \
+        }                                                                                          \
         sum += NAME##_sum(lane), product += NAME##_sum(other);                                     \
       }                                                                                            \
     s[c] = (T)sum, t[c] = (T)product;                                                              \

@@ -33,6 +33,7 @@ FEW_TO_SUM = (
 LARGE_WEIGHT = 1 << 18  # elements of weights whose gradient does not stay in the cache
 MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
 WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
+TURNED = 8  # channels that are turned together
 PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
 MOST_BROAD = 4  # vectors of a tile
 TILE = 4  # pixels along each axis of a tile of Winograd's
@@ -119,7 +120,7 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     backward = isinstance(op, ConvolutionInput)
     if op.algorithm == "winograd":
         return _cut_tiles(g, backward, isinstance(op, ConvolutionWeight))
-    if op.layout == "first" and not flat and _by_planes(g, backward):
+    if op.layout == "first" and not flat and _by_planes(g, op):
         return _cut_planes(g, op, backward, dtype)
     if isinstance(op, ConvolutionWeight):
         return _cut_sum(g, dtype, flat)
@@ -206,15 +207,20 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
     return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, 0, packed)
 
 
-def _by_planes(g: Geometry, backward: bool) -> bool:
-    """Whether vectors are filled better by rows of pixels than panels are by outputs."""
+def _by_planes(g: Geometry, op: ConvolutionOp) -> bool:
+    """Whether vectors are filled better by rows of pixels than panels are by outputs.
+
+    Few channels are slow to turn, so they need not be filled that much better.
+    """
+    backward = isinstance(op, ConvolutionInput)
     width, depth = (g.inputs, g.outputs) if backward else (g.outputs, g.inputs)
     count, _ = _pixel_rows(g, backward)
     by_outputs = width / (-(-width // PANEL) * PANEL)
     by_pixels = count / _aligned(count)
+    slow = depth < TURNED and not isinstance(op, ConvolutionWeight)
     return (
         math.prod(g.stride) == 1
-        and by_pixels >= WORTH_PLANES * by_outputs
+        and by_pixels >= (1 if slow else WORTH_PLANES) * by_outputs
         and _box(g, backward, depth, 1) <= BOX
     )
 
