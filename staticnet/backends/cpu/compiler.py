@@ -37,10 +37,12 @@ COMMON = (
 )
 # the first that works of each group; without the OpenMP runtime, `omp simd` is still obeyed
 _WIDE = "-mprefer-vector-width=512"  # where there are such vectors: products use them already
-_JAMS = "-fno-loop-unroll-and-jam"  # gcc 12 would gather a column of several rows at a time
+# gcc 12 would gather a column of several rows at a time, and carry from a pass over a row to the
+# next point what it computes again: neither is a loop of vectors then
+_VECTORS = ("-fno-loop-unroll-and-jam", "-fno-tree-pre")
 TUNING = (
-    ("-march=native", _WIDE, _JAMS),
-    ("-mcpu=native", _JAMS),
+    ("-march=native", _WIDE, *_VECTORS),
+    ("-mcpu=native", *_VECTORS),
     ("-march=native",),
     ("-mcpu=native",),
     (),
