@@ -26,21 +26,21 @@ SN_FUSED_BEGIN
       int64_t depth, const sn_real_f32 *a, int64_t ai, int64_t al, const sn_real_f32 *b,         \
       int64_t bl, sn_real_f32 *c, int64_t ci, int add) {                                         \
     sn_attention_lanes_f32 sum[ROWS][VECTORS];                                                             \
-    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                       \
+    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                       \
         _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                \
             sum[i][j] = add ? ((const sn_attention_lanes_f32 *)(c + i * ci))[j] : (sn_attention_lanes_f32){0};       \
     for (int64_t l = 0; l < depth; ++l, a += al, b += bl) {                                      \
       sn_attention_lanes_f32 y[VECTORS];                                                                   \
       _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                  \
           y[j] = ((const sn_attention_lanes_f32 *)b)[j];                                                   \
-      _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                     \
+      _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                     \
           _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j) sum[i][j] += a[i * ai] * y[j]; \
     }                                                                                            \
-    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; ++i)                                       \
+    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; ++i)                                       \
         _Pragma("GCC unroll 2") for (int j = 0; j < VECTORS; ++j)                                \
             ((sn_attention_lanes_f32 *)(c + i * ci))[j] = sum[i][j];                                       \
   }
-#define SN_ATTENTION_TILES_f32(T) T(8, 2) T(8, 1) T(4, 2) T(4, 1) T(1, 2) T(1, 1)
+#define SN_ATTENTION_TILES_f32(T) T(12, 2) T(12, 1) T(8, 2) T(8, 1) T(4, 2) T(4, 1) T(1, 2) T(1, 1)
 SN_ATTENTION_TILES_f32(SN_ATTENTION_TILE_f32)
 SN_FUSED_END
 
@@ -51,7 +51,7 @@ static void sn_attention_multiply_f32(int64_t m, int64_t n, int64_t depth, const
   for (int64_t j = 0; j < n; j += 2 * sn_attention_width_f32) {
     const int vectors = n - j > sn_attention_width_f32 ? 2 : 1;
     for (int64_t i = 0, rows; i < m; i += rows) {
-      rows = m - i >= SN_TALL ? SN_TALL : m - i >= 4 ? 4 : 1;
+      rows = m - i >= SN_TALL ? SN_TALL : m - i >= 8 && SN_TALL > 8 ? 8 : m - i >= 4 ? 4 : 1;
 #define SN_CASE(ROWS, VECTORS)                                                                \
   if (rows == ROWS && vectors == VECTORS)                                                     \
     sn_attention_tile_f32_##ROWS##_##VECTORS(depth, a + i * ai, ai, al, b + j, bl, c + i * ci + j, ci, add);

@@ -5,7 +5,7 @@
 
 #if defined(__AVX512F__)
 #define SN_LANES 64
-#define SN_TALL 8 /* rows of a tile of two vectors, which leave registers free */
+#define SN_TALL 12 /* rows of a tile of two vectors, which leave registers free */
 #elif defined(__AVX__)
 #define SN_LANES 32
 #define SN_TALL 4
