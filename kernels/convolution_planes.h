@@ -1,22 +1,22 @@
-/* Convolutions without strides of few outputs, channels first: vectors are of pixels, not of outputs.
+/* Convolutions without strides of few outputs, channels first: vectors are of pixels, not of
+   outputs.
 
-   A box has planes of channels with their padding, where what an element of the kernel meets of a row
-   of pixels lies together, as the row does in the result. A strip of outputs, or for the gradient of
-   the weights of channels of y, and some vectors of pixels meet in a tile that stays in registers.
+   A box has planes of channels with their padding, where what an element of the kernel meets of a
+   row of pixels lies together, as the row does in the result. A strip of outputs, or for the
+   gradient of the weights of channels of y, and some vectors of pixels meet in a tile that stays in
+   registers.
 
-   An output is one chain of fused multiply-adds. The gradient of a weight is a chain for each place in
-   a vector, of a part of the bands; these are added as a tree. Included after convolution.h. */
+   An output is one chain of fused multiply-adds. The gradient of a weight is a chain for each place
+   in a vector, of a part of the bands; these are added as a tree. Included after convolution.h. */
 enum { sn_broad = SN_TALLEST / 3 }; /* vectors of pixels of a tile */
-#ifndef SN_STRIPS
 #define SN_STRIPS(S) S(6) S(5) S(4) S(3) S(2) S(1)
-#endif
-typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_mask_f32;
+typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
 
 /* tile (+)= what is at each offset of some vectors, times a strip of HIGH. */
 #define SN_TILE_f32(NAME, HIGH, BEGIN, TAKE, LEFT, LINE)                                           \
   static __attribute__((noinline)) void NAME(int64_t steps, const int64_t *offset,                 \
                                              const float *const *at, const float *w,               \
-                                             const sn_mask_f32 *mask, float *tile) {               \
+                                             const sn_keep_f32 *mask, float *tile) {               \
     sn_wide_f32 sum[HIGH][sn_broad];                                                               \
     _Pragma("GCC unroll 6") for (int i = 0; i < HIGH; ++i)                                         \
         _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j)                                 \
@@ -37,7 +37,7 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_mask_f32;
   }
 #define SN_NOTHING_f32(tile) SN_ALL_f32(0)
 #define SN_WHOLE_f32(x, mask) (x)
-#define SN_MASKED_f32(x, mask) ((sn_wide_f32)((sn_mask_f32)(x) & (mask)))
+#define SN_MASKED_f32(x, mask) ((sn_wide_f32)((sn_keep_f32)(x) & (mask)))
 #define SN_SAME_f32(w) SN_ALL_f32(*(w))
 #define SN_TILES_f32(HIGH)                                                                         \
   SN_TILE_f32(sn_outputs_##HIGH##_f32, HIGH, SN_NOTHING_f32, SN_WHOLE_f32, SN_SAME_f32, 1)         \
@@ -48,7 +48,7 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_mask_f32;
 SN_STRIPS(SN_TILES_f32)
 
 typedef void sn_tile_call_f32(int64_t, const int64_t *, const float *const *, const float *,
-                              const sn_mask_f32 *, float *);
+                              const sn_keep_f32 *, float *);
 #define SN_OF_OUTPUTS_f32(HIGH) [HIGH] = sn_outputs_##HIGH##_f32,
 #define SN_OF_SUMS_f32(HIGH) [HIGH] = sn_sums_##HIGH##_f32,
 #define SN_OF_REST_f32(HIGH) [HIGH] = sn_rest_##HIGH##_f32,
@@ -121,7 +121,8 @@ static int64_t sn_row_offset(const sn_rows *rows, int64_t i) {
 /* Strips of the weights: to: [strips, depth, taps, high]; outputs that lack are 0. */
 static void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
                             const sn_stored_f32 *w, float *to) {
-  const int64_t taps = sn_volume(v->kernel), high = v->planes, strips = (p->width + high - 1) / high;
+  const int64_t taps = sn_volume(v->kernel), high = v->planes;
+  const int64_t strips = (p->width + high - 1) / high;
 #pragma omp for schedule(static)
   for (int64_t each = 0; each < v->groups * strips; ++each) {
     const int64_t i = each % strips * high, some = SN_LEAST(high, p->width - i);
@@ -246,7 +247,7 @@ static void sn_add_band_f32(const sn_convolution *v, const sn_product_sizes *p, 
   const sn_rows rows = sn_rows_of(p, band, &box);
   int64_t *const element = (int64_t *)(room + v->box), *const offset = element + elements;
   float *const strip = (float *)(offset + v->lines);
-  sn_mask_f32 mask;
+  sn_keep_f32 mask;
   for (int64_t i = 0; i < lanes; ++i) mask[i] = i < rows.count % lanes ? -1 : 0;
   sn_plane_offsets(v, p, &box, element);
   const int64_t whole = sn_vector_offsets(&rows, 0, lanes, offset);

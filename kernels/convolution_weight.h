@@ -1,7 +1,7 @@
 /* The gradient of a convolution by its weights: sums over pixels, by the strips of convolution.h.
 
-   A row of a strip is a channel at an element of the kernel; it runs over lines of pixels. Bands are
-   shared out among parts of the sum, which are added in order when all are there. */
+   A row of a strip is a channel at an element of the kernel; it runs over lines of pixels. Bands
+   are shared out among parts of the sum, which are added in order when all are there. */
 
 /* A panel of a band of y, as weights lie: to: [images, pixels, width] */
 static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
@@ -20,8 +20,8 @@ static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *
       for (int64_t i = 0; i < each; ++i) sn_copy_in_f32(some, y + i * all, to + i * width);
 }
 
-/* Lines of pixels of a band in its box: where each begins, how far it reaches, and its step. Those that
-   follow on each other are one. */
+/* Lines of pixels of a band in its box: where each begins, how far it reaches, and its step. Those
+   that follow on each other are one. */
 typedef struct {
   int64_t count, length, step, *offset;
 } sn_lines;

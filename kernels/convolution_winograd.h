@@ -1,11 +1,11 @@
-/* Convolutions of 3 by 3 without strides by Winograd's F(4 x 4, 3 x 3): 36 products of matrices take the
-   place of 16 times 9.
+/* Convolutions of 3 by 3 without strides by Winograd's F(4 x 4, 3 x 3): 36 products of matrices
+   take the place of 16 times 9.
 
    A tile of 4 by 4 pixels needs 6 by 6 of the source. Both these and the kernel are evaluated, as
-   polynomials along each axis, at the points 0, +-a, +-b and infinity; there they are multiplied, which
-   sums over channels; and the product is interpolated. With a = 11/16 and b = 11/8 an error is about
-   twice that of a plain sum, where 1 and 2 make it ten times that. Boxes, panels and strips are those
-   of convolution.h, with which this is included.
+   polynomials along each axis, at the points 0, +-a, +-b and infinity; there they are multiplied,
+   which sums over channels; and the product is interpolated. With a = 11/16 and b = 11/8 an error
+   is about twice that of a plain sum, where 1 and 2 make it ten times that. Boxes, panels and
+   strips are those of convolution.h, with which this is included.
 
    Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. */
 enum { sn_points = 6, sn_tile = 4, sn_taps_of_tile = 3 };
@@ -18,8 +18,10 @@ enum { sn_points = 6, sn_tile = 4, sn_taps_of_tile = 3 };
 
 /* Six elements of a source at the points. */
 SN_INLINE void sn_source_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
-  const sn_wide_f32 even_a = SN_PLUS_f32(-SN_B2, x[2], x[4]), even_b = SN_PLUS_f32(-SN_A2, x[2], x[4]);
-  const sn_wide_f32 odd_a = SN_PLUS_f32(-SN_B2, x[1], x[3]), odd_b = SN_PLUS_f32(-SN_A2, x[1], x[3]);
+  const sn_wide_f32 even_a = SN_PLUS_f32(-SN_B2, x[2], x[4]);
+  const sn_wide_f32 even_b = SN_PLUS_f32(-SN_A2, x[2], x[4]);
+  const sn_wide_f32 odd_a = SN_PLUS_f32(-SN_B2, x[1], x[3]);
+  const sn_wide_f32 odd_b = SN_PLUS_f32(-SN_A2, x[1], x[3]);
   y[0] = SN_PLUS_f32(SN_A2 * SN_B2, x[0], SN_PLUS_f32(-(SN_A2 + SN_B2), x[2], x[4]));
   y[1] = SN_PLUS_f32(SN_A, odd_a, even_a);
   y[2] = SN_PLUS_f32(-SN_A, odd_a, even_a);
@@ -28,7 +30,8 @@ SN_INLINE void sn_source_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
   y[5] = SN_PLUS_f32(SN_A2 * SN_B2, x[1], SN_PLUS_f32(-(SN_A2 + SN_B2), x[3], x[5]));
 }
 
-/* Three elements of a kernel at the points, each over the product of its distances from the others. */
+/* Three elements of a kernel at the points, each over the product of its distances from the others.
+   */
 SN_INLINE void sn_kernel_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
   const double a = 1 / (2 * SN_A2 * (SN_A2 - SN_B2)), b = 1 / (2 * SN_B2 * (SN_B2 - SN_A2));
   const sn_wide_f32 even_a = SN_TIMES_f32(a, SN_PLUS_f32(SN_A2, x[2], x[0]));
@@ -95,8 +98,8 @@ static sn_box sn_box_of_tiles(const sn_convolution *v, const sn_product_sizes *p
   return sn_box_of(v, &whole, band->low, band->low + tiles.down * sn_tile);
 }
 
-/* All panels of weights at the points: to: [panels, points, depth, width]. Each thread has room for a
-   panel as it was: [taps, depth, width] */
+/* All panels of weights at the points: to: [panels, points, depth, width]. Each thread has room for
+   a panel as it was: [taps, depth, width] */
 static void sn_weights_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
                                      const sn_stored_f32 *w, float *room, float *to) {
   const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
@@ -165,8 +168,8 @@ static void sn_pixels_of_tiles_f32(const sn_product_sizes *p, const sn_band *ban
         }
 }
 
-/* The convolution or its gradient of the input, of one group. Of a thread's room the result comes after
-   the box, and then the tiles and the panel's products at the points. */
+/* The convolution or its gradient of the input, of one group. Of a thread's room the result comes
+   after the box, and then the tiles and the panel's products at the points. */
 static void sn_convolve_points_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
                                    int together) {

@@ -1,11 +1,13 @@
-/* The gradient of 3 by 3 weights by Winograd's algorithm, which is that of convolution_winograd.h turned
-   around: tiles of x and y are evaluated at the points, where products are summed over all tiles, and
-   the weights are what leads back. */
+/* The gradient of 3 by 3 weights by Winograd's algorithm, which is that of convolution_winograd.h
+   turned around: tiles of x and y are evaluated at the points, where products are summed over all
+   tiles, and the weights are what leads back. */
 
 /* Four pixels of y at the points. */
 SN_INLINE void sn_four_pixels_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
-  const sn_wide_f32 even_a = SN_PLUS_f32(SN_A2, x[2], x[0]), even_b = SN_PLUS_f32(SN_B2, x[2], x[0]);
-  const sn_wide_f32 odd_a = SN_PLUS_f32(SN_A2, x[3], x[1]), odd_b = SN_PLUS_f32(SN_B2, x[3], x[1]);
+  const sn_wide_f32 even_a = SN_PLUS_f32(SN_A2, x[2], x[0]);
+  const sn_wide_f32 even_b = SN_PLUS_f32(SN_B2, x[2], x[0]);
+  const sn_wide_f32 odd_a = SN_PLUS_f32(SN_A2, x[3], x[1]);
+  const sn_wide_f32 odd_b = SN_PLUS_f32(SN_B2, x[3], x[1]);
   y[0] = x[0];
   y[1] = SN_PLUS_f32(SN_A, odd_a, even_a);
   y[2] = SN_PLUS_f32(-SN_A, odd_a, even_a);
@@ -17,7 +19,8 @@ SN_INLINE void sn_four_pixels_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
 /* Three elements of a kernel from the sums at the points. */
 SN_INLINE void sn_kernel_of_points_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
   const double a = 1 / (2 * SN_A2 * (SN_A2 - SN_B2)), b = 1 / (2 * SN_B2 * (SN_B2 - SN_A2));
-  const sn_wide_f32 even_a = SN_TIMES_f32(a, x[1] + x[2]), odd_a = SN_TIMES_f32(SN_A * a, x[1] - x[2]);
+  const sn_wide_f32 even_a = SN_TIMES_f32(a, x[1] + x[2]);
+  const sn_wide_f32 odd_a = SN_TIMES_f32(SN_A * a, x[1] - x[2]);
   const sn_wide_f32 even_b = SN_TIMES_f32(b, x[3] + x[4]);
   y[0] = SN_PLUS_f32(1 / (SN_A2 * SN_B2), x[0], even_a + even_b);
   y[1] = SN_PLUS_f32(SN_B * b, x[3] - x[4], odd_a);
@@ -26,7 +29,8 @@ SN_INLINE void sn_kernel_of_points_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
 SN_ALONG_BOTH_f32(sn_pixels_at_points_f32, sn_tile, sn_points, sn_four_pixels_f32)
 SN_ALONG_BOTH_f32(sn_kernel_of_sums_f32, sn_points, sn_taps_of_tile, sn_kernel_of_points_f32)
 
-/* The tiles of a panel of y at the points; y: [images, pixels, width], to: [points, tiles, width] */
+/* The tiles of a panel of y at the points; y: [images, pixels, width], to: [points, tiles, width]
+   */
 static void sn_result_at_points_f32(const sn_product_sizes *p, const sn_band *band, const float *y,
                                     int64_t width, float *to) {
   const sn_tiles tiles = sn_tiles_of(p, band);
@@ -80,9 +84,9 @@ static void sn_weights_of_points_f32(const sn_convolution *v, int64_t j, float *
   sn_unpack_weights_f32(&one, 0, j, room, 0, w);
 }
 
-/* The gradient of the weights of one group, in scratch memory of the sums and then rooms. Of a thread's
-   room a panel of y comes after the box, and then the tiles of x and of y at the points. Of a single
-   band a panel is done when it is summed, so each thread has but one panel of sums. */
+/* The gradient of the weights of one group, in scratch memory of the sums and then rooms. Of a
+   thread's room a panel of y comes after the box, and then the tiles of x and of y at the points.
+   Of a single band a panel is done when it is summed, so each thread has but one panel of sums. */
 static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
                                     int together) {

@@ -1,10 +1,10 @@
 /* Statistics of channels, in one read of memory: a chunk of a channel, of what lies together or of
-   several such runs, or of a cache line of channels, is read from memory once and then again from the
-   first cache. Included after threads.h where a program needs it, once a dtype.
+   several such runs, or of a cache line of channels, is read from memory once and then again from
+   the first cache. Included after threads.h where a program needs it, once a dtype.
 
    An array is [before, channels, after]. Chunks are summed in lanes, and added up in double, in an
-   order of their own: no sum depends on how threads share the channels. Chunks' moments are combined
-   by Chan's formula. */
+   order of their own: no sum depends on how threads share the channels. Chunks' moments are
+   combined by Chan's formula. */
 #ifndef SN_MOMENTS_H
 #define SN_MOMENTS_H
 

@@ -150,6 +150,18 @@ def test_all_dtypes_and_constants_are_told_to_the_bit(tmp_path: Path) -> None:
     assert last.read_bytes() == b"".join(v.value.tobytes() for v in held)  # type: ignore[attr-defined]
 
 
+def test_convolutions_of_two_dtypes_are_exported_beside_reductions(tmp_path: Path) -> None:
+    inputs, results = [], []
+    for dtype in ("float32", "float64"):
+        x, w = sn.placeholder((2, 3, 8, 8), dtype), sn.placeholder((6, 3, 3, 3), dtype)
+        inputs += [x, w]
+        results.append(sn.max(sn.nn.functional.conv2d(x, w)))
+    step = sn.function(inputs, results, device="numpy")
+    file = tmp_path / "convolutions.c"
+    step.export_c(file)
+    build(file, "-O1", "-ffp-contract=off")
+
+
 def test_every_op_is_exported(tmp_path: Path) -> None:
     inputs, outputs, feeds = [], [], []
     for n, sample in enumerate(SAMPLES):

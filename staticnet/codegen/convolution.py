@@ -19,8 +19,9 @@ Pointer = Callable[[Node], str]
 ROUTINES = ("convolution", "convolution_input", "convolution_weight")
 """What `sn_set_convolution_<dtype>` takes the addresses of, in this order."""
 _FILES = (
-    "convolution.h", "convolution_planes.h", "convolution_winograd.h", "convolution_weight.h",
-    "convolution_winograd_weight.h", "convolution_routines.h",
+    "convolution_strips.h", "convolution.h", "convolution_flat.h", "convolution_planes.h",
+    "convolution_winograd.h", "convolution_weight.h", "convolution_winograd_weight.h",
+    "convolution_routines.h",
 )  # fmt: skip
 _HALVES = [short_name(dtype) for dtype in HALVES]
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
