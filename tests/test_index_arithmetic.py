@@ -179,3 +179,20 @@ def test_views_of_more_elements_than_32_bits_count(device: str, tmp_path: Path) 
     places = np.arange(found.size, dtype="int64") * step
     np.testing.assert_array_equal(found, rows[places // 65536] + 1)
     np.testing.assert_array_equal(ramp, np.arange(8) * (2**30 + 1) + 1)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_axes_put_together_after_a_turn(device: str, tmp_path: Path) -> None:
+    """Heads behind lengths, and slices of them: parts of an axis lie side by side."""
+    x = np.arange(2 * 4 * 6 * 32, dtype="float32").reshape(2, 4, 6, 32)
+    turns = [((0, 2, 1, 3), (12, 128)), ((2, 0, 1, 3), (6, 256)), ((1, 0, 2, 3), (8, 192)),
+             ((0, 1, 3, 2), (8, 192)), ((3, 2, 0, 1), (32, 48))]  # fmt: skip
+
+    def build(x: Any) -> Any:
+        moved = [sn.reshape(sn.permute_dims(x, axes), shape) for axes, shape in turns]
+        return [*(2 * y for y in moved), moved[0][1:, 8:] + 1, moved[0][:, ::-1] + moved[0]]
+
+    whole = [np.transpose(x, axes).reshape(shape) for axes, shape in turns]
+    wanted = [*(2 * y for y in whole), whole[0][1:, 8:] + 1, whole[0][:, ::-1] + whole[0]]
+    for got, want in zip(on(device, tmp_path, build, x), wanted, strict=True):
+        np.testing.assert_array_equal(got, want)

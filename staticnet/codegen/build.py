@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from staticnet.codegen.kernel import (
     Keep,
     Kernel,
+    Load,
     Loop,
     Parameter,
     Reduce,
@@ -27,6 +29,7 @@ from staticnet.plan.reads import loop_numbers
 from staticnet.plan.roles import Role, base, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
+LEAST_PART = 16  # elements of a part of a map's axis that is a loop of its own
 _COSTLY = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
 
@@ -94,8 +97,15 @@ class Builder:
             flat = _flat(Index.of(place), self.group.domain)
             return self._map_over((), (place,), flat)
         symbols = tuple(Symbol(f"i{k}", n) for k, n in enumerate(self.group.domain))
-        index = tuple(map(Index.of, symbols))
-        return self._map_over(symbols[:-1], symbols[-1:], index)
+        *outer, last = symbols
+        kernel = self._map_over(symbols[:-1], symbols[-1:], tuple(map(Index.of, symbols)))
+        part = _part_of(kernel.loops[0].body, last)
+        if part is None:
+            return kernel
+        Builder.__init__(self, self.group, self.stored)
+        number, inner = Symbol(f"{last.text}_part", last.extent // part), Symbol(last.text, part)
+        index = (*map(Index.of, outer), Index.of(number) * part + Index.of(inner))
+        return self._map_over((*outer, number), (inner,), index)
 
     def _collapses(self) -> bool:
         """Whether each value is read and written in one order: then the space is one axis."""
@@ -259,6 +269,25 @@ def _is_tiled(group: Group, outer: tuple[Symbol, ...], loops: list[Loop]) -> boo
     if group.kind != "map" or not outer:
         return False
     return bool(turned_loads(loops[0].body, outer, loops[0].symbols[-1]))
+
+
+def _part_of(body: Sequence[Statement], last: Symbol) -> int | None:
+    """The length of parts of a map's last axis in each of which all is read in steps.
+
+    None where nothing is read at places that are found by dividing, or parts would be short.
+    """
+    whole = Index.of(last)
+    found = {
+        symbol.divisor
+        for statement in body
+        if isinstance(statement, Load)
+        for symbol, _ in statement.at.terms
+        if symbol.whole == whole
+    }
+    if len(found) != 1:
+        return None
+    (part,) = found
+    return part if part >= LEAST_PART and last.extent % part == 0 else None
 
 
 def _stores_last(statements: list[Statement]) -> list[Statement]:
