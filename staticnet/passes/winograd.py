@@ -19,7 +19,7 @@ OFFER = "winograd"  # of a backend's `products`
 TILE = 4  # pixels along each axis that are computed together
 UNIT, LEAST = 16, 32  # channels are a multiple of one and at least the other
 WASTE = 2  # times as many pixels as there are may be computed
-FEW_TILES, FEW_SUMMED = 64, 16  # for which to transform all weights would take longest
+FEW_TILES, FEW_SUMMED = 48, 16  # for which to transform all weights would take longest
 
 
 def by_winograd(graph: Graph, context: Context) -> Graph:
