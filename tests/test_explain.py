@@ -382,7 +382,10 @@ def golden_function(case: str) -> Any:
 
 
 @pytest.mark.parametrize("case", ["mlp", "softmax", "layer_norm", "attention", "embedding"])
-def test_golden_plans(case: str, golden: Callable[[str, str], None]) -> None:
+def test_golden_plans(
+    case: str, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # attention has a room for each core
     golden(f"plan/{case}.txt", golden_function(case).as_text(after="plan_memory", b=64))
 
 
