@@ -9,7 +9,7 @@
    An output is one chain of fused multiply-adds. The gradient of a weight is a chain for each place
    in a vector, of a part of the bands; these are added as a tree. Included after convolution.h. */
 enum { sn_broad = SN_TALLEST / 3 }; /* vectors of pixels of a tile */
-#define SN_STRIPS(S) S(6) S(5) S(4) S(3) S(2) S(1)
+#define SN_PLANE_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
 typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
 
 /* tile (+)= what is at each offset of some vectors, times a strip of HIGH. */
@@ -45,16 +45,16 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
               sn_wide_lanes_f32)                                                                   \
   SN_TILE_f32(sn_rest_##HIGH##_f32, HIGH, sn_beside_f32, SN_MASKED_f32, sn_beside_f32,             \
               sn_wide_lanes_f32)
-SN_STRIPS(SN_TILES_f32)
+SN_PLANE_HEIGHTS(SN_TILES_f32)
 
 typedef void sn_tile_call_f32(int64_t, const int64_t *, const float *const *, const float *,
                               const sn_keep_f32 *, float *);
 #define SN_OF_OUTPUTS_f32(HIGH) [HIGH] = sn_outputs_##HIGH##_f32,
 #define SN_OF_SUMS_f32(HIGH) [HIGH] = sn_sums_##HIGH##_f32,
 #define SN_OF_REST_f32(HIGH) [HIGH] = sn_rest_##HIGH##_f32,
-static sn_tile_call_f32 *const sn_outputs_of_f32[] = {SN_STRIPS(SN_OF_OUTPUTS_f32)};
-static sn_tile_call_f32 *const sn_sums_of_f32[] = {SN_STRIPS(SN_OF_SUMS_f32)};
-static sn_tile_call_f32 *const sn_rest_of_f32[] = {SN_STRIPS(SN_OF_REST_f32)};
+static sn_tile_call_f32 *const sn_outputs_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_OUTPUTS_f32)};
+static sn_tile_call_f32 *const sn_sums_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_SUMS_f32)};
+static sn_tile_call_f32 *const sn_rest_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_REST_f32)};
 
 /* A channel with its padding in a box. */
 static void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored_f32 *x, float *to) {
@@ -138,7 +138,7 @@ static void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
 }
 
 /* The first n places of a vector. */
-SN_INLINE void sn_put_f32(int64_t n, const float *from, sn_stored_f32 *to) {
+SN_INLINE void sn_write_f32(int64_t n, const float *from, sn_stored_f32 *to) {
   if (n == sn_wide_lanes_f32)
     sn_copy_out_f32(sn_wide_lanes_f32, from, to);
   else
@@ -169,7 +169,7 @@ static void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product_s
       sn_outputs_of_f32[high](steps, offset, at, w + o * steps, NULL, tile);
       for (int64_t u = 0; u < SN_LEAST(high, p->width - o); ++u)
         for (int64_t j = 0; j < sn_broad; ++j)
-          sn_put_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels);
+          sn_write_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels);
     }
   }
 }

@@ -28,17 +28,15 @@ SN_SMALL double sn_moments_tree(const double *lane) {
   return part[0];
 }
 
-/* Vectors of lanes: how they are read, and their sum. */
+/* Vectors of lanes, how they lie anywhere, and their sum. They go to functions by address: how a
+   vector is passed depends on the machine's widest. */
 #define SN_MOMENTS_LANES(NAME, T)                                                                  \
   typedef T NAME##_lanes __attribute__((vector_size(sn_lanes * sizeof(T))));                       \
-  SN_SMALL NAME##_lanes NAME##_at(const T *x) {                                                    \
-    NAME##_lanes y;                                                                                \
-    memcpy(&y, x, sizeof y);                                                                       \
-    return y;                                                                                      \
-  }                                                                                                \
-  SN_SMALL double NAME##_sum(NAME##_lanes lane) {                                                  \
+  typedef T NAME##_near                                                                            \
+      __attribute__((vector_size(sn_lanes * sizeof(T)), aligned(sizeof(T)), may_alias));           \
+  SN_SMALL double NAME##_sum(const NAME##_lanes *lane) {                                           \
     double wide[sn_lanes];                                                                         \
-    for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)lane[l];                              \
+    for (int64_t l = 0; l < sn_lanes; ++l) wide[l] = (double)(*lane)[l];                           \
     return sn_moments_tree(wide);                                                                  \
   }
 
@@ -48,7 +46,7 @@ SN_SMALL double sn_moments_tree(const double *lane) {
                            NAME##_lanes *squares) {                                                \
     int64_t i = 0;                                                                                 \
     for (; i + sn_lanes <= n; i += sn_lanes) {                                                     \
-      const NAME##_lanes d = NAME##_at(x + i) - middle;                                            \
+      const NAME##_lanes d = *(const NAME##_near *)(x + i) - middle;                               \
       *sum += d, *squares += d * d;                                                                \
     }                                                                                              \
     for (int64_t l = 0; i < n; ++l, ++i) {                                                         \
@@ -69,11 +67,11 @@ SN_SMALL double sn_moments_tree(const double *lane) {
         NAME##_lanes lane = {0}, rest = {0}, squares = {0}, none = {0};                            \
         for (int64_t k = b; k < end; ++k)                                                          \
           NAME##_add(n, run + k * channels * after, 0, &lane, &none);                              \
-        const T middle = (T)(NAME##_sum(lane) / (double)(n * (end - b)));                          \
+        const T middle = (T)(NAME##_sum(&lane) / (double)(n * (end - b)));                         \
         for (int64_t k = b; k < end; ++k)                                                          \
           NAME##_add(n, run + k * channels * after, middle, &rest, &squares);                      \
-        sn_moments_add((double)(n * (end - b)), (double)middle, NAME##_sum(rest),                  \
-                       NAME##_sum(squares), &count, &all, &square);                                \
+        sn_moments_add((double)(n * (end - b)), (double)middle, NAME##_sum(&rest),                 \
+                       NAME##_sum(&squares), &count, &all, &square);                               \
       }                                                                                            \
     mean[c] = (T)(all / count), var[c] = (T)(square / count);                                      \
   }                                                                                                \
@@ -124,8 +122,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
                            NAME##_lanes *product) {                                                \
     int64_t i = 0;                                                                                 \
     for (; i + sn_lanes <= n; i += sn_lanes) {                                                     \
-      const NAME##_lanes weight = NAME##_at(g + i);                                                \
-      *sum += weight, *product += weight * (NAME##_at(x + i) - middle);                            \
+      const NAME##_lanes weight = *(const NAME##_near *)(g + i);                                   \
+      *sum += weight, *product += weight * (*(const NAME##_near *)(x + i) - middle);               \
     }                                                                                              \
     for (int64_t l = 0; i < n; ++l, ++i)                                                           \
       (*sum)[l] += g[i], (*product)[l] += g[i] * (x[i] - middle);                                  \
@@ -143,7 +141,7 @@ SN_SMALL double sn_moments_tree(const double *lane) {
           const int64_t place = (k * channels + c) * after + at;                                   \
           NAME##_add(n, g + place, x + place, middle, &lane, &other);                              \
         }                                                                                          \
-        sum += NAME##_sum(lane), product += NAME##_sum(other);                                     \
+        sum += NAME##_sum(&lane), product += NAME##_sum(&other);                                   \
       }                                                                                            \
     s[c] = (T)sum, t[c] = (T)product;                                                              \
   }                                                                                                \

@@ -54,7 +54,7 @@ enum { sn_strip = 256 };
     for (int64_t j = 0; j < n; ++j) y[j] = STORE(best[j]), index[j] = at[j];                    \
   }                                                                                                \
   SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y, int32_t *at) {            \
-    SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place, at + place))                  \
+    SN_POOL_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place, at + place))             \
   }
 
 /* y: the sums of a row of windows. */
@@ -82,11 +82,11 @@ enum { sn_strip = 256 };
     for (int64_t j = 0; j < n; ++j) y[j] = STORE(sum[j]);                                       \
   }                                                                                                \
   SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y) {                         \
-    SN_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place))                              \
+    SN_POOL_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place))                         \
   }
 
 /* What `DO` does with each strip of a row: n windows from t on, or the channels from c on of one. */
-#define SN_STRIPS(w, row, DO)                                                               \
+#define SN_POOL_STRIPS(w, row, DO)                                                                 \
   const int64_t rows = (w)->windows[1], each = (w)->windows[2] * (w)->channels;             \
   const int64_t plane = (row) / (rows * (w)->windows[0]);                                   \
   const int64_t od = (row) / rows % (w)->windows[0], oh = (row) % rows;                     \

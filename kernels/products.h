@@ -20,19 +20,19 @@ void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
-#define SN_LEAST(a, b) ((a) < (b) ? (a) : (b))
+#define SN_PRODUCT_LEAST(a, b) ((a) < (b) ? (a) : (b))
 
 #if defined(__AVX512F__)
 typedef __m512 sn_wide;
 #define SN_FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
 #define SN_ALL(x) _mm512_set1_ps(x)
-#define SN_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
+#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
 enum { sn_tallest = 14 };
 #else
 typedef __m256 sn_wide;
 #define SN_FMA(x, y, z) _mm256_fmadd_ps(x, y, z)
 #define SN_ALL(x) _mm256_set1_ps(x)
-#define SN_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
+#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
 enum { sn_tallest = 6 };
 #endif
 typedef sn_wide sn_wide_anywhere __attribute__((aligned(sizeof(float))));
@@ -75,15 +75,15 @@ enum {
   }
 #define SN_IN_ROWS(ROWS, i, l) ((i) * sn_apart + (l))
 #define SN_IN_COLUMNS(ROWS, i, l) ((l) * ROWS + (i))
-#define SN_STRIPS(ROWS)                                                                            \
+#define SN_PRODUCT_STRIPS(ROWS)                                                                            \
   SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
   SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
-SN_HEIGHTS(SN_STRIPS)
+SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)
 
 typedef void sn_strip(int64_t, const float *, const float *, float *, int64_t, int);
 #define SN_NAMES(ROWS)                                                                             \
   {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
-static sn_strip *const sn_strips[sn_tallest][2][2] = {SN_HEIGHTS(SN_NAMES)};
+static sn_strip *const sn_strips[sn_tallest][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
 
 /* Where strip s of `count` begins, of m rows. */
 static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
@@ -176,7 +176,7 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
                     const float *panels, float *c, int64_t ldc, int begins) {
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
-    const int64_t width = SN_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
+    const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
     sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
     if (width == wide) {
       run(depth, strip, panels + j * depth, c + j, ldc, begins);
@@ -199,7 +199,7 @@ static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_
     if (!turned)
       sn_pack_rows(rows, depth, a + i * ai, ai, strip);
     else if (s % sn_group == 0)
-      sn_pack_columns(m, count, s, SN_LEAST(s + sn_group, count), depth, a, al, strips);
+      sn_pack_columns(m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
     sn_line(rows, n, depth, strip, turned, panels, c + i * ldc, ldc, begins);
   }
 }
@@ -213,7 +213,7 @@ static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t 
   for (int64_t j = 0; j < n; j += most)
     for (int64_t p = 0; p < parts; ++p) {
       const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
-      const int64_t width = SN_LEAST(most, n - j);
+      const int64_t width = SN_PRODUCT_LEAST(most, n - j);
       sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
       sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0);
     }

@@ -106,7 +106,8 @@ def put(t: Any, pool: Any, x: Any, g: Any) -> Any:
 
 
 def to_keys(q: Any, k: Any, v: Any, a: Any) -> Any:
-    """What causal attention gives for its keys, of weights e**(scores - 1)."""
+    """What causal attention gives for its keys, of weights e**(scores - 1); scores are below 1."""
+    q, k, v, a = (sn.tanh(x) for x in (q, k, v, a))
     one = sn.ones_like(sn.sum(q, -1), dtype="float64" if q.dtype == "float64" else "float32")
     scale = sn.sum(one * 0) + 0.5
     return items(apply(AttentionGradient(True), q, k, v, a, scale, one, 2 * one))[1]
@@ -114,6 +115,7 @@ def to_keys(q: Any, k: Any, v: Any, a: Any) -> Any:
 
 def to_keys_of_torch(t: Any, q: Any, k: Any, v: Any, a: Any) -> Any:
     """The same by its definition."""
+    q, k, v, a = (t.tanh(x) for x in (q, k, v, a))
     q, a = (x.unflatten(1, (2, 2)) for x in (q, a))
     kept = t.ones(3, 5, dtype=t.bool).tril()
     w = t.where(kept, t.exp(0.5 * q @ k[:, :, None].mT - 1), 0)

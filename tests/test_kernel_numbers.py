@@ -15,6 +15,7 @@ import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import CudaProgram, Launch
+from staticnet.codegen.resources import kernels_path
 from staticnet.plan.explain import explain
 
 COMPILES = True
@@ -148,3 +149,13 @@ def test_parts_of_a_cuda_kernel_share_its_number() -> None:
     assert re.fullmatch(r"k(\d+), k\1_1", functions)
     launched = [c.function for c in program.launches if isinstance(c, Launch)]
     assert [name for name in launched if name in functions.split(", ")] == functions.split(", ")
+
+
+def test_no_two_kernel_files_define_one_macro() -> None:
+    """An exported program has them all in one file."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(kernels_path().glob("*.h")):
+        names = set(re.findall(r"^#\s*define (\w+)", file.read_text(encoding="utf-8"), re.M))
+        for name in names:
+            found.setdefault(name, []).append(file.name)
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
