@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bench.program import Array
+from staticnet.cli.workloads import drawn_images
 from staticnet.errors import DataError
 from staticnet.io.datasets import cifar10
 
@@ -14,14 +13,5 @@ def images(examples: int) -> dict[str, Array]:
     try:
         data = cifar10()
     except DataError:
-        return _drawn(examples)
+        return drawn_images(examples)
     return {"x": 2 * data.train_images[:examples] - 1, "y": data.train_labels[:examples]}
-
-
-def _drawn(examples: int) -> dict[str, Array]:
-    """Noisy prototypes of ten classes."""
-    rng = np.random.default_rng(7)
-    y = rng.integers(0, 10, examples)
-    prototypes = rng.uniform(-1, 1, (10, 3, 32, 32))
-    noise = rng.uniform(-1, 1, (examples, 3, 32, 32))
-    return {"x": (0.3 * prototypes[y] + 0.7 * noise).astype(np.float32), "y": y}

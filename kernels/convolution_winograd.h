@@ -132,6 +132,17 @@ static void sn_tiles_at_points_f32(const sn_tiles *tiles, const sn_box *box, int
       }
 }
 
+/* A band of x as tiles at the points, packed on the way into `box_room`; how many tiles it has. */
+static int64_t sn_band_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                     const sn_band *band, const sn_stored_f32 *x, float *box_room,
+                                     float *to) {
+  const sn_tiles tiles = sn_tiles_of(p, band);
+  const sn_box box = sn_box_of_tiles(v, p, band);
+  sn_pack_band_f32(v, p, 0, band, &box, x, box_room);
+  sn_tiles_at_points_f32(&tiles, &box, p->depth, box_room, to);
+  return tiles.all;
+}
+
 /* Such tiles times a panel at the points: to: [points, tall, width], of which `tiles` are wanted */
 static void sn_multiply_points_f32(int64_t tiles, int64_t tall, int64_t depth, const float *x,
                                    const float *w, int64_t width, float *to) {
@@ -188,13 +199,10 @@ static void sn_convolve_points_f32(const sn_convolution *v, int backward, const 
     for (int64_t task = 0; task < p.bands * v->splits; ++task) {
       const int64_t split = task % v->splits;
       const sn_band band = sn_band_of(v, &p, task / v->splits);
-      const sn_tiles tiles = sn_tiles_of(&p, &band);
-      const sn_box box = sn_box_of_tiles(v, &p, &band);
-      sn_pack_band_f32(v, &p, 0, &band, &box, x, room);
-      sn_tiles_at_points_f32(&tiles, &box, p.depth, room, source);
+      const int64_t tiles = sn_band_at_points_f32(v, &p, &band, x, room, source);
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32, width = sn_panel_width_f32(v, p.width, j);
-        sn_multiply_points_f32(tiles.all, tall, p.depth, source, scratch + j * points * p.depth,
+        sn_multiply_points_f32(tiles, tall, p.depth, source, scratch + j * points * p.depth,
                                width, sums);
         sn_pixels_of_tiles_f32(&p, &band, tall, sums, width, room + v->box);
         sn_unpack_panel_f32(v, &p, 0, &band, j, room + v->box, y);

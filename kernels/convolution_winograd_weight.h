@@ -108,16 +108,13 @@ static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32
       const int64_t begin = p.bands * part / v->sums, end = p.bands * (part + 1) / v->sums;
       for (int64_t each = begin; each < end; ++each) {
         const sn_band band = sn_band_of(v, &p, each);
-        const sn_tiles tiles = sn_tiles_of(&p, &band);
-        const sn_box box = sn_box_of_tiles(v, &p, &band);
-        sn_pack_band_f32(v, &p, 0, &band, &box, x, room);
-        sn_tiles_at_points_f32(&tiles, &box, p.depth, room, source);
+        const int64_t tiles = sn_band_at_points_f32(v, &p, &band, x, room, source);
         for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
           const int64_t j = k * sn_panel_f32, width = sn_panel_width_f32(v, p.width, j);
           sn_pack_result_f32(v, &p, 0, &band, j, y, result);
           sn_result_at_points_f32(&p, &band, result, width, pixels);
           float *const sum = single ? own : scratch + part * of_part + k * of_panel;
-          sn_sum_points_f32(tiles.all, p.depth, source, pixels, width, each == begin, sum);
+          sn_sum_points_f32(tiles, p.depth, source, pixels, width, each == begin, sum);
           if (single) sn_weights_of_points_f32(v, j, sum, 0, room, w);
         }
       }

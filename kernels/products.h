@@ -26,7 +26,8 @@ void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 typedef __m512 sn_wide;
 #define SN_FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
 #define SN_ALL(x) _mm512_set1_ps(x)
-#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
+#define SN_PRODUCT_HEIGHTS(S)                                                                      \
+  S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
 enum { sn_tallest = 14 };
 #else
 typedef __m256 sn_wide;
@@ -75,7 +76,7 @@ enum {
   }
 #define SN_IN_ROWS(ROWS, i, l) ((i) * sn_apart + (l))
 #define SN_IN_COLUMNS(ROWS, i, l) ((l) * ROWS + (i))
-#define SN_PRODUCT_STRIPS(ROWS)                                                                            \
+#define SN_PRODUCT_STRIPS(ROWS)                                                                    \
   SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
   SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
 SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)

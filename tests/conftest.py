@@ -63,9 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("slow")
     if part := config.getoption("--part"):
         chosen, parts = map(int, part.split("/"))
-        others = [item for item in items if crc32(item.nodeid.encode()) % parts != chosen]
+        own: list[pytest.Item] = []
+        others: list[pytest.Item] = []
+        for item in items:
+            (own if crc32(item.nodeid.encode()) % parts == chosen else others).append(item)
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if crc32(item.nodeid.encode()) % parts == chosen]
+        items[:] = own
 
 
 @pytest.fixture

@@ -130,13 +130,18 @@ def resnet18() -> tuple[Callable[..., Any], optim.Optimizer]:
     return image_model("resnet18", 0.001)
 
 
-def image_feeds(batches: int, size: int) -> list[tuple[Array, Array]]:
-    """Noisy prototypes of ten classes in [-1, 1].  x: [size, 3, 32, 32], y: int64 [size]"""
+def drawn_images(examples: int) -> dict[str, Array]:
+    """Noisy prototypes of ten classes.  x: float32 [n, 3, 32, 32] in [-1, 1], y: int64 [n]"""
     rng = np.random.default_rng(7)
-    y = rng.integers(0, 10, batches * size)
+    y = rng.integers(0, 10, examples)
     prototypes = rng.uniform(-1, 1, (10, 3, 32, 32))
-    x = 0.3 * prototypes[y] + 0.7 * rng.uniform(-1, 1, (len(y), 3, 32, 32))
-    parts = np.split(x.astype(np.float32), batches), np.split(y, batches)
+    noise = rng.uniform(-1, 1, (examples, 3, 32, 32))
+    return {"x": (0.3 * prototypes[y] + 0.7 * noise).astype(np.float32), "y": y}
+
+
+def image_feeds(batches: int, size: int) -> list[tuple[Array, Array]]:
+    """Batches of drawn images and their classes.  x: [size, 3, 32, 32], y: int64 [size]"""
+    parts = (np.split(part, batches) for part in drawn_images(batches * size).values())
     return list(zip(*parts, strict=True))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_COST = 40  # operations for an element that is computed again
 SLACK = 8  # by the how many-th part what is kept longer may be larger: by the numbers of rows
-CHEAP = 3
+CHEAP = 3  # what costs next to nothing: a cast, a sum
 COSTLY = 10  # those of a function as exp, and of a division
 _FUNCTION = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
