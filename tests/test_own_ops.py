@@ -17,7 +17,8 @@ from staticnet.errors import (
     ArgumentError,
     ParseError,
 )
-from staticnet.ir.op import OPS, OWN_OPS
+from staticnet.ir.op import OPS
+from staticnet.ir.own_ops import OWN_OPS
 
 COMPILES = True
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("f")
@@ -197,7 +198,7 @@ def test_passes_see_it_like_any_op() -> None:
     x = sn.placeholder((4, 3), name="x")
     twice = softsign(x) * 1 + softsign(x)
     f = sn.function(x, [twice, halve(sn.constant(np.ones(3, "f")))], device="cpu")
-    assert f.as_text(after="remat").count("softsign(") == 1
+    assert f.as_text(after="remat").count("softsign") == 1
     assert "halve(" not in f.as_text(after="constant_folding")
     f.check_numerics(X)
     half = sn.function(x, halve(x) @ sn.ones((3, 2)), device="cpu", precision="bfloat16")

@@ -372,17 +372,6 @@ def test_a_scalar_form_keeps_the_shape_of_its_elements() -> None:
         wrong(x)
 
 
-def test_an_op_may_be_declared_again() -> None:
-    x = sn.placeholder((3,), name="x")
-    results = []
-    first_op = sn.custom_op("again", lambda x: x * 2, lambda x: x)
-    y = first_op(x)
-    second_op = sn.custom_op("again", lambda x: x * 3, lambda x: x)
-    for node in (y, second_op(x)):
-        results.append(sn.function(x, node, device="numpy")(np.ones(3, "f"))[0])
-    assert results == [2, 3]
-
-
 def test_reductions_of_ones_own() -> None:
     x = sn.placeholder((4, 3), name="x")
     for device in ("numpy", "cpu"):

@@ -23,6 +23,7 @@ from staticnet.ir.dtype import DTYPES, DType, as_dtype, short_name
 from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
 from staticnet.ir.location import Location, user_line
+from staticnet.ir.own_ops import declare, find, label_of
 from staticnet.ir.types import MAX_BYTES, Shape, TensorType, TupleType, format_shape
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 Axes = tuple[int, ...]
 OPS: dict[str, type[Op]] = {}  # the house's
-OWN_OPS: dict[str, type[Op]] = {}  # users'; to declare a name again replaces it
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -82,10 +82,10 @@ class Op:
         if name in OPS or not _is_name(name):
             what = "is an op of staticnet" if name in OPS else "must be letters, digits and _"
             raise ArgumentError(f"op {name!r:.60}: the name {what}; choose another")
-        cls.where = user_line()
+        cls.where = vars(cls).get("where") or user_line()
+        declare(cls)
         cls.on_host = not (cls.scalar or cls.moves)
         cls.may_fail = cls.may_fail or cls.on_host
-        OWN_OPS[name] = cls
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
@@ -99,7 +99,7 @@ class Op:
     def __reduce__(self) -> Any:
         cls: Any = type(self)
         texts = {n: a.format(getattr(self, n)) for n, a in _attributes_of(cls)}
-        return parse_op, (self.name, texts)
+        return parse_op, (label_of(cls), texts)
 
     def infer(self, *args: Any, **kwargs: Any) -> TensorType:
         """The result's type from the operands' types; raises ShapeError or DTypeError."""
@@ -173,7 +173,7 @@ class Op:
         return op.with_graphs(lambda graph: graph.substitute(values))
 
     def __str__(self) -> str:
-        return f"{self.name}({format_attributes(self)})"
+        return f"{label_of(type(self))}({format_attributes(self)})"
 
 
 def _is_name(text: str) -> bool:
@@ -278,13 +278,10 @@ def parse_op(name: str, attributes: dict[str, str]) -> Op:
     """The op of this name with attributes given as text.
 
     Raises:
-        ParseError: on an unknown op or attribute, or a value that does not parse.
+        ParseError: on an op that is unknown or of which there are several, an unknown attribute, or
+            a value that does not parse.
     """
-    cls = OPS.get(name) or OWN_OPS.get(name)
-    if cls is None:
-        raise ParseError(
-            f"unknown op {name!r}; if it is one of your own, run the code that declares it first"
-        )
+    cls = OPS.get(name) or find(name)
     hashable: Any = cls
     kinds = dict(_attributes_of(hashable))
     if kinds.keys() != attributes.keys():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from staticnet.ir.node import Node
 from staticnet.ir.op import format_attributes
+from staticnet.ir.own_ops import label_of
 
 if TYPE_CHECKING:
     from staticnet.ir.graph import Graph
@@ -34,7 +35,7 @@ def statements(graph: Graph) -> dict[Node, str]:
 def _statement(node: Node, names: dict[Node, str]) -> str:
     operands = [f"%{names[operand]}" for operand in node.inputs]
     arguments = ", ".join(filter(None, [*operands, format_attributes(node.op)]))
-    return f"%{names[node]}: {node.type} = {node.op.name}({arguments})"
+    return f"%{names[node]}: {node.type} = {label_of(type(node.op))}({arguments})"
 
 
 def _quoted(name: str) -> str:

@@ -32,7 +32,7 @@ __all__ = ["format_graph", "parse", "parse_type", "value_names"]
 
 _NAME = r'[^\s%:,="()\[\]{}]+'
 _HEADER = re.compile(rf'graph ({_NAME}|"(?:[^"\\]|\\.)*")\((.*)\) \{{')
-_STATEMENT = re.compile(rf"%({_NAME}): (\w+\[.*?\]|\(.*?\)) = (\w+)\((.*)\)", re.DOTALL)
+_STATEMENT = re.compile(rf"%({_NAME}): (\w+\[.*?\]|\(.*?\)) = (\w+(?:@\d+)?)\((.*)\)", re.DOTALL)
 _UPDATE = re.compile(rf"update %({_NAME}) = %({_NAME})")
 _TYPE = re.compile(r"(\w+)\[(.*)\]")
 

@@ -7,12 +7,9 @@ without one it is a call of Python between kernels.
 from __future__ import annotations
 
 import inspect
-import re
-import string
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,21 +19,19 @@ from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import as_dtype
 from staticnet.ir.location import current, user_line, written_at
 from staticnet.ir.node import Node
-from staticnet.ir.op import ATTRIBUTES, OPS, Attribute, Op, attribute_of
+from staticnet.ir.op import ATTRIBUTES, Attribute, Op, attribute_of
+from staticnet.ir.own_ops import OWN_OPS
 from staticnet.ir.types import TensorType, TupleType, as_shape, format_shape, tensor_type
 from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, NUMBERS, broadcast_shapes
 from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, as_values, items
 from staticnet.ops.batching import align, spread_all
+from staticnet.ops.scalar_form import check_form
 
 KINDS = {
     "floating": FLOATS, "integer": INTEGERS, "numeric": NUMBERS, "bool": BOOLS, "any": ANY,
 }  # fmt: skip
-CONSTANTS = frozenset({"INFINITY", "NAN"})  # names of C that a scalar form may read
 MOST_APART = 16  # examples that an op without a rule is applied to one by one, not in a loop
-_NAME = r"(?<![\w.])[A-Za-z_]\w*"
-_CALLED = re.compile(rf"({_NAME})\s*\(")
-_READ = re.compile(rf"({_NAME})\b(?!\s*\()")
 Function = Callable[..., Any]
 
 
@@ -51,11 +46,26 @@ class _Functions:
     flops: Function | int | None
     vectorized: bool
 
+    def identity(self) -> tuple[Any, ...]:
+        """What is equal where the functions do the same: those that live, by their code."""
+        return tuple(_identity(f) for f in vars(self).values())
+
+
+def _identity(f: Any) -> Any:
+    """A function's code and what it reads; of anything else which object it is."""
+    if not isinstance(f, types.FunctionType):
+        return f if isinstance(f, int) else id(f)
+    names = f.__kwdefaults__ or {}
+    defaults = [*(f.__defaults__ or ()), *names, *names.values()]
+    read = [id(f.__globals__), *map(id, f.__closure__ or ())]
+    return f.__code__, *read, *(x if isinstance(x, int | str) else id(x) for x in defaults)
+
 
 class _Own(TensorOp):
     """The methods of an op, by a user's functions."""
 
     given: ClassVar[_Functions]
+    definition: ClassVar[Any] = None
 
     def infer(self, *operands: TensorType) -> TensorType:
         assert self.given.infer is not None
@@ -173,10 +183,13 @@ def custom_op(
     dtypes: of an elementwise op's operands: floating, integer, numeric, bool or any. vectorized:
     with examples along a first axis of all operands, eval and infer give them along the result's.
 
-    `eval` must have no effect but its result. It sees 16-bit floats in float32.
+    `eval` must have no effect but its result. It sees 16-bit floats in float32. The same call made
+    again, as by a cell of a notebook, gives the same op; another one of the name a second op, and
+    what was made with the first keeps it.
 
     Raises:
-        ArgumentError: if the name is taken or is none, or a function or form is not as told here.
+        ArgumentError: if the name is staticnet's or is none, or a function or form is not as told
+            here.
     """
     form, attributes, arity = _checked(name, eval, scalar)
     if dtypes not in KINDS:
@@ -184,15 +197,22 @@ def custom_op(
     for what, given in (("infer", infer), ("vjp", vjp), ("jvp", jvp)):
         if given is not None and not callable(given):
             raise ArgumentError(f"custom_op {name}: {what} must be a function, not {given!r:.60}")
+    functions = _Functions(eval, infer, vjp, jvp, flops, vectorized)
+    definition = (functions.identity(), form, dtypes, differentiable)
+    for known in OWN_OPS.get(name, []):
+        if issubclass(known, _Own) and known.definition == definition:
+            return CustomOp(known, attributes)
     elementwise = infer is None or bool(form)
     contents: dict[str, Any] = {
         "__doc__": eval.__doc__ or f"The op {name} of a user's own.",
         "__module__": eval.__module__ or "__main__",
+        "where": user_line(),
         "arity": arity,
         "scalar": form,
         "differentiable": differentiable,
         "transposes": vjp is None and jvp is not None,
-        "given": _Functions(eval, infer, vjp, jvp, flops, vectorized),
+        "given": functions,
+        "definition": definition,
         "same_dtype": ALL if elementwise else NONE,
     }
     if elementwise:
@@ -201,7 +221,6 @@ def custom_op(
     parent: type[Op] = _OwnElementwise if elementwise else _Own
     bare = make_dataclass(f"_{name}_attributes", annotated, bases=(parent,), frozen=True)
     cls: Any = types.new_class(name, (bare,), {"name": name}, lambda space: space.update(contents))
-    cls.where = user_line()
     return CustomOp(cls, attributes)
 
 
@@ -213,57 +232,32 @@ def _checked(
         raise ArgumentError(f"custom_op: the name must be a string, not {name!r:.60}")
     if not callable(eval):
         raise ArgumentError(f"custom_op {name}: eval must be a function, not {eval!r:.60}")
-    parameters = inspect.signature(eval).parameters.values()
+    parameters = _parameters(eval)
     attributes = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
     for p in attributes.values():
         what = f"custom_op {name}: the attribute {p.name}"
         if p.annotation is p.empty:
             raise ArgumentError(f"{what} needs an annotation, as `{p.name}: int`")
         attribute_of(p.annotation, what)
-    fixed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    arity = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(fixed)
+    operands = [p for p in parameters if p.name not in attributes and p.kind is not p.VAR_KEYWORD]
+    arity = None if any(p.kind is p.VAR_POSITIONAL for p in operands) else len(operands)
     if scalar is None:
         return "", attributes, arity
     if arity is None:
         raise ArgumentError(f"custom_op {name}: a scalar form needs a fixed number of operands")
-    _check_form(name, scalar, arity, attributes)
+    check_form(name, scalar, arity, attributes)
     return scalar, attributes, arity
 
 
-def _check_form(name: str, form: Any, arity: int, attributes: Any) -> None:
-    """Raise ArgumentError unless a scalar form is one expression of the operands' elements."""
-    what = f"custom_op {name}: the scalar form {form!r:.60}"
-    if not isinstance(form, str) or not form.strip() or re.search(r"[;\n#]", form):
-        raise ArgumentError(f"{what} must be one C expression, as '{{0}} * {{0}}'")
+def _parameters(eval: Any) -> list[inspect.Parameter]:
+    """What a function takes; a universal one its operands, one that does not tell any number."""
+    if isinstance(eval, np.ufunc):
+        names = [f"x{i}" for i in range(eval.nin)]
+        return [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
     try:
-        used = {part for _, part, _, _ in string.Formatter().parse(form) if part is not None}
-    except ValueError as error:
-        raise ArgumentError(f"{what} has {error}; operands are {{0}}, {{1}}, …") from None
-    known = {str(i) for i in range(arity)} | attributes.keys()
-    if not used <= known:
-        raise ArgumentError(
-            f"{what} names {sorted(used - known)}; it may name {sorted(known)}: eval takes "
-            f"{arity} operands"
-        )
-    spoken = re.sub(r"\{[^}]*\}", " ", form)
-    read = set(_READ.findall(spoken)) - CONSTANTS
-    if read:
-        raise ArgumentError(
-            f"{what} reads {sorted(read)}; it may read its operands and attributes in braces, and "
-            f"{', '.join(sorted(CONSTANTS))}"
-        )
-    called = set(_CALLED.findall(spoken)) - scalar_functions()
-    if called:
-        raise ArgumentError(
-            f"{what} calls {sorted(called)}; there are {', '.join(sorted(scalar_functions()))}"
-        )
-
-
-@cache
-def scalar_functions() -> frozenset[str]:
-    """The functions of real numbers that a scalar form may call: those of the house's own forms."""
-    house = [c for c in OPS.values() if issubclass(c, Elementwise) and c.kinds >= FLOATS]
-    return frozenset(name for cls in house for name in _CALLED.findall(cls.scalar))
+        return list(inspect.signature(eval).parameters.values())
+    except ValueError:  # of a built-in function
+        return [inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)]
 
 
 def _as_attribute(value: Any, kind: Attribute) -> Any:
