@@ -1,11 +1,11 @@
 /* float32 products, with the signature of Fortran's sgemm.
 
    The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
-   panel meet in a tile of c that stays in registers. A strip is packed into the first cache, where
-   all panels read it; the panels are packed once into the second. Strips are as equal as m allows, so
-   that none computes rows which are not there. An element is a chain of fused multiply-adds over each
-   part of k, and the parts are added in order: its bits depend on k alone. What is faster there goes
-   to BLAS.
+   panel meet in a tile of c that stays in registers. The panels are packed once into the second cache.
+   A strip is read where it lies, unless its rows would push each other out of the first cache or are
+   columns in memory: then it is packed. Strips are as equal as m allows, so that none computes rows
+   which are not there. An element is a chain of fused multiply-adds over each part of k, and the parts
+   are added in order: its bits depend on k alone. What is faster there goes to BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 #include <stdint.h>
@@ -43,16 +43,19 @@ enum {
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
   sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
-  sn_group = 4,            /* strips that are packed at a time */
+  sn_sharing = 1 << 10,    /* rows that lie a multiple of it apart share one set of the first cache */
+  sn_group = 8,            /* strips that are packed at a time */
   sn_room = 1 << 16,       /* elements of packed panels, which lie in the second cache */
   sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
 
-/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is
-   a[AT]. */
+/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is AT,
+   where rows lie `ai` apart; of each three the first has an address, which the registers hold. */
 #define SN_STRIP(NAME, AT, ROWS, WIDE)                                                             \
-  static void sn_##NAME##_##ROWS##_##WIDE(int64_t depth, const float *a, const float *b, float *c, \
-                                          int64_t ldc, int begins) {                               \
+  static void sn_##NAME##_##ROWS##_##WIDE(int64_t depth, const float *a, int64_t ai,               \
+                                          const float *b, float *c, int64_t ldc, int begins) {     \
+    const float *third[(ROWS + 2) / 3];                                                            \
+    _Pragma("GCC unroll 5") for (int i = 0; i < ROWS; i += 3) third[i / 3] = a + i * ai;           \
     sn_wide sum[ROWS][WIDE];                                                                       \
     _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                      \
       __builtin_prefetch(c + i * ldc, 1);                                                          \
@@ -63,7 +66,7 @@ enum {
       sn_wide right[WIDE];                                                                         \
       _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) right[j] = ((const sn_wide *)b)[j];   \
       _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                    \
-        const sn_wide left = SN_ALL(a[AT(ROWS, i, l)]);                                            \
+        const sn_wide left = SN_ALL(AT(ROWS, i, l));                                               \
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
             sum[i][j] = SN_FMA(left, right[j], sum[i][j]);                                         \
       }                                                                                            \
@@ -74,14 +77,14 @@ enum {
       if (begins) *to = sum[i][j]; else *to += sum[i][j];                                          \
     }                                                                                              \
   }
-#define SN_IN_ROWS(ROWS, i, l) ((i) * sn_apart + (l))
-#define SN_IN_COLUMNS(ROWS, i, l) ((l) * ROWS + (i))
+#define SN_IN_ROWS(ROWS, i, l) third[(i) / 3][(i) % 3 * ai + (l)]
+#define SN_IN_COLUMNS(ROWS, i, l) third[0][(l) * ROWS + (i)]
 #define SN_PRODUCT_STRIPS(ROWS)                                                                    \
   SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
   SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
 SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)
 
-typedef void sn_strip(int64_t, const float *, const float *, float *, int64_t, int);
+typedef void sn_strip(int64_t, const float *, int64_t, const float *, float *, int64_t, int);
 #define SN_NAMES(ROWS)                                                                             \
   {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
 static sn_strip *const sn_strips[sn_tallest][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
@@ -173,17 +176,17 @@ static void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile,
 }
 
 /* A strip times the panels of n columns, which lie one behind the other. */
-static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, int turned,
-                    const float *panels, float *c, int64_t ldc, int begins) {
+static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, int64_t ai,
+                    int turned, const float *panels, float *c, int64_t ldc, int begins) {
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
     const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
     sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
     if (width == wide) {
-      run(depth, strip, panels + j * depth, c + j, ldc, begins);
+      run(depth, strip, ai, panels + j * depth, c + j, ldc, begins);
       continue;
     }
-    run(depth, strip, panels + j * depth, tile, wide, 1);
+    run(depth, strip, ai, panels + j * depth, tile, wide, 1);
     sn_put(rows, width, wide, tile, c + j, ldc, begins);
   }
 }
@@ -191,24 +194,25 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
 /* All rows of a times packed panels of n columns. */
 static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_t ai, int64_t al,
                      const float *panels, float *c, int64_t ldc, int begins) {
-  _Alignas(64) float strips[sn_group * sn_strip_room];
+  static _Thread_local _Alignas(64) float strips[sn_group * sn_strip_room];
   const int64_t count = (m + sn_tallest - 1) / sn_tallest;
-  const int turned = al != 1;
+  const int turned = al != 1, packs = turned || ai % sn_sharing == 0;
   for (int64_t s = 0; s < count; ++s) {
     const int64_t i = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - i;
     float *const strip = strips + s % sn_group * sn_strip_room;
-    if (!turned)
+    if (!turned && packs)
       sn_pack_rows(rows, depth, a + i * ai, ai, strip);
-    else if (s % sn_group == 0)
+    else if (turned && s % sn_group == 0)
       sn_pack_columns(m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
-    sn_line(rows, n, depth, strip, turned, panels, c + i * ldc, ldc, begins);
+    sn_line(rows, n, depth, packs ? strip : a + i * ai, packs ? sn_apart : ai, turned, panels,
+            c + i * ldc, ldc, begins);
   }
 }
 
 /* c = a b, row by row; a's element (i, l) is a[i * ai + l * al]. */
 static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
                        const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc) {
-  _Alignas(64) float panels[sn_room];
+  static _Thread_local _Alignas(64) float panels[sn_room];
   const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
   const int64_t most = sn_room / deepest / sn_panel * sn_panel;
   for (int64_t j = 0; j < n; j += most)

@@ -35,9 +35,15 @@ def hoisted(step: sn.Function) -> sn.Graph:
     return after
 
 
-def lstm(batch: int, hidden: int, features: int = 5) -> tuple[list[Any], list[Any], list[Any]]:
-    """Arrays, nodes, and the loss and gradients of an LSTM with a projection of its ys."""
-    shapes = [(7, batch, features), (features, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,)]
+def lstm(
+    batch: int, hidden: int, features: int = 5, turned: bool = False
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Arrays, nodes, and the loss and gradients of an LSTM with a projection of its ys.
+
+    Weights that are `turned` have rows for gates, as PyTorch's.
+    """
+    weights = [(n, 4 * hidden)[:: -1 if turned else 1] for n in (features, hidden)]
+    shapes = [(7, batch, features), *weights, (4 * hidden,)]
     arrays = [RNG.normal(size=s) for s in (*shapes, (batch, hidden), (batch, hidden), (hidden, 3))]
     nodes = inputs(arrays)
     x, w, u, b, h, c, v = nodes
@@ -45,7 +51,8 @@ def lstm(batch: int, hidden: int, features: int = 5) -> tuple[list[Any], list[An
 
     def cell(state: Any, x: Any) -> Any:
         h, c = state
-        i, f, g, o = sn.split(x @ w + h @ u + b, 4, axis=-1)
+        z = x @ w.mT + h @ u.mT if turned else x @ w + h @ u
+        i, f, g, o = sn.split(z + b, 4, axis=-1)
         c = sigmoid(f) * c + sigmoid(i) * sn.tanh(g)
         h = sigmoid(o) * sn.tanh(c)
         return (h, c), h @ v
@@ -55,9 +62,9 @@ def lstm(batch: int, hidden: int, features: int = 5) -> tuple[list[Any], list[An
     return arrays, nodes, [loss, *sn.grad(loss, nodes)]
 
 
-@pytest.mark.parametrize("batch", [1, 4, 16])
-def test_an_lstm_makes_one_product_a_step_there_and_one_back(batch: int) -> None:
-    arrays, nodes, outputs = lstm(batch, 6)
+@pytest.mark.parametrize(("batch", "turned"), [(1, False), (4, False), (16, False), (4, True)])
+def test_an_lstm_makes_one_product_a_step_there_and_one_back(batch: int, turned: bool) -> None:
+    arrays, nodes, outputs = lstm(batch, 6, turned=turned)
     fast, exact = (
         sn.function(nodes, outputs, device="numpy", numerics=numerics)
         for numerics in ("fast", "exact")

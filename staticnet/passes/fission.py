@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -35,6 +35,15 @@ from staticnet.ops.selection import Cast, astype
 from staticnet.ops.shape import Sum, reshape
 
 MOST = 16
+_TRANSPOSE = PermuteDims((1, 0))
+
+
+class Product(NamedTuple):
+    """A node x @ y, or for what shows it transposed its transpose as a product x @ y."""
+
+    node: Node
+    x: Node
+    y: Node
 
 
 @dataclass
@@ -141,7 +150,7 @@ class Fission:
 
     def _delay_more_products(self) -> None:
         for total in self.totals.values():
-            if not any(isinstance(_uncast(term).op, Matmul) for term in total.terms):
+            if not any(map(_product_under, total.terms)):
                 continue
             terms, total.terms = total.terms, []
             core = self._core()
@@ -157,11 +166,10 @@ class Fission:
 
     def _factors(self, term: Node, core: Set[Node]) -> list[Node]:
         """x.T and y of a term x @ y of matrices that vary, unless later steps need it."""
-        product = _uncast(term)
-        if not isinstance(product.op, Matmul) or product.ndim != 2 or product in core | self.again:
+        found = _product_under(term)
+        if found is None or found.node in core | self.again:
             return []
-        x, y = product.inputs
-        return [_transposed(x), y] if {x, y} <= self.varying else []
+        return [_transposed(found.x), found.y] if {*found.node.inputs} <= self.varying else []
 
     def _delay_ys(self) -> None:
         core = self._core()
@@ -257,8 +265,8 @@ class Fission:
 
     def _product(self, term: Node, known: Mapping[Node, Node]) -> Node:
         """The sum over the steps of x @ y: one product, of the rows of all of them."""
-        x, y = _uncast(term).inputs
-        factors = _transposed(x), y
+        found = cast(Product, _product_under(term))
+        factors = _transposed(found.x), found.y
         rows = [
             reshape(value, (self.length * node.shape[0], node.shape[1]))
             for node, value in zip(factors, self._for_all(factors, known), strict=True)
@@ -321,10 +329,16 @@ def _is_nothing(node: Node) -> bool:
 
 
 def _transposed(x: Node) -> Node:
-    if isinstance(x.op, PermuteDims) and x.ndim == 2 and x.op.axes == (1, 0):
-        return x.inputs[0]
-    return build(PermuteDims((1, 0)), (x,))
+    return x.inputs[0] if x.op == _TRANSPOSE else build(_TRANSPOSE, (x,))
 
 
-def _uncast(node: Node) -> Node:
-    return node.inputs[0] if isinstance(node.op, Cast) else node
+def _product_under(term: Node) -> Product | None:
+    """The product of matrices that a term is, or shows cast or transposed."""
+    turned = False
+    while isinstance(term.op, Cast) or term.op == _TRANSPOSE:
+        turned ^= term.op == _TRANSPOSE
+        (term,) = term.inputs
+    if not isinstance(term.op, Matmul) or term.ndim != 2:
+        return None
+    x, y = term.inputs
+    return Product(term, *((_transposed(y), _transposed(x)) if turned else (x, y)))
