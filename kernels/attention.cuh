@@ -13,10 +13,13 @@
 
 struct sn_attention_sizes {
   int64_t n, heads, groups, queries, keys, d, e;
-  int64_t step[4];  // of the mask along its axes
+  int64_t step[4];     // of the mask along its axes
+  int64_t rows[4][3];  // between batches, heads and rows of q, k, v, and of y or its cotangent
+  bool packed;         // rows are read 16 bytes at a time
 };
 
 enum { SN_FEATURES = 64 };
+enum { SN_Q, SN_K, SN_V, SN_Y };  // of rows; y's cotangent lies there in the gradient
 
 __device__ inline float sn_attention_exp(float x) { return sn_exp_f32(x); }
 __device__ inline double sn_attention_exp(double x) { return sn_exp_f64(x); }
@@ -73,24 +76,49 @@ struct sn_attention_product<X, AI, AL, BL, BJ, true> {
   }
 };
 
-// to [TILE, 64] = columns from `first` on of rows [rows, width], 0 where there are none.
+// Rows of an operand from `row` on: `count` are there, `apart` elements from each other.
+template <class X>
+struct sn_attention_rows {
+  const typename X::memory *at;
+  int64_t apart, count;
+  __device__ sn_attention_rows(const sn_attention_sizes &z, int of, const typename X::memory *x,
+                               int64_t n, int64_t h, int64_t row)
+      : at(x + n * z.rows[of][0] + h * z.rows[of][1] + row * z.rows[of][2]),
+        apart(z.rows[of][2]),
+        count((of == SN_K || of == SN_V ? z.keys : z.queries) - row) {}
+};
+
+// to [TILE, 64] = columns from `first` on of rows of `width`, 0 where there are none.
 template <class X, int TILE>
-__device__ inline void sn_attention_load(const typename X::memory *x, int64_t rows, int64_t width,
-                                         int64_t first, typename X::memory *to) {
-  constexpr int pitch = sn_attention_tile<X, TILE>::pitch;
+__device__ inline void sn_attention_load(const sn_attention_sizes &z, sn_attention_rows<X> x,
+                                         int64_t width, int64_t first, typename X::memory *to) {
+  typedef typename X::memory cell;
+  constexpr int pitch = sn_attention_tile<X, TILE>::pitch, pack = 16 / sizeof(cell);
   __syncthreads();
+  if (z.packed) {
+#pragma unroll
+    for (int i = threadIdx.x * pack; i < TILE * SN_FEATURES; i += 2 * TILE * pack) {
+      const int row = i / SN_FEATURES, column = i % SN_FEATURES;
+      sn_pack<cell, pack> held;
+      for (int j = 0; j < pack; ++j) held.v[j] = X::store(typename X::value(0));
+      if (row < x.count && first + column < width)
+        held = sn_read<pack>(x.at + row * x.apart + first + column);
+      sn_write(to + row * pitch + column, held);
+    }
+    return;
+  }
   for (int i = threadIdx.x; i < TILE * SN_FEATURES; i += 2 * TILE) {
     const int row = i / SN_FEATURES, column = i % SN_FEATURES;
-    const bool there = row < rows && first + column < width;
+    const bool there = row < x.count && first + column < width;
     to[row * pitch + column] =
-        there ? x[row * width + first + column] : X::store(typename X::value(0));
+        there ? x.at[row * x.apart + first + column] : X::store(typename X::value(0));
   }
 }
 
-// c [16 of TILE, TILE] = x yᵀ of rows [TILE, width], of which `xs` and `ys` are there.
+// c [16 of TILE, TILE] = x yᵀ of rows [TILE, width].
 template <class X, int TILE>
-__device__ inline void sn_attention_outer(int64_t width, const typename X::memory *x, int64_t xs,
-                                          const typename X::memory *y, int64_t ys,
+__device__ inline void sn_attention_outer(const sn_attention_sizes &z, int64_t width,
+                                          sn_attention_rows<X> x, sn_attention_rows<X> y,
                                           typename X::memory *left, typename X::memory *right,
                                           typename X::value (&c)[TILE / 8][4]) {
   constexpr int pitch = sn_attention_tile<X, TILE>::pitch;
@@ -98,8 +126,8 @@ __device__ inline void sn_attention_outer(int64_t width, const typename X::memor
   for (int t = 0; t < TILE / 8; ++t)
     for (int i = 0; i < 4; ++i) c[t][i] = 0;
   for (int64_t first = 0; first < width; first += SN_FEATURES) {
-    sn_attention_load<X, TILE>(x, xs, width, first, left);
-    sn_attention_load<X, TILE>(y, ys, width, first, right);
+    sn_attention_load<X, TILE>(z, x, width, first, left);
+    sn_attention_load<X, TILE>(z, y, width, first, right);
     __syncthreads();
 #pragma unroll 1
     for (int l = 0; l < SN_FEATURES; l += 16)
@@ -111,16 +139,16 @@ __device__ inline void sn_attention_outer(int64_t width, const typename X::memor
 }
 
 // c [16, 64] += a, [16, TILE] of rows `across` apart or, if turned, of columns, times 64 columns of
-// `rows` rows of x.
+// the rows of x.
 template <class X, int TILE, bool TURNED>
-__device__ inline void sn_attention_inner(const typename X::memory *a, const typename X::memory *x,
-                                          int64_t rows, int64_t width, int64_t first,
+__device__ inline void sn_attention_inner(const sn_attention_sizes &z, const typename X::memory *a,
+                                          sn_attention_rows<X> x, int64_t width, int64_t first,
                                           typename X::memory *right,
                                           typename X::value (&c)[SN_FEATURES / 8][4]) {
   typedef sn_attention_tile<X, TILE> tile;
   constexpr int ai = TURNED ? 1 : tile::across, al = TURNED ? tile::across : 1;
   const int row = sn_attention_lane().first;
-  sn_attention_load<X, TILE>(x, rows, width, first, right);
+  sn_attention_load<X, TILE>(z, x, width, first, right);
   __syncthreads();
 #pragma unroll 1
   for (int l = 0; l < TILE; l += 16)
@@ -169,15 +197,15 @@ __device__ inline T sn_attention_sum(T x) {
 
 // Rows [16, 64 columns from `first` on] times a factor for each half of the rows.
 template <class X>
-__device__ inline void sn_attention_save(typename X::memory *to, int64_t row, int64_t rows,
-                                         int64_t width, int64_t first,
+__device__ inline void sn_attention_save(typename X::memory *to, int64_t apart, int64_t row,
+                                         int64_t rows, int64_t width, int64_t first,
                                          const typename X::value (&c)[SN_FEATURES / 8][4],
                                          typename X::value upper, typename X::value lower) {
   const sn_attention_lane at;
   for (int t = 0; t < SN_FEATURES / 8; ++t)
     for (int i = 0; i < 4; ++i) {
       const int64_t r = row + at.first + at.row + i / 2 * 8, j = first + t * 8 + at.column + i % 2;
-      if (r < rows && j < width) to[r * width + j] = X::store(c[t][i] * (i < 2 ? upper : lower));
+      if (r < rows && j < width) to[r * apart + j] = X::store(c[t][i] * (i < 2 ? upper : lower));
     }
 }
 
@@ -200,24 +228,22 @@ __device__ inline void sn_attention(
     const M *mask, typename X::memory *out, typename X::value *lse) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
-  __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
+  alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
   __shared__ typename X::memory weights[TILE * tile::across];
   const sn_attention_lane at;
   const real none = -real(SN_INF);
   for (int64_t task = block; task < tasks; task += blocks) {
     const sn_attention_task on(task, TILE, z.queries, z.e);
     const int64_t n = on.head / z.heads, h = on.head % z.heads;
-    const int64_t shared = n * z.groups + h / (z.heads / z.groups);
+    const int64_t group = h / (z.heads / z.groups);
     const int64_t end = CAUSAL && on.row + TILE < z.keys ? on.row + TILE : z.keys;
-    const typename X::memory *const keys = k + shared * z.keys * z.d;
-    const typename X::memory *const values = v + shared * z.keys * z.e;
-    const typename X::memory *const rows = q + (on.head * z.queries + on.row) * z.d;
+    const sn_attention_rows<X> rows(z, SN_Q, q, n, h, on.row);
     real c[TILE / 8][4], y[SN_FEATURES / 8][4], top[2] = {none, none}, total[2] = {0, 0};
     for (int t = 0; t < SN_FEATURES / 8; ++t)
       for (int i = 0; i < 4; ++i) y[t][i] = 0;
     for (int64_t k0 = 0; k0 < end; k0 += TILE) {
-      sn_attention_outer<X, TILE>(z.d, rows, z.queries - on.row, keys + k0 * z.d, z.keys - k0, left,
-                                  right, c);
+      const sn_attention_rows<X> keys(z, SN_K, k, n, group, k0), values(z, SN_V, v, n, group, k0);
+      sn_attention_outer<X, TILE>(z, z.d, rows, keys, left, right, c);
       sn_attention_mask<X, TILE, CAUSAL, MASK>(z, n, h, on.row, k0, *scale, mask, c);
       for (int half = 0; half < 2; ++half) {
         real most = top[half], sum = 0;
@@ -238,10 +264,10 @@ __device__ inline void sn_attention(
         total[half] = total[half] * factor + sn_attention_sum(sum);
         top[half] = most;
       }
-      sn_attention_inner<X, TILE, false>(weights, values + k0 * z.e, z.keys - k0, z.e, on.first,
-                                         right, y);
+      sn_attention_inner<X, TILE, false>(z, weights, values, z.e, on.first, right, y);
     }
-    sn_attention_save<X>(out + on.head * z.queries * z.e, on.row, z.queries, z.e, on.first, y,
+    sn_attention_save<X>(out + n * z.rows[SN_Y][0] + h * z.rows[SN_Y][1], z.rows[SN_Y][2], on.row,
+                         z.queries, z.e, on.first, y,
                          1 / (total[0] == 0 ? real(1) : total[0]),
                          1 / (total[1] == 0 ? real(1) : total[1]));
     for (int half = 0; half < 2; ++half) {
@@ -265,12 +291,12 @@ __device__ inline void sn_attention_slopes(
   typedef typename X::value real;
   const sn_attention_lane at;
   const int64_t head = (n * z.heads + h) * z.queries + q0;
-  const int64_t group = (n * z.groups + h / (z.heads / z.groups)) * z.keys + k0;
-  sn_attention_outer<X, TILE>(z.d, q + head * z.d, z.queries - q0, k + group * z.d, z.keys - k0,
-                              left, right, c);
+  const int64_t group = h / (z.heads / z.groups);
+  const sn_attention_rows<X> queries(z, SN_Q, q, n, h, q0), to_y(z, SN_Y, a, n, h, q0);
+  const sn_attention_rows<X> keys(z, SN_K, k, n, group, k0), values(z, SN_V, v, n, group, k0);
+  sn_attention_outer<X, TILE>(z, z.d, queries, keys, left, right, c);
   sn_attention_mask<X, TILE, CAUSAL, MASK>(z, n, h, q0, k0, scale, mask, c);
-  sn_attention_outer<X, TILE>(z.e, a + head * z.e, z.queries - q0, v + group * z.e, z.keys - k0,
-                              left, right, s);
+  sn_attention_outer<X, TILE>(z, z.e, to_y, values, left, right, s);
   for (int half = 0; half < 2; ++half) {
     const int row = at.first + at.row + half * 8;
     const bool there = q0 + row < z.queries;
@@ -301,12 +327,12 @@ __device__ inline void sn_attention_to_queries(
     const M *mask, typename X::memory *dq) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
-  __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
+  alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
   __shared__ typename X::memory slopes[TILE * tile::across];
   for (int64_t task = block; task < tasks; task += blocks) {
     const sn_attention_task on(task, TILE, z.queries, z.d);
     const int64_t n = on.head / z.heads, h = on.head % z.heads;
-    const int64_t shared = n * z.groups + h / (z.heads / z.groups);
+    const int64_t group = h / (z.heads / z.groups);
     const int64_t end = CAUSAL && on.row + TILE < z.keys ? on.row + TILE : z.keys;
     real c[TILE / 8][4], s[TILE / 8][4], y[SN_FEATURES / 8][4];
     for (int t = 0; t < SN_FEATURES / 8; ++t)
@@ -315,11 +341,11 @@ __device__ inline void sn_attention_to_queries(
       sn_attention_slopes<X, TILE, CAUSAL, MASK>(z, n, h, on.row, k0, q, k, v, *scale, lse, delta, a,
                                                  mask, left, right, c, s);
       sn_attention_keep<X, TILE>(s, slopes);
-      sn_attention_inner<X, TILE, false>(slopes, k + (shared * z.keys + k0) * z.d, z.keys - k0, z.d,
-                                         on.first, right, y);
+      const sn_attention_rows<X> keys(z, SN_K, k, n, group, k0);
+      sn_attention_inner<X, TILE, false>(z, slopes, keys, z.d, on.first, right, y);
     }
-    sn_attention_save<X>(dq + on.head * z.queries * z.d, on.row, z.queries, z.d, on.first, y, *scale,
-                         *scale);
+    sn_attention_save<X>(dq + on.head * z.queries * z.d, z.d, on.row, z.queries, z.d, on.first, y,
+                         *scale, *scale);
     __syncthreads();
   }
 }
@@ -332,7 +358,7 @@ __device__ inline void sn_attention_to_keys(
     const M *mask, typename X::memory *dk, typename X::memory *dv) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
-  __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
+  alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
   __shared__ typename X::memory weights[TILE * tile::across], slopes[TILE * tile::across];
   const int64_t sharing = z.groups ? z.heads / z.groups : 0;
   for (int64_t task = block; task < tasks; task += blocks) {
@@ -343,20 +369,18 @@ __device__ inline void sn_attention_to_keys(
       for (int i = 0; i < 4; ++i) yk[t][i] = yv[t][i] = 0;
     for (int64_t h = first_head; h < first_head + sharing; ++h)
       for (int64_t q0 = CAUSAL ? on.row : 0; q0 < z.queries; q0 += TILE) {
-        const int64_t head = (n * z.heads + h) * z.queries + q0;
+        const sn_attention_rows<X> queries(z, SN_Q, q, n, h, q0), to_y(z, SN_Y, a, n, h, q0);
         sn_attention_slopes<X, TILE, CAUSAL, MASK>(z, n, h, q0, on.row, q, k, v, *scale, lse, delta,
                                                    a, mask, left, right, c, s);
         sn_attention_keep<X, TILE>(c, weights);
         sn_attention_keep<X, TILE>(s, slopes);
-        sn_attention_inner<X, TILE, true>(weights, a + head * z.e, z.queries - q0, z.e, on.first,
-                                          right, yv);
-        sn_attention_inner<X, TILE, true>(slopes, q + head * z.d, z.queries - q0, z.d, on.first,
-                                          right, yk);
+        sn_attention_inner<X, TILE, true>(z, weights, to_y, z.e, on.first, right, yv);
+        sn_attention_inner<X, TILE, true>(z, slopes, queries, z.d, on.first, right, yk);
       }
-    sn_attention_save<X>(dk + on.head * z.keys * z.d, on.row, z.keys, z.d, on.first, yk, *scale,
-                         *scale);
-    sn_attention_save<X>(dv + on.head * z.keys * z.e, on.row, z.keys, z.e, on.first, yv, real(1),
-                         real(1));
+    sn_attention_save<X>(dk + on.head * z.keys * z.d, z.d, on.row, z.keys, z.d, on.first, yk,
+                         *scale, *scale);
+    sn_attention_save<X>(dv + on.head * z.keys * z.e, z.e, on.row, z.keys, z.e, on.first, yv,
+                         real(1), real(1));
     __syncthreads();
   }
 }

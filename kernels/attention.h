@@ -65,34 +65,53 @@ static int64_t sn_attention_padded_f32(int64_t n) {
   return (n + sn_attention_width_f32 - 1) / sn_attention_width_f32 * sn_attention_width_f32;
 }
 
-/* Rows of a real type, a padded width apart: those in memory, or a copy of them times `factor`. */
-static const sn_real_f32 *sn_attention_rows_f32(int64_t rows, int64_t n, const sn_cell_f32 *x,
-                                      sn_real_f32 *copy, const sn_real_f32 *factor) {
+typedef struct {
+  const sn_real_f32 *at;
+  int64_t step; /* elements between rows */
+} sn_attention_rows_f32;
+
+/* Rows of a real type with vectors' widths: those in memory, `apart` from each other, or a copy of
+   them times `factor`. */
+static sn_attention_rows_f32 sn_attention_take_rows_f32(int64_t rows, int64_t n, const sn_cell_f32 *x,
+                                              int64_t apart, sn_real_f32 *copy, const sn_real_f32 *factor) {
   const int64_t step = sn_attention_padded_f32(n);
-  if (!SN_HALF_f32 && step == n && !factor) return (const sn_real_f32 *)x;
+  if (!SN_HALF_f32 && step == n && !factor)
+    return (sn_attention_rows_f32){(const sn_real_f32 *)x, apart};
   for (int64_t i = 0; i < rows; ++i) {
     const sn_real_f32 by = factor ? *factor : 1;
-    for (int64_t j = 0; j < n; ++j) copy[i * step + j] = sn_get_f32(x[i * n + j]) * by;
+    for (int64_t j = 0; j < n; ++j) copy[i * step + j] = sn_get_f32(x[i * apart + j]) * by;
     for (int64_t j = n; j < step; ++j) copy[i * step + j] = 0;
   }
-  return copy;
+  return (sn_attention_rows_f32){copy, step};
 }
 
 /* to [n, lanes] = the transpose of rows [rows, n], 0 where there is none. */
-static void sn_attention_turn_f32(int64_t rows, int64_t n, int64_t lanes, const sn_real_f32 *x, int64_t step,
+static void sn_attention_turn_f32(int64_t rows, int64_t n, int64_t lanes, sn_attention_rows_f32 x,
                         sn_real_f32 *to, int64_t to_step) {
   for (int64_t q = 0; q < lanes; q += sn_attention_width_f32)
     for (int64_t j = 0; j < n; ++j)
       for (int64_t l = q; l < q + sn_attention_width_f32; ++l)
-        to[j * to_step + l] = l < rows ? x[l * step + j] : 0;
+        to[j * to_step + l] = l < rows ? x.at[l * x.step + j] : 0;
 }
 
 typedef struct {
   int64_t n, heads, groups, queries, keys, d, e; /* sizes */
   int64_t step[4];                               /* of the mask along its axes */
+  int64_t rows[4][3]; /* elements between batches, heads and rows of q, k, v, and y or its cotangent */
   int causal, mask;                              /* 0: none, 1: bool, 2: cells, 3: reals */
   int64_t threads, room;                         /* the elements that each of them works in */
 } sn_attention_sizes_f32;
+
+enum { sn_attention_q_f32, sn_attention_k_f32, sn_attention_v_f32, sn_attention_y_f32 };
+
+/* Where a row lies. */
+static int64_t sn_attention_place_f32(const sn_attention_sizes_f32 *z, int of, int64_t n, int64_t h, int64_t row) {
+  return n * z->rows[of][0] + h * z->rows[of][1] + row * z->rows[of][2];
+}
+
+static void sn_attention_fetch_f32(int64_t rows, int64_t n, const sn_cell_f32 *x, int64_t apart) {
+  for (int64_t i = 0; i < rows; ++i) SN_FETCH(x + i * apart, n);
+}
 
 /* scores [keys, lanes] of the keys from k0 on and the queries from q0 on, with the mask. */
 static void sn_attention_mask_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
@@ -185,23 +204,26 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
   sn_real_f32 top[sn_attention_queries_f32], total[sn_attention_queries_f32], factor[sn_attention_queries_f32];
   for (int64_t i = 0; i < lanes; ++i) top[i] = -SN_INF, total[i] = 0;
   memset(y, 0, (size_t)(lanes * es) * sizeof *y);
-  sn_attention_turn_f32(rows, z->d, lanes, sn_attention_rows_f32(rows, z->d, q, copy, &scale), ds, turned, ld);
+  const int64_t k_step = z->rows[sn_attention_k_f32][2], v_step = z->rows[sn_attention_v_f32][2];
+  const int64_t q_step = z->rows[sn_attention_q_f32][2], y_step = z->rows[sn_attention_y_f32][2];
+  sn_attention_turn_f32(rows, z->d, lanes, sn_attention_take_rows_f32(rows, z->d, q, q_step, copy, &scale), turned, ld);
   for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
     const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
-    const sn_real_f32 *const kb = sn_attention_rows_f32(keys, z->d, k + k0 * z->d, copy, 0);
-    sn_attention_multiply_f32(keys, lanes, z->d, kb, ds, 1, turned, ld, s, ld, 0);
+    const sn_attention_rows_f32 kb = sn_attention_take_rows_f32(keys, z->d, k + k0 * k_step, k_step, copy, 0);
+    sn_attention_multiply_f32(keys, lanes, z->d, kb.at, kb.step, 1, turned, ld, s, ld, 0);
     sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
-    SN_FETCH(v + k0 * z->e, keys * z->e);
+    sn_attention_fetch_f32(keys, z->e, v + k0 * v_step, v_step);
     if (sn_attention_powers_f32(keys, lanes, s, ld, top, total, factor) && k0)
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < es; ++j) y[i * es + j] *= factor[i];
-    const sn_real_f32 *const vb = sn_attention_rows_f32(keys, z->e, v + k0 * z->e, copy, 0);
-    if (k0 + keys < reach) SN_FETCH(k + (k0 + keys) * z->d, SN_MIN(keys, reach - k0 - keys) * z->d);
-    sn_attention_multiply_f32(rows, es, keys, s, 1, ld, vb, es, y, es, 1);
+    const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, copy, 0);
+    const int64_t next = SN_MIN(keys, reach - k0 - keys);
+    sn_attention_fetch_f32(next, z->d, k + (k0 + keys) * k_step, k_step);
+    sn_attention_multiply_f32(rows, es, keys, s, 1, ld, vb.at, vb.step, y, es, 1);
   }
   for (int64_t i = 0; i < rows; ++i) {
     const sn_real_f32 by = total[i] == 0 ? 1 : 1 / total[i];
-    for (int64_t j = 0; j < z->e; ++j) out[i * z->e + j] = sn_put_f32(y[i * es + j] * by);
+    for (int64_t j = 0; j < z->e; ++j) out[i * y_step + j] = sn_put_f32(y[i * es + j] * by);
     lse[i] = total[i] == 0 ? SN_INF : sn_log_f32(total[i]) + top[i];
   }
 }
@@ -224,10 +246,12 @@ static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 
     for (int64_t task = 0; task < tasks; ++task) {
       const int64_t head = task % (z->n * z->heads), h = head % z->heads, n = head / z->heads;
       const int64_t q0 = (blocks - 1 - task / (z->n * z->heads)) * sn_attention_queries_f32; /* long first */
-      const int64_t shared = n * z->groups + h / (z->heads / z->groups);
-      const int64_t at = head * z->queries + q0;
-      sn_attention_block_f32(z, n, h, q0, q + at * z->d, k + shared * z->keys * z->d,
-                    v + shared * z->keys * z->e, *scale, mask, out + at * z->e, lse + at, room);
+      const int64_t group = h / (z->heads / z->groups);
+      sn_attention_block_f32(z, n, h, q0, q + sn_attention_place_f32(z, sn_attention_q_f32, n, h, q0),
+                    k + sn_attention_place_f32(z, sn_attention_k_f32, n, group, 0),
+                    v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale, mask,
+                    out + sn_attention_place_f32(z, sn_attention_y_f32, n, h, q0),
+                    lse + head * z->queries + q0, room);
     }
   }
 }
@@ -248,13 +272,15 @@ static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, in
   sn_real_f32 *const ks = sn_attention_take_f32(&room, sn_attention_keys_f32 * ds);
   sn_real_f32 *const vs = sn_attention_take_f32(&room, sn_attention_keys_f32 * es);
   sn_real_f32 l[sn_attention_queries_f32], less[sn_attention_queries_f32];
+  const int64_t q_step = z->rows[sn_attention_q_f32][2], g_step = z->rows[sn_attention_y_f32][2];
+  const int64_t k_step = z->rows[sn_attention_k_f32][2], v_step = z->rows[sn_attention_v_f32][2];
   for (int64_t q0 = 0; q0 < z->queries; q0 += sn_attention_queries_f32) {
     const int64_t rows = SN_MIN(sn_attention_queries_f32, z->queries - q0), lanes = sn_attention_padded_f32(rows);
     const int64_t reach = sn_attention_reach_f32(z, q0 + rows);
-    const sn_real_f32 *const qb = sn_attention_rows_f32(rows, z->d, q + q0 * z->d, qs, &scale);
-    const sn_real_f32 *const gb = sn_attention_rows_f32(rows, z->e, g + q0 * z->e, gs, 0);
-    sn_attention_turn_f32(rows, z->d, lanes, qb, ds, qt, ld);
-    sn_attention_turn_f32(rows, z->e, lanes, gb, es, gt, ld);
+    const sn_attention_rows_f32 qb = sn_attention_take_rows_f32(rows, z->d, q + q0 * q_step, q_step, qs, &scale);
+    const sn_attention_rows_f32 gb = sn_attention_take_rows_f32(rows, z->e, g + q0 * g_step, g_step, gs, 0);
+    sn_attention_turn_f32(rows, z->d, lanes, qb, qt, ld);
+    sn_attention_turn_f32(rows, z->e, lanes, gb, gt, ld);
     for (int64_t i = 0; i < lanes; ++i) {
       l[i] = i < rows ? lse[q0 + i] : SN_INF;
       less[i] = i < rows ? delta[q0 + i] : 0;
@@ -262,15 +288,15 @@ static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, in
     memset(y, 0, (size_t)(rows * ds) * sizeof *y);
     for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
       const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
-      const sn_real_f32 *const kb = sn_attention_rows_f32(keys, z->d, k + k0 * z->d, ks, 0);
-      const sn_real_f32 *const vb = sn_attention_rows_f32(keys, z->e, v + k0 * z->e, vs, 0);
-      sn_attention_multiply_f32(keys, lanes, z->d, kb, ds, 1, qt, ld, s, ld, 0);
+      const sn_attention_rows_f32 kb = sn_attention_take_rows_f32(keys, z->d, k + k0 * k_step, k_step, ks, 0);
+      const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, vs, 0);
+      sn_attention_multiply_f32(keys, lanes, z->d, kb.at, kb.step, 1, qt, ld, s, ld, 0);
       sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
-      sn_attention_multiply_f32(keys, lanes, z->e, vb, es, 1, gt, ld, t, ld, 0);
+      sn_attention_multiply_f32(keys, lanes, z->e, vb.at, vb.step, 1, gt, ld, t, ld, 0);
       sn_attention_slopes_f32(keys, lanes, s, t, ld, l, less);
-      sn_attention_multiply_f32(keys, es, rows, s, ld, 1, gb, es, dv + k0 * es, es, 1);
-      sn_attention_multiply_f32(keys, ds, rows, t, ld, 1, qb, ds, dk + k0 * ds, ds, 1);
-      sn_attention_multiply_f32(rows, ds, keys, t, 1, ld, kb, ds, y, ds, 1);
+      sn_attention_multiply_f32(keys, es, rows, s, ld, 1, gb.at, gb.step, dv + k0 * es, es, 1);
+      sn_attention_multiply_f32(keys, ds, rows, t, ld, 1, qb.at, qb.step, dk + k0 * ds, ds, 1);
+      sn_attention_multiply_f32(rows, ds, keys, t, 1, ld, kb.at, kb.step, y, ds, 1);
     }
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < z->d; ++j)
@@ -298,17 +324,19 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
     sn_real_f32 *const memory = (sn_real_f32 *)scratch + share * z->room;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t at = task * z->keys, n = task / z->groups;
+      const int64_t at = task * z->keys, n = task / z->groups, group = task % z->groups;
       sn_real_f32 *room = memory;
       sn_real_f32 *const k_sum = own_k ? sn_attention_take_f32(&room, z->keys * ds) : (sn_real_f32 *)(dk + at * ds);
       sn_real_f32 *const v_sum = own_v ? sn_attention_take_f32(&room, z->keys * es) : (sn_real_f32 *)(dv + at * es);
       memset(k_sum, 0, (size_t)(z->keys * ds) * sizeof *k_sum);
       memset(v_sum, 0, (size_t)(z->keys * es) * sizeof *v_sum);
-      for (int64_t h = task % z->groups * sharing; h < (task % z->groups + 1) * sharing; ++h) {
+      for (int64_t h = group * sharing; h < (group + 1) * sharing; ++h) {
         const int64_t head = (n * z->heads + h) * z->queries;
-        sn_attention_head_f32(z, n, h, q + head * z->d, k + at * z->d, v + at * z->e, *scale,
-                           lse + head, delta + head, g + head * z->e, mask, dq + head * z->d, k_sum,
-                           v_sum, room);
+        sn_attention_head_f32(z, n, h, q + sn_attention_place_f32(z, sn_attention_q_f32, n, h, 0),
+                           k + sn_attention_place_f32(z, sn_attention_k_f32, n, group, 0),
+                           v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale,
+                           lse + head, delta + head, g + sn_attention_place_f32(z, sn_attention_y_f32, n, h, 0),
+                           mask, dq + head * z->d, k_sum, v_sum, room);
       }
       for (int64_t i = 0; i < z->keys && own_k; ++i)
         for (int64_t j = 0; j < z->d; ++j) dk[(at + i) * z->d + j] = sn_put_f32(k_sum[i * ds + j]);

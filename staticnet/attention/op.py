@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from staticnet.attention.scores import (
@@ -24,12 +24,13 @@ from staticnet.ops.arguments import FLOATS, check_kind
 from staticnet.ops.base import TensorOp, apply, items
 from staticnet.ops.creation import ones_like, zeros_like
 from staticnet.ops.linalg import matmul
-from staticnet.ops.movement import matrix_transpose
+from staticnet.ops.movement import matrix_transpose, permute_dims
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape, sum, sum_to_shape
 from staticnet.ops.widening import widened
 
 BLOCK = 1 << 22  # scores that `eval` has at a time
+LAYOUTS = ("first", "last")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Attention(TensorOp, name="attention"):
     """(y, l): y = w v, w = softmax(scale q kᵀ + mask) along the keys, l = ln sum(e**scores).
 
     q: [n, h, t, d], k: [n, g, s, d], v: [n, g, s, e], scale: [], mask: [n, h, t, s] or 1 along
-    any axis -> y: [n, h, t, e], l: [n, h, t]
+    any axis -> y: [n, h, t, e] or, where `layout` is "last", [n, t, h, e]; l: [n, h, t]
 
     Head i of the queries has head i // (h / g) of keys and values. `causal`: query i has the keys
     0 … i alone. Where a bool mask is False a key is left out; a floating one is added. A query
@@ -49,16 +50,24 @@ class Attention(TensorOp, name="attention"):
     """
 
     causal: bool
+    layout: str = field(default="first", kw_only=True)  # of y's heads
     arity = None
     same_dtype: ClassVar[slice] = slice(0, 3)
     kinds: ClassVar[frozenset[str]] = FLOATS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layout not in LAYOUTS:
+            raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
 
     def infer(self, *operands: TensorType) -> TensorType:
         if len(operands) not in (4, 5):
             raise ArgumentError(f"takes q, k, v, scale and maybe a mask, not {len(operands)}")
         q, _, v, *_ = operands
         wide = _check(operands[:4], operands[4:])
-        out = q.with_shape((*q.shape[:3], v.shape[3]))
+        n, h, t, _ = q.shape
+        axes = (n, t, h) if self.layout == "last" else (n, h, t)
+        out = q.with_shape((*axes, v.shape[3]))
         return TupleType((out, q.with_shape(q.shape[:3]).with_dtype(wide)))
 
     def eval(self, xp: Any, q: Any, k: Any, v: Any, scale: Any, *mask: Any) -> Any:
@@ -73,12 +82,14 @@ class Attention(TensorOp, name="attention"):
             y = xp.matmul(powers, _wide(v)[:, :, None]) / xp.where(empty, 1, total)
             out[:, :, at] = _flat(y)
             lse[:, :, at] = _flat(xp.where(empty, INFINITY, xp.log(total) + top))[..., 0]
-        return out, lse
+        return (out.swapaxes(1, 2) if self.layout == "last" else out), lse
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         (out, lse), (g_out, g_lse) = items(y), g
         q, k, v, scale, *mask = operands
         g_out = zeros_like(out) if g_out is None else g_out
+        if self.layout == "last":
+            out, g_out = (permute_dims(x, (0, 2, 1, 3)) for x in (out, g_out))
         delta = sum(widened(g_out) * widened(out), -1)
         delta = delta if g_lse is None else delta - g_lse
         given = (q, k, v, g_out, scale, lse, delta, *mask)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type
@@ -10,6 +11,7 @@ from staticnet.ir.dtype import BOOL, HALVES, as_dtype, compute_dtype, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.plan.attention import attention_rooms
+from staticnet.plan.layouts import strided_layout
 from staticnet.plan.results import results_of
 
 Pointer = Callable[[Node], str]
@@ -17,38 +19,76 @@ ATTENTION = {"attention": 4, "attention_gradient": 7}
 """The ops, and how many operands they have before the mask."""
 
 
-def attention_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]:
+class Laid(NamedTuple):
+    """The node whose memory holds an operand, its first element's place, and its axes' steps."""
+
+    below: Node
+    first: int
+    steps: tuple[int, ...]
+
+
+def attention_routine(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
+) -> list[str]:
     """The C statements of an attention or its gradient, which works in `scratch`."""
     own = ATTENTION[node.op.name]
-    name, mask = short_name(node.inputs[0].dtype), node.inputs[own:]
-    sizes = ", ".join(map(str, attention_sizes(node)))
-    steps = ", ".join(map(str, mask_steps(node)))
-    causal = int(node.op.attributes()["causal"])
-    operands = [pointer(x) for x in node.inputs[:own]]
-    at = pointer(mask[0]) if mask else "0"
-    given = ", ".join(["&sizes", *operands, at, *map(pointer, results_of(node)), scratch])
+    name = short_name(node.inputs[0].dtype)
+    laid = [laid_out(x, in_memory) for x in node.inputs]
+    operands = [f"{pointer(x.below)} + {x.first}" for x in laid]
+    at = operands[own:] or ["0"]
+    given = ", ".join(["&sizes", *operands[:own], *at, *map(pointer, results_of(node)), scratch])
     rooms = attention_rooms(node)
     return [
-        f"const sn_attention_sizes_{name} sizes = {{{sizes}, {{{steps}}}, {causal}, "
-        f"{mask_kind(node)}, {rooms.threads}, {rooms.room}}};",
+        f"const sn_attention_sizes_{name} sizes = {{{attention_sizes(node, laid)}, "
+        f"{int(node.op.attributes()['causal'])}, {mask_kind(node)}, {rooms.threads}, "
+        f"{rooms.room}}};",
         f"sn_{node.op.name}_{name}({given});",
     ]
 
 
-def attention_sizes(node: Node) -> list[int]:
+def laid_out(x: Node, in_memory: Callable[[Node], bool]) -> Laid:
+    """How an operand lies: in memory of its own, or as a view that is read where it lies."""
+    if in_memory(x):
+        return Laid(x, 0, _steps(fixed(x.shape)))
+    layout = strided_layout(x)
+    assert layout is not None, x
+    return Laid(*layout)
+
+
+def attention_dims(node: Node) -> list[int]:
     """Batch, heads of queries and of keys, queries, keys, features of keys and of values."""
     q, k, v = (fixed(x.shape) for x in node.inputs[:3])
     return [q[0], q[1], k[1], q[2], k[2], q[3], v[3]]
 
 
-def mask_steps(node: Node) -> list[int]:
-    """Elements between neighbours of the mask along its axes, 0 along one that is broadcast."""
-    steps, step = [0, 0, 0, 0], 1
-    for x in node.inputs[ATTENTION[node.op.name] :]:
-        for axis, dim in reversed(list(enumerate(fixed(x.shape)))):
-            steps[axis] = step if dim > 1 else 0
-            step *= dim
-    return steps
+def attention_sizes(node: Node, laid: Sequence[Laid]) -> str:
+    """What `sn_attention_sizes` begins with: dims, and steps of the mask and of all rows.
+
+    The rows are those of q, k, v, and of y or its cotangent.
+    """
+    masks = [x.steps for x in laid[ATTENTION[node.op.name] :]] or [(0,) * 4]
+    rows = [x.steps[:3] for x in laid[:3]]
+    if node.op.name == "attention":
+        y = results_of(node)[0]
+        n, a, b, _ = _steps(fixed(y.shape))
+        rows.append((n, b, a) if node.op.attributes()["layout"] == "last" else (n, a, b))
+    else:
+        rows.append(laid[3].steps[:3])
+    parts = [*map(str, attention_dims(node)), _braced(masks[0]), _braced(map(_braced, rows))]
+    return ", ".join(parts)
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements between neighbours along each axis, 0 along one of a single element."""
+    steps, step = [0] * len(shape), 1
+    for axis, dim in reversed(list(enumerate(shape))):
+        steps[axis] = step if dim > 1 else 0
+        step *= dim
+    return tuple(steps)
+
+
+def _braced(parts: Iterable[Any]) -> str:
+    return f"{{{', '.join(map(str, parts))}}}"
 
 
 def mask_kind(node: Node) -> int:

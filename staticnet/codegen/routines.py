@@ -60,7 +60,7 @@ def routine(
     if isinstance(node.op, ChannelOp):
         return moments_routine(node, pointer)
     if node.op.name in ATTENTION:
-        return attention_routine(node, pointer, scratch)
+        return attention_routine(node, pointer, in_memory, scratch)
     return _ROUTINES[node.op.name](node, node.op, pointer)
 
 

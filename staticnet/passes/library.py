@@ -5,7 +5,8 @@ A product whose only use is a bias along its last axis, an activation, or both i
 in float64's accuracy, is expanded. A
 16-bit product that it does not offer becomes a float32 product between casts, which has the same
 bits: 16-bit products sum in float32 in any case. See docs/adr/0009. Convolutions of 3 by 3 go by
-Winograd's algorithm where the backend has it and compilation may approximate.
+Winograd's algorithm where the backend has it and compilation may approximate. Attention writes its
+heads where they are read next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape
 from staticnet.passes.attention import hand_written
+from staticnet.passes.attention_layout import heads_last
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
 from staticnet.passes.winograd import by_winograd
@@ -37,7 +39,7 @@ def library(graph: Graph, context: Context) -> Graph:
         graph = by_winograd(hand_written(graph, context), context)
     if context.epilogues:
         graph = _Matcher(graph, context).run()
-    return _widen(graph, context)
+    return heads_last(_widen(graph, context), context)
 
 
 def _offers(context: Context, epilogue: str, dtype: DType) -> bool:

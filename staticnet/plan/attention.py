@@ -12,11 +12,27 @@ from typing import Any, NamedTuple
 from staticnet.attention.op import Attention, AttentionGradient
 from staticnet.ir.dtype import HALVES, compute_dtype
 from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.plan.layouts import strided_layout
 
 ATTENTION = (Attention, AttentionGradient)
+OPERANDS = {Attention: (3, 1), AttentionGradient: (4, 3)}  # of rows of features, and others
 BLOCK_BYTES = 512  # of queries or keys in a block, a row of features
 VECTOR_BYTES = 64  # of the widest
 ALIGNED = 16  # elements
+
+
+def reads_in_place(node: Node, operand: Node) -> bool:
+    """Whether an attention reads a view where it lies: a mask by any steps, or rows of features.
+
+    The features of a row lie side by side.
+    """
+    rows, others = OPERANDS[type(node.op)]
+    layout = strided_layout(operand)
+    places = [i for i, x in enumerate(node.inputs) if x is operand]
+    if layout is None or any(rows <= i < rows + others for i in places):
+        return False
+    return places[0] >= rows or layout[2][-1] == 1 or fixed(operand.shape)[-1] < 2
 
 
 class Rooms(NamedTuple):

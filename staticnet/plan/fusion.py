@@ -27,6 +27,7 @@ from staticnet.ir.types import Shape, TupleType, fixed, format_shape
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.movement import Concat
+from staticnet.plan.attention import ATTENTION, reads_in_place
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.plan.recompute import Recompute
@@ -146,6 +147,8 @@ class Fusion:
             return True
         if role(node) is Role.LIBRARY and operand.ndim > 1:  # a bias is a vector
             return matrix_layout(operand) is not None
+        if isinstance(node.op, ATTENTION) and reads_in_place(node, operand):
+            return True
         if isinstance(node.op, Concat):
             return part_layout(operand, node.op.axis) is not None
         return role(base(operand)) is not Role.INLINE and shows_all_in_order(operand)

@@ -34,6 +34,22 @@ def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
     return None
 
 
+def strided_layout(node: Node) -> tuple[Node, int, tuple[int, ...]] | None:
+    """How a view is read from the memory of what it shows by a step for each axis, or None.
+
+    -> base, place of the first element, and elements between neighbours along each axis.
+    """
+    shape = fixed(node.shape)
+    below, total = place(node, axes_of(shape))
+    if role(below) is Role.INLINE:
+        return None
+    if 0 in shape:  # nothing is read
+        return below, 0, (0,) * len(shape)
+    steps = {symbol.text: coefficient for symbol, coefficient in total.terms}
+    found = tuple(steps.pop(f"i{k}", 0) for k in range(len(shape)))
+    return None if steps else (below, total.constant, found)
+
+
 def part_layout(node: Node, axis: int) -> tuple[Node, int, int] | None:
     """How a part of a concatenation lies in the memory of what it shows; None if in no such way.
 

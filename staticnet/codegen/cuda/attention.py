@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from staticnet.codegen.attention import ATTENTION, attention_sizes, mask_kind, mask_steps
+from collections.abc import Callable, Sequence
+
+from staticnet.codegen.attention import (
+    ATTENTION,
+    Laid,
+    attention_dims,
+    attention_sizes,
+    laid_out,
+    mask_kind,
+)
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, ceil_div
-from staticnet.codegen.launches import Argument
+from staticnet.codegen.cuda.statements import PACK_BYTES
+from staticnet.codegen.launches import Address
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import FLOAT64, HALVES, short_name
 from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
 from staticnet.plan.memory import padded
 from staticnet.plan.results import results_of
 
 FEATURES = 64  # of a result that a block computes
 
 
-def attention_routine(node: Node, locate: Locate) -> list[Call]:
+def attention_routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
     """The calls that compute an attention or its gradient."""
-    n, heads, groups, queries, keys, d, e = attention_sizes(node)
+    n, heads, groups, queries, keys, d, e = attention_dims(node)
+    laid = [laid_out(x, in_memory) for x in node.inputs]
     results = results_of(node)
     if node.op.name == "attention":
-        return [_call(node, "attention", results, (n * heads, queries, e), locate)]
+        return [_call(node, "attention", results, laid, (n * heads, queries, e), locate)]
     by_queries, by_keys = (n * heads, queries, d), (n * groups, keys, max(d, e))
     return [
-        _call(node, "attention_to_queries", results[:1], by_queries, locate),
-        _call(node, "attention_to_keys", results[1:], by_keys, locate),
+        _call(node, "attention_to_queries", results[:1], laid, by_queries, locate),
+        _call(node, "attention_to_keys", results[1:], laid, by_keys, locate),
     ]
 
 
 def _call(
-    node: Node, name: str, results: tuple[Node, ...], task: tuple[int, int, int], locate: Locate
-) -> Call:
+    node: Node, name: str, results: tuple[Node, ...], laid: Sequence[Laid],
+    task: tuple[int, int, int], locate: Locate,
+) -> Call:  # fmt: skip
     """A call for tasks of (heads, rows, features); a block has a tile of rows of one head."""
     dtype = node.inputs[0].dtype
     tile = 64 if dtype in HALVES else 16 if dtype == FLOAT64 else 32
@@ -42,19 +55,30 @@ def _call(
         given.append("(const unsigned char *)0")
     parameters += [f"{c_type(y.dtype)} *y{i}" for i, y in enumerate(results)]
     given += [f"y{i}" for i in range(len(results))]
-    arguments: list[Argument] = [locate(x) for x in (*node.inputs, *results)]
-    sizes, steps = (", ".join(map(str, x)) for x in (attention_sizes(node), mask_steps(node)))
+    pairs = zip(laid, node.inputs, strict=True)
+    read = [locate(x.below).further(x.first * of.dtype.itemsize) for x, of in pairs]
+    packed = str(_is_packed(node, laid, read)).lower()
     causal = str(node.op.attributes()["causal"]).lower()
     options = f"sn_of_{short_name(dtype)}, {tile}, {causal}, {mask_kind(node)}"
     unread = (y for y in results_of(node) if locate(y).kind == "scratch")
     return Call(
         tuple(parameters),
         (
-            f"constexpr sn_attention_sizes sizes = {{{sizes}, {{{steps}}}}};",
+            f"constexpr sn_attention_sizes sizes = {{{attention_sizes(node, laid)}, {packed}}};",
             f"sn_{name}<{options}>(sizes, {tasks}, block, blocks, {', '.join(given)});",
         ),
-        tuple(arguments),
+        (*read, *map(locate, results)),
         max(1, min(MAX_BLOCKS, tasks)),
         2 * tile,
         scratch_bytes=sum(int(padded(y.type.nbytes)) for y in unread),
     )
+
+
+def _is_packed(node: Node, laid: Sequence[Laid], addresses: Sequence[Address]) -> bool:
+    """Whether all rows lie so that they can be read 16 bytes at a time."""
+    rows = 3 if node.op.name == "attention" else 4
+    pack = PACK_BYTES // node.inputs[0].dtype.itemsize
+    widths = [fixed(x.shape)[-1] for x in node.inputs[:rows]]
+    steps = [step for x in laid[:rows] for step in x.steps[:3]]
+    whole = all(n % pack == 0 for n in (*widths, *steps))
+    return whole and all(x.is_aligned(PACK_BYTES) for x in addresses[:rows])

@@ -59,7 +59,7 @@ def routine(
     if isinstance(node.op, ChannelOp):
         return [moments_routine(node, locate)]
     if node.op.name in ATTENTION:
-        return attention_routine(node, locate)
+        return attention_routine(node, locate, in_memory)
     return _ROUTINES[node.op.name](node, node.op, locate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from staticnet.codegen.launches import (
     Address,
@@ -89,8 +89,11 @@ class _Finder:
             elif launch.scratch is not None and argument.at == launch.scratch.at:
                 yield _span(launch.scratch, launch.scratch_bytes, written)
             else:
-                nbytes = self._nbytes(argument, launch.step) - argument.offset
-                yield _span(argument, nbytes, written)
+                nbytes = self._nbytes(argument, launch.step)
+                if written:
+                    yield _span(argument, nbytes - argument.offset, written)
+                else:  # steps may lead back from its first element
+                    yield _span(replace(argument, offset=0), nbytes, written)
 
     def _nbytes(self, address: Address, step: int) -> int:
         """The bytes from an address on that belong to what lies there in a step."""
