@@ -12,7 +12,9 @@ from staticnet.control.vmap import vmap
 from staticnet.errors import ArgumentError, GradientError, VerifyError
 from staticnet.function import BACKENDS, function
 from staticnet.ir.dtype import FLOAT64, DType, is_floating
+from staticnet.ir.location import user_line
 from staticnet.ir.node import Node
+from staticnet.ir.user_functions import guarded
 from staticnet.ops.state import placeholder
 from staticnet.oracle.arithmetic import epsilon
 
@@ -35,8 +37,10 @@ def check_op(op: Callable[..., Any], *operands: Any) -> None:
     """
     arrays = [np.asarray(x) for x in operands]
     if not callable(op) or not arrays:
-        raise ArgumentError(f"check_op: takes an op and arrays for its operands, not {op!r:.60}")
-    check = _Check(op, arrays)
+        raise ArgumentError(
+            f"check_op: takes an op and arrays for its operands, not {op!r:.60} ({user_line()})"
+        )
+    check = _Check(guarded("check_op: op", op), arrays)
     check.code()
     check.derivatives()
     check.examples()
@@ -49,7 +53,9 @@ class _Check:
         self.inputs = _placeholders(arrays)
         made = op(*self.inputs)
         if not isinstance(made, Node):
-            raise ArgumentError(f"check_op: {op!r:.60} must give a node, not {made!r:.60}")
+            raise ArgumentError(
+                f"check_op: {op!r:.60} must give a node, not {made!r:.60} ({user_line()})"
+            )
         self.output = made
         (self.value,) = _run(self.inputs, [made], arrays)
 

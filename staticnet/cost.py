@@ -13,6 +13,7 @@ from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of, within
 from staticnet.ir.text import value_names
 from staticnet.ops.base import Item
+from staticnet.ops.own_rules import flops_of_node
 from staticnet.plan.by_module import ByModule, by_module
 
 _FREE = ("placeholder", "variable", "constant")
@@ -137,7 +138,7 @@ def _cost(node: Node, name: str) -> NodeCost:
         moved = 0
     elif node.op.graphs:
         moved = _total([each.bytes for each in inside])
-    flops = node.op.flops(node.type, *operands)
+    flops = flops_of_node(node)
     lines, modules = node.provenance.origin, modules_of([node])
     return NodeCost(f"%{name}", node.op.name, str(node.type), flops, moved, lines, modules, inside)
 

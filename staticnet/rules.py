@@ -26,6 +26,7 @@ from staticnet.errors import (
 )
 from staticnet.ir.dtype import DTYPES, FLOAT32, DType, is_floating, kind
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import user_line, written_at
 from staticnet.ops.custom import KINDS
 from staticnet.ops.state import placeholder
 from staticnet.oracle.contract import check_numerics
@@ -95,19 +96,25 @@ def _check_left(left: Any) -> None:
     """Raise ArgumentError unless the left side is an op of patterns."""
     if not callable(left):
         raise ArgumentError(
-            f"rule: the left side must be a function of variables, not {left!r:.60}"
+            f"rule: the left side must be a function of variables, not {left!r:.60} ({user_line()})"
         )
+    place = f" ({where})" if (where := written_at(left)) else ""
     names = list(inspect.signature(left).parameters)
     try:
         pattern = left(*(Pattern(None, (), name) for name in names))
-    except (NotImplementedError, StaticnetError, AttributeError, TypeError) as error:
+    except Exception as error:
         told = str(error) or "it asks a variable for its shape or dtype"
+        if not isinstance(error, StaticnetError | NotImplementedError):
+            told = f"{type(error).__name__}: {told}"
         raise ArgumentError(
-            f"rule: the left side is no pattern: {told}; it may hold elementwise functions of "
-            "variables and numbers. Write a pass for others"
+            f"rule: the left side{place} is no pattern: {told}; it may hold elementwise functions "
+            f"of variables and numbers. Write a pass for others ({user_line()})"
         ) from error
     if not isinstance(pattern, Pattern) or pattern.op is None:
-        raise ArgumentError(f"rule: the left side must be an op of its variables, not {pattern!r}")
+        raise ArgumentError(
+            f"rule: the left side{place} must be an op of its variables, not {pattern!r:.60} "
+            f"({user_line()})"
+        )
 
 
 def check_rule(rule: Rule, bounds: tuple[float, float] = _WHOLE) -> None:
@@ -146,7 +153,9 @@ def _check_in(rule: Rule, dtype: DType, bounds: tuple[float, float]) -> bool:
         graph = Graph(rule.name, xs, [left])
         check_numerics(graph, feeds, [INFER_SHAPE, p], numerics=numerics)
     except (VerifyError, ExecutionError) as error:
-        raise VerifyError(f"the rule {rule} is no equation in {dtype}: {error}") from error
+        raise VerifyError(f"the rule {rule} is no equation in {dtype}: {error}") from (
+            error.__cause__ or error
+        )
     return True
 
 

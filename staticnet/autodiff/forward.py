@@ -18,7 +18,9 @@ from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import NONE, Item, apply
 from staticnet.ops.creation import zeros_like
-from staticnet.ops.custom import products_of
+from staticnet.ops.own_rules import products_of, tangent_of
+from staticnet.ops.selection import astype
+from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.state import placeholder
 
 
@@ -67,7 +69,7 @@ def _push(node: Node, tangents: list[Any]) -> Any:
     if not op.differentiable:
         return None
     if isinstance(node.type, TupleType):
-        moved = op.jvp(node, node.inputs, tangents)
+        moved = tangent_of(op, node, node.inputs, tangents)
         return _transpose_several(node, tangents) if moved is NotImplemented else moved
     if not is_floating(node.dtype):
         return None
@@ -80,7 +82,7 @@ def _push(node: Node, tangents: list[Any]) -> Any:
             tangent = tangents[i]
             operands[i] = zeros_like(node.inputs[i]) if tangent is None else tangent
         return apply(op, *operands)
-    tangent = op.jvp(node, node.inputs, tangents)
+    tangent = tangent_of(op, node, node.inputs, tangents)
     return _transpose(node, tangents) if tangent is NotImplemented else tangent
 
 
@@ -110,5 +112,6 @@ def _transposed(products: Sequence[Any], probe: Node, tangents: list[Value | Non
     ]
     if not pairs:
         return None
-    rows, columns = zip(*pairs, strict=True)
+    rows = [astype(sum_to_shape(product, t.shape), t.dtype) for product, t in pairs]
+    columns = [tangent for _, tangent in pairs]
     return vjp(rows, [probe], columns, allow_unused=True)[0]

@@ -19,7 +19,7 @@ from staticnet.ir.types import TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
 from staticnet.ops.creation import ones_like, zeros_like
-from staticnet.ops.custom import products_of
+from staticnet.ops.own_rules import products_of, tangent_of
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.state import placeholder
@@ -181,7 +181,7 @@ def _put(parts: dict[Node, list[Value | None]], item: Node, g: Value) -> None:
 def _transposed(y: Node, g: Any, *operands: Node) -> list[Value | None]:
     """The products with g of an op that has a jvp alone: that is linear, and its vjp known."""
     probes = [placeholder(x.shape, x.dtype) if is_floating(x.dtype) else None for x in operands]
-    tangents = y.op.jvp(y, operands, probes)
+    tangents = tangent_of(y.op, y, operands, probes)
     if isinstance(tangents, Value):
         tangents, g = [tangents], [g]
     where = f" ({y.op.where})" if y.op.where else ""

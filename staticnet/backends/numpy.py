@@ -20,6 +20,7 @@ from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import value_names
 from staticnet.ops.base import Item
 from staticnet.ops.evaluate import evaluate
+from staticnet.ops.own_rules import flops_of_node
 from staticnet.ops.state import Variable
 from staticnet.ops.turns import Turns
 from staticnet.passes.manager import ALL_PRODUCTS
@@ -139,7 +140,7 @@ def _part(node: Node, name: str) -> Part:
     operands = [x.type for x in node.inputs]
     shown = node.op.moves or isinstance(node.op, Item)
     moved = 0 if shown else sum(int(t.nbytes) for t in (node.type, *operands))
-    flops = node.op.flops(node.type, *operands)
+    flops = flops_of_node(node)
     assert isinstance(flops, int)
     product = role(node) is Role.LIBRARY and node.dtype.name in PRODUCTS
     dtype = node.dtype.name if product else ""

@@ -12,6 +12,7 @@ from staticnet.ir.op import Op
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
 from staticnet.ops.custom import one_by_one
+from staticnet.ops.own_rules import examples_of
 
 
 def batch_nodes(
@@ -34,15 +35,18 @@ def batch_nodes(
                 continue
             batched = tuple(operand in known for operand in node.inputs)
             operands = [known.get(operand, operand) for operand in node.inputs]
-            known[node] = new = _batched(node.op, size, batched, operands)
+            known[node] = new = _batched(node, size, batched, operands)
             modes.stand_for(new, node)
     finally:
         location.set_attribution(saved)
     return [known.get(node) for node in outputs]
 
 
-def _batched(op: Op, size: int | Dim, batched: tuple[bool, ...], operands: Sequence[Value]) -> Any:
-    """An op's value for all examples; a user's op may have no rule for that."""
+def _batched(
+    node: Node, size: int | Dim, batched: tuple[bool, ...], operands: Sequence[Value]
+) -> Any:
+    """A node's value for all examples; a user's op may have no rule for that."""
+    op = node.op
     if op.where is not None and type(op).batch is Op.batch:
         return one_by_one(op, size, batched, operands)
-    return op.batch(size, batched, *operands)
+    return examples_of(op, node, size, batched, operands)

@@ -16,6 +16,7 @@ from staticnet.errors import ArgumentError
 from staticnet.ir.location import user_line
 from staticnet.ir.node import newer
 from staticnet.ir.tree import flatten
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value
 from staticnet.ops.state import Variable
@@ -33,6 +34,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not callable(f):
         raise ArgumentError(f"checkpoint: takes a function, not {f!r:.60} ({user_line()})")
+
+    f = guarded("checkpoint: f", f)
 
     @functools.wraps(f, updated=())
     def again(*args: Any, **kwargs: Any) -> Any:

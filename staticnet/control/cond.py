@@ -14,7 +14,7 @@ from staticnet.control.op import PREDICATE, ControlOp, check_operands, check_typ
 from staticnet.control.parts import applied, needed
 from staticnet.control.trace import (
     call,
-    check_functions,
+    checked,
     close,
     is_eager,
     leaves_of,
@@ -151,8 +151,10 @@ def cond(
         ShapeError: if they differ in shape.
         ArgumentError: if they differ in structure.
     """
-    check_functions(len(operands), true_fun=true_fun, false_fun=false_fun)
-    return choose(pred, true_fun, false_fun, operands)
+    count = len(operands)
+    then = checked("cond", count, "true_fun", true_fun)
+    other = checked("cond", count, "false_fun", false_fun)
+    return choose(pred, then, other, operands)
 
 
 def choose(

@@ -13,10 +13,11 @@ from staticnet.control.call import CallOp, Derivative, called
 from staticnet.control.eager import Pull, recorded
 from staticnet.control.trace import check_functions, flattened, is_eager, leaves_of
 from staticnet.errors import ArgumentError, GradientError, StaticnetError
-from staticnet.ir.location import user_line, written_at
+from staticnet.ir.location import current, user_line, written_at
 from staticnet.ir.node import with_context
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType
+from staticnet.ir.user_functions import call_rule, guarded
 
 Function = Callable[..., Any]
 
@@ -61,7 +62,7 @@ class Custom:
         if not callable(f):
             raise ArgumentError(f"{self.kind}: takes a function, not {f!r:.60} ({user_line()})")
         functools.update_wrapper(self, f, updated=())
-        self.f = f
+        self.f = guarded(f"{self.kind}: f", f)
         self.name = getattr(f, "__name__", type(f).__name__)
         self.what = f"{self.kind} {self.name} ({written_at(f)})"
         self._rules: WeakValueDictionary[Any, Derivative] = WeakValueDictionary()
@@ -93,12 +94,14 @@ class Custom:
         """From the rule that which gives cotangents."""
         raise NotImplementedError
 
-    def check_rules(self, count: int, **given: Function) -> None:
-        """Raise ArgumentError unless each of the rule's functions takes `count` arguments."""
+    def call_rule(self, name: str, rule: Function, *args: Any) -> Any:
+        """What one of the rule's functions gives; raises ArgumentError if it fails."""
         try:
-            check_functions(count, **given)
+            check_functions(len(args), **{name: rule})
         except ArgumentError as error:
-            raise with_context(error, self.what, []) from None
+            raise with_context(error, self.what, []) from error.__cause__
+        where = written_at(rule)
+        return call_rule(f"{self.what}: {name}", where, rule, *args) if where else rule(*args)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; its derivative is the rule's.
@@ -168,8 +171,10 @@ class Custom:
         return tree.unflatten(recorded(self.name, outputs, pull, lifted))
 
 
-def as_told(what: str, given: Any, tree: Tree, types: Sequence[TensorType]) -> list[Any]:
+def as_told(what: str, given: Any, types: Sequence[Any], tree: Tree) -> list[Any]:
     """The leaves of what a rule gives in place of what the function gave.
+
+    That was a tree of `types`, or of values of these types.
 
     Raises:
         GradientError: if it is not of the same structure and types.
@@ -179,9 +184,9 @@ def as_told(what: str, given: Any, tree: Tree, types: Sequence[TensorType]) -> l
     except StaticnetError as error:
         raise GradientError(f"{what}: {error}") from None
     if structure != tree:
-        raise GradientError(f"{what} is {structure}, and the function gives {tree}")
-    for leaf, type_ in zip(leaves, types, strict=True):
-        if (leaf.dtype, leaf.shape) != (type_.dtype, type_.shape):
-            own = TensorType(leaf.dtype, leaf.shape)
-            raise GradientError(f"{what} is {own}, and the function gives {type_}")
+        raise GradientError(f"{what} is {structure}, and the function gives {tree} ({current()})")
+    for leaf, like in zip(leaves, types, strict=True):
+        own, wanted = (TensorType(x.dtype, x.shape) for x in (leaf, like))
+        if own != wanted:
+            raise GradientError(f"{what} is {own}, and the function gives {wanted} ({current()})")
     return leaves

@@ -9,6 +9,7 @@ from typing import Any
 from staticnet.control.call import CallOp, CustomJvp, Derivative
 from staticnet.control.custom import Custom, Function, Signature, as_told
 from staticnet.control.eager import Pull, transposed
+from staticnet.control.trace import leaves_of
 from staticnet.errors import ArgumentError, GradientError
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.location import current, written_at
@@ -67,16 +68,19 @@ class custom_jvp(Custom):
 
         def together(primals: Any, tangents: Any) -> Any:
             y = self(*primals)
+            own = leaves_of(self.what, y)
             if len(rules) != len(primals):
                 raise ArgumentError(
                     f"{self.what}: defjvps has {len(rules)} rules for {len(primals)} arguments; "
                     f"give one for each, or None ({current()})"
                 )
-            given = {f"rule {i}": rule for i, rule in enumerate(rules) if rule is not None}
-            self.check_rules(len(primals) + 2, **given)
-            pairs = zip(rules, tangents, strict=True)
-            parts = [rule(t, y, *primals) for rule, t in pairs if rule is not None]
-            return y, functools.reduce(_plus, parts, parts.pop(0)) if parts else zeros_like(y)
+            parts = []
+            for i, (rule, t) in enumerate(zip(rules, tangents, strict=True)):
+                if rule is not None:
+                    made = self.call_rule(f"rule {i}", rule, t, y, *primals)
+                    as_told(f"{self.what}: rule {i} ({written_at(rule)})", made, *own)
+                    parts.append(made)
+            return y, functools.reduce(_plus, parts) if parts else zeros_like(y)
 
         self.jvp = together
 
@@ -102,16 +106,15 @@ class custom_jvp(Custom):
             pairs = zip(operands, tangents, strict=True)
             moved = [zeros_like(x) if t is None else t for x, t in pairs]
             primals, given = signature.moving(operands), signature.moving(moved)
-            self.check_rules(len(signature.static) + 2, rule=jvp)
-            made = jvp(*signature.before, primals, given)
+            made = self.call_rule("rule", jvp, *signature.before, primals, given)
             if not (isinstance(made, tuple | list) and len(made) == 2):
                 raise GradientError(
                     f"{what}: its rule ({written_at(jvp)}) must give (result, tangent), not "
-                    f"{made!r:.60}"
+                    f"{made!r:.60} ({current()})"
                 )
             said = f"{what}: its rule ({written_at(jvp)})"
-            as_told(f"{said}'s result", made[0], tree, types)
-            leaves = as_told(f"{said}'s tangent", made[1], tree, types)
+            as_told(f"{said}'s result", made[0], types, tree)
+            leaves = as_told(f"{said}'s tangent", made[1], types, tree)
             return [t if is_floating(t.dtype) else None for t in leaves]
 
         return push

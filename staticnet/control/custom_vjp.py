@@ -10,7 +10,7 @@ from staticnet.control.custom import Custom, Function, Signature, as_told
 from staticnet.control.eager import Pull
 from staticnet.errors import ArgumentError, GradientError, StaticnetError
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.location import written_at
+from staticnet.ir.location import current, written_at
 from staticnet.ir.tree import Tree, spread_prefix
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import as_value
@@ -74,18 +74,16 @@ class custom_vjp(Custom):
         assert bwd is not None
 
         def pull(operands: Sequence[Any], gs: Sequence[Any]) -> list[Any]:
-            self.check_rules(signature.count, fwd=fwd)
-            made = fwd(*signature.arguments(operands))
+            made = self.call_rule("fwd", fwd, *signature.arguments(operands))
             if not (isinstance(made, tuple | list) and len(made) == 2):
                 raise GradientError(
                     f"{what}: fwd ({written_at(fwd)}) must give (result, residuals), not "
-                    f"{made!r:.60}"
+                    f"{made!r:.60} ({current()})"
                 )
-            leaves = as_told(f"{what}: fwd ({written_at(fwd)})", made[0], tree, types)
+            leaves = as_told(f"{what}: fwd ({written_at(fwd)})", made[0], types, tree)
             pairs = zip(leaves, gs, strict=True)
             cotangent = tree.unflatten([zeros_like(y) if g is None else g for y, g in pairs])
-            self.check_rules(len(signature.static) + 2, bwd=bwd)
-            given = bwd(*signature.before, made[1], cotangent)
+            given = self.call_rule("bwd", bwd, *signature.before, made[1], cotangent)
             return _products(f"{what}: bwd ({written_at(bwd)})", given, signature, operands)
 
         return pull
@@ -98,11 +96,16 @@ def _products(what: str, given: Any, signature: Signature, operands: Sequence[An
         GradientError: if they do not fit the arguments.
     """
     trees = signature.trees
+    if given is None and trees:
+        raise GradientError(
+            f"{what} gives None ({current()}); return a cotangent for each argument, and (None,) "
+            "for zero"
+        )
     listed = list(given) if isinstance(given, tuple | list) else [given]
     if len(listed) != len(trees):
         raise GradientError(
-            f"{what} gives {len(listed)} cotangents for {len(trees)} arguments; give a tuple with "
-            "one for each, or None"
+            f"{what} gives {len(listed)} cotangents for {len(trees)} arguments ({current()}); give "
+            "a tuple with one for each, or None"
         )
     leaves = [
         leaf for tree, x in zip(trees, listed, strict=True) for leaf in _leaves(what, tree, x)
@@ -116,10 +119,12 @@ def _products(what: str, given: Any, signature: Signature, operands: Sequence[An
         try:
             value = as_value(leaf)
         except StaticnetError:
-            raise GradientError(f"{what} gives {leaf!r:.60} as cotangent {i} of {wanted}") from None
+            raise GradientError(
+                f"{what} gives {leaf!r:.60} as cotangent {i} of {wanted} ({current()})"
+            ) from None
         if value.shape != x.shape or not is_floating(value.dtype):
             own = TensorType(value.dtype, value.shape)
-            raise GradientError(f"{what} gives {own} as cotangent {i} of {wanted}")
+            raise GradientError(f"{what} gives {own} as cotangent {i} of {wanted} ({current()})")
         found.append(astype(value, x.dtype))
     return found
 
@@ -128,5 +133,5 @@ def _leaves(what: str, tree: Tree, given: Any) -> list[Any]:
     """A cotangent's leaves along an argument's tree; None stands for zeros of a whole tree."""
     leaves = spread_prefix(given, tree, lambda entry: entry is None)
     if leaves is None:
-        raise GradientError(f"{what} gives {given!r:.60} as the cotangent of {tree}")
+        raise GradientError(f"{what} gives {given!r:.60} as the cotangent of {tree} ({current()})")
     return leaves

@@ -10,6 +10,7 @@ from staticnet.ir.dtype import BOOL
 from staticnet.ir.graph import Graph
 from staticnet.ir.types import TensorType
 from staticnet.ops.base import TensorOp
+from staticnet.ops.own_rules import flops_of_node
 
 PREDICATE = TensorType(BOOL, ())
 
@@ -30,7 +31,7 @@ def flops_of(graph: Graph) -> int | Dim:
     """Floating-point operations of one run of a graph."""
     total: int | Dim = 0
     for node in graph.nodes:
-        total = total + node.op.flops(node.type, *(operand.type for operand in node.inputs))
+        total = total + flops_of_node(node)
     return total
 
 

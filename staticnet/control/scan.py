@@ -12,7 +12,7 @@ from staticnet.control.carry import check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.trace import (
     call,
-    check_functions,
+    checked,
     close,
     is_eager,
     leaves_of,
@@ -143,7 +143,7 @@ def scan(
         DTypeError: if the carry changes its dtype.
         ArgumentError: if the carry changes its structure, or there is no length.
     """
-    check_functions(2, f=f)
+    f = checked("scan", 2, "f", f)
     first, carry_tree = leaves_of("scan: init", init)
     given, x_tree = leaves_of("scan: xs", xs)
     steps = _length(given, length)
@@ -172,8 +172,8 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     Raises:
         ShapeError, ArgumentError: as `scan` does.
     """
-    check_functions(1, f=f)
-    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    body = checked("map", 1, "f", f)
+    return scan(lambda _, x: (None, body(x)), None, xs)[1]
 
 
 def _length(xs: Sequence[Any], length: Any) -> int | Dim:

@@ -29,6 +29,7 @@ from staticnet.ir.node import (
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.base import as_value, items
 from staticnet.ops.evaluate import interpret
@@ -53,7 +54,7 @@ def flattened(what: str, tree: Any) -> tuple[list[Any], Tree]:
     try:
         return flatten(tree)
     except ArgumentError as error:
-        raise with_context(error, what, []) from None
+        raise with_context(error, what, []) from error.__cause__
 
 
 def leaves_of(what: str, tree: Any) -> tuple[list[Any], Tree]:
@@ -212,6 +213,12 @@ def place(
 def numbered(prefix: str, nodes: Iterable[Node]) -> dict[Node, str]:
     """Names for parameters: the prefix and a number."""
     return {node: f"{prefix}{i}" for i, node in enumerate(nodes)}
+
+
+def checked(what: str, count: int, name: str, f: Any) -> Any:
+    """The function that is an argument, if it takes `count` arguments; what it raises is told."""
+    check_functions(count, **{name: f})
+    return guarded(f"{what}: {name}", f)
 
 
 def check_functions(count: int, **given: Any) -> None:

@@ -19,6 +19,7 @@ from staticnet.ir.node import Node, newer, topological, with_context
 from staticnet.ir.op import Op
 from staticnet.ir.tree import Tree, flatten
 from staticnet.ir.types import TensorType
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_tuple, normalize_axis
 from staticnet.ops.base import Item, apply, as_values
@@ -102,7 +103,7 @@ class Traced:
         try:
             numbers = [normalize_axis(n, len(args), "argnums") for n in as_tuple(argnums)]
         except StaticnetError as error:
-            raise with_context(error, what, []) from None
+            raise with_context(error, what, []) from error.__cause__
         parts = [leaves_of(f"{what}: argument {n}", args[n]) for n in numbers]
         given = [leaf for leaves, _ in parts for leaf in leaves]
         stand_ins = parameters(what, (TensorType(x.dtype, x.shape) for x in given))
@@ -112,7 +113,8 @@ class Traced:
         own = list(args)
         for n, value in zip(numbers, _cut(stand_ins, trees), strict=True):
             own[n] = value
-        results, structure = call(what, lambda: f(*own, **(kwargs or {})))
+        body = guarded(f"{what}: f", f)
+        results, structure = call(what, lambda: body(*own, **(kwargs or {})))
         single = not isinstance(argnums, tuple | list)
         return cls(given, trees, single, stand_ins, results, structure)
 

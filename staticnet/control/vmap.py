@@ -24,6 +24,7 @@ from staticnet.ir.dtype import INT64
 from staticnet.ir.node import Node, describe, with_context
 from staticnet.ir.tree import Tree, spread_prefix
 from staticnet.ir.types import TensorType
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axis
 from staticnet.ops.base import as_value, function
@@ -57,6 +58,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     """
     if not callable(f):
         raise ArgumentError(f"takes a function, not {f!r:.60}")
+    f = guarded("vmap: f", f)
 
     @functools.wraps(f)
     def batched(*args: Any, **kwargs: Any) -> Any:
@@ -117,7 +119,7 @@ class _Examples:
             places = [_axis(x, axis) for x, axis in zip(values, axes, strict=True)]
             return cls(values, places, tree, _size(values, places))
         except StaticnetError as error:
-            raise with_context(error, "vmap", []) from None
+            raise with_context(error, "vmap", []) from error.__cause__
 
     @property
     def rows(self) -> Iterator[tuple[Any, int | None]]:
@@ -181,7 +183,7 @@ def _placed(y: Node, ys: Value | None, size: int | Dim, axis: int | None) -> Val
         many: Value = spread(size, False, y) if ys is None else ys
         return moveaxis(many, 0, place)
     except StaticnetError as error:
-        raise with_context(error, "vmap", []) from None
+        raise with_context(error, "vmap", []) from error.__cause__
 
 
 def _loop(f: Callable[..., Any], given: _Examples, out_axes: Any) -> Any:

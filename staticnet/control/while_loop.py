@@ -15,7 +15,7 @@ from staticnet.control.parts import Carry, Given, Parts
 from staticnet.control.scan import scan
 from staticnet.control.trace import (
     call,
-    check_functions,
+    checked,
     close,
     is_eager,
     leaves_of,
@@ -136,7 +136,8 @@ def while_loop(
         ShapeError, DTypeError: if the carry changes its type, or cond_fun gives no bool scalar.
         ArgumentError: if the carry changes its structure.
     """
-    check_functions(1, cond_fun=cond_fun, body_fun=body_fun)
+    cond_fun = checked("while_loop", 1, "cond_fun", cond_fun)
+    body_fun = checked("while_loop", 1, "body_fun", body_fun)
     first, tree = leaves_of("while_loop: init", init)
     most = None if max_steps is None else as_size(max_steps, "max_steps")
     if is_eager(first):
@@ -255,7 +256,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
         DTypeError: if a bound is no integer.
         ShapeError, ArgumentError: as `scan` and `while_loop` do.
     """
-    check_functions(2, body_fun=body_fun)
+    body_fun = checked("fori_loop", 2, "body_fun", body_fun)
     if _is_static(lower) and _is_static(upper):
         return scan(lambda c, i: (body_fun(i, c), None), init, arange(lower, upper))[0]
     first, last = as_values(lower, upper)

@@ -23,8 +23,8 @@ from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import describe
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.base import Item
-from staticnet.ops.custom import products_of
 from staticnet.ops.linalg import Matmul
+from staticnet.ops.own_rules import products_of, tangent_of
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.widening import widened
@@ -141,7 +141,7 @@ class Sweep:
 
 def _moved(op: Any) -> Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]:
     """The products of an op that has a jvp alone."""
-    return transposed(lambda xs, tangents: [op.jvp(op(*xs), xs, tangents)])
+    return transposed(lambda xs, tangents: [tangent_of(op, op(*xs), xs, tangents)])
 
 
 def _number(x: Any, like: Any) -> Any:

@@ -277,7 +277,7 @@ def _execute_carefully(op: Op, operands: tuple[Any, ...]) -> Tensor:
         if type_.symbols:
             raise ShapeError(f"{type_} has a symbolic dimension; a tensor's are numbers")
     except StaticnetError as error:
-        raise with_context(error, op.name, tensors or operands) from None
+        raise with_context(error, op.name, tensors or operands) from error.__cause__
     arrays = [x.data for x in tensors]
     dtype = None if isinstance(type_, TupleType) else type_.dtype
     try:

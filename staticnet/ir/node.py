@@ -133,7 +133,7 @@ def build(op: Op, inputs: tuple[Node, ...], given: Sequence[Any] = ()) -> Node:
             raise ArgumentError(f"takes {op.arity} operands, not {len(inputs)}")
         type_ = infer(op, [node.type for node in inputs])
     except StaticnetError as error:
-        raise with_context(error, op.name, given or inputs) from None
+        raise with_context(error, op.name, given or inputs) from error.__cause__
     with _lock:
         node = _table.setdefault(key, node_class(op)(op, inputs, type_))
     if _births.nodes is not None:

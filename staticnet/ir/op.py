@@ -302,8 +302,11 @@ def infer(op: Op, types: Sequence[TensorType]) -> Any:
         return op.infer(*types)
     try:
         found: Any = op.infer(*types)
-    except StaticnetError:
-        raise
+    except StaticnetError as error:
+        if not error.located:
+            raise
+        told = f"its infer failed: {error} (declared on {op.where})"  # of what is used inside it
+        raise type(error)(told) from error
     except Exception as error:
         what = f"its infer failed: {type(error).__name__}: {error} (declared on {op.where})"
         raise ArgumentError(what) from error

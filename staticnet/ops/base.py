@@ -134,7 +134,7 @@ def named(f: F) -> F:
             return f(*args, **kwargs)
         except StaticnetError as error:
             operands = [a for a in args if isinstance(a, Value)]
-            raise with_context(error, f.__name__, operands) from None
+            raise with_context(error, f.__name__, operands) from error.__cause__
         except TypeError:
             check_call(f.__name__, f, args, kwargs)
             raise
@@ -158,7 +158,9 @@ def apply(op: Op, *operands: Any) -> Any:
         nodes = _as_nodes(op, operands)
         stands = for_bools(op, nodes)
     except StaticnetError as error:
-        raise with_context(error, op.name, [x for x in operands if isinstance(x, Node)]) from None
+        raise with_context(
+            error, op.name, [x for x in operands if isinstance(x, Node)]
+        ) from error.__cause__
     return build(stands, nodes, operands)
 
 
@@ -283,6 +285,8 @@ class Elementwise(TensorOp):
         return getattr(xp, self.numpy or self.name)(*operands)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        if self.where is not None:
+            return NotImplemented  # what a user's vjp gives is looked at first
         total = None
         for i, tangent in enumerate(tangents):
             if tangent is None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, GradientError, ShapeError, StaticnetError
+from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import as_dtype
 from staticnet.ir.location import current, user_line, written_at
@@ -22,9 +22,10 @@ from staticnet.ir.node import Node
 from staticnet.ir.op import ATTRIBUTES, Attribute, Op, attribute_of
 from staticnet.ir.own_ops import OWN_OPS
 from staticnet.ir.types import TensorType, TupleType, as_shape, format_shape, tensor_type
+from staticnet.ir.user_functions import call_rule
 from staticnet.ir.value import FUNCTIONS
-from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, NUMBERS, broadcast_shapes
-from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, as_values, items
+from staticnet.ops.arguments import ANY, BOOLS, FLOATS, INTEGERS, NUMBERS
+from staticnet.ops.base import ALL, NONE, Elementwise, TensorOp, apply, items
 from staticnet.ops.batching import align, spread_all
 from staticnet.ops.scalar_form import check_form
 
@@ -74,12 +75,11 @@ class _Own(TensorOp):
     def eval(self, xp: Any, *operands: Any) -> Any:
         return self.given.eval(*operands, **self.attributes())
 
-    def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
+    def vjp(self, y: Any, g: Any, *operands: Any) -> Any:
         rule = self.given.vjp
         if rule is None:
             return super().vjp(y, g, *operands)
-        given = _given(self, "vjp", rule, results(y), _without_none(y, g), *operands)
-        return tuple(given) if isinstance(given, list | tuple) else (given,)
+        return _given(self, "vjp", rule, results(y), _without_none(y, g), *operands)
 
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         rule = self.given.jvp
@@ -96,7 +96,7 @@ class _Own(TensorOp):
         count = self.given.flops
         if count is None:
             return super().flops(result, *operands)
-        return count(result, *operands, **self.attributes()) if callable(count) else count
+        return _given(self, "flops", count, result, *operands) if callable(count) else count
 
 
 class _OwnElementwise(_Own, Elementwise):
@@ -304,20 +304,20 @@ def _without_none(y: Any, g: Any) -> Any:
 
 
 def _given(op: Op, what: str, rule: Function, *arguments: Any) -> Any:
-    """What a user's rule gives; raises ArgumentError if it does not take these arguments."""
+    """What a user's rule gives; raises ArgumentError if it fails or takes other arguments."""
     attributes = op.attributes()
+    where, what = written_at(rule) or op.where, f"{op.name}: its {what}"
     try:
         takes = inspect.signature(rule)
-    except (TypeError, ValueError):  # of a built-in function
-        return rule(*arguments, **attributes)
-    try:
         takes.bind(*arguments, **attributes)
+    except ValueError:  # of a built-in function
+        pass
     except TypeError as error:
         raise ArgumentError(
-            f"{op.name}: its {what} ({written_at(rule)}) is called with {len(arguments)} arguments "
-            f"and attributes {list(attributes)}, and takes {takes}: {error} ({current()})"
+            f"{what} ({where}) is called with {len(arguments)} arguments and attributes "
+            f"{list(attributes)}, and takes {takes}: {error} ({current()})"
         ) from None
-    return rule(*arguments, **attributes)
+    return call_rule(what, where, lambda: rule(*arguments, **attributes))
 
 
 def _as_type(given: Any, rule: Function) -> TensorType:
@@ -335,38 +335,3 @@ def _as_type(given: Any, rule: Function) -> TensorType:
             f"its shape rule ({written_at(rule)}) must give a type, as x.with_shape(shape), or "
             f"(shape, dtype), not {given!r:.60}: {error}"
         ) from None
-
-
-def products_of(op: Op, y: Any, g: Any, *operands: Any) -> Any:
-    """What an op's vjp gives; a user's own is held to one product for each operand, of its shape.
-
-    Raises:
-        GradientError: if they are not as many, or one is no value that sums to its operand's shape.
-    """
-    given = op.vjp(y, g, *operands)
-    if op.where is None:
-        return given
-    products = tuple(given) if isinstance(given, list | tuple) else (given,)
-    rule = op.given.vjp if isinstance(op, _Own) else None
-    what = f"{op.name}: its vjp ({op.where if rule is None else written_at(rule)}) gives"
-    if len(products) != len(operands):
-        raise GradientError(f"{what} {len(products)} products for {len(operands)} operands")
-    return [
-        None if product is None else _fitting(product, x, f"operand {i}", what)
-        for i, (product, x) in enumerate(zip(products, operands, strict=True))
-    ]
-
-
-def _fitting(product: Any, x: Any, which: str, what: str) -> Any:
-    """A product as a value; raises GradientError unless it sums to x's shape."""
-    try:
-        (value,) = as_values(product)
-        fits = broadcast_shapes(value.shape, x.shape) == value.shape
-    except StaticnetError:
-        fits = False
-    if not fits:
-        shape = format_shape(getattr(product, "shape", ()))
-        raise GradientError(
-            f"{what} {shape} for {which}, which is {format_shape(x.shape)}; give None for zero"
-        )
-    return value

@@ -52,7 +52,7 @@ def method(f: F) -> F:
             return f(*args, **kwargs)
         except StaticnetError as error:
             operands = [x for x in args if isinstance(x, Value)]
-            raise with_context(error, f.__name__, operands) from None
+            raise with_context(error, f.__name__, operands) from error.__cause__
         except TypeError:
             check_call(f.__name__, f, args, kwargs)
             raise

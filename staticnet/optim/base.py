@@ -19,6 +19,7 @@ from staticnet.errors import ArgumentError, GradientError, ShapeError
 from staticnet.ir.dtype import DType, compute_dtype, is_floating
 from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.selection import astype
@@ -252,7 +253,7 @@ def rate_at(what: str, lr: Rate, step: Any, dtype: DType) -> Any:
     Raises:
         ArgumentError: if a schedule gives something else.
     """
-    rate = lr(step) if callable(lr) else lr
+    rate = guarded(f"{what}: lr", lr)(step) if callable(lr) else lr
     if not isinstance(rate, Value):
         return checked_number(what, "lr", rate)
     if rate.shape != () or not is_floating(rate.dtype):

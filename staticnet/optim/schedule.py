@@ -14,6 +14,7 @@ from typing import Any
 
 from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import FLOAT64
+from staticnet.ir.user_functions import guarded
 from staticnet.ops.arguments import as_int, as_size, as_tuple
 from staticnet.ops.arithmetic import floor_divide, minimum
 from staticnet.ops.base import as_value, constant
@@ -193,7 +194,8 @@ class SequentialLR:
     def __call__(self, step: Any) -> Any:
         """The rate of the update after `step` others.  step: int64 [] -> lr: []"""
         step = as_value(step)
-        rate = self.schedules[0](step)
-        for start, schedule in zip(self.milestones, self.schedules[1:], strict=True):
+        first, *later = (guarded("SequentialLR: a schedule", each) for each in self.schedules)
+        rate = first(step)
+        for start, schedule in zip(self.milestones, later, strict=True):
             rate = where(step < start, rate, schedule(step - start))
         return rate

@@ -61,7 +61,7 @@ def _substituted(node: Node, dims: Mapping[str, int]) -> Op:
     except StaticnetError as error:
         sizes = ", ".join(f"{name} = {size}" for name, size in dims.items())
         at = ShapeError(f"does not allow {sizes}: {error}")
-        raise with_context(at, node.op.name, node.inputs) from None
+        raise with_context(at, node.op.name, node.inputs) from error.__cause__
 
 
 def _number(node: Node, twin: Node) -> Node:
@@ -82,7 +82,7 @@ def _dim_in(dtype: DType, size: int) -> Node:
     try:
         return constant(size, dtype)
     except StaticnetError as error:
-        raise with_context(error, "astype", []) from None
+        raise with_context(error, "astype", []) from error.__cause__
 
 
 INFER_SHAPE = Pass("infer_shape", infer_shape, inside=False)

@@ -17,7 +17,7 @@ from typing import Any
 from staticnet import flags
 from staticnet.errors import ArgumentError, VerifyError
 from staticnet.ir.graph import Graph
-from staticnet.ir.location import Location, written_at
+from staticnet.ir.location import Location, user_line, written_at
 from staticnet.ir.node import Node, build
 from staticnet.ir.verify import verify
 from staticnet.passes.interface import broken_interface
@@ -114,11 +114,12 @@ class Pass:
         except Exception as error:
             if self.rules and isinstance(error, VerifyError):
                 raise  # it names the rule
-            raise VerifyError(f"the pass {self} failed: {type(error).__name__}: {error}") from error
+            told = f"the pass {self} failed: {type(error).__name__}: {error} ({user_line()})"
+            raise VerifyError(told) from error
         if isinstance(after, Graph):
             self._verify(after)
         if problem := broken_interface(before, after):
-            raise VerifyError(f"the pass {self} {problem}")
+            raise VerifyError(f"the pass {self} {problem} ({user_line()})")
         return after
 
     def _on_held(self, context: Context) -> Callable[[Node, tuple[Node, ...]], Node]:

@@ -28,6 +28,7 @@ from staticnet.ops.creation import Iota
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
+from staticnet.ops.own_rules import flops_of_node
 from staticnet.ops.random import RandomBits
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.manager import Context, Pass
@@ -222,8 +223,7 @@ class _Choice:
 
 def _work(node: Node) -> int:
     """Operations of a node; random bits take about 40 an element."""
-    operands = [operand.type for operand in node.inputs]
-    flops, size = int(node.op.flops(node.type, *operands)), int(node.type.size)
+    flops, size = int(flops_of_node(node)), int(node.type.size)
     return max(flops, 40 * size if isinstance(node.op, RandomBits) else size)
 
 

@@ -11,6 +11,7 @@ from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import statements, value_names
 from staticnet.ir.types import fixed, format_shape
+from staticnet.ops.own_rules import flops_of_node
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
@@ -319,6 +320,6 @@ def _on_host(node: Node) -> str:
 
 
 def _flops(node: Node) -> int:
-    flops = node.op.flops(node.type, *(operand.type for operand in node.inputs))
+    flops = flops_of_node(node)
     assert isinstance(flops, int)
     return flops

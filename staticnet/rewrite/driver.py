@@ -9,6 +9,7 @@ from typing import Any
 from staticnet.errors import ShapeError, VerifyError
 from staticnet.ir import location
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import written_at
 from staticnet.ir.node import Node, build, describe
 from staticnet.ir.op import Op
 from staticnet.ops.arguments import broadcast_shapes
@@ -31,12 +32,25 @@ def rebuild(graph: Graph, made_by: str, replace: Callable[[Node, tuple[Node, ...
             maker = node.provenance.made_by or made_by  # a gradient stays one
             location.set_attribution(node.provenance._replace(made_by=maker))
             inputs = tuple([new[operand] for operand in node.inputs])
-            new[node] = result = replace(node, inputs)
+            result: Any = replace(node, inputs)
+            if type(result) is not Node:
+                _check_node(result, node, replace)
+            new[node] = result
             if node.name and not result.name and result is not node:
                 result.name = node.name
     finally:
         location.set_attribution(saved)
     return substitute_roots(graph, new)
+
+
+def _check_node(made: Any, node: Node, replace: Callable[..., Any]) -> None:
+    """Raise VerifyError unless what a function made in the place of a node is one."""
+    if not isinstance(made, Node):
+        raise VerifyError(
+            f"rebuild: the function ({written_at(replace)}) gives {made!r:.60} for "
+            f"{describe(node)} ({node.provenance}); it must give a node, as "
+            "sn.passes.keep(node, inputs)"
+        )
 
 
 def substitute_roots(graph: Graph, new: dict[Node, Node]) -> Graph:

@@ -12,6 +12,7 @@ from typing import Any
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import INT64, is_integer
 from staticnet.ir.types import format_shape
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number, check_reduction, reduce_loss, weighted
 from staticnet.nn.functional.distance import pairwise_distance
@@ -234,7 +235,8 @@ def triplet_margin_with_distance_loss(
     distance = pairwise_distance if distance_function is None else distance_function
     if not callable(distance):
         raise ArgumentError(f"distance_function must be a function, not {distance!r:.60}")
-    return _triplet((anchor, positive, negative), distance, (margin, swap, reduction))
+    f = guarded("triplet_margin_with_distance_loss: distance_function", distance)
+    return _triplet((anchor, positive, negative), f, (margin, swap, reduction))
 
 
 def _triplet(

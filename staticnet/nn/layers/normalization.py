@@ -81,7 +81,9 @@ class _RunningNorm(_Affine):
                 raise ShapeError(f"takes {self._takes}, not {format_shape(x.shape)}")
             return self._normalized(x)
         except StaticnetError as error:
-            raise with_context(error, what, [x] if isinstance(x, Value) else []) from None
+            raise with_context(
+                error, what, [x] if isinstance(x, Value) else []
+            ) from error.__cause__
 
     def _normalized(self, x: Value) -> Value:
         raise NotImplementedError

@@ -128,7 +128,7 @@ class _Recurrent(Module):
             y, state = self._padded(input.padded, hx, input.lengths, steps_first=True)
             return PackedSequence(y, input.lengths), state
         except StaticnetError as error:
-            raise with_context(error, type(self).__name__, []) from None
+            raise with_context(error, type(self).__name__, []) from error.__cause__
 
     def _padded(
         self, input: Any, hx: Any, lengths: Any, steps_first: bool = False

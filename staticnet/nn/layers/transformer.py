@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from staticnet.errors import ArgumentError
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import check_choice
 from staticnet.nn.functional.activation import gelu
@@ -102,7 +103,8 @@ class _Layer(Module):
         return part
 
     def _feed_forward(self, x: Value) -> Value:
-        y: Value = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        activation = guarded("TransformerEncoderLayer: activation", self.activation)
+        y: Value = self.linear2(self.dropout(activation(self.linear1(x))))
         return y
 
 
