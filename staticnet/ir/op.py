@@ -147,7 +147,8 @@ class Op:
 
     def attributes(self) -> dict[str, Any]:
         """The fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        cls: Any = type(self)
+        return {name: getattr(self, name) for name in _fields_of(cls)}
 
     @property
     def graphs(self) -> dict[str, Graph]:
@@ -257,6 +258,11 @@ def attribute_of(annotation: Any, what: str) -> Attribute:
 @cache
 def _attributes_of(cls: Any) -> tuple[tuple[str, Attribute], ...]:
     return tuple((f.name, attribute_of(f.type, f"{cls.name}: {f.name}")) for f in fields(cls))
+
+
+@cache
+def _fields_of(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 @cache

@@ -77,6 +77,7 @@ class Pass:
     inside: bool = True
     where: Location | None = None
     rules: tuple[Rule, ...] = ()
+    _takes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"\w+", self.name):
@@ -84,12 +85,14 @@ class Pass:
                 f"Pass: the name must be made of letters, digits and _, not {self.name!r:.60}; "
                 "give one as sn.Pass(name, function)"
             )
-        if not callable(self.run) or not _arguments(self.run):
+        takes = _arguments(self.run) if callable(self.run) else 0
+        if not takes:
             raise ArgumentError(
                 f"Pass {self.name}: run must be a function of (graph, context) or of (graph), "
                 f"not {self.run!r:.60}"
             )
         settle = object.__setattr__
+        settle(self, "_takes", takes)
         settle(self, "numerics", as_numerics(self.numerics, f"Pass {self.name}"))
         settle(self, "where", self.where or written_at(self.run))
 
@@ -106,7 +109,7 @@ class Pass:
         before = graph
         if self.inside and any(node.op.graphs for node in graph.nodes):
             graph = rebuild(graph, self.name, self._on_held(context))
-        arguments = (graph, context)[: _arguments(self.run)]
+        arguments = (graph, context)[: self._takes]
         if self.where is None:
             return self.run(*arguments)
         try:
