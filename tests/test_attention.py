@@ -133,8 +133,6 @@ def test_bad_operands_are_named():
         attention(q, q, q, np.ones((5, 5), int))
     with pytest.raises(ArgumentError, match="not both"):
         attention(q, q, q, np.ones((5, 5), bool), is_causal=True)
-    with pytest.raises(ArgumentError, match="dropout_key"):
-        attention(q, q, q, dropout_p=0.1)
     with pytest.raises(ArgumentError, match="dropout_p"):
         attention(q, q, q, dropout_p=1.5)
     with pytest.raises(DTypeError):

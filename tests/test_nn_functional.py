@@ -424,6 +424,7 @@ def test_dropout_checks_p(p):
         nn.dropout(sn.placeholder((3,)), p, sn.random.key(0))
 
 
-def test_dropout_needs_a_key():
-    with pytest.raises(ArgumentError, match="key"):
-        nn.dropout(sn.placeholder((3,)), 0.5, 0)
+def test_dropout_takes_no_number_for_a_key():
+    for wrong in ({"training": 0}, {"key": 0}):
+        with pytest.raises(ArgumentError, match=next(iter(wrong))):
+            nn.dropout(sn.placeholder((3,)), 0.5, **wrong)

@@ -11,11 +11,14 @@ from staticnet.nn.functional.activation import (
     leaky_relu,
     log_softmax,
     mish,
+    relu,
     selu,
+    sigmoid,
     silu,
     softmax,
     softmin,
     softplus,
+    tanh,
 )
 from staticnet.nn.functional.adaptive import (
     adaptive_avg_pool1d,
@@ -139,8 +142,6 @@ from staticnet.nn.functional.shuffling import (
 )
 from staticnet.nn.functional.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from staticnet.nn.functional.upsampling import interpolate, upsample
-from staticnet.ops.selection import relu
-from staticnet.ops.transcendental import sigmoid, tanh
 
 __all__ = [
     "adaptive_avg_pool1d",

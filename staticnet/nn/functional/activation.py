@@ -1,5 +1,7 @@
 """Activations: compositions of elementwise ops.
 
+`inplace`, which PyTorch's take, changes nothing: no value ever changes.
+
 Where a branch of a piecewise function overflows outside its domain, its operand is replaced there
 before the function is applied: 0 * inf in the unused branch's gradient would be NaN.
 """
@@ -12,54 +14,73 @@ from typing import Any
 from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number, check_choice
+from staticnet.ops import selection, transcendental
 from staticnet.ops.arithmetic import logaddexp
-from staticnet.ops.base import function
+from staticnet.ops.base import function, named
 from staticnet.ops.library import gelu_tanh
 from staticnet.ops.reduction import max
-from staticnet.ops.selection import stop_gradient, where
+from staticnet.ops.selection import astype, stop_gradient, where
 from staticnet.ops.shape import sum
-from staticnet.ops.transcendental import erf, exp, expm1, log, sigmoid, tanh
+from staticnet.ops.transcendental import erf, exp, expm1, log
 from staticnet.ops.widening import rounded_once
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
+@named  # the op's function, whose operand is x, is the registered one
+def relu(input: Any, inplace: bool = False) -> Value:
+    """y = max(x, 0); the derivative at 0 is 0.  input x: [*s] -> y: [*s]"""
+    return selection.relu(input)
+
+
+@named
+def sigmoid(input: Any) -> Value:
+    """y = 1 / (1 + e**-x).  input x: [*s] -> y: [*s]"""
+    return transcendental.sigmoid(input)
+
+
+@named
+def tanh(input: Any) -> Value:
+    """y = (e**x - e**-x) / (e**x + e**-x).  input x: [*s] -> y: [*s]"""
+    return transcendental.tanh(input)
+
+
 @function
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Value:
-    """y = x where x > 0, else negative_slope * x.  x: [*s] -> y: [*s]
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Value:
+    """y = x where x > 0, else negative_slope * x.  input x: [*s] -> y: [*s]
 
     Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     return where(x > 0, x, x * negative_slope)
 
 
 @function
 @rounded_once()
-def elu(x: Any, alpha: float = 1.0) -> Value:
-    """y = x where x > 0, else alpha * (e**x - 1).  x: [*s] -> y: [*s]
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
+    """y = x where x > 0, else alpha * (e**x - 1).  input x: [*s] -> y: [*s]
 
     Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2016.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
 
 
 @function
 @rounded_once()
-def selu(x: Any) -> Value:
-    """y = scale * elu(x, alpha), which keeps mean 0 and variance 1.  x: [*s] -> y: [*s]
+def selu(input: Any, inplace: bool = False) -> Value:
+    """y = scale * elu(x, alpha), which keeps mean 0 and variance 1.  input x: [*s] -> y: [*s]
 
     Klambauer et al., "Self-normalizing neural networks", 2017.
     """
-    return SELU_SCALE * elu(as_floating(x), SELU_ALPHA)
+    return SELU_SCALE * elu(as_floating(input), SELU_ALPHA)
 
 
 @function
 @rounded_once()
-def gelu(x: Any, approximate: str = "none") -> Value:
-    """y = x * Phi(x), Phi the normal distribution function.  x: [*s] -> y: [*s]
+def gelu(input: Any, approximate: str = "none") -> Value:
+    """y = x * Phi(x), Phi the normal distribution function.  input x: [*s] -> y: [*s]
 
     approximate: "tanh" takes Phi(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2.
     Hendrycks and Gimpel, "Gaussian error linear units", 2016.
@@ -67,7 +88,7 @@ def gelu(x: Any, approximate: str = "none") -> Value:
     Raises:
         ArgumentError: if `approximate` is neither "none" nor "tanh".
     """
-    x = as_floating(x)
+    x = as_floating(input)
     check_choice(approximate, "approximate", "none", "tanh")
     if approximate == "none":
         return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -76,26 +97,26 @@ def gelu(x: Any, approximate: str = "none") -> Value:
 
 @function
 @rounded_once()
-def silu(x: Any) -> Value:
-    """y = x * sigmoid(x), also called swish.  x: [*s] -> y: [*s]
+def silu(input: Any, inplace: bool = False) -> Value:
+    """y = x * sigmoid(x), also called swish.  input x: [*s] -> y: [*s]
 
     Elfwing et al., "Sigmoid-weighted linear units", 2018.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     return x * sigmoid(x)
 
 
 @function
 @rounded_once()
-def celu(x: Any, alpha: float = 1.0) -> Value:
-    """y = x where x > 0, else alpha * (e**(x / alpha) - 1).  x: [*s] -> y: [*s]
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
+    """y = x where x > 0, else alpha * (e**(x / alpha) - 1).  input x: [*s] -> y: [*s]
 
     Barron, "Continuously differentiable exponential linear units", 2017.
 
     Raises:
         ArgumentError: if alpha is 0.
     """
-    x, scale = as_floating(x), as_number(alpha, "alpha", -math.inf, math.inf)
+    x, scale = as_floating(input), as_number(alpha, "alpha", -math.inf, math.inf)
     if scale == 0:
         raise ArgumentError("alpha must not be 0")
     return where(x > 0, x, scale * expm1(where(x > 0, 0, x) / scale))
@@ -103,32 +124,39 @@ def celu(x: Any, alpha: float = 1.0) -> Value:
 
 @function
 @rounded_once()
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    """y = ln(1 + e**(beta * x)) / beta, or x where beta * x > threshold.  x: [*s] -> y: [*s]"""
-    x = as_floating(x)
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    """y = ln(1 + e**(beta * x)) / beta, or x where beta * x > threshold.
+
+    input x: [*s] -> y: [*s]
+    """
+    x = as_floating(input)
     scaled = x * beta
     return where(scaled > threshold, x, logaddexp(scaled, 0) / beta)
 
 
 @function
 @rounded_once()
-def mish(x: Any) -> Value:
-    """y = x * tanh(softplus(x)).  x: [*s] -> y: [*s]
+def mish(input: Any, inplace: bool = False) -> Value:
+    """y = x * tanh(softplus(x)).  input x: [*s] -> y: [*s]
 
     Misra, "Mish: a self regularized non-monotonic activation function", 2020.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     return x * tanh(logaddexp(x, 0))
 
 
 @function
-def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
-    """y = x limited to [min_val, max_val]; the derivative at a limit is 0.  x: [*s] -> y: [*s]
+def hardtanh(
+    input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Value:
+    """y = x limited to [min_val, max_val]; the derivative at a limit is 0.
+
+    input x: [*s] -> y: [*s]
 
     Raises:
         ArgumentError: if min_val > max_val.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     high = as_number(max_val, "max_val", -math.inf, math.inf)
     low = as_number(min_val, "min_val", -math.inf, high)
     return where(x <= low, low, where(x >= high, high, x))
@@ -136,26 +164,39 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
 
 @function
 @rounded_once()
-def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
-    """y = e**x / sum(e**x) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
+def softmax(input: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Value:
+    """y = e**x / sum(e**x) along `axis`, which PyTorch calls `dim`.  input x: [*s] -> y: [*s]
+
+    dtype: what x is cast to beforehand.
+    """
     axis = axis if dim is None else dim
-    powers = exp(_below_zero(as_floating(x), axis))
+    powers = exp(_below_zero(_cast(input, dtype), axis))
     return powers * (1 / sum(powers, axis, keepdims=True))  # the sum is at least 1: one power is
 
 
 @function
 @rounded_once()
-def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
-    """y = x - ln(sum(e**x)) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
+def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Value:
+    """y = x - ln(sum(e**x)) along `axis`, which PyTorch calls `dim`.  input x: [*s] -> y: [*s]
+
+    dtype: what x is cast to beforehand.
+    """
     axis = axis if dim is None else dim
-    shifted = _below_zero(as_floating(x), axis)
+    shifted = _below_zero(_cast(input, dtype), axis)
     return shifted - log(sum(exp(shifted), axis, keepdims=True))
 
 
 @function
-def softmin(x: Any, axis: int = -1, *, dim: int | None = None) -> Value:
-    """y = softmax(-x) along `axis`, which PyTorch calls `dim`.  x: [*s] -> y: [*s]"""
-    return softmax(-as_floating(x), axis, dim=dim)
+def softmin(input: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Value:
+    """y = softmax(-x) along `axis`, which PyTorch calls `dim`.  input x: [*s] -> y: [*s]
+
+    dtype: what x is cast to beforehand.
+    """
+    return softmax(-_cast(input, dtype), axis, dim=dim)
+
+
+def _cast(x: Any, dtype: Any) -> Value:
+    return as_floating(x if dtype is None else astype(x, dtype))
 
 
 def _below_zero(x: Value, axis: int) -> Value:

@@ -148,79 +148,79 @@ def _greatest_gathered(x: Value, counts: Sequence[int | Dim]) -> tuple[Value, Va
 
 @function
 @rounded_once()
-def adaptive_avg_pool1d(x: Any, output_size: Any) -> Value:
+def adaptive_avg_pool1d(input: Any, output_size: Any) -> Value:
     """y = the means of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, w] -> y: [n, c, w']. A symbolic axis takes 1 or None.
+    input x: [n, c, w] -> y: [n, c, w']. A symbolic axis takes 1 or None.
 
     Raises:
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _average(1, x, output_size)
+    return _average(1, input, output_size)
 
 
 @function
 @rounded_once()
-def adaptive_avg_pool2d(x: Any, output_size: Any) -> Value:
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Value:
     """y = the means of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, h, w] -> y: [n, c, h', w']. A symbolic axis takes 1 or None.
+    input x: [n, c, h, w] -> y: [n, c, h', w']. A symbolic axis takes 1 or None.
 
     Raises:
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _average(2, x, output_size)
+    return _average(2, input, output_size)
 
 
 @function
 @rounded_once()
-def adaptive_avg_pool3d(x: Any, output_size: Any) -> Value:
+def adaptive_avg_pool3d(input: Any, output_size: Any) -> Value:
     """y = the means of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, d, h, w] -> y: [n, c, d', h', w']. A symbolic axis takes 1 or None.
+    input x: [n, c, d, h, w] -> y: [n, c, d', h', w']. A symbolic axis takes 1 or None.
 
     Raises:
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _average(3, x, output_size)
+    return _average(3, input, output_size)
 
 
 @function
-def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """y = the greatest elements of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, w] -> y: [n, c, w'], and with `return_indices` int64 places in the plane.
+    input x: [n, c, w] -> y: [n, c, w'], and with `return_indices` int64 places in the plane.
     A symbolic axis takes None, or all axes 1.
 
     Raises:
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _greatest(1, x, output_size, return_indices)
+    return _greatest(1, input, output_size, return_indices)
 
 
 @function
-def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """y = the greatest elements of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, h, w] -> y: [n, c, h', w'], and with `return_indices` int64 places in the plane.
+    input x: [n, c, h, w] -> y: [n, c, h', w'], and with `return_indices` int64 places in the plane.
     A symbolic axis takes None, or all axes 1.
 
     Raises:
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _greatest(2, x, output_size, return_indices)
+    return _greatest(2, input, output_size, return_indices)
 
 
 @function
-def adaptive_max_pool3d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """y = the greatest elements of `output_size` windows an axis; None leaves an axis as it is.
 
-    x: [n, c, d, h, w] -> y: [n, c, d', h', w'], and with `return_indices` int64 places in the
+    input x: [n, c, d, h, w] -> y: [n, c, d', h', w'], and with `return_indices` int64 places in the
     plane.
     A symbolic axis takes None, or all axes 1.
 
@@ -228,4 +228,4 @@ def adaptive_max_pool3d(x: Any, output_size: Any, return_indices: bool = False) 
         ArgumentError: if output_size is no positive int, nor one or None for each axis.
         ShapeError: if x has other axes.
     """
-    return _greatest(3, x, output_size, return_indices)
+    return _greatest(3, input, output_size, return_indices)

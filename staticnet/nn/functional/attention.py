@@ -47,7 +47,7 @@ def scaled_dot_product_attention(
 
     A bool mask is True where a key takes part, a floating one is added. is_causal: query i has the
     keys 0 … i. A query without keys gives zeros. scale: 1 / sqrt(d) if it is not given. dropout_p:
-    weights are dropped with that probability, by `dropout_key`.
+    weights are dropped with that probability, by `dropout_key` or, without one, others each run.
 
     Without dropout it is one op that keeps nothing of [t, s], nor does its gradient; with dropout,
     and for derivatives of a mask or of higher order, all weights are in memory.
@@ -55,14 +55,11 @@ def scaled_dot_product_attention(
     Raises:
         ShapeError: if the shapes do not fit.
         DTypeError: if the operands are not floating-point, or the mask is neither that nor bool.
-        ArgumentError: if there are both a mask and is_causal, dropout_p is not in [0, 1], or there
-            is dropout without a key.
+        ArgumentError: if there are both a mask and is_causal, or dropout_p is not in [0, 1].
     """
     p = as_number(dropout_p, "dropout_p", 0, 1)
     if is_causal and attn_mask is not None:
         raise ArgumentError("takes attn_mask or is_causal=True, not both; put the two in one mask")
-    if p and dropout_key is None:
-        raise ArgumentError("dropout_p takes dropout_key=sn.random.key(seed)")
     q, k, v = promoted("attention", query, key, value)
     q, k, v = (as_floating(x) for x in as_values(q, k, v))
     lead = _lead(q, k, v, enable_gqa)
@@ -72,8 +69,9 @@ def scaled_dot_product_attention(
     k, v = _of_equal_heads(k, v, heads)
     q, k, v = as_values(q, k, v)
     factor = _scale(scale, q)
-    if dropout_key is not None and p:
-        w = dropout(weights(scores(bool(is_causal), q, k, factor, mask)), p, dropout_key)
+    if p:
+        w = weights(scores(bool(is_causal), q, k, factor, mask))
+        w = dropout(w, p, key=dropout_key)
         y = astype(ungrouped(w @ expand_dims(widened(v), 2)), q.dtype)
     else:
         y = items(apply(Attention(bool(is_causal)), q, k, v, factor, *mask))[0]

@@ -157,29 +157,29 @@ def nll_loss(
 @function
 @rounded_once(2)
 def cross_entropy(
-    logits: Any,
+    input: Any,
     target: Any,
     weight: Any = None,
     ignore_index: int = IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Value:
-    """y = -sum over classes of weight * t * ln softmax(logits), t the target distribution.
+    """y = -sum over classes of weight * t * ln softmax(input), t the target distribution.
 
-    logits: [n, c, *d] or [c], weight: [c] -> y: [], or [n, *d] if not reduced
-    target: labels, int [n, *d] or []; or the distribution t itself, floating, of logits' shape.
+    input: [n, c, *d] or [c], weight: [c] -> y: [], or [n, *d] if not reduced
+    target: labels, int [n, *d] or []; or the distribution t itself, floating, of input's shape.
     Labels count as in `nll_loss`; with a distribution, "mean" divides by the number of examples.
     label_smoothing: the part of t that is taken away and spread evenly over the classes (Szegedy
     et al., "Rethinking the Inception architecture", 2016).
 
     Raises:
-        ShapeError: if target or weight does not fit logits.
-        DTypeError: if logits is not floating-point.
+        ShapeError: if target or weight does not fit input.
+        DTypeError: if input is not floating-point.
         ArgumentError: if an option is out of range, or ignore_index is given with a distribution.
     """
     check_reduction(reduction)
     smoothing = as_number(label_smoothing, "label_smoothing", 0, 1)
-    logits = as_floating(logits)
+    logits = as_floating(input)
     target = as_floating(target, logits) if is_floating(dtype_of(target)) else as_value(target)
     axis = _class_axis(logits)
     if not is_floating(target.dtype):

@@ -20,12 +20,12 @@ Widths = tuple[tuple[int, ...], tuple[int, ...]]
 
 @function
 def conv1d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Value:  # fmt: skip
     """y[n, o] = bias[o] + the sum over c of weight[o, c] cross-correlated with x[n, c].
 
-    x: [n, c, l] or [c, l], weight: [o, c / groups, k], bias: [o] -> y: [n, o, t] or [o, t],
+    input x: [n, c, l] or [c, l], weight: [o, c / groups, k], bias: [o] -> y: [n, o, t] or [o, t],
     t = (l + 2 * padding - dilation * (k - 1) - 1) // stride + 1
 
     stride, padding, dilation: an int, or a tuple of one int an axis. padding "valid" is 0; "same"
@@ -36,42 +36,42 @@ def conv1d(
         ShapeError: if the operands do not fit, or the kernel is larger than x with its padding.
         ArgumentError: if an argument is out of range, or padding is "same" with a stride.
     """
-    return _convolution(1, x, weight, bias, stride, padding, dilation, groups)
+    return _convolution(1, input, weight, bias, stride, padding, dilation, groups)
 
 
 @function
 def conv2d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Value:  # fmt: skip
     """`conv1d` over two axes.
 
-    x: [n, c, h, w] or [c, h, w], weight: [o, c / groups, kh, kw], bias: [o] -> y: [n, o, *t]
+    input x: [n, c, h, w] or [c, h, w], weight: [o, c / groups, kh, kw], bias: [o] -> y: [n, o, *t]
     """
-    return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
+    return _convolution(2, input, weight, bias, stride, padding, dilation, groups)
 
 
 @function
 def conv3d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Value:  # fmt: skip
     """`conv1d` over three axes.
 
-    x: [n, c, d, h, w] or [c, d, h, w], weight: [o, c / groups, kd, kh, kw], bias: [o]
+    input x: [n, c, d, h, w] or [c, d, h, w], weight: [o, c / groups, kd, kh, kw], bias: [o]
     -> y: [n, o, *t]
     """
-    return _convolution(3, x, weight, bias, stride, padding, dilation, groups)
+    return _convolution(3, input, weight, bias, stride, padding, dilation, groups)
 
 
 @function
 def conv_transpose1d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> Value:  # fmt: skip
     """y = bias + the gradient by its input, where that gets x, of a `conv1d` by the same weight.
 
-    x: [n, c, l] or [c, l], weight: [c, o / groups, k], bias: [o] -> y: [n, o, t] or [o, t],
+    input x: [n, c, l] or [c, l], weight: [c, o / groups, k], bias: [o] -> y: [n, o, t] or [o, t],
     t = (l - 1) * stride - 2 * padding + dilation * (k - 1) + output_padding + 1
 
     Several lengths t are convolved to one l: output_padding, less than the stride or the dilation,
@@ -81,32 +81,32 @@ def conv_transpose1d(
         ShapeError: if the operands do not fit, or nothing is left of y.
         ArgumentError: if an argument is out of range.
     """
-    return _transposed(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 @function
 def conv_transpose2d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> Value:  # fmt: skip
     """`conv_transpose1d` over two axes.
 
-    x: [n, c, h, w] or [c, h, w], weight: [c, o / groups, kh, kw], bias: [o] -> y: [n, o, *t]
+    input x: [n, c, h, w] or [c, h, w], weight: [c, o / groups, kh, kw], bias: [o] -> y: [n, o, *t]
     """
-    return _transposed(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 @function
 def conv_transpose3d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> Value:  # fmt: skip
     """`conv_transpose1d` over three axes.
 
-    x: [n, c, d, h, w] or [c, d, h, w], weight: [c, o / groups, kd, kh, kw], bias: [o]
+    input x: [n, c, d, h, w] or [c, d, h, w], weight: [c, o / groups, kd, kh, kw], bias: [o]
     -> y: [n, o, *t]
     """
-    return _transposed(3, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def paddings(padding: Any, kernel: Any, strides: Any, dilations: Any) -> Widths:

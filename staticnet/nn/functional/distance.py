@@ -25,14 +25,16 @@ from staticnet.ops.widening import rounded_once
 
 @function
 @rounded_once()
-def normalize(x: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Value:
-    """y = x / max(|x|, eps), |x| the p-norm along `dim`, an axis or several.  x: [*s] -> y: [*s]
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Value:
+    """y = x / max(|x|, eps), |x| the p-norm along `dim`, an axis or several.
+
+    input x: [*s] -> y: [*s]
 
     Raises:
         ArgumentError: if p or eps is no number.
         OutOfRangeError: if an axis is out of range.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     least = as_number(eps, "eps", 0, math.inf)
     length = vector_norm(x, axis=dim, keepdims=True, ord=_order(p))
     return x / clip(length, least)
@@ -118,16 +120,16 @@ def cdist(
 
 @function
 @rounded_once()
-def pdist(x: Any, p: float = 2.0) -> Value:
+def pdist(input: Any, p: float = 2.0) -> Value:
     """y = the p-norms of x[i] - x[j] for all i < j, in the order of (0, 1), (0, 2), …, (1, 2), ….
 
-    x: [n, d] -> y: [n * (n - 1) / 2]
+    input x: [n, d] -> y: [n * (n - 1) / 2]
 
     Raises:
         ShapeError: if x is no matrix, or n symbolic.
         ArgumentError: if p is negative.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     rows = x.shape[0] if x.ndim == 2 else None
     if not isinstance(rows, int):
         raise ShapeError(f"x {format_shape(x.shape)} must be a matrix of a fixed number of rows")

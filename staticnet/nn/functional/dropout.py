@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from staticnet.errors import ArgumentError, ShapeError
+from staticnet.errors import ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.nn.functional.activation import SELU_ALPHA, SELU_SCALE
+from staticnet.nn.seed import next_seed
 from staticnet.ops.arguments import as_bool
 from staticnet.ops.base import function
 from staticnet.ops.creation import zeros_like
-from staticnet.ops.random import Key, bernoulli
+from staticnet.ops.random import Generator, Key, bernoulli
 from staticnet.ops.selection import where
 from staticnet.ops.widening import rounded_once
 
@@ -23,121 +24,176 @@ SATURATED = -SELU_SCALE * SELU_ALPHA  # what selu gives far below zero
 
 @function
 @rounded_once()
-def dropout(x: Any, p: float = 0.5, key: Key | None = None, training: bool = True) -> Value:
-    """y = 0 with probability p, else x / (1 - p), so that the mean stays.  x: [*s] -> y: [*s]
+def dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = True,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
+) -> Value:
+    """y = 0 with probability p, else x / (1 - p), so that the mean stays.  input x: [*s] -> y: [*s]
 
-    Equal keys drop equal elements; y = x unless `training`.
+    y = x unless `training`. Equal keys drop equal elements; without a key each run drops others.
+    The key may stand in the place of `training`, which it implies. `inplace` changes nothing.
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
     """
-    x = as_floating(x)
-    return _dropped(x, p, key, training, x.shape)
+    x = as_floating(input)
+    return _dropped(x, p, training, key, x.shape)
 
 
 @function
 @rounded_once()
-def dropout1d(x: Any, p: float = 0.5, key: Key | None = None, training: bool = True) -> Value:
-    """`dropout` of whole channels.  x: [n, c, l] or [c, l] -> y: as x
+def dropout1d(
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = True,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
+) -> Value:
+    """`dropout` of whole channels.  input x: [n, c, l] or [c, l] -> y: as x
 
     Tompson et al., "Efficient object localization using convolutional networks", 2015.
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
         ShapeError: if x has other axes.
     """
-    return _dropped_channels(x, p, key, training, {2: 1, 3: 2})
+    return _dropped_channels(input, p, training, key, {2: 1, 3: 2})
 
 
 @function
 @rounded_once()
-def dropout2d(x: Any, p: float = 0.5, key: Key | None = None, training: bool = True) -> Value:
-    """`dropout` of whole channels.  x: [n, c, h, w], or as PyTorch's [n, c, l] -> y: as x
+def dropout2d(
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = True,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
+) -> Value:
+    """`dropout` of whole channels.  input x: [n, c, h, w], or as PyTorch's [n, c, l] -> y: as x
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
         ShapeError: if x has other axes.
     """
-    return _dropped_channels(x, p, key, training, {3: 2, 4: 2})
+    return _dropped_channels(input, p, training, key, {3: 2, 4: 2})
 
 
 @function
 @rounded_once()
-def dropout3d(x: Any, p: float = 0.5, key: Key | None = None, training: bool = True) -> Value:
-    """`dropout` of whole channels.  x: [n, c, d, h, w] or [c, d, h, w] -> y: as x
+def dropout3d(
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = True,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
+) -> Value:
+    """`dropout` of whole channels.  input x: [n, c, d, h, w] or [c, d, h, w] -> y: as x
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
         ShapeError: if x has other axes.
     """
-    return _dropped_channels(x, p, key, training, {4: 1, 5: 2})
+    return _dropped_channels(input, p, training, key, {4: 1, 5: 2})
 
 
 @function
 @rounded_once()
-def alpha_dropout(x: Any, p: float = 0.5, key: Key | None = None, training: bool = True) -> Value:
-    """y = a * (x, or with probability p what selu gives far below zero) + b.  x: [*s] -> y: [*s]
+def alpha_dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = False,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
+) -> Value:
+    """y = a * (x, or with probability p what selu gives far below zero) + b.
 
-    a and b keep mean 0 and variance 1. Klambauer et al., "Self-normalizing neural networks", 2017.
+    input x: [*s] -> y: [*s]. a and b keep mean 0 and variance 1. The other arguments are those of
+    `dropout`, but that it does not train by default, as PyTorch's. Klambauer et al.,
+    "Self-normalizing neural networks", 2017.
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
     """
-    x = as_floating(x)
-    return _saturated(x, p, key, training, x.shape)
+    x = as_floating(input)
+    return _saturated(x, p, training, key, x.shape)
 
 
 @function
 @rounded_once()
 def feature_alpha_dropout(
-    x: Any, p: float = 0.5, key: Key | None = None, training: bool = True
+    input: Any,
+    p: float = 0.5,
+    training: bool | Key = False,
+    inplace: bool = False,
+    *,
+    key: Key | None = None,
 ) -> Value:
-    """`alpha_dropout` of whole channels.  x: [n, c, *s] -> y: [n, c, *s]
+    """`alpha_dropout` of whole channels.  input x: [n, c, *s] -> y: [n, c, *s]
 
     Raises:
-        ArgumentError: if p is not in [0, 1], or the key is none.
+        ArgumentError: if p is not in [0, 1], or the key is no key.
         ShapeError: if x has one axis or none.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     if x.ndim < 2:
         raise ShapeError(f"takes [n, c, *s] of at least two axes, not {format_shape(x.shape)}")
-    return _saturated(x, p, key, training, _channels(x, 2))
+    return _saturated(x, p, training, key, _channels(x, 2))
 
 
-def _dropped(x: Value, p: Any, key: Any, training: Any, shape: Sequence[Any]) -> Value:
+def _dropped(x: Value, p: Any, training: Any, key: Any, shape: Sequence[Any]) -> Value:
     """x with elements dropped as a mask of a shape, which broadcasts against it, says."""
     p = as_number(p, "p", 0, 1)
-    if not as_bool(training, "training") or p == 0:
+    trains, key = mode_of(training, key)
+    if not trains or p == 0:
         return x
     if p == 1:
         return zeros_like(x)
-    return where(bernoulli(_as_key(key), 1 - p, shape), x / (1 - p), 0)
+    return where(bernoulli(key_for(x, key), 1 - p, shape), x / (1 - p), 0)
 
 
-def _dropped_channels(x: Any, p: Any, key: Any, training: Any, kept: dict[int, int]) -> Value:
+def _dropped_channels(x: Any, p: Any, training: Any, key: Any, kept: dict[int, int]) -> Value:
     """x with channels dropped; `kept` says for each number of axes how many a mask has."""
     x = as_floating(x)
     if x.ndim not in kept:
         ranks = " or ".join(map(str, kept))
         raise ShapeError(f"takes an input of {ranks} axes, not {format_shape(x.shape)}")
-    return _dropped(x, p, key, training, _channels(x, kept[x.ndim]))
+    return _dropped(x, p, training, key, _channels(x, kept[x.ndim]))
 
 
 def _channels(x: Value, kept: int) -> tuple[Any, ...]:
     return (*x.shape[:kept], *(1,) * (x.ndim - kept))
 
 
-def _saturated(x: Value, p: Any, key: Any, training: Any, shape: Sequence[Any]) -> Value:
+def _saturated(x: Value, p: Any, training: Any, key: Any, shape: Sequence[Any]) -> Value:
     p = as_number(p, "p", 0, 1)
-    if not as_bool(training, "training") or p == 0:
+    trains, key = mode_of(training, key)
+    if not trains or p == 0:
         return x
     if p == 1:
         return zeros_like(x)
     a = 1 / math.sqrt((1 - p) * (1 + p * SATURATED**2))
-    return where(bernoulli(_as_key(key), 1 - p, shape), x, SATURATED) * a - a * p * SATURATED
+    return where(bernoulli(key_for(x, key), 1 - p, shape), x, SATURATED) * a - a * p * SATURATED
 
 
-def _as_key(key: Key | None) -> Key:
-    if key is None:
-        raise ArgumentError("needs a key where it trains: key=sn.random.key(seed)")
-    return key
+def mode_of(training: Any, key: Key | None) -> tuple[bool, Key | None]:
+    """Whether it trains, and its key, which may stand in the place of `training`.
+
+    Raises:
+        ArgumentError: if `training` is neither a bool nor, without another, a key.
+    """
+    if isinstance(training, Key) and key is None:
+        return True, training
+    return as_bool(training, "training"), key
+
+
+def key_for(x: Value, key: Key | None) -> Key:
+    """The key of draws for x: one that is given, else one that draws anew at every run."""
+    return Generator(next_seed()).key(like=x) if key is None else key

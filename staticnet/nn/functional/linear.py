@@ -15,13 +15,13 @@ from staticnet.ops.widening import rounded_once
 
 
 @function
-def linear(x: Any, weight: Any, bias: Any = None) -> Value:
-    """y = x @ weight.T + bias.  x: [*b, in], weight: [out, in], bias: [out] -> y: [*b, out]
+def linear(input: Any, weight: Any, bias: Any = None) -> Value:
+    """y = x @ weight.T + bias.  input x: [*b, in], weight: [out, in], bias: [out] -> y: [*b, out]
 
     Raises:
         ShapeError: if the last axis of x is not weight's, or bias is not [out].
     """
-    x, weight = promoted("linear", x, weight)
+    x, weight = promoted("linear", input, weight)
     x, weight = as_floating(x), as_floating(weight)
     if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
@@ -41,15 +41,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Value:
 
 @function
 @rounded_once(3)
-def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Value:
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Value:
     """y[o] = x1 . weight[o] . x2 + bias[o].
 
-    x1: [*b, in1], x2: [*b, in2], weight: [out, in1, in2], bias: [out] -> y: [*b, out]
+    input1 x1: [*b, in1], input2 x2: [*b, in2], weight: [out, in1, in2], bias: [out] -> y: [*b, out]
 
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    x1, x2, weight = (as_floating(x) for x in promoted("bilinear", x1, x2, weight))
+    x1, x2, weight = (as_floating(x) for x in promoted("bilinear", input1, input2, weight))
     if min(x1.ndim, x2.ndim) == 0 or x1.shape[:-1] != x2.shape[:-1]:
         raise ShapeError(
             f"x1 {format_shape(x1.shape)} and x2 {format_shape(x2.shape)} must differ in the last "

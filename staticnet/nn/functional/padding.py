@@ -20,8 +20,8 @@ Widths = tuple[int, int]
 
 
 @named  # the array function of this name, which has NumPy's arguments, is the registered one
-def pad(x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Value:
-    """y = x with elements before and after its last axes.  x: [*s] -> y: [before + s + after]
+def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Value:
+    """y = x with elements before and after its last axes.  input x: [*s] -> y: [before + s + after]
 
     pad: (before, after) of the last axis, then of the one before it, …; a negative width takes
     elements away. The new ones are `value` (None is 0) for "constant", the mirrored ones without
@@ -34,7 +34,7 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Value:
         ShapeError: if there are more pairs than axes, more is taken away than there is, or an axis
             is too short to be mirrored or repeated.
     """
-    x = as_value(x)
+    x = as_value(input)
     check_choice(mode, "mode", *PADDING_MODES)
     if mode != "constant" and value is not None:
         raise ArgumentError(f"value {value!r:.60} is for the mode 'constant', not for {mode!r}")

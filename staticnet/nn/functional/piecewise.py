@@ -10,6 +10,7 @@ from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.nn.functional.activation import hardtanh, softmax
+from staticnet.nn.functional.dropout import key_for, mode_of
 from staticnet.ops.arguments import as_bool, normalize_axis
 from staticnet.ops.arithmetic import abs, logaddexp
 from staticnet.ops.base import function, promoted
@@ -24,102 +25,107 @@ from staticnet.ops.widening import rounded_once
 
 
 @function
-def relu6(x: Any) -> Value:
-    """y = x limited to [0, 6]; the derivative at a limit is 0.  x: [*s] -> y: [*s]
+def relu6(input: Any, inplace: bool = False) -> Value:
+    """y = x limited to [0, 6]; the derivative at a limit is 0.  input x: [*s] -> y: [*s]
 
     Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.
     """
-    return hardtanh(x, 0.0, 6.0)
+    return hardtanh(input, 0.0, 6.0)
 
 
 @function
-def threshold(x: Any, threshold: float, value: float) -> Value:
-    """y = x where x > threshold, else value; NaN stays.  x: [*s] -> y: [*s]
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Value:
+    """y = x where x > threshold, else value; NaN stays.  input x: [*s] -> y: [*s]
 
     Raises:
         ArgumentError: if the threshold or the value is no number.
     """
     limit = as_number(threshold, "threshold", -math.inf, math.inf)
-    x = as_floating(x)
+    x = as_floating(input)
     return where(x <= limit, as_number(value, "value", -math.inf, math.inf), x)
 
 
 @function
 @rounded_once()
-def logsigmoid(x: Any) -> Value:
-    """y = ln sigmoid(x) = -ln(1 + e**-x).  x: [*s] -> y: [*s]"""
-    return -logaddexp(-as_floating(x), 0)
+def logsigmoid(input: Any) -> Value:
+    """y = ln sigmoid(x) = -ln(1 + e**-x).  input x: [*s] -> y: [*s]"""
+    return -logaddexp(-as_floating(input), 0)
 
 
 @function
 @rounded_once()
-def hardsigmoid(x: Any) -> Value:
-    """y = (x + 3) / 6 limited to [0, 1]; the derivative at a limit is 0.  x: [*s] -> y: [*s]"""
-    x = as_floating(x)
+def hardsigmoid(input: Any, inplace: bool = False) -> Value:
+    """y = (x + 3) / 6 limited to [0, 1]; the derivative at a limit is 0.
+
+    input x: [*s] -> y: [*s]
+    """
+    x = as_floating(input)
     return where(x <= -3, 0, where(x >= 3, 1, (x + 3) / 6))
 
 
 @function
 @rounded_once()
-def hardswish(x: Any) -> Value:
-    """y = x * hardsigmoid(x).  x: [*s] -> y: [*s]
+def hardswish(input: Any, inplace: bool = False) -> Value:
+    """y = x * hardsigmoid(x).  input x: [*s] -> y: [*s]
 
     Howard et al., "Searching for MobileNetV3", 2019.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     middle = where((x <= -3) | (x >= 3), 0, x)
     return where(x <= -3, 0, where(x >= 3, x, middle * (middle + 3) / 6))
 
 
 @function
 @rounded_once()
-def softsign(x: Any) -> Value:
-    """y = x / (1 + |x|).  x: [*s] -> y: [*s]"""
-    x = as_floating(x)
+def softsign(input: Any) -> Value:
+    """y = x / (1 + |x|).  input x: [*s] -> y: [*s]"""
+    x = as_floating(input)
     return x / (1 + abs(x))
 
 
 @function
-def softshrink(x: Any, lambd: float = 0.5) -> Value:
-    """y = x less lambd where x > lambd, plus it where x < -lambd, else 0.  x: [*s] -> y: [*s]
+def softshrink(input: Any, lambd: float = 0.5) -> Value:
+    """y = x less lambd where x > lambd, plus it where x < -lambd, else 0.  input x: [*s] -> y: [*s]
 
     Raises:
         ArgumentError: if lambd is negative.
     """
-    x, width = as_floating(x), as_number(lambd, "lambd", 0, math.inf)
+    x, width = as_floating(input), as_number(lambd, "lambd", 0, math.inf)
     return where(abs(x) <= width, 0, where(x > 0, x - width, x + width))
 
 
 @function
-def hardshrink(x: Any, lambd: float = 0.5) -> Value:
-    """y = x where |x| > lambd, else 0.  x: [*s] -> y: [*s]
+def hardshrink(input: Any, lambd: float = 0.5) -> Value:
+    """y = x where |x| > lambd, else 0.  input x: [*s] -> y: [*s]
 
     Raises:
         ArgumentError: if lambd is negative.
     """
-    x, width = as_floating(x), as_number(lambd, "lambd", 0, math.inf)
+    x, width = as_floating(input), as_number(lambd, "lambd", 0, math.inf)
     return where(abs(x) <= width, 0, x)
 
 
 @function
 @rounded_once()
-def tanhshrink(x: Any) -> Value:
-    """y = x - tanh(x).  x: [*s] -> y: [*s]"""
-    x = as_floating(x)
+def tanhshrink(input: Any) -> Value:
+    """y = x - tanh(x).  input x: [*s] -> y: [*s]"""
+    x = as_floating(input)
     return x - tanh(x)
 
 
 @function
 @rounded_once()
-def glu(x: Any, dim: int = -1) -> Value:
-    """y = a * sigmoid(b), a and b the halves of x along `dim`.  x: [*a, 2 n, *b] -> y: [*a, n, *b]
+def glu(input: Any, dim: int = -1) -> Value:
+    """y = a * sigmoid(b), a and b the halves of x along `dim`.
+
+    input x: [*a, 2 n, *b] -> y: [*a, n, *b]
 
     Dauphin et al., "Language modeling with gated convolutional networks", 2016.
 
     Raises:
         ShapeError: if the axis has no halves.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     axis = normalize_axis(dim, x.ndim, "dim")
     if isinstance(x.shape[axis], int) and x.shape[axis] % 2:
         raise ShapeError(f"the length of axis {axis} must be even, not {x.shape[axis]}")
@@ -128,15 +134,17 @@ def glu(x: Any, dim: int = -1) -> Value:
 
 
 @function
-def prelu(x: Any, weight: Any) -> Value:
-    """y = x where x > 0, else weight * x.  x: [*s], weight: [], [1] or [c], c at axis 1 -> y: [*s]
+def prelu(input: Any, weight: Any) -> Value:
+    """y = x where x > 0, else weight * x.
+
+    input x: [*s], weight: [], [1] or [c], c at axis 1 -> y: [*s]
 
     He et al., "Delving deep into rectifiers", 2015.
 
     Raises:
         ShapeError: if the weight has neither one entry nor one for each channel.
     """
-    x, weight = (as_floating(operand) for operand in promoted("prelu", x, weight))
+    x, weight = (as_floating(operand) for operand in promoted("prelu", input, weight))
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.ndim > 1 or (weight.ndim and weight.shape[0] not in (1, channels)):
         raise ShapeError(
@@ -152,54 +160,57 @@ def prelu(x: Any, weight: Any) -> Value:
 
 @function
 def rrelu(
-    x: Any,
+    input: Any,
     lower: float = 1 / 8,
     upper: float = 1 / 3,
-    training: bool = False,
+    training: bool | Key = False,
+    inplace: bool = False,
+    *,
     key: Key | None = None,
 ) -> Value:
     """y = x where x > 0, else a * x: a ~ U(lower, upper) in training, else their mean.
 
-    x: [*s] -> y: [*s]. Equal keys draw equal slopes. Xu et al., "Empirical evaluation of rectified
-    activations in convolutional network", 2015.
+    input x: [*s] -> y: [*s]. Keys and `inplace` are as of `dropout`. Xu et al., "Empirical
+    evaluation of rectified activations in convolutional network", 2015.
 
     Raises:
-        ArgumentError: if lower > upper, or training has no key.
+        ArgumentError: if lower > upper, or the key is no key.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     most = as_number(upper, "upper", -math.inf, math.inf)
     least = as_number(lower, "lower", -math.inf, most)
-    if not as_bool(training, "training"):
+    trains, key = mode_of(training, key)
+    if not trains:
         return where(x > 0, x, x * ((least + most) / 2))
-    slope = uniform(_needed(key), x.shape, x.dtype, least, most)
+    slope = uniform(key_for(x, key), x.shape, x.dtype, least, most)
     return where(x > 0, x, x * slope)
-
-
-def _needed(key: Key | None) -> Key:
-    if not isinstance(key, Key):
-        raise ArgumentError(f"draws at random: pass key=sn.random.key(seed), not {key!r:.60}")
-    return key
 
 
 @function
 @rounded_once()
 def gumbel_softmax(
-    logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1, *, key: Key | None = None
+    logits: Any,
+    tau: float = 1.0,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    key: Key | None = None,
 ) -> Value:
     """y = softmax((logits + g) / tau) along `dim`, g ~ Gumbel(0, 1): a sample that has gradients.
 
     logits: [*s] -> y: [*s]. `hard` gives the greatest entry's one-hot vector, with the gradient of
-    the soft one. Equal keys draw equal samples. Jang et al., "Categorical reparameterization with
-    Gumbel-softmax", 2016.
+    the soft one. Equal keys draw equal samples, without a key each run draws others. `eps` changes
+    nothing. Jang et al., "Categorical reparameterization with Gumbel-softmax", 2016.
 
     Raises:
-        ArgumentError: if tau is not positive, or there is no key.
+        ArgumentError: if tau is not positive, or the key is no key.
     """
     logits = as_floating(logits)
     axis = normalize_axis(dim, logits.ndim, "dim")
     if not as_number(tau, "tau", 0, math.inf) > 0:
         raise ArgumentError("tau must be positive, not 0")
-    exponential = -log(1 - uniform(_needed(key), logits.shape, logits.dtype))
+    exponential = -log(1 - uniform(key_for(logits, key), logits.shape, logits.dtype))
     gumbel = -log(where(exponential == 0, _least(logits), exponential))
     soft = softmax((logits + gumbel) / tau, axis)
     if not as_bool(hard, "hard"):

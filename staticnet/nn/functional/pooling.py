@@ -144,7 +144,7 @@ def _lp_pool(axes: int, x: Any, norm_type: Any, windows: Windows) -> Value:
 
 @function
 def max_pool1d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -154,7 +154,7 @@ def max_pool1d(
 ) -> Any:
     """y = the greatest element of each window, NaN being greater than all.
 
-    x: [n, c, w] -> y: [n, c, w'], and with `return_indices` int64 places in the plane.
+    input x: [n, c, w] -> y: [n, c, w'], and with `return_indices` int64 places in the plane.
     The derivative goes to the first of equal elements.
 
     Raises:
@@ -162,12 +162,12 @@ def max_pool1d(
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(1, kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool(1, x, windows, return_indices)
+    return _max_pool(1, input, windows, return_indices)
 
 
 @function
 def max_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -177,7 +177,7 @@ def max_pool2d(
 ) -> Any:
     """y = the greatest element of each window, NaN being greater than all.
 
-    x: [n, c, h, w] -> y: [n, c, h', w'], and with `return_indices` int64 places in the plane.
+    input x: [n, c, h, w] -> y: [n, c, h', w'], and with `return_indices` int64 places in the plane.
     The derivative goes to the first of equal elements.
 
     Raises:
@@ -185,12 +185,12 @@ def max_pool2d(
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(2, kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool(2, x, windows, return_indices)
+    return _max_pool(2, input, windows, return_indices)
 
 
 @function
 def max_pool3d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -200,7 +200,7 @@ def max_pool3d(
 ) -> Any:
     """y = the greatest element of each window, NaN being greater than all.
 
-    x: [n, c, d, h, w] -> y: [n, c, d', h', w'], and with `return_indices` int64 places in the
+    input x: [n, c, d, h, w] -> y: [n, c, d', h', w'], and with `return_indices` int64 places in the
     plane.
     The derivative goes to the first of equal elements.
 
@@ -209,13 +209,13 @@ def max_pool3d(
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(3, kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool(3, x, windows, return_indices)
+    return _max_pool(3, input, windows, return_indices)
 
 
 @function
 @rounded_once()
 def avg_pool1d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -224,20 +224,20 @@ def avg_pool1d(
 ) -> Value:
     """y = the sum of each window over how many elements it has.
 
-    x: [n, c, w] -> y: [n, c, w']. Padding counts as zeros, or not at all.
+    input x: [n, c, w] -> y: [n, c, w']. Padding counts as zeros, or not at all.
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(1, kernel_size, stride, padding, 1, ceil_mode)
-    return _avg_pool(1, x, windows, count_include_pad)
+    return _avg_pool(1, input, windows, count_include_pad)
 
 
 @function
 @rounded_once()
 def avg_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -247,20 +247,20 @@ def avg_pool2d(
 ) -> Value:
     """y = the sum of each window over how many elements it has, or `divisor_override`.
 
-    x: [n, c, h, w] -> y: [n, c, h', w']. Padding counts as zeros, or not at all.
+    input x: [n, c, h, w] -> y: [n, c, h', w']. Padding counts as zeros, or not at all.
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(2, kernel_size, stride, padding, 1, ceil_mode)
-    return _avg_pool(2, x, windows, count_include_pad, divisor_override)
+    return _avg_pool(2, input, windows, count_include_pad, divisor_override)
 
 
 @function
 @rounded_once()
 def avg_pool3d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -270,59 +270,59 @@ def avg_pool3d(
 ) -> Value:
     """y = the sum of each window over how many elements it has, or `divisor_override`.
 
-    x: [n, c, d, h, w] -> y: [n, c, d', h', w']. Padding counts as zeros, or not at all.
+    input x: [n, c, d, h, w] -> y: [n, c, d', h', w']. Padding counts as zeros, or not at all.
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
     windows = Windows.of(3, kernel_size, stride, padding, 1, ceil_mode)
-    return _avg_pool(3, x, windows, count_include_pad, divisor_override)
+    return _avg_pool(3, input, windows, count_include_pad, divisor_override)
 
 
 @function
 @rounded_once()
 def lp_pool1d(
-    x: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Value:
     """y = (sum of x**p over each window)**(1 / p), p = norm_type; the derivative of 0 is 0.
 
-    x: [n, c, w] -> y: [n, c, w'].
+    input x: [n, c, w] -> y: [n, c, w'].
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
-    return _lp_pool(1, x, norm_type, Windows.of(1, kernel_size, stride, 0, 1, ceil_mode))
+    return _lp_pool(1, input, norm_type, Windows.of(1, kernel_size, stride, 0, 1, ceil_mode))
 
 
 @function
 @rounded_once()
 def lp_pool2d(
-    x: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Value:
     """y = (sum of x**p over each window)**(1 / p), p = norm_type; the derivative of 0 is 0.
 
-    x: [n, c, h, w] -> y: [n, c, h', w'].
+    input x: [n, c, h, w] -> y: [n, c, h', w'].
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
-    return _lp_pool(2, x, norm_type, Windows.of(2, kernel_size, stride, 0, 1, ceil_mode))
+    return _lp_pool(2, input, norm_type, Windows.of(2, kernel_size, stride, 0, 1, ceil_mode))
 
 
 @function
 @rounded_once()
 def lp_pool3d(
-    x: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Value:
     """y = (sum of x**p over each window)**(1 / p), p = norm_type; the derivative of 0 is 0.
 
-    x: [n, c, d, h, w] -> y: [n, c, d', h', w'].
+    input x: [n, c, d, h, w] -> y: [n, c, d', h', w'].
 
     Raises:
         ArgumentError: if an argument is not in its range.
         ShapeError: if x has other axes, or is too small for a window.
     """
-    return _lp_pool(3, x, norm_type, Windows.of(3, kernel_size, stride, 0, 1, ceil_mode))
+    return _lp_pool(3, input, norm_type, Windows.of(3, kernel_size, stride, 0, 1, ceil_mode))

@@ -32,7 +32,7 @@ Taps = list[tuple[Any, Any]]  # places along an axis, whole numbers, and their w
 @function
 @rounded_once(2)
 def grid_sample(
-    x: Any,
+    input: Any,
     grid: Any,
     mode: str = "bilinear",
     padding_mode: str = "zeros",
@@ -40,7 +40,7 @@ def grid_sample(
 ) -> Value:
     """y[i, :, p] = x[i] at the place grid[i, p], between its elements a weighted sum of them.
 
-    x: [n, c, h, w], grid: [n, h', w', 2] -> y: [n, c, h', w'], or [n, c, d, h, w] and
+    input x: [n, c, h, w], grid: [n, h', w', 2] -> y: [n, c, h', w'], or [n, c, d, h, w] and
     [n, d', h', w', 3]. Places are (x, y) or (x, y, z) from -1 to 1, which are the outer corners of
     the outermost elements or, with `align_corners`, their centres.
 
@@ -48,7 +48,7 @@ def grid_sample(
         ArgumentError: on an unknown mode, or "bicubic" for three axes.
         ShapeError: if x and grid do not fit.
     """
-    x, grid = promoted("grid_sample", x, grid)
+    x, grid = promoted("grid_sample", input, grid)
     x, grid = as_floating(x), as_floating(grid)
     axes = _check_grid(x, grid)
     check_choice(mode, "mode", "bilinear", "nearest", *(["bicubic"] if axes == 2 else []))

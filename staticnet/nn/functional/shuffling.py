@@ -21,8 +21,10 @@ from staticnet.ops.widening import rounded_once
 
 
 @function
-def pixel_shuffle(x: Any, upscale_factor: int) -> Value:
-    """y = x with channels laid out as r x r pixels.  x: [*b, c r r, h, w] -> y: [*b, c, h r, w r]
+def pixel_shuffle(input: Any, upscale_factor: int) -> Value:
+    """y = x with channels laid out as r x r pixels.
+
+    input x: [*b, c r r, h, w] -> y: [*b, c, h r, w r]
 
     Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
     convolutional neural network", 2016.
@@ -30,7 +32,7 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Value:
     Raises:
         ShapeError: if the channels are no multiple of r r, or there are fewer than three axes.
     """
-    x, r = _pixels(x), as_size(upscale_factor, "upscale_factor")
+    x, r = _pixels(input), as_size(upscale_factor, "upscale_factor")
     *before, channels, h, w = x.shape
     each = _quotient(channels, r * r, "channels")
     k = len(before)
@@ -40,13 +42,15 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Value:
 
 
 @function
-def pixel_unshuffle(x: Any, downscale_factor: int) -> Value:
-    """y = x with r x r pixels laid into channels.  x: [*b, c, h r, w r] -> y: [*b, c r r, h, w]
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Value:
+    """y = x with r x r pixels laid into channels.
+
+    input x: [*b, c, h r, w r] -> y: [*b, c r r, h, w]
 
     Raises:
         ShapeError: if the height or width is no multiple of r, or there are fewer than three axes.
     """
-    x, r = _pixels(x), as_size(downscale_factor, "downscale_factor")
+    x, r = _pixels(input), as_size(downscale_factor, "downscale_factor")
     *before, channels, h, w = x.shape
     high, wide = _quotient(h, r, "rows"), _quotient(w, r, "columns")
     k = len(before)
@@ -56,8 +60,10 @@ def pixel_unshuffle(x: Any, downscale_factor: int) -> Value:
 
 
 @function
-def channel_shuffle(x: Any, groups: int) -> Value:
-    """y = x with the channels of `groups` groups taken in turn.  x: [n, c, *s] -> y: [n, c, *s]
+def channel_shuffle(input: Any, groups: int) -> Value:
+    """y = x with the channels of `groups` groups taken in turn.
+
+    input x: [n, c, *s] -> y: [n, c, *s]
 
     Zhang et al., "ShuffleNet: an extremely efficient convolutional neural network for mobile
     devices", 2018.
@@ -65,7 +71,7 @@ def channel_shuffle(x: Any, groups: int) -> Value:
     Raises:
         ShapeError: if the channels are no multiple of `groups`, or there are fewer than three axes.
     """
-    x, count = _pixels(x), as_size(groups, "groups")
+    x, count = _pixels(input), as_size(groups, "groups")
     n, channels, *spatial = x.shape
     each = _quotient(channels, count, "channels")
     y = reshape(x, (n, count, each, *spatial))
@@ -129,16 +135,18 @@ class _Patches:
 
 
 @function
-def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Value:
+def unfold(
+    input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Value:
     """y[:, :, l] = the elements of patch l, one after the other.
 
-    x: [n, c, h, w] -> y: [n, c * kernel, patches]; n may be missing
+    input x: [n, c, h, w] -> y: [n, c * kernel, patches]; n may be missing
 
     Raises:
         ArgumentError: if an argument is neither an int in its range nor two of them.
         ShapeError: if x has other axes or is smaller than a patch.
     """
-    x = as_value(x)
+    x = as_value(input)
     if x.ndim not in (3, 4):
         raise ShapeError(f"takes [n, c, h, w] or [c, h, w], not {format_shape(x.shape)}")
     single = x.ndim == 3
@@ -161,17 +169,22 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 @function
 @rounded_once()
 def fold(
-    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: Any,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
 ) -> Value:
     """y = the sum of patches, each where `unfold` takes it from.
 
-    x: [n, c * kernel, patches] -> y: [n, c, *output_size]; n may be missing
+    input x: [n, c * kernel, patches] -> y: [n, c, *output_size]; n may be missing
 
     Raises:
         ArgumentError: if an argument is neither an int in its range nor two of them.
         ShapeError: if x has other axes, or not as many channels and patches.
     """
-    x = as_value(x)
+    x = as_value(input)
     if x.ndim not in (2, 3):
         raise ShapeError(f"takes [n, c * kernel, patches], not {format_shape(x.shape)}")
     single = x.ndim == 2

@@ -58,7 +58,7 @@ def _checked(
 
 @function
 def max_unpool1d(
-    x: Any,
+    input: Any,
     indices: Any,
     kernel_size: Any,
     stride: Any = None,
@@ -67,19 +67,19 @@ def max_unpool1d(
 ) -> Value:
     """y = x at the places `indices` that max_pool1d returns, zeros elsewhere.
 
-    x: [n, c, w], indices: int of that shape -> y: [n, c, w']. n may be
+    input x: [n, c, w], indices: int of that shape -> y: [n, c, w']. n may be
     missing. The size is that of the least array with such windows, unless `output_size` is given.
 
     Raises:
         ArgumentError: if an argument is not in its range, or there cannot be such an output_size.
         ShapeError: if x has other axes than indices, or than 1 spatial ones.
     """
-    return _unpool(1, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
 @function
 def max_unpool2d(
-    x: Any,
+    input: Any,
     indices: Any,
     kernel_size: Any,
     stride: Any = None,
@@ -88,19 +88,19 @@ def max_unpool2d(
 ) -> Value:
     """y = x at the places `indices` that max_pool2d returns, zeros elsewhere.
 
-    x: [n, c, h, w], indices: int of that shape -> y: [n, c, h', w']. n may be
+    input x: [n, c, h, w], indices: int of that shape -> y: [n, c, h', w']. n may be
     missing. The size is that of the least array with such windows, unless `output_size` is given.
 
     Raises:
         ArgumentError: if an argument is not in its range, or there cannot be such an output_size.
         ShapeError: if x has other axes than indices, or than 2 spatial ones.
     """
-    return _unpool(2, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
 @function
 def max_unpool3d(
-    x: Any,
+    input: Any,
     indices: Any,
     kernel_size: Any,
     stride: Any = None,
@@ -109,11 +109,11 @@ def max_unpool3d(
 ) -> Value:
     """y = x at the places `indices` that max_pool3d returns, zeros elsewhere.
 
-    x: [n, c, d, h, w], indices: int of that shape -> y: [n, c, d', h', w']. n may be
+    input x: [n, c, d, h, w], indices: int of that shape -> y: [n, c, d', h', w']. n may be
     missing. The size is that of the least array with such windows, unless `output_size` is given.
 
     Raises:
         ArgumentError: if an argument is not in its range, or there cannot be such an output_size.
         ShapeError: if x has other axes than indices, or than 3 spatial ones.
     """
-    return _unpool(3, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool(3, input, indices, kernel_size, stride, padding, output_size)

@@ -39,7 +39,7 @@ CUBIC, CUBIC_ANTIALIASED = -0.75, -0.5  # the free coefficient, as PyTorch and a
 @function
 @rounded_once()
 def interpolate(
-    x: Any,
+    input: Any,
     size: Any = None,
     scale_factor: Any = None,
     mode: str = "nearest",
@@ -49,16 +49,16 @@ def interpolate(
 ) -> Value:
     """y = x with other spatial sizes, `size` or floor(n * scale_factor).
 
-    x: [n, c, *s] -> y: [n, c, *size]. Elements are taken to be squares, whose corners (or, with
-    `align_corners`, whose centres) at the ends stay where they are. `antialias` widens the filters
-    where y is smaller. A symbolic axis takes "nearest" with a whole scale_factor.
+    input x: [n, c, *s] -> y: [n, c, *size]. Elements are taken to be squares, whose corners (or,
+    with `align_corners`, whose centres) at the ends stay where they are. `antialias` widens the
+    filters where y is smaller. A symbolic axis takes "nearest" with a whole scale_factor.
 
     Raises:
         ArgumentError: if not just one of size and scale_factor is given, or an option is not for
             the mode.
         ShapeError: if x has other axes than the mode is for, or an axis is symbolic.
     """
-    x = as_floating(x)
+    x = as_floating(input)
     axes = _check_mode(x, mode, align_corners, antialias)
     sizes, scales = _sizes(x, axes, size, scale_factor)
     if recompute_scale_factor is not None and as_bool(
@@ -80,11 +80,11 @@ def interpolate(
 
 @function
 def upsample(
-    x: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Value:  # fmt: skip
     """`interpolate`, by its older name."""
-    found: Value = interpolate(x, size, scale_factor, mode, align_corners)
+    found: Value = interpolate(input, size, scale_factor, mode, align_corners)
     return found
 
 

@@ -300,7 +300,7 @@ class RReLU(Module):
         """x with random slopes, as the mode is now."""
         training = self.training
         key = self._generator.key(like=x) if training else None
-        return F.rrelu(x, self.lower, self.upper, training, key)
+        return F.rrelu(x, self.lower, self.upper, training, key=key)
 
     def extra_repr(self) -> str:
         """The range of the slopes."""

@@ -10,6 +10,7 @@ from staticnet.nn import functional as F
 from staticnet.nn.arguments import as_number
 from staticnet.nn.module import Module
 from staticnet.nn.seed import next_seed
+from staticnet.ops.arguments import as_bool
 from staticnet.ops.random import Generator
 
 
@@ -26,7 +27,8 @@ class _Dropout(Module):
 
     function: ClassVar[Callable[..., Value]]
 
-    def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, seed: int | None = None) -> None:
+        as_bool(inplace, f"{type(self).__name__}: inplace")
         self.p = as_number(p, f"{type(self).__name__}: p", 0, 1)
         self._generator = Generator(next_seed(seed))
         self._generator.counter.name = ""  # to be named after its place here
@@ -36,7 +38,7 @@ class _Dropout(Module):
         """x with some dropped, as the mode is now."""
         if not self.training or self.p == 0:
             return x
-        return type(self).function(x, self.p, self._generator.key(like=x))
+        return type(self).function(x, self.p, True, key=self._generator.key(like=x))
 
     def extra_repr(self) -> str:
         """The probability."""

@@ -187,7 +187,7 @@ class _Recurrent(Module):
         last: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                x = dropout(x, self.dropout, self._generator.key(like=x))
+                x = dropout(x, self.dropout, key=self._generator.key(like=x))
             rows = []
             for direction in range(directions):
                 place = layer * directions + direction
