@@ -11,7 +11,7 @@ from staticnet.ir.node import Node, newer, topological
 from staticnet.ir.op import Op
 from staticnet.ir.value import Value
 from staticnet.ops.base import Item
-from staticnet.ops.custom import one_by_one
+from staticnet.ops.own_op import one_by_one
 from staticnet.ops.own_rules import examples_of
 
 

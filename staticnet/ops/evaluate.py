@@ -19,6 +19,7 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, failure
 from staticnet.ir.op import Op, infer
 from staticnet.ir.types import TensorType, TupleType, format_shape
+from staticnet.ops.base import Elementwise
 
 
 def compute(op: Op, dtype: DType | None, operands: Sequence[Any], xp: Any = np) -> Any:
@@ -46,6 +47,8 @@ def _compute_own(op: Op, operands: Sequence[Any], xp: Any) -> Any:
     if op.widens and any(x.dtype in HALVES for x in arrays):
         arrays = [x.astype(np.float32) if x.dtype in HALVES else x for x in arrays]
         wide = infer(op, [TensorType(x.dtype, x.shape) for x in arrays])
+    if isinstance(op, Elementwise) and len(arrays) > 1:
+        arrays = list(np.broadcast_arrays(*arrays))  # for an eval that goes through elements
     for x in arrays:
         x.flags.writeable = False
     try:

@@ -18,7 +18,13 @@ from staticnet.ir.types import TensorType, TupleType, format_shape
 from staticnet.ir.user_functions import call_rule
 from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.arguments import broadcast_shapes
-from staticnet.ops.base import as_values
+from staticnet.ops.base import as_values, items
+
+
+def results(y: Any) -> Any:
+    """The results of an op that has several, as a tuple; any other value as it is."""
+    several = isinstance(y.type, TupleType) if isinstance(y, Node) else type(y.data) is tuple
+    return items(y) if several else y
 
 
 def written(op: Op, rule: str) -> Location | None:
@@ -46,7 +52,12 @@ def products_of(op: Op, y: Any, g: Any, *operands: Any) -> Any:
     """
     if op.where is None:
         return op.vjp(y, g, *operands)
-    given, what = _called(op, "vjp", y, g, *operands), _gives(op, "vjp")
+    return as_products(op, _called(op, "vjp", y, g, *operands), operands)
+
+
+def as_products(op: Op, given: Any, operands: Sequence[Any]) -> list[Any]:
+    """What a user's vjp gave, as one product for each operand; raises as `products_of` says."""
+    what = _gives(op, "vjp")
     if given is None:
         raise GradientError(
             f"{what} None ({current()}); return a product for each operand, and (None,) for zero"
@@ -81,21 +92,25 @@ def tangent_of(op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any])
     """
     if op.where is None:
         return op.jvp(y, operands, tangents)
-    given, what = _called(op, "jvp", y, operands, tangents), _gives(op, "jvp")
-    if given is NotImplemented:
-        return given
-    types = y.type.types if isinstance(y.type, TupleType) else None
-    if types is None:
-        return _moved(given, y.type, what)
+    given = _called(op, "jvp", y, operands, tangents)
+    return given if given is NotImplemented else as_tangents(op, given, results(y))
+
+
+def as_tangents(op: Op, given: Any, y: Any) -> Any:
+    """What a user's jvp gave, as a tangent for each result; raises as `tangent_of` says."""
+    what = _gives(op, "jvp")
+    if not isinstance(y, tuple):
+        return _moved(given, y, what)
     if given is None:
-        return [None] * len(types)
-    if not isinstance(given, list | tuple) or len(given) != len(types):
-        raise GradientError(f"{what} {given!r:.60} for {len(types)} results ({current()})")
-    return [_moved(t, type_, what) for t, type_ in zip(given, types, strict=True)]
+        return [None] * len(y)
+    if not isinstance(given, list | tuple) or len(given) != len(y):
+        raise GradientError(f"{what} {given!r:.60} for {len(y)} results ({current()})")
+    return [_moved(t, each, what) for t, each in zip(given, y, strict=True)]
 
 
-def _moved(tangent: Any, type_: TensorType, what: str) -> Any:
+def _moved(tangent: Any, y: Any, what: str) -> Any:
     """A tangent as a value of a result's type; raises GradientError if it does not fit."""
+    type_ = TensorType(y.dtype, y.shape)
     if tangent is None or not is_floating(type_.dtype):
         return None
     value, shape = _as_value(tangent, f"{what} {{}} as the tangent of {type_}")
