@@ -46,7 +46,7 @@ def test_gpt2_fits_and_how_often_it_launches(gpt: Any) -> None:
         gpt.training_step(gpt.GPT(gpt.GPT2), 8, precision="bfloat16", device="numpy"), "bfloat16"
     )
     assert analyse_memory(plan).peak < 6.0e9
-    assert plan.launches <= 310
+    assert plan.launches <= 300
 
 
 @pytest.mark.slow

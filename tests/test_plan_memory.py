@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,14 @@ def test_steps_run_after_what_they_wait_for(case: tuple[sn.Graph, list[Any]]) ->
     assert all(len(step.groups) == 1 or all(g.fused for g in step.groups) for step in plan.steps)
 
 
-def chain(sizes: list[tuple[int, list[int]]]) -> tuple[list[Group], Dependences, Values]:
+def chain(
+    sizes: list[tuple[int, list[int]]], routines: Collection[int] = ()
+) -> tuple[list[Group], Dependences, Values]:
     """Groups that each make a value of so many bytes from the values of earlier ones."""
     order = Dependences()
     x = sn.placeholder((), name="x")
     nodes = [x + float(i) for i in range(len(sizes))]
-    groups = [Group(order.add(), (), [node]) for node in nodes]
+    groups = [Group(order.add(), (), [n], fused=i not in routines) for i, n in enumerate(nodes)]
     for group, (_, needs) in zip(groups, sizes, strict=True):
         order.require(group.number, needs)
     reads = {g: [nodes[i] for i in needs] for g, (_, needs) in zip(groups, sizes, strict=True)}
@@ -154,11 +157,25 @@ def test_kernels_run_side_by_side_where_that_needs_no_more_memory() -> None:
     assert [len(step.groups) for step in schedule(groups, order, values)] == [1, 1, 1, 1]
 
 
+def test_kernels_wait_for_others_while_no_routine_needs_them() -> None:
+    """A sum of columns, which reads what a product then reads too, runs beside the next kernel."""
+    sizes = [(5000, []), (1000, [0]), (10, [1]), (1000, [1]), (10, [3])]
+    groups, order, values = chain(sizes, routines=(0, 1, 3))
+    steps = schedule(groups, order, values)
+    assert [[g.number for g in step.groups] for step in steps] == [[0], [1], [3], [2, 4]]
+    groups, order, values = chain([*sizes[:3], (1000, [1, 2]), (10, [3])], routines=(0, 1, 3))
+    assert len(schedule(groups, order, values)) == 5, "the product needs it"
+    small = [(10, []), *sizes[1:]]
+    groups, order, values = chain(small, routines=(0, 1, 3))
+    assert len(schedule(groups, order, values)) == 5, "what it reads would be alive with more"
+
+
 @st.composite
 def dependences(draw: Any) -> tuple[list[Group], Dependences, Values]:
     count = draw(st.integers(1, 10))
     needs = [draw(st.lists(st.integers(0, i - 1), unique=True)) if i else [] for i in range(count)]
-    return chain([(draw(st.integers(0, 100)), earlier) for earlier in needs])
+    routines = draw(st.sets(st.integers(0, count - 1)))
+    return chain([(draw(st.integers(0, 100)), earlier) for earlier in needs], routines)
 
 
 @given(dependences())

@@ -1,7 +1,8 @@
 """The order of groups, and which of them run side by side as one step.
 
 Of the orders that the dependences allow, one that needs little memory: by number, or always the
-group next that leaves the fewest bytes alive, whichever has the lower peak.
+group next that leaves the fewest bytes alive, whichever has the lower peak. Kernels that nothing
+needs soon then wait for others to run beside.
 """
 
 from __future__ import annotations
@@ -57,7 +58,37 @@ def schedule(groups: Sequence[Group], order: Dependences, values: Values) -> lis
         bundle(sequence, order, values)
         for sequence in (_by_number(groups, order, values), _by_bytes(groups, order, values))
     ]
-    return min(found, key=lambda steps: (peak(steps, values), len(steps)))
+    return gathered(min(found, key=lambda steps: (peak(steps, values), len(steps))), order, values)
+
+
+def gathered(steps: Sequence[Step], order: Dependences, values: Values) -> list[Step]:
+    """The steps, where kernels wait for the next step of kernels if no routine between needs them.
+
+    No peak grows by it.
+    """
+    limit, left, done = peak(steps, values), list(steps), list[Step]()
+    ledger = Ledger(values)
+    for i, step in enumerate(left):
+        j = _next_kernels(left, i, order)
+        if j is not None:
+            both = Step((*step.groups, *left[j].groups))
+            if ledger.would_take([*left[i + 1 : j], both]) <= limit:
+                left[j] = both
+                continue
+        ledger.run(step.groups)
+        done.append(step)
+    return done
+
+
+def _next_kernels(steps: Sequence[Step], i: int, order: Dependences) -> int | None:
+    """The next step of kernels, if this is one and nothing up to there waits for it."""
+    own = _bits(steps[i].groups)
+    for j in range(i + 1, len(steps)) if steps[i].fused else ():
+        if any(order.waits_for(group.number) & own for group in steps[j].groups):
+            return None
+        if steps[j].fused:
+            return j
+    return None
 
 
 def peak(steps: Iterable[Step], values: Values) -> int:
@@ -109,6 +140,13 @@ class Ledger:
             self.alive += self.change(group)
             for node in self.values.reads.get(group, ()):
                 self.left[node] -= 1
+        return most
+
+    def would_take(self, steps: Iterable[Step]) -> int:
+        """The bytes alive at the fullest of some steps, which are not run."""
+        alive, left = self.alive, dict(self.left)
+        most = max((self.run(step.groups) for step in steps), default=0)
+        self.alive, self.left = alive, left
         return most
 
     def last_reader(self, group: Group, done: Callable[[Group], bool]) -> Iterator[Group]:
