@@ -190,3 +190,17 @@ def test_pieces_are_cast_where_they_are_put_together() -> None:
     parts = [sn.astype(x @ v, "float32") for v in (w, sn.matrix_transpose(w))]
     f = sn.function([x, w], sn.stack(parts, 1), device="numpy")
     assert [group.kind for _, group in make_plan(f.graph).launched] == ["matmul", "matmul", "map"]
+
+
+def test_a_sum_that_one_kernel_reads_in_parts_is_made_there() -> None:
+    """As the gates of an LSTM are: what the kernel reads more for it, the sum's own read before."""
+    nodes = [sn.placeholder((ROWS, WIDTH), "float64", n) for n in "xy"]
+    nodes.append(sn.placeholder((WIDTH, WIDTH), "float64", "w"))
+    x, y, w = nodes
+    gate, value = sn.split(y + x @ w, 2, axis=-1)
+    f = sn.function(nodes, nn.functional.sigmoid(gate) * sn.tanh(value), device="cpu")
+    assert [group.kind for _, group in f.plan.launched] == ["matmul", "map"]
+    a, b, c = (np.random.default_rng(0).normal(size=fixed.shape) for fixed in nodes)
+    z = b + a @ c
+    wanted = np.tanh(z[:, WIDTH // 2 :]) / (1 + np.exp(-z[:, : WIDTH // 2]))
+    np.testing.assert_allclose(f(a, b, c), wanted, rtol=1e-12)

@@ -150,6 +150,8 @@ class Recompute:
         own = self.fusion.group_of[node]
         alone = self.readers[node] - {own} == set(readers)  # who else reads it has it stored
         saved = (len(readers) + alone) * size
+        if alone and all(n is node or n in again.nodes for n in own.nodes):
+            saved += sum(map(_bytes, again.sources))  # the kernel that made it is gone
         for group in readers:
             if self._points(node, group) > int(node.type.size):
                 return False  # it would be computed more than once
