@@ -24,7 +24,7 @@ from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
 from staticnet.ir.location import Location, user_line
 from staticnet.ir.own_ops import declare, find, label_of
-from staticnet.ir.types import MAX_BYTES, Shape, TensorType, TupleType, format_shape
+from staticnet.ir.types import MAX_BYTES, Shape, TensorType, TupleType, format_shape, tensor_type
 
 if TYPE_CHECKING:
     from staticnet.ir.graph import Graph
@@ -306,8 +306,9 @@ def infer(op: Op, types: Sequence[TensorType]) -> Any:
     """
     if op.where is None:
         return op.infer(*types)
+    _check_fields(op)
     try:
-        found: Any = op.infer(*types)
+        found = _normal(op.infer(*types))
     except StaticnetError as error:
         if not error.located:
             raise
@@ -322,6 +323,30 @@ def infer(op: Op, types: Sequence[TensorType]) -> Any:
             f"(declared on {op.where})"
         )
     return found
+
+
+def _normal(found: Any) -> Any:
+    """A type that a user's op gives, its sizes as Python's ints; anything else as it is."""
+    if isinstance(found, list | tuple) and found and all(isinstance(x, TensorType) for x in found):
+        found = TupleType(found)
+    if isinstance(found, TupleType):
+        return TupleType(map(_normal, found.types))
+    return tensor_type(found.shape, found.dtype) if isinstance(found, TensorType) else found
+
+
+def _check_fields(op: Op) -> None:
+    """Raise ArgumentError if a user's op has what its class does not compare and print."""
+    cls: Any = type(op)
+    compares: Any = next(each for each in cls.__mro__ if "__eq__" in vars(each))
+    by_fields = hasattr(compares, "__dataclass_fields__")
+    told = _fields_of(compares) if by_fields else ()
+    hidden = [name for name in vars(op) if name not in told and not hasattr(cls, name)]
+    if hidden or (by_fields and told != _fields_of(cls)):
+        missing = ", ".join(dict.fromkeys([*hidden, *set(_fields_of(cls)).difference(told)]))
+        raise ArgumentError(
+            f"its class does not tell ops apart by {missing}; declare attributes as fields, below "
+            f"@dataclass(frozen=True) (declared on {op.where})"
+        )
 
 
 def symbols_of_op(op: Op) -> frozenset[str]:

@@ -86,11 +86,11 @@ class TensorType:
 
     def with_shape(self, shape: Shape) -> TensorType:
         """The same dtype in another shape."""
-        return TensorType(self.dtype, shape)
+        return TensorType(self.dtype, shape if type(shape) is tuple else as_shape(shape))
 
     def with_dtype(self, dtype: DType) -> TensorType:
         """The same shape in another dtype."""
-        return self if dtype == self.dtype else TensorType(dtype, self.shape)
+        return self if dtype == self.dtype else TensorType(as_dtype(dtype), self.shape)
 
     def substitute(self, values: Mapping[str, int]) -> TensorType:
         """The type with symbolic dims replaced by numbers."""

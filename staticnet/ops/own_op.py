@@ -223,7 +223,7 @@ def _as_type(given: Any, rule: Function) -> TensorType:
     if isinstance(given, TensorType):
         return given
     several = isinstance(given, tuple) and all(isinstance(x, TensorType) for x in given)
-    if isinstance(given, list) or (several and given):
+    if given and (several or isinstance(given, list)):
         return TupleType([_as_type(each, rule) for each in given])
     try:
         if isinstance(given, tuple) and len(given) == 2:
