@@ -18,9 +18,9 @@
 
    Zhang, Franchetti and Low, "High performance zero-memory overhead direct convolutions", 2018. */
 /* A line of `count` pixels from `start`, each the `every`th; those beyond `size` are 0. */
-static void sn_pack_line_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
-                             int64_t of_pixel, int64_t size, int64_t start, int64_t count,
-                             int64_t every, float *to) {
+SN_APART void sn_pack_line_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
+                               int64_t of_pixel, int64_t size, int64_t start, int64_t count,
+                               int64_t every, float *to) {
   const int64_t before = SN_LEAST(count, start < 0 ? (-start + every - 1) / every : 0);
   const int64_t end = size > start ? SN_LEAST(count, (size - start - 1) / every + 1) : 0;
   const int64_t some = SN_MOST(0, end - before), step = every * of_pixel;
@@ -41,8 +41,9 @@ static void sn_pack_line_f32(int64_t channels, const sn_stored_f32 *x, int64_t o
 }
 
 /* A group of an image in its box. */
-static void sn_pack_image_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
-                              int64_t of_pixel, const int64_t *size, const sn_box *box, float *to) {
+SN_APART void sn_pack_image_f32(int64_t channels, const sn_stored_f32 *x, int64_t of_channel,
+                                int64_t of_pixel, const int64_t *size, const sn_box *box,
+                                float *to) {
   const int flat = box->count[2] == 1 && size[2] == 1 && box->start[2] == 0;
   for (int64_t i = 0; i < box->count[0]; ++i, to += box->along[0]) {
     const int64_t a = box->start[0] + i * box->every[0];
@@ -69,9 +70,9 @@ static void sn_pack_image_f32(int64_t channels, const sn_stored_f32 *x, int64_t 
 }
 
 /* A group of a band's images in their boxes. */
-static void sn_pack_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                             const sn_band *band, const sn_box *box, const sn_stored_f32 *x,
-                             float *to) {
+SN_APART void sn_pack_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                               const sn_band *band, const sn_box *box, const sn_stored_f32 *x,
+                               float *to) {
   const int64_t pixels = sn_volume(p->source), all = v->groups * p->depth;
   const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
   x += band->image * all * pixels + group * p->depth * of_channel;
@@ -80,9 +81,14 @@ static void sn_pack_band_f32(const sn_convolution *v, const sn_product_sizes *p,
                       to + m * box->size);
 }
 
+/* Every `step`th of some elements. */
+SN_APART void sn_gather_f32(int64_t n, const sn_stored_f32 *from, int64_t step, float *to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i * step]);
+}
+
 /* A panel of the taps of some axes, run after run; what lacks is 0. */
-static void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p,
-                              const sn_axis *axis, int64_t j, const sn_stored_f32 *w, float *to) {
+SN_APART void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                const sn_axis *axis, int64_t j, const sn_stored_f32 *w, float *to) {
   const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t taps = sn_taps(axis);
   if (some < width) sn_zero_f32(to, taps * p->depth * width);
@@ -100,15 +106,14 @@ static void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p
         sn_turn_in_f32(some, deep, from, p->of_width, line, width);
       else
         for (int64_t l = 0; l < deep; ++l)
-          for (int64_t i = 0; i < some; ++i)
-            line[l * width + i] = SN_READ_f32(from[l * p->of_depth + i * p->of_width]);
+          sn_gather_f32(some, from + l * p->of_depth, p->of_width, line + l * width);
     }
   }
 }
 
 /* All panels, each with the taps of one remainder after the other. */
-static void sn_pack_weights_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                const sn_stored_f32 *w, float *to) {
+SN_APART void sn_pack_weights_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                  const sn_stored_f32 *w, float *to) {
   const int64_t taps = sn_volume(v->kernel), panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
   const sn_box box = sn_box_of(v, p, 0, p->result[0]);
 #pragma omp for schedule(static)
@@ -131,9 +136,9 @@ typedef struct {
 } sn_place_f32;
 
 /* The outputs of a panel for the pixels of one remainder. */
-static void sn_pixels_f32(int single, const sn_axis *axis, const sn_box *box, int64_t images,
-                          int64_t runs, int64_t length, const int64_t *offset, const float *x,
-                          const float *w, int64_t width, const sn_place_f32 *y) {
+SN_APART void sn_pixels_f32(sn_strip_call_f32 *strip, const sn_axis *axis, const sn_box *box,
+                            int64_t images, int64_t runs, int64_t length, const int64_t *offset,
+                            const float *x, const float *w, int64_t width, const sn_place_f32 *y) {
   const int64_t all = images * axis[0].count * axis[1].count * axis[2].count;
   const int64_t rows = sn_height(all);
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
@@ -156,15 +161,16 @@ static void sn_pixels_f32(int single, const sn_axis *axis, const sn_box *box, in
       if (++a == axis[0].count) a = 0, ++m;
     }
     for (int64_t u = high; u < rows; ++u) at[u] = at[0];
-    sn_strip_f32(single, rows, width, runs, length, 1, offset, at, w, tile);
+    strip(rows, width, runs, length, 1, offset, at, w, tile);
     for (int64_t u = 0; u < high; ++u) memcpy(to[u], tile + u * width, width * sizeof *tile);
   }
 }
 
 /* A panel of a band's outputs, from output j of a group on: y: [images, pixels, width] */
-static void sn_panel_of_band_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                 const sn_band *band, const sn_box *box, int64_t *offset,
-                                 const float *x, const float *w, int64_t j, float *y) {
+SN_APART void sn_panel_of_band_f32(sn_strip_call_f32 *strip, const sn_convolution *v,
+                                   const sn_product_sizes *p, const sn_band *band,
+                                   const sn_box *box, int64_t *offset, const float *x,
+                                   const float *w, int64_t j, float *y) {
   const int64_t width = sn_panel_width_f32(v, p->width, j);
   const int64_t line = p->result[1] * p->result[2] * width;
   sn_place_f32 place = {y - band->low * line, {line, p->result[2] * width, width},
@@ -175,15 +181,15 @@ static void sn_panel_of_band_f32(const sn_convolution *v, const sn_product_sizes
     sn_axes_of(v, p, box, band->low, band->high, r, axis);
     const int64_t runs = v->single ? sn_offsets(axis, box, offset, &length)
                                    : sn_runs(axis, box, p->depth, offset, &length);
-    sn_pixels_f32(v->single, axis, box, band->images, runs, length, offset, x, w, width, &place);
+    sn_pixels_f32(strip, axis, box, band->images, runs, length, offset, x, w, width, &place);
     w += sn_taps(axis) * (v->single ? 1 : p->depth) * width;
   }
 }
 
 /* Such a panel to where it belongs in the result. */
-static void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                                const sn_band *band, int64_t j, const float *from,
-                                sn_stored_f32 *y) {
+SN_APART void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                                  const sn_band *band, int64_t j, const float *from,
+                                  sn_stored_f32 *y) {
   const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
   const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
@@ -200,10 +206,9 @@ static void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_sizes 
 
 /* The convolution or its gradient of the input, where w are the weights, in scratch memory of all
    packed weights and then a room for each thread. */
-static void sn_convolve_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
-                            const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
-                            int together) {
-  const sn_product_sizes p = sn_sizes(v, backward);
+static void sn_convolve_f32(const sn_convolution *v, const sn_stored_f32 *x, const sn_stored_f32 *w,
+                            sn_stored_f32 *y, float *scratch, int together) {
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t of_group = panels * sn_panel_f32 * taps * p.depth;
   float *const rooms = scratch + v->groups * of_group;
@@ -222,7 +227,7 @@ static void sn_convolve_f32(const sn_convolution *v, int backward, const sn_stor
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32;
         const float *const panel = scratch + group * of_group + j * taps * p.depth;
-        sn_panel_of_band_f32(v, &p, &band, &box, offset, room, panel, j, result);
+        sn_panel_of_band_f32(sn_strip_f32, v, &p, &band, &box, offset, room, panel, j, result);
         sn_unpack_panel_f32(v, &p, group, &band, j, result, y);
       }
     }

@@ -17,6 +17,12 @@
 #define SN_LEAST(a, b) ((a) < (b) ? (a) : (b))
 #define SN_MOST(a, b) ((a) > (b) ? (a) : (b))
 #define SN_INLINE static inline __attribute__((always_inline, unused))
+/* A function on its own: gcc would compile it again for each caller, and each constant argument. */
+#if defined(__clang__)
+#define SN_APART static __attribute__((noinline, unused))
+#else
+#define SN_APART static __attribute__((noipa, unused))
+#endif
 
 /* One axis of a product. Pixels of the result are first, first + step, …; what one needs begins
    at `from` in the box, and `stride` further for the next. Of the kernel so many taps: tap,
@@ -34,8 +40,7 @@ typedef struct {
 /* A product's sizes: channels of the source and of the result, their pixels, and how far apart the
    weights of neighbours lie. */
 typedef struct {
-  int backward;
-  int64_t depth, width, source[3], result[3];
+  int64_t backward, depth, width, source[3], result[3];
   int64_t of_width, of_depth;
   int64_t remainders[3], bands_of_image, bands;
 } sn_product_sizes;
@@ -49,8 +54,9 @@ static int64_t sn_floor(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1
 static int64_t sn_gcd(int64_t a, int64_t b) { return b ? sn_gcd(b, a % b) : a; }
 static int64_t sn_volume(const int64_t *x) { return x[0] * x[1] * x[2]; }
 
-static sn_product_sizes sn_sizes(const sn_convolution *v, int backward) {
+SN_APART sn_product_sizes sn_sizes(const sn_convolution *v) {
   const int64_t taps = sn_volume(v->kernel), of_output = v->inputs * taps;
+  const int64_t backward = v->backward;
   sn_product_sizes p = {.backward = backward};
   p.depth = backward ? v->outputs : v->inputs, p.width = backward ? v->inputs : v->outputs;
   p.of_depth = backward ? of_output : taps, p.of_width = backward ? taps : of_output;
@@ -64,7 +70,7 @@ static sn_product_sizes sn_sizes(const sn_convolution *v, int backward) {
   return p;
 }
 
-static sn_band sn_band_of(const sn_convolution *v, const sn_product_sizes *p, int64_t band) {
+SN_APART sn_band sn_band_of(const sn_convolution *v, const sn_product_sizes *p, int64_t band) {
   if (v->rows == 0) {
     const int64_t image = band * v->images;
     return (sn_band){image, SN_LEAST(v->images, v->n - image), 0, p->result[0]};
@@ -74,8 +80,8 @@ static sn_band sn_band_of(const sn_convolution *v, const sn_product_sizes *p, in
 }
 
 /* The box that the rows [low, high) of a result need. */
-static sn_box sn_box_of(const sn_convolution *v, const sn_product_sizes *p, int64_t low,
-                        int64_t high) {
+SN_APART sn_box sn_box_of(const sn_convolution *v, const sn_product_sizes *p, int64_t low,
+                          int64_t high) {
   sn_box box;
   for (int k = 0; k < 3; ++k) {
     const int64_t s = v->stride[k], far = (v->kernel[k] - 1) * v->dilation[k];
@@ -98,8 +104,8 @@ static sn_box sn_box_of(const sn_convolution *v, const sn_product_sizes *p, int6
 }
 
 /* The pixels [low, high) along axis k of a result whose place has the remainder r. */
-static sn_axis sn_axis_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
-                          int k, int64_t low, int64_t high, int64_t r) {
+SN_APART sn_axis sn_axis_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
+                            int k, int64_t low, int64_t high, int64_t r) {
   const int64_t s = v->stride[k], d = v->dilation[k], taps = v->kernel[k];
   if (!p->backward)
     return (sn_axis){low, 1, high - low, 0, s / box->every[k], taps, 0, 1, d};
@@ -117,8 +123,8 @@ static sn_axis sn_axis_of(const sn_convolution *v, const sn_product_sizes *p, co
 }
 
 /* The axes of a band's pixels, those of remainder r of all. */
-static void sn_axes_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
-                       int64_t low, int64_t high, int64_t r, sn_axis *axis) {
+SN_APART void sn_axes_of(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
+                         int64_t low, int64_t high, int64_t r, sn_axis *axis) {
   for (int k = 2; k >= 0; r /= p->remainders[k--])
     axis[k] = sn_axis_of(v, p, box, k, k ? 0 : low, k ? p->result[k] : high, r % p->remainders[k]);
 }
@@ -126,8 +132,8 @@ static void sn_axes_of(const sn_convolution *v, const sn_product_sizes *p, const
 static int64_t sn_taps(const sn_axis *axis) { return axis[0].taps * axis[1].taps * axis[2].taps; }
 
 /* Where the runs of a product begin, after the first; -> how many, and the length of each */
-static int64_t sn_runs(const sn_axis *axis, const sn_box *box, int64_t depth, int64_t *offset,
-                       int64_t *length) {
+SN_APART int64_t sn_runs(const sn_axis *axis, const sn_box *box, int64_t depth, int64_t *offset,
+                         int64_t *length) {
   int merged = 3;
   int64_t runs = 1;
   *length = depth;
@@ -152,8 +158,8 @@ static sn_convolution sn_one_group(const sn_convolution *v) {
 }
 
 /* Where the taps of a product begin, after the first; -> how many, each one run of length 1 */
-static int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *offset,
-                          int64_t *length) {
+SN_APART int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *offset,
+                            int64_t *length) {
   for (int64_t t = 0; t < sn_taps(axis); ++t)
     offset[t] = t / axis[2].taps / axis[1].taps * axis[0].reach * box->along[0] +
                 t / axis[2].taps % axis[1].taps * axis[1].reach * box->along[1] +
@@ -162,38 +168,43 @@ static int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *offse
   return sn_taps(axis);
 }
 
-#if defined(__AVX512F__)
+/* gcc takes longer to read <immintrin.h> than to compile what is here, so it does without. */
+#if defined(__AVX512F__) && !defined(__clang__)
+typedef float sn_wide_f32 __attribute__((vector_size(64), may_alias));
+typedef double sn_wide_f64 __attribute__((vector_size(64), may_alias));
+#define SN_FMA_f32(x, y, z) __builtin_ia32_vfmaddps512_mask(x, y, z, -1, 4)
+#define SN_FMA_f64(x, y, z) __builtin_ia32_vfmaddpd512_mask(x, y, z, -1, 4)
+#elif defined(__AVX512F__)
 #include <immintrin.h>
 typedef __m512 sn_wide_f32;
 typedef __m512d sn_wide_f64;
 #define SN_FMA_f32(x, y, z) _mm512_fmadd_ps(x, y, z)
 #define SN_FMA_f64(x, y, z) _mm512_fmadd_pd(x, y, z)
-#define SN_ALL_f32(x) _mm512_set1_ps(x)
-#define SN_ALL_f64(x) _mm512_set1_pd(x)
+#elif defined(__AVX2__) && defined(__FMA__) && !defined(__clang__)
+typedef float sn_wide_f32 __attribute__((vector_size(32), may_alias));
+typedef double sn_wide_f64 __attribute__((vector_size(32), may_alias));
+#define SN_FMA_f32(x, y, z) __builtin_ia32_vfmaddps256(x, y, z)
+#define SN_FMA_f64(x, y, z) __builtin_ia32_vfmaddpd256(x, y, z)
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 typedef __m256 sn_wide_f32;
 typedef __m256d sn_wide_f64;
 #define SN_FMA_f32(x, y, z) _mm256_fmadd_ps(x, y, z)
 #define SN_FMA_f64(x, y, z) _mm256_fmadd_pd(x, y, z)
-#define SN_ALL_f32(x) _mm256_set1_ps(x)
-#define SN_ALL_f64(x) _mm256_set1_pd(x)
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 typedef float32x4_t sn_wide_f32;
 typedef float64x2_t sn_wide_f64;
 #define SN_FMA_f32(x, y, z) vfmaq_f32(z, x, y)
 #define SN_FMA_f64(x, y, z) vfmaq_f64(z, x, y)
-#define SN_ALL_f32(x) vdupq_n_f32(x)
-#define SN_ALL_f64(x) vdupq_n_f64(x)
 #else
 typedef float sn_wide_f32 __attribute__((vector_size(16)));
 typedef double sn_wide_f64 __attribute__((vector_size(16)));
 #define SN_FMA_f32(x, y, z) ((x) * (y) + (z))
 #define SN_FMA_f64(x, y, z) ((x) * (y) + (z))
+#endif
 #define SN_ALL_f32(x) ((float)(x) - (sn_wide_f32){0})
 #define SN_ALL_f64(x) ((double)(x) - (sn_wide_f64){0})
-#endif
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define SN_TALLEST 12 /* with 32 registers */
 #define SN_HEIGHTS(S) S(12) S(10) S(8) S(6) S(4) S(2)
@@ -206,7 +217,7 @@ typedef double sn_wide_f64 __attribute__((vector_size(16)));
 #define SN_AHEAD 16
 
 /* The height of strips of m pixels that wastes least. */
-static int64_t sn_height(int64_t m) {
+SN_APART int64_t sn_height(int64_t m) {
   int64_t best = 0, least = INT64_MAX;
 #define SN_TRY_HEIGHT(ROWS)                                  \
   {                                                          \

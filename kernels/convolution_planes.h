@@ -14,9 +14,8 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
 
 /* tile (+)= what is at each offset of some vectors, times a strip of HIGH. */
 #define SN_TILE_f32(NAME, HIGH, BEGIN, TAKE, LEFT, LINE)                                           \
-  static __attribute__((noinline)) void NAME(int64_t steps, const int64_t *offset,                 \
-                                             const float *const *at, const float *w,               \
-                                             const sn_keep_f32 *mask, float *tile) {               \
+  SN_APART void NAME(int64_t steps, const int64_t *offset, const float *const *at, const float *w, \
+                     const sn_keep_f32 *mask, float *tile) {                                       \
     sn_wide_f32 sum[HIGH][sn_broad];                                                               \
     _Pragma("GCC unroll 6") for (int i = 0; i < HIGH; ++i)                                         \
         _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j)                                 \
@@ -57,7 +56,8 @@ static sn_tile_call_f32 *const sn_sums_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_SUMS_f
 static sn_tile_call_f32 *const sn_rest_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_REST_f32)};
 
 /* A channel with its padding in a box. */
-static void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored_f32 *x, float *to) {
+SN_APART void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored_f32 *x,
+                         float *to) {
   int64_t from[3], end[3], padded = 0;
   for (int k = 0; k < 3; ++k) {
     from[k] = SN_MOST(0, box->start[k]);
@@ -76,8 +76,9 @@ static void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored_f
 }
 
 /* The box of a band whose planes are channels, one after the other. */
-static sn_box sn_pack_planes_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                                 const sn_band *band, const sn_stored_f32 *x, float *to) {
+SN_APART sn_box sn_pack_planes_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                   int64_t group, const sn_band *band, const sn_stored_f32 *x,
+                                   float *to) {
   sn_product_sizes plane = *p;
   plane.depth = 1;
   const sn_box box = sn_box_of(v, &plane, band->low, band->high);
@@ -90,8 +91,8 @@ static sn_box sn_pack_planes_f32(const sn_convolution *v, const sn_product_sizes
 }
 
 /* Where what a pixel meets of each channel and tap lies in a box, after the first. */
-static void sn_plane_offsets(const sn_convolution *v, const sn_product_sizes *p, const sn_box *box,
-                             int64_t *offset) {
+SN_APART void sn_plane_offsets(const sn_convolution *v, const sn_product_sizes *p,
+                               const sn_box *box, int64_t *offset) {
   for (int64_t l = 0; l < p->depth; ++l)
     for (int64_t a = 0; a < v->kernel[0]; ++a)
       for (int64_t b = 0; b < v->kernel[1]; ++b)
@@ -106,7 +107,7 @@ typedef struct {
   int64_t images, rows, count, middle, along[2], of_image;
 } sn_rows;
 
-static sn_rows sn_rows_of(const sn_product_sizes *p, const sn_band *band, const sn_box *box) {
+SN_APART sn_rows sn_rows_of(const sn_product_sizes *p, const sn_band *band, const sn_box *box) {
   const int in = box->count[2] > 1 ? 2 : box->count[1] > 1 ? 1 : 0;
   const int64_t high = band->high - band->low, middle = in == 2 ? p->result[1] : 1;
   return (sn_rows){band->images, in ? high * middle : 1,         in ? p->result[in] : high,
@@ -119,8 +120,8 @@ static int64_t sn_row_offset(const sn_rows *rows, int64_t i) {
 }
 
 /* Strips of the weights: to: [strips, depth, taps, high]; outputs that lack are 0. */
-static void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
-                            const sn_stored_f32 *w, float *to) {
+SN_APART void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
+                              const sn_stored_f32 *w, float *to) {
   const int64_t taps = sn_volume(v->kernel), high = v->planes;
   const int64_t strips = (p->width + high - 1) / high;
 #pragma omp for schedule(static)
@@ -146,9 +147,9 @@ SN_INLINE void sn_write_f32(int64_t n, const float *from, sn_stored_f32 *to) {
 }
 
 /* The outputs of a group for a band's pixels, from its box: y: [images, width, pixels] */
-static void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                     const sn_rows *rows, const int64_t *offset, const float *x,
-                                     const float *w, sn_stored_f32 *y) {
+SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                       const sn_rows *rows, const int64_t *offset, const float *x,
+                                       const float *w, sn_stored_f32 *y) {
   const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32, high = v->planes;
   const int64_t steps = sn_volume(v->kernel) * p->depth;
   const int64_t all = rows->images * rows->rows * ((rows->count + lanes - 1) / lanes);
@@ -175,10 +176,10 @@ static void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product_s
 }
 
 /* The convolution or its gradient of the input, by planes. */
-static void sn_convolve_planes_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
+static void sn_convolve_planes_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
                                    int together) {
-  const sn_product_sizes p = sn_sizes(v, backward);
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t taps = sn_volume(v->kernel), strips = (p.width + v->planes - 1) / v->planes;
   const int64_t of_group = strips * v->planes * taps * p.depth, pixels = sn_volume(p.result);
   float *const rooms = scratch + (v->groups * of_group + 15) / 16 * 16;
@@ -204,7 +205,7 @@ static void sn_convolve_planes_f32(const sn_convolution *v, int backward, const 
 
 /* Where vectors of rows begin in a plane: whole ones, or if `rest` what is left of each row; -> how
    many */
-static int64_t sn_vector_offsets(const sn_rows *rows, int rest, int64_t lanes, int64_t *offset) {
+SN_APART int64_t sn_vector_offsets(const sn_rows *rows, int rest, int64_t lanes, int64_t *offset) {
   const int64_t whole = rows->count / lanes, from = rest ? whole : 0;
   const int64_t to = rest ? (rows->count + lanes - 1) / lanes : whole;
   int64_t *const first = offset;
@@ -216,9 +217,9 @@ static int64_t sn_vector_offsets(const sn_rows *rows, int rest, int64_t lanes, i
 }
 
 /* A strip of y in these vectors, from output o on: to: [vectors, high, lanes]; what lacks is 0 */
-static float *sn_pack_vectors_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                  const sn_rows *rows, int64_t o, int rest, const sn_stored_f32 *y,
-                                  float *to) {
+SN_APART float *sn_pack_vectors_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                    const sn_rows *rows, int64_t o, int rest,
+                                    const sn_stored_f32 *y, float *to) {
   const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32;
   const int64_t whole = rows->count / lanes * lanes;
   for (int64_t m = 0; m < rows->images; ++m)
@@ -239,9 +240,9 @@ static float *sn_pack_vectors_f32(const sn_convolution *v, const sn_product_size
 }
 
 /* sum: [strips, elements, high, lanes] += what the pixels of a band add; y begins at them */
-static void sn_add_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                            const sn_band *band, const sn_stored_f32 *x, const sn_stored_f32 *y,
-                            float *room, float *sum) {
+SN_APART void sn_add_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                              const sn_band *band, const sn_stored_f32 *x, const sn_stored_f32 *y,
+                              float *room, float *sum) {
   const int64_t lanes = sn_wide_lanes_f32, elements = sn_volume(v->kernel) * p->depth;
   const sn_box box = sn_pack_planes_f32(v, p, group, band, x, room);
   const sn_rows rows = sn_rows_of(p, band, &box);
@@ -273,8 +274,8 @@ SN_INLINE float sn_tree_f32(const float *lane) {
 }
 
 /* The sums of a part of the bands, of vectors.  to: [width, elements] */
-static void sn_add_vectors_f32(const sn_convolution *v, const sn_product_sizes *p, const float *sum,
-                               float *to) {
+SN_APART void sn_add_vectors_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                 const float *sum, float *to) {
   const int64_t elements = sn_volume(v->kernel) * p->depth, high = v->planes;
   for (int64_t o = 0; o < p->width; o += high)
     for (int64_t e = 0; e < elements; e += sn_broad)
@@ -288,7 +289,7 @@ static void sn_add_vectors_f32(const sn_convolution *v, const sn_product_sizes *
 static void sn_correlate_planes_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
                                     int together) {
-  const sn_product_sizes p = sn_sizes(v, 0);
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t elements = sn_volume(v->kernel) * p.depth;
   const int64_t of_part = v->groups * p.width * elements;
   const int64_t strips = (p.width + v->planes - 1) / v->planes;

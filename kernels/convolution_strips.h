@@ -10,7 +10,7 @@ typedef float sn_eight_f32 __attribute__((vector_size(8 * sizeof(float))));
 /* tile = a strip of ROWS pixels, at the addresses `at`, times a panel of WIDE vectors. Of each run,
    which begins `offset` further, every `step`th element up to `length` is taken. */
 #define SN_STRIP_f32(NAME, ROWS, WIDE, LEFT)                                                       \
-  static __attribute__((noinline)) void NAME(                                                      \
+  SN_APART void NAME(                                                                              \
       int64_t runs, int64_t length, int64_t step, const int64_t *offset, const float *const *at,   \
       const float *w, float *tile) {                                                               \
     sn_wide_f32 sum[ROWS][WIDE], *const to = (sn_wide_f32 *)tile;                                  \
@@ -48,18 +48,29 @@ SN_INLINE sn_wide_f32 sn_beside_f32(const float *x) {
   SN_STRIP_f32(sn_singles_##ROWS##_f32, ROWS, 2, SN_BESIDE_f32)
 SN_HEIGHTS(SN_STRIPS_f32)
 
-/* The strip of so many rows; of `single` groups a row's elements are beside those of the panel. */
-static void sn_strip_f32(int single, int64_t rows, int64_t width, int64_t runs, int64_t length,
-                         int64_t step, const int64_t *offset, const float *const *at,
-                         const float *w, float *tile) {
-#define SN_TAKE_STRIP_f32(ROWS)                                                                    \
-  if (rows == ROWS && single)                                                                      \
-    sn_singles_##ROWS##_f32(runs, length, step, offset, at, w, tile);                              \
-  else if (rows == ROWS && width == sn_panel_f32)                                                  \
-    sn_strip_##ROWS##_2_f32(runs, length, step, offset, at, w, tile);                              \
-  else if (rows == ROWS)                                                                           \
+/* The strip of so many rows, for a panel of such a width; of single groups, where a row's elements
+   are beside those of the panel, all panels are as wide. */
+typedef void sn_strip_call_f32(int64_t rows, int64_t width, int64_t runs, int64_t length,
+                               int64_t step, const int64_t *offset, const float *const *at,
+                               const float *w, float *tile);
+#define SN_TAKE_STRIP_f32(ROWS)                                         \
+  if (rows == ROWS && width == sn_panel_f32)                            \
+    sn_strip_##ROWS##_2_f32(runs, length, step, offset, at, w, tile);   \
+  else if (rows == ROWS)                                                \
     sn_strip_##ROWS##_1_f32(runs, length, step, offset, at, w, tile);
+SN_APART void sn_strip_f32(int64_t rows, int64_t width, int64_t runs, int64_t length, int64_t step,
+                           const int64_t *offset, const float *const *at, const float *w,
+                           float *tile) {
   SN_HEIGHTS(SN_TAKE_STRIP_f32)
+}
+
+#define SN_TAKE_SINGLES_f32(ROWS) \
+  if (rows == ROWS) sn_singles_##ROWS##_f32(runs, length, step, offset, at, w, tile);
+SN_APART void sn_single_strip_f32(int64_t rows, int64_t width, int64_t runs, int64_t length,
+                                  int64_t step, const int64_t *offset, const float *const *at,
+                                  const float *w, float *tile) {
+  (void)width;
+  SN_HEIGHTS(SN_TAKE_SINGLES_f32)
 }
 
 /* How many outputs the panel from output j on has room for. */
@@ -90,8 +101,8 @@ SN_INLINE void sn_turn_f32(sn_eight_f32 *x) {
 
 /* to[j][i] = from[i][j] of m lines of n; if SPARE, elements up to 8 further may be read. */
 #define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE, SPARE)                                       \
-  static void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                   \
-                   int64_t to_step) {                                                              \
+  SN_APART void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                 \
+                     int64_t to_step) {                                                            \
     int64_t i = 0;                                                                                 \
     for (; i + 8 <= m; i += 8) {                                                                   \
       int64_t j = 0;                                                                               \

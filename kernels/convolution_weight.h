@@ -4,8 +4,9 @@
    are shared out among parts of the sum, which are added in order when all are there. */
 
 /* A panel of a band of y, as weights lie: to: [images, pixels, width] */
-static void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                               const sn_band *band, int64_t j, const sn_stored_f32 *y, float *to) {
+SN_APART void sn_pack_result_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                                 const sn_band *band, int64_t j, const sn_stored_f32 *y,
+                                 float *to) {
   const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
   const int64_t pixels = sn_volume(p->result), all = v->groups * p->width;
   const int64_t line = p->result[1] * p->result[2], each = (band->high - band->low) * line;
@@ -26,8 +27,8 @@ typedef struct {
   int64_t count, length, step, *offset;
 } sn_lines;
 
-static sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axis *axis,
-                            int64_t *offset) {
+SN_APART sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axis *axis,
+                              int64_t *offset) {
   const int q = axis[2].count > 1 ? 2 : 1; /* the axis that they lie along */
   const int64_t step = axis[q].stride * box->along[q];
   sn_lines lines = {0, axis[q].count * step, step, offset};
@@ -49,8 +50,9 @@ static sn_lines sn_flat_lines(const sn_product_sizes *p, const sn_band *band, in
 }
 
 /* A flat band's channels, where they are. */
-static void sn_flat_elements_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
-                                 const sn_band *band, const float *x, const float **element) {
+SN_APART void sn_flat_elements_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                   int64_t group, const sn_band *band, const float *x,
+                                   const float **element) {
   const int64_t pixels = sn_volume(p->result);
   x += (band->image * v->groups + group) * p->depth * pixels;
   x += band->low * p->result[1] * p->result[2];
@@ -58,8 +60,8 @@ static void sn_flat_elements_f32(const sn_convolution *v, const sn_product_sizes
 }
 
 /* The elements of the kernel's taps that the first pixel needs. */
-static void sn_elements_of_f32(const sn_axis *axis, const sn_box *box, int64_t depth,
-                               const float *x, const float **element) {
+SN_APART void sn_elements_of_f32(const sn_axis *axis, const sn_box *box, int64_t depth,
+                                 const float *x, const float **element) {
   for (int64_t a = 0; a < axis[0].taps; ++a)
     for (int64_t b = 0; b < axis[1].taps; ++b)
       for (int64_t c = 0; c < axis[2].taps; ++c)
@@ -69,24 +71,24 @@ static void sn_elements_of_f32(const sn_axis *axis, const sn_box *box, int64_t d
 }
 
 /* sum: [elements, width] (+)= each element of all pixels times a panel of y */
-static void sn_sum_pixels_f32(int single, int64_t elements, const float *const *element,
-                              const sn_lines *lines, const float *y, int64_t width, int begins,
-                              float *sum) {
+SN_APART void sn_sum_pixels_f32(sn_strip_call_f32 *strip, int64_t elements,
+                                const float *const *element, const sn_lines *lines, const float *y,
+                                int64_t width, int begins, float *sum) {
   const int64_t rows = sn_height(elements);
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
   const float *at[SN_TALLEST];
   for (int64_t e = 0; e < elements; e += rows, sum += rows * width) {
     const int64_t high = SN_LEAST(rows, elements - e);
     for (int64_t u = 0; u < rows; ++u) at[u] = element[u < high ? e + u : 0];
-    sn_strip_f32(single, rows, width, lines->count, lines->length, lines->step, lines->offset, at,
+    strip(rows, width, lines->count, lines->length, lines->step, lines->offset, at,
                  y, tile);
     for (int64_t i = 0; i < high * width; ++i) sum[i] = begins ? tile[i] : sum[i] + tile[i];
   }
 }
 
 /* A panel of the weights' gradient from the parts of its sum. */
-static void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_t j, float *sum,
-                                  int64_t of_part, sn_stored_f32 *w) {
+SN_APART void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_t j, float *sum,
+                                    int64_t of_part, sn_stored_f32 *w) {
   const int64_t taps = sn_volume(v->kernel), elements = taps * v->inputs;
   const int64_t width = sn_panel_width_f32(v, v->outputs, j);
   const int64_t some = SN_LEAST(width, v->outputs - j);
@@ -105,10 +107,10 @@ static void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_
 }
 
 /* The gradient of the weights, in scratch memory of the sums and then a room for each thread. */
-static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
-                             const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
-                             int together) {
-  const sn_product_sizes p = sn_sizes(v, 0);
+static void sn_correlate_product_f32(const sn_convolution *v, const sn_stored_f32 *x,
+                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
+                                     int together) {
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t elements = sn_volume(v->kernel) * v->inputs;
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t of_group = panels * sn_panel_f32 * elements, of_part = v->groups * of_group;
@@ -141,8 +143,8 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
           const int64_t j = k * sn_panel_f32;
           float *const sum = scratch + part * of_part + group * of_group + j * elements;
           sn_pack_result_f32(v, &p, group, &band, j, y, result);
-          sn_sum_pixels_f32(0, elements, element, &lines, result, sn_panel_width_f32(v, p.width, j),
-                            each == begin, sum);
+          sn_sum_pixels_f32(sn_strip_f32, elements, element, &lines, result,
+                            sn_panel_width_f32(v, p.width, j), each == begin, sum);
         }
       }
     }
@@ -150,48 +152,6 @@ static void sn_correlate_f32(const sn_convolution *v, const sn_stored_f32 *x,
     for (int64_t t = 0; t < v->groups * panels; ++t) {
       const int64_t group = t / panels, j = t % panels * sn_panel_f32;
       sn_unpack_weights_f32(v, group, j, scratch + group * of_group + j * elements, of_part, w);
-    }
-  }
-}
-
-/* That of single groups; sums are added when all are there. */
-static void sn_correlate_singles_f32(const sn_convolution *v, const sn_stored_f32 *x,
-                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
-                                     int together) {
-  const sn_convolution one = sn_one_group(v);
-  const sn_product_sizes p = sn_sizes(&one, 0);
-  const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
-  const int64_t of_panel = taps * sn_panel_f32, of_part = panels * of_panel;
-  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
-  float *const rooms = scratch + v->sums * of_part;
-#pragma omp parallel if (together) num_threads(threads)
-  {
-#pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < panels * v->sums; ++task) {
-      const int64_t part = task / panels, j = task % panels * sn_panel_f32;
-      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
-      float *const sum = scratch + part * of_part + task % panels * of_panel;
-      const float **const element = (const float **)(room + v->room) - taps;
-      int64_t *const offset = (int64_t *)element - v->lines;
-      const int64_t begin = p.bands * part / v->sums, end = p.bands * (part + 1) / v->sums;
-      for (int64_t each = begin; each < end; ++each) {
-        const sn_band band = sn_band_of(&one, &p, each);
-        const sn_box box = sn_pack_channels_f32(&one, &p, &band, j, x, room);
-        sn_axis axis[3];
-        sn_axes_of(&one, &p, &box, band.low, band.high, 0, axis);
-        const sn_lines lines = sn_lines_of(&band, &box, axis, offset);
-        sn_elements_of_f32(axis, &box, 1, room, element);
-        sn_pack_result_f32(&one, &p, 0, &band, j, y, result);
-        sn_sum_pixels_f32(1, taps, element, &lines, result, sn_panel_f32, each == begin, sum);
-      }
-    }
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < panels; ++t) {
-      float *const sum = scratch + t * of_panel;
-      for (int64_t part = 1; part < v->sums; ++part)
-        for (int64_t i = 0; i < of_panel; ++i) sum[i] += sum[part * of_part + i];
-      const int64_t j = t * sn_panel_f32, some = SN_LEAST(sn_panel_f32, p.width - j);
-      sn_turn_out_f32(taps, some, sum, sn_panel_f32, w + j * taps, taps);
     }
   }
 }

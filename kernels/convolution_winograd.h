@@ -57,8 +57,8 @@ SN_INLINE void sn_pixels_of_points_f32(const sn_wide_f32 *x, sn_wide_f32 *y) {
 /* y: [MADE, MADE] from x: [TAKEN, TAKEN] by such a step along both axes; a column of x is `step`
    elements from the next, and a line `line`, and so y by `to_step` and `to_line`. */
 #define SN_ALONG_BOTH_f32(NAME, TAKEN, MADE, STEP)                                                 \
-  SN_INLINE void NAME(const float *x, int64_t line, int64_t step, float *y, int64_t to_line,       \
-                      int64_t to_step) {                                                           \
+  SN_APART void NAME(const float *x, int64_t line, int64_t step, float *y, int64_t to_line,        \
+                     int64_t to_step) {                                                            \
     sn_wide_f32 half[MADE][TAKEN];                                                                 \
     _Pragma("GCC unroll 6") for (int j = 0; j < TAKEN; ++j) {                                      \
       sn_wide_f32 from[TAKEN], to[MADE];                                                           \
@@ -83,15 +83,15 @@ typedef struct {
   int64_t images, down, across, all;
 } sn_tiles;
 
-static sn_tiles sn_tiles_of(const sn_product_sizes *p, const sn_band *band) {
+SN_APART sn_tiles sn_tiles_of(const sn_product_sizes *p, const sn_band *band) {
   const int64_t down = (band->high - band->low + sn_tile - 1) / sn_tile;
   const int64_t across = (p->result[1] + sn_tile - 1) / sn_tile;
   return (sn_tiles){band->images, down, across, band->images * down * across};
 }
 
 /* The box of a band whose last tiles are whole. */
-static sn_box sn_box_of_tiles(const sn_convolution *v, const sn_product_sizes *p,
-                              const sn_band *band) {
+SN_APART sn_box sn_box_of_tiles(const sn_convolution *v, const sn_product_sizes *p,
+                                const sn_band *band) {
   const sn_tiles tiles = sn_tiles_of(p, band);
   sn_product_sizes whole = *p;
   whole.result[1] = tiles.across * sn_tile;
@@ -100,8 +100,8 @@ static sn_box sn_box_of_tiles(const sn_convolution *v, const sn_product_sizes *p
 
 /* All panels of weights at the points: to: [panels, points, depth, width]. Each thread has room for
    a panel as it was: [taps, depth, width] */
-static void sn_weights_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                     const sn_stored_f32 *w, float *room, float *to) {
+SN_APART void sn_weights_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                       const sn_stored_f32 *w, float *room, float *to) {
   const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
   const sn_box box = sn_box_of(v, p, 0, p->result[0]);
   sn_axis axis[3];
@@ -118,8 +118,8 @@ static void sn_weights_at_points_f32(const sn_convolution *v, const sn_product_s
 }
 
 /* The tiles of a box at the points: to: [points, tiles, depth] */
-static void sn_tiles_at_points_f32(const sn_tiles *tiles, const sn_box *box, int64_t depth,
-                                   const float *x, float *to) {
+SN_APART void sn_tiles_at_points_f32(const sn_tiles *tiles, const sn_box *box, int64_t depth,
+                                     const float *x, float *to) {
   const int64_t plane = tiles->all * depth;
   for (int64_t m = 0; m < tiles->images; ++m)
     for (int64_t i = 0; i < tiles->down; ++i)
@@ -133,9 +133,9 @@ static void sn_tiles_at_points_f32(const sn_tiles *tiles, const sn_box *box, int
 }
 
 /* A band of x as tiles at the points, packed on the way into `box_room`; how many tiles it has. */
-static int64_t sn_band_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                     const sn_band *band, const sn_stored_f32 *x, float *box_room,
-                                     float *to) {
+SN_APART int64_t sn_band_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                       const sn_band *band, const sn_stored_f32 *x, float *box_room,
+                                       float *to) {
   const sn_tiles tiles = sn_tiles_of(p, band);
   const sn_box box = sn_box_of_tiles(v, p, band);
   sn_pack_band_f32(v, p, 0, band, &box, x, box_room);
@@ -144,20 +144,20 @@ static int64_t sn_band_at_points_f32(const sn_convolution *v, const sn_product_s
 }
 
 /* Such tiles times a panel at the points: to: [points, tall, width], of which `tiles` are wanted */
-static void sn_multiply_points_f32(int64_t tiles, int64_t tall, int64_t depth, const float *x,
-                                   const float *w, int64_t width, float *to) {
+SN_APART void sn_multiply_points_f32(int64_t tiles, int64_t tall, int64_t depth, const float *x,
+                                     const float *w, int64_t width, float *to) {
   const int64_t rows = sn_height(tiles), zero = 0;
   const float *at[SN_TALLEST];
   for (int64_t q = 0; q < sn_points * sn_points; ++q, x += tiles * depth, w += depth * width)
     for (int64_t t = 0; t < tiles; t += rows) {
       for (int64_t u = 0; u < rows; ++u) at[u] = x + SN_LEAST(t + u, tiles - 1) * depth;
-      sn_strip_f32(0, rows, width, 1, depth, 1, &zero, at, w, to + (q * tall + t) * width);
+      sn_strip_f32(rows, width, 1, depth, 1, &zero, at, w, to + (q * tall + t) * width);
     }
 }
 
 /* A panel of the outputs of a band from its tiles at the points: y: [images, pixels, width] */
-static void sn_pixels_of_tiles_f32(const sn_product_sizes *p, const sn_band *band, int64_t tall,
-                                   const float *x, int64_t width, float *y) {
+SN_APART void sn_pixels_of_tiles_f32(const sn_product_sizes *p, const sn_band *band, int64_t tall,
+                                     const float *x, int64_t width, float *y) {
   const sn_tiles tiles = sn_tiles_of(p, band);
   const int64_t high = band->high - band->low, wide = p->result[1], plane = tall * width;
   float pixels[sn_tile * sn_tile * sn_wide_lanes_f32];
@@ -181,10 +181,10 @@ static void sn_pixels_of_tiles_f32(const sn_product_sizes *p, const sn_band *ban
 
 /* The convolution or its gradient of the input, of one group. Of a thread's room the result comes
    after the box, and then the tiles and the panel's products at the points. */
-static void sn_convolve_points_f32(const sn_convolution *v, int backward, const sn_stored_f32 *x,
+static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
                                    int together) {
-  const sn_product_sizes p = sn_sizes(v, backward);
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t points = sn_points * sn_points, tall = v->tiles + SN_TALLEST;
   float *const rooms = scratch + panels * sn_panel_f32 * points * p.depth;

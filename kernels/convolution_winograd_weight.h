@@ -31,8 +31,8 @@ SN_ALONG_BOTH_f32(sn_kernel_of_sums_f32, sn_points, sn_taps_of_tile, sn_kernel_o
 
 /* The tiles of a panel of y at the points; y: [images, pixels, width], to: [points, tiles, width]
    */
-static void sn_result_at_points_f32(const sn_product_sizes *p, const sn_band *band, const float *y,
-                                    int64_t width, float *to) {
+SN_APART void sn_result_at_points_f32(const sn_product_sizes *p, const sn_band *band,
+                                      const float *y, int64_t width, float *to) {
   const sn_tiles tiles = sn_tiles_of(p, band);
   const int64_t high = band->high - band->low, wide = p->result[1], plane = tiles.all * width;
   for (int64_t m = 0; m < tiles.images; ++m, y += high * wide * width)
@@ -55,8 +55,8 @@ static void sn_result_at_points_f32(const sn_product_sizes *p, const sn_band *ba
 }
 
 /* sum: [points, depth, width] (+)= the products of tiles at the points */
-static void sn_sum_points_f32(int64_t tiles, int64_t depth, const float *x, const float *y,
-                              int64_t width, int begins, float *sum) {
+SN_APART void sn_sum_points_f32(int64_t tiles, int64_t depth, const float *x, const float *y,
+                                int64_t width, int begins, float *sum) {
   const int64_t rows = sn_height(depth), zero = 0;
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
   const float *at[SN_TALLEST];
@@ -64,15 +64,15 @@ static void sn_sum_points_f32(int64_t tiles, int64_t depth, const float *x, cons
     for (int64_t l = 0; l < depth; l += rows) {
       const int64_t some = SN_LEAST(rows, depth - l) * width;
       for (int64_t u = 0; u < rows; ++u) at[u] = x + SN_LEAST(l + u, depth - 1);
-      sn_strip_f32(0, rows, width, 1, tiles * depth, depth, &zero, at, y, tile);
+      sn_strip_f32(rows, width, 1, tiles * depth, depth, &zero, at, y, tile);
       for (int64_t i = 0; i < some; ++i) sum[i] = begins ? tile[i] : sum[i] + tile[i];
       sum += some;
     }
 }
 
 /* A panel of the weights from the parts of its sums at the points, with room for it. */
-static void sn_weights_of_points_f32(const sn_convolution *v, int64_t j, float *sum,
-                                     int64_t of_part, float *room, sn_stored_f32 *w) {
+SN_APART void sn_weights_of_points_f32(const sn_convolution *v, int64_t j, float *sum,
+                                       int64_t of_part, float *room, sn_stored_f32 *w) {
   const int64_t plane = v->inputs * sn_panel_width_f32(v, v->outputs, j);
   for (int64_t part = 1; part < v->sums; ++part)
     for (int64_t i = 0; i < sn_points * sn_points * plane; ++i) sum[i] += sum[part * of_part + i];
@@ -90,7 +90,7 @@ static void sn_weights_of_points_f32(const sn_convolution *v, int64_t j, float *
 static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                     const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
                                     int together) {
-  const sn_product_sizes p = sn_sizes(v, 0);
+  const sn_product_sizes p = sn_sizes(v);
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t of_panel = sn_points * sn_points * p.depth * sn_panel_f32;
   const int64_t of_part = panels * of_panel, of_tiles = sn_points * sn_points * v->tiles;

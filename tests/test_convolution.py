@@ -14,6 +14,8 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet import nn
+from staticnet.backends.cpu.blas import PROTOTYPES
+from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 
 COMPILES = True
@@ -367,3 +369,27 @@ def test_what_does_not_fit(what: str, call: Any, kind: type[Exception], message:
     with pytest.raises(kind, match=re.escape(message)) as caught:
         call()
     assert "test_convolution.py:" in str(caught.value)
+
+
+def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
+    x, w = sn.placeholder((2, 32, 6, 6)), sn.placeholder((32, 32, 3, 3))
+    few, each = sn.placeholder((3, 32, 3, 3)), sn.placeholder((32, 1, 3, 3))
+    wide = sn.placeholder((2, 32, 6, 6), "float64"), sn.placeholder((32, 32, 1, 1), "float64")
+    made = {
+        (): ([x], x + 1),
+        ("product_f32",): ([x, w], F.conv2d(x, w, stride=2)),
+        ("planes_f32",): ([x, few], F.conv2d(x, few)),
+        ("singles_f32",): ([x, each], F.conv2d(x, each, groups=32)),
+        ("product_f64",): (list(wide), F.conv2d(*wide)),
+    }
+    for ways, (inputs, y) in made.items():
+        program = program_of(inputs, y)
+        assert program.convolutions == ways
+        assert not program.multiplies
+    square = sn.placeholder((64, 64))
+    assert program_of([square], square @ square).multiplies
+
+
+def program_of(inputs: list[sn.Tensor], y: sn.Tensor) -> Program:
+    """The C program of a value, which nothing compiles."""
+    return write_program(sn.function(inputs, y).specialize().plan, PROTOTYPES)

@@ -10,18 +10,21 @@ from staticnet.codegen.resources import kernel_text
 from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.plan.convolution import cut, geometry
-from staticnet.spatial.convolution import MAX_SPATIAL, ConvolutionOp
+from staticnet.plan.convolution import Cut, Geometry, cut, geometry
+from staticnet.spatial.convolution import (
+    MAX_SPATIAL,
+    ConvolutionInput,
+    ConvolutionOp,
+    ConvolutionWeight,
+)
 
 Pointer = Callable[[Node], str]
 
 
-ROUTINES = ("convolution", "convolution_input", "convolution_weight")
-"""What `sn_set_convolution_<dtype>` takes the addresses of, in this order."""
 _FILES = (
-    "convolution_strips.h", "convolution.h", "convolution_flat.h", "convolution_planes.h",
-    "convolution_winograd.h", "convolution_weight.h", "convolution_winograd_weight.h",
-    "convolution_routines.h",
+    "convolution_strips.h", "convolution.h", "convolution_flat.h", "convolution_weight.h",
+    "convolution_singles.h", "convolution_planes.h", "convolution_winograd.h",
+    "convolution_winograd_weight.h",
 )  # fmt: skip
 _HALVES = [short_name(dtype) for dtype in HALVES]
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
@@ -35,16 +38,17 @@ def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]
         return []
     if any(x.type.size == 0 for x in node.inputs):
         return [f"memset({pointer(node)}, 0, {node.type.nbytes});"]
-    shapes = [fixed(x.shape) for x in (*node.inputs, node)]
-    sizes = geometry(op, fixed(op.groups)[0], *shapes)
+    sizes, pieces = _sizes_and_cut(node)
     values = {
         **asdict(sizes),
         "last": int(op.layout == "last"),
-        **asdict(cut(op, sizes, node.dtype)),
+        "backward": int(isinstance(op, ConvolutionInput)),
+        **asdict(pieces),
     }
     del values["packed"]
     members = ", ".join(f".{name} = {_literal(value)}" for name, value in values.items())
-    name = f"sn_convolutions_{short_name(node.dtype)}[{ROUTINES.index(op.name)}]"
+    routine = int(isinstance(op, ConvolutionWeight))
+    name = f"sn_{_way(pieces)}_{short_name(node.dtype)}[{routine}]"
     together = (
         "SN_TOGETHER" if int(op.flops(node.type, *[x.type for x in node.inputs])) > 2 * FEW else "0"
     )
@@ -52,19 +56,49 @@ def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]
     return [f"static const sn_convolution of = {{{members}}};", f"{name}(&of, {places});"]
 
 
-def convolution_helper(dtype: str) -> str:
-    """The C that takes the routines' addresses for a dtype."""
-    return kernel_text("convolutions.h").replace("f32", dtype)
+def convolution_needs(node: Node) -> tuple[str, ...]:
+    """What a program must define that convolves: sizes, and the routines of a way and a dtype."""
+    if node.type.size == 0 or any(x.type.size == 0 for x in node.inputs):
+        return ()
+    way = _way(_sizes_and_cut(node)[1])
+    return "convolution_sizes", f"convolution {way}_{short_name(node.dtype)}"
+
+
+def convolution_helper(way: str) -> str:
+    """The C that takes the routines' addresses of a way and a dtype, as `planes_f32`."""
+    return kernel_text("convolutions.h").replace("planes_f32", way)
 
 
 def convolution_library(dtype: str) -> str:
-    """The C text of the routines for a dtype, after `convolution_sizes.h`."""
+    """The C text of all ways for a dtype, after `convolution_sizes.h`."""
     text = kernel_text(*_FILES).replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")
     if dtype in _HALVES:
         text = kernel_text("convolution_halves.h").replace("f16", dtype) + text
     return kernel_text("convolution_parts.h") + text
+
+
+def convolution_routines(way: str) -> str:
+    """The C text, after that of its dtype, of what `convolution_helper` takes the addresses of."""
+    return kernel_text("convolution_routines.h").replace("planes_f32", way)
+
+
+def _sizes_and_cut(node: Node) -> tuple[Geometry, Cut]:
+    op = node.op
+    assert isinstance(op, ConvolutionOp)
+    shapes = [fixed(x.shape) for x in (*node.inputs, node)]
+    sizes = geometry(op, fixed(op.groups)[0], *shapes)
+    return sizes, cut(op, sizes, node.dtype)
+
+
+def _way(pieces: Cut) -> str:
+    """The way that a convolution goes which is cut so."""
+    if pieces.planes:
+        return "planes"
+    if pieces.tiles:
+        return "points"
+    return "singles" if pieces.single else "product"
 
 
 def _literal(value: int | tuple[int, ...]) -> str:

@@ -89,11 +89,12 @@ class Program:
 
     `body` is the part of the source that is this plan's own: kernels, and the step. `lapack` are
     the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses, and
-    `convolutions` those of a library of convolutions. `texts` are
-    the functions of kernels, and the statements of routines. `functions` are the names of kernels'
-    functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
-    `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
-    `laps` are the first kernels of the launches in loops that a marked program times, in order.
+    `convolutions` the ways to convolve, as `planes_f32`, for whose routines `sn_set_planes_f32`
+    waits. `texts` are the functions of kernels, and the statements of routines. `functions` are
+    the names of kernels' functions: kernel 4's is `k4`, but that of the first kernel which equals
+    it is taken. `host_calls` are the nodes whose ops are Python's, by the number that the step
+    calls them by. `laps` are the first kernels of the launches in loops that a marked program
+    times, in order.
     """
 
     source: str
@@ -106,6 +107,11 @@ class Program:
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
     laps: list[str] = field(default_factory=list)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it calls products, whose addresses `sn_set_blas` takes."""
+        return "sn_call_gemm" in self.body or self.holds
 
     @property
     def holds(self) -> bool:
@@ -141,8 +147,8 @@ class _Writer:
             body,
             len(plan.steps),
             parts.sites,
-            self._dtypes("lapack"),
-            self._dtypes("convolution"),
+            self._libraries("lapack"),
+            self._libraries("convolution"),
             parts.texts,
             parts.called,
             parts.host_calls,
@@ -161,14 +167,15 @@ class _Writer:
         starts["host"] = starts["output"] + len(graph.outputs)
         return starts
 
-    def _dtypes(self, library: str) -> tuple[str, ...]:
-        """The dtypes that a library computes with."""
+    def _libraries(self, kind: str) -> tuple[str, ...]:
+        """What is needed of a kind of libraries: dtypes, or ways and dtypes."""
         needs = (need.partition(" ") for need in self.parts.helpers)
-        return tuple(dtype for kind, _, dtype in needs if kind == library and dtype)
+        return tuple(name for each, _, name in needs if each == kind and name)
 
     def _file(self, blas: str, body: str) -> str:
-        uses_blas = "sn_call_gemm" in body or "sn_call_held" in body or bool(self._dtypes("lapack"))
-        shares = uses_blas or bool(self._dtypes("convolution"))
+        multiplies = "sn_call_gemm" in body or "sn_call_held" in body
+        uses_blas = multiplies or bool(self._libraries("lapack"))
+        shares = uses_blas or bool(self._libraries("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,
             "CORES": os.cpu_count() or 1,

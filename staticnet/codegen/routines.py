@@ -7,7 +7,11 @@ from typing import Any
 
 from staticnet.codegen.attention import ATTENTION, attention_helper, attention_routine
 from staticnet.codegen.c_statements import initial
-from staticnet.codegen.convolution import convolution_helper, convolution_routine
+from staticnet.codegen.convolution import (
+    convolution_helper,
+    convolution_needs,
+    convolution_routine,
+)
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
@@ -370,7 +374,7 @@ def needs(node: Node) -> tuple[str, ...]:
     if isinstance(node.op, MatrixOp):
         return (f"lapack {short_name(node.inputs[0].dtype)}",)
     if isinstance(node.op, ConvolutionOp):
-        return "convolution_sizes", f"convolution {short_name(node.dtype)}"
+        return convolution_needs(node)
     if isinstance(node.op, WindowOp):
         return pooling_needs(node)
     if isinstance(node.op, ChannelOp):

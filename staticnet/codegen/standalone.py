@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.codegen.convolution import ROUTINES, convolution_library
+from staticnet.codegen.convolution import convolution_library, convolution_routines
 from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program
 from staticnet.codegen.resources import kernel_text
@@ -115,11 +115,11 @@ class _Writer:
             table = ", ".join(f"(void *){routine}" for routine in routines)
             parts.append(f"static void *const sn_lapack_{dtype}[] = {{{table}}};")
             calls.append(f"sn_set_lapack_{dtype}(sn_lapack_{dtype});")
-        for dtype in self.program.convolutions:
-            parts.append(convolution_library(dtype))
-            table = ", ".join(f"(void *)sn_{name}_{dtype}" for name in ROUTINES)
-            parts.append(f"static void *const sn_routines_{dtype}[] = {{{table}}};")
-            calls.append(f"sn_set_convolution_{dtype}(sn_routines_{dtype});")
+        ways = self.program.convolutions
+        parts += map(convolution_library, dict.fromkeys(way.partition("_")[2] for way in ways))
+        for way in ways:
+            parts.append(convolution_routines(way))
+            calls.append(f"sn_set_{way}((void *const *)sn_routines_{way});")
         return [*parts, f"static void sn_bind(void) {{ {' '.join(calls)} }}"]
 
     def _table(self, companion: bytes | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Convolutions: a library for each dtype, built once for all programs."""
+"""Convolutions: a library for each way and dtype, built once for all programs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import ctypes
 
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load
-from staticnet.codegen.convolution import ROUTINES, convolution_library
+from staticnet.codegen.convolution import convolution_library, convolution_routines
 from staticnet.codegen.resources import SCALARS, kernel_text
 
 
-def pointers(dtype: str, compiler: Compiler) -> list[int]:
-    """The addresses of the routines for a dtype, as `f32`, in the order of ROUTINES."""
-    library = load(source(dtype), compiler)
-    routines = [getattr(library, f"sn_{name}_{dtype}") for name in ROUTINES]
-    return [ctypes.cast(routine, ctypes.c_void_p).value or 0 for routine in routines]
+def routines(way: str, compiler: Compiler) -> ctypes.Array[ctypes.c_void_p]:
+    """The addresses of the routines of a way and a dtype, as `planes_f32`."""
+    return (ctypes.c_void_p * 2).in_dll(load(source(way), compiler), f"sn_routines_{way}")
 
 
-def source(dtype: str) -> str:
-    """The C text of the library for a dtype."""
+def source(way: str) -> str:
+    """The C text of the library of a way and a dtype."""
+    dtype = way.partition("_")[2]
     scalars = kernel_text(*SCALARS) if dtype in ("f16", "bf16") else ""
     sizes = kernel_text("convolution_sizes.h")
-    return f"{scalars}#include <stdint.h>\n{sizes}{convolution_library(dtype)}"
+    texts = convolution_library(dtype) + convolution_routines(way)
+    return f"{scalars}#include <stdint.h>\n{sizes}{texts}"

@@ -59,11 +59,12 @@ class CpuExecutable(HostExecutable):
         self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
         own = clock + self.program.source
-        shared = [*map(convolutions.source, self.program.convolutions), products.source()]
-        load_together([*shared, own], compiler)  # the longest first
+        shared = [*map(convolutions.source, self.program.convolutions)]
+        shared += [products.source()] if self.program.multiplies else []
+        load_together([own, *shared], compiler)
         self._library = library = load(own, compiler)
-        pointers = (*products.pointers(compiler), *blas.thread_controls())
-        library.sn_set_blas(*map(ctypes.c_void_p, pointers))
+        gemm = products.pointers(compiler) if self.program.multiplies else (None, None)
+        library.sn_set_blas(*map(ctypes.c_void_p, (*gemm, *blas.thread_controls())))
         if self.program.holds:
             library.sn_set_held(*map(ctypes.c_void_p, products.held_pointers(compiler)))
         for dtype in self.program.lapack:
@@ -71,10 +72,8 @@ class CpuExecutable(HostExecutable):
             addresses = blas.pointers(letter + name for name in LAPACK).values()
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
-        for dtype in self.program.convolutions:
-            routines = convolutions.pointers(dtype, compiler)
-            table = (ctypes.c_void_p * len(routines))(*routines)
-            getattr(library, f"sn_set_convolution_{dtype}")(table)
+        for way in self.program.convolutions:
+            getattr(library, f"sn_set_{way}")(convolutions.routines(way, compiler))
         self._step = library.sn_step
         self._many = library.sn_run
         self._arena = allocate(plan.arena_bytes)
