@@ -139,7 +139,9 @@ class Compilation:
             "loop_cache": backend.loop_cache,
             "channels_last": backend.channels_last,
             "layout": lambda graph, recompute: layout_of(
-                self.plan(graph, dims, backend) if recompute else self._plan(graph, recompute)
+                self.plan(graph, dims, backend)
+                if recompute
+                else self._plan(graph, backend, recompute)
             ),
             "disabled": [name for name in self.disabled_passes if name != FUSION],
         }
@@ -148,10 +150,11 @@ class Compilation:
         """The plan of a compiled graph: that of all sizes bound to these, if there are dims."""
         if dims and (plan := self.symbolic_plan(backend).bind(dims)).graph is graph:
             return plan
-        return self._plan(graph)
+        return self._plan(graph, backend or self.backend)
 
-    def _plan(self, graph: Graph, recompute: bool = True) -> Plan:
-        return make_plan(graph, self._fuse, recompute=recompute)
+    def _plan(self, graph: Graph, backend: Backend, recompute: bool = True) -> Plan:
+        workspaces = backend.workspaces
+        return make_plan(graph, self._fuse, recompute=recompute, workspaces=workspaces)
 
     def symbolic_plan(self, backend: Backend | None = None) -> SymbolicPlan:
         """The plan for all sizes of the symbolic dims, made once a backend."""
@@ -159,7 +162,8 @@ class Compilation:
         self.compile({}, backend)
         known = self._symbolic_plans.get(backend.name)
         if known is None:
-            known = SymbolicPlan(self._symbolic[backend.name][0], self._fuse)
+            graph = self._symbolic[backend.name][0]
+            known = SymbolicPlan(graph, self._fuse, workspaces=backend.workspaces)
             self._symbolic_plans[backend.name] = known
         return known
 

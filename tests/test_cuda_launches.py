@@ -12,6 +12,7 @@ import pytest
 from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes
 
 import staticnet as sn
+from staticnet.backends.cuda import CudaBackend
 from staticnet.codegen.cuda import steps as cuda_steps
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
@@ -77,9 +78,15 @@ def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int, dty
     return (last + (long - 1) * matrix.leading + short) * dtype.itemsize
 
 
+def planned(graph: sn.Graph) -> Plan:
+    """The plan of a GPU."""
+    return make_plan(graph, workspaces=CudaBackend.workspaces)
+
+
 def check(plan: Plan) -> CudaProgram:
     """What holds of every launch list."""
     program = write_cuda_program(plan)
+    assert program.arena_bytes <= plan.arena_bytes
     steps = [command.step for command in program.launches]
     assert steps == sorted(steps)
     launched = {c.step for c in program.launches if 0 <= c.step < len(plan.steps)}
@@ -144,21 +151,21 @@ def _check_order(plan: Plan, program: CudaProgram) -> None:
 @pytest.mark.parametrize("file", GOLDEN, ids=[f"{f.parent.name}/{f.stem}" for f in GOLDEN])
 def test_golden_graphs(file: Path) -> None:
     f, _, dims = golden_graph(file)
-    check(make_plan(lower(f, **dims)))
+    check(planned(lower(f, **dims)))
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_training_steps(name: str) -> None:
-    check(make_plan(lower(STEPS[name]()[0])))
+    check(planned(lower(STEPS[name]()[0])))
 
 
 @pytest.mark.parametrize("number", range(len(BATCHES)))
 def test_samples(number: int) -> None:
-    check(make_plan(lower(samples_of_all_dtypes(BATCHES[number])[0])))
+    check(planned(lower(samples_of_all_dtypes(BATCHES[number])[0])))
 
 
 def program_of(inputs: Any, outputs: Any, **options: Any) -> CudaProgram:
-    return check(make_plan(lower(sn.function(inputs, outputs, device="numpy", **options))))
+    return check(planned(lower(sn.function(inputs, outputs, device="numpy", **options))))
 
 
 def test_updates_of_all_parameters_are_one_launch() -> None:
@@ -196,7 +203,7 @@ def test_a_product_with_an_epilogue_reads_a_transpose_where_it_lies() -> None:
     x, w, b = (sn.placeholder(s, name=n) for n, s in (("x", (8, 5)), ("w", (3, 5)), ("b", (3,))))
     f = sn.function([x, w, b], sn.relu(x @ w.T + b), device="numpy")
     graph, _ = run_passes(f.graph, PIPELINE, epilogues=EPILOGUES)
-    (command,) = check(make_plan(graph)).launches
+    (command,) = check(planned(graph)).launches
     assert isinstance(command, Product)
     assert (command.epilogue, command.right.transposed) == ("relu_bias", True)
     assert command.bias == Address("feed", 2)

@@ -23,7 +23,7 @@ from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.certificate import certify
 from staticnet.plan.formula import Formula, covers, is_never_less, show
 from staticnet.plan.memory import most_alive
-from staticnet.plan.plan import OWN_SIZES, blocks_of, make_plan
+from staticnet.plan.plan import blocks_of, make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 COMPILES = True
@@ -149,14 +149,14 @@ def test_a_symbolic_step_is_as_good_as_a_static_one(build: Any) -> None:
 def test_the_arena_is_no_larger_than_what_is_alive_at_once(build: Any) -> None:
     for n in (64, 256, 1024):
         plan = build(n).specialize().plan
-        assert plan.scratch == most_alive(list(blocks_of(plan, OWN_SIZES).values()))
+        assert plan.scratch == most_alive(list(blocks_of(plan, plan.sizes).values()))
 
 
 @steady
 @given(graphs(steps=20))
 def test_the_arena_of_random_graphs_is_as_small_as_can_be(case: tuple[sn.Graph, Any]) -> None:
     plan = make_plan(case[0])
-    assert plan.scratch == most_alive(list(blocks_of(plan, OWN_SIZES).values()))
+    assert plan.scratch == most_alive(list(blocks_of(plan, plan.sizes).values()))
 
 
 @settings(steady, max_examples=60)
@@ -221,7 +221,7 @@ def test_planned_bytes_are_allocated(file: Path) -> None:
     dims = dict.fromkeys(graph.symbols, 6)
     executable: Any = f.specialize(**dims).executable
     assert executable._arena.nbytes == f.memory_analysis(**dims).arena
-    blocks = list(blocks_of(executable.plan, OWN_SIZES).values())
+    blocks = list(blocks_of(executable.plan, executable.plan.sizes).values())
     assert executable.plan.scratch == most_alive(blocks)
     assert not executable._arena.size or executable._arena.ctypes.data % 64 == 0
     if dims:

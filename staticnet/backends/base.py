@@ -13,6 +13,7 @@ from staticnet.errors import ArgumentError, DeviceError
 from staticnet.ir.graph import Graph
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan
+from staticnet.plan.scratch import ON_HOST, Workspaces
 
 log = logging.getLogger("staticnet")
 
@@ -104,7 +105,8 @@ class Backend(Protocol):
     that algorithm; the `library` pass leaves it no others. `keeps_casts` is whether its executables
     keep a variable that has an `origin` equal to it. `loop_cache` is the bytes of a block of a long
     loop's rows, so that they stay near; 0 takes no loop in blocks. `channels_last` is whether its
-    convolutions are faster between channels last.
+    convolutions are faster between channels last. `workspaces` are the bytes that its kernels and
+    routines work in beside values, which its plans have room for.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Backend(Protocol):
     keeps_casts: bool
     loop_cache: int
     channels_last: bool
+    workspaces: Workspaces
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -167,6 +170,7 @@ class HostBackend:
     keeps_casts = False
     loop_cache = 0
     channels_last = False
+    workspaces = ON_HOST
     arrays: tuple[type, ...] = (np.ndarray,)
 
     def missing(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from staticnet.codegen.resources import kernel_text
 from staticnet.ir.dtype import HALVES, short_name
@@ -105,15 +106,19 @@ def _literal(value: int | tuple[int, ...]) -> str:
     return f"{{{', '.join(map(str, value))}}}" if isinstance(value, tuple) else str(value)
 
 
-def sizes_of(node: Node) -> dict[str, tuple[int, ...]]:
-    """The sizes and steps of a convolution by the members of the kernels' struct, in order."""
+def sizes_of(node: Node, size: Callable[[Any], int] = int) -> dict[str, tuple[int, ...]]:
+    """The sizes and steps of a convolution by the members of the kernels' struct, in order.
+
+    `size` gives a dim's.
+    """
     op = node.op
     assert isinstance(op, ConvolutionOp)
-    shapes = dict(zip(op.roles, [fixed(x.shape) for x in (*node.inputs, node)], strict=True))
+    arrays = (*node.inputs, node)
+    shapes = dict(zip(op.roles, [tuple(map(size, x.shape)) for x in arrays], strict=True))
     n, _, s = op.apart("x", shapes["x"])
     outputs, inputs, k = op.apart("w", shapes["w"])
     t = op.apart("y", shapes["y"])[2]
-    (groups,) = fixed(op.groups)
+    (groups,) = map(size, op.groups)
     return {
         "n": (n,), "groups": (groups,), "outputs": (outputs // groups,), "inputs": (inputs,),
         "s": _triple(s, 1), "k": _triple(k, 1), "t": _triple(t, 1),

@@ -10,7 +10,7 @@ from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, describe, modules_of
 from staticnet.passes.remat import Layout
 from staticnet.plan.by_module import ByModule, by_module
-from staticnet.plan.plan import OWN_SIZES, Plan, Sizes, blocks_of
+from staticnet.plan.plan import Plan, Sizes, blocks_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class MemoryAnalysis:
 def analyse_memory(plan: Plan) -> MemoryAnalysis:
     """The bytes of a plan."""
     graph = plan.graph
-    alive = fullest(plan, OWN_SIZES)
+    alive = fullest(plan, plan.sizes)
     owners = [
         Owner(describe(n), int(n.type.nbytes), n.provenance.origin, modules_of([n])) for n in alive
     ]
@@ -103,7 +103,7 @@ def layout_of(plan: Plan) -> Layout:
     memory = analyse_memory(plan)
     change = [0] * (len(plan.steps) + 2)
     change[0] = memory.peak - memory.arena
-    for block in blocks_of(plan, OWN_SIZES).values():
+    for block in blocks_of(plan, plan.sizes).values():
         change[block.first] += block.padded
         change[block.last + 1] -= block.padded
     step = {node: i for i, now in enumerate(plan.steps) for node in now.nodes}

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from staticnet.errors import ArgumentError, MemoryLimitError
-from staticnet.ir.dim import size_of
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, describe, modules_of
-from staticnet.ops.base import Reduction
 from staticnet.plan.analysis import analyse_memory, fullest
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.formula import (
@@ -33,9 +31,7 @@ from staticnet.plan.formula import (
 )
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import ALIGNMENT
-from staticnet.plan.partials import BLOCK, FEW_COLUMNS, FEW_ROWS, MAX_BLOCKS, SLOT
-from staticnet.plan.plan import OWN_SIZES, Plan, blocks_of
-from staticnet.plan.scratch import most_routine_bytes
+from staticnet.plan.plan import Plan, blocks_of
 from staticnet.plan.symbolic import SAMPLES, SymbolicPlan
 
 MAX_SIZE = 1 << 40
@@ -182,7 +178,7 @@ def _cases(order: Plan, plan: SymbolicPlan) -> tuple[list[tuple[Bytes, ...]], By
 
     Several sets of them, the arena being the least of their largest, where loops have orders.
     """
-    blocks = blocks_of(order, OWN_SIZES)
+    blocks = blocks_of(order, order.sizes)
     lives = [(blocks[node].first, blocks[node].last) for node in order.stacked]
     sizes = [rounding(plan.bytes_of(node)) for node in order.stacked]
     ends = piles([(*life, size) for life, (size, _) in zip(lives, sizes, strict=True)])
@@ -201,7 +197,7 @@ def _held(loops: list[Group], plan: SymbolicPlan) -> tuple[list[tuple[Bytes, ...
     slack: Bytes = 0
     for loop in loops:
         rooms, more = _rooms(loop, plan)
-        slack = slack + more + most_routine_bytes(plan.origin(loop.nodes[0]))
+        slack = slack + more + plan.workspaces.most_routine(plan.origin(loop.nodes[0]))
         for formula in map(arena_formula, plan.held(loop)):
             choices.append([tuple(rooms + term for term in case) for case in formula.cases])
             slack = slack + formula.slack + (ALIGNMENT - 1 if formula.slack != 0 else 0)
@@ -218,25 +214,13 @@ def _rooms(group: Group, plan: SymbolicPlan) -> tuple[Bytes, int]:
 
 
 def _most_scratch(group: Group, plan: SymbolicPlan) -> Bytes:
-    """A bound of the bytes of a group's scratch memory, but for a loop's, as `scratch_bytes`."""
+    """A bound of the bytes of a group's scratch memory, but for a loop's, as `Workspaces.of`."""
     if group.bodies:
         return 0
     if not group.fused:
         rooms, more = _rooms(group, plan)
-        return rooms + more + most_routine_bytes(plan.origin(group.nodes[0]))
-    count = SLOT * sum(isinstance(node.op, Reduction) for node in group.nodes)
-    domain = plan.domain(group)
-    if group.columns:
-        width = size_of(domain[group.columns :])
-        few = width if isinstance(width, int) else FEW_COLUMNS
-        return MAX_BLOCKS * count * few if few <= FEW_COLUMNS else 0
-    if group.inner:
-        outer = len(group.outer)
-        rows, rest = size_of(domain[:outer]), size_of(domain[outer + 1 :])
-        lines = max(1, BLOCK // max(rest, 1)) if isinstance(rest, int) else 1
-        if not isinstance(rows, int) or rows <= FEW_ROWS:
-            return domain[outer] * -(-count // lines) + count
-    return 0
+        return rooms + more + plan.workspaces.most_routine(plan.origin(group.nodes[0]))
+    return plan.workspaces.most_kernel(group, plan.domain(group))
 
 
 def total(values: Iterable[Bytes]) -> Bytes:

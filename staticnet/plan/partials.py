@@ -7,7 +7,10 @@ there are. What each block gives lies in scratch memory until all blocks are don
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from staticnet.ir.dim import size_of
+from staticnet.ir.types import Shape
 from staticnet.ops.base import Reduction
 from staticnet.plan.fusion import Group
 
@@ -53,6 +56,22 @@ def partial_bytes(group: Group) -> int:
     reductions = sum(isinstance(node.op, Reduction) for node in group.nodes)
     width = math.prod(group.domain[group.columns :]) if group.columns else 1
     return block_count(group) * reductions * width * SLOT
+
+
+def most_partial_bytes(group: Group, domain: Shape) -> Any:
+    """A bound of `partial_bytes` where the group's domain is symbolic."""
+    count = SLOT * sum(isinstance(node.op, Reduction) for node in group.nodes)
+    if group.columns:
+        width = size_of(domain[group.columns :])
+        few = width if isinstance(width, int) else FEW_COLUMNS
+        return MAX_BLOCKS * count * few if few <= FEW_COLUMNS else 0
+    if group.inner:
+        outer = len(group.outer)
+        rows, rest = size_of(domain[:outer]), size_of(domain[outer + 1 :])
+        lines = max(1, BLOCK // max(rest, 1)) if isinstance(rest, int) else 1
+        if not isinstance(rows, int) or rows <= FEW_ROWS:
+            return domain[outer] * -(-count // lines) + count
+    return 0
 
 
 def _lines(shape: tuple[int, ...]) -> int:

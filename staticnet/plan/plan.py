@@ -26,7 +26,7 @@ from staticnet.plan.reads import is_written_last, read_in_place
 from staticnet.plan.results import carries_of, first_value, in_memory
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 from staticnet.plan.schedule import Ledger, Step, Values, schedule
-from staticnet.plan.scratch import scratch_bytes
+from staticnet.plan.scratch import ON_HOST, Workspaces
 from staticnet.plan.text import format_plan
 from staticnet.plan.traffic import Traffic, allocations, over_steps, traffic
 
@@ -50,6 +50,7 @@ class Plan:
     graph: Graph
     fusion: Fusion
     carries: int = 0
+    workspaces: Workspaces = ON_HOST
     steps: list[Step] = field(default_factory=list)
     stored: set[Node] = field(default_factory=set)
     places: dict[Node, Place] = field(default_factory=dict)
@@ -134,7 +135,13 @@ class Plan:
 
     def traffic(self, group: Group) -> Traffic:
         """The bytes that a kernel or routine reads and writes."""
-        return traffic(group, self.fusion, self.stored)
+        scratch = self.workspaces.kernel(group) if group.fused else 0
+        return traffic(group, self.fusion, self.stored, scratch)
+
+    @property
+    def sizes(self) -> Sizes:
+        """The bytes of its values, and of the scratch memory of its groups on its device."""
+        return own_sizes(self.workspaces)
 
 
 @dataclass(frozen=True)
@@ -145,35 +152,42 @@ class Sizes:
     scratch: Callable[[Group], int]
 
 
-OWN_SIZES = Sizes(lambda node: int(node.type.nbytes), scratch_bytes)
+def own_sizes(workspaces: Workspaces) -> Sizes:
+    """The bytes of a graph's own values, and of scratch memory on a device."""
+    return Sizes(lambda node: int(node.type.nbytes), workspaces.of)
 
 
 def make_plan(
-    graph: Graph, fuse: bool = True, sizes: Sizes = OWN_SIZES, carries: int = 0,
-    recompute: bool = True,
+    graph: Graph, fuse: bool = True, sizes: Sizes | None = None, carries: int = 0,
+    recompute: bool = True, workspaces: Workspaces = ON_HOST,
 ) -> Plan:  # fmt: skip
     """The plan of an optimised graph whose shapes are fixed; its order is good for `sizes`.
+
+    Those are its own, if none are given.
 
     Its kernels compute cheap values again if `recompute`, and if the graph itself does not say what
     is computed again, by barriers.
     """
     fusion = Fusion(graph, fuse, recompute=recompute)
-    plan_bodies(fusion)
-    plan = _Planner(Plan(graph, fusion, carries), sizes).plan
+    plan_bodies(fusion, workspaces)
+    sizes = sizes or own_sizes(workspaces)
+    plan = _Planner(Plan(graph, fusion, carries, workspaces), sizes).plan
     blocks = blocks_of(plan, sizes)
     first = {id(block): node for node, block in blocks.items()}
     plan.stacked = [first[id(block)] for block in arrange(list(blocks.values()))]
-    lay_out(plan, OWN_SIZES)
+    lay_out(plan, plan.sizes)
     return plan
 
 
-def plan_bodies(fusion: Fusion) -> None:
+def plan_bodies(fusion: Fusion, workspaces: Workspaces) -> None:
     """Plan the graphs that routines hold."""
     for group in fusion.groups:
         op = group.nodes[0].op if group.nodes else None
         if op is not None and not group.fused:
             group.bodies = {
-                name: make_plan(held, fusion.enabled, carries=carries_of(op, name))
+                name: make_plan(
+                    held, fusion.enabled, carries=carries_of(op, name), workspaces=workspaces
+                )
                 for name, held in op.graphs.items()
             }
 

@@ -23,7 +23,6 @@ from staticnet.plan.formula import Bytes, value
 from staticnet.plan.fusion import Fusion, Group, space_of
 from staticnet.plan.memory import padded, stack
 from staticnet.plan.plan import (
-    OWN_SIZES,
     Plan,
     Sizes,
     blocks_of,
@@ -33,7 +32,7 @@ from staticnet.plan.plan import (
 )
 from staticnet.plan.results import carries_of, rooms
 from staticnet.plan.schedule import Step
-from staticnet.plan.scratch import routine_bytes, scratch_bytes
+from staticnet.plan.scratch import ON_HOST, Workspaces
 
 LEAST_PRIMES = (1009, 61, 7, 1_000_003)  # where an op does not allow one size, the next is tried
 SAMPLES = (64, 1024)  # of each dim, for which there is an order of the steps
@@ -46,8 +45,11 @@ class SymbolicPlan:
     asking for what holds for all raises a ShapeError that says so.
     """
 
-    def __init__(self, graph: Graph, fuse: bool = True, carries: int = 0) -> None:
+    def __init__(
+        self, graph: Graph, fuse: bool = True, carries: int = 0, workspaces: Workspaces = ON_HOST
+    ) -> None:
         self.graph = graph
+        self.workspaces = workspaces
         self.fuse = fuse
         self.carries = carries
         self._held = {node: self._plan_held(node) for node in graph.nodes if node.op.graphs}
@@ -65,7 +67,7 @@ class SymbolicPlan:
         found = {}
         for sample in SAMPLES:
             sizes = self.sizes_at(dict.fromkeys(graph.symbols, sample))
-            plan = make_plan(general, fuse, sizes, carries)
+            plan = make_plan(general, fuse, sizes, carries, workspaces=workspaces)
             found[_order(plan)] = plan
         self._orders = list(found.values())
 
@@ -73,7 +75,7 @@ class SymbolicPlan:
         """The plans of the graphs that a node's op holds."""
         op = node.op
         return {
-            name: SymbolicPlan(held, self.fuse, carries_of(op, name))
+            name: SymbolicPlan(held, self.fuse, carries_of(op, name), self.workspaces)
             for name, held in op.graphs.items()
         }
 
@@ -99,18 +101,23 @@ class SymbolicPlan:
         """
         graph, twins = specialize(self.graph, dims)
         if self._problem:
-            return make_plan(graph, self.fuse, carries=self.carries)
+            return self._own(graph)
         twin = {node: twins[origin] for node, origin in self._origin.items()}
         fusion = self._fusion(graph, twin)
         if fusion is None:  # two expressions are one at these sizes, or a kernel does not hold
-            plan = make_plan(graph, self.fuse, carries=self.carries)
+            plan = self._own(graph)
             plan.arena_bytes = max(plan.arena_bytes, self.arena_bytes(dims))
             return plan
         for node, plans in self._held.items():
             group = fusion.group_of.get(twins[node])
             if group is not None:
                 group.bodies = {name: plan.bind(dims) for name, plan in plans.items()}
-        return _bound(Plan(graph, fusion, self.carries), self.order_at(dims), twin)
+        plan = Plan(graph, fusion, self.carries, self.workspaces)
+        return _bound(plan, self.order_at(dims), twin)
+
+    def _own(self, graph: Graph) -> Plan:
+        """A plan of one binding alone."""
+        return make_plan(graph, self.fuse, carries=self.carries, workspaces=self.workspaces)
 
     def order_at(self, dims: Mapping[str, int]) -> Plan:
         """The general plan whose order needs least for one binding."""
@@ -146,10 +153,11 @@ class SymbolicPlan:
             if not group.fused:
                 arenas = (int(padded(plan.arena_bytes(dims))) for plan in self.held(group))
                 unread = (int(padded(max(0, value(n, dims)))) for n in self.rooms(group))
-                own = routine_bytes(self._origin[group.nodes[0]], lambda d: max(0, value(d, dims)))
+                node = self._origin[group.nodes[0]]
+                own = self.workspaces.routine(node, lambda d: max(0, value(d, dims)))
                 return sum(unread) + max(arenas, default=0) + own
             domain = tuple(max(0, value(dim, dims)) for dim in self.domain(group))
-            return scratch_bytes(replace(group, domain=domain))
+            return self.workspaces.kernel(replace(group, domain=domain))
 
         return Sizes(lambda node: max(0, value(self.bytes_of(node), dims)), scratch)
 
@@ -212,7 +220,7 @@ def _bound(plan: Plan, general: Plan, twin: Mapping[Node, Node]) -> Plan:
     plan.blocks = {twin[node]: replace(block) for node, block in general.blocks.items()}
     plan.over = {twin[value]: twin[node] for value, node in general.over.items()}
     plan.stacked = [twin[node] for node in general.stacked]
-    lay_out(plan, OWN_SIZES)
+    lay_out(plan, plan.sizes)
     return plan
 
 

@@ -12,9 +12,8 @@ from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.plan.fusion import Fusion, Group
-from staticnet.plan.results import carries_of
+from staticnet.plan.results import carries_of, room_bytes
 from staticnet.plan.roles import Role, role
-from staticnet.plan.scratch import scratch_bytes
 
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
@@ -27,13 +26,16 @@ class Traffic:
     """Bytes by the node whose memory it is, each buffer once a kernel; views belong to their base.
 
     A use that takes part of a buffer, as a slice or a gather does, counts for what it takes.
-    `scratch` are bytes of partial results, which are written and read. `inside` are those that the
-    graphs of a loop move in all its steps: of a `while_loop`, whose number nobody knows, in one.
+    `scratch` are bytes of a kernel's partial results, which are written and read; what a routine
+    works in is not counted: blocks of it stay in the cache. `unread` are its results that nobody
+    reads. `inside` are the bytes that the graphs of a loop move in all its steps: of a
+    `while_loop`, whose number nobody knows, in one.
     """
 
     reads: dict[Node, int]
     writes: dict[Node, int]
     scratch: int = 0
+    unread: int = 0
     inside: int | None = None
 
     @property
@@ -41,10 +43,10 @@ class Traffic:
         """All bytes, both ways."""
         if self.inside is not None:
             return self.inside
-        return sum(self.reads.values()) + sum(self.writes.values()) + 2 * self.scratch
+        return sum(self.reads.values()) + sum(self.writes.values()) + 2 * self.scratch + self.unread
 
 
-def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
+def traffic(group: Group, fusion: Fusion, stored: Collection[Node], scratch: int = 0) -> Traffic:
     """The bytes that a group moves when `stored` are the nodes that lie in memory."""
     reads: dict[Node, int] = {}
     runs = group.kind != "map" or 0 not in group.domain  # over no points nothing is read
@@ -52,8 +54,8 @@ def traffic(group: Group, fusion: Fusion, stored: Collection[Node]) -> Traffic:
         reads[below] = min(reads.get(below, 0) + size, _bytes(below))
     writes = {node: _bytes(node) for node in group.nodes if node in stored}
     if group.bodies:
-        return Traffic(reads, writes, 0, _inside(group))
-    return Traffic(reads, writes, scratch_bytes(group))
+        return Traffic(reads, writes, inside=_inside(group))
+    return Traffic(reads, writes, scratch, room_bytes(group))
 
 
 def _inside(group: Group) -> int:

@@ -66,7 +66,6 @@ from staticnet.plan.explain import KernelAccount, explain
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import Lifetime
 from staticnet.plan.plan import Plan
-from staticnet.plan.scratch import scratch_bytes
 from staticnet.report.graphs import Lines, graph_entry
 
 FORMAT = 1
@@ -248,7 +247,7 @@ class _Memory:
         for step, launch in enumerate(self.plan.steps):
             offset = self.plan.scratch
             for group in launch.groups:
-                size = scratch_bytes(group)
+                size = self.plan.workspaces.of(group)
                 if size:
                     yield {
                         "value": "partial results",
@@ -273,9 +272,8 @@ class _Memory:
             change[block.first] += block.size
             change[ends.get(node, block.last + 1)] -= block.size
         live = list(accumulate(change))[: len(plan.steps)]
-        return [
-            n + sum(map(scratch_bytes, s.groups)) for n, s in zip(live, plan.steps, strict=True)
-        ]
+        scratch = plan.workspaces.of
+        return [n + sum(map(scratch, s.groups)) for n, s in zip(live, plan.steps, strict=True)]
 
 
 def _profile(profile: Profile, plan: Plan) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from staticnet.backends.cuda.executable import CudaExecutable
 from staticnet.backends.cuda.profile import profile
 from staticnet.backends.profile import Profile
 from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.cuda.workspaces import ON_DEVICE
 from staticnet.codegen.launches import CudaProgram
 from staticnet.errors import FeedError
 from staticnet.ir.graph import Graph
@@ -38,6 +39,7 @@ class CudaBackend:
     keeps_casts = True
     loop_cache = 0
     channels_last = False
+    workspaces = ON_DEVICE
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -83,7 +85,8 @@ class CudaBackend:
             CompileError: if a kernel does not compile.
         """
         device = open_device()
-        planned = plan() if plan else make_plan(graph, "fusion" not in disabled_passes)
+        fuse = "fusion" not in disabled_passes
+        planned = plan() if plan else make_plan(graph, fuse, workspaces=self.workspaces)
         return CudaExecutable(planned, device, precision == "tf32")
 
     def program(self, plan: Plan) -> CudaProgram:

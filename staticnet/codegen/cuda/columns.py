@@ -19,6 +19,7 @@ from staticnet.codegen.scope import c_type
 
 WANTED_BLOCKS = 512  # that share the rows
 MIN_ROWS = 64  # of a block that shares them
+TILE = 32  # columns of a block
 
 
 def column_parts(kernel: Kernel, writer: Writer) -> list[Part]:
@@ -53,13 +54,18 @@ def _rows(kernel: Kernel) -> int:
 
 def _across(kernel: Kernel) -> int:
     """The columns of a block."""
-    return min(32, power_of_2(kernel.rows))
+    return min(TILE, power_of_2(kernel.rows))
 
 
 def _chunks(kernel: Kernel) -> int:
     """In how many parts blocks share the rows."""
-    tiles = ceil_div(kernel.rows, _across(kernel))
-    return max(1, min(WANTED_BLOCKS // tiles, _rows(kernel) // MIN_ROWS))
+    return chunks_of(kernel.rows, _rows(kernel))
+
+
+def chunks_of(columns: int, rows: int) -> int:
+    """In how many parts blocks share the rows above so many columns."""
+    tiles = max(1, ceil_div(columns, min(TILE, power_of_2(columns))))
+    return max(1, min(WANTED_BLOCKS // tiles, rows // MIN_ROWS))
 
 
 def _part(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from staticnet.codegen.convolution import sizes_of
 from staticnet.codegen.cuda.call import Call, Locate
@@ -59,14 +60,26 @@ def convolution_routine(node: Node, locate: Locate, tf32: bool) -> list[Call]:
     """The calls that compute a node of `kernels/convolution.cuh`."""
     a, b = node.inputs[::-1] if node.op.name == "convolution_weight" else node.inputs
     addresses = (locate(a), locate(b), locate(node))
-    problem = _problem(node, addresses)
+    problem = _problem(node, sizes_of(node), addresses)
     if min(problem.rows, problem.columns) < NARROW:
         return [_each(node, problem, addresses)]
     return _tiled(node, problem, addresses, _method(node, problem, tf32))
 
 
-def _problem(node: Node, addresses: Sequence[Address]) -> _Problem:
-    sizes = sizes_of(node)
+def partial_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
+    """Bytes of partial sums, whether or not matrix units take float32; `size` gives a dim's."""
+    elements = math.prod(map(size, node.shape))
+    problem = _problem(node, sizes_of(node, size), (SCRATCH,) * 3) if elements else None
+    if problem is None or min(problem.rows, problem.columns) < NARROW:
+        return 0
+    nbytes = elements * compute_dtype(node.dtype).itemsize
+    most = max(_parts(problem, _method(node, problem, tf32), nbytes) for tf32 in (False, True))
+    return most * nbytes if most > 1 else 0
+
+
+def _problem(
+    node: Node, sizes: dict[str, tuple[int, ...]], addresses: Sequence[Address]
+) -> _Problem:
     (n,), (groups,), (outputs,), (inputs,) = (
         sizes[k] for k in ("n", "groups", "outputs", "inputs")
     )
@@ -112,6 +125,14 @@ def _tiles(problem: _Problem, method: _Method) -> tuple[int, int, int]:
     return rows, columns, problem.groups * problem.phases * rows * columns
 
 
+def _parts(problem: _Problem, method: _Method, nbytes: int) -> int:
+    """How many parts of the depth are summed by themselves, for a result of so many bytes."""
+    blocks = _tiles(problem, method)[2]
+    wanted = ceil_div(ENOUGH_BLOCKS, blocks)
+    deep = ceil_div(problem.depth, method.depth * LEAST_TILES)
+    return max(1, min(wanted, deep, MOST_PARTIAL // nbytes))
+
+
 def _tiled(
     node: Node, problem: _Problem, addresses: Sequence[Address], method: _Method
 ) -> list[Call]:
@@ -120,12 +141,7 @@ def _tiled(
     elements = int(node.type.size)
     wide = compute_dtype(node.dtype)
     nbytes = elements * wide.itemsize
-    parts = min(
-        ceil_div(ENOUGH_BLOCKS, blocks),
-        ceil_div(problem.depth, method.depth * LEAST_TILES),
-        MOST_PARTIAL // nbytes,
-    )
-    parts = max(1, parts)
+    parts = _parts(problem, method, nbytes)
     reading = ", ".join(f"{str(deep).lower()}, {pack}" for deep, pack in problem.reading)
     form = f"sn_of_{short_name(node.dtype)}, {_FORMS[node.op.name]}, {method.text}, {reading}"
     counts = {

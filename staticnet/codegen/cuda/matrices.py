@@ -24,6 +24,30 @@ def matrix_routine(node: Node, locate: Locate) -> list[Call]:
     return [_ROUTINES[node.op.name](node, node.op, locate)]
 
 
+def room_of(name: str, m: Any, n: Any) -> Any:
+    """Elements that the block of a matrix works in; a bound where m or n is symbolic."""
+    if name == "eigh":
+        return n * n + 3 * n + 2
+    if name != "svd":
+        return 0
+    known = isinstance(m, int) and isinstance(n, int)
+    return m * n + (min(m, n) ** 2 if known else m * n) + m + n + 1
+
+
+def room_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
+    """Bytes that all blocks work in; `size` gives a dim's."""
+    x = node.inputs[0]
+    *batch, m, n = map(size, x.shape)
+    blocks = max(1, min(math.prod(batch), MAX_ROOMS))
+    return int(blocks * room_of(node.op.name, m, n) * x.dtype.itemsize)
+
+
+def most_room_bytes(node: Node) -> Any:
+    """A bound of `room_bytes` where dims are symbolic."""
+    x = node.inputs[0]
+    return MAX_ROOMS * room_of(node.op.name, *x.shape[-2:]) * x.dtype.itemsize
+
+
 def _call(
     node: Node, options: list[Any], sizes: dict[str, int], locate: Locate, room: int = 0
 ) -> Call:
@@ -83,17 +107,16 @@ def _qr(node: Node, op: Any, locate: Locate) -> Call:
 def _eigh(node: Node, op: Any, locate: Locate) -> Call:
     (x,) = node.inputs
     n = fixed(x.shape)[-1]
-    return _call(node, [THREADS], {"batch": _batch(x), "n": n}, locate, n * n + 3 * n + 2)
+    return _call(node, [THREADS], {"batch": _batch(x), "n": n}, locate, room_of("eigh", n, n))
 
 
 def _svd(node: Node, op: Any, locate: Locate) -> Call:
     (x,) = node.inputs
     m, n = fixed(x.shape)[-2:]
-    least, most = min(m, n), max(m, n)
+    least = min(m, n)
     across, down = (m, n) if op.full else (least, least)
     sizes = {"batch": _batch(x), "m": m, "n": n, "across": across, "down": down}
-    room = least * most + least * least + least + most + 1
-    return _call(node, [THREADS], sizes, locate, room)
+    return _call(node, [THREADS], sizes, locate, room_of("svd", m, n))
 
 
 _ROUTINES: dict[str, Callable[[Node, Any, Locate], Call]] = {

@@ -52,10 +52,14 @@ def _length(kernel: Kernel) -> int:
 
 def _chunks(kernel: Kernel) -> int:
     """In how many parts blocks share a row."""
-    length = _length(kernel)
-    if kernel.keeps or length < LONG_ROW or kernel.rows * 2 > WANTED_BLOCKS:
+    return 1 if kernel.keeps else chunks_of(kernel.rows, _length(kernel))
+
+
+def chunks_of(rows: int, length: int) -> int:
+    """In how many parts blocks share rows of which nothing is kept."""
+    if length < LONG_ROW or rows * 2 > WANTED_BLOCKS or rows == 0:
         return 1
-    return min(length // CHUNK, WANTED_BLOCKS // kernel.rows)
+    return min(length // CHUNK, WANTED_BLOCKS // rows)
 
 
 def _lanes(length: int, width: int) -> int:
