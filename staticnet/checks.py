@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from staticnet.autodiff import jvp, vjp
+from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.compilation import PIPELINE
 from staticnet.control.vmap import vmap
 from staticnet.errors import (
     ArgumentError,
+    CompileError,
     DTypeError,
     GradientError,
     ParseError,
@@ -30,10 +34,13 @@ from staticnet.ops.base import constant
 from staticnet.ops.own_rules import written
 from staticnet.ops.state import placeholder
 from staticnet.oracle.arithmetic import epsilon
+from staticnet.passes.manager import run_passes
+from staticnet.plan.plan import make_plan
 
 ULPS = 64  # by which C's functions may differ from NumPy's
 SLOPE = 30  # times eps ** (2/3), by which finite differences with steps of eps ** (1/3) may be off
 EXAMPLES = 3
+ARCHITECTURE = "sm_90"
 Array = np.ndarray[Any, Any]
 
 
@@ -42,7 +49,8 @@ def check_op(op: Callable[..., Any], *operands: Any) -> None:
 
     `op` is what `custom_op` made, an op of a class of your own, or a function of them; it may have
     several results. Its eval is held to its shape rule, in each floating dtype and for dims that
-    are not known; compiled C, where it has a scalar form and there is a compiler, to eval; its vjp
+    are not known; compiled C, where it has a scalar form and there is a compiler, to eval, and for
+    a GPU it is compiled where NVRTC is installed; its vjp
     and jvp to finite differences of eval in float64, and the derivatives of the vjp to those of the
     vjp; many examples at once, of all or of one operand, to each alone; its text to itself.
 
@@ -139,9 +147,21 @@ class _Check:
             raise self.fail("its text is read back as something else: are its attributes fields?")
 
     def code(self) -> None:
-        """The compiled op beside eval."""
-        if self.checked.on_host or BACKENDS["cpu"].missing():
+        """The compiled op beside eval; for a GPU, whether it compiles."""
+        if self.checked.on_host:
             return
+        if not BACKENDS["cpu"].missing():
+            self._compiled()
+        compiler = find_nvrtc()
+        if compiler is not None:
+            graph = run_passes(Graph("checked", self.inputs, self.outputs), PIPELINE)[0]
+            program = write_cuda_program(make_plan(graph))
+            try:
+                compiler.compile(program.source, ARCHITECTURE)
+            except CompileError as error:
+                raise self.fail(f"its scalar form is no CUDA: {error}") from error
+
+    def _compiled(self) -> None:
         got = _run(self.inputs, self.outputs, self.arrays, "cpu")
         for i, (y, wanted) in enumerate(zip(got, self.values, strict=True)):
             if not _close(y, wanted, ULPS * epsilon(self.outputs[i].dtype)):

@@ -13,7 +13,7 @@ from own_ops import Spread, Turn, first, polar
 from test_own_ranks import NORMS, fused, on_host, two
 
 import staticnet as sn
-from staticnet.errors import ArgumentError, ExecutionError, VerifyError
+from staticnet.errors import ArgumentError, ExecutionError, StaticnetError, VerifyError
 from staticnet.ops.batching import spread_all
 
 COMPILES = True
@@ -186,6 +186,30 @@ def test_classes_that_are_wrong_are_named() -> None:
     with pytest.raises(VerifyError, match=r"centred_rows .*its vjp is not what it is of") as caught:
         sn.check_op(Rows(), A[0])
     assert f"{NAME}:{inspect.getsourcelines(Rows.vjp)[1]}" in str(caught.value)
+
+
+class Peak(sn.Reduction, name="peak"):
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.max(x, self.axes, keepdims=self.keepdims)
+
+
+def rolled(x: Any, *, kind: list[int]) -> Any:
+    return np.roll(x, kind[0])
+
+
+def test_mistakes_of_calls_are_told_with_their_line() -> None:
+    with pytest.raises(ArgumentError, match=rf"peak: axes must be a tuple .* 1 \({NAME}:\d+\)"):
+        Peak(1, True)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="kind is annotated list.int.; an attribute is int"):
+        sn.custom_op("rolled", rolled)
+    three = sn.custom_op("three", lambda x: (x, x, x), lambda x: [x, x])
+    with pytest.raises(
+        ExecutionError, match=r"eval gives \((float32\[3,3\],? ?){3}\), but .* 2 res"
+    ):
+        sn.check_op(three, A)
+    single = sn.custom_op("single", lambda x: (x, x), lambda x: [x, x], vjp=lambda y, g, x: g * x)
+    with pytest.raises(StaticnetError, match="its vjp, given tuples for 2 results .* failed: mul"):
+        sn.check_op(single, A)
 
 
 def test_attributes_that_are_no_fields_are_named() -> None:

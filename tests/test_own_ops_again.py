@@ -15,6 +15,7 @@ import staticnet as sn
 from staticnet.errors import ParseError
 
 X = sn.placeholder((3,), name="x")
+FLOAT = np.dtype("float32")
 scale = 3
 
 
@@ -26,7 +27,14 @@ def value_of(graph: sn.Graph) -> Any:
     return sn.function(X, graph.outputs[0], device="numpy")(np.ones(3, "f"))[0]
 
 
-def pick(x: Any, *, by: int = 2, deep: bool = False) -> Any:
+def pick(
+    x: Any,
+    *,
+    by: int = 2,
+    deep: bool = False,
+    axes: tuple[int, ...] = (),
+    to: np.dtype[Any] = FLOAT,
+) -> Any:
     return x * by
 
 
@@ -34,7 +42,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "functions": lambda: sn.custom_op("cell", lambda x: x * 2, lambda x: x),
     "a form": lambda: sn.custom_op("cell", lambda x: x * 2, scalar="{0} * 2"),
     "rules": lambda: sn.custom_op("cell", lambda x: x * 2, vjp=lambda y, g, x: g * 2, flops=3),
-    "attributes": lambda: sn.custom_op("cell", pick, lambda x, *, by, deep: x),
+    "attributes": lambda: sn.custom_op("cell", pick, lambda x, **given: x),
     "a global": lambda: sn.custom_op("cell", lambda x: x * scale, lambda x: x),
     "a built-in function": lambda: sn.custom_op("cell", np.square),
 }

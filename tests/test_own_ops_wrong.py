@@ -165,7 +165,7 @@ def test_an_eval_that_lies_or_fails(device: str, eval: Any, message: str, tmp_pa
 def test_several_results_that_are_not_told(device: str) -> None:
     x = sn.placeholder((3,), name="x")
     for eval, message in (
-        (lambda x: (x,), r"its eval gives \(array.*, but its shape rule says 2 results"),
+        (lambda x: (x,), r"its eval gives \(float32\[3\]\), but its shape rule says 2 results"),
         (lambda x: x, r"its eval gives float32\[3\], but its shape rule says 2 results"),
         (lambda x: (x, x[:1]), r"its eval gives float32\[1\], but its shape rule says float32\[3"),
     ):
@@ -344,7 +344,7 @@ def test_attributes_that_are_none() -> None:
     def scaled(x: Any, *, by: float) -> Any:
         return x * by
 
-    with pytest.raises(ArgumentError, match="annotated 'float'; an attribute is one of int, bool"):
+    with pytest.raises(ArgumentError, match="is annotated float; an attribute is int, bool, str"):
         sn.custom_op("scaled", scaled)
     x = sn.placeholder((3, 2), name="x")
     with pytest.raises(ArgumentError, match="takes the attributes .'count', 'keep'.; k is missing"):

@@ -11,6 +11,7 @@ import inspect
 import os
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _USER_ROOMS = tuple(_PACKAGE + room + os.sep for room in ("cli", "train"))
+_WRITTEN = ("<string>", "__init__")
 MAX_LINES = 4  # that a node remembers, and as many modules
 
 
@@ -138,9 +140,14 @@ def set_module(path: str) -> str:
 def user_line() -> Location:
     """The innermost line on the stack that is not the library's own."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_library(frame.f_code.co_filename):
+    while frame.f_back is not None and _is_passed(frame.f_code):
         frame = frame.f_back
     return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_passed(code: types.CodeType) -> bool:
+    """Whether code is the library's, or a constructor that `dataclass` wrote."""
+    return _is_library(code.co_filename) or (code.co_filename, code.co_name) == _WRITTEN
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_origin
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from staticnet.ir.dim import Dim, parse_dim, substitute, symbols_of
 from staticnet.ir.dtype import DTYPES, DType, as_dtype, short_name
 from staticnet.ir.index import Index
 from staticnet.ir.literal import Literal, parse_literal
-from staticnet.ir.location import Location, user_line
+from staticnet.ir.location import Location, current, user_line
 from staticnet.ir.own_ops import declare, find, label_of
 from staticnet.ir.types import MAX_BYTES, Shape, TensorType, TupleType, format_shape, tensor_type
 
@@ -92,8 +92,9 @@ class Op:
         for name, attribute in _attributes_of(cls):
             value = getattr(self, name)
             if not attribute.check(value):
+                place = f" ({user_line()})" if self.where else ""
                 raise ArgumentError(
-                    f"{self.name}: {name} must be {attribute.what}, not {value!r:.60}"
+                    f"{self.name}: {name} must be {attribute.what}, not {value!r:.60}{place}"
                 )
 
     def __reduce__(self) -> Any:
@@ -116,7 +117,9 @@ class Op:
             GradientError: if the class has no such rule.
         """
         where = f" ({self.where})" if self.where else ""
-        raise GradientError(f"{self.name}{where} has no vjp: give it one, or differentiable=False")
+        raise GradientError(
+            f"{self.name}{where} has no vjp: give it one, or differentiable=False ({current()})"
+        )
 
     def vjp_for(self, asked: Sequence[bool], *args: Any) -> Sequence[Any]:
         """`vjp` for the operands that are asked for; what it gives for others is not used.
@@ -237,6 +240,9 @@ TYPES = {
     int: "int", bool: "bool", str: "str", np.dtype: "DType", DType: "DType", Shape: "Shape",
     Axes: "Axes", Literal: "Literal",
 }  # fmt: skip
+SPELLINGS = {  # in files with `from __future__ import annotations`
+    "np.dtype": "DType", "numpy.dtype": "DType", "tuple[int, ...]": "Axes",
+}  # fmt: skip
 
 
 def attribute_of(annotation: Any, what: str) -> Attribute:
@@ -245,12 +251,17 @@ def attribute_of(annotation: Any, what: str) -> Attribute:
     Raises:
         ArgumentError: if no attribute is of that type.
     """
-    name = annotation.rpartition(".")[2] if isinstance(annotation, str) else TYPES.get(annotation)
-    found = ATTRIBUTES.get(name or "")
+    if isinstance(annotation, str):
+        spelling = annotation.removesuffix("[Any]")
+        name = SPELLINGS.get(spelling) or spelling.rpartition(".")[2]
+    else:
+        name = TYPES.get(np.dtype if get_origin(annotation) is np.dtype else annotation, "")
+    found = ATTRIBUTES.get(name)
     if found is None:
+        shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         raise ArgumentError(
-            f"{what} is annotated {annotation!r:.60}; an attribute is one of "
-            f"{', '.join(ATTRIBUTES)}. Numbers with a point are operands"
+            f"{what} is annotated {shown or repr(annotation):.60}; an attribute is int, bool, str, "
+            "np.dtype or tuple[int, ...]. Numbers with a point are operands"
         )
     return found
 

@@ -81,6 +81,8 @@ def _checked(op: Op, result: Any, wanted: TensorType) -> np.ndarray[Any, Any]:
 
 
 def _shown(result: Any) -> str:
+    if isinstance(result, tuple | list) and any(isinstance(x, np.ndarray) for x in result):
+        return f"({', '.join(map(_shown, result))})"
     if isinstance(result, np.ndarray):
         return f"{result.dtype}{format_shape(result.shape)}"
     return f"{result!r:.60}"

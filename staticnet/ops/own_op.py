@@ -205,6 +205,8 @@ def _given(op: Own, what: str, rule: Function, *arguments: Any) -> Any:
     """What a user's rule gives; raises ArgumentError if it fails or takes other arguments."""
     attributes = op.told
     where, what = written_at(rule) or op.where, f"{op.name}: its {what}"
+    if arguments and isinstance(arguments[0], tuple):
+        what += f", given tuples for {len(arguments[0])} results"
     try:
         takes = inspect.signature(rule)
         takes.bind(*arguments, **attributes)
