@@ -150,12 +150,14 @@ def test_all_dtypes_and_constants_are_told_to_the_bit(tmp_path: Path) -> None:
     assert last.read_bytes() == b"".join(v.value.tobytes() for v in held)  # type: ignore[attr-defined]
 
 
-def test_convolutions_of_two_dtypes_are_exported_beside_reductions(tmp_path: Path) -> None:
+def test_convolutions_are_exported_beside_products_and_reductions(tmp_path: Path) -> None:
     inputs, results = [], []
     for dtype in ("float32", "float64"):
         x, w = sn.placeholder((2, 3, 8, 8), dtype), sn.placeholder((6, 3, 3, 3), dtype)
         inputs += [x, w]
-        results.append(sn.max(sn.nn.functional.conv2d(x, w)))
+        y = sn.max(sn.nn.functional.conv2d(x, w), axis=(2, 3))
+        results.append(sn.max(sn.nn.functional.conv2d(x, w, stride=2)))
+        results.append(sn.max(y @ y.T))
     step = sn.function(inputs, results, device="numpy")
     file = tmp_path / "convolutions.c"
     step.export_c(file)

@@ -49,7 +49,7 @@ def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]
     del values["packed"]
     members = ", ".join(f".{name} = {_literal(value)}" for name, value in values.items())
     routine = int(isinstance(op, ConvolutionWeight))
-    name = f"sn_{_way(pieces)}_{short_name(node.dtype)}[{routine}]"
+    name = f"sn_convolutions_{_way(pieces)}_{short_name(node.dtype)}[{routine}]"
     together = (
         "SN_TOGETHER" if int(op.flops(node.type, *[x.type for x in node.inputs])) > 2 * FEW else "0"
     )

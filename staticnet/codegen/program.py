@@ -89,12 +89,11 @@ class Program:
 
     `body` is the part of the source that is this plan's own: kernels, and the step. `lapack` are
     the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses, and
-    `convolutions` the ways to convolve, as `planes_f32`, for whose routines `sn_set_planes_f32`
-    waits. `texts` are the functions of kernels, and the statements of routines. `functions` are
-    the names of kernels' functions: kernel 4's is `k4`, but that of the first kernel which equals
-    it is taken. `host_calls` are the nodes whose ops are Python's, by the number that the step
-    calls them by. `laps` are the first kernels of the launches in loops that a marked program
-    times, in order.
+    `convolutions` the ways to convolve, as `planes_f32`, whose routines are set likewise. `texts`
+    are the functions of kernels, and the statements of routines. `functions` are the names of
+    kernels' functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
+    `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
+    `laps` are the first kernels of the launches in loops that a marked program times, in order.
     """
 
     source: str

@@ -119,7 +119,7 @@ class _Writer:
         parts += map(convolution_library, dict.fromkeys(way.partition("_")[2] for way in ways))
         for way in ways:
             parts.append(convolution_routines(way))
-            calls.append(f"sn_set_{way}((void *const *)sn_routines_{way});")
+            calls.append(f"sn_set_convolutions_{way}((void *const *)sn_routines_{way});")
         return [*parts, f"static void sn_bind(void) {{ {' '.join(calls)} }}"]
 
     def _table(self, companion: bytes | None) -> list[str]:

@@ -73,7 +73,7 @@ class CpuExecutable(HostExecutable):
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
         for way in self.program.convolutions:
-            getattr(library, f"sn_set_{way}")(convolutions.routines(way, compiler))
+            getattr(library, f"sn_set_convolutions_{way}")(convolutions.routines(way, compiler))
         self._step = library.sn_step
         self._many = library.sn_run
         self._arena = allocate(plan.arena_bytes)
