@@ -62,7 +62,7 @@ enum {
       __builtin_prefetch(c + i * ldc + WIDE * sn_lanes - 1, 1);                                    \
       _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) sum[i][j] = SN_ALL(0);                \
     }                                                                                              \
-    for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {                                    \
+    _Pragma("GCC unroll 2") for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {            \
       sn_wide right[WIDE];                                                                         \
       _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) right[j] = ((const sn_wide *)b)[j];   \
       _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                    \
