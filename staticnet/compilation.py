@@ -24,6 +24,7 @@ from staticnet.passes.manager import Pass, Record, check_names, run_passes
 from staticnet.passes.merge_loops import MERGE_LOOPS
 from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
+from staticnet.passes.scatter_updates import SCATTER_UPDATES
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
 from staticnet.plan.formula import check_dims
@@ -43,6 +44,7 @@ PIPELINE = (
     DCE,
     LAYOUT,
     INFER_SHAPE,
+    SCATTER_UPDATES,
     REMAT,
 )
 FUSION = "fusion"  # a part of planning, left out like a pass

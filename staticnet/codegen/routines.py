@@ -54,7 +54,7 @@ def routine(
     if node.op.name == "concat":
         return _concat(node, pointer, in_memory)
     if isinstance(node.op, Implicit):
-        return [_copy(node, node.inputs[-1], pointer)]
+        return _begun(node, pointer)
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, pointer)
     if isinstance(node.op, ConvolutionOp):
@@ -264,8 +264,11 @@ def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
     ]
 
 
-def _copy(node: Node, x: Node, pointer: Pointer) -> str:
-    return f"memcpy({pointer(node)}, {pointer(x)}, {node.type.nbytes});"
+def _begun(node: Node, pointer: Pointer) -> list[str]:
+    """The result as it begins: a copy of an operand, or what lies there."""
+    assert node.op.begins_as is not None
+    target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
+    return [f"memcpy({target}, {source}, {node.type.nbytes});"] if target != source else []
 
 
 def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
@@ -273,7 +276,7 @@ def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
     before, n, after = _around(x, op.axis)
     count = _product(fixed(indices.shape))
     return [
-        _copy(node, x, pointer),
+        *_begun(node, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j) {{",
         f"    const int64_t i = sn_index({pointer(indices)}[j], {n}, error, site);",
@@ -291,7 +294,7 @@ def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
     before, n, after = _around(x, op.axis)
     count = fixed(indices.shape)[op.axis]
     return [
-        _copy(node, x, pointer),
+        *_begun(node, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j)",
         f"    for (int64_t a = 0; a < {after}; ++a) {{",

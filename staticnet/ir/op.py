@@ -49,7 +49,8 @@ class Op:
     given to a graph. `moves` marks movement ops, which have a `source`. `may_fail`
     marks those whose operands' values can be wrong, as an index out of range. `widens` says that
     16-bit floats are computed in float32 and rounded once. Where one fails while it runs, it raises
-    `error`, which says what is the `problem`; `failure` is what is most often meant then.
+    `error`, which says what is the `problem`; `failure` is what is most often meant then. A result
+    that `begins_as` an operand is a copy of it that is changed, or lies where it lay.
 
     A class outside this package is a user's own, written on the line `where`. Such an op is
     `on_host`, a Python call between kernels, unless it has a `scalar` form or `moves`; its `eval`
@@ -65,6 +66,7 @@ class Op:
     moves: ClassVar[bool] = False
     may_fail: ClassVar[bool] = False
     widens: ClassVar[bool] = True
+    begins_as: ClassVar[int | None] = None
     error: ClassVar[type[ExecutionError]] = OutOfRangeError
     problem: ClassVar[str] = "an index is out of range"
     failure: ClassVar[str] = ""

@@ -33,6 +33,7 @@ class Implicit(TensorOp):
     """y = the last operand, which solves an equation in the operands before it."""
 
     batch = batch_first
+    begins_as = -1
 
     def infer(self, *operands: TensorType) -> TensorType:
         return operands[-1]

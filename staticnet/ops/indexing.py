@@ -74,6 +74,7 @@ class ScatterAdd(TensorOp, name="scatter_add"):
     linear: ClassVar[slice] = slice(0, 2)
     arity = 3
     may_fail = True
+    begins_as = 0
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands
@@ -197,6 +198,7 @@ class ScatterAddAlongAxis(TensorOp, name="scatter_add_along_axis"):
     linear: ClassVar[slice] = slice(0, 2)
     arity = 3
     may_fail = True
+    begins_as = 0
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, updates, indices = operands

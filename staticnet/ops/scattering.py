@@ -32,6 +32,7 @@ class Scatter(TensorOp):
     same_dtype: ClassVar[slice] = slice(0, 2)
     arity = 3
     may_fail = True
+    begins_as = 0
     combine: ClassVar[str] = ""
     numpy: ClassVar[str] = ""
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.base import Constant
+from staticnet.ops.base import Constant, Item
+from staticnet.plan.failures import may_fail
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import (
     Lifetime,
@@ -136,7 +137,13 @@ class Plan:
     def traffic(self, group: Group) -> Traffic:
         """The bytes that a kernel or routine reads and writes."""
         scratch = self.workspaces.kernel(group) if group.fused else 0
-        return traffic(group, self.fusion, self.stored, scratch)
+        moved = traffic(group, self.fusion, self.stored, scratch)
+        (node, *_) = group.nodes
+        if node.op.begins_as is not None and node in self.places:
+            before = self.fusion.memory(node.inputs[node.op.begins_as], True)
+            if self.places.get(before) == self.places[node]:
+                return moved.in_place(node, before)
+        return moved
 
     @property
     def sizes(self) -> Sizes:
@@ -310,7 +317,7 @@ class _Planner:
 
     def _updates(self) -> None:
         state = {target: self.plan.places[target] for target, _ in self.plan.updates}
-        failing = {g for g in self.groups if _may_fail(g)}
+        failing = {g for g in self.groups if may_fail(g)}
         order = self.fusion.order
         for target, root in self.plan.updates:
             value, home = self._memory(root), state[target]
@@ -331,7 +338,7 @@ class _Planner:
 
     def _in_place(self, target: Node, value: Node, writer: Group, home: Place) -> bool:
         """Whether the group that makes the value may write it over the old one."""
-        if home.kind == "state" and _may_fail(writer):
+        if home.kind == "state" and may_fail(writer):
             return False
         if not any(
             base(operand) is target for n in (*writer.nodes, *writer.again) for operand in n.inputs
@@ -349,12 +356,12 @@ class _Planner:
         return in_place and is_written_last(group, value)
 
     def _begins_as(self, value: Node, other: Node) -> bool:
-        """Whether a loop's result begins as a value in memory that the loop reads nowhere else."""
+        """Whether a routine's result begins as a value in memory that it reads nowhere else."""
         first = first_value(value)
         if first is None or self.fusion.memory(first, True) is not other:
             return False
-        uses = [x for x in value.inputs[0].inputs if self.fusion.memory(x, True) is other]
-        return len(uses) == 1
+        read = value.inputs[0].inputs if isinstance(value.op, Item) else value.inputs
+        return sum(self.fusion.memory(x, True) is other for x in read) == 1
 
     def _read_in_place(self, group: Group) -> frozenset[Node]:
         if group not in self._at_own_place:
@@ -421,7 +428,3 @@ class _Planner:
 
     def _group(self, node: Node) -> Group:
         return self.fusion.group_of[node]
-
-
-def _may_fail(group: Group) -> bool:
-    return any(node.op.may_fail for node in group.nodes)

@@ -97,7 +97,9 @@ def carries_of(op: Op, name: str) -> int:
 
 
 def first_value(value: Node) -> Node | None:
-    """The operand that a loop's result begins as, if it is a carry."""
+    """The operand that a result begins as: of a carry its first value."""
+    if value.op.begins_as is not None:
+        return value.inputs[value.op.begins_as]
     if not isinstance(value.op, Item):
         return None
     (loop,) = value.inputs

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from staticnet.control.cond import Cond
 from staticnet.control.scan import Scan
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.indexing import Take, TakeAlongAxis
+from staticnet.ops.indexing import ScatterAdd, ScatterAddAlongAxis, Take, TakeAlongAxis
+from staticnet.ops.scattering import Scatter
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.results import carries_of, room_bytes
 from staticnet.plan.roles import Role, role
@@ -18,6 +19,7 @@ from staticnet.plan.roles import Role, role
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
 
+_ADDED = ScatterAdd | ScatterAddAlongAxis | Scatter
 _ROOMS = {"qr": 1, "eigh": 2, "svd": 3}
 
 
@@ -44,6 +46,12 @@ class Traffic:
         if self.inside is not None:
             return self.inside
         return sum(self.reads.values()) + sum(self.writes.values()) + 2 * self.scratch + self.unread
+
+    def in_place(self, node: Node, before: Node) -> Traffic:
+        """That of a result which lies where it `begins_as` something: what it changes there."""
+        changed = _bytes(node.inputs[1]) if isinstance(node.op, _ADDED) else 0
+        reads = {x: min(n, changed) if x is before else n for x, n in self.reads.items()}
+        return replace(self, reads=reads, writes={node: min(self.writes[node], changed)})
 
 
 def traffic(group: Group, fusion: Fusion, stored: Collection[Node], scratch: int = 0) -> Traffic:

@@ -78,9 +78,7 @@ def headers_of(node: Node) -> tuple[str, ...]:
 
 def starts_from(node: Node) -> Node | None:
     """The operand that a routine's result begins as a copy of."""
-    if isinstance(node.op, Implicit):
-        return node.inputs[-1]
-    return node.inputs[0] if node.op.name.startswith("scatter_") else None
+    return None if node.op.begins_as is None else node.inputs[node.op.begins_as]
 
 
 def copy(source: Address, target: Address, nbytes: int) -> Call:
