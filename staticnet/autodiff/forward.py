@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staticnet.autodiff.reverse import as_nodes, vjp
-from staticnet.errors import ShapeError
+from staticnet.autodiff.reverse import as_nodes, unmatched, vjp
 from staticnet.ir import location
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, newer, topological
@@ -39,7 +38,7 @@ def jvp(
     """
     ys, ws, ts = as_nodes(outputs, "jvp"), as_nodes(wrt, "jvp"), as_nodes(tangents, "jvp")
     if [w.type for w in ws] != [t.type for t in ts]:
-        raise ShapeError("jvp: there must be one tangent for each w, of its type")
+        raise unmatched("jvp", "tangent", "w", ws, ts)
     pushed = push(ys, dict(zip(ws, ts, strict=True)))
     return [zeros_like(y) if t is None else t for y, t in zip(ys, pushed, strict=True)]
 

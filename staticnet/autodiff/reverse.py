@@ -71,7 +71,7 @@ def vjp(
     ys, ws = as_nodes(outputs, "vjp"), as_nodes(wrt, "vjp")
     gs = as_nodes(cotangents, "vjp")
     if [y.type for y in ys] != [g.type for g in gs]:
-        raise ShapeError("vjp: there must be one cotangent for each output, of its type")
+        raise unmatched("vjp", "cotangent", "output", ys, gs)
     order = topological(ys, newer(ws))
     dependent = dependents(order, ws)
     if not allow_unused:
@@ -96,17 +96,32 @@ def pull(
     return [sums.get(w) for w in ws]
 
 
+def unmatched(
+    what: str, kind: str, of: str, values: Sequence[Node], given: Sequence[Node]
+) -> ShapeError:
+    """The error for tangents or cotangents that are not of the types of what they belong to."""
+    shown, told = (", ".join(map(describe, nodes)) or "none" for nodes in (given, values))
+    return ShapeError(
+        f"{what}: there must be one {kind} for each {of}, of its type, not {shown} for {told} "
+        f"({location.current()})"
+    )
+
+
 def as_nodes(values: Sequence[Value] | Value, what: str) -> list[Node]:
     """Floating-point nodes from one Value or several; raises as `grad` says."""
     if not isinstance(values, Iterable):
-        raise GradientError(f"{what}: expected graph nodes, got {values!r:.60}")
+        raise GradientError(
+            f"{what}: expected graph nodes, got {values!r:.60} ({location.current()})"
+        )
     listed = [values] if isinstance(values, Value) else list(values)
     return [_as_node(value, what) for value in listed]
 
 
 def _as_node(value: Any, what: str) -> Node:
     if not isinstance(value, Node):
-        raise GradientError(f"{what}: expected graph nodes, got {value!r:.60}")
+        raise GradientError(
+            f"{what}: expected graph nodes, got {value!r:.60} ({location.current()})"
+        )
     if not is_floating(value.dtype):
         raise DTypeError(
             f"{what}: {describe(value)} ({value.provenance}) is not floating-point and has no "

@@ -10,7 +10,7 @@ import numpy as np
 
 from staticnet.control.call import Checkpoint, called
 from staticnet.control.state_updates import StateUpdate, taken_out
-from staticnet.control.trace import flattened, is_eager, leaves_of
+from staticnet.control.trace import flattened, is_eager, leaves_of, some
 from staticnet.control.traced import substitute
 from staticnet.errors import ArgumentError
 from staticnet.ir.location import user_line
@@ -50,7 +50,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             known = dict(zip(moving, own, strict=True))
             new = tree.unflatten([known.get(i, leaf) for i, leaf in enumerate(leaves)])
             results, structure = leaves_of(
-                "checkpoint: what the function returns", f(*new[0], **new[1])
+                "checkpoint: what the function returns", some("checkpoint", f(*new[0], **new[1]))
             )
             if not is_eager(results):
                 results, found, _ = taken_out(results, newer(own))

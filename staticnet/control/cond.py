@@ -24,7 +24,7 @@ from staticnet.control.trace import (
     tensors_of,
 )
 from staticnet.control.traced import evaluated
-from staticnet.errors import ArgumentError, DTypeError, MixedValueError, ShapeError
+from staticnet.errors import ArgumentError, DTypeError, MixedValueError, ShapeError, StaticnetError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, is_floating
 from staticnet.ir.graph import Graph
@@ -166,12 +166,7 @@ def choose(
     lazy: bool = True,
 ) -> Any:
     """`cond`. Of what the functions make, and of what they `made` before, see `close`."""
-    test = as_value(pred)
-    if test.shape != () or test.dtype != BOOL:
-        raise DTypeError(
-            f"the predicate must be a bool scalar, not {describe(test)}; compare, or reduce with "
-            "sn.all or sn.any"
-        )
+    test = _predicate(pred)
     given, tree = leaves_of("cond: operands", operands)
     if is_eager((test, *given)):
         (chosen,) = tensors_of([test]) if isinstance(test, Node) else (test,)
@@ -202,6 +197,21 @@ def choose(
     graphs, captured = close(branches, numbered("x", own), inside, lazy)
     operands = (test, *given, *captured)
     return structure.unflatten(place(Cond(*graphs), operands, [*then, *other], own, inside))
+
+
+def _predicate(given: Any) -> Any:
+    """A predicate as a value; raises DTypeError unless it is a bool scalar."""
+    try:
+        test = as_value(given)
+        fits = test.shape == () and test.dtype == BOOL
+    except StaticnetError:
+        fits = False
+    if not fits:
+        raise DTypeError(
+            f"the predicate must be a bool scalar, not {describe(given)}; compare, or reduce with "
+            "sn.all or sn.any"
+        )
+    return test
 
 
 def _branch(f: Callable[..., Any], operands: Any) -> tuple[list[Node], Tree, list[Any]]:

@@ -147,6 +147,12 @@ class Custom:
                 f"{self.what}: {sorted(bound.kwargs)} have no position; a rule is given arguments "
                 "by their positions"
             )
+        wrong = [i for i in self.nondiff if not 0 <= i < len(bound.args)]
+        if wrong:
+            raise ArgumentError(
+                f"{self.what}: nondiff_argnums names argument {wrong[0]} of {len(bound.args)} "
+                f"({user_line()})"
+            )
         leaves: list[Any] = []
         trees: list[Tree] = []
         static: list[tuple[int, Any]] = []

@@ -75,6 +75,7 @@ def _of_function(what: str, f: Callable[..., Any], argnums: Any, allow_unused: b
         traced = Traced.of(what, f, argnums, args, kwargs)
         ys, ws = as_nodes(traced.results, what), as_nodes(traced.stand_ins, what)
         if what == "jacobian":
+            traced.some(what)
             rows = _jacobians(ys, ws, allow_unused)
             made = [traced.by_argument(traced.made(row)) for row in rows]
             return traced.structure.unflatten(made)
@@ -252,7 +253,7 @@ def linearize(y: Any, *primals: Any) -> Any:
         raise ArgumentError(f"linearize: needs primals ({location.user_line()})")
     if callable(y):
         traced = Traced.of("linearize", y, tuple(range(len(primals))), primals)
-        value = traced.structure.unflatten(traced.made(traced.results))
+        value = traced.structure.unflatten(traced.made(traced.some("linearize")))
         return value, _linear(traced.results, traced.stand_ins, traced.given, traced.structure)
     ys, y_tree = nodes_of("linearize", y)
     ws, _ = nodes_of("linearize", primals)

@@ -8,17 +8,19 @@ from typing import Any
 
 from staticnet.control import loop_batching
 from staticnet.control import scan_derivatives as derivatives
-from staticnet.control.carry import check_structure, promoted
+from staticnet.control.carry import Kept, check_structure, promoted
 from staticnet.control.op import ControlOp, check_operands, check_type, flops_of
 from staticnet.control.trace import (
     call,
     checked,
     close,
+    flattened,
     is_eager,
     leaves_of,
     numbered,
     parameters,
     place,
+    some,
     tensors_of,
 )
 from staticnet.control.traced import evaluated
@@ -29,7 +31,7 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, births, depends, describe
 from staticnet.ir.tree import LEAF, Tree, flatten
 from staticnet.ir.types import Shape, TensorType, TupleType, as_shape, fixed
-from staticnet.ops.arguments import as_size
+from staticnet.ops.arguments import as_bool, as_size
 from staticnet.ops.base import function
 from staticnet.ops.creation import arange, zeros
 from staticnet.ops.evaluate import interpret
@@ -143,17 +145,31 @@ def scan(
         DTypeError: if the carry changes its dtype.
         ArgumentError: if the carry changes its structure, or there is no length.
     """
-    f = checked("scan", 2, "f", f)
-    first, carry_tree = leaves_of("scan: init", init)
-    given, x_tree = leaves_of("scan: xs", xs)
+    order = as_bool(reverse, "scan: reverse")
+    size = as_size(unroll, "scan: unroll")
+    return scanned("scan", checked("scan", 2, "f", f), init, xs, length, order, size)
+
+
+def scanned(
+    what: str,
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> tuple[Any, Any]:
+    """`scan`, for the function that messages name."""
+    first, carry_tree = leaves_of(f"{what}: init", init)
+    given, x_tree = leaves_of(f"{what}: xs", xs)
     steps = _length(given, length)
-    loop = _Loop(f, carry_tree, x_tree, steps, bool(reverse), as_size(unroll, "scan: unroll"))
+    loop = _Loop(what, f, carry_tree, x_tree, steps, reverse, unroll)
     if is_eager((*first, *given)):
-        return loop.run(first, given)
+        return loop.run(init, first, given)
     try:
         traced = loop.trace(first, given)
     except MixedValueError:
-        return loop.run(tensors_of(first), tensors_of(given))
+        return loop.run(init, tensors_of(first), tensors_of(given))
     changed = promoted(init, first, traced.leaves[: len(first)])
     if changed is not None:
         made = traced.inside
@@ -173,7 +189,9 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         ShapeError, ArgumentError: as `scan` does.
     """
     body = checked("map", 1, "f", f)
-    return scan(lambda _, x: (None, body(x)), None, xs)[1]
+    if not flattened("map: xs", xs)[0]:
+        raise ArgumentError("xs holds no arrays, so there is nothing to map")
+    return scanned("map", lambda _, x: (None, some("map", body(x))), None, xs)[1]
 
 
 def _length(xs: Sequence[Any], length: Any) -> int | Dim:
@@ -200,6 +218,7 @@ def _length(xs: Sequence[Any], length: Any) -> int | Dim:
 class _Loop:
     """What is to run, and the structures of its values."""
 
+    what: str
     f: Callable[[Any, Any], tuple[Any, Any]]
     carry_tree: Tree
     x_tree: Tree
@@ -214,7 +233,7 @@ class _Loop:
         (at,) = parameters("step", [TensorType(INT64, ())])
         with indexed(at), births() as inside:
             leaves, tree = call(
-                "scan",
+                self.what,
                 self._pair,
                 self.carry_tree.unflatten(carry),
                 self.x_tree.unflatten(rows),
@@ -231,15 +250,16 @@ class _Loop:
             raise ArgumentError(f"the function must give (carry, y), not {result!r:.60}")
         return result[0], result[1]
 
-    def run(self, first: Sequence[Any], given: Sequence[Any]) -> tuple[Any, Any]:
+    def run(self, init: Any, first: Sequence[Any], given: Sequence[Any]) -> tuple[Any, Any]:
         """The function called at each step, on tensors of dynamic execution."""
-        length = int(self.steps)
+        length, kept = int(self.steps), Kept(init, self.carry_tree, first)
         carry: Any = self.carry_tree.unflatten(first)
         rows: list[list[Any]] = []
         y_tree = LEAF
         for t in reversed(range(length)) if self.reverse else range(length):
             x = self.x_tree.unflatten([x[t] for x in given])
             carry, y = self._pair(carry, x)
+            kept.check(carry)
             leaves, y_tree = flatten(y)
             rows.append(leaves)
         if not rows:

@@ -239,6 +239,17 @@ def check_functions(count: int, **given: Any) -> None:
             ) from None
 
 
+def some(what: str, result: Any) -> Any:
+    """What a function gives; raises ArgumentError if that is nothing, as without a `return`."""
+    if result is None:
+        error = ArgumentError(
+            f"{what}: the function gives None; it must give values ({location.user_line()})"
+        )
+        error.located = True
+        raise error
+    return result
+
+
 def call(what: str, f: Callable[..., Any], *args: Any) -> tuple[list[Node], Tree]:
     """The leaves of what a function gives for nodes, which must be nodes or numbers.
 

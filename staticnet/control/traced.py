@@ -12,7 +12,7 @@ from typing import Any
 
 from staticnet.autodiff.reverse import as_nodes
 from staticnet.control.trace import call, is_eager, leaves_of, parameters
-from staticnet.errors import GradientError, StaticnetError
+from staticnet.errors import ArgumentError, GradientError, OutOfRangeError, StaticnetError
 from staticnet.ir import location, modes
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, newer, topological, with_context
@@ -101,7 +101,7 @@ class Traced:
             ArgumentError, OutOfRangeError: if `argnums` names no argument.
         """
         try:
-            numbers = [normalize_axis(n, len(args), "argnums") for n in as_tuple(argnums)]
+            numbers = [_number(n, len(args)) for n in as_tuple(argnums)]
         except StaticnetError as error:
             raise with_context(error, what, []) from error.__cause__
         parts = [leaves_of(f"{what}: argument {n}", args[n]) for n in numbers]
@@ -118,6 +118,15 @@ class Traced:
         single = not isinstance(argnums, tuple | list)
         return cls(given, trees, single, stand_ins, results, structure)
 
+    def some(self, what: str) -> list[Node]:
+        """The results; raises ArgumentError if there is none."""
+        if not self.results:
+            raise ArgumentError(
+                f"{what}: the function gives {self.structure}, and no value to differentiate "
+                f"({location.user_line()})"
+            )
+        return self.results
+
     def made(self, nodes: Sequence[Node]) -> list[Value]:
         """Nodes on the placeholders, as values of the arguments."""
         return substitute(nodes, dict(zip(self.stand_ins, self.given, strict=True)))
@@ -126,6 +135,16 @@ class Traced:
         """Values, one for each leaf of the arguments, in their structures."""
         values = _cut(leaves, self.trees)
         return values[0] if self.single else tuple(values)
+
+
+def _number(argnum: Any, count: int) -> int:
+    """The number of an argument, from the front; raises OutOfRangeError if there is none."""
+    try:
+        return normalize_axis(argnum, count, "argnums")
+    except OutOfRangeError:
+        raise OutOfRangeError(
+            f"argnums names argument {argnum}, and the function is called with {count} by position"
+        ) from None
 
 
 def _cut(leaves: Sequence[Any], trees: Sequence[Tree]) -> list[Any]:

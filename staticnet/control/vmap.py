@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.control.batching import batch_nodes
-from staticnet.control.trace import call, flattened, is_eager, parameters, tensors_of
+from staticnet.control.trace import call, flattened, is_eager, parameters, some, tensors_of
 from staticnet.errors import (
     ArgumentError,
     MixedValueError,
@@ -72,7 +72,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         try:
             with indexed(at):
                 own_args, own_kwargs = tree.unflatten(stand_ins)
-                results, structure = call("vmap", lambda: f(*own_args, **own_kwargs))
+                results, structure = call("vmap", lambda: some("vmap", f(*own_args, **own_kwargs)))
         except MixedValueError:  # f uses tensors of its own
             return _loop(f, replace(given, leaves=tensors_of(given.leaves)), out_axes)
         known = given.many(stand_ins) | {at: arange(given.size)}
@@ -196,7 +196,7 @@ def _loop(f: Callable[..., Any], given: _Examples, out_axes: Any) -> Any:
     for number in range(max(size, 1)):
         rows = zip(leaves, given.axes, strict=True)
         args, kwargs = given.tree.unflatten([_taken(x, axis, number) for x, axis in rows])
-        results.append(flattened("vmap", f(*args, **kwargs)))
+        results.append(flattened("vmap", some("vmap", f(*args, **kwargs))))
     structure = results[0][1]
     wanted = axes_of(out_axes, structure, "out_axes", "the result")
     columns = zip(*(leaves for leaves, _ in results), strict=True)

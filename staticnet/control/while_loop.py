@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from staticnet.control import loop_batching
-from staticnet.control.carry import check_structure, promoted
+from staticnet.control.carry import Kept, check_structure, promoted
 from staticnet.control.cond import choose
 from staticnet.control.cotangent import cast, push_around
 from staticnet.control.op import PREDICATE, ControlOp, check_operands, check_type, flops_of
 from staticnet.control.parts import Carry, Given, Parts
-from staticnet.control.scan import scan
+from staticnet.control.scan import scanned
 from staticnet.control.trace import (
     call,
     checked,
@@ -25,16 +25,22 @@ from staticnet.control.trace import (
     tensors_of,
 )
 from staticnet.control.traced import evaluated
-from staticnet.errors import ArgumentError, DTypeError, GradientError, MixedValueError
+from staticnet.errors import (
+    ArgumentError,
+    DTypeError,
+    GradientError,
+    MixedValueError,
+    StaticnetError,
+)
 from staticnet.ir.dim import Dim, integer
-from staticnet.ir.dtype import INT64, is_integer
+from staticnet.ir.dtype import BOOL, INT64, is_integer
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, births, depends, describe
 from staticnet.ir.tree import Tree
 from staticnet.ir.types import TensorType, TupleType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
-from staticnet.ops.base import as_values, constant, function
+from staticnet.ops.base import as_value, as_values, constant, function
 from staticnet.ops.creation import arange
 from staticnet.ops.evaluate import interpret
 from staticnet.ops.random import indexed
@@ -138,21 +144,33 @@ def while_loop(
     """
     cond_fun = checked("while_loop", 1, "cond_fun", cond_fun)
     body_fun = checked("while_loop", 1, "body_fun", body_fun)
-    first, tree = leaves_of("while_loop: init", init)
     most = None if max_steps is None else as_size(max_steps, "max_steps")
+    return _looped("while_loop", cond_fun, body_fun, init, most)
+
+
+def _looped(
+    what: str,
+    cond_fun: Callable[[Any], Any],
+    body_fun: Callable[[Any], Any],
+    init: Any,
+    most: int | None = None,
+    within: str = "",
+) -> Any:
+    """`while_loop`, for the function that messages name, with the path to what its user carries."""
+    first, tree = leaves_of(f"{what}: init", init)
+    loop = _While(what, cond_fun, body_fun, tree)
     if is_eager(first):
-        return _run(cond_fun, body_fun, tree.unflatten(first), most)
-    loop = _While(cond_fun, body_fun, tree)
+        return loop.run(init, first, most)
     try:
         traced = loop.trace(first)
     except MixedValueError:
-        return _run(cond_fun, body_fun, tree.unflatten(tensors_of(first)), most)
-    changed = promoted(init, first, traced[1])
+        return loop.run(init, tensors_of(first), most)
+    changed = promoted(init, first, traced[1], within)
     if changed is not None:
         made = traced[-1]
         first, traced = changed, loop.trace(changed)
         traced[-1].update(made)
-        promoted(changed, changed, traced[1])
+        promoted(changed, changed, traced[1], within)
     tests = loop.tests(traced[0], traced[2])
     if most is not None:
         return _bounded(cond_fun, body_fun, tree.unflatten(first), most, traced[-1])
@@ -163,6 +181,7 @@ def while_loop(
 class _While:
     """What is to run, and the structure of the carry."""
 
+    what: str
     test: Callable[[Any], Any]
     body: Callable[[Any], Any]
     tree: Tree
@@ -174,19 +193,26 @@ class _While:
         carry = parameters("carry", (node.type for node in first))
         (at,) = parameters("step", [TensorType(INT64, ())])
         with indexed(at), births() as inside:
-            leaves, new = call("while_loop", self.body, self.tree.unflatten(carry))
+            leaves, new = call(self.what, self.body, self.tree.unflatten(carry))
         check_structure(self.tree, new)
         return carry, leaves, at, inside
 
     def tests(self, carry: list[Node], at: Node) -> list[Node]:
         """Whether there is another step, from the carries before it: one node, a bool."""
         with indexed(at):
-            tests, _ = call("while_loop", self.test, self.tree.unflatten(carry))
+            tests, _ = call(self.what, self.test, self.tree.unflatten(carry))
         if [test.type for test in tests] != [PREDICATE]:
-            found = ", ".join(describe(test) for test in tests)
-            raise DTypeError(f"cond_fun must give one bool scalar, not {found}; compare, or reduce "
-                             "with sn.all or sn.any")  # fmt: skip
+            raise _no_test(", ".join(describe(test) for test in tests) or "nothing")
         return tests
+
+    def run(self, init: Any, first: Sequence[Any], most: int | None) -> Any:
+        """The loop on tensors of dynamic execution."""
+        carry, kept = self.tree.unflatten(first), Kept(init, self.tree, first)
+        steps = 0
+        while steps != most and _is_true(self.test(carry)):
+            carry = kept.check(self.body(carry))
+            steps += 1
+        return carry
 
     def results(
         self,
@@ -214,15 +240,19 @@ def _next(number: Node) -> Node:
     return following
 
 
-def _run(
-    test: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any, most: int | None
-) -> Any:
-    """The loop on tensors of dynamic execution."""
-    steps = 0
-    while steps != most and test(carry):
-        carry = body(carry)
-        steps += 1
-    return carry
+def _is_true(test: Any) -> bool:
+    """Whether a test on tensors holds; raises DTypeError unless it is a bool scalar."""
+    if isinstance(test, bool):
+        return test
+    if getattr(test, "shape", None) != () or test.dtype != BOOL:
+        raise _no_test(describe(test))
+    return bool(test)
+
+
+def _no_test(given: str) -> DTypeError:
+    return DTypeError(
+        f"cond_fun must give one bool scalar, not {given}; compare, or reduce with sn.all or sn.any"
+    )
 
 
 def _bounded(
@@ -240,7 +270,7 @@ def _bounded(
     def step(carry: Any, _: Any) -> tuple[Any, None]:
         return choose(test(carry), body, lambda same: same, (carry,), made, lazy=False), None
 
-    return scan(step, init, length=most)[0]
+    return scanned("while_loop", step, init, length=most)[0]
 
 
 @function
@@ -258,11 +288,9 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
     """
     body_fun = checked("fori_loop", 2, "body_fun", body_fun)
     if _is_static(lower) and _is_static(upper):
-        return scan(lambda c, i: (body_fun(i, c), None), init, arange(lower, upper))[0]
-    first, last = as_values(lower, upper)
-    for given, bound in ((lower, first), (upper, last)):
-        if bound.shape != () or not is_integer(bound.dtype):
-            raise DTypeError(f"a bound is an integer scalar, not {describe(given)}")
+        steps = arange(lower, upper)
+        return scanned("fori_loop", lambda c, i: (body_fun(i, c), None), init, steps)[0]
+    first, last = as_values(_bound(lower), _bound(upper))
 
     def step(carry: Any) -> Any:
         i, c = carry
@@ -270,7 +298,19 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
 
     kind = INT64 if is_eager([first, last]) else first.dtype
     start = (astype(first, kind), init)
-    return while_loop(lambda carry: carry[0] < last, step, start)[1]
+    return _looped("fori_loop", lambda carry: carry[0] < last, step, start, within="[1]")[1]
+
+
+def _bound(given: Any) -> Any:
+    """A bound as a value; raises DTypeError unless it is an integer scalar."""
+    try:
+        bound = as_value(given)
+        fits = bound.shape == () and is_integer(bound.dtype)
+    except StaticnetError:
+        fits = False
+    if not fits:
+        raise DTypeError(f"a bound is an integer scalar, not {describe(given)}")
+    return bound
 
 
 def _is_static(bound: Any) -> bool:

@@ -142,9 +142,9 @@ class OfExamples(Own):
             ts: list[Any] = [None] * len(xs)
             for i, t in zip(moving, told, strict=True):
                 ts[i] = t
-            return as_tangents(self, super(OfExamples, self).moved(y, xs, tuple(ts)), y)
+            return [as_tangents(self, super(OfExamples, self).moved(y, xs, tuple(ts)), y)]
 
-        return self._each(of_one)(y, operands, [tangents[i] for i in moving])
+        return self._each(of_one)(y, operands, [tangents[i] for i in moving])[0]
 
     def _each(self, f: Function) -> Function:
         for _ in range(self.example_axes):
