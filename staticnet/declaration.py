@@ -17,7 +17,7 @@ def declare(
     name: str,
     inputs: Sequence[Value] | Value,
     outputs: Sequence[Value] | Value,
-    updates: Mapping[Variable, Value] | Iterable[tuple[Variable, Value]],
+    updates: Mapping[Variable, Value] | Iterable[tuple[Variable, Value]] | None,
 ) -> Graph:
     """The graph of these, with the updates that stand in it and those of state that has its own.
 
@@ -25,7 +25,7 @@ def declare(
         GraphError: if an input, output or update is no node, or the graph is not well formed.
     """
     ins, outs = _as_node_list(inputs, "input"), _as_node_list(outputs, "output")
-    updates = dict(updates)
+    updates = _as_updates(updates)
     values = _as_node_list(list(updates.values()), "update")
     made, standing = close_updates([*outs, *values])
     outs, values = made[: len(outs)], made[len(outs) :]
@@ -44,6 +44,29 @@ def _as_node_list(values: Sequence[Value] | Value, what: str) -> list[Node]:
         if not isinstance(value, Node):
             raise GraphError(f"an {what} must be a graph node, not {value!r:.60}")
     return listed
+
+
+def _as_updates(updates: Any) -> dict[Any, Any]:
+    """The variables' next values, of a dict or of pairs."""
+    listed = updates.items() if isinstance(updates, Mapping) else updates
+    pairs = [] if listed is None else [_several(pair) for pair in _several(listed)]
+    for pair in pairs:
+        if len(pair) != 2:
+            raise GraphError(_no_updates(pair))
+    return dict(pairs)
+
+
+def _several(given: Any) -> list[Any]:
+    if isinstance(given, Value | str) or not isinstance(given, Iterable):
+        raise GraphError(_no_updates(given))
+    return list(given)
+
+
+def _no_updates(given: Any) -> str:
+    return (
+        f"updates must be variables with their next values, not {given!r:.60}: {{w: new}}, "
+        "[(w, new)], or what minimize gives"
+    )
 
 
 def _with_default_updates(outputs: list[Node], updates: dict[Any, Any]) -> dict[Node, Node]:

@@ -388,7 +388,7 @@ def function(
             "least as exact",
             backend.name,
         )
-    graph = declare(name, inputs, outputs, updates or {})
+    graph = declare(name, inputs, outputs, updates)
     single, pipeline = isinstance(outputs, Value), as_passes(passes)
     return Function(
         graph, single, backend, numerics, disabled_passes, limit, precision, most, pipeline

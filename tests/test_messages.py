@@ -68,7 +68,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "dim": (lambda: sn.sum(X, dim=1), "sum: there is no argument 'dim'; it is called axis"),
     "keepdim": (lambda: sn.mean(X, axis=1, keepdim=True), "it is called keepdims"),
     "layer's axis": (lambda: nn.Softmax(axes=1), "Softmax: .* 'axes'; it is called axis"),
-    "inplace": (lambda: nn.relu(X, inplace=True), "relu: .*'inplace'; leave it out: no value"),
+    "inplace": (lambda: sn.relu(X, inplace=True), "relu: .*'inplace'; leave it out: no value"),
     "spelling": (lambda: sn.sum(X, axes=1), "it is called axis"),
     "no such": (lambda: sn.exp(X, out=3), "exp: there is no argument 'out'; there are x"),
     "too few": (lambda: sn.add(X), "add: missing a required argument"),
@@ -152,3 +152,29 @@ def test_what_is_to_be_installed_comes_from_the_clone() -> None:
     for text in (*remedies, str(caught.value)):
         assert 'pip install -e ".[' in text
         assert '"staticnet[' not in text
+
+
+W = sn.variable(np.ones((3, 2), "float32"), "w")
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: sn.placeholder("x", (3, 4)), r"placeholder\(\(3, 4\), name='x'\)"),
+        (lambda: sn.placeholder("x", "float32", (3, 4)), "the shape comes first"),
+        (lambda: sn.variable("w", np.ones(3)), "the value comes first"),
+        (lambda: sn.function(X @ W, [X]), "inputs come first"),
+        (lambda: sn.function(X, X @ W, W), "what minimize gives"),
+        (lambda: sn.function(X, X @ W, updates=X @ W), "what minimize gives"),
+        (lambda: sn.function(X, X @ W, updates=[W]), "what minimize gives"),
+        (lambda: sn.function(X, X @ W, updates=[(W, W, W)]), "what minimize gives"),
+        (lambda: sn.function(X, X @ W, updates="w"), "what minimize gives"),
+        (lambda: sn.function(X, X @ W, updates=3), "what minimize gives"),
+        (lambda: sn.optim.SGD(0.1).minimize([W], sn.mean(X @ W)), "the loss comes first"),
+        (lambda: sn.nn.Conv2d(3, 4), r"Conv2d: missing a required argument: 'kernel_size'"),
+        (lambda: sn.nn.Linear(3, 4, True, None, None), "Linear: too many positional"),
+    ],
+)
+def test_arguments_in_another_order_say_theirs(call, remedy):
+    with pytest.raises(sn.errors.StaticnetError, match=remedy):
+        call()

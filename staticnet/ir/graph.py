@@ -187,7 +187,10 @@ def _check(graph: Graph) -> None:
     names: set[str] = set()
     for node in graph.inputs:
         if node.op.name != "placeholder":
-            raise GraphError(f"{graph.name}: the input {describe(node)} is not a placeholder")
+            raise GraphError(
+                f"{graph.name}: the input {describe(node)} is not a placeholder; inputs come "
+                "first, then outputs"
+            )
         if node.name in names:
             raise GraphError(f"{graph.name}: two inputs are named {node.name!r}; names must differ")
         names.add(node.name)

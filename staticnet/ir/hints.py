@@ -154,4 +154,6 @@ def check_call(what: str, function: Any, args: Any, kwargs: Mapping[str, Any]) -
                 remedy = f"it is called {near[0]}" if near else f"there are {', '.join(names)}"
                 remedy = _IDLE.get(name, remedy)
                 raise ArgumentError(f"{what}: there is no argument {name!r}; {remedy}") from None
-        raise ArgumentError(f"{what}: {error}; its arguments are {signature}") from None
+        own = [p for name, p in signature.parameters.items() if name != "self"]
+        shown = signature.replace(parameters=own)
+        raise ArgumentError(f"{what}: {error}; its arguments are {shown}") from None

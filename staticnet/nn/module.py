@@ -61,10 +61,10 @@ class Module(Holder):
     _transient: frozenset[str] = frozenset()  # the buffers that state_dict leaves out
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """A module whose `__init__` has the arguments that are given by name."""
+        """A module whose `__init__` takes the arguments that are given."""
         if "device" in kwargs and "device" not in inspect.signature(cls.__init__).parameters:
             raise ArgumentError(f"{cls.__name__}: leave device= out: {DEVICE}")
-        if kwargs:
+        if args or kwargs:  # a copy has none: its attributes are set
             check_call(cls.__name__, cls.__init__, (None, *args), kwargs)
         return super().__new__(cls)
 

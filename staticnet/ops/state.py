@@ -53,7 +53,15 @@ def placeholder(shape: Any, dtype: Any = FLOAT32, name: str | None = None) -> No
     """
     name = f"input_{next(_input_numbers)}" if name is None else name
     if not isinstance(name, str) or not name.isidentifier():
-        raise ArgumentError(f"placeholder: the name must be an identifier, not {name!r:.60}")
+        raise ArgumentError(
+            f"placeholder: the name must be an identifier, not {name!r:.60}; the shape comes "
+            "first, then dtype and name"
+        )
+    if isinstance(dtype, tuple | list):
+        raise ArgumentError(
+            f"placeholder: the shape comes first, then dtype and name: placeholder({dtype!r:.60}, "
+            f"name={shape!r:.60})"
+        )
     type_ = tensor_type(shape, dtype, f"placeholder {name}")
     return build(Placeholder(name, type_.dtype, type_.shape), ())
 
@@ -252,7 +260,8 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
     """
     if name is not None and not (isinstance(name, str) and name.isprintable()):
         raise ArgumentError(
-            f"variable: the name must be printable text on one line, not {name!r:.60}"
+            f"variable: the name must be printable text on one line, not {name!r:.60}; the value "
+            "comes first, then the name"
         )
     array = as_array(value)
     node = _new(array.dtype, array.shape)

@@ -86,6 +86,10 @@ class Optimizer:
             ShapeError, DTypeError: if the loss is no floating-point scalar.
             ArgumentError: if `wrt` is none of these.
         """
+        if not isinstance(loss, Value):
+            raise ArgumentError(
+                f"minimize: the loss comes first, then the variables; a loss is no {loss!r:.60}"
+            )
         chosen = _groups(_trainable(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
         updates = self.apply(self.gradients(loss, parameters_of(groups)), groups)
