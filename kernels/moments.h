@@ -4,7 +4,8 @@
 
    An array is [before, channels, after]. Chunks are summed in lanes, and added up in double, in an
    order of their own: no sum depends on how threads share the channels. Chunks' moments are
-   combined by Chan's formula. */
+   combined by Chan's formula. Its routines are functions of their own, compiled once, not where each
+   launch calls them. */
 #ifndef SN_MOMENTS_H
 #define SN_MOMENTS_H
 
@@ -55,8 +56,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     }                                                                                              \
   }                                                                                                \
   /* of one channel, whose elements lie together `after` at a time */                              \
-  SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *x, \
-                           T *mean, T *var) {                                                      \
+  SN_KERNEL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c,            \
+                            const T *x, T *mean, T *var) {                                         \
     double count = 0, all = 0, square = 0;                                                         \
     const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
     for (int64_t b = 0; b < before; b += together)                                                 \
@@ -103,8 +104,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     for (int64_t l = 0; l < width; ++l)                                                            \
       mean[c + l] = (T)(all[l] / count), var[c + l] = (T)(square[l] / count);                      \
   }                                                                                                \
-  SN_SMALL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *x,    \
-                     T *mean, T *var) {                                                            \
+  SN_KERNEL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *x,   \
+                      T *mean, T *var) {                                                           \
     if (after > 1) {                                                                               \
       NAME##_run(before, channels, after, part, x, mean, var);                                     \
       return;                                                                                      \
@@ -128,8 +129,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     for (int64_t l = 0; i < n; ++l, ++i)                                                           \
       (*sum)[l] += g[i], (*product)[l] += g[i] * (x[i] - middle);                                  \
   }                                                                                                \
-  SN_SMALL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c, const T *g, \
-                           const T *x, const T *mean, T *s, T *t) {                                \
+  SN_KERNEL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c,            \
+                            const T *g, const T *x, const T *mean, T *s, T *t) {                   \
     const T middle = mean[c];                                                                      \
     double sum = 0, product = 0;                                                                   \
     const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
@@ -165,8 +166,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     }                                                                                              \
     for (int64_t l = 0; l < width; ++l) s[c + l] = (T)sum[l], t[c + l] = (T)product[l];            \
   }                                                                                                \
-  SN_SMALL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *g,    \
-                     const T *x, const T *mean, T *s, T *t) {                                      \
+  SN_KERNEL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *g,   \
+                      const T *x, const T *mean, T *s, T *t) {                                     \
     if (after > 1) {                                                                               \
       NAME##_run(before, channels, after, part, g, x, mean, s, t);                                 \
       return;                                                                                      \
