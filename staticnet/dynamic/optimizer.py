@@ -20,6 +20,7 @@ from staticnet.function import BACKENDS, Function
 from staticnet.ir import location
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, describe, topological
+from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.state import Variable, placeholder
 from staticnet.optim.base import Optimizer as Rule
@@ -73,7 +74,7 @@ class Optimizer:
         if isinstance(rule, Rule):
             self.updates = rule.apply(grads, self._groups)
         else:
-            self.updates = Updates.of(rule(grads))
+            self.updates = Updates.of(guarded("Optimizer: rule", rule)(grads))
         self._steps: dict[frozenset[Variable], Function] = {}
 
     def __reduce__(self) -> Any:

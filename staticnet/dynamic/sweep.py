@@ -17,11 +17,12 @@ from staticnet.dynamic.calls import layout, quiet
 from staticnet.dynamic.extra import extra_of
 from staticnet.dynamic.mode import Tracing, recording
 from staticnet.dynamic.operands import array_module, lift, placed
-from staticnet.errors import GradientError
+from staticnet.errors import GradientError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import describe
 from staticnet.ir.types import TensorType, TupleType
+from staticnet.ir.user_functions import guarded
 from staticnet.ops.base import Item
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.own_rules import products_of, tangent_of
@@ -160,7 +161,7 @@ def _told(y: Any, g: Any) -> Any:
     """The gradient as the tensor's hooks leave it, kept if the tensor was asked to."""
     extra = y.extra
     for hook in list(extra.hooks.values()):
-        changed = hook(g)
+        changed = guarded("backward: a hook", hook)(g)
         if changed is not None:
             g = _checked_change(y, g, changed)
     if extra.keeps_grad and y.op is not None:
@@ -169,7 +170,12 @@ def _told(y: Any, g: Any) -> Any:
 
 
 def _checked_change(y: Any, g: Any, changed: Any) -> Any:
-    changed = lift(type(y), changed, array_module([g.data]))
+    try:
+        changed = lift(type(y), changed, array_module([g.data]))
+    except StaticnetError as error:
+        raise GradientError(
+            f"backward: a hook gave {changed!r:.60}, no gradient ({location.current()})"
+        ) from error
     if changed.shape != g.shape or changed.dtype != g.dtype:
         raise GradientError(
             f"backward: a hook gave {type_of(changed)} for a gradient {type_of(g)}; return one of "

@@ -15,6 +15,7 @@ from staticnet.errors import ArgumentError, MissingNameError
 from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.modes import Mode, changed, note, reading, retyped
 from staticnet.ir.node import Node
+from staticnet.ir.user_functions import guarded
 from staticnet.nn.calls import Call
 from staticnet.nn.parts import Holder, check_key, join, parts
 from staticnet.nn.retyping import DEVICE, as_target, convert_variables
@@ -376,9 +377,10 @@ class Module(Holder):
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` on each module below, and last on this one; -> this one."""
+        call = guarded("apply: fn", fn)
         for child in self.children():
             child.apply(fn)
-        fn(self)
+        call(self)
         return self
 
     def to(self, dtype: Any) -> Self:

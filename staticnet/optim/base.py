@@ -24,6 +24,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.selection import astype
 from staticnet.ops.state import Variable, variable
+from staticnet.optim.formula import first_state, next_value
 from staticnet.optim.updates import Updates
 
 Rate: TypeAlias = float | Value | Callable[[Value], Any]
@@ -186,7 +187,7 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
         `t` counts this update, from 1, in the dtype of the others.
         w: [*s], g: [*s], lr: [], t: [] -> w: [*s]
         """
-        raise NotImplementedError
+        raise ArgumentError(f"{type(self).__name__}: its class has no update(self, w, g, s, lr, t)")
 
     def advance(
         self, w: Any, g: Any, state: Mapping[str, Any], step: Any
@@ -200,7 +201,7 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
         g = astype(g, wide)
         lr = rate_at(type(self).__name__, self.lr, step, wide)
         t = astype(step + 1, wide)
-        new = self.update(astype(w, wide), -g if self.maximize else g, s, lr, t)
+        new = next_value(self, astype(w, wide), -g if self.maximize else g, s, lr, t)
         return astype(new, w.dtype), {name: astype(s[name], x.dtype) for name, x in state.items()}
 
     def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
@@ -219,7 +220,7 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
         for rule, w in self._rules(list(grads) if wrt is None else wrt):
             state = {
                 name: variable(first, f"{w.name}.{name}" if w.name else name, trainable=False)
-                for name, first in rule.initial_state(w).items()
+                for name, first in first_state(rule, w).items()
             }
             updates[w], following = rule.advance(w, grads[w], state, step)
             updates |= {state[name]: value for name, value in following.items()}
@@ -285,6 +286,8 @@ def _checked(what: str, each: dataclasses.Field[Any], value: Any) -> Any:
         return value
     if each.name == "lr" and (callable(value) or isinstance(value, Value)):
         return value
+    if each.name not in _RANGES:
+        return value  # a user's own, which knows what it may be
     if each.name != "betas":
         return checked_number(what, each.name, value)
     if not isinstance(value, tuple | list) or len(value) != 2:
