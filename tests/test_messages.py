@@ -170,7 +170,7 @@ W = sn.variable(np.ones((3, 2), "float32"), "w")
         (lambda: sn.function(X, X @ W, updates=[(W, W, W)]), "what minimize gives"),
         (lambda: sn.function(X, X @ W, updates="w"), "what minimize gives"),
         (lambda: sn.function(X, X @ W, updates=3), "what minimize gives"),
-        (lambda: sn.optim.SGD(0.1).minimize([W], sn.mean(X @ W)), "the loss comes first"),
+        (lambda: sn.optim.SGD(0.1).minimize([W], sn.mean(X @ W)), "it comes first"),
         (lambda: sn.nn.Conv2d(3, 4), r"Conv2d: missing a required argument: 'kernel_size'"),
         (lambda: sn.nn.Linear(3, 4, True, None, None), "Linear: too many positional"),
     ],

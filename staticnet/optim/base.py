@@ -83,13 +83,15 @@ class Optimizer:
         loss: []
 
         Raises:
-            GradientError: if there is nothing to update or the loss does not depend on a parameter.
+            GradientError: if the loss is no value, does not depend on a parameter, or there is
+                nothing to update.
             ShapeError, DTypeError: if the loss is no floating-point scalar.
             ArgumentError: if `wrt` is none of these.
         """
         if not isinstance(loss, Value):
-            raise ArgumentError(
-                f"minimize: the loss comes first, then the variables; a loss is no {loss!r:.60}"
+            raise GradientError(
+                f"minimize: the loss must be a graph node, not {loss!r:.60}; it comes first, then "
+                "the variables"
             )
         chosen = _groups(_trainable(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
