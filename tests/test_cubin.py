@@ -1,0 +1,184 @@
+"""What compiled kernels take and do: registers, shared and local memory, accesses, matrix units."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cubin import Kernel, kernels_of
+from gpu_cases import STEPS
+
+import staticnet as sn
+from staticnet.backends.cuda import CudaBackend
+from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import Launch, walk
+from staticnet.compilation import Compilation
+
+nvrtc: Any = find_nvrtc()
+pytestmark = pytest.mark.skipif(nvrtc is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc")
+ARCHITECTURES = ("sm_80", "sm_90")
+REGISTERS = 1 << 16  # of a multiprocessor
+RESERVED = 1024  # bytes of a block's shared memory that sm_90 takes for itself
+
+
+class Most(NamedTuple):
+    """What kernels of a kind may take: registers of a thread, shared and local bytes."""
+
+    registers: int
+    shared: int
+    local: int = 0
+
+
+MOST = {
+    "map": Most(72, 0),
+    "rows": Most(128, 4096, 8),  # a row of 50,257 in 1,024 threads, which have 64 registers each
+    "columns": Most(64, 1024),
+    "attention": Most(128, 28 << 10),
+    "attention_gradient": Most(255, 37 << 10),
+    "scatter_add": Most(48, 4096),
+    "convolution": Most(255, 48 << 10),
+    "convolution_input": Most(255, 48 << 10),
+    "convolution_weight": Most(255, 48 << 10),
+}
+OTHER = Most(64, 8192)
+
+KNOWN = """
+extern "C" __global__ void copies(const float4 *x, float4 *y) {
+  __shared__ float4 room[64];
+  room[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = room[63 - threadIdx.x];
+}
+extern "C" __global__ void spills(const int *at, float *y) {
+  float held[50];
+  for (int i = 0; i < 50; ++i) held[at[i]] = y[i];
+  for (int i = 0; i < 50; ++i) y[i] = held[at[50 + i]];
+}
+extern "C" __global__ void multiplies(const unsigned *x, float *d) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(x[4]), "r"(x[5]));
+}
+"""
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_reader_tells_what_is_known(architecture: str) -> None:
+    found = kernels_of(nvrtc.compile(KNOWN, architecture))
+    copies, spills, multiplies = (found[name] for name in ("copies", "spills", "multiplies"))
+    assert {f"{op}.128" for op in ("LDG", "STG", "LDS", "STS")} <= copies.does.keys()
+    assert copies.shared - RESERVED * (architecture == "sm_90") == 1024
+    assert (copies.frame, multiplies.frame) == (0, 0)
+    assert spills.frame == 200
+    assert spills.does["LDL"]
+    assert spills.does["STL"]
+    assert multiplies.does["HMMA"] == 1
+    assert not copies.does["HMMA"]
+    assert all(8 <= kernel.registers <= 64 for kernel in found.values())
+
+
+def compiled(f: Any, architecture: str) -> list[tuple[str, Launch, Kernel]]:
+    """Each launch of a function's step on a GPU, with its kind and its kernel."""
+    backend = CudaBackend()
+    made = Compilation(f.graph, backend, "fast", f.precision, (), None)
+    plan = made.plan(made.compile({})[0], {})
+    program = write_cuda_program(plan, f.precision == "tf32")
+    kernels = kernels_of(nvrtc.compile(program.source, architecture))
+    launches = [each for each in walk(program.launches) if isinstance(each, Launch)]
+    kinds = {
+        name: group.kind for group, names in program.functions.items() for name in names.split(", ")
+    }
+    return [(kinds.get(x.function, "map"), x, kernels[x.function]) for x in launches]
+
+
+def check(f: Any, architecture: str) -> dict[str, list[Kernel]]:
+    """The kernels by kind, none of which takes more than the table allows."""
+    found: dict[str, list[Kernel]] = {}
+    for kind, launch, kernel in compiled(f, architecture):
+        most, told = MOST.get(kind, OTHER), f"{kind} {launch.function}: {kernel}"
+        assert kernel.frame <= most.local, told
+        assert kernel.registers <= most.registers, told
+        assert kernel.shared - RESERVED * (architecture == "sm_90") <= most.shared, told
+        assert kernel.registers * launch.block[0] <= REGISTERS, told
+        found.setdefault(kind, []).append(kernel)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        pytest.param(
+            name, a, marks=[] if (name, a) == ("layer_norm", "sm_90") else pytest.mark.slow
+        )
+        for name in STEPS
+        for a in ARCHITECTURES
+    ],
+)
+def test_training_steps_keep_within_the_table(name: str, architecture: str) -> None:
+    check(STEPS[name]()[0], architecture)
+
+
+def test_packs_are_moved_16_bytes_at_a_time() -> None:
+    """Maps and rows whose length is a multiple of a pack; Adam's update with them."""
+    x, w = sn.placeholder((256, 1024), name="x"), sn.variable(sn.nn.init.zeros((1024,)), "w")
+    loss = sn.sum(sn.square(sn.nn.softmax(x * w)))
+    f = sn.function(x, [], updates=sn.optim.Adam().minimize(loss), device="numpy")
+    found = check(f, "sm_90")
+    assert any(k.does["LDG.128"] and k.does["STG.128"] for k in found["map"])  # one is of numbers
+    assert all(k.does["LDG.128"] for k in found["rows"])
+
+
+@pytest.mark.slow
+def test_products_of_16_bits_are_on_matrix_units() -> None:
+    """Attention whose heads lie in one product, and convolutions with channels last."""
+    x = sn.placeholder((2, 128, 3, 4, 64), "bfloat16", "x")
+    q, k, v = (sn.permute_dims(x[:, :, i], (0, 2, 1, 3)) for i in range(3))
+    y = sn.nn.scaled_dot_product_attention(q, k, v, is_causal=True)
+    f = sn.function(x, sn.grad(sn.sum(sn.astype(y, "float32") ** 2), [x]), device="numpy")
+    found = check(f, "sm_90")
+    for kernel in (*found["attention"], *found["attention_gradient"]):
+        assert kernel.does["HMMA"]
+        assert kernel.does["LDG.128"], "rows of 64 features, 16 bytes at a time"
+        assert not kernel.does["LDG.16"]
+    for dtype, precision in (("bfloat16", "float32"), ("float32", "tf32")):
+        x, w = (
+            sn.placeholder((8, 64, 16, 16), dtype, "x"),
+            sn.placeholder((64, 64, 3, 3), dtype, "w"),
+        )
+        y = sn.nn.functional.conv2d(x, w, padding=1)
+        grads = sn.grad(sn.sum(sn.astype(y, "float32") ** 2), [x, w])
+        found = check(sn.function([x, w], grads, device="numpy", precision=precision), "sm_80")
+        kinds = [kind for kind in found if kind.startswith("convolution")]
+        assert len(kinds) == 3
+        for kind in kinds:
+            assert any(kernel.does["HMMA"] for kernel in found[kind]), kind
+
+
+def gpt(layers: int) -> Any:
+    """GPT-2's training step of 8 times 1,024 tokens in bfloat16, with so many layers."""
+    path = Path(__file__).parents[1] / "examples" / "gpt.py"
+    spec = importlib.util.spec_from_file_location("gpt_example", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["gpt_example"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.Config(vocabulary=50257, layers=layers, heads=12, width=768, length=1024)
+    return module.training_step(module.GPT(config), 8, precision="bfloat16", device="numpy")
+
+
+@pytest.mark.slow
+def test_a_layer_of_gpt2_compiles_whole() -> None:
+    """Forward, backward and update; what more layers are of is the same text."""
+    f = gpt(1)
+    for architecture in ARCHITECTURES:
+        found = check(f, architecture)
+        assert len(found["attention"]) == 1
+        for kernel in (*found["attention"], *found["attention_gradient"]):
+            assert kernel.does["HMMA"]
+            assert kernel.does["LDG.128"]
+        assert any(kernel.does["LDG.128"] and kernel.does["STG.128"] for kernel in found["map"])
