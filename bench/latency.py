@@ -26,7 +26,7 @@ import staticnet as sn
 from bench.report import duration
 from bench.training import batches
 from bench.workloads import mlp
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.report import document, document_page
 
 DRAWN = "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done())))"

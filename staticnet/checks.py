@@ -35,7 +35,7 @@ from staticnet.ops.own_rules import written
 from staticnet.ops.state import placeholder
 from staticnet.oracle.arithmetic import epsilon
 from staticnet.passes.manager import run_passes
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 ULPS = 64  # by which C's functions may differ from NumPy's
 SLOPE = 30  # times eps ** (2/3), by which finite differences with steps of eps ** (1/3) may be off

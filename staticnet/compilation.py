@@ -28,7 +28,8 @@ from staticnet.passes.scatter_updates import SCATTER_UPDATES
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
 from staticnet.plan.formula import check_dims
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 PIPELINE = (

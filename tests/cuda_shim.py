@@ -38,7 +38,8 @@ from staticnet.codegen.launches import (
 )
 from staticnet.ir.graph import Graph
 from staticnet.ops.library import gelu_tanh
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.results import results_of
 
 SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"

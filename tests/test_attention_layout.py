@@ -15,7 +15,7 @@ from staticnet import nn
 from staticnet.attention.op import Attention
 from staticnet.errors import ArgumentError
 from staticnet.ops.base import apply, items
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 COMPILES = True
 RNG = np.random.default_rng(7)

@@ -18,7 +18,7 @@ from staticnet.codegen.cuda import control
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import Branch, HostCall, Launch, Loop, While, walk
 from staticnet.errors import OutOfRangeError
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 RNG = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from staticnet.codegen.launches import Launch, walk
 from staticnet.compilation import PIPELINE
 from staticnet.errors import CompileError
 from staticnet.passes.manager import run_passes
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 nvrtc: Any = find_nvrtc()
 pytestmark = pytest.mark.skipif(nvrtc is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc")

@@ -16,7 +16,7 @@ from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
 from staticnet.codegen.cuda import convolution as calls
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.ops.base import apply
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
 
 rng = np.random.default_rng(0)

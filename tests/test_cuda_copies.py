@@ -16,7 +16,8 @@ from staticnet.backends.cuda import CudaBackend
 from staticnet.compilation import PIPELINE
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import run_passes
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 

@@ -18,7 +18,7 @@ from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.codegen.cuda import maps, rows
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import Launch
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 MORE = (1 << 31) + 777
 NO_RESERVE = 0x4000  # Linux's MAP_NORESERVE, which Python 3.11 does not name

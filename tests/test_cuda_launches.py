@@ -32,7 +32,8 @@ from staticnet.ir.dtype import DType
 from staticnet.ops.base import apply
 from staticnet.ops.library import EPILOGUES
 from staticnet.passes.manager import run_passes
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 from staticnet.spatial.convolution import ConvolutionWeight
 
 MAX_SHARED_BYTES = 48 << 10

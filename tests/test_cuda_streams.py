@@ -23,7 +23,8 @@ from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.cuda.spans import Span, dependences, spans_of
 from staticnet.codegen.cuda.streams import Cost, Rates, fastest
 from staticnet.codegen.launches import ALIGNMENT, CudaProgram, Lane
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 FORKING = Rates(multiprocessors=10**9, wait=0.0)  # nothing fills this GPU, and waits are free

@@ -21,7 +21,8 @@ from staticnet.codegen.program import write_program
 from staticnet.errors import ArgumentError, DeviceError
 from staticnet.ir.location import Location, Provenance, attributed
 from staticnet.plan.explain import Explanation, explain
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.roles import Role, role
 
 COMPILES = True

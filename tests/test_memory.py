@@ -23,7 +23,8 @@ from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.certificate import certify
 from staticnet.plan.formula import Formula, covers, is_never_less, show
 from staticnet.plan.memory import most_alive
-from staticnet.plan.plan import blocks_of, make_plan
+from staticnet.plan.plan import blocks_of
+from staticnet.plan.planner import make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 COMPILES = True

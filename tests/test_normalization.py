@@ -19,7 +19,7 @@ from staticnet.errors import ArgumentError, ShapeError
 from staticnet.nn import functional as F
 from staticnet.ops.base import apply, items
 from staticnet.ops.moments import CenteredSums, Moments
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 COMPILES = True
 Array = np.ndarray[Any, Any]

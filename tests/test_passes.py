@@ -15,7 +15,7 @@ from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError, FlagError, VerifyError
 from staticnet.passes.manager import Context, Pass, run_passes
 from staticnet.plan.analysis import layout_of
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*/*.sn"))

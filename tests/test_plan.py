@@ -14,7 +14,7 @@ import staticnet as sn
 from staticnet.ir.index import Index, Symbol, linear, split
 from staticnet.plan.fusion import Fusion
 from staticnet.plan.layouts import matrix_layout
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.roles import shows_all_in_order
 
 

@@ -18,7 +18,8 @@ from staticnet.ir.node import Node
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import ALIGNMENT, Lifetime, arrange, most_alive, stack
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.schedule import Step, Values, peak, schedule
 
 steady = settings(max_examples=80, deadline=None)

@@ -17,7 +17,7 @@ from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import as_dtype
 from staticnet.ops.base import apply, items
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowSpread, WindowSum
 
 COMPILES = True

@@ -13,7 +13,8 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 COMPILES = True
 ROWS, WIDTH = 24, 16

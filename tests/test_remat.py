@@ -20,7 +20,7 @@ from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.passes.manager import Context, run_passes
 from staticnet.passes.remat import remat
 from staticnet.plan.analysis import analyse_memory, layout_of
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 
 COMPILES = True
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")

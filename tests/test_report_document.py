@@ -16,7 +16,7 @@ import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cuda import CudaBackend
 from staticnet.errors import ArgumentError, FeedError
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.report import document, graph_document
 from staticnet.report.layout import (
     BOX_GAP_X,

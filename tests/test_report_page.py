@@ -15,7 +15,7 @@ from report_cases import batch_of, classifier, random_graph, training_step
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import ArgumentError
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.report import comparison_page, document, document_page, graph_html
 
 COMPILES = True

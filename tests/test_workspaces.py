@@ -15,7 +15,7 @@ from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.compilation import Compilation
 from staticnet.ir.dim import substitute
 from staticnet.plan.certificate import certify
-from staticnet.plan.plan import make_plan
+from staticnet.plan.planner import make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
 ON_DEVICE = CudaBackend.workspaces

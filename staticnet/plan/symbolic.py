@@ -22,14 +22,8 @@ from staticnet.passes.infer_shape import specialize
 from staticnet.plan.formula import Bytes, value
 from staticnet.plan.fusion import Fusion, Group, space_of
 from staticnet.plan.memory import padded, stack
-from staticnet.plan.plan import (
-    Plan,
-    Sizes,
-    blocks_of,
-    lay_out,
-    make_plan,
-    most_scratch,
-)
+from staticnet.plan.plan import Plan, Sizes, blocks_of, lay_out, most_scratch
+from staticnet.plan.planner import make_plan
 from staticnet.plan.results import carries_of, rooms
 from staticnet.plan.schedule import Step
 from staticnet.plan.scratch import ON_HOST, Workspaces

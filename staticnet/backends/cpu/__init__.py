@@ -18,7 +18,8 @@ from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
 from staticnet.ir.hints import install
 from staticnet.ops.library import MatmulEpilogue
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")

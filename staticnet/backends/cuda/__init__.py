@@ -23,7 +23,8 @@ from staticnet.codegen.launches import CudaProgram
 from staticnet.errors import FeedError
 from staticnet.ir.graph import Graph
 from staticnet.ops.library import EPILOGUES
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 __all__ = ["CudaBackend"]
 _CUDA_DEVICES = (2, 13)  # DLPack's CUDA memory, also managed; pinned memory (3) is the host's

@@ -14,7 +14,8 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import build
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Variable
-from staticnet.plan.plan import Plan, make_plan
+from staticnet.plan.plan import Plan
+from staticnet.plan.planner import make_plan
 
 
 class Copies:
