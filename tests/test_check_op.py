@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from own_ops import Spread, Turn, first, polar
-from test_own_ranks import NORMS, fused, on_host, two
+from own_rank_ops import NORMS, fused, on_host, two
 
 import staticnet as sn
 from staticnet.errors import ArgumentError, ExecutionError, StaticnetError, VerifyError
@@ -59,6 +59,7 @@ def test_what_is_right_passes(name: str) -> None:
     sn.check_op(op, *arrays)
 
 
+@pytest.mark.slow
 def test_what_is_right_in_other_dtypes_passes() -> None:
     for dtype in ("float16", "bfloat16", "float64"):
         cast = sn.placeholder((), dtype).dtype

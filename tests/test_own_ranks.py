@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_rank_ops import NORMS, fused, on_host, polar, row_norm, two
 
 import staticnet as sn
 from staticnet.errors import ShapeError
@@ -19,63 +20,7 @@ SHAPES = [(), (3,), (2, 3), (4, 1, 3), (2, 1, 2, 3)]
 PAIRS = [*itertools.product(SHAPES, SHAPES), ((1,), (3,)), ((2, 1), (1, 3)), ((0, 3), (3,)),
          ((2, 0), ()), ((0,), (4, 1, 1))]  # fmt: skip
 RNG = np.random.default_rng(0)
-
-
-def by_elements(a: Any, b: Any) -> Any:
-    """As a stranger writes it: it takes for granted that the two have one shape."""
-    y = np.empty_like(a)
-    for i in np.ndindex(a.shape):
-        y[i] = a[i] * np.tanh(b[i])
-    return y
-
-
-def rule(y: Any, g: Any, a: Any, b: Any) -> Any:
-    return g * sn.tanh(b), g * a / sn.square(sn.cosh(b))
-
-
-on_host = sn.custom_op("times_tanh_on_host", by_elements, vjp=rule)
-fused = sn.custom_op(
-    "times_tanh_fused", lambda a, b: a * np.tanh(b), scalar="{0} * tanh({1})", vjp=rule
-)
-
-
-def row_norm(x: Any) -> Any:
-    return np.sqrt((x * x).sum(-1))
-
-
-def row_vjp(y: Any, g: Any, x: Any) -> Any:
-    return g * x / y  # of a row: g and y are scalars
-
-
-def row_jvp(y: Any, xs: Any, ts: Any) -> Any:
-    return sn.sum(xs[0] * ts[0]) / y
-
-
-def without_last(x: Any) -> Any:
-    return x.with_shape(x.shape[:-1])
-
-
-NORMS = {
-    "one by one": sn.custom_op("row_norm_each", row_norm, without_last, vjp=row_vjp),
-    "at once": sn.custom_op("row_norm_all", row_norm, without_last, vjp=row_vjp, vectorized=True),
-    "by a jvp": sn.custom_op("row_norm_jvp", row_norm, without_last, jvp=row_jvp, vectorized=True),
-    "by both": sn.custom_op(
-        "row_norm_both", row_norm, without_last, vjp=row_vjp, jvp=row_jvp, vectorized=True
-    ),
-}
-
-
-def polar(x: Any, y: Any) -> Any:
-    return (x * y).sum(-1), np.abs(x).max(-1) * y[..., 0]
-
-
-two = sn.custom_op(
-    "two_of_rows", polar, lambda x, y: [without_last(x), without_last(x)], vectorized=True,
-    vjp=lambda z, g, x, y: (
-        g[0] * y + g[1] * y[0] * sn.where(sn.abs(x) == sn.max(sn.abs(x)), sn.sign(x), 0),
-        g[0] * x + sn.pad(sn.reshape(g[1] * sn.max(sn.abs(x)), (1,)), [(0, x.shape[0] - 1)]),
-    ),
-)  # fmt: skip
+SLOW = ("one by one", "by both")
 
 
 def slope(f: Any, arrays: Any, i: int, weights: Any) -> Any:
@@ -91,8 +36,15 @@ def slope(f: Any, arrays: Any, i: int, weights: Any) -> Any:
     return found
 
 
-@pytest.mark.parametrize("device", ["numpy", "cpu"])
-@pytest.mark.parametrize("op", [on_host, fused], ids=["host", "fused"])
+@pytest.mark.parametrize(
+    ("op", "device"),
+    [
+        (fused, "cpu"),
+        (on_host, "numpy"),
+        pytest.param(fused, "numpy", marks=pytest.mark.slow),
+        pytest.param(on_host, "cpu", marks=pytest.mark.slow),
+    ],
+)
 def test_operands_that_broadcast(op: Any, device: str) -> None:
     feeds = [[RNG.normal(size=s) for s in pair] for pair in PAIRS]
     xs = [
@@ -115,8 +67,14 @@ def test_operands_that_broadcast(op: Any, device: str) -> None:
         np.testing.assert_allclose(next(got), np.tanh(b) + a / np.cosh(b) ** 2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("device", ["numpy", "cpu"])
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        pytest.param(name, device, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in NORMS
+        for device in ("numpy", "cpu")
+    ],
+)
 def test_rules_of_one_example(name: str, device: str) -> None:
     """Square shapes, where a rule that meets the axes of examples would give a wrong number."""
     op, shapes = NORMS[name], [(3,), (3, 3), (2, 3, 3), (1, 3), (0, 3)]
@@ -160,7 +118,7 @@ def test_several_results_of_each_example() -> None:
         np.testing.assert_allclose(got[6 + i], wanted, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("numpy", marks=pytest.mark.slow)])
 def test_unknown_numbers_of_examples(device: str) -> None:
     x = sn.placeholder(("n", 3), "float64", "x")
     outputs: list[Any] = []
