@@ -72,6 +72,12 @@ def rule(
     _check_left(left)
 
     def decorate(right: Callable[..., Any]) -> Rule:
+        name = getattr(right, "__name__", "")
+        if not callable(right) or not name.isidentifier():
+            raise ArgumentError(
+                f"rule: the right side is a function with a name, which the rule has too, not "
+                f"{right!r:.60} ({user_line()})"
+            )
         made = algebraic(left, how, KINDS[kinds], told)(right)
         if check:
             check_rule(made, bounds)

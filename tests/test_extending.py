@@ -42,4 +42,4 @@ def test_the_how_to_does_what_it_says(request: pytest.FixtureRequest) -> None:
         return
     for block, said in found:
         assert said == (block[2] or "").rstrip(), block[1]
-    assert sum("Error: " in said for _, said in found) == 7
+    assert sum("Error: " in said for _, said in found) == 8

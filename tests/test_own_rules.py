@@ -226,6 +226,12 @@ def test_rules_that_are_none(arguments: Any, options: Any, message: str) -> None
         sn.rule(*arguments, **options)
 
 
+@pytest.mark.parametrize("right", [lambda x: -x, 3])
+def test_a_right_side_without_a_name(right: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"right side is a function with a name.*own_rules.py:"):
+        sn.rule(lambda x: sn.negative(sn.negative(x)))(right)
+
+
 def test_passes_of_no_rules() -> None:
     with pytest.raises(ArgumentError, match="rules_pass mine: there is no rule"):
         sn.rules_pass("mine", [])
