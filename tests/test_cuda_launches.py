@@ -177,6 +177,23 @@ def test_updates_of_all_parameters_are_one_launch() -> None:
     assert program.body.count("static __device__ void") == 1, "sizes are arguments"
 
 
+def test_sums_of_columns_side_by_side_are_two_launches() -> None:
+    """One sums parts of the rows, another the parts; one that is short has no parts."""
+    sizes = ((4096, 40), (8192, 64), (4096, 40), (30, 50))
+    xs = [sn.placeholder(size, name=f"x{i}") for i, size in enumerate(sizes)]
+    a = sn.placeholder((512, 512), name="a")
+    sums = [sn.sum(x, 0) for x in xs]
+    program = program_of([*xs, a], [*sums, sn.tanh(a @ a @ a)])  # beside which there is room
+    launches = [command for command in program.launches if isinstance(command, Launch)]
+    summing, combining, _ = launches
+    assert summing.scratch == combining.scratch
+    members = [
+        [x for x in each.arguments if isinstance(x, Address) and x.kind == "output"]
+        for each in (summing, combining)
+    ]
+    assert list(map(len, members)) == [4, 3]
+
+
 def test_too_many_arguments_are_two_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_steps, "MAX_ARGUMENT_BYTES", 200)
     variables = [sn.variable(np.ones(3, np.float32), f"w{n}") for n in range(9)]

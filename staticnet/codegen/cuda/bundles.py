@@ -1,4 +1,4 @@
-"""Maps that run side by side: one kernel, whose blocks are split among them."""
+"""Maps or sums of columns that run side by side: one kernel, whose blocks are split among them."""
 
 from __future__ import annotations
 

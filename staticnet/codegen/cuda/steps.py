@@ -1,9 +1,10 @@
 """The steps of a plan as commands of a GPU: launches of kernels, products, copies.
 
-Kernels of a plan's step run one after the other, but its maps as one launch: each has a range of
-the blocks. Once a node has failed, what comes after the plan's guard writes nothing: kernels look
-first, and copies and products into state go through kernels that do. So do those of a choice, which
-look whether their side was chosen.
+Kernels of a plan's step run one after the other, but its maps as one launch, each with a range of
+the blocks, and so do its sums of columns: one launch sums, another combines what blocks left. Once
+a node has failed, what comes after the plan's guard writes nothing: kernels look first, and copies
+and products into state go through kernels that do. So do those of a choice, which look whether
+their side was chosen.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class Frame:
     chosen: tuple[tuple[Address, bool], ...] = ()
 
 
-class _Map(NamedTuple):
-    """A map that runs beside others: its kernel, what is called for it, and its failures' site."""
+class _Beside(NamedTuple):
+    """What runs beside others: its kernel, what is called for it, and its failures' site."""
 
     group: Group
     call: Call
@@ -253,7 +254,7 @@ class StepWriter:
     # kernels
 
     def _kernels(self, step: Step) -> None:
-        maps: list[_Map] = []
+        maps, sums = list[_Beside](), list[tuple[Group, list[Call], int]]()
         for group in step.groups:
             builder = Builder(group, self.plan.stored)
             kernel = builder.build()
@@ -264,41 +265,62 @@ class StepWriter:
             site = self._site(group)
             if kernel.kind == "map":
                 (part,) = map_parts(kernel, writer)
-                maps.append(_Map(group, call_of(kernel, part, writer, addresses), site))
+                maps.append(_Beside(group, call_of(kernel, part, writer, addresses), site))
                 continue
             family = rows if kernel.kind == "rows" else columns
             nbytes = family.scratch_bytes(kernel)
-            scratch = self.reserve(nbytes) if nbytes else None
             parts = (rows.row_parts if family is rows else columns.column_parts)(kernel, writer)
-            for part in parts:
-                call = call_of(kernel, part, writer, addresses, nbytes)
+            calls = [call_of(kernel, part, writer, addresses, nbytes) for part in parts]
+            if family is columns:
+                sums.append((group, calls, site))
+                continue
+            scratch = self.reserve(nbytes) if nbytes else None
+            for call in calls:
                 self._run(group, call, site, scratch)
-        self._maps(maps)
+        self._sums(sums)
+        self._beside(maps)
 
-    def _maps(self, maps: Sequence[_Map]) -> None:
-        """One launch for maps that run side by side, or more if their arguments are too many."""
-        bundle: list[_Map] = []
+    def _sums(self, sums: Sequence[tuple[Group, list[Call], int]]) -> None:
+        """Sums of columns side by side, then those parts that combine."""
+        first, second, nbytes = list[_Beside](), list[_Beside](), 0
+        for group, calls, site in sums:
+            room = Address("scratch", 0, nbytes)
+            for turn, call in zip((first, second), calls, strict=False):
+                arguments = tuple([_in_scratch(a, room) for a in call.arguments])
+                turn.append(_Beside(group, replace(call, arguments=arguments), site))
+            nbytes += int(padded(calls[0].scratch_bytes))
+        scratch = self.reserve(nbytes) if nbytes else None
+        self._beside(first, scratch, nbytes)
+        self._beside(second, scratch, nbytes)
+
+    def _beside(
+        self, members: Sequence[_Beside], scratch: Address | None = None, nbytes: int = 0
+    ) -> None:
+        """One launch for what runs side by side, or more if their arguments are too many."""
+        bundle: list[_Beside] = []
         size = 0
-        for each in maps:
+        for each in members:
             more = 8 * (len(each.call.arguments) + 2)
             if bundle and size + more > MAX_ARGUMENT_BYTES:
-                self._bundle(bundle)
+                self._bundle(bundle, scratch, nbytes)
                 bundle, size = [], 0
             bundle.append(each)
             size += more
-        self._bundle(bundle)
+        self._bundle(bundle, scratch, nbytes)
 
-    def _bundle(self, maps: Sequence[_Map]) -> None:
-        if len(maps) == 1:
-            self._run(*maps[0])
-        elif maps:
+    def _bundle(self, bundle: Sequence[_Beside], scratch: Address | None, nbytes: int) -> None:
+        if len(bundle) == 1:
+            group, call, site = bundle[0]
+            self._run(group, replace(call, scratch_bytes=nbytes), site, scratch)
+        elif bundle:
             members = []
-            for group, call, site in maps:
+            for group, call, site in bundle:
                 name = self.parts.named(f"m{self._name(group)}", device_function(call))
-                self.parts.called[group] = {name: None}
+                self.parts.called.setdefault(group, {})[name] = None
                 members.append((name, call, site))
-            first = f"k{self._name(maps[0].group)}"
-            self._launch(side_by_side(members, self.guarded), first, max(m.site for m in maps))
+            first, site = f"k{self._name(bundle[0].group)}", max(m.site for m in bundle)
+            call = replace(side_by_side(members, self.guarded), scratch_bytes=nbytes)
+            self._launch(call, first, site, scratch)
 
     # functions
 
