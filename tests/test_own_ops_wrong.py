@@ -101,6 +101,51 @@ def test_a_vjp_of_a_class_is_held_to_its_operands(device: str, tmp_path: Path) -
             on(device, tmp_path, grad_of(Turned(count)), X)
 
 
+def by_kind(x: Any, *, flag: bool = True, word: str = "2", size: int = 3) -> Any:
+    return x * flag * size
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("{0:d}", "nothing else in the braces"),
+        ("{0!r}", "nothing else in the braces"),
+        ("{size:x} * {0}", "nothing else in the braces"),
+        ("{{0}}", "nothing else in the braces"),
+        ("{0}{0}", "nothing else in the braces"),
+        ("{0} ** 2", r"has \*\*, which is no C here: pow"),
+        ("{0} // 2", "has //, which is no C here: floor_divide"),
+        ("{0} /* twice */", r"has /\*, which is no C here"),
+        ("{0} * {word}", "reads word; of attributes it may read int and bool alone"),
+    ],
+)
+def test_a_form_that_is_pythons(form: str, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        sn.custom_op("form", by_kind, scalar=form)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_attributes_in_a_form(device: str) -> None:
+    op = sn.custom_op("scaled_by_kind", by_kind, scalar="{0} * {flag} * {size}")
+    x = sn.placeholder((4, 3), name="x")
+    f = sn.function(x, [op(x), op(x, flag=False), op(x, size=-2)], device=device)
+    for got, by in zip(f(X), (3, 0, -2), strict=True):
+        np.testing.assert_array_equal(got, X * np.float32(by))
+
+
+class Formless(sn.Elementwise, name="formless"):
+    scalar = "{0} * {1}"
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return x
+
+
+def test_a_form_of_a_class_that_does_not_fit() -> None:
+    x = sn.placeholder((3,), name="x")
+    with pytest.raises(CompileError, match=r"formless: its scalar form .* 1 operands: IndexError"):
+        sn.function(x, Formless()(x), device="cpu")
+
+
 @pytest.mark.parametrize("form", ["{0} * a1", "share + {0}", "{0} * (double)2"])
 def test_a_form_reads_its_operands_alone(form: str) -> None:
     with pytest.raises(ArgumentError, match="reads .* operands and attributes in braces"):

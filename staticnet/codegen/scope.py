@@ -10,6 +10,7 @@ import numpy as np
 
 from staticnet.codegen.kernel import At, Let, Load, Statement
 from staticnet.codegen.ranges import never_positive
+from staticnet.errors import CompileError
 from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import (
     FLOAT16,
@@ -228,14 +229,21 @@ def scalar_text(node: Node, operands: list[str]) -> str:
     if isinstance(op, Exp) and inner == FLOAT32 and never_positive(node.inputs[0]):
         return f"sn_exp_nonpositive_f32({operands[0]})"
     text = spelled(op.scalar, inner if op.widens else own)
-    text = text.format(*operands, **{k: _attribute(v) for k, v in op.attributes().items()})
+    try:
+        text = text.format(*operands, **{k: _attribute(v) for k, v in op.attributes().items()})
+    except (LookupError, ValueError) as error:  # of a user's class
+        raise CompileError(
+            f"{op.name}: its scalar form {op.scalar!r:.60} does not fit {len(operands)} operands: "
+            f"{type(error).__name__}: {error} (declared on {op.where})"
+        ) from error
     if inner.kind == "b" and op.name == "bitwise_invert":
         return f"!{operands[0]}"
     return text
 
 
 def _attribute(value: Any) -> Any:
-    """A negative number has a sign of its own, whatever is before it."""
+    """A negative number has a sign of its own, whatever is before it; a bool is 0 or 1."""
+    value = int(value) if isinstance(value, bool) else value
     return f"({value})" if isinstance(value, int) and value < 0 else value
 
 
