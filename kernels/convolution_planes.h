@@ -64,7 +64,8 @@ SN_APART void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored
     end[k] = SN_LEAST(size[k], box->start[k] + box->count[k]);
     padded += end[k] - from[k] < box->count[k];
   }
-  const int in = box->count[2] > 1 ? 2 : box->count[1] > 1 ? 1 : 0; /* elements lie along it */
+  int in = 2; /* elements lie along it, in the channel as in the box */
+  while (in > 0 && box->count[in] == 1 && size[in] == 1) --in;
   const int64_t many = end[in] - from[in];
   if (padded) sn_zero_f32(to, box->size);
   if (many <= 0) return;
