@@ -371,9 +371,57 @@ def test_what_does_not_fit(what: str, call: Any, kind: type[Exception], message:
     assert "test_convolution.py:" in str(caught.value)
 
 
+FEW_PIXELS: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
+    "padded": ((1, 5, 4, 4), (64, 5, 3, 3), 2, {"padding": 1}),
+    "of one tap": ((1, 9, 7, 7), (70, 9, 1, 1), 2, {}),
+    "strides past the last": ((1, 6, 6, 6), (64, 6, 1, 1), 2, {"stride": 2}),
+    "dilated": ((2, 3, 9, 5), (65, 3, 3, 2), 2, {"stride": 2, "padding": (2, 1), "dilation": 2}),
+    "of one axis": ((1, 8, 8), (64, 8, 3), 1, {"padding": 1}),
+    "of three": ((1, 3, 3, 4, 5), (64, 3, 2, 3, 3), 3, {"padding": (1, 1, 2)}),
+    "along the last": ((1, 2, 1, 1, 6), (64, 2, 1, 1, 3), 3, {"padding": (0, 0, 3)}),
+    "along the first": ((2, 2, 6, 1), (64, 2, 3, 1), 2, {"padding": (2, 1)}),
+    "beyond the source": ((1, 2, 2, 2), (64, 2, 3, 3), 2, {"padding": 3, "dilation": 2}),
+}
+
+
+def test_convolutions_of_few_pixels(torch: Any) -> None:
+    chosen = [
+        Case(f"conv{axes}d", (rng.normal(size=x), rng.normal(size=w)), options)
+        for x, w, axes, options in FEW_PIXELS.values()
+    ]
+    x, w = (sn.placeholder(a.shape, "float64") for a in chosen[0].arrays)
+    y = F.conv2d(x, w, padding=1)
+    gradient = sn.grad(sn.sum(y * y), [w])[0]
+    assert program_of([x, w], gradient).convolutions == ("patches_f64",)
+    check_against_pytorch(torch, chosen, ["cpu"])
+
+
+def test_one_column_beside_padding(torch: Any) -> None:
+    shapes = ((3, 2, 6, 1), (64, 2, 3, 1), 2, (2, 1)), ((1, 1, 5, 1), (1, 1, 1, 1), 2, (0, 2))
+    chosen = [
+        Case(f"conv{axes}d", (rng.normal(size=x), rng.normal(size=w)), {"padding": padding})
+        for x, w, axes, padding in (*shapes, ((2, 2, 4, 1, 1), (3, 2, 2, 1, 1), 3, (1, 1, 2)))
+    ]
+    check_against_pytorch(torch, chosen, ["cpu"])
+
+
+def test_scratch_memory_of_few_pixels_is_within_that_of_any_number() -> None:
+    for inputs, size, kernel in ((3, 4, 3), (40, 2, 3), (512, 4, 3), (600, 7, 1)):
+        x, w = (
+            sn.placeholder(("n", inputs, size, size)),
+            sn.placeholder((64, inputs, kernel, kernel)),
+        )
+        y = F.conv2d(x, w, padding=kernel // 2)
+        step = sn.function([x, w], [y, *sn.grad(sn.sum(y * y), [w])])
+        formula = step.memory_analysis()
+        for examples in (1, 2, 4, 16, 64):
+            assert step.memory_analysis(n=examples).peak <= formula.peak.at(n=examples)
+
+
 def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
     x, w = sn.placeholder((2, 32, 6, 6)), sn.placeholder((32, 32, 3, 3))
     few, each = sn.placeholder((3, 32, 3, 3)), sn.placeholder((32, 1, 3, 3))
+    near, many = sn.placeholder((1, 32, 6, 6)), sn.placeholder((64, 32, 3, 3))
     wide = sn.placeholder((2, 32, 6, 6), "float64"), sn.placeholder((32, 32, 1, 1), "float64")
     made = {
         (): ([x], x + 1),
@@ -381,6 +429,7 @@ def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
         ("planes_f32",): ([x, few], F.conv2d(x, few)),
         ("singles_f32",): ([x, each], F.conv2d(x, each, groups=32)),
         ("product_f64",): (list(wide), F.conv2d(*wide)),
+        ("patches_f32",): ([near, many], F.conv2d(near, many)),
     }
     for ways, (inputs, y) in made.items():
         program = program_of(inputs, y)

@@ -154,8 +154,11 @@ def test_convolutions_are_exported_beside_products_and_reductions(tmp_path: Path
     inputs, results = [], []
     for dtype in ("float32", "float64"):
         x, w = sn.placeholder((2, 3, 8, 8), dtype), sn.placeholder((6, 3, 3, 3), dtype)
-        inputs += [x, w]
+        many = sn.placeholder((64, 3, 3, 3), dtype)
+        inputs += [x, w, many]
         y = sn.max(sn.nn.functional.conv2d(x, w), axis=(2, 3))
+        near = sn.sum(sn.nn.functional.conv2d(x, many, stride=2) ** 2)
+        results += [near, *sn.grad(near, [many])]
         results.append(sn.max(sn.nn.functional.conv2d(x, w, stride=2)))
         results.append(sn.max(y @ y.T))
     step = sn.function(inputs, results, device="numpy")

@@ -27,6 +27,7 @@ _FILES = (
     "convolution_singles.h", "convolution_planes.h", "convolution_winograd.h",
     "convolution_winograd_weight.h",
 )  # fmt: skip
+_PATCHES = "convolution_patches.h"  # for elements that are computed with as they are stored
 _HALVES = [short_name(dtype) for dtype in HALVES]
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
 
@@ -72,7 +73,8 @@ def convolution_helper(way: str) -> str:
 
 def convolution_library(dtype: str) -> str:
     """The C text of all ways for a dtype, after `convolution_sizes.h`."""
-    text = kernel_text(*_FILES).replace("_f32", f"_{dtype}")
+    files = _FILES if dtype in _HALVES else (*_FILES, _PATCHES)
+    text = kernel_text(*files).replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")
     if dtype in _HALVES:
@@ -99,6 +101,8 @@ def _way(pieces: Cut) -> str:
         return "planes"
     if pieces.tiles:
         return "points"
+    if pieces.patches:
+        return "patches"
     return "singles" if pieces.single else "product"
 
 

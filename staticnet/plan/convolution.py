@@ -40,6 +40,8 @@ TILE = 4  # pixels along each axis of a tile of Winograd's
 POINTS = 36  # at which it is evaluated
 BOX_OF_TILES = 1 << 17  # elements of a band's tiles at all points
 FEW_TILES = 32  # of a band, for which reading all weights would take longest
+FEW_PATCHES = 64  # pixels of all images for which weights are not packed
+PATCHES_AT_ONCE = 16  # panels of elements of a kernel that rows of y pass
 TASKS = 2  # for each thread, so that they end together
 ALIGNED = 16  # elements
 MANY = 1 << 40  # examples
@@ -76,7 +78,7 @@ class Cut:
     has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
     panels are packed at a time: `flat`. If each group is `single`, panels are of groups. If it goes
     by `planes`, strips of so many outputs meet vectors of pixels; if by Winograd's `tiles`, a band
-    has at most so many.
+    has at most so many; if by `patches`, so many panels of them are packed at a time.
     """
 
     rows: int
@@ -92,6 +94,7 @@ class Cut:
     packed: int
     planes: int = 0
     tiles: int = 0
+    patches: int = 0
 
     @property
     def elements(self) -> int:
@@ -120,6 +123,8 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     backward = isinstance(op, ConvolutionInput)
     if op.algorithm == "winograd":
         return _cut_tiles(g, backward, isinstance(op, ConvolutionWeight))
+    if op.layout == "first" and dtype not in HALVES and _by_patches(g, op):
+        return _cut_patches(g, op, dtype)
     if op.layout == "first" and not flat and _by_planes(g, op):
         return _cut_planes(g, op, backward, dtype)
     if isinstance(op, ConvolutionWeight):
@@ -205,6 +210,30 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
     threads = min(_cores(), tasks * splits)
     packed = _aligned(g.groups * depth * (width + TALLEST))
     return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, 0, packed)
+
+
+def _by_patches(g: Geometry, op: ConvolutionOp) -> bool:
+    """Whether weights are read, or written, where they lie: packing them would be most of it.
+
+    So many outputs need more scratch memory in any other way, which bounds what is symbolic.
+    """
+    pixels = g.n * math.prod(g.out)
+    few = pixels <= FEW_PATCHES and g.outputs >= FEW_PATCHES
+    return few and g.groups == 1 and not isinstance(op, ConvolutionInput)
+
+
+def _cut_patches(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
+    """Of one of few pixels, by patches."""
+    elements, pixels = g.taps * g.inputs, _aligned(g.n * math.prod(g.out))
+    if not isinstance(op, ConvolutionWeight):
+        threads = min(_cores(), -(-g.outputs // TALLEST))
+        return Cut(0, g.n, 1, 0, pixels, threads, 1, 0, 0, 0, elements * pixels, patches=1)
+    panels = -(-elements // PANEL)
+    tasks = min(panels, TASKS * _cores())
+    at_once = min(PATCHES_AT_ONCE, panels // tasks)
+    box = at_once * PANEL * pixels
+    room = box + pixels + _aligned(g.n * _slots(dtype))
+    return Cut(0, g.n, 1, box, room, min(_cores(), tasks), 1, 0, 0, 0, 0, patches=at_once)
 
 
 def _by_planes(g: Geometry, op: ConvolutionOp) -> bool:
