@@ -198,6 +198,14 @@ def rolled(x: Any, *, kind: list[int]) -> Any:
     return np.roll(x, kind[0])
 
 
+def test_attributes_by_the_names_of_others_are_refused() -> None:
+    for name in ("where", "vjp", "scalar"):
+        space = {"__annotations__": {name: int}, "__module__": __name__, "infer": Apart.infer}
+        cls: Any = dataclass(frozen=True)(type(sn.Op)("Taken", (sn.Op,), space, name="taken"))
+        with pytest.raises(ArgumentError, match=f"taken: its attribute {name} has a name that"):
+            sn.check_op(cls(3), A)
+
+
 def test_mistakes_of_calls_are_told_with_their_line() -> None:
     with pytest.raises(ArgumentError, match=rf"peak: axes must be a tuple .* 1 \({NAME}:\d+\)"):
         Peak(1, True)  # type: ignore[arg-type]

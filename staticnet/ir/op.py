@@ -350,6 +350,12 @@ def _normal(found: Any) -> Any:
 def _check_fields(op: Op) -> None:
     """Raise ArgumentError if a user's op has what its class does not compare and print."""
     cls: Any = type(op)
+    for name in _fields_of(cls):
+        if hasattr(Op, name):
+            raise ArgumentError(
+                f"its attribute {name} has a name that every op has; choose another (declared on "
+                f"{op.where})"
+            )
     compares: Any = next(each for each in cls.__mro__ if "__eq__" in vars(each))
     by_fields = hasattr(compares, "__dataclass_fields__")
     told = _fields_of(compares) if by_fields else ()
