@@ -44,17 +44,31 @@ SN_FUSED_BEGIN
 SN_ATTENTION_TILES_f32(SN_ATTENTION_TILE_f32)
 SN_FUSED_END
 
+/* What a product with a block of scores leaves out where later keys are masked. Row i of c stands
+   at i + shift among the columns of c, or along the depth: what is before it, or after, is 0. */
+typedef enum {
+  sn_attention_columns_from_f32,
+  sn_attention_depth_from_f32,
+  sn_attention_depth_to_f32,
+} sn_attention_part_f32;
+
 /* c [m, n] = a b or c + a b, as a tile; n is a multiple of the width. */
-static void sn_attention_multiply_f32(int64_t m, int64_t n, int64_t depth, const sn_real_f32 *a, int64_t ai,
-                            int64_t al, const sn_real_f32 *b, int64_t bl, sn_real_f32 *c,
-                            int64_t ci, int add) {
+static void sn_attention_multiply_f32(sn_attention_part_f32 part, int64_t shift, int64_t m,
+                            int64_t n, int64_t depth, const sn_real_f32 *a, int64_t ai, int64_t al,
+                            const sn_real_f32 *b, int64_t bl, sn_real_f32 *c, int64_t ci, int add) {
   for (int64_t j = 0; j < n; j += 2 * sn_attention_width_f32) {
     const int vectors = n - j > sn_attention_width_f32 ? 2 : 1;
     for (int64_t i = 0, rows; i < m; i += rows) {
       rows = m - i >= SN_TALL ? SN_TALL : m - i >= 8 && SN_TALL > 8 ? 8 : m - i >= 4 ? 4 : 1;
+      const int64_t place = i + shift;
+      const int64_t end = j + vectors * sn_attention_width_f32;
+      if (part == sn_attention_columns_from_f32 && end <= place) continue;
+      const int64_t from = part == sn_attention_depth_from_f32 ? SN_MAX(place, 0) : 0;
+      const int64_t to = part == sn_attention_depth_to_f32 ? SN_MIN(place + rows, depth) : depth;
 #define SN_CASE(ROWS, VECTORS)                                                                \
   if (rows == ROWS && vectors == VECTORS)                                                     \
-    sn_attention_tile_f32_##ROWS##_##VECTORS(depth, a + i * ai, ai, al, b + j, bl, c + i * ci + j, ci, add);
+    sn_attention_tile_f32_##ROWS##_##VECTORS(to - from, a + i * ai + from * al, ai, al,       \
+                                             b + j + from * bl, bl, c + i * ci + j, ci, add);
       SN_ATTENTION_TILES_f32(SN_CASE)
 #undef SN_CASE
     }
@@ -141,43 +155,63 @@ static int64_t sn_attention_reach_f32(const sn_attention_sizes_f32 *z, int64_t e
   return z->causal ? SN_MIN(end, z->keys) : z->keys;
 }
 
+/* From a block's first query to its first key; where no key is masked for being later, so far back
+   that all are before all queries. */
+static int64_t sn_attention_shift_f32(const sn_attention_sizes_f32 *z, int64_t k0, int64_t q0) {
+  return z->causal ? k0 - q0 : -sn_attention_keys_f32 - sn_attention_queries_f32;
+}
+
+/* The first lane of the vector that has a query, or of the block if that is before it. */
+static inline int64_t sn_attention_first_f32(int64_t query) {
+  return query > 0 ? query / sn_attention_width_f32 * sn_attention_width_f32 : 0;
+}
+
 /* scores = their powers below `top`, the greatest so far, and `total` their sums; `factor` is what
-   the powers before are to be multiplied by. -> whether one is not 1 */
-SN_KERNEL int sn_attention_powers_f32(int64_t keys, int64_t lanes, sn_real_f32 *restrict s, int64_t ld,
-                            sn_real_f32 *restrict top, sn_real_f32 *restrict total,
-                            sn_real_f32 *restrict factor) {
+   the powers before are to be multiplied by. Key k has queries from k + shift on; before
+   them powers are 0. -> whether a factor is not 1 */
+SN_KERNEL int sn_attention_powers_f32(int64_t keys, int64_t lanes, int64_t shift,
+                            sn_real_f32 *restrict s, int64_t ld, sn_real_f32 *restrict top,
+                            sn_real_f32 *restrict total, sn_real_f32 *restrict factor) {
   int moved = 0;
   for (int64_t q = 0; q < lanes; ++q) factor[q] = top[q];
   for (int64_t k = 0; k < keys; ++k)
 #pragma omp simd simdlen(sn_attention_width_f32)
-    for (int64_t q = 0; q < lanes; ++q) top[q] = s[k * ld + q] > top[q] ? s[k * ld + q] : top[q];
+    for (int64_t q = sn_attention_first_f32(k + shift); q < lanes; ++q)
+      top[q] = s[k * ld + q] > top[q] ? s[k * ld + q] : top[q];
   for (int64_t q = 0; q < lanes; ++q) {
     moved |= factor[q] != top[q];
     factor[q] = factor[q] == top[q] ? 1 : sn_weight_f32(factor[q] - top[q]);
     total[q] *= factor[q];
   }
-  for (int64_t k = 0; k < keys; ++k)
+  for (int64_t k = 0; k < keys; ++k) {
+    const int64_t first = sn_attention_first_f32(k + shift);
+    memset(s + k * ld, 0, (size_t)first * sizeof *s);
 #pragma omp simd simdlen(sn_attention_width_f32)
-    for (int64_t q = 0; q < lanes; ++q) {
+    for (int64_t q = first; q < lanes; ++q) {
       const sn_real_f32 base = top[q] == -SN_INF ? 0 : top[q];
       const sn_real_f32 y = sn_weight_f32(s[k * ld + q] - base);
       s[k * ld + q] = y;
       total[q] += y;
     }
+  }
   return moved;
 }
 
 /* scores s become weights w and t, their cotangents, w (t - less), the scores' own. */
-SN_KERNEL void sn_attention_slopes_f32(int64_t keys, int64_t lanes, sn_real_f32 *restrict s,
-                             sn_real_f32 *restrict t, int64_t ld, const sn_real_f32 *restrict lse,
-                             const sn_real_f32 *restrict less) {
-  for (int64_t k = 0; k < keys; ++k)
+SN_KERNEL void sn_attention_slopes_f32(int64_t keys, int64_t lanes, int64_t shift,
+                             sn_real_f32 *restrict s, sn_real_f32 *restrict t, int64_t ld,
+                             const sn_real_f32 *restrict lse, const sn_real_f32 *restrict less) {
+  for (int64_t k = 0; k < keys; ++k) {
+    const int64_t first = sn_attention_first_f32(k + shift);
+    memset(s + k * ld, 0, (size_t)first * sizeof *s);
+    memset(t + k * ld, 0, (size_t)first * sizeof *t);
 #pragma omp simd simdlen(sn_attention_width_f32)
-    for (int64_t q = 0; q < lanes; ++q) {
+    for (int64_t q = first; q < lanes; ++q) {
       const sn_real_f32 w = sn_weight_f32(s[k * ld + q] - lse[q]);
       s[k * ld + q] = w;
       t[k * ld + q] = w * (t[k * ld + q] - less[q]);
     }
+  }
 }
 
 /* What a task works in, cut from one piece of memory. */
@@ -210,16 +244,19 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
   for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
     const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
     const sn_attention_rows_f32 kb = sn_attention_take_rows_f32(keys, z->d, k + k0 * k_step, k_step, copy, 0);
-    sn_attention_multiply_f32(keys, lanes, z->d, kb.at, kb.step, 1, turned, ld, s, ld, 0);
+    const int64_t shift = sn_attention_shift_f32(z, k0, q0);
+    sn_attention_multiply_f32(sn_attention_columns_from_f32, shift,
+                              keys, lanes, z->d, kb.at, kb.step, 1, turned, ld, s, ld, 0);
     sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
     sn_attention_fetch_f32(keys, z->e, v + k0 * v_step, v_step);
-    if (sn_attention_powers_f32(keys, lanes, s, ld, top, total, factor) && k0)
+    if (sn_attention_powers_f32(keys, lanes, shift, s, ld, top, total, factor) && k0)
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < es; ++j) y[i * es + j] *= factor[i];
     const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, copy, 0);
     const int64_t next = SN_MIN(keys, reach - k0 - keys);
     sn_attention_fetch_f32(next, z->d, k + (k0 + keys) * k_step, k_step);
-    sn_attention_multiply_f32(rows, es, keys, s, 1, ld, vb.at, vb.step, y, es, 1);
+    sn_attention_multiply_f32(sn_attention_depth_to_f32, -shift,
+                              rows, es, keys, s, 1, ld, vb.at, vb.step, y, es, 1);
   }
   for (int64_t i = 0; i < rows; ++i) {
     const sn_real_f32 by = total[i] == 0 ? 1 : 1 / total[i];
@@ -290,13 +327,19 @@ static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, in
       const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0);
       const sn_attention_rows_f32 kb = sn_attention_take_rows_f32(keys, z->d, k + k0 * k_step, k_step, ks, 0);
       const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, vs, 0);
-      sn_attention_multiply_f32(keys, lanes, z->d, kb.at, kb.step, 1, qt, ld, s, ld, 0);
+      const int64_t shift = sn_attention_shift_f32(z, k0, q0);
+      sn_attention_multiply_f32(sn_attention_columns_from_f32, shift,
+                                keys, lanes, z->d, kb.at, kb.step, 1, qt, ld, s, ld, 0);
       sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
-      sn_attention_multiply_f32(keys, lanes, z->e, vb.at, vb.step, 1, gt, ld, t, ld, 0);
-      sn_attention_slopes_f32(keys, lanes, s, t, ld, l, less);
-      sn_attention_multiply_f32(keys, es, rows, s, ld, 1, gb.at, gb.step, dv + k0 * es, es, 1);
-      sn_attention_multiply_f32(keys, ds, rows, t, ld, 1, qb.at, qb.step, dk + k0 * ds, ds, 1);
-      sn_attention_multiply_f32(rows, ds, keys, t, 1, ld, kb.at, kb.step, y, ds, 1);
+      sn_attention_multiply_f32(sn_attention_columns_from_f32, shift,
+                                keys, lanes, z->e, vb.at, vb.step, 1, gt, ld, t, ld, 0);
+      sn_attention_slopes_f32(keys, lanes, shift, s, t, ld, l, less);
+      sn_attention_multiply_f32(sn_attention_depth_from_f32, shift,
+                                keys, es, rows, s, ld, 1, gb.at, gb.step, dv + k0 * es, es, 1);
+      sn_attention_multiply_f32(sn_attention_depth_from_f32, shift,
+                                keys, ds, rows, t, ld, 1, qb.at, qb.step, dk + k0 * ds, ds, 1);
+      sn_attention_multiply_f32(sn_attention_depth_to_f32, -shift,
+                                rows, ds, keys, t, 1, ld, kb.at, kb.step, y, ds, 1);
     }
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < z->d; ++j)
