@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from typing import Any
 
 from staticnet.codegen.attention import ATTENTION, attention_helper, attention_routine
@@ -15,11 +16,10 @@ from staticnet.codegen.convolution import (
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
+from staticnet.codegen.products import matmul_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
-    FLOAT32,
-    FLOAT64,
     HALVES,
     DType,
     as_dtype,
@@ -27,19 +27,16 @@ from staticnet.ir.dtype import (
     is_floating,
     short_name,
 )
-from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
-from staticnet.plan.held import Held, held_right
-from staticnet.plan.layouts import matrix_layout, part_layout
+from staticnet.plan.layouts import part_layout
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
 
-SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
 SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterProd))
 Pointer = Callable[[Node], str]
@@ -50,7 +47,7 @@ def routine(
 ) -> list[str]:
     """The C statements of one opaque node; `pointer` spells a node's memory, `scratch` its own."""
     if node.op.name == "matmul":
-        return _matmul(node, pointer, in_memory)
+        return matmul_routine(node, pointer, in_memory)
     if node.op.name == "concat":
         return _concat(node, pointer, in_memory)
     if isinstance(node.op, Implicit):
@@ -76,114 +73,10 @@ def _save(dtype: DType, text: str) -> str:
     return f"sn_store_{short_name(dtype)}({text})" if dtype in HALVES else text
 
 
-def _product(shape: Any) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
-
-
 def _around(node: Node, axis: int) -> tuple[int, int, int]:
     """Elements before, along and after an axis."""
     shape = fixed(node.shape)
-    return _product(shape[:axis]), shape[axis], _product(shape[axis + 1 :])
-
-
-def _matmul(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
-    shape = fixed(node.shape)
-    rows, columns = shape[-2:]
-    inner = fixed(node.inputs[0].shape)[-1]
-    out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
-    left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs)
-    if inner == 0:
-        call = f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
-    elif node.dtype in (FLOAT32, FLOAT64) and rows * columns * inner > SMALL_PRODUCT:
-        call = _blas(node.dtype, (rows, columns, inner), left, right, out)
-    else:
-        call = _small(node.dtype, (rows, columns, inner), left, right, out)
-    lines = [call] if _product(shape) else []
-    for axis in reversed(range(len(shape) - 2)):
-        head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
-        lines = [head, *(f"  {line}" for line in lines), "}"]
-    return lines
-
-
-def held_product(
-    node: Node,
-    pointer: Pointer,
-    in_memory: Callable[[Node], bool],
-    inputs: Mapping[Node, int],
-    held: Mapping[Held, int],
-) -> list[str]:
-    """The statement of a product in a loop whose right operand is packed; none if it is not.
-
-    inputs: the loop's operands, and held: where behind the address `held` their panels lie
-    """
-    if node.ndim != 2:
-        return []
-    (operand, turned), (m, n) = held_right(node), fixed(node.shape)
-    k = fixed(node.inputs[0].shape)[-1]
-    at = held.get(Held(inputs.get(operand, -1), turned, k, n))
-    if at is None:
-        return []
-    left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs)
-    (a, a_turned, lda), (b, b_turned, ldb) = left, right
-    left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
-    right_steps = f"1, {ldb}" if b_turned else f"{ldb}, 1"
-    panels = f"(const float *)(held + {at})"
-    return [
-        f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {b}, {right_steps}, {panels}, "
-        f"{pointer(node)});"
-    ]
-
-
-def _batch_place(shape: tuple[int, ...]) -> Index:
-    place, stride = Index(), 1
-    for axis in reversed(range(len(shape) - 2)):
-        place = place + Index.of(Symbol(f"i{axis}", shape[axis])) * stride
-        stride *= shape[axis]
-    return place
-
-
-def _matrix(
-    x: Node, shape: tuple[int, ...], pointer: Pointer, in_memory: Callable[[Node], bool]
-) -> tuple[str, bool, int]:
-    """The address of an operand's matrix, whether it lies transposed, its leading dimension."""
-    own = fixed(x.shape)
-    extra = len(shape) - len(own)
-    names = {f"i{k}": f"i{k + extra}" for k in range(len(own) - 2)}
-    if in_memory(x):
-        below, transposed, leading = x, False, own[-1]
-        first, stride = Index(), own[-1] * own[-2]
-        for axis in reversed(range(len(own) - 2)):
-            first = first + Index.of(Symbol(f"i{axis}", own[axis])) * stride
-            stride *= own[axis]
-    else:
-        layout = matrix_layout(x)
-        assert layout is not None
-        below, first, transposed, leading = layout
-    renamed = Index(
-        tuple((Symbol(names[s.text], s.extent), c) for s, c in first.terms), first.constant
-    )
-    return f"{pointer(below)} + ({renamed})", transposed, max(1, leading)
-
-
-def _blas(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
-    """Row-major c = a b is column-major c' = b' a': the operands change places."""
-    m, n, k = sizes
-    flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
-    name = f"sn_call_gemm_{short_name(dtype)}"
-    (a, _, lda), (b, _, ldb) = left, right
-    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out});"
-
-
-def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
-    m, n, k = sizes
-    (a, at, lda), (b, bt, ldb) = left, right
-    a_steps = f"1, {lda}" if at else f"{lda}, 1"
-    b_steps = f"1, {ldb}" if bt else f"{ldb}, 1"
-    name = f"sn_product_{short_name(dtype)}"
-    return f"{name}({m}, {n}, {k}, {a}, {a_steps}, {b}, {b_steps}, {out});"
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def parts_of(
@@ -199,11 +92,11 @@ def parts_of(
     for x in node.inputs:
         if x.type.size == 0:
             continue
-        run = _product(fixed(x.shape)[axis:])
+        run = math.prod(fixed(x.shape)[axis:])
         layout = (x, 0, run) if in_memory(x) else part_layout(x, axis)
         assert layout is not None
         parts.append((*layout, run))
-    return _product(fixed(node.shape)[:axis]), parts
+    return math.prod(fixed(node.shape)[:axis]), parts
 
 
 def _concat(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
@@ -274,7 +167,7 @@ def _begun(node: Node, pointer: Pointer) -> list[str]:
 def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
     x, updates, indices = node.inputs
     before, n, after = _around(x, op.axis)
-    count = _product(fixed(indices.shape))
+    count = math.prod(fixed(indices.shape))
     return [
         *_begun(node, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",

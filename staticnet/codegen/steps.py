@@ -9,7 +9,8 @@ from staticnet.codegen import c
 from staticnet.codegen.build import Builder
 from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.routines import held_product, needs, routine
+from staticnet.codegen.products import held_product
+from staticnet.codegen.routines import needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
 from staticnet.ir.location import in_module

@@ -1,0 +1,115 @@
+"""Statements that multiply matrices: by BLAS or loops, or with panels packed before a loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, short_name
+from staticnet.ir.index import Index, Symbol
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.plan.held import Held, held_right
+from staticnet.plan.layouts import matrix_layout
+
+SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
+Pointer = Callable[[Node], str]
+
+
+def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
+    """The statements of a product, one or a loop over the matrices of stacks."""
+    shape = fixed(node.shape)
+    rows, columns = shape[-2:]
+    inner = fixed(node.inputs[0].shape)[-1]
+    out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
+    left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs)
+    if inner == 0:
+        call = f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
+    elif node.dtype in (FLOAT32, FLOAT64) and rows * columns * inner > SMALL_PRODUCT:
+        call = _blas(node.dtype, (rows, columns, inner), left, right, out)
+    else:
+        call = _small(node.dtype, (rows, columns, inner), left, right, out)
+    lines = [call] if math.prod(shape) else []
+    for axis in reversed(range(len(shape) - 2)):
+        head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
+        lines = [head, *(f"  {line}" for line in lines), "}"]
+    return lines
+
+
+def held_product(
+    node: Node,
+    pointer: Pointer,
+    in_memory: Callable[[Node], bool],
+    inputs: Mapping[Node, int],
+    held: Mapping[Held, int],
+) -> list[str]:
+    """The statement of a product in a loop whose right operand is packed; none if it is not.
+
+    inputs: the loop's operands, and held: where behind the address `held` their panels lie
+    """
+    if node.ndim != 2:
+        return []
+    (operand, turned), (m, n) = held_right(node), fixed(node.shape)
+    k = fixed(node.inputs[0].shape)[-1]
+    at = held.get(Held(inputs.get(operand, -1), turned, k, n))
+    if at is None:
+        return []
+    left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs)
+    (a, a_turned, lda), (b, b_turned, ldb) = left, right
+    left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
+    right_steps = f"1, {ldb}" if b_turned else f"{ldb}, 1"
+    panels = f"(const float *)(held + {at})"
+    return [
+        f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {b}, {right_steps}, {panels}, "
+        f"{pointer(node)});"
+    ]
+
+
+def _batch_place(shape: tuple[int, ...]) -> Index:
+    place, stride = Index(), 1
+    for axis in reversed(range(len(shape) - 2)):
+        place = place + Index.of(Symbol(f"i{axis}", shape[axis])) * stride
+        stride *= shape[axis]
+    return place
+
+
+def _matrix(
+    x: Node, shape: tuple[int, ...], pointer: Pointer, in_memory: Callable[[Node], bool]
+) -> tuple[str, bool, int]:
+    """The address of an operand's matrix, whether it lies transposed, its leading dimension."""
+    own = fixed(x.shape)
+    extra = len(shape) - len(own)
+    names = {f"i{k}": f"i{k + extra}" for k in range(len(own) - 2)}
+    if in_memory(x):
+        below, transposed, leading = x, False, own[-1]
+        first, stride = Index(), own[-1] * own[-2]
+        for axis in reversed(range(len(own) - 2)):
+            first = first + Index.of(Symbol(f"i{axis}", own[axis])) * stride
+            stride *= own[axis]
+    else:
+        layout = matrix_layout(x)
+        assert layout is not None
+        below, first, transposed, leading = layout
+    renamed = Index(
+        tuple((Symbol(names[s.text], s.extent), c) for s, c in first.terms), first.constant
+    )
+    return f"{pointer(below)} + ({renamed})", transposed, max(1, leading)
+
+
+def _blas(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
+    """Row-major c = a b is column-major c' = b' a': the operands change places."""
+    m, n, k = sizes
+    flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
+    name = f"sn_call_gemm_{short_name(dtype)}"
+    (a, _, lda), (b, _, ldb) = left, right
+    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out});"
+
+
+def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
+    m, n, k = sizes
+    (a, at, lda), (b, bt, ldb) = left, right
+    a_steps = f"1, {lda}" if at else f"{lda}, 1"
+    b_steps = f"1, {ldb}" if bt else f"{ldb}, 1"
+    name = f"sn_product_{short_name(dtype)}"
+    return f"{name}({m}, {n}, {k}, {a}, {a_steps}, {b}, {b_steps}, {out});"
