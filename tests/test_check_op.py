@@ -53,6 +53,12 @@ RIGHT: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+slope_alone = sn.custom_op("slope_alone", lambda g, x: g * np.cos(x), lambda g, x: x)
+RIGHT["a rule that has no derivative"] = (
+    sn.custom_op("sine_alone", np.sin, lambda x: x, vjp=lambda y, g, x: slope_alone(g, x)), [A],
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_passes(name: str) -> None:
     op, arrays = RIGHT[name]

@@ -256,6 +256,16 @@ def test_forward_mode_of_operands_that_broadcast() -> None:
     np.testing.assert_array_equal(got[1], np.broadcast_to(b, (2, 3)))
 
 
+def test_forward_mode_needs_no_derivative_of_the_rule() -> None:
+    slope = sn.custom_op("slope_alone", lambda g, x: g * np.cos(x))
+    sine = sn.custom_op("sine_with_slope", np.sin, vjp=lambda y, g, x: slope(g, x))
+    (moved,) = sn.jvp(sine(X), X, X)
+    (g,) = sn.grad(sn.sum(sine(X)), X)
+    at = np.array([0.1, 0.5, 2], "f")
+    got = sn.function(X, [moved, g], device="numpy")(at)
+    np.testing.assert_allclose(got, [np.cos(at) * at, np.cos(at)], rtol=1e-6)
+
+
 def test_passes_that_make_no_nodes_are_told() -> None:
     for f in NONSENSE.values():
         with pytest.raises(VerifyError, match=rf"{NAME}:\d+.*{NAME}:\d+"):

@@ -256,6 +256,22 @@ def _as_node_of(x: Any, dtype: DType) -> Node:
     return FUNCTIONS["astype"](x, dtype)
 
 
+def along_elements(
+    products: Callable[[Any], Sequence[Any]], y: Any, tangents: Sequence[Any]
+) -> Any:
+    """The tangent of an elementwise op, whose products with a tangent are those with a cotangent.
+
+    `products` are an op's, for each operand, with what it is given in y's shape.
+    """
+    total = None
+    for i, tangent in enumerate(tangents):
+        if tangent is None:
+            continue
+        part = products(FUNCTIONS["broadcast_to"](tangent, y.shape))[i]
+        total = part if total is None else total if part is None else total + part
+    return total
+
+
 class Elementwise(TensorOp):
     """y[i] = f(x0[i], x1[i], …), operands broadcast to one shape.
 
@@ -287,14 +303,7 @@ class Elementwise(TensorOp):
     def jvp(self, y: Any, operands: Sequence[Any], tangents: Sequence[Any]) -> Any:
         if self.where is not None:
             return NotImplemented  # what a user's vjp gives is looked at first
-        total = None
-        for i, tangent in enumerate(tangents):
-            if tangent is None:
-                continue
-            tangent = FUNCTIONS["broadcast_to"](tangent, y.shape)
-            part = self.vjp(y, tangent, *operands)[i]
-            total = part if total is None else total if part is None else total + part
-        return total
+        return along_elements(lambda g: self.vjp(y, g, *operands), y, tangents)
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         return apply(self, *align(batched, operands))

@@ -18,7 +18,7 @@ from staticnet.ir.types import TensorType, TupleType, format_shape
 from staticnet.ir.user_functions import call_rule
 from staticnet.ir.value import FUNCTIONS
 from staticnet.ops.arguments import broadcast_shapes
-from staticnet.ops.base import as_values, items
+from staticnet.ops.base import Elementwise, along_elements, as_values, items
 
 
 def results(y: Any) -> Any:
@@ -93,7 +93,11 @@ def tangent_of(op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any])
     if op.where is None:
         return op.jvp(y, operands, tangents)
     given = _called(op, "jvp", y, operands, tangents)
-    return given if given is NotImplemented else as_tangents(op, given, results(y))
+    if given is NotImplemented:
+        if not isinstance(op, Elementwise):
+            return given
+        given = along_elements(lambda g: products_of(op, y, g, *operands), y, tangents)
+    return as_tangents(op, given, results(y))
 
 
 def as_tangents(op: Op, given: Any, y: Any) -> Any:
