@@ -138,12 +138,15 @@ class _Rows:
                 inside += self._over(loop, "lane", str(self.length), lanes)
             inside += _reduced(found, lanes)
         inside += self._row(self.kernel.after, "lane == 0")
-        head = (
-            f"for ({index} o = {wide}block * {rows} + threadIdx.x / {lanes}; "
-            f"o < {self.kernel.rows}; o += {wide}blocks * {rows})"
-        )
-        lines = [f"const int lane = threadIdx.x % {lanes};", *block(head, inside)]
-        return Part(tuple(lines), min(ceil_div(self.kernel.rows, rows), 8 * MAX_BLOCKS), threads)
+        own = f"{wide}block * {rows} + threadIdx.x / {lanes}" if rows > 1 else "block"
+        first = f"{index} o = {own};"
+        blocks = min(ceil_div(self.kernel.rows, rows), 8 * MAX_BLOCKS)
+        if blocks * rows == self.kernel.rows:  # a loop would take registers
+            over = [f"const {first}", *inside]
+        else:
+            step = f"o += {wide}blocks * {rows}"
+            over = block(f"for ({first} o < {self.kernel.rows}; {step})", inside)
+        return Part((f"const int lane = threadIdx.x % {lanes};", *over), blocks, threads)
 
     def _held(self, packs: int) -> Held:
         """The loads that several loops make, as many as registers hold."""
