@@ -194,6 +194,19 @@ def test_sums_of_columns_side_by_side_are_two_launches() -> None:
     assert list(map(len, members)) == [4, 3]
 
 
+def test_too_much_shared_memory_is_two_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of one type share the memory of one function; those of another need their own."""
+    xs = [sn.placeholder((30, 50), t, name=f"{t}{i}") for t in ("float32", "float64") for i in "ab"]
+
+    def launches() -> int:
+        commands = program_of(xs, [sn.sum(x, 0) for x in xs]).launches
+        return sum(isinstance(command, Launch) for command in commands)
+
+    assert launches() == 1
+    monkeypatch.setattr(cuda_steps, "MAX_SHARED_BYTES", 8 * 256)
+    assert launches() == 2
+
+
 def test_too_many_arguments_are_two_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_steps, "MAX_ARGUMENT_BYTES", 200)
     variables = [sn.variable(np.ones(3, np.float32), f"w{n}") for n in range(9)]

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from staticnet.codegen.cuda.call import Call
+from staticnet.codegen.cuda.maps import TILE
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.statements import indent
 from staticnet.codegen.launches import FAILED, Argument, Number
+
+_WIDE = ("double", "int64_t", "uint64_t")
+MAX_SHARED_BYTES = 48 * 1024  # that a block has without asking
+
+
+def shared_arrays(call: Call) -> dict[Any, int]:
+    """The arrays in shared memory that a call's function needs, and the most bytes of each.
+
+    They are a map's own tiles, and of each reduction a value a thread, which all calls of that one
+    function share: it is known by what it combines and the types around it.
+    """
+    text = "\n".join(call.body)
+    types = tuple(parameter.rpartition(" ")[0] for parameter in call.parameters)
+    found: dict[Any, int] = {}
+    for number, kind in enumerate(re.findall(r"__shared__ (\w+)", text)):
+        found[text, number] = (8 if kind in _WIDE else 4) * TILE * (TILE + 1)
+    for number, how in enumerate(re.findall(r"sn_reduce\w*<(.*?)>\(", text)):
+        found[how, types, number] = 8 * THREADS
+    return found
 
 
 def side_by_side(calls: Sequence[tuple[str, Call, int]], guarded: bool) -> Call:

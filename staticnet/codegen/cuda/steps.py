@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from staticnet.codegen.build import Builder
 from staticnet.codegen.cuda import columns, rows
-from staticnet.codegen.cuda.bundles import side_by_side
+from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
 from staticnet.codegen.cuda.call import Call, device_function, function
 from staticnet.codegen.cuda.control import write_control
 from staticnet.codegen.cuda.maps import map_parts
@@ -296,16 +296,17 @@ class StepWriter:
     def _beside(
         self, members: Sequence[_Beside], scratch: Address | None = None, nbytes: int = 0
     ) -> None:
-        """One launch for what runs side by side, or more if their arguments are too many."""
+        """One launch for what runs side by side, or more if it takes too much of a launch."""
         bundle: list[_Beside] = []
-        size = 0
+        size, shared = 0, dict[Any, int]()
         for each in members:
-            more = 8 * (len(each.call.arguments) + 2)
-            if bundle and size + more > MAX_ARGUMENT_BYTES:
+            more, arrays = 8 * (len(each.call.arguments) + 2), shared_arrays(each.call)
+            much = sum((shared | arrays).values()) > MAX_SHARED_BYTES
+            if bundle and (much or size + more > MAX_ARGUMENT_BYTES):
                 self._bundle(bundle, scratch, nbytes)
-                bundle, size = [], 0
+                bundle, size, shared = [], 0, {}
             bundle.append(each)
-            size += more
+            size, shared = size + more, shared | arrays
         self._bundle(bundle, scratch, nbytes)
 
     def _bundle(self, bundle: Sequence[_Beside], scratch: Address | None, nbytes: int) -> None:
