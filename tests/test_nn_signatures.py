@@ -14,6 +14,9 @@ F = sn.nn.functional
 LEFT_OUT = {"size_average", "reduce", "out", "_stacklevel", "_weight", "_freeze", "device"}
 """What PyTorch itself calls deprecated or keeps to itself, and `device`: a function has one."""
 OTHERS = {
+    "GRU": {"mode", "proj_size"},
+    "LSTM": {"mode"},
+    "RNN": {"mode", "proj_size"},
     "Hardtanh": {"min_value", "max_value"},  # deprecated
     "ModuleDict": {"modules"},
     "ModuleList": {"modules"},
@@ -71,12 +74,14 @@ def check(name, ours, theirs):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
-    check(name, getattr(sn.nn, name).__init__, getattr(torch.nn, name).__init__)
+    theirs = torch.nn.RNNBase if name in ("GRU", "LSTM", "RNN") else getattr(torch.nn, name)
+    check(name, getattr(sn.nn, name).__init__, theirs.__init__)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name):
-    check(name, getattr(F, name), getattr(torch.nn.functional, name))
+    theirs = torch.nn.functional  # what dispatches by a bool has the arguments of its halves
+    check(name, getattr(F, name), getattr(theirs, f"_{name}", None) or getattr(theirs, name))
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "elu", "selu", "silu", "mish", "hardswish"])
