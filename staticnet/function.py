@@ -21,9 +21,7 @@ from staticnet.compilation import PIPELINE, Compilation
 from staticnet.cost import CostAnalysis, analyse
 from staticnet.declaration import declare
 from staticnet.epochs import run_epochs, size_of_batch
-from staticnet.errors import (
-    ArgumentError,
-)
+from staticnet.errors import ArgumentError
 from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.inspection import Inspection
 from staticnet.ir.graph import Graph
@@ -44,6 +42,7 @@ from staticnet.plan.text import STAGES
 from staticnet.report.summary import function_summary
 from staticnet.rewrite.pattern import Rule
 from staticnet.specialization import Specialization, Specializations
+from staticnet.state_dict import Stateful
 
 log = logging.getLogger("staticnet")
 
@@ -52,7 +51,7 @@ MAX_SPECIALIZATIONS = 8
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
-class Function(Inspection):
+class Function(Inspection, Stateful):
     """A compiled graph. Call it with arrays for its placeholders, by position or by name.
 
     A graph whose shapes are all fixed is compiled when the function is made; one with symbolic dims
@@ -151,6 +150,9 @@ class Function(Inspection):
         """The feeds as arrays that fit the placeholders."""
         pairs = zip(self.graph.inputs, feeds, strict=True)
         return [convert(node, feed, self._backend.adopt) for node, feed in pairs]
+
+    def _state_variables(self) -> list[Variable]:
+        return [v for v in self.graph.variables if isinstance(v, Variable)]
 
     def synchronize(self) -> None:
         """Wait until all steps called so far are done: a GPU's run on after their call returns.

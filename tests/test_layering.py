@@ -27,7 +27,7 @@ ROOMS = (
     ("plan",),
     ("codegen",),
     ("backends",),
-    ("declaration", "epochs", "feeds", "cost"),
+    ("declaration", "epochs", "feeds", "cost", "state_dict"),
     ("report",),
     ("compilation",),
     ("specialization",),

@@ -19,6 +19,11 @@ SAME = [
     ("PolynomialLR", {}),
     ("CosineAnnealingLR", {"T_max": 39, "eta_min": 1e-3}),
     ("CosineAnnealingLR", {"T_max": 15, "eta_min": 0.01}),
+    ("MultiStepLR", {"milestones": [3, 11, 11, 30]}),
+    ("MultiStepLR", {"milestones": [20, 5], "gamma": 0.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 7}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
 ]
 
 
@@ -109,3 +114,60 @@ def test_constant_and_python_steps():
 def test_an_illegal_schedule_says_why(make, names):
     with pytest.raises(ArgumentError, match=names):
         make()
+
+
+PLATEAUS = [
+    {},
+    {"patience": 2},
+    {"patience": 0, "factor": 0.5, "cooldown": 3, "min_lr": 0.01},
+    {"patience": 1, "mode": "max", "threshold": 0.05},
+    {"patience": 1, "threshold_mode": "abs", "threshold": 0.1},
+    {"patience": 1, "mode": "max", "threshold_mode": "abs", "threshold": 0.2, "eps": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", PLATEAUS, ids=str)
+def test_a_plateau_follows_pytorch(options):
+    torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
+    values = np.random.default_rng(0).normal(1, 0.3, 60)
+    values[7] = np.nan
+    parameter = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([parameter], lr=LR)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **{"patience": 10, **options})
+    schedule = optim.ReduceLROnPlateau(LR, **options)
+    rate = sn.function([], schedule(sn.constant(0)))
+    for value in values:
+        scheduler.step(float(value))
+        schedule.step(value)
+        assert schedule.rate == rate() == optimizer.param_groups[0]["lr"]
+
+
+def test_a_plateau_is_state_of_the_step():
+    schedule = optim.ReduceLROnPlateau(LR, patience=0)
+    w = sn.variable(np.ones(2), "w")
+    step = sn.function([], [], updates=optim.SGD(schedule).minimize(sn.sum(w)))
+    schedule.step(1.0)
+    schedule.step(2.0)
+    kept = step.state_dict()
+    step()
+    np.testing.assert_allclose(w.value, 1 - LR * 0.1)
+    schedule.step(3.0)
+    assert schedule.rate == pytest.approx(LR * 0.01)
+    step.load_state_dict(kept)
+    assert schedule.rate == pytest.approx(LR * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "least"}, "mode must be"),
+        ({"factor": 1.0}, "factor must be"),
+        ({"threshold_mode": "both"}, "threshold_mode must be"),
+        ({"patience": -1}, "patience"),
+    ],
+)
+def test_a_plateau_refuses_what_pytorch_has_not(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        optim.ReduceLROnPlateau(LR, **options)
+    with pytest.raises(ArgumentError, match="step takes a number"):
+        optim.ReduceLROnPlateau(LR).step("good")

@@ -26,13 +26,14 @@ from staticnet.ops.state import Variable, placeholder
 from staticnet.optim.base import Optimizer as Rule
 from staticnet.optim.base import Parameters, parameters_of
 from staticnet.optim.updates import Updates
+from staticnet.state_dict import Stateful
 
 Gradients = dict[Variable, Value]
 # NumPy's BLAS waits for its next product by spinning: OpenMP's threads would wait for the cores
 _HOSTS: dict[str, Backend] = {"cpu": CpuBackend(parallel=False), "numpy": BACKENDS["numpy"]}
 
 
-class Optimizer:
+class Optimizer(Stateful):
     """Updates parameters by a rule: `Optimizer(sn.optim.Adam(lr=1e-3), model.parameters())`.
 
     `rule` is an optimizer of `sn.optim`, or a function from gradients to updates, for clipping and
@@ -79,10 +80,10 @@ class Optimizer:
 
     def __reduce__(self) -> Any:
         parameters = self.parameters if self._groups is None else self._groups
-        state = [v.value for v in self._state()]
+        state = [v.value for v in self._state_variables()]
         return _remade, (type(self), self._rule, parameters, self.device, state)
 
-    def _state(self) -> list[Variable]:
+    def _state_variables(self) -> list[Variable]:
         return [v for v in self.updates if v not in self._feeds]
 
     def gradients(self) -> dict[Variable, Tensor]:
@@ -163,7 +164,7 @@ def _remade(
 ) -> Optimizer:
     """An optimizer's copy: the rule applied to the parameters anew, with the state's values."""
     made = kind(rule, parameters, device=device)
-    for variable, value in zip(made._state(), state, strict=True):
+    for variable, value in zip(made._state_variables(), state, strict=True):
         variable.value = value
     return made
 

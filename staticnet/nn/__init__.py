@@ -175,8 +175,8 @@ from staticnet.nn.layers.upsampling import (
 )
 from staticnet.nn.module import Module
 from staticnet.nn.seed import manual_seed
-from staticnet.nn.state import LoadResult
 from staticnet.nn.summary import Summary, SummaryRow
+from staticnet.state_dict import LoadResult
 
 __all__ = [
     *functional.__all__,

@@ -19,11 +19,11 @@ from staticnet.ir.user_functions import guarded
 from staticnet.nn.calls import Call
 from staticnet.nn.parts import Holder, check_key, join, parts
 from staticnet.nn.retyping import DEVICE, as_target, convert_variables
-from staticnet.nn.state import LoadResult, load
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
 from staticnet.ops.state import variable as make_variable
 from staticnet.ops.with_update import pending
+from staticnet.state_dict import LoadResult, load
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")

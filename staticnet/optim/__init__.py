@@ -12,12 +12,15 @@ from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from staticnet.optim.large_batch import LAMB, Lion
+from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import (
     Constant,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
     ExponentialLR,
     LinearLR,
+    MultiStepLR,
     OneCycleLR,
     PolynomialLR,
     Schedule,
@@ -26,7 +29,14 @@ from staticnet.optim.schedule import (
 )
 from staticnet.optim.sgd import SGD, Momentum, Nesterov
 from staticnet.optim.updates import Updates
-from staticnet.optim.wrappers import Accumulate, decoupled_weight_decay, ema, skip_nonfinite
+from staticnet.optim.wrappers import (
+    Accumulate,
+    Averaged,
+    Clipped,
+    decoupled_weight_decay,
+    ema,
+    skip_nonfinite,
+)
 
 __all__ = [
     "LAMB",
@@ -38,13 +48,17 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Averaged",
+    "Clipped",
     "Constant",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
     "ExponentialLR",
     "LinearLR",
     "Lion",
     "LossScaling",
     "Momentum",
+    "MultiStepLR",
     "NAdam",
     "Nesterov",
     "OneCycleLR",
@@ -52,6 +66,7 @@ __all__ = [
     "PolynomialLR",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Schedule",
     "SequentialLR",
     "StepLR",

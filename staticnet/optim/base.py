@@ -60,8 +60,8 @@ HINTS = {
     "or step with sn.dynamic.Optimizer(rule, parameters)",
     "zero_grad": "gradients are nodes, made anew in each step; sn.dynamic.Optimizer has zero_grad",
     "param_groups": "give groups to minimize: [{'params': [...], 'lr': 1e-2}, ...]",
-    "state_dict": "the state is variables: updates.state[w] of updates = rule.minimize(loss)",
-    "load_state_dict": "the state is variables: set the .value of those in updates.state[w]",
+    "state_dict": "updates = rule.minimize(loss) have it, and with weights the compiled step",
+    "load_state_dict": "load into updates = rule.minimize(loss), or into the compiled step",
 }
 
 

@@ -12,13 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ArgumentError
-from staticnet.ir.dtype import FLOAT64
+from staticnet.ir.dtype import FLOAT64, INT64
 from staticnet.ir.user_functions import guarded
 from staticnet.ops.arguments import as_int, as_size, as_tuple
 from staticnet.ops.arithmetic import floor_divide, minimum
 from staticnet.ops.base import as_value, constant
+from staticnet.ops.indexing import take
 from staticnet.ops.selection import astype, where
+from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import cos
 
 
@@ -65,6 +69,29 @@ class StepLR(Schedule):
 
     def rate(self, t: Any) -> Any:
         return self.lr * self.gamma ** floor_divide(t, self.step_size)
+
+
+@dataclass(frozen=True)
+class MultiStepLR(Schedule):
+    """lr(t) = lr * gamma**n, n the number of milestones m <= t; one named twice counts twice.
+
+    Raises:
+        ArgumentError: if a milestone is no int.
+    """
+
+    lr: float
+    milestones: Sequence[int]
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        steps = [as_int(m, "MultiStepLR: a milestone") for m in as_tuple(self.milestones)]
+        object.__setattr__(self, "milestones", tuple(sorted(steps)))
+
+    def rate(self, t: Any) -> Any:
+        passed: Any = constant(0.0, FLOAT64)
+        for milestone in self.milestones:
+            passed = passed + astype(t >= milestone, FLOAT64)
+        return self.lr * self.gamma**passed
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,41 @@ class CosineAnnealingLR(Schedule):
 
     def rate(self, t: Any) -> Any:
         return _cosine(self.lr, self.eta_min, t / self.T_max)
+
+
+@dataclass(frozen=True)
+class CosineAnnealingWarmRestarts(Schedule):
+    """lr(t) = eta_min + (lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2, T_cur = t - start of i.
+
+    The first period has T_0 steps, each later one T_mult times as many as the one before.
+    Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+
+    Raises:
+        ArgumentError: if T_0 or T_mult is no positive int.
+    """
+
+    lr: float
+    T_0: int
+    T_mult: int = 1
+    eta_min: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("T_0", "T_mult"):
+            count = as_size(getattr(self, name), f"CosineAnnealingWarmRestarts: {name}")
+            object.__setattr__(self, name, count)
+
+    def rate(self, t: Any) -> Any:
+        if self.T_mult == 1:
+            progress = (t - self.T_0 * floor_divide(t, self.T_0)) / self.T_0
+            return _cosine(self.lr, self.eta_min, progress)
+        starts, lengths = [0], [self.T_0]
+        while starts[-1] < 2**53:  # beyond that a float64 counts no single steps
+            starts.append(starts[-1] + lengths[-1])
+            lengths.append(lengths[-1] * self.T_mult)
+        firsts, sizes = (constant(np.array(x, FLOAT64)) for x in (starts, lengths))
+        period = sum(astype(t >= firsts, INT64)) - 1
+        progress = (t - take(firsts, period)) / take(sizes, period)
+        return _cosine(self.lr, self.eta_min, progress)
 
 
 def _cosine(start: float, end: float, progress: Any) -> Any:

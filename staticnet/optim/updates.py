@@ -10,10 +10,14 @@ from staticnet.ir.node import Node, describe
 from staticnet.ir.value import Value
 from staticnet.ops.selection import where
 from staticnet.ops.state import Variable
+from staticnet.state_dict import Stateful
 
 
-class Updates(dict[Variable, Value]):
+class Updates(dict[Variable, Value], Stateful):
     """{variable: node of its next value}: a dict to print, edit, chain and give to `sn.function`.
+
+    `state_dict` has all that the step changes but the parameters: moments, counts, averages, the
+    running statistics of the model.
 
     Beside the entries it knows what the variables are for, so that wrappers find them:
 
@@ -55,6 +59,9 @@ class Updates(dict[Variable, Value]):
     def parameters(self) -> list[Variable]:
         """The variables that the optimizer was asked to update, its own state left out."""
         return [target for target in self.state if target in self]
+
+    def _state_variables(self) -> list[Variable]:
+        return [target for target in self if target not in self.state]
 
     def only_if(self, condition: Any) -> Updates:
         """next = next where condition, else the present value.  condition: bool []"""

@@ -28,7 +28,7 @@ from staticnet.optim.base import (
     lerp,
     rate_at,
 )
-from staticnet.optim.clip import values_of
+from staticnet.optim.clip import clip_by_global_norm, clip_by_value, values_of
 from staticnet.optim.updates import Updates
 
 
@@ -67,6 +67,68 @@ class Accumulate(Optimizer):
         updates |= {sums[w]: where(last, 0, total) for w, total in totals.items()}
         updates[count] = where(last, 0, count + 1)
         return updates
+
+
+@dataclass(frozen=True)
+class Clipped(Optimizer):
+    """The inner optimizer's updates for gradients clipped to a norm of all, or element by element.
+
+    Inside `Accumulate` it is the mean of a round that is clipped; around it, each gradient is.
+
+    Raises:
+        ArgumentError: if `optimizer` is none, or a limit no number >= 0.
+    """
+
+    optimizer: Optimizer
+    max_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise ArgumentError(f"Clipped: {self.optimizer!r:.60} is no optimizer")
+        for name in ("max_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                checked_number("Clipped", name, getattr(self, name))
+
+    def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
+        """The gradients as the inner optimizer takes them.  loss: [] -> each as its variable"""
+        return self.optimizer.gradients(loss, wrt)
+
+    def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
+        """The inner optimizer's updates for what is left of the gradients."""
+        check_gradients(grads, wrt)
+        if self.max_norm is not None:
+            grads = clip_by_global_norm(grads, self.max_norm)
+        if self.clip_value is not None:
+            grads = clip_by_value(grads, self.clip_value)
+        return self.optimizer.apply(grads, wrt)
+
+
+@dataclass(frozen=True)
+class Averaged(Optimizer):
+    """The inner optimizer's updates, and `ema` of its parameters beside them.
+
+    Inside `Accumulate` the averages move with each update, around it with each run.
+
+    Raises:
+        ArgumentError: if `optimizer` is none, or `decay` not in [0, 1].
+    """
+
+    optimizer: Optimizer
+    decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise ArgumentError(f"Averaged: {self.optimizer!r:.60} is no optimizer")
+        checked_number("Averaged", "decay", self.decay)
+
+    def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
+        """The gradients as the inner optimizer takes them.  loss: [] -> each as its variable"""
+        return self.optimizer.gradients(loss, wrt)
+
+    def apply(self, grads: Mapping[Variable, Value], wrt: Parameters | None = None) -> Updates:
+        """The inner optimizer's updates and those of the averages."""
+        return ema(self.optimizer.apply(grads, wrt), self.decay)
 
 
 def _accumulator(w: Variable, g: Value) -> Variable:
