@@ -12,6 +12,7 @@ from staticnet.errors import ArgumentError, CompileError, MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
+from staticnet.passes.contract import CONTRACT
 from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
 from staticnet.passes.hoist import HOIST
@@ -42,6 +43,7 @@ PIPELINE = (
     PRECISION,
     LIBRARY,
     KEEP_CASTS,
+    CONTRACT,
     DCE,
     LAYOUT,
     INFER_SHAPE,

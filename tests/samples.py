@@ -215,6 +215,7 @@ def _logic() -> list[Sample]:
 
 
 OTHERS = [
+    S("fma", sn.fma, X, Y, ROW, torch=lambda t, x, y, z: x * y + z),
     S("where", lambda x, y: sn.where(x > y, x, y), X, ROW, torch=lambda t, x, y: t.where(x > y, x, y)),
     S("cast", lambda x: sn.astype(x, "int32"), X, torch=lambda t, x: x.to(t.int32)),
     S("cast", lambda x: sn.astype(sn.astype(x, "bool"), "float64"), X, torch=lambda t, x: (x != 0) * 1.0),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import is_floating
+from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, check_kind
-from staticnet.ops.base import ALL, Elementwise, as_value, as_values, binary, function, unary
+from staticnet.ops.base import ALL, Elementwise, apply, as_value, as_values, binary, function, unary
 from staticnet.ops.comparison import LogicalAnd, LogicalOr, isfinite
 from staticnet.ops.promotion import as_array
 from staticnet.ops.selection import astype, where
@@ -134,6 +138,57 @@ class Multiply(Elementwise, name="multiply"):
 
 
 multiply = binary(Multiply)
+
+
+class Fma(Elementwise, name="fma"):
+    """r = x * y + z, rounded once: IEEE 754's fusedMultiplyAdd.  x, y, z: [*s] -> r: [*s]
+
+    The reference may round up where it is a tie, as it rounds twice: from the next wider float.
+    """
+
+    scalar = "fma({0}, {1}, {2})"
+    arity = 3
+    kinds = FLOATS
+
+    def eval(self, xp: Any, x: Any, y: Any, z: Any) -> Any:
+        if x.dtype == xp.float64:
+            return _with_errors(xp, x, y, z)
+        wider = xp.float64 if x.dtype == xp.float32 else xp.float32
+        return (x.astype(wider) * y.astype(wider) + z.astype(wider)).astype(x.dtype)
+
+    def vjp(self, r: Any, g: Any, x: Any, y: Any, z: Any) -> tuple[Any, ...]:
+        by_x = g * y if x.requires_grad else None
+        return by_x, g * x if y.requires_grad else None, g
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        return 2 * result.size
+
+
+_FMA = Fma()
+
+
+@function
+def fma(x: Any, y: Any, z: Any) -> Value:
+    """r = x * y + z, rounded once: IEEE 754's fusedMultiplyAdd.  x, y, z: [*s] -> r: [*s]"""
+    return apply(_FMA, x, y, z)
+
+
+def _with_errors(xp: Any, x: Any, y: Any, z: Any) -> Any:
+    """x * y + z with the rounding errors of both added at the end: Dekker 1971, Knuth 4.2.2."""
+
+    def halves(a: Any) -> tuple[Any, Any]:
+        scaled = (2.0**27 + 1) * a
+        high = scaled - (scaled - a)
+        return high, a - high
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = x * y
+        (a, b), (c, d) = halves(x), halves(y)
+        of_product = b * d - (((product - a * c) - b * c) - a * d)
+        total = product + z
+        of_sum = (product - (total - (total - product))) + (z - (total - product))
+        error = of_product + of_sum
+    return xp.where(xp.isfinite(error) & (error != 0), total + error, total)  # -0.0 stays
 
 
 class Divide(Elementwise, name="divide"):

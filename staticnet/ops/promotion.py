@@ -102,6 +102,9 @@ def adapted(value: Any, dtype: DType) -> Array:
     Raises:
         DTypeError: as `as_array`.
     """
+    own = _KINDS.get(type(value), "bool")
+    if own != "bool" and dtype in _LIMITS and _RANKS[own] <= _RANKS[kind(dtype)]:
+        return as_array(value, dtype)
     if not is_weak(value) or isinstance(value, Dim):
         return as_array(value)
     array = _dense(value)
