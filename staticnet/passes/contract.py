@@ -25,14 +25,20 @@ def fma_of_sum(node: Node) -> Value | None:
     first, second = node.inputs
     if _is_product(second):
         first, second = second, first
-    return fma(*first.inputs, second) if _is_lone_product(first, second) else None
+    if not _is_lone_product(first, second):
+        return None
+    x, y = first.inputs
+    return fma(x, y, second)
 
 
 @structural(Subtract, lambda x, y, z: x * y - z, REASSOCIATES, FLOATS, DOMAIN)
 def fma_of_difference(node: Node) -> Value | None:
     """x * y - z = fma(x, y, -z)"""
     product, other = node.inputs
-    return fma(*product.inputs, -other) if _is_lone_product(product, other) else None
+    if not _is_lone_product(product, other):
+        return None
+    x, y = product.inputs
+    return fma(x, y, -other)
 
 
 @structural(Subtract, lambda x, y, z: z - x * y, REASSOCIATES, FLOATS, DOMAIN)
