@@ -162,7 +162,14 @@ DERIVATIVES: dict[str, tuple[Act, str]] = {
     "by text": (lambda: sn.jacobian(same, "a")(X), "argnums int 'a'"),
     "of nothing": (lambda: sn.jacobian(lambda a: None)(X), "None no value"),
     "a line of nothing": (lambda: sn.linearize(lambda a: None, X), "None no value"),
-    "a hessian of many": (lambda: sn.hessian(lambda a: a * a)(X), "scalar multiply f32[3] sn.sum"),
+    "a hessian of many": (
+        lambda: sn.hessian(lambda a: a * a)(X),
+        "hessian: scalar multiply f32[3] sn.sum",
+    ),
+    "a value and gradient of many": (
+        lambda: sn.value_and_grad(X * X, [X]),
+        "value_and_grad: scalar multiply f32[3] sn.sum",
+    ),
     "a hessian of two": (lambda: sn.hessian(lambda a: (S, S))(X), "one scalar (*, *)"),
     "a gradient of many": (lambda: sn.grad(same)(X), "scalar x f32[3] sn.sum"),
     "a gradient of nothing": (lambda: sn.grad(lambda a: None)(X), "scalar None"),

@@ -43,10 +43,17 @@ def grad(loss: Value, wrt: Sequence[Value] | Value, *, allow_unused: bool = Fals
         DTypeError: if the loss or a w is not floating-point.
         GradientError: if the loss does not depend on a w, unless `allow_unused` gives zeros then.
     """
-    node = _as_node(loss, "grad")
+    return gradient("grad", loss, wrt, allow_unused)
+
+
+def gradient(
+    what: str, loss: Value, wrt: Sequence[Value] | Value, allow_unused: bool
+) -> list[Value]:
+    """`grad`, for the function that the user called: its errors name `what`."""
+    node = _as_node(loss, what)
     if node.shape != ():
         raise ShapeError(
-            f"grad: the loss must be a scalar, not {describe(node)} ({node.provenance}); "
+            f"{what}: the loss must be a scalar, not {describe(node)} ({node.provenance}); "
             "reduce it with sn.sum or sn.mean, or give cotangents to sn.vjp"
         )
     return vjp([loss], wrt, [ones_like(loss)], allow_unused=allow_unused)

@@ -66,7 +66,7 @@ def hessian(y: Any, wrt: Any = None, *, argnums: Any = 0, allow_unused: bool = F
 
 
 def _hessian(y: Any, ws: list[Node], allow_unused: bool) -> list[list[Any]]:
-    gradients = reverse.grad(y, ws, allow_unused=allow_unused)
+    gradients = reverse.gradient("hessian", y, ws, allow_unused)
     return _jacobians(as_nodes(gradients, "hessian"), ws, allow_unused=True)
 
 
@@ -203,7 +203,7 @@ def _of_node(what: str, loss: Any, wrt: Any, allow_unused: bool) -> list[Value]:
         raise GradientError(
             f"{what}: by what? wrt names nodes, as in sn.{what}(loss, [w]) ({location.user_line()})"
         )
-    return reverse.grad(loss, wrt, allow_unused=allow_unused)
+    return reverse.gradient(what, loss, wrt, allow_unused)
 
 
 def _of_scalar(
@@ -215,7 +215,7 @@ def _of_scalar(
         traced = Traced.of(what, f, argnums, args, kwargs)
         _check_scalar(what, traced, has_aux)
         loss = traced.results[0]
-        gradients = reverse.grad(loss, traced.stand_ins, allow_unused=allow_unused)
+        gradients = reverse.gradient(what, loss, traced.stand_ins, allow_unused)
         made = traced.made([*traced.results, *as_nodes(gradients, what)])
         results = traced.structure.unflatten(made[: len(traced.results)])
         return results, traced.by_argument(made[len(traced.results) :])
