@@ -1,7 +1,6 @@
 /* The program around an exported step: feeds from a file, outputs as text, state kept in a file.
-   codegen/standalone.py writes before it: the table sn_tensors of what sn_step reads and writes, in
-   the order of its slots (SN_INPUTS of them are fed, then SN_STATE variables, SN_CONSTANTS
-   constants, SN_OUTPUTS results), the sums of their bytes, sn_sites, and sn_bind. */
+   Included after library.h. codegen/standalone.py writes before it: the table sn_shown of how the
+   tensors are told, the bytes of what is fed and of the state, and the second file's name. */
 
 #include <errno.h>
 #include <limits.h>
@@ -12,8 +11,7 @@
 #include <string.h>
 
 static const char *sn_program = "step";
-static void *sn_slots[SN_TENSORS + 1];
-static char *sn_arena;
+static sn_model_state *sn_now;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void sn_fail(const char *format, ...) {
   va_list arguments;
@@ -44,13 +42,12 @@ static void *sn_room(int64_t bytes) {
   return memset(room, 0, (size_t)padded);
 }
 
-/* Gives every slot its address: that of an initial value, or of zeros. */
+/* The state, and memory for what is given to a step and what it gives. */
 static void sn_allocate(void) {
-  for (int i = 0; i < SN_TENSORS; ++i) {
-    if (!sn_tensors[i].data) sn_tensors[i].data = sn_room(sn_tensors[i].bytes);
-    sn_slots[i] = sn_tensors[i].data;
-  }
-  sn_arena = (char *)sn_room(sn_arena_bytes);
+  sn_now = sn_model_create();
+  if (!sn_now) sn_fail("there is no memory for %lld bytes", (long long)SN_MODEL_STATE_BYTES);
+  for (int i = 0; i < SN_TENSORS; ++i)
+    if (!sn_now->slots[i]) sn_now->slots[i] = sn_room(sn_tensors[i].bytes);
 }
 
 /* Reads some tensors, one after the other; gives how many of their bytes there were. */
@@ -58,7 +55,7 @@ static int64_t sn_read(FILE *file, const char *path, int first, int count) {
   int64_t done = 0;
   for (int i = first; i < first + count; ++i) {
     const size_t wanted = (size_t)sn_tensors[i].bytes;
-    const size_t got = wanted ? fread(sn_tensors[i].data, 1, wanted, file) : 0;
+    const size_t got = wanted ? fread(sn_now->slots[i], 1, wanted, file) : 0;
     done += (int64_t)got;
     if (got < wanted) break;
   }
@@ -79,7 +76,7 @@ static void sn_load(const char *path, int first, int count, int64_t bytes, const
 static void sn_write(FILE *file, const char *path, int first, int count) {
   for (int i = first; i < first + count; ++i) {
     const size_t bytes = (size_t)sn_tensors[i].bytes;
-    if (bytes && fwrite(sn_tensors[i].data, 1, bytes, file) < bytes)
+    if (bytes && fwrite(sn_now->slots[i], 1, bytes, file) < bytes)
       sn_fail("cannot write %s: %s", path, strerror(errno));
   }
 }
@@ -117,19 +114,22 @@ static int sn_next_feeds(FILE *feeds, const char *path, int again) {
 }
 
 /* One number as it is; of more numbers the mean, the least and the greatest. */
-static void sn_print(const sn_tensor *t) {
-  if (t->count == 0) printf("%s %s", t->name, t->type);
-  else if (t->count == 1) printf("%s %.*Lg", t->name, t->digits, t->element(t->data, 0));
+static void sn_print(int output) {
+  const sn_shown *const t = &sn_shows[output];
+  const void *const data = sn_now->slots[SN_TENSORS - SN_OUTPUTS + output];
+  const int64_t count = t->count;
+  if (count == 0) printf("%s %s", t->name, t->type);
+  else if (count == 1) printf("%s %.*Lg", t->name, t->digits, t->element(data, 0));
   else {
-    long double sum = 0, least = t->element(t->data, 0), greatest = least;
-    for (int64_t i = 0; i < t->count; ++i) {
-      const long double x = t->element(t->data, i);
+    long double sum = 0, least = t->element(data, 0), greatest = least;
+    for (int64_t i = 0; i < count; ++i) {
+      const long double x = t->element(data, i);
       sum += x;
       least = x < least ? x : least;
       greatest = x > greatest ? x : greatest;
     }
     printf("%s %s mean %.*Lg least %.*Lg greatest %.*Lg", t->name, t->type, t->digits,
-           sum / (long double)t->count, t->digits, least, t->digits, greatest);
+           sum / (long double)count, t->digits, least, t->digits, greatest);
   }
 }
 
@@ -137,7 +137,7 @@ static void sn_report(long long step) {
   printf("step %lld", step);
   for (int i = 0; i < SN_OUTPUTS; ++i) {
     fputs(i ? ", " : ": ", stdout);
-    sn_print(&sn_tensors[SN_TENSORS - SN_OUTPUTS + i]);
+    sn_print(i);
   }
   putchar('\n');
   if (ferror(stdout)) sn_fail("cannot write the standard output: %s", strerror(errno));
@@ -169,7 +169,7 @@ static void sn_run_steps(const char *path, long long steps, const char *results)
   if (feeds) sn_check_feeds(feeds, path, sn_feed_bytes);
   for (long long step = 1; steps == 0 || step <= steps; ++step) {
     if (feeds && !sn_next_feeds(feeds, path, steps > 0 || step == 1)) break;
-    const int failed = sn_step(sn_slots, sn_arena);
+    const int failed = sn_one_step(sn_now->slots, sn_now->arena);
     if (failed) sn_fail("step %lld: %s; this step updated nothing", step, sn_sites[failed - 1]);
     sn_report(step);
     if (out) sn_write(out, results, SN_TENSORS - SN_OUTPUTS, SN_OUTPUTS);
@@ -178,7 +178,8 @@ static void sn_run_steps(const char *path, long long steps, const char *results)
   if (out) sn_close(out, results);
 }
 
-int main(int count, char **arguments) {
+/* Weak: where this file is linked with a program, that has the main. */
+__attribute__((weak)) int main(int count, char **arguments) {
   const char *load = NULL, *state = NULL, *outputs = NULL, *places[2] = {NULL, NULL};
   int found = 0;
   if (count > 0) sn_program = arguments[0];
@@ -197,10 +198,9 @@ int main(int count, char **arguments) {
   const long long steps = found > fed ? sn_count(places[fed]) : !fed;
 
   sn_allocate();
-  sn_bind();
-  if (sn_companion_bytes) {
+  if (SN_COMPANION_BYTES) {
     char *path = sn_beside(sn_companion);
-    sn_load(path, SN_INPUTS, SN_STATE + SN_CONSTANTS, sn_companion_bytes,
+    sn_load(path, SN_INPUTS, SN_STATE + SN_CONSTANTS, SN_COMPANION_BYTES,
             "the initial values that were written with this program's source");
     free(path);
   }

@@ -1,21 +1,10 @@
-/* The threads of a step, and those of BLAS. Included before what is generated.
+/* When the steps of a process run on one thread. Included after openmp.h.
 
    Threads wait for each other by spinning. Where another process has taken a core, one that spins
    holds the core which the awaited one lacks: a step took 40 ms instead of 0.5 on two cores, and on
    one thread 0.9. So where steps together take longer than one thread would need for them, the next
    ones run alone, on one thread, and the more of them the oftener that happened. The results are the
    same: they do not depend on the number of threads. */
-#ifdef _OPENMP
-#include <omp.h>
-#define SN_THREAD const int64_t share = omp_get_thread_num(), shares = omp_get_num_threads();
-#define SN_MOST_THREADS omp_get_max_threads()
-#else
-#define SN_THREAD const int64_t share = 0, shares = 1;
-#define SN_MOST_THREADS 1
-#endif
-
-#define SN_ALONE const int64_t share = 0, shares = 1;
-
 static _Thread_local int sn_alone; /* so many steps run on one thread */
 static int sn_forked;              /* all do in a forked child: OpenMP's threads stayed behind */
 #define SN_TOGETHER (!sn_alone && !sn_forked)
@@ -52,25 +41,3 @@ static void sn_watch(double seconds) {
   spent = steps = 0;
 }
 #endif
-
-static sn_gemm_f32 *sn_f32_gemm;
-static sn_gemm_f64 *sn_f64_gemm;
-static void (*sn_set_blas_threads)(int);
-static int (*sn_get_blas_threads)(void);
-
-void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads) {
-  sn_f32_gemm = (sn_gemm_f32 *)sgemm;
-  sn_f64_gemm = (sn_gemm_f64 *)dgemm;
-  sn_set_blas_threads = (void (*)(int))set_threads;
-  sn_get_blas_threads = (int (*)(void))get_threads;
-}
-
-static int sn_take_threads(void) {
-  const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;
-  if (before > 1) sn_set_blas_threads(1);
-  return before;
-}
-
-static void sn_give_threads(int before) {
-  if (before > 1) sn_set_blas_threads(before);
-}

@@ -14,6 +14,7 @@ from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
+from staticnet.codegen.c_names import as_name, checked_name
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
 from staticnet.compilation import PASSES as PASSES
@@ -287,22 +288,27 @@ class Function(Inspection, Stateful):
                 return format_graph(record.graph)
         raise ArgumentError(f"as_text: {after!r} did not run; the passes are {ran}")
 
-    def export_c(self, path: str | os.PathLike[str], /, **dims: int) -> list[Path]:
+    def export_c(
+        self, path: str | os.PathLike[str], name: str | None = None, /, **dims: int
+    ) -> list[Path]:
         """Write the step as one C file with a `main`, for one binding of the dims; -> its files.
 
         The variables' present values are the program's initial state. More than 16 KiB of them go
-        to a second file, `step.state.bin` for `step.c`, which must lie beside the compiled program.
-        The C file's first lines say how to compile it and what it is fed.
+        to a file of their own, `step.state.bin` for `step.c`, which must lie beside the compiled
+        program. The C file's first lines say how to compile it and what it is fed. A header,
+        `step.h`, declares the same step as a function for C and C++, `int step(state, &inputs,
+        &outputs)`; all its names begin with `name`, else with the file's.
 
         Raises:
-            ArgumentError: if a symbolic dim has no number, the path does not end in `.c`, or an op
-                runs on the host.
+            ArgumentError: if a symbolic dim has no number, the path does not end in `.c`, the name
+                is not free in C, or an op runs on the host.
             StateError: if a variable was read from text and never set.
             OSError: if a file cannot be written.
         """
         file = Path(path)
         if file.suffix != ".c":
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
+        call = as_name(file.stem) if name is None else checked_name(name)
         dims = self._compilation.check_dims(dims)
         graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
         for node in graph.all_nodes:
@@ -313,8 +319,8 @@ class Function(Inspection, Stateful):
                 )
         plan = self._compilation.plan(graph, dims, BACKENDS["cpu"])
         values: dict[Node, Any] = {v: v.value for v in graph.variables if isinstance(v, Variable)}
-        program = write_program(plan, PROTOTYPES)
-        return write_standalone(plan, program, values, file.stem).write(file.parent)
+        program = write_program(plan, PROTOTYPES, standalone=True)
+        return write_standalone(plan, program, values, file.stem, call).write(file.parent)
 
     def cost_analysis(self, **dims: int) -> CostAnalysis:
         """FLOPs and bytes per node of the optimised graph; formulas where dims are symbolic.

@@ -22,7 +22,7 @@ Feeds = list[tuple[Any, ...]]
 def build(source: Path, *flags: str) -> Path:
     """Compile an exported file without a warning."""
     program = source.with_suffix("")
-    command = ["cc", *(flags or PLAIN), *STRICT, str(source), "-o", str(program), "-lm"]
+    command = ["cc", "-std=c11", *(flags or PLAIN), *STRICT, str(source), "-o", str(program), "-lm"]
     command += [flag for flag in flags if flag.startswith("-l") or flag.endswith(".so")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

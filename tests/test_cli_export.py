@@ -34,7 +34,7 @@ def test_the_command_exports_a_graphs_text(graph_file: Any, tmp_path: Path, caps
     arguments = ["export", str(file), "-o", str(out), "--dim", f"b={BATCH}"]
     assert main([*arguments, "--state", str(tmp_path / "weights.safetensors")]) == 0
     shown = capsys.readouterr().out
-    assert f"wrote {out}\n" in shown
+    assert f"wrote {out} and {out.with_suffix('.h')}\n" in shown
     assert "8 of 14 variables begin as zeros" in shown
     for v in step.graph.variables:
         if "exp_avg" in v.name:

@@ -194,7 +194,7 @@ def test_many_steps_in_one_call_and_as_a_program_of_its_own(tmp_path: Path) -> N
     table = sn.constant(M)
     last, ys = sn.scan(lambda c, x: (table @ sn.tanh(c) + x, sn.sum(c)), total, x)
     step = sn.function([x], ys, updates={total: last}, device="cpu")
-    (source,) = step.export_c(tmp_path / "loop.c")
+    source, *_ = step.export_c(tmp_path / "loop.c")
     many = step.run(2, np.concatenate([X, X * 2]), batch_size=5)
     feeds, kept = write_feeds(tmp_path / "feeds", [(X,), (X * 2,)]), tmp_path / "state"
     done = start(build_exported(source), feeds, 2, "--state", kept)

@@ -47,7 +47,7 @@ def refused(program: Path, *arguments: Any) -> str:
 def test_a_program_trains_as_the_step_does(make: Any, openmp: str, tmp_path: Path) -> None:
     step, feeds = make()
     files = step.export_c(tmp_path / "step.c", b=BATCH)
-    assert files == [tmp_path / "step.c"]
+    assert files == [tmp_path / "step.c", tmp_path / "step.h"]
     program = build(files[0], *PLAIN, *filter(None, [openmp]))
     check(program, step, feeds, OMP_NUM_THREADS="2")
 
@@ -55,21 +55,21 @@ def test_a_program_trains_as_the_step_does(make: Any, openmp: str, tmp_path: Pat
 def test_large_products_and_a_state_in_a_second_file(tmp_path: Path) -> None:
     step, feeds = mlp(700)
     files = step.export_c(tmp_path / "wide.c", b=BATCH)
-    assert [file.name for file in files] == ["wide.c", "wide.state.bin"]
+    assert [file.name for file in files] == ["wide.c", "wide.h", "wide.state.bin"]
     assert "sn_product_gemm_f32" in files[0].read_text(encoding="utf-8")
     for flags in (PLAIN, ("-O1",), (*PLAIN, "-fopenmp")):
         check(build(files[0], *flags), step, feeds)
-    files[1].write_bytes(files[1].read_bytes()[:-1])
+    files[2].write_bytes(files[2].read_bytes()[:-1])
     assert "wide.state.bin holds fewer than the" in refused(
         tmp_path / "wide", tmp_path / "wide.feeds"
     )
-    files[1].unlink()
+    files[2].unlink()
     assert "cannot open" in refused(tmp_path / "wide", tmp_path / "wide.feeds")
 
 
 def test_the_cpu_backend_agrees_too(tmp_path: Path) -> None:
     step, feeds = mlp(64, "cpu")
-    (source,) = step.export_c(tmp_path / "step.c", b=BATCH)
+    source, *_ = step.export_c(tmp_path / "step.c", b=BATCH)
     check(build(source), step, feeds)
 
 
@@ -112,7 +112,7 @@ def test_the_loops_multiply_all_layouts(dtype: str, tmp_path: Path) -> None:
             outputs.append((a.T if left else a) @ (b.T if right else b))
             feeds += [rng.normal(size=s).astype(dtype) for s in shapes]
     f = sn.function(inputs, outputs, device="numpy")
-    (source,) = f.export_c(tmp_path / "f.c")
+    source, *_ = f.export_c(tmp_path / "f.c")
     file, out = write_feeds(tmp_path / "feeds", [tuple(feeds)]), tmp_path / "out"
     done = start(build(source), file, "--outputs", out)
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_all_dtypes_and_constants_are_told_to_the_bit(tmp_path: Path) -> None:
     scalars = [sn.reshape(v[:1], ()) for v in state]
     constant = sn.constant(np.arange(40, dtype=np.float32) / 7)
     f = sn.function([], [*scalars, constant + 1], updates={v: v for v in state}, device="numpy")
-    (source,) = f.export_c(tmp_path / "f.c")
+    source, *_ = f.export_c(tmp_path / "f.c")
     out, last = tmp_path / "out", tmp_path / "last"
     done = start(build(source), "--outputs", out, "--state", last)
     assert done.returncode == 0, done.stderr
@@ -182,7 +182,7 @@ def test_every_op_is_exported(tmp_path: Path) -> None:
             inputs += xs
             feeds += [np.asarray(a).astype(dtype) for a in sample.args]
     f = sn.function(inputs, outputs, device="numpy")
-    (source,) = f.export_c(tmp_path / "all.c")
+    source, *_ = f.export_c(tmp_path / "all.c")
     flags = library(
         [f"{letter}{name}_" for letter in "sd" for name in LAPACK], "lapack", "openblas"
     )
@@ -289,7 +289,7 @@ def test_a_full_disk_is_told(program: Path, tmp_path: Path) -> None:
 
 def test_too_little_memory_is_told(tmp_path: Path) -> None:
     x = sn.placeholder((1 << 40,), name="x")
-    (source,) = sn.function(x, sn.sum(x), device="numpy").export_c(tmp_path / "big.c")
+    source, *_ = sn.function(x, sn.sum(x), device="numpy").export_c(tmp_path / "big.c")
     (tmp_path / "feeds").write_bytes(b"")
     command = f"ulimit -v 4000000; exec {build(source)} {tmp_path / 'feeds'}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
@@ -307,7 +307,7 @@ def test_names_and_paths_cannot_break_the_source(tmp_path: Path) -> None:
 
 def test_what_is_not_used_is_not_there(tmp_path: Path) -> None:
     x = sn.placeholder((64, 64), name="x")
-    (source,) = sn.function(x, sn.tanh(x), device="numpy").export_c(tmp_path / "f.c")
+    source, *_ = sn.function(x, sn.tanh(x), device="numpy").export_c(tmp_path / "f.c")
     text = source.read_text(encoding="utf-8")
     assert "sn_tanh_f32(sn_f32 x) {" in text
     for absent in ("sn_erf", "_f64(", "gemm", "philox", "i16", "__CUDACC__", "sn_run("):

@@ -16,16 +16,15 @@ import staticnet as sn
 SHIPPED = True
 
 COMPILES = True
-HEADER = Path(__file__).resolve().parents[1] / "kernels" / "threads.h"
+KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 CC = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 SOURCE = f"""
+#include <stdint.h>
 #define SN_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define SN_USES_BLAS 0
 #define SN_USES_THREADS 1
 #define SN_NOW 0
-typedef void sn_gemm_f32(void);
-typedef void sn_gemm_f64(void);
-#include "{HEADER}"
+#include "{KERNELS / "openmp.h"}"
+#include "{KERNELS / "threads.h"}"
 int watch(double seconds) {{ omp_set_num_threads(2); sn_watch(seconds); return sn_alone; }}
 """
 

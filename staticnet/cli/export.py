@@ -28,6 +28,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--state", type=Path, metavar="FILE", help="initial values, as safetensors; else zeros"
     )
+    parser.add_argument(
+        "--name", metavar="NAME", help="of the function in the header (made from the file's name)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         ParseError: if the file is no graph's text.
-        ArgumentError: if a symbolic dim has no number, or there is none of a given name.
+        ArgumentError: if a symbolic dim has no number, or there is none of a given name,
+            or --name is not free in C.
         StateError: if the state does not fit the graph's variables.
         OSError: if a file cannot be read or written.
     """
@@ -46,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path(options.file.with_suffix(".c").name)
     updates: dict[Any, Any] = dict(graph.updates)
     step = sn.function(graph.inputs, graph.outputs, updates, name=graph.name, device="numpy")
-    files = step.export_c(out, **dims)
+    files = step.export_c(out, options.name, **dims)
     print(f"wrote {' and '.join(map(str, files))}")
     if zeros:
         print(f"{len(zeros)} of {len(graph.variables)} variables begin as zeros: {_some(zeros)}")

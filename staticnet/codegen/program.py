@@ -21,6 +21,7 @@ from staticnet.plan.plan import Place, Plan
 
 PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
 SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
+_ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
 # each thread: so the bits do not depend on their number. Rows are cut where there are enough, since
@@ -124,19 +125,22 @@ def prelude() -> str:
     return kernel_text(*SCALARS, "runtime.h", "blocks.h")
 
 
-def write_program(plan: Plan, blas: str, marked: bool = False) -> Program:
+def write_program(plan: Plan, blas: str, marked: bool = False, standalone: bool = False) -> Program:
     """The program of a plan. `blas` declares the types of BLAS' routines.
+
+    One that is `standalone` has no more than `sn_one_step`, and no memory of the steps before.
 
     A `marked` one says `SN_MARK(i);` at the beginning, before and after each launch, and at the
     end, and in the graphs that loops run `SN_START;` and `SN_LAP(i);` after each launch that takes
     long enough; what that means is to be defined before it.
     """
-    return _Writer(plan, blas, marked).program
+    return _Writer(plan, blas, marked, standalone).program
 
 
 class _Writer:
-    def __init__(self, plan: Plan, blas: str, marked: bool) -> None:
+    def __init__(self, plan: Plan, blas: str, marked: bool, standalone: bool) -> None:
         self.plan = plan
+        self.standalone = standalone
         self.parts = parts = Parts(marked)
         steps = StepWriter(plan, parts, self._slot)
         steps.write()
@@ -184,10 +188,13 @@ class _Writer:
             "FIRST_OUTPUT": self._starts()["output"],
         }
         parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]
-        parts.append(kernel_text("threads.h"))
+        parts.append(kernel_text("openmp.h"))
+        parts.append(_ALWAYS_TOGETHER if self.standalone else kernel_text("threads.h"))
+        parts.append(kernel_text("blas.h"))
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [_HELD] if "sn_call_held" in body else []
-        parts += [*(helper(need) for need in self.parts.helpers), body, kernel_text("run.h")]
+        parts += [*(helper(need) for need in self.parts.helpers), body]
+        parts += [] if self.standalone else [kernel_text("run.h")]
         return "\n".join(parts) + "\n"
 
     def _body(self, lines: list[str]) -> str:

@@ -1,13 +1,14 @@
-"""A program as one C file with a `main`: to read, to compile with a plain `cc`, to ship.
+"""A program as one C file with a header and a `main`: to read, to compile, to ship.
 
 What is generated here is the file's head, the table of what the step reads and writes, and the
-initial values. The rest is the program's own source and `kernels/gemm.h` and `kernels/main.h`,
-without what that program does not use.
+initial values. The rest is the program's own source and `kernels/gemm.h`, `kernels/library.h` and
+`kernels/main.h`, without what that program does not use. All but what the header declares is
+static, and no memory is written but the caller's and a state's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.codegen.convolution import convolution_library, convolution_routines
+from staticnet.codegen.interface import ENTRIES, Interface, renamed
 from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program
 from staticnet.codegen.resources import kernel_text
@@ -45,35 +47,39 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Standalone:
-    """A C file's text and, if the initial values are large, the bytes of the file beside it."""
+    """A C file's text, its header's and, if the first values are large, the bytes beside it."""
 
     name: str
     text: str
+    header: str
     companion: bytes | None
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<name>.c` and, if there is one, `<name>.state.bin` in a folder; -> the files.
+        """Write `<name>.c`, `<name>.h` and perhaps `<name>.state.bin` in a folder; -> the files.
 
         Raises:
             OSError: if one cannot be written.
         """
-        files = [folder / f"{self.name}.c"]
+        files = [folder / f"{self.name}.c", folder / f"{self.name}.h"]
         files[0].write_text(self.text, encoding="utf-8")
+        files[1].write_text(self.header, encoding="utf-8")
         if self.companion is not None:
             files.append(folder / _companion_name(self.name))
-            files[1].write_bytes(self.companion)
+            files[2].write_bytes(self.companion)
         return files
 
 
 def write_standalone(
-    plan: Plan, program: Program, values: Mapping[Node, Array], name: str
+    plan: Plan, program: Program, values: Mapping[Node, Array], name: str, call: str
 ) -> Standalone:
     """The C file of a program, with `values` as its variables' initial ones.
+
+    `call` is the name of its function in C, `name` that of its files.
 
     Values of more than 16 KiB that are not zero lie in a second file: the variables, then the
     constants, dense and in the table's order.
     """
-    return _Writer(plan, program, values, name).standalone
+    return _Writer(plan, program, values, name, call).standalone
 
 
 def _companion_name(name: str) -> str:
@@ -82,7 +88,7 @@ def _companion_name(name: str) -> str:
 
 class _Writer:
     def __init__(
-        self, plan: Plan, program: Program, values: Mapping[Node, Array], name: str
+        self, plan: Plan, program: Program, values: Mapping[Node, Array], name: str, call: str
     ) -> None:
         graph = plan.graph
         self.plan = plan
@@ -90,73 +96,107 @@ class _Writer:
         self.name = name
         self.arrays = [values[node] for node in graph.variables]
         self.arrays += [_constant(node) for node in plan.constants]
+        self.fed = _labelled(graph.inputs, "input")
+        self.variables = _labelled(graph.variables, "variable")
+        self.results = _labelled(graph.outputs, "output")
         large = sum(x.nbytes for x in self.arrays if _is_set(x)) > INLINE_BYTES
         companion = b"".join(x.tobytes() for x in self.arrays) if large else None
-        parts = [self.program.source, *self._products(), *self._table(companion)]
-        parts.append(kernel_text("main.h"))
-        text = strip("\n".join(parts), ["main"])
-        self.standalone = Standalone(name, f"{self._head(large)}\n{_PRAGMAS}\n{text}", companion)
+        table = self._table(companion)
+        interface = Interface(call, self.fed, self.variables, self.results, self.state_bytes)
+        beside = _companion_name(name) if large else ""
+        library = [kernel_text("library.h"), kernel_text("companion.h") * large, interface.source()]
+        parts = [self._linked(), *self._products(), *table, *library, *self._main(beside)]
+        roots = [f"sn_model{end}" for end in ("", *ENTRIES)]
+        text = renamed(strip("\n".join(parts), roots), call)
+        head = self._head(large)
+        text = f"{head}\n{_PRAGMAS}\n{interface.declarations(beside)}\n{text}"
+        header = interface.header(_header_head(graph.name, f"{name}.c"), beside)
+        self.standalone = Standalone(name, text, header, companion)
+
+    def _linked(self) -> str:
+        """The program's source, with the routines in place of the pointers that wait for them."""
+        source = self.program.source
+        for kind, pointer, routines in self._routines():
+            names, size = ", ".join(routines), f"[{len(routines)}]" * (len(routines) > 1)
+            own = "static " * routines[0].startswith("sn_")
+            value = f"{{{names}}}" if size else names
+            waiting = f"static {kind} *{pointer}{size};"
+            assert waiting in source, waiting
+            linked = f"{own}{kind} {names};\nstatic {kind} *const {pointer}{size} = {value};"
+            source = source.replace(waiting, linked)
+        return source
+
+    def _routines(self) -> Iterator[tuple[str, str, list[str]]]:
+        """The type of a routine, a pointer to such or an array of them, and what it points to."""
+        for dtype in self._multiplied():
+            yield f"sn_gemm_{dtype}", f"sn_{dtype}_gemm", [f"sn_product_gemm_{dtype}"]
+        for dtype in self.program.lapack:
+            for name in LAPACK:
+                yield f"sn_{name}_{dtype}", f"sn_{dtype}_{name}", [f"{_LETTER[dtype]}{name}_"]
+        for way in self.program.convolutions:
+            routines = [f"sn_call_{what}_{way}" for what in ("convolve", "correlate")]
+            yield "sn_convolution_call", f"sn_convolutions_{way}", routines
+
+    def _multiplied(self) -> list[str]:
+        """The dtypes of the products that the step calls through pointers."""
+        used = strip(self.program.source, ["sn_one_step"])
+        return [dtype for dtype in ("f32", "f64") if f"sn_gemm_{dtype}" in used]
 
     def _products(self) -> list[str]:
-        """The products that the step calls through pointers, and `sn_bind`, which sets those."""
-        used = strip(self.program.source, ["sn_step"])
+        """The products and convolutions that the step calls."""
         gemm = kernel_text("gemm.h")
-        names, parts = ["NULL", "NULL"], []
-        if "sn_gemm_f32" in used:
-            names[0] = "(void *)sn_product_gemm_f32"
-            parts.append(gemm)
-        if "sn_gemm_f64" in used:
-            names[1] = "(void *)sn_product_gemm_f64"
-            parts.append(_for_float64(gemm))
-        calls = [f"sn_set_blas({', '.join(names)}, NULL, NULL);"] if parts else []
-        for dtype in self.program.lapack:
-            routines = [f"{_LETTER[dtype]}{name}_" for name in LAPACK]
-            parts += [f"void {routine}(void);" for routine in routines]
-            table = ", ".join(f"(void *){routine}" for routine in routines)
-            parts.append(f"static void *const sn_lapack_{dtype}[] = {{{table}}};")
-            calls.append(f"sn_set_lapack_{dtype}(sn_lapack_{dtype});")
+        texts = {"f32": gemm, "f64": _for_float64(gemm)}
+        parts = [texts[dtype] for dtype in self._multiplied()]
         ways = self.program.convolutions
         parts += map(convolution_library, dict.fromkeys(way.partition("_")[2] for way in ways))
-        for way in ways:
-            parts.append(convolution_routines(way))
-            calls.append(f"sn_set_convolutions_{way}((void *const *)sn_routines_{way});")
-        return [*parts, f"static void sn_bind(void) {{ {' '.join(calls)} }}"]
+        return [*parts, *map(convolution_routines, ways)]
 
     def _table(self, companion: bytes | None) -> list[str]:
+        """What the library needs to know: tensors with their first values, sizes, failures."""
         graph = self.plan.graph
         fed, state, constants = graph.inputs, graph.variables, self.plan.constants
-        data, rows = [], [_row(node, label) for node, label in _labelled(fed, "input")]
         held = _labelled([*state, *constants], "constant")
-        for (node, label), array in zip(held, self.arrays, strict=True):
-            place = "NULL"
-            if companion is None and _is_set(array):
-                place = f"sn_data_{len(rows)}"
-                data.append(_initialised(place, label, array))
-            rows.append(_row(node, label, place))
-        outputs = _labelled(graph.outputs, "output")
-        rows += [_row(node, label, shown=True) for node, label in outputs]
-        counts = {"INPUTS": fed, "STATE": state, "CONSTANTS": constants, "OUTPUTS": outputs}
-        sizes = {
-            "feed": _nbytes(fed),
-            "state": _nbytes(state),
-            "companion": len(companion or b""),
-            "arena": self.plan.arena_bytes,
+        counts = {
+            "INPUTS": len(fed),
+            "STATE": len(state),
+            "CONSTANTS": len(constants),
+            "OUTPUTS": len(graph.outputs),
+            "TENSORS": len(fed) + len(held) + len(graph.outputs),
         }
-        lines = [*(f"#define SN_{key} {len(nodes)}" for key, nodes in counts.items())]
-        lines.append(f"#define SN_TENSORS {len(rows)}")
-        lines += [f"static const int64_t sn_{key}_bytes = {n};" for key, n in sizes.items()]
-        feeds = ", ".join(f"{label} {node.type}" for node, label in _labelled(fed, "input"))
-        lines.append(f"static const char *const sn_feed_text = {_quoted(feeds)};")
-        beside = "" if companion is None else _companion_name(self.name)
-        lines.append(f"static const char *const sn_companion = {_quoted(beside)};")
-        dtypes = dict.fromkeys(node.dtype for node in graph.outputs)
-        lines += [_TENSOR, *map(_element, dtypes), *data]
-        lines += ["static sn_tensor sn_tensors[] = {", *rows, "  {0},", "};"]
+        end = head = _padded(8 * (counts["TENSORS"] + 1) + 16)
+        data, rows = [], [_row(node) for node in fed]
+        for (node, label), array in zip(held, self.arrays, strict=True):
+            values, place = "NULL", 0
+            if companion is None and _is_set(array):
+                values = f"sn_data_{len(rows)}"
+                data.append(_initialised(values, label, array))
+            if len(rows) < len(fed) + len(state) or values == "NULL":
+                place, end = end, end + _padded(int(node.type.nbytes))
+            rows.append(_row(node, values, place))
+        rows += [_row(node) for node in graph.outputs]
+        self.state_bytes = end + _padded(self.plan.arena_bytes)
+        counts |= {"HEAD_BYTES": head, "ARENA_PLACE": end, "COMPANION_BYTES": len(companion or b"")}
+        lines = [*(f"#define SN_{key} {number}" for key, number in counts.items()), _TENSOR, *data]
+        lines += ["static const sn_tensor sn_tensors[] = {", *rows, "  {0},", "};"]
         return [*lines, "static const char *const sn_sites[] = {", *self._sites(), "};"]
 
     def _sites(self) -> list[str]:
         failures = [f"{n.op.name}: {n.op.problem} ({n.provenance})" for n in self.program.sites]
         return [f"  {_quoted(text)}," for text in (*failures, "")]
+
+    def _main(self, beside: str) -> list[str]:
+        """The program around the library, which `-DSN_LIBRARY` leaves out."""
+        graph = self.plan.graph
+        lines = ["#ifndef SN_LIBRARY"]
+        sizes = {"feed": _nbytes(graph.inputs), "state": _nbytes(graph.variables)}
+        lines += [f"static const int64_t sn_{key}_bytes = {n};" for key, n in sizes.items()]
+        feeds = ", ".join(f"{label} {node.type}" for node, label in self.fed)
+        lines.append(f"static const char *const sn_feed_text = {_quoted(feeds)};")
+        lines.append(f"static const char *const sn_companion = {_quoted(beside)};")
+        lines += [_SHOWN, *map(_element, dict.fromkeys(node.dtype for node in graph.outputs))]
+        rows = [_shown(node, label) for node, label in self.results]
+        lines += ["static const sn_shown sn_shows[] = {", *rows, "  {0},", "};"]
+        return [*lines, kernel_text("main.h"), "#endif"]
 
     def _head(self, large: bool) -> str:
         graph, memory = self.plan.graph, analyse_memory(self.plan)
@@ -165,20 +205,37 @@ class _Writer:
             f"cc -O3 -march=native -ffp-contract=off {self.name}.c -o {self.name} {libraries}"
         )
         run = f"./{self.name} {'FEEDS ' if graph.inputs else ''}[STEPS]"
-        text = _HEAD.format(graph=graph.name, compile=compile_, run=run)
+        text = _HEAD.format(graph=graph.name, compile=compile_, run=run, header=f"{self.name}.h")
         if graph.inputs:
             text += "\nFEEDS holds for each step, row by row and in this machine's byte order:\n"
-            text += _listed(_labelled(graph.inputs, "input"))
+            text += _listed(self.fed)
         if graph.outputs:
             text += "\nOutputs, printed after each step and written by --outputs:\n"
-            text += _listed(_labelled(graph.outputs, "output"))
+            text += _listed(self.results)
         if graph.variables:
             place = f"{_companion_name(self.name)}, beside the program" if large else "this file"
             text += f"\nState, as --state writes and --load reads it; its first is in {place}:\n"
-            text += _listed(_labelled(graph.variables, "variable"))
+            text += _listed(self.variables)
         text += f"\nMemory: {memory.peak} bytes, {memory.arena} of them to work in.\n"
-        lines = [f"   {line}".rstrip() for line in _plain(text).splitlines()]
-        return "/*" + "\n".join(lines)[2:] + " */"
+        return _comment(text)
+
+
+def _header_head(graph: str, source: str) -> str:
+    return _comment(
+        f"One step of the graph {graph!r}, written by staticnet, to call from C or C++.\n\n"
+        f"Compile {source}, whose first lines say how, with your program, which has its own main;\n"
+        "with -DSN_LIBRARY also one that you do not link at once, such as a shared library's.\n"
+    )
+
+
+def _comment(text: str) -> str:
+    lines = [f"   {line}".rstrip() for line in _plain(text).splitlines()]
+    return "/*" + "\n".join(lines)[2:] + " */\n"
+
+
+def _padded(size: int) -> int:
+    """A size as a multiple of a cache line."""
+    return -(-size // 64) * 64
 
 
 _HEAD = """\
@@ -189,6 +246,7 @@ Compile: {compile}
   -fno-math-errno -fno-trapping-math     loops with roots and rounding vectorise too
   -fwrapv                  integers that overflow wrap, as NumPy's do
   -DSN_CBLAS -lopenblas    products by a CBLAS (or -lcblas), on one thread if with -fopenmp
+  -DSN_LIBRARY             without the main, as a part of a program that includes {header}
   Never -ffast-math: NaN and infinity must travel.
 Run: {run} [--load IN] [--state OUT] [--outputs OUT]
 """
@@ -199,14 +257,21 @@ _PRAGMAS = """\
 #pragma GCC diagnostic ignored "-Wtautological-compare" /* an integer is never NaN */
 """
 _TENSOR = """
-/* Memory that a step is given. `element` is a number in it; `data` is NULL for zeros. */
+/* What a step is given. `place` is where in the state it lies, 0 if elsewhere; `data` are its first
+   values, NULL for zeros. */
+typedef struct {
+  int64_t bytes, place;
+  const void *data;
+} sn_tensor;
+"""
+_SHOWN = """
+/* How an output is told. `element` is a number in it. */
 typedef struct {
   const char *name, *type;
-  int64_t count, bytes;
+  int64_t count;
   int digits;
   long double (*element)(const void *data, int64_t i);
-  void *data;
-} sn_tensor;
+} sn_shown;
 """
 
 
@@ -236,10 +301,14 @@ def _for_float64(text: str) -> str:
     return text
 
 
-def _row(node: Node, label: str, data: str = "NULL", shown: bool = False) -> str:
-    element = f"sn_element_{short_name(node.dtype)}" if shown else "NULL"
-    numbers = f"{node.type.size}, {node.type.nbytes}, {_DIGITS.get(node.dtype, 20)}"
-    return f"  {{{_quoted(label)}, {_quoted(str(node.type))}, {numbers}, {element}, {data}}},"
+def _row(node: Node, values: str = "NULL", place: int = 0) -> str:
+    return f"  {{{node.type.nbytes}, {place}, {values}}},"
+
+
+def _shown(node: Node, label: str) -> str:
+    numbers = f"{node.type.size}, {_DIGITS.get(node.dtype, 20)}"
+    element = f"sn_element_{short_name(node.dtype)}"
+    return f"  {{{_quoted(label)}, {_quoted(str(node.type))}, {numbers}, {element}}},"
 
 
 def _element(dtype: DType) -> str:
@@ -261,7 +330,7 @@ def _initialised(place: str, label: str, array: Array) -> str:
             lines.append(line)
             line = " "
         line += text
-    head = f"/* {_plain(label)} */\nstatic {c_type(array.dtype)} {place}[{array.size}] = {{"
+    head = f"/* {_plain(label)} */\nstatic const {c_type(array.dtype)} {place}[{array.size}] = {{"
     return "\n".join([head, *lines, line, "};"])
 
 
