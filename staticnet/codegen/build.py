@@ -26,7 +26,7 @@ from staticnet.ops.base import Elementwise, Reduction
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import block_count, block_lines
 from staticnet.plan.reads import loop_numbers
-from staticnet.plan.roles import Role, base, role
+from staticnet.plan.roles import Role, base, is_join, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
 LEAST_PART = 16  # elements of a part of a map's axis that is a loop of its own
@@ -90,6 +90,15 @@ class Builder:
         at = linear(index, fixed(node.shape))
         scope.statements.append(Store(buffer, at, node.dtype, text))
 
+    def _join(self, scope: Scope, node: Node, index: tuple[Index, ...]) -> None:
+        """Store the parts of a concatenation, each where it begins in the whole."""
+        axis, start = node.op.attributes()["axis"], 0
+        for part in node.inputs:
+            if part.type.size:
+                at = (*index[:axis], index[axis] + start, *index[axis + 1 :])
+                self._store(scope, node, at, scope.value(part, index))
+            start += fixed(part.shape)[axis]
+
     def _map(self) -> Kernel:
         if self._collapses():
             size = _size(self.group.domain)
@@ -129,7 +138,9 @@ class Builder:
     ) -> Kernel:
         scope = self._scope("t")
         for node in self.group.nodes:
-            if node in self.stored:
+            if is_join(node):
+                self._join(scope, node, index)
+            elif node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))
         self.may_fail = scope.may_fail
         body = tuple(_stores_last(scope.statements))

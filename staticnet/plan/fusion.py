@@ -29,6 +29,7 @@ from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.movement import Concat
 from staticnet.plan.attention import ATTENTION, reads_in_place
 from staticnet.plan.dependence import Dependences
+from staticnet.plan.joins import Joins
 from staticnet.plan.layouts import matrix_layout, part_layout
 from staticnet.plan.recompute import Recompute
 from staticnet.plan.roles import (
@@ -115,6 +116,7 @@ class Fusion:
             self._place(node)
         if enabled:
             RowMaps(self).draw_in()
+            Joins(self, MAX_NODES).draw_in()
             if recompute and not any(isinstance(n.op, OptimizationBarrier) for n in graph.nodes):
                 Recompute(self, MAX_NODES).run()
         for node in graph.roots:

@@ -11,7 +11,7 @@ from staticnet.ops.base import Elementwise, Reduction
 from staticnet.ops.indexing import TakeAlongAxis
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import may_share_rows
-from staticnet.plan.roles import axes_of, base, operand_index, place, resolve
+from staticnet.plan.roles import axes_of, base, is_join, operand_index, place, resolve
 
 At = tuple[Index, ...] | None  # the element of a node; None where it is computed
 
@@ -99,7 +99,7 @@ def _operands(node: Node, index: At, early: frozenset[Node]) -> Iterator[tuple[N
     if isinstance(node.op, Reduction):
         yield node.inputs[0], index
         return
-    known = index if isinstance(node.op, Elementwise) else None
+    known = index if isinstance(node.op, Elementwise) or is_join(node) else None
     for operand in node.inputs[1:] if node in early else node.inputs:
         yield operand, None if known is None else operand_index(known, operand)
 
