@@ -6,7 +6,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
-from staticnet import dynamic, errors, linalg, nn, optim, passes
+from staticnet import dynamic, errors, io, linalg, nn, optim, passes
 from staticnet.autodiff import jvp, vjp
 from staticnet.checks import check_op
 from staticnet.compare import compare
@@ -425,6 +425,7 @@ __all__ = [
     "int32",
     "int64",
     "interp",
+    "io",
     "isclose",
     "isdtype",
     "isfinite",

@@ -107,6 +107,16 @@ class DataError(StaticnetError, ValueError, OSError):
     """A data set is not where it was looked for, or its files are damaged."""
 
 
+class OnnxError(StaticnetError, ValueError):
+    """An ONNX file is damaged, or holds what has no meaning here; names the node and the reason.
+
+    `inputs` are the model's inputs on whose values a shape depends, if that is the reason: given
+    as arrays they are known.
+    """
+
+    inputs: tuple[str, ...] = ()
+
+
 class ComparisonError(StaticnetError, ValueError):
     """Two ways of running one model gave different losses; nothing was timed."""
 

@@ -154,6 +154,17 @@ def test_the_gradient_of_pieces_is_their_concatenation(order: str) -> None:
     np.testing.assert_allclose(f(feed), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 1)])
+def test_a_padded_array_that_is_broadcast_is_added(shape: tuple[int, ...]) -> None:
+    """It lies in all rows or columns of the other one, and not beside them."""
+    x, y = sn.placeholder((2, 4), name="x"), sn.placeholder(shape, name="y")
+    before = [(n, 0) if n > 1 else (0, 0) for n in shape]
+    total = sn.pad(x, ((0, 2), (0, 4))) + sn.pad(y, before)
+    a, b = np.ones((2, 4), "float32"), np.full(shape, 2, "float32")
+    wanted = np.pad(a, ((0, 2), (0, 4))) + np.pad(b, before)
+    np.testing.assert_array_equal(sn.function([x, y], total, device="numpy")(a, b), wanted)
+
+
 def test_padded_arrays_that_overlap_are_added() -> None:
     x = sn.placeholder((2, 3), "float64", name="x")
     widths = [((0, 0), (0, 2)), ((0, 0), (1, 1)), ((0, 0), (2, 0))]

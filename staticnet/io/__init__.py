@@ -1,5 +1,5 @@
-"""Reading and writing: data sets in their official formats, safetensors files, device code."""
+"""Reading and writing: data sets in their official formats, safetensors files, ONNX models."""
 
-from staticnet.io import datasets, safetensors
+from staticnet.io import datasets, onnx, safetensors
 
-__all__ = ["datasets", "safetensors"]
+__all__ = ["datasets", "onnx", "safetensors"]

@@ -38,6 +38,8 @@ def apart(x: Any) -> Any:
 def sum_of_pieces(node: Node) -> Value | None:
     """Sums of padded arrays that do not overlap: one after the other, zeros between them."""
     x, y = node.inputs
+    if x.shape != y.shape:
+        return None  # one is broadcast
     for axis in range(node.ndim):
         left, right = _pieces(x, axis), _pieces(y, axis)
         if left and right:
