@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from browsing import browser, opened  # noqa: F401
 from budget import CASES
 from hypothesis import HealthCheck, settings
 

@@ -7,15 +7,17 @@
     device      that it was compiled for; "" if for none
     dims        {symbolic dim: its number}
     lines       [{where: "mlp.py:14", text: the line's text, "" if the file is not there}]
-    graphs      [{title, text, flops, nodes}]: "before" the passes and "after" them, or "graph"
-                alone. flops: a number, or a formula's text
+    graphs      [{title, text, flops, nodes, views}]: "before" the passes and "after" them, or
+                "graph" alone. flops: a number, or a formula's text; views: nested boxes of
+                "layers", and of "kernels" after the passes, as `staticnet.report.boxes` has them
       nodes     [{name, label, op, type, attributes, role, lines, module, made_by, operands, kernel,
-                box, output, updates, graphs}], operands first. label: an input's name, a
+                box, folded, output, updates, graphs}], operands first. label: an input's name, a
                 number, else the op; role: one of `roles.ROLES`; lines: numbers in `lines`; module:
                 the dotted path of the one that made it, "" if none did; operands: numbers of nodes;
                 kernel: which makes it, None if none does; box: the kernel with which it is drawn,
-                None if it stands alone; updates: the variables whose next value it is; graphs:
-                those that a loop or choice holds, [{title, nodes, kernels}], with nodes as these,
+                None if it stands alone; folded: whether it is in no box of a view; updates: the
+                variables whose next value it is; graphs: those that a loop or choice holds,
+                [{title, nodes, kernels}], with nodes as these,
                 kernels as [{number, label, launch, kind, domain, bytes, flops, lines, module}]
                 of one step; label: `4.0` of the first kernel in loop 4
     passes      [{name, before, after, seconds, notes}]: nodes before and after, what was done

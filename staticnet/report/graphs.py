@@ -14,6 +14,7 @@ from staticnet.ir.op import format_attributes
 from staticnet.ir.printer import format_graph, value_names
 from staticnet.ops.base import Constant
 from staticnet.plan.explain import BodyAccount, KernelAccount
+from staticnet.report.boxes import folded, kernels, layers
 from staticnet.report.roles import roles
 
 Entry = dict[str, Any]
@@ -40,22 +41,39 @@ class Lines:
 
 
 def graph_entry(
-    title: str, graph: Graph, lines: Lines, kernels: Sequence[KernelAccount] = ()
+    title: str, graph: Graph, lines: Lines, accounts: Sequence[KernelAccount] = ()
 ) -> Entry:
-    """An entry of `graphs`: a graph and the nodes that are drawn in the boxes of `kernels`."""
+    """An entry of `graphs`: a graph and the nodes that are drawn in the boxes of `accounts`."""
     flops = analyse(graph).flops
     told = flops if isinstance(flops, int) else str(flops)
-    nodes = _nodes(graph, lines, kernels)
-    return {"title": title, "text": format_graph(graph), "flops": told, "nodes": nodes}
+    return {
+        "title": title,
+        "text": format_graph(graph),
+        "flops": told,
+        "nodes": _nodes(graph, lines, accounts),
+        "views": _views(graph, accounts),
+    }
 
 
-def _nodes(graph: Graph, lines: Lines, kernels: Sequence[KernelAccount]) -> list[Entry]:
-    made_by = {node: kernel.number for kernel in kernels for node in kernel.nodes}
-    runs = {kernel.nodes[0]: kernel.bodies for kernel in kernels}
+def _views(graph: Graph, accounts: Sequence[KernelAccount]) -> list[Entry]:
+    """The graph as nested boxes: by layers, and by kernels if it has some."""
+    parts, hidden = roles(graph), folded(graph)
+    views = [layers(graph, parts, hidden)]
+    if accounts:
+        made_by = {node: kernel.number for kernel in accounts for node in kernel.nodes}
+        labels = [(k.number, f"kernel {k.number} · {k.kind}") for k in accounts]
+        views.append(kernels(graph, parts, hidden, labels, _boxes(graph, made_by)))
+    return views
+
+
+def _nodes(graph: Graph, lines: Lines, accounts: Sequence[KernelAccount]) -> list[Entry]:
+    made_by = {node: kernel.number for kernel in accounts for node in kernel.nodes}
+    runs = {kernel.nodes[0]: kernel.bodies for kernel in accounts}
     names = value_names(graph)
     parts = roles(graph)
     numbers = {node: i for i, node in enumerate(graph.nodes)}
     outputs = set(graph.outputs)
+    hidden = folded(graph)
     targets: dict[Node, list[str]] = {}
     for target, value in graph.updates:
         targets.setdefault(value, []).append(f"%{names[target]}")
@@ -76,6 +94,7 @@ def _nodes(graph: Graph, lines: Lines, kernels: Sequence[KernelAccount]) -> list
                 "operands": [numbers[operand] for operand in node.inputs],
                 "kernel": made_by.get(node),
                 "box": boxes[node],
+                "folded": node in hidden,
                 "output": node in outputs,
                 "updates": targets.get(node, []),
                 "graphs": _held(node, lines, runs.get(node, ())),

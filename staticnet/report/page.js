@@ -41,8 +41,16 @@
   }
 
   function show(title, ...content) {
-    details.replaceChildren(h("h2", {}, title), ...content.flat(Infinity));
+    const close = h("button", { type: "button", class: "close", "aria-label": "Close the details",
+      onclick: shut }, "×");
+    details.replaceChildren(close, h("h2", {}, title), ...content.flat(Infinity));
+    details.hidden = false;
     details.scrollTop = 0;
+  }
+
+  function shut() {
+    details.hidden = true;
+    if (from?.isConnected) from.focus({ preventScroll: true });
   }
 
   // --- selecting: `how` is "picture", "details" (the keyboard stays there) or "elsewhere" ---
@@ -67,9 +75,26 @@
       ["operands", ...separated(node.operands.map((x) => toNode(x)))],
       ["users", ...separated(picture.users(i).map((x) => toNode(x)))],
     ), yours(node.lines));
-    picture.choose("n", i, how === "picture");
+    picture.choose([i], { focus: how === "picture", unfold: how !== "picture" });
     tables.nodes.choose(node);
     selected(how, `${node.name} is selected`);
+  }
+
+  function selectBox(item) {
+    const { box } = item, members = box.nodes.slice(0, 60);
+    if (box.kernel !== null) {
+      selectKernel(box.kernel, "box");
+      picture.chooseBox(item);
+      return;
+    }
+    show(box.label, facts(
+      ...Object.entries(box.counts).map(([role, n]) => [role === "input" ? "inputs and weights" : role,
+        `${count(n)} node${n === 1 ? "" : "s"}${box.ops[role] ? `: ${box.ops[role]}` : ""}`]),
+      ["elements of its weights", box.parameters ? count(box.parameters) : ""],
+      ["nodes", ...separated(members.map((i) => toNode(i))),
+        members.length < box.nodes.length ? `, and ${box.nodes.length - members.length} more` : ""],
+    ), yours([...new Set(members.flatMap((i) => graph.nodes[i].lines))].slice(0, 6)));
+    picture.chooseBox(item);
   }
 
   function source(kernel) {
@@ -105,7 +130,7 @@
     list("Reads", access(kernel.reads)), list("Writes", access(kernel.writes)),
     list("Why it is no larger", kernel.apart.map((apart) => h("li", {}, `${apart.user} reads `,
       `${apart.value} of `, toKernel(apart.maker), `: ${apart.reason}`))));
-    if (graph === data.graphs.at(-1)) picture.choose("k", k, how === "picture");
+    if (graph === data.graphs.at(-1)) picture.choose(kernel.nodes, { focus: how === "picture" });
     tables.kernels.choose(kernel);
     selected(how, `Kernel ${k} is selected`);
   }
@@ -180,6 +205,7 @@
   }
   details.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && from?.isConnected) from.focus({ preventScroll: true });
+    else if (event.key === "Escape") shut();
   });
 
   // --- sections ---
@@ -337,14 +363,25 @@
     ], data.passes);
   }
 
+  // a graph and one of its views for each radio button
+  const choices = (data?.graphs ?? []).flatMap((of) => of.views.map((shown) => [of, shown]));
+
   function turnTo(shown) {
-    document.querySelector(`input[name=graph][value="${data.graphs.indexOf(shown)}"]`).checked = true;
-    showGraph(shown);
+    const i = choices.findIndex(([of]) => of === shown);
+    document.querySelector(`input[name=graph][value="${i}"]`).checked = true;
+    showGraph(...choices[i]);
   }
 
-  function showGraph(shown) {
-    graph = shown;
-    picture.show(graph);
+  function showGraph(of, shown) {
+    if (graph) byId(`held-${graph.title}`).hidden = true;
+    byId(`held-${of.title}`).hidden = false;
+    const turned = graph !== of;
+    graph = of;
+    picture.show(graph, shown);
+    if (turned) fillNodes();
+  }
+
+  function fillNodes() {
     for (const item of document.querySelectorAll(".legend [data-role]")) {
       const nodes = graph.nodes.filter((node) => node.role === item.dataset.role);
       item.textContent = count(nodes.length);
@@ -371,7 +408,7 @@
   if (compared) fillComparison();
   if (!data) return;
   picture = makePicture(view, {
-    node: (i) => selectNode(i, "picture"), kernel: (k) => selectKernel(k, "picture"), enter,
+    node: (i) => selectNode(i, "picture"), box: selectBox, enter,
   });
   if (data.totals) {
     fillKernels();
@@ -385,18 +422,11 @@
     fillTimeline();
     makeChart(byId("timeline").parentNode.querySelector(".scroll") ?? h("div"), selectPart);
   }
-  showGraph(data.graphs.at(-1));
+  showGraph(...choices.find(([of]) => of === data.graphs.at(-1)));
   for (const choice of document.querySelectorAll("input[name=graph]")) {
     choice.addEventListener("change", () => {
-      showGraph(data.graphs[Number(choice.value)]);
-      hint();
+      details.hidden = true;
+      showGraph(...choices[Number(choice.value)]);
     });
   }
-  function hint() {
-    details.replaceChildren(h("p", { class: "quiet" }, data.kernels.length
-      ? "Select a kernel for its source, its lines and what it moves; a node for its type, its " +
-        "operands and its users; a block of memory or a bar of time for what it is."
-      : "Select a node for its type, its lines, its operands and its users."));
-  }
-  hint();
 })();

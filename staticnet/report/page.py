@@ -1,7 +1,7 @@
 """Documents as HTML pages: each is one file that loads nothing.
 
-Python draws the pictures; the script fills tables and answers clicks from the documents, which the
-page holds as JSON.
+Python draws the charts and says which boxes the graph has; the script lays them out with elkjs,
+fills tables and answers clicks, from the documents that the page holds as JSON.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from typing import Any
 from staticnet.ir.graph import Graph
 from staticnet.report.charts import arena_chart, timeline_chart
 from staticnet.report.document import Document, graph_document
-from staticnet.report.picture import held_pictures, picture, picture_style
+from staticnet.report.picture import held_pictures, picture_style
 from staticnet.report.roles import ROLES
 from staticnet.report.units import format_bytes, format_seconds
 
-_SCRIPTS = ("table.js", "picture.js", "page.js")
+_SCRIPTS = ("table.js", "lay.js", "picture.js", "page.js")
+_LIBRARY = """<script>
+// elkjs 0.12.1, copyright Kiel University and others, under the Eclipse Public License 2.0; its
+// source and licence: github.com/kieler/elkjs
+"""
 
 
 def document_page(document: Document) -> str:
@@ -73,6 +77,7 @@ def _page(
         title=escape(title),
         style=picture_style() + _file("page.css"),
         script="\n".join(map(_file, _SCRIPTS)),
+        library=f"{_LIBRARY}{_file('vendor/elk.js')}</script>" if document else "",
         facts=facts,
         comparison=comparison,
         sections=_sections(document) if document else "",
@@ -147,15 +152,8 @@ def _chart(svg: str, otherwise: str) -> str:
 
 
 def _graph_section(document: Document) -> str:
-    graphs, kernels = document["graphs"], document["kernels"]
-    drawn = [picture(graph, kernels if graph is graphs[-1] else ()) for graph in graphs]
-    kept = (
-        f'<script type="text/html" id="picture-{graph["title"]}">{svg}</script>'
-        for graph, svg in zip(graphs[:-1], drawn, strict=False)
-    )
+    graphs = document["graphs"]
     return Template(_file("graph.html")).substitute(
-        picture=drawn[-1],
-        kept="".join(kept),
         held="".join(_held(graph, graph is graphs[-1]) for graph in graphs),
         choice=_choice(document) if len(graphs) > 1 else "",
         legend=_legend(document),
@@ -164,18 +162,21 @@ def _graph_section(document: Document) -> str:
 
 def _held(graph: Mapping[str, Any], shown: bool) -> str:
     """The graphs in a graph, below its picture."""
-    return f'<div id="held-{graph["title"]}"{" hidden" * (not shown)}>{held_pictures(graph)}</div>'
+    inside, hidden = held_pictures(graph, named=True), " hidden" * (not shown)
+    return f'<div id="held-{graph["title"]}"{hidden}>{inside}</div>'
 
 
 def _choice(document: Document) -> str:
-    """Radio buttons that switch between the graphs, the last one chosen."""
-    last = len(document["graphs"]) - 1
-    buttons = (
-        f'<label><input type="radio" name="graph" value="{i}"{" checked" * (i == last)}> '
-        f"{graph['title']} the passes</label>"
-        for i, graph in enumerate(document["graphs"])
+    """Radio buttons that switch between the views of the graphs, the last graph's layers chosen."""
+    last = document["graphs"][-1]
+    views = [(graph, view) for graph in document["graphs"] for view in graph["views"]]
+    buttons = "".join(
+        f'<label><input type="radio" name="graph" value="{i}"'
+        f"{' checked' * (graph is last and view['title'] == 'layers')}> "
+        f"{graph['title'] + ' the passes' if view['title'] == 'layers' else 'kernels'}</label>"
+        for i, (graph, view) in enumerate(views)
     )
-    return f'<fieldset><legend class="unseen">Graph</legend>{"".join(buttons)}</fieldset>'
+    return f'<fieldset><legend class="unseen">Graph</legend>{buttons}</fieldset>'
 
 
 def _legend(document: Document) -> str:
@@ -185,7 +186,8 @@ def _legend(document: Document) -> str:
         f'<li class="{role}"><span class="swatch"></span>'
         f'<span>{role} (<span data-role="{role}">{counts[role]:,}</span>)</span></li>'
         for role in ROLES
+        if any(node["role"] == role for graph in document["graphs"] for node in graph["nodes"])
     ]
-    if document["kernels"]:
-        items.append('<li><span class="swatch kernel"></span>kernel</li>')
+    if counts["backward"]:
+        items.append('<li><span class="swatch kept"></span>kept for the backward half</li>')
     return "".join(items)

@@ -14,36 +14,32 @@ _LABEL_CHARS = 23
 _CHAR_WIDTH = 6.7
 
 
-def picture(
-    graph: Mapping[str, Any], kernels: Sequence[Mapping[str, Any]] = (), still: bool = False
-) -> str:
+def picture(graph: Mapping[str, Any], kernels: Sequence[Mapping[str, Any]] = ()) -> str:
     """The <svg> of an entry of a document's `graphs`; `kernels` are those that have boxes.
 
-    Its nodes and boxes are buttons for a script, unless it is `still`: node 3 of the graph "after"
-    has the id `after-n3`, kernel 2 `after-k2`. Its colours are those of `picture_style`.
+    It needs no script and has no ids: many of them may share a page. Its colours are those of
+    `picture_style`.
     """
     nodes, title = graph["nodes"], graph["title"]
     places = layout([n["operands"] for n in nodes], [n["box"] for n in nodes])
     size = f'width="{places.width}" height="{places.height}"'
     told = {"graph": "", "before": " before the passes", "after": " after the passes"}
     what = told.get(title, f" of {escape(title)}")
-    prefix = "" if still else f"{title}-"
     return (
         f'<svg class="staticnet" {size} viewBox="0 0 {places.width} {places.height}" '
-        f'role="{"img" if still else "group"}" '
+        f'role="img" '
         f'aria-label="Data flow{what}, operands above their users">'
-        f"{_boxes(prefix, kernels, places)}{_edges(nodes, places)}"
-        f'<path class="near" d=""/>{_nodes(prefix, nodes, places)}</svg>'
+        f"{_boxes(kernels, places)}{_edges(nodes, places)}{_nodes(nodes, places)}</svg>"
     )
 
 
-def held_pictures(graph: Mapping[str, Any], still: bool = False) -> str:
+def held_pictures(graph: Mapping[str, Any], named: bool = False) -> str:
     """A closed <details> for each node that holds graphs: opened, it shows them as pictures.
 
-    Those of nodes in them are within it. That of node 3 of the graph "after" has the id `after-g3`,
-    unless it is `still`.
+    Those of nodes in them are within it. If `named`, that of node 3 of the graph "after" has the id
+    `after-g3`.
     """
-    prefix = "" if still else f"{graph['title']}-g"
+    prefix = f"{graph['title']}-g" if named else ""
     held = [(i, node) for i, node in enumerate(graph["nodes"]) if node["graphs"]]
     return "".join(_held(prefix and f' id="{prefix}{i}"', node) for i, node in held)
 
@@ -52,8 +48,8 @@ def _held(name: str, node: Mapping[str, Any]) -> str:
     titles = ", ".join(graph["title"] for graph in node["graphs"])
     inside = "".join(
         f"<figure><figcaption>{escape(graph['title'])} of {escape(node['name'])}</figcaption>"
-        f'<div style="overflow-x: auto">{picture(graph, graph["kernels"], still=True)}</div>'
-        f"{held_pictures(graph, still=True)}</figure>"
+        f'<div style="overflow-x: auto">{picture(graph, graph["kernels"])}</div>'
+        f"{held_pictures(graph)}</figure>"
         for graph in node["graphs"]
     )
     head = f"{node['name']} = {node['op']}: {titles}"
@@ -65,26 +61,17 @@ def picture_style() -> str:
     return (Path(__file__).parent / "picture.css").read_text(encoding="utf-8")
 
 
-def _button(name: str, label: str) -> str:
-    """The attributes of a group that a script answers clicks on; none without a name."""
-    if not name:
-        return ""
-    return f' id="{name}" role="button" tabindex="-1" aria-label="{escape(label)}"'
-
-
-def _boxes(prefix: str, kernels: Sequence[Mapping[str, Any]], places: Layout) -> str:
+def _boxes(kernels: Sequence[Mapping[str, Any]], places: Layout) -> str:
     drawn = [(k, places.boxes[k["number"]]) for k in kernels if k["number"] in places.boxes]
-    return "".join(_box(prefix, kernel, box) for kernel, box in drawn)
+    return "".join(_box(kernel, box) for kernel, box in drawn)
 
 
-def _box(prefix: str, kernel: Mapping[str, Any], box: Box) -> str:
+def _box(kernel: Mapping[str, Any], box: Box) -> str:
     space = f"{kernel['kind']} [{','.join(map(str, kernel['domain']))}]"
     head = f"kernel {kernel.get('label', kernel['number'])}  {space}"
-    label = f"kernel {kernel['number']}, {space}, launch {kernel['launch']}"
     chars = int((box.width - 20) / _CHAR_WIDTH)
-    button = _button(prefix and f"{prefix}k{kernel['number']}", label)
     return (
-        f'<g class="k"{button} transform="translate({box.x} {box.y})">'
+        f'<g class="k" transform="translate({box.x} {box.y})">'
         f'<rect width="{box.width}" height="{box.height}"/>'
         f'<text x="10" y="16">{escape(short(head, chars))}</text></g>'
     )
@@ -101,15 +88,12 @@ def _edges(nodes: Sequence[Mapping[str, Any]], places: Layout) -> str:
     )
 
 
-def _nodes(prefix: str, nodes: Sequence[Mapping[str, Any]], places: Layout) -> str:
-    top = min((y for _, y in places.corners), default=0)
-    corners = zip(nodes, places.corners, strict=True)
-    return "".join(_node(prefix and f"{prefix}n{i}", *p, top) for i, p in enumerate(corners))
+def _nodes(nodes: Sequence[Mapping[str, Any]], places: Layout) -> str:
+    return "".join(map(_node, nodes, places.corners))
 
 
-def _node(name: str, node: Mapping[str, Any], corner: Place, top: int) -> str:
+def _node(node: Mapping[str, Any], corner: Place) -> str:
     classes = ["n", node["role"]]
-    classes += ["top"] * (corner[1] == top)
     classes += ["root"] * bool(node["output"] or node["updates"])
     classes += ["seen"] * (node["box"] is not None and node["kernel"] is None)
     classes += ["holds"] * bool(node["graphs"])
@@ -117,10 +101,9 @@ def _node(name: str, node: Mapping[str, Any], corner: Place, top: int) -> str:
     if node["role"] == "input":
         lines = (node["label"], f"{node['op']} {node['type']}")
     upper, lower = (escape(short(line, _LABEL_CHARS)) for line in lines)
-    label = f"{node['name']} = {node['op']}, {node['type']}, {node['role']}"
     inner = f'<rect x="4" y="4" width="{NODE_WIDTH - 8}" height="{NODE_HEIGHT - 8}"/>'
     return (
-        f'<g class="{" ".join(classes)}"{_button(name, label)} '
+        f'<g class="{" ".join(classes)}" '
         f'transform="translate({corner[0]} {corner[1]})">'
         f'<rect width="{NODE_WIDTH}" height="{NODE_HEIGHT}"/>'
         f"{inner if node['graphs'] else ''}"

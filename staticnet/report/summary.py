@@ -63,8 +63,8 @@ def _drawn(described: Document) -> str:
     graph = described["graphs"][-1]
     nodes = graph["nodes"]
     if 0 < len(nodes) <= SMALL:
-        svg = picture(graph, described["kernels"], still=True)
-        held = held_pictures(graph, still=True)
+        svg = picture(graph, described["kernels"])
+        held = held_pictures(graph)
         return f'<style>{picture_style()}</style><div style="overflow-x: auto">{svg}</div>{held}'
     ops = Counter(node["op"] for node in nodes)
     columns = ("op", *ROLES, "all")
