@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from staticnet.io.onnx.backend import Backend
     from staticnet.io.onnx.model import OnnxModel
 
-__all__ = ["Backend", "load"]
+__all__ = ["Backend", "load", "save"]
 
 
 def load(path: str | os.PathLike[str] | bytes | Any, trainable: bool = True) -> OnnxModel:
@@ -32,6 +32,40 @@ def load(path: str | os.PathLike[str] | bytes | Any, trainable: bool = True) -> 
     from staticnet.io.onnx.model import read
 
     return read(path, trainable)
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: Any,
+    opset: int | None = None,
+    *,
+    inputs: Any = None,
+    external: bool | None = None,
+) -> None:
+    """Write a graph, what `sn.function` made of one, or a module, as an ONNX file.
+
+    Names are kept: those of inputs, of outputs that have one, and of variables, which are the
+    file's initialisers. A variable that the graph updates is an input with a default, too, and its
+    next value is the output `<name>.next`. A graph is written as it was declared, before passes.
+    Symbolic dims keep their names.
+
+    A module is called on `inputs`: placeholders, or arrays whose shapes and dtypes are taken. A
+    model that `load` gave needs none. `opset` is from 13 to the newest that `onnx` knows, and 18
+    if it is not given. With `external` large tensors lie in `<path>.data`, beside the file; so do
+    those of more than 1 GiB in all unless it is False. Either file is complete or as it was.
+
+    Raises:
+        OnnxError: if a node has no counterpart in ONNX, or none as of that opset; names its op and
+            the user's line.
+        ArgumentError: if `model` is none, `inputs` are missing or the opset is not known.
+        DependencyError: if `onnx` is not installed.
+        StateError: if a variable has no value.
+        OSError: if the file cannot be written.
+    """
+    from staticnet.io.onnx.writing.model import write
+    from staticnet.io.onnx.writing.target import target_of
+
+    write(path, target_of(model, inputs), opset, external)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Graphs written as ONNX: one table from op classes to what writes them, in files by family."""
