@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import StateError, StaticnetError
+from staticnet.io import files
 from staticnet.ir.dtype import DTYPES, as_dtype
 from staticnet.ops.arguments import check_unmasked
 
@@ -34,14 +35,7 @@ def save(
     if not isinstance(tensors, Mapping):
         raise StateError(f"safetensors: tensors are a mapping by name, not {tensors!r:.60}")
     arrays = {_name(name): _dense(name, value) for name, value in tensors.items()}
-    data = serialize(arrays, _texts(metadata))
-    target = Path(file)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write(file, serialize(arrays, _texts(metadata)))
 
 
 def load(file: str | os.PathLike[str]) -> dict[str, Array]:
@@ -51,13 +45,28 @@ def load(file: str | os.PathLike[str]) -> dict[str, Array]:
         StateError: if the file is damaged or holds a dtype that staticnet does not know.
         OSError: if it cannot be read.
     """
+    return load_with_metadata(file)[0]
+
+
+def load_with_metadata(
+    file: str | os.PathLike[str],
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a file, by name, and the metadata beside them.
+
+    Raises:
+        StateError: if the file is damaged or holds a dtype that staticnet does not know.
+        OSError: if it cannot be read.
+    """
     import safetensors
 
+    data = Path(file).read_bytes()
     try:
-        entries = safetensors.deserialize(Path(file).read_bytes())
-        return {name: _array(entry) for name, entry in entries}
+        entries = safetensors.deserialize(data)
+        arrays = {name: _array(entry) for name, entry in entries}
     except (safetensors.SafetensorError, StaticnetError) as error:
         raise StateError(f"{os.fspath(file)}: not a readable safetensors file: {error}") from None
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return arrays, header.get("__metadata__", {})
 
 
 def _name(name: Any) -> str:

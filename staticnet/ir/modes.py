@@ -124,3 +124,8 @@ def describe(trainings: Iterable[bool]) -> str:
     """`in training mode`."""
     names = sorted({"training" if each else "eval" for each in trainings}, reverse=True)
     return f"in {' and '.join(names)} mode" if names else ""
+
+
+def settled(function: Any) -> None:
+    """A function that is for one mode whatever its modules are set to, and needs no warning."""
+    _built.discard(function)

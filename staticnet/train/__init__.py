@@ -1,8 +1,37 @@
-"""A small training loop, its metrics and its progress display."""
+"""Training: a trainer with its history, callbacks, metrics and data."""
 
-from staticnet.train import metrics
-from staticnet.train.loop import Epoch, fit
+from staticnet.train import callbacks, data, metrics
+from staticnet.train.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateFinder,
+    ProgressBar,
+    TensorBoard,
+)
+from staticnet.train.epochs import Epoch, fit
+from staticnet.train.history import History
 from staticnet.train.metrics import accuracy, confusion_matrix
 from staticnet.train.progress import track
+from staticnet.train.trainer import Trainer
 
-__all__ = ["Epoch", "accuracy", "confusion_matrix", "fit", "metrics", "track"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Epoch",
+    "History",
+    "LearningRateFinder",
+    "ProgressBar",
+    "TensorBoard",
+    "Trainer",
+    "accuracy",
+    "callbacks",
+    "confusion_matrix",
+    "data",
+    "fit",
+    "metrics",
+    "track",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from staticnet.train.loop import Epoch
+from staticnet.train.epochs import Epoch
 
 
 def track(epochs: Iterable[Epoch], total: int, describe: Callable[[Epoch], str]) -> list[Epoch]:

@@ -1,0 +1,99 @@
+"""An optimizer as a trainer needs it: wrapped by its options, looked into, its rate exchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError
+from staticnet.function import function
+from staticnet.ir.dtype import FLOAT64
+from staticnet.ops.state import Variable, placeholder
+from staticnet.optim.base import Optimizer, UpdateRule, rate_at
+from staticnet.optim.plateau import ReduceLROnPlateau
+from staticnet.optim.scaling import LossScaling
+from staticnet.optim.schedule import SequentialLR
+from staticnet.optim.wrappers import Accumulate, Averaged, Clipped
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise ArgumentError unless it is an optimizer of `sn.optim`."""
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise ArgumentError(
+            f"Trainer: optimizer must be one of sn.optim, as sn.optim.Adam(1e-3), not "
+            f"{optimizer!r:.60}"
+        )
+
+
+def composed(
+    optimizer: Optimizer,
+    *,
+    precision: str,
+    clip_norm: float | None,
+    clip_value: float | None,
+    ema: float | None,
+    accumulate: int,
+) -> Optimizer:
+    """The optimizer with what is around it: the mean of a round is clipped, and averaged once."""
+    if clip_norm is not None or clip_value is not None:
+        optimizer = Clipped(optimizer, clip_norm, clip_value)
+    if ema is not None:
+        optimizer = Averaged(optimizer, ema)
+    if precision == "float16" and not any(isinstance(x, LossScaling) for x in chain(optimizer)):
+        optimizer = LossScaling(optimizer)
+    return Accumulate(optimizer, accumulate) if accumulate > 1 else optimizer
+
+
+def chain(optimizer: Any) -> Iterator[Any]:
+    """An optimizer and those that it wraps, from outside in."""
+    while optimizer is not None:
+        yield optimizer
+        optimizer = vars(optimizer).get("optimizer")
+
+
+def inner_rule(optimizer: Any) -> UpdateRule:
+    """The rule in an optimizer's wrappers.
+
+    Raises:
+        ArgumentError: if there is none that has an lr.
+    """
+    *_, last = chain(optimizer)
+    if not isinstance(last, UpdateRule):
+        raise ArgumentError(f"Trainer: {type(last).__name__} has no learning rate")
+    return last
+
+
+def with_lr(optimizer: Any, lr: Any) -> Any:
+    """The optimizer with another rate in its innermost rule."""
+    if "optimizer" in vars(optimizer):
+        return dataclasses.replace(optimizer, optimizer=with_lr(optimizer.optimizer, lr))
+    return dataclasses.replace(inner_rule(optimizer), lr=lr)
+
+
+def plateaus(optimizer: Any, groups: Any) -> list[ReduceLROnPlateau]:
+    """The schedules of an optimizer, and of its groups of parameters, that need measured values."""
+    rates = [vars(each).get("lr") for each in chain(optimizer)]
+    if isinstance(groups, list | tuple):
+        rates += [group.get("lr") for group in groups if isinstance(group, dict)]
+    found: dict[int, ReduceLROnPlateau] = {}
+    while rates:
+        rate = rates.pop()
+        if isinstance(rate, SequentialLR):
+            rates += rate.schedules
+        elif isinstance(rate, ReduceLROnPlateau):
+            found.setdefault(id(rate), rate)
+    return list(found.values())
+
+
+def rate_reader(optimizer: Any) -> Callable[[Variable | None], float | None]:
+    """What gives the present rate of an optimizer, from the variable that counts its updates."""
+    *_, rule = chain(optimizer)
+    lr = vars(rule).get("lr")
+    if not callable(lr):
+        return lambda step: None if lr is None else float(getattr(lr, "value", lr))
+    count = placeholder((), "int64", "step")
+    at = function([count], rate_at("lr", lr, count, FLOAT64), name="rate", device="numpy")
+    return lambda step: float(at(np.int64(0) if step is None else step.value[()]))

@@ -1,0 +1,374 @@
+"""`Trainer`: a model, a loss and an optimizer, trained, measured, saved and used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet.errors import ArgumentError
+from staticnet.ir.hints import missing_name
+from staticnet.nn import functional
+from staticnet.nn.module import Module
+from staticnet.ops.arguments import as_size
+from staticnet.ops.state import Variable
+from staticnet.optim.base import Optimizer, Parameters
+from staticnet.optim.wrappers import Averaged
+from staticnet.train import checkpoint, loop
+from staticnet.train.data.source import Layout, Plan, Source
+from staticnet.train.data.sources import as_source, inputs_only
+from staticnet.train.history import History
+from staticnet.train.metrics.named import as_metrics
+from staticnet.train.optimizers import (
+    chain,
+    check_optimizer,
+    composed,
+    plateaus,
+    rate_reader,
+)
+from staticnet.train.programs import Evaluation, Prediction, Recipe, Step
+from staticnet.train.state import named_state, restore, snapshot
+
+Array = np.ndarray[Any, Any]
+PREDICTED = 256  # examples of a batch of a prediction, unless it is told
+
+
+class Trainer:
+    """Train a model: one compiled step, one compiled evaluation, and what people keep of them.
+
+        trainer = sn.train.Trainer(model, sn.nn.cross_entropy, sn.optim.Adam(1e-3))
+        history = trainer.fit((x, y), validation=(xv, yv), epochs=10, out="runs/first")
+
+    `loss` is a function of the model's outputs and the targets that gives a scalar node, the mean
+    of a batch, or the name of one of `sn.nn.functional`. Several inputs, in a tuple or a dict, are
+    the model's arguments. Floats are fed in the dtype of the model's parameters.
+
+    `accumulate` makes one update of so many batches; `clip_norm` and `clip_value` limit the
+    gradient of an update, which is the mean of what was accumulated. With `ema`, a decay, averages
+    of the parameters evaluate and predict. `precision` is `sn.function`'s; in float16 the loss is
+    scaled. `parameters` are what is trained, or groups with rates of their own, as for
+    `Optimizer.minimize`; None is all that is trainable.
+
+    Raises:
+        ArgumentError: if an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Any] | str,
+        optimizer: Optimizer | None = None,
+        *,
+        metrics: Any = (),
+        device: str = "auto",
+        precision: str = "float32",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+        parameters: Parameters | None = None,
+        numerics: str = "fast",
+        memory_limit: int | str | None = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise ArgumentError(f"Trainer: the model must be an sn.nn.Module, not {model!r:.60}")
+        check_optimizer(optimizer)
+        self.model, self.optimizer = model, optimizer
+        self.loss = _as_loss(loss)
+        self.metrics = as_metrics(metrics)
+        self._around: dict[str, Any] = {
+            "precision": precision,
+            "clip_norm": clip_norm,
+            "clip_value": clip_value,
+            "ema": ema,
+            "accumulate": as_size(accumulate, "Trainer: accumulate"),
+        }
+        self._parameters = parameters
+        self._options: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "numerics": numerics,
+            "memory_limit": memory_limit,
+        }
+        self.history = History()
+        self.step = self.epoch = self.batch = 0
+        self.epochs, self.batch_size = 0, 0
+        self.out: Path | None = None
+        self.source: Source | None = None
+        self.steps_in_epoch: int | None = None
+        self.should_stop = self.resumes = False
+        self.failed: BaseException | None = None
+        self.saved_step: int | None = None
+        self.latest_losses: Array = np.zeros(0)
+        self.latest_examples = 0
+        self.run_options: dict[str, Any] = {}
+        self._layout: Layout | None = None
+        self._programs: dict[str, Any] = {}
+        self._callbacks: list[Any] = []
+
+    def __repr__(self) -> str:
+        count = sum(w.value.size for w in self.model.parameters())
+        return (
+            f"<Trainer of {type(self.model).__name__} with {count:,} parameters, after {self.step} "
+            f"steps in {self.epoch} epochs>"
+        )
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        validation: Any = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        seed: int = 0,
+        callbacks: Any = (),
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        steps_per_epoch: int | None = None,
+        progress: bool = True,
+    ) -> History:
+        """Train for so many epochs more; -> the history of all steps since step 0.
+
+        `data` is a pair of arrays (inputs, targets), in memory or mapped, a source of
+        `sn.train.data`, batches of an iterable, or a PyTorch DataLoader; `validation` too. Each
+        epoch has an order of its own under `seed`, the same on every device. A last batch that is
+        not full is trained on, unless `drop_last`.
+
+        With `out`, a run's folder gets checkpoints, `metrics.csv` and TensorBoard's events.
+        `resume=True` goes on from the last checkpoint there, if there is one, bit for bit, until
+        `epochs` in all are made. Ctrl-C ends the epoch where it is, with a checkpoint, and gives
+        the history so far, `interrupted`; a second one stops at once.
+
+        Raises:
+            ArgumentError: if an argument does not fit, or the model, the loss or a metric.
+            StateError: if `out` has a run and is not resumed, its checkpoint is damaged or of
+                another model, or one cannot be written.
+            DataError: if a record cannot be read.
+        """
+        options = loop.Options(
+            epochs=as_size(epochs, "fit: epochs"),
+            batch_size=as_size(batch_size, "fit: batch_size"),
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            resume=resume,
+            out=None if out is None else Path(out),
+        )
+        steps = steps_per_epoch
+        steps = None if steps is None else as_size(steps, "fit: steps_per_epoch")
+        self.source = as_source("fit", data, steps)
+        held = None if validation is None else as_source("fit: validation", validation)
+        self._take_layout(self.source.layout, "fit")
+        if held is not None:
+            self._take_layout(held.layout, "fit: validation")
+        self._callbacks = loop.all_callbacks(callbacks, options.out, progress)
+        return loop.fit(self, options, held)
+
+    def evaluate(self, data: Any, *, batch_size: int = PREDICTED) -> dict[str, Any]:
+        """The loss, a mean over examples, and the metrics of data: `{"loss": …, "accuracy": …}`.
+
+        Raises:
+            ArgumentError: if data are not as `fit` takes them.
+            DataError: if a record cannot be read.
+        """
+        source = as_source("evaluate", data)
+        self._take_layout(source.layout, "evaluate")
+        return self.evaluate_source(source, as_size(batch_size, "evaluate: batch_size"))
+
+    def evaluate_source(self, source: Source, batch_size: int) -> dict[str, Any]:
+        """`evaluate`, of a source."""
+        shadows = self.shadows()
+        program = self._program(f"evaluate {len(shadows)}", Evaluation.of, shadows)
+        program.sums.reset()
+        losses, sizes = [], []
+        for outputs, counts in _steps(source, program.function, batch_size):
+            losses.append(outputs[0])
+            sizes.append(counts)
+        loss = loop.mean_loss(np.concatenate(losses), np.concatenate(sizes))
+        return {"loss": loss, **program.sums.values()}
+
+    def predict(self, x: Any, *, batch_size: int = PREDICTED) -> Any:
+        """What the model gives for inputs, in evaluation: arrays, in its own tree of them.
+
+        x: [n, *s], or a source or batches of inputs, whose targets are left -> [n, *t]
+
+        Raises:
+            ArgumentError: if x are no inputs of this model.
+            DataError: if a record cannot be read.
+        """
+        source = inputs_only("predict", x)
+        shadows = self.shadows()
+        key = f"predict {source.layout} {len(shadows)}"
+        program = self._programs.get(key)
+        if program is None:
+            program = Prediction.of(self.recipe(), source.layout, shadows)
+            self._programs[key] = program
+        size = as_size(batch_size, "predict: batch_size")
+        rows = [outputs for outputs, _ in _steps(source, program.function, size)]
+        leaves = [_joined(column) for column in zip(*rows, strict=True)]
+        return program.tree.unflatten(leaves)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it to one safetensors file: weights, optimizer, history, and the graphs.
+
+        Raises:
+            StateError: if it cannot be written; a file that was there is as it was.
+        """
+        checkpoint.write(Path(path), *snapshot(self))
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Go on from what `save` or a run wrote; the trainer must be of the same model and step.
+
+        Raises:
+            StateError: if the file is damaged, or of another model; lists the names that differ.
+            OSError: if it cannot be read.
+        """
+        restore(self, Path(path), *checkpoint.read(Path(path)))
+
+    def save_checkpoint(self) -> Path:
+        """Write a checkpoint into the run's folder; -> its file.
+
+        Raises:
+            ArgumentError: if the run has no folder.
+            StateError: if it cannot be written; those before are as they were.
+        """
+        if self.out is None:
+            raise ArgumentError("save_checkpoint: where? give fit(..., out='runs/name')")
+        file = checkpoint.write_in_run(self.out, self.step, *snapshot(self))
+        self.saved_step = self.step
+        loop.call(self, "on_checkpoint")
+        return file
+
+    def recipe(self) -> Recipe:
+        """What the programs are made of."""
+        optimizer = None if self.optimizer is None else self.composed()
+        return Recipe(
+            self.model, self.loss, optimizer, self.metrics, self._parameters, self._options
+        )
+
+    def composed(self) -> Optimizer:
+        """The optimizer with what the options put around it."""
+        if self.optimizer is None:
+            raise ArgumentError("fit: the trainer has no optimizer; give Trainer(..., optimizer=…)")
+        return composed(self.optimizer, **self._around)
+
+    def training_step(self) -> Step:
+        """The compiled step."""
+        return self._program("step", Step.of)
+
+    def _program(self, name: str, make: Callable[..., Any], *more: Any) -> Any:
+        if name not in self._programs:
+            if self._layout is None:
+                raise ArgumentError(
+                    "Trainer: nothing is built before data are seen; call fit or evaluate first"
+                )
+            self._programs[name] = make(self.recipe(), self._layout, *more)
+        return self._programs[name]
+
+    def _take_layout(self, layout: Layout, what: str) -> None:
+        if self._layout is not None and layout != self._layout:
+            raise ArgumentError(
+                f"{what}: data are {layout}, and this trainer was built for {self._layout}; "
+                "convert them, or make another trainer"
+            )
+        self._layout = layout
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The rate of the next update; None before the first step is built."""
+        if "step" not in self._programs:
+            return None
+        if "rate" not in self._programs:
+            self._programs["rate"] = rate_reader(self.optimizer)
+        return self._programs["rate"](self.training_step().updates.step)
+
+    def note_plateaus(self, row: dict[str, Any]) -> None:
+        """Tell the schedules that need it how the epoch went.
+
+        Raises:
+            ArgumentError: if the epoch has no such value.
+        """
+        for schedule in plateaus(self.optimizer, self._parameters):
+            if schedule.monitor not in row:
+                raise ArgumentError(
+                    f"ReduceLROnPlateau: an epoch has no {schedule.monitor!r}, but "
+                    f"{', '.join(row)}; give fit(validation=…), or monitor='loss'"
+                )
+            schedule.step(row[schedule.monitor])
+
+    def shadows(self) -> dict[Variable, Variable]:
+        """Each parameter's average, once a step with `ema` is built."""
+        step: Step | None = self._programs.get("step")
+        if step is None and self.optimizer is not None and self._layout is not None:
+            step = self.training_step() if self._averages() else None
+        return {} if step is None else step.updates.shadows
+
+    def _averages(self) -> bool:
+        return any(isinstance(each, Averaged) for each in chain(self.composed()))
+
+    def weights(self) -> dict[str, Variable]:
+        """What the model predicts with, by name: its state, and the averages of its parameters."""
+        named = named_state(self)
+        shadows = set(self.shadows().values())
+        return {k: v for k, v in named.items() if k.startswith("model.") or v in shadows}
+
+    def model_state(self) -> Iterator[tuple[str, Variable]]:
+        """Each dotted name of the model, with its variable."""
+        return ((name, variable) for name, variable, _ in self.model._all_state())
+
+    def step_variables(self) -> Sequence[Variable]:
+        """What the step reads and writes."""
+        return self.training_step().function._state_variables()
+
+    def graph_texts(self) -> dict[str, str]:
+        """The text of each program, from which it can be made again."""
+        if "texts" not in self._programs:
+            self._programs["texts"] = {"step": str(self.training_step().function.graph)}
+        return self._programs["texts"]
+
+    def named_callbacks(self) -> list[tuple[str, Any]]:
+        """The callbacks that have state, each with a name."""
+        named: dict[str, Any] = {}
+        for each in self._callbacks:
+            if hasattr(each, "state_dict") and hasattr(each, "load_state_dict"):
+                base = type(each).__name__
+                number = sum(name.partition(" ")[0] == base for name in named)
+                named[f"{base} {number + 1}" if number else base] = each
+        return list(named.items())
+
+
+def _steps(source: Source, function: Any, size: int) -> Iterator[tuple[list[Array], Array]]:
+    """All batches of a source, in their order."""
+    epoch = source.epoch(Plan(0, size, shuffle=False))
+    count = 1
+    try:
+        while (made := epoch.run(function, count)) is not None:
+            yield made
+            count = min(2 * count, 64)
+    finally:
+        epoch.close()
+
+
+def _joined(column: Sequence[Array]) -> Array:
+    """Outputs [steps, batch, *t] of several sizes as one array [n, *t]."""
+    return np.concatenate([x.reshape(-1, *x.shape[2:]) for x in column])
+
+
+def _as_loss(loss: Any) -> Callable[[Any, Any], Any]:
+    if isinstance(loss, str):
+        found = getattr(functional, loss, None) if loss in functional.__all__ else None
+        if found is None:
+            hint = missing_name("sn.nn.functional", loss, functional.__all__)
+            raise ArgumentError(f"Trainer: loss: {hint}")
+        return found
+    if isinstance(loss, type) or not callable(loss):
+        raise ArgumentError(
+            f"Trainer: loss must be a function of outputs and targets, as sn.nn.cross_entropy, not "
+            f"{loss!r:.60}"
+        )
+    return loss
