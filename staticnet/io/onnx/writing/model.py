@@ -12,12 +12,16 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, OnnxError
 from staticnet.io.onnx.library import newest, onnx
+from staticnet.io.onnx.writing import arrays as of_arrays
+from staticnet.io.onnx.writing import control, elementwise, layers, plainer
 from staticnet.io.onnx.writing.body import Model
 from staticnet.io.onnx.writing.target import Target
 from staticnet.io.onnx.writing.tensors import described, little, tensor, value_info
 from staticnet.ir.graph import Graph
 from staticnet.ops.state import Variable
 
+FAMILIES = (of_arrays, control, elementwise, layers, plainer)
+"""What fills the table."""
 DEFAULT_OPSET = 18
 """The newest that most tools read: reductions take their axes as an operand, as all later ones."""
 OLDEST_OPSET = 13

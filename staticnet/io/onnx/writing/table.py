@@ -8,7 +8,6 @@ sequence of nodes: plainer ops that are written in its place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, TypeVar
 
 from staticnet.ir.node import Node
@@ -41,26 +40,16 @@ def composes(*ops: type[Op]) -> Callable[[F], F]:
     return enter
 
 
-@cache
-def _fill() -> None:
-    from staticnet.io.onnx.writing import arrays, control, elementwise, layers, plainer
-
-    assert all((arrays, control, elementwise, layers, plainer))
-
-
 def writer_of(op: Op) -> Callable[..., Any] | None:
     """What writes an op."""
-    _fill()
     return _WRITERS.get(type(op))
 
 
 def composition_of(op: Op) -> Callable[..., Any] | None:
     """What makes plainer ops of one."""
-    _fill()
     return _COMPOSITIONS.get(type(op))
 
 
 def operands_of(node: Node) -> tuple[Node, ...]:
     """The operands that are to be written before a node is."""
-    _fill()
     return node.inputs[: _OPERANDS.get(type(node.op))]
