@@ -18,11 +18,14 @@ def size_of_batch(sets: Sequence[Any], batch_size: Any) -> int:
 
     Raises:
         ArgumentError: if the size is no positive int.
-        FeedError: if it is larger than the data sets, or they differ in length.
+        FeedError: if it is larger than the data sets, they differ in length, or there are none.
     """
+    if not sets and batch_size is None:
+        return 1
     lengths = {len(x) if x.ndim else 0 for x in sets}
     if len(lengths) != 1:
-        raise FeedError(f"run: the data sets must have one length, not {sorted(lengths)}")
+        given = f"not {sorted(lengths)}" if sets else "but there are no placeholders to feed"
+        raise FeedError(f"run: the data sets must have one length, {given}")
     (count,) = lengths
     size = as_size(count if batch_size is None else batch_size, "run: batch_size")
     if size > count:
@@ -37,6 +40,8 @@ def run_epochs(
 
     -> each output, stacked: [steps, *t]
     """
+    if not sets:  # one example, of nothing, again and again
+        return executable.run_many([], steps, size, np.zeros(1, np.int64))
     sets = executable.place(sets)
     if seed is None:
         return executable.run_many(sets, steps, size)

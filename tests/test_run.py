@@ -56,6 +56,16 @@ def test_batches_in_order_are_rows_as_they_lie(device: str, batch: int | None) -
     np.testing.assert_array_equal(w.value, np.full(3, 7.0))
 
 
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_steps_that_are_fed_nothing(device: str, shuffle: bool) -> None:
+    w = sn.variable(np.zeros(3), "w")
+    f = sn.function([], sn.sum(w), updates={w: w + 1}, device=device)
+    np.testing.assert_array_equal(f.run(5, shuffle=shuffle), [0, 3, 6, 9, 12])
+    with pytest.raises(sn.errors.FeedError, match="no placeholders to feed"):
+        f.run(5, batch_size=2)
+
+
 def test_batches_in_order_on_a_gpu(gpu: Any) -> None:
     f, _, _ = counter("cuda")
     wanted = [DATA[i : i + 3].sum() for i in (0, 3, 6, 0, 3, 6, 0)]

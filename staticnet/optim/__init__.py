@@ -11,6 +11,7 @@ from staticnet.optim.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
 from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from staticnet.optim.evolution import CMAES
 from staticnet.optim.large_batch import LAMB, Lion
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
@@ -39,6 +40,7 @@ from staticnet.optim.wrappers import (
 )
 
 __all__ = [
+    "CMAES",
     "LAMB",
     "SGD",
     "AMSGrad",
