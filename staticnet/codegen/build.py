@@ -23,6 +23,7 @@ from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Elementwise, Reduction
+from staticnet.ops.random import RandomBits
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import block_count, block_lines
 from staticnet.plan.reads import loop_numbers
@@ -122,7 +123,8 @@ class Builder:
         if len(domain) < 2:
             return True
         for node in (*self.group.nodes, *self.group.again):
-            if not isinstance(node.op, Elementwise):
+            counts = isinstance(node.op, RandomBits) and fixed(node.op.shape) == domain
+            if not counts and not isinstance(node.op, Elementwise):
                 return False
             for operand in node.inputs:
                 if operand in self.members or base(operand).type.size == 1:
