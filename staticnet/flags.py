@@ -3,7 +3,7 @@
 | variable | meaning |
 |---|---|
 | `STATICNET_DEBUG=passes,time` | what to log at INFO: each pass's effect, each pass's time |
-| `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR` |
+| `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR`: `01.step.batch=32.07.fold.sn` |
 | `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
 | `STATICNET_DATA=DIR` | where the examples look for data sets |
 | `STATICNET_TUNE=1` | CUDA: time algorithms for matrix products, and keep the best |
@@ -15,8 +15,10 @@ An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the 
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +58,11 @@ def read() -> Flags:
     for name in os.environ:
         if name.startswith("STATICNET_") and name not in _NAMES:
             raise FlagError(f"{name} is not a staticnet variable; the legal ones are {_NAMES}")
+    debug = _debug()
+    if debug:
+        _listen()
     return Flags(
-        debug=_debug(),
+        debug=debug,
         dump=_path("STATICNET_DUMP"),
         verify=_switch("STATICNET_VERIFY", "1"),
         tune=_switch("STATICNET_TUNE", "0"),
@@ -72,6 +77,22 @@ def environment() -> dict[str, str | None]:
     """The variables that `read` looks at, as they are; None for one that is not set."""
     names = (*_NAMES, "CC", "PATH", "XDG_CACHE_HOME")
     return {name: os.environ.get(name) for name in names}
+
+
+class _Standard(logging.Handler):
+    """Prints to stderr as long as nobody has configured logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            print(self.format(record), file=sys.stderr)
+
+
+def _listen() -> None:
+    """What is logged at INFO is seen, also where the program configures no logging."""
+    log = logging.getLogger("staticnet")
+    if not log.hasHandlers():
+        log.addHandler(_Standard())
+        log.setLevel(logging.INFO)
 
 
 def _debug() -> frozenset[str]:

@@ -7,6 +7,8 @@ import pytest
 
 import staticnet as sn
 from staticnet.cli import demo
+from staticnet.cli.export import set_state
+from staticnet.cli.inspect import read_graph
 from staticnet.cli.main import main
 from staticnet.io import safetensors
 from staticnet.train import Epoch
@@ -28,6 +30,7 @@ def test_the_demo_reaches_its_accuracy_and_writes_its_files(tmp_path, capsys):
         "graph.html",
         "graph.sn",
         "loss.png",
+        "predict.sn",
         "weights.safetensors",
     ]
     assert float(shown.split("test accuracy ")[1].split("%")[0]) >= 97
@@ -37,6 +40,7 @@ def test_the_demo_reaches_its_accuracy_and_writes_its_files(tmp_path, capsys):
 
     model, _, predict = demo.build(seed=7, device="numpy", steps=1)
     model.load_state_dict(safetensors.load(out / "weights.safetensors"))
+    assert set_state(read_graph(out / "predict.sn"), out / "weights.safetensors") == []
     *training, images, labels = demo.load_digits()
     assert np.mean(predict(images) == labels) >= 0.97
     *_, held, held_labels = demo.hold_out(*training)

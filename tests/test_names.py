@@ -180,5 +180,5 @@ def test_dumps_of_graphs_of_any_name(
     caplog.set_level(logging.INFO)
     x = sn.placeholder((2,), name="x")
     sn.function(x, x * 2, name="../a/b c", device="numpy")
-    assert all(file.name.startswith(".._a_b_c.") for file in (tmp_path / "dumps").iterdir())
+    assert all(".._a_b_c." in file.name for file in (tmp_path / "dumps").iterdir())
     assert not list(tmp_path.glob("*.sn"))

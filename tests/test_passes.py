@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,9 +108,39 @@ def test_debug_logs_and_dump_writes(
     assert [r.message.split()[0] for r in caplog.records] == [p.name for p in PIPELINE]
     files = sorted(file.name for file in (tmp_path / "dump").iterdir())
     number = [p.name for p in PIPELINE].index("algebraic_simplify")
-    name = f"small.{number}.algebraic_simplify.sn"
-    assert name in files
+    (name,) = (file for file in files if file.endswith("algebraic_simplify.sn"))
+    assert name.split(".", 1)[1] == f"small.{number:02}.algebraic_simplify.sn"
     assert "multiply" not in (tmp_path / "dump" / name).read_text(encoding="utf-8")
+
+
+def test_dumps_tell_functions_and_sizes_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STATICNET_DUMP", str(tmp_path))
+    for dims in ({}, {"b": 3, "a": 2}):
+        run_passes(small(), PIPELINE, dims=dims)
+        run_passes(small(), PIPELINE, dims=dims)
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert len(files) == 4 * len(PIPELINE)
+    starts = sorted({name.split(".small.")[0] for name in files}, key=int)
+    assert len(starts) == 4
+    assert [n for n in files if n.startswith(f"{starts[2]}.small.a=2.b=3.00.")]
+
+
+def test_debug_prints_where_no_logging_is_configured() -> None:
+    code = (
+        "import staticnet as sn; x = sn.placeholder((2,), name='x')\n"
+        "sn.function(x, x * 1, device='numpy')\n"
+        "import logging, io; logging.basicConfig(stream=io.StringIO(), level=logging.INFO)\n"
+        "sn.function(x, x * 2, device='numpy')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"STATICNET_DEBUG": "passes"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout == ""
+    assert "multiply_by_one ×1" in run.stderr
+    assert run.stderr.count("algebraic_simplify") == 1  # later the program's own logging has it
 
 
 @pytest.mark.parametrize(

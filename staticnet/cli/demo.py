@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     predicted = predict(test_images)
     report(epochs, accuracy(predicted, test_labels), len(test_labels))
     matrix = confusion_matrix(predicted, test_labels, len(CLASSES))
-    write(options.out, model, compiled.graph, epochs, matrix)
+    write(options.out, model, {"graph": compiled.graph, "predict": predict.graph}, epochs, matrix)
     print(f"total {time.perf_counter() - start:.1f} s")
 
 
@@ -144,13 +144,24 @@ def report(epochs: list[Epoch], test_accuracy: float, count: int) -> None:
     print(f"test accuracy {test_accuracy:.2%} on {count} images that it has not seen before")
 
 
-def write(out: Path, model: nn.Module, graph: sn.Graph, epochs: list[Epoch], matrix: Array) -> None:
-    """Write the weights, the graph as text and as a page, and the pictures."""
+def write(
+    out: Path,
+    model: nn.Module,
+    graphs: Mapping[str, sn.Graph],
+    epochs: list[Epoch],
+    matrix: Array,
+) -> None:
+    """Write the weights, what trains and what predicts as text, a page, and the pictures."""
     from staticnet.cli import plots
 
     safetensors.save(out / "weights.safetensors", model.state_dict())
-    (out / "graph.sn").write_text(f"{graph}\n", encoding="utf-8")
-    (out / "graph.html").write_text(graph_html(graph), encoding="utf-8")
+    for name, graph in graphs.items():
+        (out / f"{name}.sn").write_text(f"{graph}\n", encoding="utf-8")
+    (out / "graph.html").write_text(graph_html(graphs["graph"]), encoding="utf-8")
     plots.save_loss(out / "loss.png", epochs)
     plots.save_confusion(out / "confusion.png", matrix, CLASSES)
-    print(f"wrote {out}/: loss.png confusion.png weights.safetensors graph.sn graph.html")
+    print(
+        f"wrote {out}/: loss.png confusion.png weights.safetensors graph.sn graph.html predict.sn\n"
+        f"what predicts, as C: staticnet export {out}/predict.sn --dim batch=1 "
+        f"--state {out}/weights.safetensors"
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from staticnet.compare.table import plain
 from staticnet.cost import analyse
 from staticnet.errors import ParseError
+from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
 from staticnet.ir.text import parse
 
@@ -39,14 +42,32 @@ def run(options: argparse.Namespace) -> None:
         from staticnet.report import graph_html
 
         options.html.write_text(graph_html(graph), encoding="utf-8")
+        print(f"wrote {options.html}", file=sys.stderr if options.dot else sys.stdout)
 
 
 def describe(graph: Graph) -> str:
-    """`58 nodes (matmul ×5, add ×3, …), 105314965 floating-point operations a run`."""
-    ops = Counter(node.op.name for node in graph.nodes).most_common()
-    counts = ", ".join(f"{name} ×{count}" for name, count in ops)
-    cost = analyse(graph).flops
-    return f"{len(graph.nodes)} nodes ({counts}), {cost} floating-point operations a run"
+    """How much there is of each op, and what it costs a run: the most costly first.
+
+    op      nodes  FLOPs        bytes moved
+    ------  -----  -----------  -----------
+    matmul  5      105,314,304  1,581,056
+    all     58     105,314,965  1,711,104
+    """
+    counts = Counter(node.op.name for node in graph.nodes)
+    cost = analyse(graph)
+    work: dict[str, tuple[int | Dim, int | Dim]] = {op: (0, 0) for op in counts}
+    for node in cost.nodes:
+        flops, moved = work[node.op]
+        work[node.op] = flops + node.flops, moved + node.bytes
+    numbers = all(isinstance(size, int) for sizes in work.values() for size in sizes)
+    ordered = sorted(counts, key=lambda op: ([*work[op]] if numbers else [], counts[op]))
+    rows = [(op, counts[op], *work[op]) for op in reversed(ordered)]
+    told = [*rows, ("all", len(graph.nodes), cost.flops, cost.bytes)]
+    return "\n".join(plain(("op", "nodes", "FLOPs", "bytes moved"), [_texts(row) for row in told]))
+
+
+def _texts(row: tuple[str | int | Dim, ...]) -> list[str]:
+    return [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
 
 
 def read_graph(file: Path) -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,12 +15,27 @@ COMMANDS = (demo, compare, bench, inspect, export, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit status: 0, or 2 if something was wrong."""
-    options = _parser().parse_args(arguments)
+    """Run the command line; gives the exit status: 0, or 2 if something was wrong.
+
+    It ends quietly, with the status of a program that SIGPIPE ends, if what reads its output does.
+    """
     try:
-        if getattr(options, "reads_flags", True) and flags.read().debug:
-            logging.basicConfig(level=logging.INFO, format="%(message)s")
+        options = _parser().parse_args(arguments)
+        return _run(options)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # or the flush at the exit fails again
+        os.dup2(nowhere, sys.stdout.fileno())
+        return 128 + 13
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        if getattr(options, "reads_flags", True):
+            flags.read()
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except (StaticnetError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"staticnet {options.command}: {message}", file=sys.stderr)

@@ -6,6 +6,7 @@ A pass that is not the house's own is always verified, and held to what every pa
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import re
 import time
@@ -206,6 +207,7 @@ def run_passes(
     check_names([p.name for p in pipeline], disabled)
     settings = flags.read()
     records: list[Record] = []
+    name = _dump_name(graph, dims or {}) if settings.dump else ""
     for number, p in enumerate(pipeline):
         if p.name in disabled:
             continue
@@ -224,16 +226,25 @@ def run_passes(
             p.name, len(graph.nodes), len(after.nodes), seconds, dict(context.notes), after
         )
         records.append(record)
-        _report(record, number, settings)
+        _report(record, f"{name}.{number:02}", settings)
         graph = after
     return graph, records
 
 
-def _report(record: Record, number: int, settings: flags.Flags) -> None:
+_compiled = itertools.count(1)
+
+
+def _dump_name(graph: Graph, dims: Mapping[str, int]) -> str:
+    """`03.step.batch=32`: the compilation's number in this process, the function, its sizes."""
+    sizes = [f"{name}={size}" for name, size in sorted(dims.items())]
+    return ".".join([f"{next(_compiled):02}", re.sub(r"[^\w.-]", "_", graph.name), *sizes])
+
+
+def _report(record: Record, name: str, settings: flags.Flags) -> None:
     if settings.debug:
-        log.info("%s", record if "passes" in settings.debug else f"{record.name}: {record.seconds}")
+        told = record if "passes" in settings.debug else f"{record.name}: {record.seconds:.6f} s"
+        log.info("%s", told)
     if settings.dump is not None:
         settings.dump.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^\w.-]", "_", record.graph.name)
-        file = settings.dump / f"{name}.{number}.{record.name}.sn"
+        file = settings.dump / f"{name}.{record.name}.sn"
         file.write_text(f"{record.graph}\n", encoding="utf-8")
