@@ -172,7 +172,7 @@ class Execution:
             ]
             proto = known.get_context_dependent_function_with_opset_version(
                 max(versions),
-                _proto(call, operands).SerializeToString(),
+                call.step.source or _proto(call, operands).SerializeToString(),
                 [_type(x).SerializeToString() for x in operands],
             )
         if isinstance(proto, bytes):

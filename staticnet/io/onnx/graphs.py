@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from staticnet.errors import OnnxError, ParseError, StaticnetError
 from staticnet.io.onnx.library import onnx
+from staticnet.io.onnx.registry import is_known
 from staticnet.io.onnx.tensors import NAMES, Array, as_array, type_name
 from staticnet.ir.dim import Dim, parse_dim
 from staticnet.ir.dtype import DTYPES, DType
@@ -47,6 +48,7 @@ class Step:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+    source: bytes = b""  # as it is in the file, if it is made of others and holds graphs
 
     def __str__(self) -> str:
         own = f"{self.domain}::{self.op}" if self.domain else self.op
@@ -188,10 +190,13 @@ class Reader:
             attributes[attribute.name] = self.attribute(attribute, visible, label)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         overload = getattr(proto, "overload", "")
-        return Step(
+        step = Step(
             f"{proto.op_type}:{overload}" if overload else proto.op_type, domain, proto.name,
             tuple(proto.input), tuple(proto.output), attributes,
         )  # fmt: skip
+        if step.bodies and not is_known(domain, proto.op_type):
+            step = replace(step, source=proto.SerializeToString())
+        return step
 
     def attribute(self, proto: Any, visible: Collection[str], label: str) -> Any:
         """An attribute's value: a number, a text, an array, a graph, or a list of such."""

@@ -36,6 +36,11 @@ def find(domain: str, name: str, version: int) -> Rule | None:
     return found
 
 
+def is_known(domain: str, name: str) -> bool:
+    """Whether an operator has a rule, as of whatever opset."""
+    return (domain, name) in _TABLE
+
+
 def names() -> list[tuple[str, str]]:
     """Each operator that has a rule: (domain, name)."""
     return sorted(_TABLE)

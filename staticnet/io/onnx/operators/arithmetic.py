@@ -182,3 +182,13 @@ def converted(call: Call, x: Any, dtype: Any) -> Any:
     if is_floating(x.dtype) and kind(dtype) == "uint":  # of a negative number, as C's does
         return sn.astype(sn.astype(x, sn.int64), dtype)
     return sn.astype(x, dtype)
+
+
+@operator("BitCast")
+def bit_cast(call: Call, x: Any) -> Any:
+    """x's bits as another dtype of the same size."""
+    dtype = target(call, "to")
+    if dtype.itemsize != x.dtype.itemsize:
+        call.fail(f"{x.dtype} and {dtype} differ in size")
+    known = call.known(x, "the bits of the result")
+    return sn.constant(np.ascontiguousarray(known).view(dtype))

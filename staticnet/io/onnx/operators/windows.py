@@ -154,8 +154,9 @@ def _transposed_pads(call: Call, full: Any, spatial: Any, strides: Any) -> tuple
         )
         return pads[:count], pads[count:]
     totals = [f - n for f, n in zip(full, wanted[-count:], strict=True)]
-    less, most = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-    return (most, less) if auto == "SAME_LOWER" else (less, most)
+    half = tuple(t // 2 for t in totals)
+    rest = tuple(t - a for t, a in zip(totals, half, strict=True))
+    return (half, rest) if auto == "SAME_UPPER" else (rest, half)
 
 
 @operator("MaxPool")
