@@ -255,8 +255,18 @@ __device__ inline void sn_extremum(const typename X::memory *x, int64_t *y, int6
   }
 }
 
-// z = activation(x y + bias) for stacks of matrices with any strides, a thread an element.
 // ACTIVATION: 0 none, 1 relu, 2 gelu (the tanh form).
+template <int ACTIVATION, class T>
+__device__ inline T sn_activated(T x) {
+  if (ACTIVATION == 1) return x <= (T)0 ? (T)0 : x;
+  if constexpr (ACTIVATION == 2) {
+    const double u = x, scaled = 1.5957691216057308 * (u + 0.044715 * (u * u * u));
+    return (T)(u * sn_sigmoid_f64(scaled));
+  }
+  return x;
+}
+
+// z = activation(x y + bias) for stacks of matrices with any strides, a thread an element.
 template <class X, int ACTIVATION>
 __device__ inline void sn_product(const typename X::memory *x, const typename X::memory *y,
                                   const typename X::memory *bias, typename X::memory *z, int64_t m,
@@ -269,12 +279,7 @@ __device__ inline void sn_product(const typename X::memory *x, const typename X:
     for (int64_t l = 0; l < k; ++l)
       sum = (T)(sum + X::load(x[i * xr + l * xc]) * X::load(y[l * yr + j * yc]));
     if (bias) sum = (T)(sum + X::load(bias[j]));
-    if (ACTIVATION == 1) sum = sum <= (T)0 ? (T)0 : sum;
-    if constexpr (ACTIVATION == 2) {
-      const double u = sum, scaled = 1.5957691216057308 * (u + 0.044715 * (u * u * u));
-      sum = (T)(u * sn_sigmoid_f64(scaled));
-    }
-    z[place] = X::store(sum);
+    z[place] = X::store(sn_activated<ACTIVATION>(sum));
   }
 }
 

@@ -1,47 +1,16 @@
-// Many steps in a row without the host: rows drawn from data sets that lie on the device, and
-// outputs kept one after the other. All read `table`, which is in device memory so that a captured
-// graph can be launched again for other data: [0] the number of the step, [1] the address of the
-// order of rows, [2] after how many batches it begins again, then one address for each data set and
-// for each output's stack.
+// The kernels of many steps that are launched one by one. Included after draw.cuh.
 
 #ifndef STATICNET_RUN_CUH
 #define STATICNET_RUN_CUH
 
-typedef long long sn_word;
-struct alignas(16) sn_16_bytes {
-  sn_word v[2];
-};
-
-// to[i] = data[order[step * batch + i]] for the rows i of a batch.
-template <class Unit>
-__device__ inline void sn_gather_rows(const sn_word *table, int slot, void *to, sn_word batch,
-                                      sn_word row_bytes) {
-  const Unit *const data = (const Unit *)table[slot];
-  const sn_word *const order = (const sn_word *)table[1] + table[0] % table[2] * batch;
-  const sn_word units = row_bytes / sizeof(Unit), all = batch * units;
-  const sn_word threads = (sn_word)gridDim.x * blockDim.x;
-  for (sn_word i = (sn_word)blockIdx.x * blockDim.x + threadIdx.x; i < all; i += threads)
-    ((Unit *)to)[i] = data[order[i / units] * units + i % units];
-}
-
-// stack[step] = output
-template <class Unit>
-__device__ inline void sn_keep_output(const sn_word *table, int slot, const void *from,
-                                      sn_word nbytes) {
-  const sn_word units = nbytes / sizeof(Unit), threads = (sn_word)gridDim.x * blockDim.x;
-  Unit *const to = (Unit *)table[slot] + table[0] * units;
-  for (sn_word i = (sn_word)blockIdx.x * blockDim.x + threadIdx.x; i < units; i += threads)
-    to[i] = ((const Unit *)from)[i];
-}
-
 #define SN_RUN_KERNELS(bytes, Unit)                                                            \
   extern "C" __global__ void sn_gather_##bytes(const sn_word *table, int slot, void *to,       \
                                                sn_word batch, sn_word row_bytes) {             \
-    sn_gather_rows<Unit>(table, slot, to, batch, row_bytes);                                   \
+    sn_gather_rows<Unit>(table, table[0], slot, to, batch, row_bytes);                         \
   }                                                                                            \
   extern "C" __global__ void sn_keep_##bytes(const sn_word *table, int slot, const void *from, \
                                              sn_word nbytes) {                                 \
-    sn_keep_output<Unit>(table, slot, from, nbytes);                                           \
+    sn_keep_output<Unit>(table, table[0], slot, from, nbytes);                                 \
   }
 SN_RUN_KERNELS(16, sn_16_bytes)
 SN_RUN_KERNELS(4, int)

@@ -50,8 +50,9 @@ PIPELINE = (
     SCATTER_UPDATES,
     REMAT,
 )
-FUSION = "fusion"  # a part of planning, left out like a pass
-PASSES = (*(p.name for p in PIPELINE), FUSION)
+FUSION, PERSISTENT = "fusion", "persistent"  # of planning and of a backend, left out like passes
+PARTS = (FUSION, PERSISTENT)
+PASSES = (*(p.name for p in PIPELINE), *PARTS)
 _NEED_NUMBERS = (REMAT,)
 
 
@@ -62,8 +63,10 @@ def check_pipeline(pipeline: Sequence[Pass]) -> None:
             f"passes: {INFER_SHAPE} is missing, which puts in the numbers of symbolic dims; add it "
             "where the graph is to have them, as in (*sn.PIPELINE, my_pass)"
         )
-    if any(p.name == FUSION for p in pipeline):
-        raise ArgumentError(f"passes: {FUSION!r} is the name of a part of planning; take another")
+    for p in pipeline:
+        if p.name in PARTS:
+            what = "a part of planning" if p.name == FUSION else "a choice of a backend"
+            raise ArgumentError(f"passes: {p.name!r} is the name of {what}; take another")
     before = pipeline[: pipeline.index(INFER_SHAPE)]
     for p in _NEED_NUMBERS:
         if p in before:
@@ -101,7 +104,7 @@ class Compilation:
     @property
     def passes(self) -> tuple[str, ...]:
         """The names of what may be left out."""
-        return (*(p.name for p in self.pipeline), FUSION)
+        return (*(p.name for p in self.pipeline), *PARTS)
 
     def check_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
         """The sizes as Python's ints.
@@ -148,7 +151,7 @@ class Compilation:
                 if recompute
                 else self._plan(graph, backend, recompute)
             ),
-            "disabled": [name for name in self.disabled_passes if name != FUSION],
+            "disabled": [name for name in self.disabled_passes if name not in PARTS],
         }
 
     def plan(self, graph: Graph, dims: Mapping[str, int], backend: Backend | None = None) -> Plan:
@@ -191,6 +194,12 @@ class Compilation:
         return p in self.pipeline and p.name not in self.disabled_passes
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """The passes that a backend is to do without: `numerics="exact"` keeps products' bits."""
+        exact = (PERSISTENT,) if self.numerics == "exact" else ()
+        return (*self.disabled_passes, *exact)
+
+    @property
     def _fuse(self) -> bool:
         return FUSION not in self.disabled_passes
 
@@ -203,7 +212,7 @@ class Compilation:
         """
         build = self.backend.build
         try:
-            return build(graph, self.disabled_passes, plan, self.precision)
+            return build(graph, self.left_out, plan, self.precision)
         except MemoryLimitError as error:
             if error.limit is None or not dims:
                 raise

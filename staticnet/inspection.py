@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ class Inspection:
         bound = self._only_dims(dims)
         plan = self._plan_at(bound)
         source = self._source(plan, bound)
-        return explain(plan, {} if source is None else source.functions)
+        if source is None:
+            return explain(plan)
+        return replace(explain(plan, source.functions), choice=source.choice)
 
     def _source(self, plan: Plan, dims: Mapping[str, int]) -> Source | None:
         """The generated source of a binding; None if this function's device generates none."""
@@ -87,7 +90,7 @@ class Inspection:
         if made is not None and made.executable.program is not None:
             return made.executable.program
         try:
-            return self._backend.program(plan)
+            return self._backend.program(plan, self._compilation.left_out)
         except DeviceError:
             return None
 
@@ -98,7 +101,8 @@ class Inspection:
             DeviceError: if this function's device generates none.
             ArgumentError: if it is not clear which numbers the symbolic dims have.
         """
-        program = self._backend.program(self._plan_at(self._only_dims(dims)))
+        plan = self._plan_at(self._only_dims(dims))
+        program = self._backend.program(plan, self._compilation.left_out)
         return program.source if whole else program.body
 
     def profile(self, *args: Any, repeat: int | None = None, **named: Any) -> Profile:

@@ -106,6 +106,12 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+@pytest.fixture
+def launch_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is one kernel, though the estimate says that it pays."""
+    monkeypatch.setattr("staticnet.codegen.cuda.choice.LEAST_GAIN", 1.0)
+
+
 @pytest.fixture(autouse=True)
 def _auto_is_the_reference(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests of the front compile no C: `auto` is NumPy, but in modules that set COMPILES."""

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-w",
          "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
 LINK = ["-shared", "-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # C++'s library is not needed
 PAGE = mmap.PAGESIZE
+TOGETHER = 3  # blocks of a cooperative launch
 _libc = ctypes.CDLL(None, use_errno=True)
 Key = tuple[str, int]
 
@@ -125,7 +127,7 @@ def _version() -> str:
 
 def run_kernel(
     library: ctypes.CDLL, name: str, grid: Size, block: Size, values: Sequence[Any],
-    reverse: bool = False,
+    reverse: bool = False, cooperative: bool = False,
 ) -> None:  # fmt: skip
     """Run a kernel of a library on addresses and ctypes numbers.
 
@@ -137,7 +139,7 @@ def run_kernel(
     sizes = [(ctypes.c_uint * 3)(*x) for x in (grid, block)]
     run = getattr(library, f"shim_{name}")
     run.restype = ctypes.c_char_p
-    message = run(*sizes, table, int(reverse))
+    message = run(*sizes, table, int(reverse), int(cooperative))
     if message:
         raise KernelFailure(f"{name}: {message.decode()}")
 
@@ -145,20 +147,29 @@ def run_kernel(
 class Machine:
     """A plan's CUDA program, and memory for it: state and constants from the graph's own values.
 
-    The arena is one buffer, or else each value has one of its own and none may leave it.
+    The arena is one buffer, or else each value has one of its own and none may leave it. The step
+    may be `persistent`: then it is one kernel, where the estimate says so.
     """
 
     def __init__(
-        self, graph: Graph, folder: Path, arena: bool = False, tf32: bool = False, **options: Any
-    ) -> None:
+        self, graph: Graph, folder: Path, arena: bool = False, tf32: bool = False,
+        persistent: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.plan: Plan = make_plan(graph, **options)
-        self.program: CudaProgram = write_cuda_program(self.plan, tf32)
+        self.program: CudaProgram = write_cuda_program(self.plan, tf32, persistent)
         # where an op holds graphs, what lies in the scratch memory of its step is not told apart
         self.arena = arena or any(group.bodies for _, group in self.plan.launched)
         launches = [c for c in walk(self.program.launches) if isinstance(c, Launch)]
         names = list(dict.fromkeys(c.function for c in launches))
         self.library = build(self.program.source, names, folder)
+
+    def rewritten(self, source: str, folder: Path) -> Machine:
+        """The same with another source of the same kernels."""
+        other = copy(self)
+        names = [c.function for c in self.program.launches if isinstance(c, Launch)]
+        other.library = build(source, names, folder)
+        return other
 
     def run(
         self, feeds: Sequence[Any], state: Sequence[Any], reverse: bool = False
@@ -176,8 +187,9 @@ class Machine:
         )
 
     def _memory(self, feeds: Sequence[Any], state: Sequence[Any]) -> dict[Key, Guarded]:
-        memory = {("failed", 0): Guarded(4)}
-        memory["failed", 0].bytes[...] = 0
+        memory = {("failed", 0): Guarded(4), ("barrier", 0): Guarded(4)}
+        for flag in memory.values():
+            flag.bytes[...] = 0
         constants = [node.op.value.array for node in self.plan.constants]  # type: ignore[attr-defined]
         for kind, arrays in (("feed", feeds), ("state", state), ("constant", constants)):
             for i, array in enumerate(arrays):
@@ -198,7 +210,7 @@ class Machine:
             (p.at, int(n.type.nbytes)) for n, p in self.plan.places.items() if p.kind == "arena"
         ]
         found += [(block.offset, block.size) for block in self.plan.saved.values()]
-        for command in self.program.launches:
+        for command in self.program.commands:
             if isinstance(command, Launch) and command.scratch is not None:
                 found.append((command.scratch.at, command.scratch_bytes))
             if isinstance(command, Product) and command.result.address.kind == "arena":
@@ -263,7 +275,11 @@ class Machine:
                 values.append(kind(argument.value))
             else:
                 values.append(self._place(memory, argument))
-        run_kernel(self.library, command.function, command.grid, command.block, values, reverse)
+        grid = (min(command.grid[0], TOGETHER), 1, 1) if command.cooperative else command.grid
+        run_kernel(
+            self.library, command.function, grid, command.block, values, reverse,
+            command.cooperative,
+        )  # fmt: skip
 
     def _key(self, address: Address) -> tuple[Key, int]:
         """The buffer of an address, and bytes from its beginning."""

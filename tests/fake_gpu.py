@@ -22,7 +22,7 @@ from fake_cublaslt import FakeCublasLt
 from staticnet.errors import CompileError
 
 ALIGNMENT = 512
-KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+\)\s*)?(\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\)\s*)?(\w+)\(')
 MACRO = re.compile(r"^SN_RUN_KERNELS\((\d+), \w+\)$", re.MULTILINE)
 H2D, D2H, D2D = 1, 2, 3
 
@@ -270,8 +270,9 @@ class Function:
         run.restype = ctypes.c_char_p
 
     def __call__(
-        self, grid: Any, block: Any, arguments: tuple[np.generic, ...], shared: int, stream: Stream
-    ) -> None:
+        self, grid: Any, block: Any, arguments: tuple[np.generic, ...], shared: int, stream: Stream,
+        cooperative: bool = False,
+    ) -> None:  # fmt: skip
         assert all(isinstance(x, np.generic) for x in arguments), "kernels take typed scalars"
         given = [ctypes.create_string_buffer(x.tobytes()) for x in arguments]
         table = (ctypes.c_void_p * max(1, len(given)))(*map(ctypes.addressof, given))
@@ -279,7 +280,7 @@ class Function:
         self.gpu.log.append(("kernel", self.name))
 
         def work(keep: Any = given) -> None:
-            message = self.run(*sizes, table, 0)
+            message = self.run(*sizes, table, 0, int(cooperative))
             assert not message, f"{self.name}: {message.decode()}"
 
         stream.put(work)
@@ -362,7 +363,7 @@ class Gpu:
 
     def _module(self) -> Any:
         space = types.SimpleNamespace
-        properties = {"name": b"Fake GPU", "major": 9, "minor": 0}
+        properties = {"name": b"Fake GPU", "major": 9, "minor": 0, "multiProcessorCount": 3}
         runtime = space(
             CUDARuntimeError=CUDARuntimeError, memcpyHostToDevice=H2D, memcpyDeviceToHost=D2H,
             memcpyDeviceToDevice=D2D, memcpyAsync=self._copy, memsetAsync=self._fill,

@@ -168,6 +168,7 @@ class TestSteps:
         for got, wanted in zip(results[1], results[0], strict=True):
             close(got, wanted, 1e-5)
 
+    @pytest.mark.usefixtures("launch_by_launch")
     def test_many_steps_take_few_launches_and_one_transfer(
         self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -35,6 +35,7 @@ class TestMemory:
         y = sn.nn.softmax(sn.tanh(x @ w) @ w)
         return sn.function(x, sn.sum(y, 1), device="cuda", **options)
 
+    @pytest.mark.usefixtures("launch_by_launch")
     def test_planned_bytes_are_allocated_and_no_others(self, gpu: Gpu) -> None:
         gpu.blas.workspaces = itertools.repeat(12345)
         f = self.function(gpu)

@@ -82,6 +82,7 @@ def multiply(build: Any, dtype: str, gpu: Gpu, **options: Any) -> tuple[Any, Any
 
 
 @needs_shim
+@pytest.mark.usefixtures("launch_by_launch")
 class TestProducts:
     @pytest.mark.parametrize("name", PRODUCTS)
     @pytest.mark.parametrize("dtype", ["float32", "float64"])

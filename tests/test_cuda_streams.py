@@ -26,6 +26,7 @@ from staticnet.codegen.launches import ALIGNMENT, CudaProgram, Lane
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
+pytestmark = pytest.mark.usefixtures("launch_by_launch")
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 FORKING = Rates(multiprocessors=10**9, wait=0.0)  # nothing fills this GPU, and waits are free
 

@@ -167,6 +167,25 @@ def test_calls_and_run_make_the_same_steps() -> None:
     np.testing.assert_array_equal(*losses)
 
 
+def test_one_kernel_makes_the_steps_of_launches() -> None:
+    """Called, which is captured, and by `run`; twice the same bits, of one block and of many."""
+    for f, feeds in (STEPS["playground"](), STEPS["mlp"](), STEPS["layer_norm"]()):
+        start, curves = [v.value for v in f.graph.variables], []
+        for without in ((), (), ("persistent",)):
+            for variable, value in zip(f.graph.variables, start, strict=True):
+                variable.value = value
+            graph = f.graph
+            step = sn.function(
+                graph.inputs, graph.outputs, dict(graph.updates), device="cuda",
+                disabled_passes=without,
+            )  # fmt: skip
+            called = [float(step(*feeds)[0]) for _ in range(4)]
+            many = step.run(50, *feeds, batch_size=len(feeds[0]))[0].get()
+            curves.append(np.array([*called, *many]))
+        np.testing.assert_array_equal(curves[0], curves[1])
+        np.testing.assert_allclose(curves[0], curves[2], rtol=1e-3, atol=1e-5)
+
+
 def test_a_captured_step_allocates_its_outputs_alone(cupy: Any) -> None:
     step, data, _ = mlp("cuda")
     feeds = [cupy.asarray(x[:64]) for x in data]
@@ -316,6 +335,7 @@ def forked(monkeypatch: pytest.MonkeyPatch, streams: int, batch: int) -> tuple[A
     return step, data
 
 
+@pytest.mark.usefixtures("launch_by_launch")
 def test_forks_give_the_bits_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("staticnet.codegen.cuda.streams.LEAST_GAIN", 1e-9)
     losses = []
@@ -335,6 +355,7 @@ def test_large_feeds_read_in_place(cupy: Any) -> None:
         assert float(f(there)) == value * 1024 * 1024
 
 
+@pytest.mark.usefixtures("launch_by_launch")
 def test_a_measured_algorithm_gives_the_same_product(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ class TestSources:
         assert len(set(numbers)) == 1
 
     def test_of_each_launch_in_cuda(self, step: Any) -> None:
-        program = CudaBackend().program(step.plan)
+        program = CudaBackend().program(step.plan, ("persistent",))
         told = document(step.graph, step.plan, device="cuda", source=program)
         texts = [told["sources"][k["source"]] for k in told["kernels"]]
         assert any("cuBLASLt: [16,32] by [32,24] float32" in text for text in texts)

@@ -44,6 +44,11 @@ class Source(Protocol):
         """The function of each kernel, `k4`; equal kernels share that of the first of them."""
         ...
 
+    @property
+    def choice(self) -> str:
+        """How a step is launched and why, if there was a choice."""
+        ...
+
 
 class Executable(Protocol):
     """A graph with fixed shapes, ready to run."""
@@ -145,7 +150,7 @@ class Backend(Protocol):
         """
         ...
 
-    def program(self, plan: Plan) -> Source:
+    def program(self, plan: Plan, disabled_passes: Collection[str] = ()) -> Source:
         """The generated source of a plan.
 
         Raises:

@@ -168,7 +168,7 @@ class NumpyBackend(HostBackend):
         """The interpreter of a graph."""
         return NumpyExecutable(graph)
 
-    def program(self, plan: Plan) -> Program:
+    def program(self, plan: Plan, disabled_passes: Collection[str] = ()) -> Program:
         """There is none.
 
         Raises:

@@ -1,10 +1,10 @@
 """What a GPU's driver runs for one step: kernels, products and copies, in order.
 
 A program's `source` is CUDA C++ whose kernels are `extern "C"`. Before the first launch the driver
-sets the int32 at `FAILED` to 0; after the last it is 0, or the number of the node in `sites`, from
-1, whose index was out of range. The state is unchanged then: every kernel that writes it looks at
-that number first. Feeds, state, constants, outputs and the arena begin at multiples of
-`ALIGNMENT` bytes; kernels rely on it.
+sets the int32s at `FAILED` and `BARRIER` to 0; after the last that at `FAILED` is 0, or the number
+of the node in `sites`, from 1, whose index was out of range. The state is unchanged then: every
+kernel that writes it looks at that number first. Feeds, state, constants, outputs and the arena
+begin at multiples of `ALIGNMENT` bytes; kernels rely on it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Size = tuple[int, int, int]
 class Address:
     """Memory: `kind` and `at` are those of a `plan.Place`, and `offset` is bytes further on.
 
-    Of kind "failed" there is one int32, which tells a failure. `advance` is how many bytes further
-    it is with each step of a loop, by the loop's number.
+    Of kinds "failed" and "barrier" there is one int32 each: what tells a failure, and where the
+    blocks of a cooperative launch wait. `advance` is how many bytes further it is with each step of
+    a loop, by the loop's number.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Address:
 
 
 FAILED = Address("failed", 0)
+BARRIER = Address("barrier", 0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Launch:
     `scratch` is memory of `scratch_bytes` in the arena, also among the arguments, that holds
     partial results between the launches of the plan's step `step`; it is not kept beyond it.
     `site` tells its failures; 0 if it cannot fail. `written` says of each argument whether it is
-    memory that the kernel may write.
+    memory that the kernel may write. Of a `cooperative` one all blocks run together; they may be
+    fewer, as many as the GPU has multiprocessors.
     """
 
     function: str
@@ -86,6 +89,7 @@ class Launch:
     scratch: Address | None = None
     scratch_bytes: int = 0
     shared_bytes: int = 0
+    cooperative: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,11 @@ class CudaProgram:
     routine; those of one launch share theirs. `functions` are the names of its own functions:
     kernel 4's is `k4`, or `m4` in a launch with others, a second one `k4_1`; equal ones are one, of
     the first that runs it. `lanes` tell each command's stream; with none all run in order on one.
+
+    With `stages` the whole step is the one launch, and those are the commands that it stands for:
+    what is in one stage runs side by side, and a barrier is between two. Its first two arguments
+    are the address of the table of `kernels/draw.cuh`, 0 for none, and how many steps it makes.
+    `choice` says why it is so, or why not.
     """
 
     source: str
@@ -282,6 +291,15 @@ class CudaProgram:
     texts: Mapping[Group, str]
     functions: Mapping[Group, str]
     lanes: tuple[Lane, ...] = ()
+    stages: tuple[tuple[Command, ...], ...] = ()
+    choice: str = ""
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """What a step does, in order, whether in one launch or in many."""
+        if not self.stages:
+            return self.launches
+        return tuple(command for stage in self.stages for command in stage)
 
     @property
     def waits_for_host(self) -> bool:
@@ -296,6 +314,13 @@ class CudaProgram:
     def __str__(self) -> str:
         """The commands in order, a line each, with streams and waits where there are several."""
         lines = []
+        if self.stages:
+            (launch,) = self.launches
+            lines.append(f"0: {format_command(launch)}: {len(self.stages)} stages of one kernel")
+            for stage in self.stages:
+                told = (format_command(command, "product") for command in stage)
+                lines.append(f"   {'; '.join(told)}")
+            return "\n".join(lines)
         for number, command in enumerate(self.launches):
             line = f"{number}: {format_command(command)}"
             if self.streams > 1:
@@ -306,8 +331,11 @@ class CudaProgram:
         return "\n".join(lines)
 
 
-def format_command(command: Command) -> str:
-    """`k0<blocks, threads>`, `cuBLASLt: [m,k] by [k,n]`, `copy of n bytes` or `Python: …`."""
+def format_command(command: Command, by: str = "cuBLASLt") -> str:
+    """`k0<blocks, threads>`, `cuBLASLt: [m,k] by [k,n]`, `copy of n bytes` or `Python: …`.
+
+    by: what computes products
+    """
     if isinstance(command, Copy):
         return f"copy of {command.nbytes:,} bytes"
     if isinstance(command, HostCall):
@@ -321,4 +349,4 @@ def format_command(command: Command) -> str:
     sizes = f"[{command.m},{command.k}] by [{command.k},{command.n}]"
     batch = f", {list(command.batch)} of them" if command.batch else ""
     epilogue = "" if command.epilogue == "none" else f", then {command.epilogue}"
-    return f"cuBLASLt: {sizes} {command.dtype.name}{batch}{epilogue}"
+    return f"{by}: {sizes} {command.dtype.name}{batch}{epilogue}"

@@ -95,6 +95,7 @@ class Program:
     kernels' functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
     `laps` are the first kernels of the launches in loops that a marked program times, in order.
+    `choice` is empty: a step is always launched alike.
     """
 
     source: str
@@ -107,6 +108,7 @@ class Program:
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
     laps: list[str] = field(default_factory=list)
+    choice: str = ""
 
     @property
     def multiplies(self) -> bool:

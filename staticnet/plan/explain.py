@@ -173,12 +173,16 @@ def _by_module(kernel: KernelAccount) -> list[ModuleRow]:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The account of a plan, kernel by kernel in the order they run."""
+    """The account of a plan, kernel by kernel in the order they run.
+
+    `choice` says how a device launches them and why, where it has a choice.
+    """
 
     graph: str
     launches: int
     bytes_moved: int
     kernels: tuple[KernelAccount, ...]
+    choice: str = ""
 
     @property
     def flops(self) -> int:
@@ -210,7 +214,7 @@ class Explanation:
             f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
             f"{self.bytes_moved:,} bytes moved, {self.flops:,} FLOPs"
         )
-        lines = [head, *self.lines()]
+        lines = [head, *([self.choice] if self.choice else []), *self.lines()]
         modules = self.by_module()
         lines += [str(modules)] if modules.is_told else []
         return "\n".join(lines)

@@ -2,6 +2,10 @@
 // change places where they wait for each other. A barrier that not all threads reach, lanes that
 // wait for others that never come, and an access outside all buffers end the launch with a message;
 // so do packs that are not aligned, if the compiler makes them trap.
+//
+// The blocks of a cooperative launch change places at barriers of the grid alone: between two of
+// them each block in turn does all that it can, so that one which relies on more finds old values.
+// Shared memory is the same for all, and a block must not rely on it beyond such a barrier.
 
 #pragma once
 
@@ -19,6 +23,7 @@
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __noinline__
 #define __syncthreads() shim::wait_for_block(__LINE__)
 #define __ballot_sync(lanes, yes) shim::ballot(lanes, yes, __LINE__)
 #define __shfl_xor_sync(lanes, x, distance) shim::exchange(lanes, x, distance, __LINE__)
@@ -45,10 +50,11 @@ unsigned shim_first_block = 0;
 
 namespace shim {
 
-constexpr int kMaxThreads = 1024, kWarp = 32;
+constexpr int kMaxThreads = 1024, kWarp = 32;  // of a block
+constexpr int kMaxTogether = 4, kMaxFibers = 1024;  // blocks and threads of a cooperative launch
 constexpr size_t kStack = 64 << 10;
 
-enum State { kIdle, kRunning, kAtBarrier, kAtExchange, kReady };
+enum State { kIdle, kRunning, kAtBarrier, kAtGrid, kAtExchange, kReady };
 
 // A stack, and the thread that runs on it. One that is idle takes the next thread of the block.
 struct Fiber {
@@ -61,12 +67,20 @@ struct Fiber {
   uint64_t given = 0, got = 0;
 };
 
-inline Fiber fibers[kMaxThreads];
-inline Fiber *current, *of_thread[kMaxThreads];
+// A block's threads, and how many are done.
+struct Block {
+  Fiber *of_thread[kMaxThreads];
+  int done;
+  bool begun;
+};
+
+inline Fiber fibers[kMaxFibers];
+inline Block blocks[kMaxTogether];
+inline Fiber *current, **of_thread;
 inline jmp_buf scheduler;
 inline sigjmp_buf failure;
 inline int threads, next_of_warp, end_of_warp, done;
-inline bool backwards;
+inline bool backwards, together;
 inline char message[256];
 inline void (*body)(void **);
 inline void **arguments;
@@ -113,6 +127,11 @@ __attribute__((noinline)) inline void leave(State state, int line) {
 }
 
 inline void wait_for_block(int line) { leave(kAtBarrier, line); }
+
+inline void wait_for_grid(int number) {
+  if (!together) fail("barrier %d is of a grid whose blocks do not run together", number);
+  leave(kAtGrid, number);
+}
 
 // The lanes of one exchange have all come: each gets what it asked for.
 inline void complete(Fiber *one) {
@@ -236,21 +255,75 @@ inline bool run_warp(int first) {
   return ever;
 }
 
+// Whether all threads of the block wait for other blocks.
+inline bool at_grid() {
+  int waiting = 0;
+  for (int t = 0; t < threads; ++t) waiting += of_thread[t] && of_thread[t]->state == kAtGrid;
+  if (waiting && waiting < threads)
+    fail("%d of %d threads wait for other blocks, and others do not", waiting, threads);
+  return waiting > 0;
+}
+
 // Each warp in turn goes on as far as it can: what others have not read yet, it may overwrite.
-inline void run_block() {
-  done = 0;
-  for (int t = 0; t < threads; ++t) of_thread[t] = nullptr;
+inline void run_block(Block &block) {
+  of_thread = block.of_thread;
+  done = block.done;
   const int warps = (threads + kWarp - 1) / kWarp;
-  for (bool begun = false; done < threads; begun = true) {
+  for (; done < threads; block.begun = true) {
     bool moved = false;
     for (int i = 0; i < warps; ++i) {
       const int first = (backwards ? warps - 1 - i : i) * kWarp;
-      next_of_warp = begun ? threads : first;
+      next_of_warp = block.begun ? threads : first;
       moved |= run_warp(first);
     }
-    if (!moved && done < threads && !release_barrier())
-      fail("lanes wait for others that do not come");
+    if (moved || done == threads) continue;
+    if (at_grid()) break;
+    if (!release_barrier()) fail("lanes wait for others that do not come");
   }
+  block.done = done;
+}
+
+inline void begin_block(Block &block) {
+  block.done = 0;
+  block.begun = false;
+  for (int t = 0; t < threads; ++t) block.of_thread[t] = nullptr;
+}
+
+inline void enter_block(const unsigned *grid, unsigned i) {
+  blockIdx = {i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]};
+}
+
+// The blocks wait at the same barrier of the grid, and go on; or all of them are done.
+inline bool release_grid(int count) {
+  int waiting = 0, number = 0;
+  for (int b = 0; b < count; ++b) {
+    if (blocks[b].done == threads) continue;
+    const int own = blocks[b].of_thread[0]->line;
+    if (waiting++ && own != number) fail("blocks meet at barriers %d and %d of the grid", number, own);
+    number = own;
+    for (int t = 0; t < threads; ++t) {
+      if (blocks[b].of_thread[t]->line != own)
+        fail("threads meet at barriers %d and %d of the grid", own, blocks[b].of_thread[t]->line);
+      blocks[b].of_thread[t]->state = kReady;
+    }
+  }
+  if (waiting && waiting < count)
+    fail("%d of %d blocks wait at a barrier that others do not reach", waiting, count);
+  return waiting > 0;
+}
+
+inline void run_together(const unsigned *grid) {
+  const int count = grid[0];
+  if (count > kMaxTogether || count * threads > kMaxFibers)
+    fail("no %d blocks of %d threads run together", count, threads);
+  for (int b = 0; b < count; ++b) begin_block(blocks[b]);
+  do {
+    for (int i = 0; i < count; ++i) {
+      const int b = backwards ? count - 1 - i : i;
+      enter_block(grid, b);
+      run_block(blocks[b]);
+    }
+  } while (release_grid(count));
 }
 
 inline void on_fault(int signal, siginfo_t *info, void *) {
@@ -264,9 +337,9 @@ inline void on_fault(int signal, siginfo_t *info, void *) {
 inline void make_fibers() {
   static char *stacks;
   if (!stacks)
-    stacks = (char *)mmap(nullptr, kStack * kMaxThreads, PROT_READ | PROT_WRITE,
+    stacks = (char *)mmap(nullptr, kStack * kMaxFibers, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  for (int i = 0; i < kMaxThreads; ++i) {
+  for (int i = 0; i < kMaxFibers; ++i) {
     Fiber &fiber = fibers[i];
     fiber.state = kIdle;
     fiber.begun = false;
@@ -280,13 +353,14 @@ inline void make_fibers() {
 
 // Runs a kernel; -> what went wrong, or null. `reversed` blocks and threads run last ones first.
 inline const char *launch(void (*kernel)(void **), const unsigned *grid, const unsigned *block,
-                          void **given, int reversed) {
+                          void **given, int reversed, int cooperative) {
   static bool ready;
   if (!ready) make_fibers();
   ready = true;
   body = kernel;
   arguments = given;
   backwards = reversed;
+  together = cooperative;
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   threads = (int)(block[0] * block[1] * block[2]);
@@ -298,12 +372,13 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   sigaction(SIGBUS, &action, &bus);
   sigaction(SIGILL, &action, &ill);
   const bool failed = sigsetjmp(failure, 1);
-  if (!failed) {
+  if (!failed && together) run_together(grid);
+  if (!failed && !together) {
     const unsigned count = grid[0] * grid[1] * grid[2];
     for (unsigned i = shim_first_block; i < count; ++i) {
-      const unsigned b = backwards ? count - 1 - i : i;
-      blockIdx = {b % grid[0], b / grid[0] % grid[1], b / grid[0] / grid[1]};
-      run_block();
+      enter_block(grid, backwards ? count - 1 - i : i);
+      begin_block(blocks[0]);
+      run_block(blocks[0]);
     }
   }
   sigaction(SIGSEGV, &segv, nullptr);
@@ -325,9 +400,10 @@ inline void call(void (*kernel)(A...), void **given) {
 
 }  // namespace shim
 
-// `shim_<kernel>(grid, block, arguments, reversed)` for a kernel of this file.
+// `shim_<kernel>(grid, block, arguments, reversed, cooperative)` for a kernel of this file.
 #define SHIM_KERNEL(kernel)                                                                        \
   extern "C" const char *shim_##kernel(const unsigned *grid, const unsigned *block, void **given,  \
-                                       int reversed) {                                             \
-    return shim::launch([](void **a) { shim::call(kernel, a); }, grid, block, given, reversed);    \
+                                       int reversed, int cooperative) {                            \
+    return shim::launch([](void **a) { shim::call(kernel, a); }, grid, block, given, reversed,     \
+                        cooperative);                                                              \
   }

@@ -75,7 +75,7 @@ class CpuBackend(HostBackend):
             )
         return NumpyBackend().build(graph)
 
-    def program(self, plan: Plan) -> Program:
+    def program(self, plan: Plan, disabled_passes: Collection[str] = ()) -> Program:
         """The C program of a plan, not yet compiled."""
         return write_program(plan, PROTOTYPES)
 

@@ -88,13 +88,18 @@ class CudaBackend:
         device = open_device()
         fuse = "fusion" not in disabled_passes
         planned = plan() if plan else make_plan(graph, fuse, workspaces=self.workspaces)
-        return CudaExecutable(planned, device, precision == "tf32")
+        return CudaExecutable(planned, device, precision == "tf32", _may_persist(disabled_passes))
 
-    def program(self, plan: Plan) -> CudaProgram:
+    def program(self, plan: Plan, disabled_passes: Collection[str] = ()) -> CudaProgram:
         """The CUDA program of a plan, not yet compiled."""
-        return write_cuda_program(plan)
+        return write_cuda_program(plan, persistent=_may_persist(disabled_passes))
 
     def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
         """The time of each launch, taken by CUDA events."""
         assert isinstance(executable, CudaExecutable)
         return profile(executable, feeds, repeat)
+
+
+def _may_persist(disabled_passes: Collection[str]) -> bool:
+    """Whether a step may be one kernel."""
+    return "persistent" not in disabled_passes

@@ -56,17 +56,33 @@ class _NoProducts:
 class BoundLaunch(_NoProducts):
     """A kernel with its arguments, prepared once."""
 
-    def __init__(self, launch: Launch, function: Any, resolve: Resolve) -> None:
+    def __init__(
+        self, launch: Launch, function: Any, resolve: Resolve, multiprocessors: int = 1
+    ) -> None:
         self.step = launch.step
         self.name = launch.function
         self.grid, self.block = launch.grid, launch.block
+        self.cooperative = launch.cooperative
+        if launch.cooperative:  # its blocks must all find room at once
+            self.grid = (min(launch.grid[0], multiprocessors), 1, 1)
         self.shared_bytes = launch.shared_bytes
         self.arguments = tuple(pack(argument, resolve) for argument in launch.arguments)
         self._function = function
 
     def enqueue(self, stream: Any) -> None:
         """Launch the kernel."""
-        self._function(self.grid, self.block, self.arguments, self.shared_bytes, stream)
+        self._launch(self.arguments, stream)
+
+    def enqueue_steps(self, table: int, steps: int, stream: Any) -> None:
+        """Launch the kernel of a whole step for so many of them; see `kernels/draw.cuh`."""
+        self._launch((np.int64(table), np.int32(steps), *self.arguments[2:]), stream)
+
+    def _launch(self, arguments: tuple[np.generic, ...], stream: Any) -> None:
+        given = (self.grid, self.block, arguments, self.shared_bytes, stream)
+        if self.cooperative:
+            self._function(*given, True)
+        else:
+            self._function(*given)
 
 
 def pack(argument: Argument, resolve: Resolve) -> np.generic:
@@ -266,7 +282,8 @@ class Binder:
     def bind(self, command: Command) -> Bound:
         """A command, ready to run."""
         if isinstance(command, Launch):
-            return BoundLaunch(command, self._function(command.function), self.resolve)
+            function = self._function(command.function)
+            return BoundLaunch(command, function, self.resolve, self.device.multiprocessors)
         if isinstance(command, Product):
             return BoundProduct(command, self.device, self.resolve, self._tf32)
         if isinstance(command, HostCall):

@@ -51,6 +51,7 @@ class Device:
         properties = self.runtime.getDeviceProperties(self.id)
         self.name = properties["name"].decode()
         self.architecture = f"sm_{properties['major']}{properties['minor']}"
+        self.multiprocessors = int(properties["multiProcessorCount"])
         self._modules: dict[str, Any] = {}
         self._homes: dict[int, Any] = {}  # by id: nodes compare into nodes
         self._last: Any = None

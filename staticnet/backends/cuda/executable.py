@@ -40,10 +40,12 @@ _array = attrgetter("array")
 class CudaExecutable:
     """A program with its device memory, its commands and, after the first step, its CUDA graph."""
 
-    def __init__(self, plan: Plan, device: Device, tf32: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, tf32: bool = False, persistent: bool = False
+    ) -> None:
         self.plan = plan
         self.device = device
-        self.program: CudaProgram = write_cuda_program(plan, tf32)
+        self.program: CudaProgram = write_cuda_program(plan, tf32, persistent)
         self.layout = memory.lay_out(plan, self.program.arena_bytes)
         self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
         homeless = [v for v in self._variables if not device.has_home(v)]
@@ -82,7 +84,7 @@ class CudaExecutable:
             assert isinstance(node.op, Constant)
             device.write(self.base + at, node.op.value.array, stream)
         failed = self.address(FAILED)
-        device.runtime.memsetAsync(failed, 0, memory.FLAG_BYTES, stream.ptr)
+        device.runtime.memsetAsync(failed, 0, memory.BARRIER + memory.FLAG_BYTES, stream.ptr)
         self._told_memory = cupy.cuda.alloc_pinned_memory(memory.FLAG_BYTES)
         self._told = ctypes.c_int32.from_address(int(self._told_memory.ptr))
         self._told.value = 0
@@ -116,6 +118,12 @@ class CudaExecutable:
         self._workspace = memory.allocate(self.device, self.plan, nbytes) if nbytes else None
         for product in itertools.chain(*by_stream.values()):
             product.workspace += int(self._workspace.ptr) if self._workspace else 0
+
+    def apart(self) -> CudaExecutable:
+        """The same step launch by launch, if it is one kernel here."""
+        if not self.program.stages:
+            return self
+        return CudaExecutable(self.plan, self.device, self._tf32)
 
     @property
     def planned_bytes(self) -> int:

@@ -1,4 +1,7 @@
-"""Many steps without the host: batches are drawn, and outputs kept, by kernels on the device."""
+"""Many steps without the host: batches are drawn, and outputs kept, by kernels on the device.
+
+A step that is one kernel does that itself, and makes all the steps of a piece in one launch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staticnet.backends.cuda.commands import BoundLaunch
 from staticnet.backends.cuda.device import Device, wait_until
 from staticnet.backends.pieces import PIECE_SECONDS, next_count
 from staticnet.codegen.resources import kernel_text
@@ -25,7 +29,7 @@ FIRST_SLOT = 3  # of the table, after the step's number, the order's address and
 @cache
 def source() -> str:
     """The kernels' CUDA."""
-    return kernel_text("run.cuh")
+    return kernel_text("draw.cuh", "run.cuh")
 
 
 def unit(nbytes: int) -> int:
@@ -34,19 +38,16 @@ def unit(nbytes: int) -> int:
 
 
 class Run:
-    """The graphs of an executable's `run_many`, captured at its first call."""
+    """The graphs of an executable's `run_many`, captured at its first call, or its one kernel."""
 
     def __init__(self, executable: CudaExecutable) -> None:
         self._executable = executable
         self._device = device = executable.device
-        module = device.load(source())
-        self._functions = {
-            name: module.get_function(name)
-            for name in (
-                "sn_next_step",
-                *(f"sn_{act}_{n}" for act in ("gather", "keep") for n in UNITS),
-            )
-        }
+        self._whole = whole_step(executable)
+        names = ["sn_next_step", *(f"sn_{act}_{n}" for act in ("gather", "keep") for n in UNITS)]
+        if self._whole is None:
+            module = device.load(source())
+            self._functions = {name: module.get_function(name) for name in names}
         inputs, outputs = executable.plan.graph.inputs, executable.plan.graph.outputs
         self._rows = [int(node.type.nbytes) // max(1, int(node.shape[0])) for node in inputs]
         self._outputs = [int(node.type.nbytes) for node in outputs]
@@ -89,7 +90,7 @@ class Run:
             if executable.program.waits_for_host:
                 _repeat(act, steps)(stream)
                 return stacks
-            if not self._graphs:
+            if self._whole is None and not self._graphs:
                 several = _repeat(act, self.steps_per_launch)
                 self._graphs = executable.warm_and_capture(stream, act, [act, several])
                 steps -= 1
@@ -119,6 +120,10 @@ class Run:
 
     def _launch_piece(self, count: int, stream: Any) -> int:
         """Launch so many steps; -> or fewer, if only those are whole launches of several."""
+        if self._whole is not None:
+            self._whole.enqueue_steps(self._table.data.ptr, count, stream)
+            self._executable.tell(stream)
+            return count
         one, several = self._graphs
         launches, rest = divmod(count, self.steps_per_launch)
         for _ in range(launches):
@@ -171,6 +176,15 @@ class Run:
         )  # fmt: skip
         function = self._functions[f"sn_{act}_{size}"]
         function((blocks, 1, 1), (THREADS, 1, 1), arguments, 0, stream)
+
+
+def whole_step(executable: CudaExecutable) -> BoundLaunch | None:
+    """The one kernel of a step, if it is one."""
+    if not executable.program.stages:
+        return None
+    (launch,) = executable.commands
+    assert isinstance(launch, BoundLaunch)
+    return launch
 
 
 def _repeat(act: Callable[[Any], None], times: int) -> Callable[[Any], None]:

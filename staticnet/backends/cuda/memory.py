@@ -14,6 +14,7 @@ from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.plan import Plan
 
 FLAG_BYTES = 4
+BARRIER = ALIGNMENT // 2  # bytes from the flag to where blocks wait for each other, both 0 at first
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Layout:
         """The place of an address that is not of the state."""
         if address.kind == "failed":
             return self.failed + address.offset
+        if address.kind == "barrier":
+            return self.failed + BARRIER
         if address.kind == "arena":
             return self.arena + address.at + address.offset
         regions = {"feed": self.feeds, "constant": self.constants, "output": self.outputs}
@@ -58,7 +61,7 @@ def lay_out(plan: Plan, arena_bytes: int) -> Layout:
 
     feeds, constants = each(plan.graph.inputs), each(plan.constants)
     outputs = each(plan.graph.outputs)
-    failed, staging = reserve(FLAG_BYTES), reserve(state_bytes(len(feeds), len(outputs)))
+    failed, staging = reserve(BARRIER + FLAG_BYTES), reserve(state_bytes(len(feeds), len(outputs)))
     arena = reserve(arena_bytes)
     return Layout(feeds, constants, outputs, failed, staging, arena, at)
 

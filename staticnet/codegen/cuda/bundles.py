@@ -22,8 +22,12 @@ def shared_arrays(call: Call) -> dict[Any, int]:
     They are a map's own tiles, and of each reduction a value a thread, which all calls of that one
     function share: it is known by what it combines and the types around it.
     """
-    text = "\n".join(call.body)
     types = tuple(parameter.rpartition(" ")[0] for parameter in call.parameters)
+    return arrays_of("\n".join(call.body), types)
+
+
+def arrays_of(text: str, types: tuple[str, ...] = ()) -> dict[Any, int]:
+    """The arrays in shared memory of a function's text, and the most bytes of each."""
     found: dict[Any, int] = {}
     for number, kind in enumerate(re.findall(r"__shared__ (\w+)", text)):
         found[text, number] = (8 if kind in _WIDE else 4) * TILE * (TILE + 1)

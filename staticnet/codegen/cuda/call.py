@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,42 @@ class Call:
     threads: int
     may_fail: bool = False
     scratch_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Function:
+    """A launched function before it has a name: NAME stands for it in the texts.
+
+    Its body may ask for `block` and `blocks`; then it computes the same whatever blocks there are,
+    as long as it is called once for each `block` below `blocks`. `guards` are statements before it
+    that may return.
+    """
+
+    parameters: tuple[str, ...]
+    guards: tuple[str, ...]
+    body: tuple[str, ...]
+    threads: int
+
+    @property
+    def by_block(self) -> bool:
+        """Whether its body asks for the number of its block; else it asks the hardware."""
+        return bool(re.search(r"\bblocks?\b", "\n".join(self.body)))
+
+    def kernel(self) -> str:
+        """Its text as a kernel."""
+        text = "\n".join(self.body)
+        lines = ["const int block = blockIdx.x;"] if "block" in text else []
+        lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
+        head = f'extern "C" __global__ void __launch_bounds__({self.threads})\n'
+        return head + function(self.parameters, [*self.guards, *lines, *self.body])
+
+    def stage(self) -> str:
+        """Its text as a part of a kernel, in which others write what it reads: none is alone."""
+        numbers = ["int block", "int blocks"] if self.by_block else []
+        given = [parameter.replace("__restrict__ ", "") for parameter in self.parameters]
+        return "static __device__ __noinline__ void " + function(
+            [*numbers, *given], [*self.guards, *self.body]
+        )
 
 
 def function(parameters: Iterable[str], body: Iterable[str]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
+from staticnet.codegen.cuda.choice import HOSTED, choose
+from staticnet.codegen.cuda.persistent import PersistentWriter, stages_of
+from staticnet.codegen.cuda.spans import dependences, spans_of
 from staticnet.codegen.cuda.steps import Frame, Parts, StepWriter
-from staticnet.codegen.cuda.streams import with_lanes
+from staticnet.codegen.cuda.streams import schedule_of
 from staticnet.codegen.launches import (
     Address,
     Command,
@@ -29,43 +33,85 @@ def prelude(*more: str) -> str:
     return kernel_text(*HEADERS, *more)
 
 
-def write_cuda_program(plan: Plan, tf32: bool = False) -> CudaProgram:
+def write_cuda_program(plan: Plan, tf32: bool = False, persistent: bool = False) -> CudaProgram:
     """The CUDA source of a plan's kernels, and the launches of a step.
 
     tf32: whether kernels may give float32 operands to matrix units in that mode
+    persistent: whether the step may be one kernel, where an estimate says that it pays
     """
     parts = Parts(tf32=tf32)
     writer = StepWriter(plan, parts, Frame(lambda place: Address(place.kind, place.at)))
     writer.write()
-    body = "\n".join(text.replace("NAME", name, 1) for text, name in parts.functions.items())
+    texts = {name: text.replace("NAME", name, 1) for text, name in parts.functions.items()}
+    body = "\n".join(texts.values())
     program = CudaProgram(
         prelude(*parts.headers) + body,
         body,
         tuple(writer.commands),
         plan.scratch + writer.most_scratch,
         tuple(parts.sites),
-        _texts(plan, writer.commands, parts),
+        _texts(plan, writer.commands, texts),
         {group: ", ".join(names) for group, names in parts.called.items()},
     )
-    return with_lanes(plan, program)
+    if program.waits_for_host:
+        return replace(program, choice=f"launch by launch: {HOSTED}" if persistent else "")
+    spans = spans_of(plan, program)
+    before = dependences(spans)
+    schedule = schedule_of(plan, program.launches, spans, before)
+    program = replace(program, lanes=schedule.lanes)
+    if not persistent:
+        return program
+    stages = stages_of(before)
+    choice = choose(program, parts, spans, stages, schedule.seconds)
+    program = replace(program, choice=choice.why)
+    return as_one_kernel(plan, program, parts, stages, choice.blocks) if choice.blocks else program
 
 
-def _texts(plan: Plan, commands: list[Command], parts: Parts) -> dict[Group, str]:
-    """What runs for each kernel or routine: the functions, products and copies of its step."""
-    named = {name: text.replace("NAME", name, 1) for text, name in parts.functions.items()}
+def as_one_kernel(
+    plan: Plan, program: CudaProgram, parts: Parts, stages: Sequence[Sequence[int]], blocks: int
+) -> CudaProgram:
+    """The program whose step is one kernel of so many blocks; nothing must stand in its way."""
+    writer = PersistentWriter(plan, parts.kernels, blocks)
+    commands = [[program.launches[i] for i in stage] for stage in stages]
+    kernel, launch = writer.write(commands)
+    texts = {
+        name: text.replace("NAME", name, 1).replace("__restrict__ ", "")
+        for text, name in parts.functions.items()
+        if name not in parts.kernels
+    }
+    texts |= {name: made.stage().replace("NAME", name, 1) for name, made in parts.kernels.items()}
+    body = "\n".join([*texts.values(), kernel])
+    return replace(
+        program,
+        source=prelude(*parts.headers, "draw.cuh", "persistent.cuh") + body,
+        body=body,
+        launches=(launch,),
+        texts=_texts(plan, program.launches, texts, "product"),
+        lanes=(),
+        stages=tuple(map(tuple, commands)),
+    )
+
+
+def _texts(
+    plan: Plan, commands: Sequence[Command], functions: Mapping[str, str], by: str = "cuBLASLt"
+) -> dict[Group, str]:
+    """What runs for each kernel or routine: the functions, products and copies of its step.
+
+    by: what computes products
+    """
     found: dict[int, dict[str, None]] = {}
     for command in commands:
-        found.setdefault(command.step, {}).update(dict.fromkeys(_told(command, named)))
+        found.setdefault(command.step, {}).update(dict.fromkeys(_told(command, functions, by)))
     return {group: "\n".join(found[i]) for i, group in plan.launched if i in found}
 
 
-def _told(command: Command, functions: Mapping[str, str]) -> list[str]:
+def _told(command: Command, functions: Mapping[str, str], by: str) -> list[str]:
     """A command as text: a launch by its function and those that it calls."""
     parts = parts_of(command)
     if parts:
-        return [text for part in parts for each in part for text in _told(each, functions)]
+        return [text for part in parts for each in part for text in _told(each, functions, by)]
     if not isinstance(command, Launch):
-        return [f"// {format_command(command)}"]
+        return [f"// {format_command(command, by)}"]
     text = functions[command.function]
     called = dict.fromkeys(re.findall(r"\bm\d+(?:_\d+)?\b", text))
     return [*(functions[name] for name in called if name in functions), text]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from staticnet.codegen.build import Builder
 from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
-from staticnet.codegen.cuda.call import Call, device_function, function
+from staticnet.codegen.cuda.call import Call, Function, device_function
 from staticnet.codegen.cuda.control import write_control
 from staticnet.codegen.cuda.maps import map_parts
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
@@ -49,13 +49,14 @@ PRODUCTS = ("matmul", "matmul_epilogue")
 class Parts:
     """What the plans of a program share.
 
-    `functions` are names by texts, and `taken` how many have begun with a name; `called` are a
-    kernel's or routine's functions. `sites` are the nodes that may fail, `loops` counts loops;
-    `headers` are the files of kernels that the routines are in, beside those of every program;
-    `tf32` says that matrix units may take float32 operands in that mode.
+    `functions` are names by texts, `kernels` those that are launched, by name; `taken` is how many
+    have begun with a name, `called` a kernel's or routine's functions. `sites` are the nodes that
+    may fail, `loops` counts loops; `headers` are the files of kernels that the routines are in,
+    beside those of every program; `tf32` says that matrix units may take float32 operands so.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, Function] = field(default_factory=dict)
     taken: Counter[str] = field(default_factory=Counter)
     called: dict[Group, dict[str, None]] = field(default_factory=dict)
     sites: list[Node] = field(default_factory=list)
@@ -351,11 +352,9 @@ class StepWriter:
             parameters.append("int site")
             arguments.append(Number(site))
         lines += ["if (*error) return;"] if self.guarded else []
-        text = "\n".join(call.body)
-        lines += ["const int block = blockIdx.x;"] if "block" in text else []
-        lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
-        head = f'extern "C" __global__ void __launch_bounds__({call.threads})\n'
-        name = self.parts.named(name, head + function(parameters, [*lines, *call.body]))
+        made = Function(tuple(parameters), tuple(lines), call.body, call.threads)
+        name = self.parts.named(name, made.kernel())
+        self.parts.kernels.setdefault(name, made)
         nbytes = call.scratch_bytes if scratch is not None else 0
         self.commands.append(
             Launch(

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from staticnet.codegen.cuda.part import ceil_div
-from staticnet.codegen.cuda.spans import Span, dependences, spans_of
-from staticnet.codegen.launches import Command, CudaProgram, Lane, Launch, Product
+from staticnet.codegen.cuda.spans import Span
+from staticnet.codegen.launches import Command, Lane, Launch, Product
 from staticnet.plan.plan import Plan
 
 MOST_STREAMS = 4
@@ -58,16 +58,14 @@ class Schedule:
     seconds: float
 
 
-def with_lanes(plan: Plan, program: CudaProgram) -> CudaProgram:
-    """The program with its commands on as many streams as pay, by the estimate.
-
-    One that waits for the host, or has very many, stays on one.
-    """
-    if program.waits_for_host or len(program.launches) > MOST_COMMANDS:
-        return program
-    spans = spans_of(plan, program)
-    costs = costs_of(plan, program.launches, spans, RATES)
-    return replace(program, lanes=fastest(dependences(spans), costs, RATES).lanes)
+def schedule_of(
+    plan: Plan, commands: Sequence[Command], spans: Sequence[Sequence[Span]],
+    before: Sequence[frozenset[int]],
+) -> Schedule:  # fmt: skip
+    """Commands on as many streams as pay, by the estimate; very many stay on one."""
+    if len(commands) > MOST_COMMANDS:
+        return Schedule((), math.inf)
+    return fastest(before, costs_of(plan, commands, spans, RATES), RATES)
 
 
 def costs_of(

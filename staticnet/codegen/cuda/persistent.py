@@ -1,0 +1,271 @@
+"""A step as one kernel, whose stages are what else would be launches: for steps of little work.
+
+A small step's time is the number of its launches. Here its blocks stay on the GPU: they compute a
+stage of the step, wait for each other, and go on; one block needs no more than `__syncthreads`.
+What a launch's blocks would have done is shared out among those that there are, so values have the
+bits that launches give them, however many blocks run. Products are the kernel's own.
+See docs/adr/0046-a-small-step-is-one-kernel.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from staticnet.codegen.cuda.bundles import arrays_of
+from staticnet.codegen.cuda.call import Function
+from staticnet.codegen.cuda.part import THREADS, ceil_div
+from staticnet.codegen.cuda.routines import copy
+from staticnet.codegen.cuda.statements import block, indent
+from staticnet.codegen.launches import (
+    BARRIER,
+    Address,
+    Argument,
+    Command,
+    Copy,
+    Launch,
+    Number,
+    Product,
+)
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import compute_dtype, short_name
+from staticnet.ops.library import ACTIVATIONS
+from staticnet.plan.plan import Plan
+
+NAME = "sn_step"
+SIDE = 16  # of the square of a product that a block computes: SN_SIDE of the device code
+STRETCH_BYTES = 512  # of the terms of a row that are summed at once: sn_stretch
+ROOM = 20_480  # bytes of shared memory of a product: sn_product_room
+ROUTINE_BYTES = 4096  # of shared memory that a routine of kernels/routines.cuh takes at most
+FIRST_SLOT = 3  # of the table of kernels/draw.cuh: the first data set
+UNITS = {16: "sn_16_bytes", 4: "int", 1: "char"}  # that a thread copies at once
+_BLOCK_WIDE = re.compile(r"__shared__|sn_reduce_down<|sn_reduce<[^;]*?, (?:64|[1-9]\d\d+)>\(")
+
+
+def squares(p: Product) -> int:
+    """The blocks of a product."""
+    count = ceil_div(p.m, SIDE) * ceil_div(p.n, SIDE)
+    for size in p.batch:
+        count *= size
+    return count
+
+
+def stages_of(before: Sequence[frozenset[int]]) -> list[list[int]]:
+    """Commands by number, in order, between barriers: none runs beside one that it comes after."""
+    stages: list[list[int]] = []
+    for number, waits in enumerate(before):
+        if not stages or waits & set(stages[-1]):
+            stages.append([])
+        stages[-1].append(number)
+    return stages
+
+
+def shared_bytes(functions: Mapping[str, str], commands: Sequence[Command]) -> int:
+    """The most bytes of shared memory that a step's commands take, if none are used twice.
+
+    `functions` are the texts of all functions by name.
+    """
+    arrays: dict[object, int] = {}
+    for text in functions.values():
+        arrays |= arrays_of(text)
+        arrays |= {name: ROUTINE_BYTES for name in re.findall(r"\bsn_(?:scan|scatter)_\w+<", text)}
+    return sum(arrays.values()) + ROOM * any(isinstance(c, Product) for c in commands)
+
+
+def is_block_wide(function: Function) -> bool:
+    """Whether threads of more than a warp wait for each other."""
+    return bool(_BLOCK_WIDE.search("\n".join(function.body)))
+
+
+@dataclass
+class PersistentWriter:
+    """Writes the kernel of a step.
+
+    `blocks` run together. `functions` are those that its stages call.
+    """
+
+    plan: Plan
+    kernels: Mapping[str, Function]
+    blocks: int
+    pointers: dict[tuple[str, int], str] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    barriers: int = 0
+
+    def write(self, stages: Sequence[Sequence[Command]]) -> tuple[str, Launch]:
+        """The kernel's text and its launch."""
+        body: list[str] = []
+        draws, last = list(self._draws()), list(self._keeps("steps - 1"))
+        keeps = block("if (step)", self._keeps("step - 1")) if last else []
+        if draws or keeps:
+            body += block("if (table)", [*draws, *keeps, self._barrier()])
+        for number, stage in enumerate(stages):
+            body += [self._barrier()] if number else []
+            body += self._stage(stage)
+        body.append(f"if (step + 1 < steps || table) {self._barrier()}")
+        end = ["if (blockIdx.x == 0 && threadIdx.x == 0) table[0] = first + steps;", *last]
+        products = any(isinstance(c, Product) for stage in stages for c in stage)
+        room = [f"alignas(16) __shared__ char room[{ROOM}];"] if products else []
+        names = list(self.pointers.values())
+        declared = ["sn_word *table", "int steps", "unsigned *barrier"]
+        lines = [
+            # one block a multiprocessor is enough: with fewer registers some would lie in memory
+            f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
+            f"{NAME}({', '.join([*declared, *(f'char *{name}' for name in names)])}) {{",
+            *indent(room),
+            "  const sn_word first = table ? table[0] : 0;",
+            *indent(block("for (int step = 0; step < steps; ++step)", body)),
+            *indent(block("if (table)", end)),
+            "}\n",
+        ]
+        return "\n".join(lines), self._launch(stages)
+
+    def _launch(self, stages: Sequence[Sequence[Command]]) -> Launch:
+        commands = [command for stage in stages for command in stage]
+        sites = (command.site for command in commands if isinstance(command, Launch))
+        return Launch(
+            NAME,
+            (self.blocks, 1, 1),
+            (THREADS, 1, 1),
+            (Number(0, 8), Number(1), BARRIER, *(Address(*at) for at in self.pointers)),
+            (True, False, True, *(name in self.written for name in self.pointers.values())),
+            0,
+            max(sites, default=0),
+            cooperative=self.blocks > 1,
+        )
+
+    def _barrier(self) -> str:
+        self.barriers += 1
+        if self.blocks == 1:
+            return "__syncthreads();"
+        return f"sn_grid_sync(barrier, {self.barriers});"
+
+    def _pointer(self, address: Address, written: bool) -> str:
+        """The bytes from an address on."""
+        key = address.kind, address.at
+        name = self.pointers.setdefault(key, f"p{len(self.pointers)}")
+        if written:
+            self.written.add(name)
+        return f"{name} + {address.offset}" if address.offset else name
+
+    # many steps
+
+    def _draws(self) -> Iterator[str]:
+        """The rows of each data set that a step takes, where the step finds them."""
+        for i, node in enumerate(self.plan.graph.inputs):
+            nbytes = int(node.type.nbytes)
+            if nbytes == 0 or not node.shape:
+                continue
+            rows = int(node.shape[0])
+            to = self._pointer(Address("feed", i), True)
+            yield (
+                f"sn_gather_rows<{_unit(nbytes // rows)}>(table, first + step, {FIRST_SLOT + i}, "
+                f"{to}, {rows}, {nbytes // rows});"
+            )
+
+    def _keeps(self, step: str) -> Iterator[str]:
+        """Each output of a step into its stack."""
+        first = FIRST_SLOT + len(self.plan.graph.inputs)
+        for i, node in enumerate(self.plan.graph.outputs):
+            nbytes = int(node.type.nbytes)
+            if nbytes:
+                place = self._pointer(Address("output", i), False)
+                yield (
+                    f"sn_keep_output<{_unit(nbytes)}>(table, first + {step}, {first + i}, {place}, "
+                    f"{nbytes});"
+                )
+
+    # stages
+
+    def _stage(self, commands: Sequence[Command]) -> list[str]:
+        lines: list[str] = []
+        before = 0  # blocks of the commands side by side, which the grid's share out in turn
+        for command in commands:
+            if isinstance(command, Product):
+                lines += self._product(command, before)
+                before += squares(command)
+            elif isinstance(command, Copy):
+                lines += self._copy(command)
+            else:
+                assert isinstance(command, Launch)
+                lines += self._call(command, before)
+                before += command.grid[0]
+        return lines
+
+    def _turns(self, before: int, count: int, body: Sequence[str]) -> list[str]:
+        """Lines for each of so many blocks, which the grid's blocks share out."""
+        start = f"sn_turn({before})" if before and self.blocks > 1 else "blockIdx.x"
+        head = f"for (int block = {start}; block < {count}; block += gridDim.x)"
+        return block(head, body)
+
+    def _call(self, launch: Launch, before: int) -> list[str]:
+        made = self.kernels[launch.function]
+        given = [
+            self._argument(parameter, argument)
+            for parameter, argument in zip(made.parameters, launch.arguments, strict=True)
+        ]
+        if not made.by_block:
+            return [f"{launch.function}({', '.join(given)});"]
+        count, each = launch.grid[0], THREADS // made.threads
+        call = f"{launch.function}(block, {', '.join([str(count), *given])});"
+        if each == 1:
+            return self._turns(before, count, [call])
+        # small blocks, side by side: by their threads' numbers they are neighbours of the first
+        turns = self._turns(before, ceil_div(count, each), [
+            f"const int first = block * {each};",
+            f"if (first + threadIdx.x / {made.threads} < {count})",
+            f"  {call.replace('(block, ', '(first, ', 1)}",
+        ])  # fmt: skip
+        return turns
+
+    def _argument(self, parameter: str, argument: Argument) -> str:
+        kind = parameter[: max(parameter.rfind(" "), parameter.rfind("*")) + 1]
+        kind = kind.replace("__restrict__ ", "").strip()
+        if isinstance(argument, Number):
+            return f"({kind}){argument.value}"
+        return f"({kind})({self._pointer(argument, not kind.startswith('const '))})"
+
+    def _copy(self, command: Copy) -> list[str]:
+        call = copy(command.source, command.target, command.nbytes)
+        pairs = zip(call.parameters, call.arguments, strict=True)
+        given = ", ".join(self._argument(parameter, argument) for parameter, argument in pairs)
+        return [f"sn_copy({given});"]
+
+    def _product(self, p: Product, before: int) -> list[str]:
+        name, kind = short_name(p.dtype), c_type(p.dtype)
+        activation = ACTIVATIONS.index(p.epilogue.replace("_bias", "").replace("bias", "none"))
+        along = [not p.left.transposed, p.right.transposed]
+        steps = [(1, x.leading) if x.transposed else (x.leading, 1) for x in (p.left, p.right)]
+        sizes = ", ".join(map(str, (p.m, p.n, p.k, *steps[0], *steps[1], p.result.leading)))
+        places, lines = ["", "", ""], list[str]()
+        each = ceil_div(p.m, SIDE) * ceil_div(p.n, SIDE)
+        inner = 1
+        for axis in reversed(range(len(p.batch))):
+            number = f"block / {each * inner} % {p.batch[axis]}"
+            for i, matrix in enumerate((p.left, p.right, p.result)):
+                if matrix.strides[axis]:
+                    places[i] += f" + ({number}) * (int64_t){matrix.strides[axis]}"
+            inner *= p.batch[axis]
+        operands = [
+            f"({const}{kind} *)({self._pointer(x.address, not const)}){place}"
+            for x, const, place in zip(
+                (p.left, p.right, p.result), ("const ", "const ", ""), places, strict=True
+            )
+        ]
+        bias = f"(const {kind} *)({self._pointer(p.bias, False)})" if p.bias else "nullptr"
+        options = f"sn_of_{name}, {activation}, {', '.join(str(x).lower() for x in along)}"
+        square = f"block % {each}" if inner > 1 else "block"
+        lines.append(
+            f"sn_square_product<{options}>({square}, {{{sizes}}}, {operands[0]}, {operands[1]}, "
+            f"{bias}, {operands[2]}, room);"
+        )
+        return self._turns(before, squares(p), lines)
+
+
+def stretches(p: Product) -> int:
+    """How often a block of a product waits for the next terms of its sums."""
+    return ceil_div(p.k * compute_dtype(p.dtype).itemsize, STRETCH_BYTES)
+
+
+def _unit(nbytes: int) -> str:
+    return next(name for size, name in UNITS.items() if nbytes % size == 0)
