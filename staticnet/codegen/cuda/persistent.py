@@ -4,7 +4,7 @@ A small step's time is the number of its launches. Here its blocks stay on the G
 stage of the step, wait for each other, and go on; one block needs no more than `__syncthreads`.
 What a launch's blocks would have done is shared out among those that there are, so values have the
 bits that launches give them, however many blocks run. Products are the kernel's own.
-See docs/adr/0046-a-small-step-is-one-kernel.md.
+See docs/adr/0048-a-small-step-is-one-kernel.md.
 """
 
 from __future__ import annotations
