@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from staticnet.errors import ArgumentError
-from staticnet.function import function
+from staticnet.function import Function, function
 from staticnet.ir.dtype import FLOAT64
-from staticnet.ops.state import Variable, placeholder
+from staticnet.ir.value import Value
+from staticnet.ops.state import placeholder
 from staticnet.optim.base import Optimizer, UpdateRule, rate_at
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
@@ -88,12 +87,10 @@ def plateaus(optimizer: Any, groups: Any) -> list[ReduceLROnPlateau]:
     return list(found.values())
 
 
-def rate_reader(optimizer: Any) -> Callable[[Variable | None], float | None]:
-    """What gives the present rate of an optimizer, from the variable that counts its updates."""
-    *_, rule = chain(optimizer)
-    lr = vars(rule).get("lr")
-    if not callable(lr):
-        return lambda step: None if lr is None else float(getattr(lr, "value", lr))
+def rate_of(optimizer: Any) -> Function | float | None:
+    """The rate of an optimizer: a number, or what gives it for the count of updates before."""
+    lr = next((vars(each)["lr"] for each in chain(optimizer) if "lr" in vars(each)), None)
+    if lr is None or not (callable(lr) or isinstance(lr, Value)):
+        return lr
     count = placeholder((), "int64", "step")
-    at = function([count], rate_at("lr", lr, count, FLOAT64), name="rate", device="numpy")
-    return lambda step: float(at(np.int64(0) if step is None else step.value[()]))
+    return function([count], rate_at("lr", lr, count, FLOAT64), name="rate", device="numpy")

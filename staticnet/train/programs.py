@@ -185,7 +185,7 @@ class Prediction:
     @classmethod
     def of(cls, recipe: Recipe, layout: Layout, shadows: Mapping[Variable, Variable]) -> Prediction:
         """The prediction of a recipe, with the averages of parameters for them where there are."""
-        inputs = Layout(layout.inputs, flatten(None)[1], layout.types[: layout.inputs.leaves])
+        inputs = layout.of_inputs()
         feeds = recipe.feeds(inputs)
         with in_mode(recipe.model, training=False):
             outputs, _ = recipe.call(inputs, feeds)

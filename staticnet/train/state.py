@@ -15,6 +15,7 @@ from staticnet.ops.state import Variable
 from staticnet.state_dict import load, unique_names
 
 if TYPE_CHECKING:
+    from staticnet.train.built import Built
     from staticnet.train.trainer import Trainer
 
 log = logging.getLogger("staticnet")
@@ -22,7 +23,13 @@ Array = np.ndarray[Any, Any]
 LOSSES, SIZES = "history.step_losses", "history.step_sizes"
 
 
-def named_state(trainer: Trainer) -> dict[str, Variable]:
+def set_position(trainer: Trainer, record: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+    """Set a trainer to the step and the history of a checkpoint."""
+    trainer.step, trainer.epoch, trainer.batch = (record[k] for k in ("step", "epoch", "batch"))
+    trainer.history.restore(record["history"], tensors[LOSSES], tensors[SIZES])
+
+
+def named_state(trainer: Built) -> dict[str, Variable]:
     """Every variable of a run: the model's by their dotted names, and the step's others."""
     own: dict[Variable, str] = {}
     for name, variable in trainer.model_state():
@@ -34,7 +41,7 @@ def named_state(trainer: Trainer) -> dict[str, Variable]:
 
 def snapshot(trainer: Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the record of a checkpoint."""
-    named = named_state(trainer)
+    named = trainer.named_state()
     tensors = {name: v.copied() for name, v in named.items()}
     tensors[LOSSES] = np.array(trainer.history.step_losses)
     tensors[SIZES] = np.array(trainer.history.step_sizes)
@@ -46,8 +53,7 @@ def snapshot(trainer: Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
         "stopped": trainer.should_stop,
         "history": [_plain(row) for row in trainer.history.epochs],
         "callbacks": {},
-        "graphs": trainer.graph_texts(),
-        "variables": {name: v.op.id for name, v in named.items()},  # type: ignore[attr-defined]
+        "trainer": trainer.description(),
     }
     for name, callback in trainer.named_callbacks():
         kept = callback.state_dict()
@@ -65,23 +71,24 @@ def restore(
     Raises:
         StateError: if the checkpoint is of another model or optimizer; lists the names that differ.
     """
-    named = named_state(trainer)
+    named = trainer.named_state()
     state = {k: v for k, v in tensors.items() if k.startswith(("model.", "state."))}
     try:
         load("this trainer", [(name, v, True) for name, v in named.items()], state, strict=True)
     except StateError as error:
         message = str(error).removeprefix("load_state_dict: ")
         raise StateError(f"{file} is of another model or optimizer: {message}") from None
-    texts = (_without_ids(record["graphs"]["step"]), _without_ids(trainer.graph_texts()["step"]))
+    texts = tuple(
+        _without_ids(d["graphs"]["step"]) for d in (record["trainer"], trainer.description())
+    )
     if texts[0] != texts[1]:
         log.warning(
             "%s was made by another step than this one, of equal state: seeds, rates or layers "
             "without weights differ; the losses will not be those of a run that went on",
             file,
         )
-    trainer.step, trainer.epoch, trainer.batch = (record[k] for k in ("step", "epoch", "batch"))
+    set_position(trainer, record, tensors)
     trainer.should_stop = record["stopped"]
-    trainer.history.restore(record["history"], tensors[LOSSES], tensors[SIZES])
     for name, callback in trainer.named_callbacks():
         prefix = f"callbacks.{name}."
         arrays = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -14,29 +14,24 @@ from staticnet.ir.hints import missing_name
 from staticnet.nn import functional
 from staticnet.nn.module import Module
 from staticnet.ops.arguments import as_size
-from staticnet.ops.state import Variable
 from staticnet.optim.base import Optimizer, Parameters
-from staticnet.optim.wrappers import Averaged
 from staticnet.train import checkpoint, loop
-from staticnet.train.data.source import Layout, Plan, Source
+from staticnet.train.built import Built
+from staticnet.train.data.source import Plan, Source
 from staticnet.train.data.sources import as_source, inputs_only
 from staticnet.train.history import History
+from staticnet.train.loaded import Reader
 from staticnet.train.metrics.named import as_metrics
 from staticnet.train.optimizers import (
-    chain,
     check_optimizer,
-    composed,
-    plateaus,
-    rate_reader,
 )
-from staticnet.train.programs import Evaluation, Prediction, Recipe, Step
-from staticnet.train.state import named_state, restore, snapshot
+from staticnet.train.state import restore, set_position, snapshot
 
 Array = np.ndarray[Any, Any]
 PREDICTED = 256  # examples of a batch of a prediction, unless it is told
 
 
-class Trainer:
+class Trainer(Built):
     """Train a model: one compiled step, one compiled evaluation, and what people keep of them.
 
         trainer = sn.train.Trainer(model, sn.nn.cross_entropy, sn.optim.Adam(1e-3))
@@ -76,23 +71,21 @@ class Trainer:
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: the model must be an sn.nn.Module, not {model!r:.60}")
         check_optimizer(optimizer)
-        self.model, self.optimizer = model, optimizer
-        self.loss = _as_loss(loss)
-        self.metrics = as_metrics(metrics)
-        self._around: dict[str, Any] = {
+        around = {
             "precision": precision,
             "clip_norm": clip_norm,
             "clip_value": clip_value,
             "ema": ema,
             "accumulate": as_size(accumulate, "Trainer: accumulate"),
         }
-        self._parameters = parameters
-        self._options: dict[str, Any] = {
+        options = {
             "device": device,
             "precision": precision,
             "numerics": numerics,
             "memory_limit": memory_limit,
         }
+        chosen = as_metrics(metrics)
+        super().__init__(model, _as_loss(loss), optimizer, chosen, parameters, around, options)
         self.history = History()
         self.step = self.epoch = self.batch = 0
         self.epochs, self.batch_size = 0, 0
@@ -105,8 +98,6 @@ class Trainer:
         self.latest_losses: Array = np.zeros(0)
         self.latest_examples = 0
         self.run_options: dict[str, Any] = {}
-        self._layout: Layout | None = None
-        self._programs: dict[str, Any] = {}
         self._callbacks: list[Any] = []
 
     def __repr__(self) -> str:
@@ -182,8 +173,7 @@ class Trainer:
 
     def evaluate_source(self, source: Source, batch_size: int) -> dict[str, Any]:
         """`evaluate`, of a source."""
-        shadows = self.shadows()
-        program = self._program(f"evaluate {len(shadows)}", Evaluation.of, shadows)
+        program = self.evaluation()
         program.sums.reset()
         losses, sizes = [], []
         for outputs, counts in _steps(source, program.function, batch_size):
@@ -202,12 +192,7 @@ class Trainer:
             DataError: if a record cannot be read.
         """
         source = inputs_only("predict", x)
-        shadows = self.shadows()
-        key = f"predict {source.layout} {len(shadows)}"
-        program = self._programs.get(key)
-        if program is None:
-            program = Prediction.of(self.recipe(), source.layout, shadows)
-            self._programs[key] = program
+        program = self.prediction(source.layout)
         size = as_size(batch_size, "predict: batch_size")
         rows = [outputs for outputs, _ in _steps(source, program.function, size)]
         leaves = [_joined(column) for column in zip(*rows, strict=True)]
@@ -220,6 +205,40 @@ class Trainer:
             StateError: if it cannot be written; a file that was there is as it was.
         """
         checkpoint.write(Path(path), *snapshot(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Trainer:
+        """A trainer from what `save` or a run wrote, without the code that made it.
+
+        It predicts, evaluates and trains on, bit for bit, by the graphs in the file. Its `model`
+        evaluates in graphs, and has the state under its names. Metrics that are no class of
+        `sn.train.metrics` are left out.
+
+        Raises:
+            StateError: if the file is damaged or no checkpoint.
+            OSError: if it cannot be read.
+        """
+        file = Path(path)
+        tensors, record = checkpoint.read(file)
+        reader = Reader(file, record["trainer"])
+        made = cls(reader.model(), _no_loss, device=device, metrics=reader.metrics(),
+                   **reader.record["options"])  # fmt: skip
+        made._layout, made._schedules = reader.layout(), reader.plateaus()
+        made._named = reader.state()
+        programs = reader.programs(made.options)
+        shadows = len(programs["step"].updates.shadows)
+        inputs = made._layout.of_inputs()
+        made._programs |= {
+            "step": programs["step"],
+            f"evaluate {shadows}": programs["evaluate"],
+            f"predict {inputs} {shadows}": programs["predict"],
+            "rate": programs["rate"],
+            "description": record["trainer"],
+        }
+        for name, v in made._named.items():
+            v.value = tensors[name]
+        set_position(made, record, tensors)
+        return made
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Go on from what `save` or a run wrote; the trainer must be of the same model and step.
@@ -243,93 +262,6 @@ class Trainer:
         self.saved_step = self.step
         loop.call(self, "on_checkpoint")
         return file
-
-    def recipe(self) -> Recipe:
-        """What the programs are made of."""
-        optimizer = None if self.optimizer is None else self.composed()
-        return Recipe(
-            self.model, self.loss, optimizer, self.metrics, self._parameters, self._options
-        )
-
-    def composed(self) -> Optimizer:
-        """The optimizer with what the options put around it."""
-        if self.optimizer is None:
-            raise ArgumentError("fit: the trainer has no optimizer; give Trainer(..., optimizer=…)")
-        return composed(self.optimizer, **self._around)
-
-    def training_step(self) -> Step:
-        """The compiled step."""
-        return self._program("step", Step.of)
-
-    def _program(self, name: str, make: Callable[..., Any], *more: Any) -> Any:
-        if name not in self._programs:
-            if self._layout is None:
-                raise ArgumentError(
-                    "Trainer: nothing is built before data are seen; call fit or evaluate first"
-                )
-            self._programs[name] = make(self.recipe(), self._layout, *more)
-        return self._programs[name]
-
-    def _take_layout(self, layout: Layout, what: str) -> None:
-        if self._layout is not None and layout != self._layout:
-            raise ArgumentError(
-                f"{what}: data are {layout}, and this trainer was built for {self._layout}; "
-                "convert them, or make another trainer"
-            )
-        self._layout = layout
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The rate of the next update; None before the first step is built."""
-        if "step" not in self._programs:
-            return None
-        if "rate" not in self._programs:
-            self._programs["rate"] = rate_reader(self.optimizer)
-        return self._programs["rate"](self.training_step().updates.step)
-
-    def note_plateaus(self, row: dict[str, Any]) -> None:
-        """Tell the schedules that need it how the epoch went.
-
-        Raises:
-            ArgumentError: if the epoch has no such value.
-        """
-        for schedule in plateaus(self.optimizer, self._parameters):
-            if schedule.monitor not in row:
-                raise ArgumentError(
-                    f"ReduceLROnPlateau: an epoch has no {schedule.monitor!r}, but "
-                    f"{', '.join(row)}; give fit(validation=…), or monitor='loss'"
-                )
-            schedule.step(row[schedule.monitor])
-
-    def shadows(self) -> dict[Variable, Variable]:
-        """Each parameter's average, once a step with `ema` is built."""
-        step: Step | None = self._programs.get("step")
-        if step is None and self.optimizer is not None and self._layout is not None:
-            step = self.training_step() if self._averages() else None
-        return {} if step is None else step.updates.shadows
-
-    def _averages(self) -> bool:
-        return any(isinstance(each, Averaged) for each in chain(self.composed()))
-
-    def weights(self) -> dict[str, Variable]:
-        """What the model predicts with, by name: its state, and the averages of its parameters."""
-        named = named_state(self)
-        shadows = set(self.shadows().values())
-        return {k: v for k, v in named.items() if k.startswith("model.") or v in shadows}
-
-    def model_state(self) -> Iterator[tuple[str, Variable]]:
-        """Each dotted name of the model, with its variable."""
-        return ((name, variable) for name, variable, _ in self.model._all_state())
-
-    def step_variables(self) -> Sequence[Variable]:
-        """What the step reads and writes."""
-        return self.training_step().function._state_variables()
-
-    def graph_texts(self) -> dict[str, str]:
-        """The text of each program, from which it can be made again."""
-        if "texts" not in self._programs:
-            self._programs["texts"] = {"step": str(self.training_step().function.graph)}
-        return self._programs["texts"]
 
     def named_callbacks(self) -> list[tuple[str, Any]]:
         """The callbacks that have state, each with a name."""
@@ -357,6 +289,13 @@ def _steps(source: Source, function: Any, size: int) -> Iterator[tuple[list[Arra
 def _joined(column: Sequence[Array]) -> Array:
     """Outputs [steps, batch, *t] of several sizes as one array [n, *t]."""
     return np.concatenate([x.reshape(-1, *x.shape[2:]) for x in column])
+
+
+def _no_loss(outputs: Any, targets: Any) -> Any:
+    raise ArgumentError(
+        "Trainer.load: this trainer has the programs that it was saved with, and no loss to build "
+        "others of; feed it data of the same kind, or make a Trainer of the model's code"
+    )
 
 
 def _as_loss(loss: Any) -> Callable[[Any, Any], Any]:

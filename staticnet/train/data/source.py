@@ -39,6 +39,10 @@ class Layout:
         types = tuple((x.dtype, tuple(x.shape[1:])) for x in arrays)
         return cls(tree, target_tree, types), arrays
 
+    def of_inputs(self) -> Layout:
+        """That of the inputs alone."""
+        return Layout(self.inputs, flatten(None)[1], self.types[: self.inputs.leaves])
+
     @property
     def names(self) -> list[str]:
         """A placeholder's name for each leaf: `x`, `x_1`, `y`, or a dict's key."""

@@ -11,6 +11,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dtype import FLOAT64
 from staticnet.ir.node import describe
+from staticnet.ir.tree import flatten
 from staticnet.ir.types import Shape
 from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
@@ -71,7 +72,7 @@ class Mean(Metric):
                 f"metric {self.name}: gives {describe(mean)}, and must give a scalar node, the "
                 "mean of a batch; derive from sn.train.metrics.Metric for other sums"
             )
-        examples = batch_size(outputs)
+        examples = batch_size((outputs, targets))
         return {"sum": astype(mean, FLOAT64) * examples, "examples": examples}
 
     def value(self, sums: Sums) -> float:
@@ -79,9 +80,10 @@ class Mean(Metric):
         return ratio(sums["sum"], sums["examples"])
 
 
-def batch_size(outputs: Any) -> Any:
-    """How many examples a batch has.  outputs: [batch, *s] -> float64 []"""
-    return dim_value(outputs.shape[0], constant(0.0, FLOAT64))
+def batch_size(batch: Any) -> Any:
+    """How many examples a batch has: its first leaf's.  each: [batch, *s] -> float64 []"""
+    first = next(leaf for leaf in flatten(batch)[0] if leaf.ndim)
+    return dim_value(first.shape[0], constant(0.0, FLOAT64))
 
 
 def ratio(part: Any, whole: Any) -> float:
