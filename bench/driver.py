@@ -47,6 +47,7 @@ class Settings:
     out: Path | None = None
     threads: int = 0
     limit: float = 0.0  # seconds of the GPU's suite; 0 is none
+    resume: bool = False  # the GPU's suite: what `out` has is not measured again
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# All that only a machine with an NVIDIA GPU can show, in one command and at most nine minutes:
+# All that only a machine with an NVIDIA GPU can show, in two parts of at most four minutes each:
 #
-#     bench/gpu_check.sh [FOLDER]        (default: ./gpu_check-<date>)
+#     bench/gpu_check.sh [tests|figures|all] [FOLDER]        (default: all ./gpu_check-<date>)
 #
-# The folder gets what was seen: versions and clocks, the tests' output, raw samples, the generated
-# kernels, and table.txt. The status is 0 only if every test passed and every benchmark ran. Tests
-# run side by side where pytest-xdist is installed; what measures time runs alone.
+# The parts may run apart, in any order and on different days: given the same folder, a part goes on
+# with what it lacks. So tests that have passed there are not run again, and figures that were cut
+# off are measured beside those that are there. The folder gets what was seen: versions and clocks,
+# the tests' output, raw samples, the generated kernels, and table.txt. The status is 0 only if every
+# test passed and every benchmark ran. Tests run side by side where pytest-xdist is installed; what
+# measures time runs alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+part=all
+case ${1:-} in tests | figures | all) part=$1 && shift ;; esac
 out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
 python=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
@@ -18,10 +23,12 @@ if [ -n "$missing" ]; then
   exit 2
 fi
 mkdir -p "$out" || exit 2
+out=$(cd "$out" && pwd)
 failed=()
 
-total=540 # seconds
-left() { echo $((total - SECONDS)); }
+total=240 # seconds of a part
+passed=${SECONDS_PASSED:-0}
+left() { echo $((total - passed - SECONDS)); }
 say() { echo "== $1"; }
 watch() { # name, seconds at most, command ...: its output on the screen and in a file
   local name=$1 limit=$2
@@ -36,36 +43,49 @@ watch() { # name, seconds at most, command ...: its output on the screen and in 
   timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
   local status=${PIPESTATUS[0]}
   [ "$status" -eq 124 ] && echo "$name: stopped after $limit s" | tee -a "$out/$name.txt"
-  [ "$status" -eq 0 ] || failed+=("$name ($status)")
+  [ "$status" -eq 0 ] && touch "$out/$name.done" || failed+=("$name ($status)")
+}
+once() { # as watch, unless it went well before
+  if [ -e "$out/$1.done" ]; then say "$1: done before"; else watch "$@"; fi
 }
 
 say "machine"
 {
+  date
   git rev-parse HEAD 2>/dev/null
   nvidia-smi
   nvidia-smi -q -d CLOCK,POWER,TEMPERATURE,PERFORMANCE,ECC
   "$python" -m pip freeze
-} > "$out/machine.txt" 2>&1
+} > "$out/machine-$(date +%Y%m%d-%H%M%S).txt" 2>&1
 nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu \
-  --format=csv -lms 500 > "$out/clocks.csv" 2>/dev/null &
+  --format=csv -lms 500 >> "$out/clocks.csv" 2>/dev/null &
 clocks=$!
 trap 'kill "$clocks" 2>/dev/null' EXIT
 
-watch doctor 30 "$python" -m staticnet doctor
-watch kernels 30 "$python" -m bench.gpu.kernels "$out/kernels"
-side_by_side=()
-"$python" -c 'import xdist' 2> /dev/null && side_by_side=(-n 8)
-watch tests 150 "$python" -m pytest -m gpu tests/test_gpu.py -q -rs \
-  "${side_by_side[@]}" --junitxml="$out/tests.xml"
-watch latency 60 "$python" -m bench.gpu.latency
-suite=$(($(left) - 25)) # seconds; what has begun then has some more
-[ "$suite" -gt 0 ] || suite=1
-watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
-  --limit "$suite" --out "$out/raw.jsonl"
+tests() {
+  once doctor 30 "$python" -m staticnet doctor
+  once kernels 30 "$python" -m bench.gpu.kernels "$out/kernels"
+  local side_by_side=()
+  "$python" -c 'import xdist' 2> /dev/null && side_by_side=(-n 8)
+  once tests "$(left)" "$python" -m pytest -m gpu tests/test_gpu.py -q -rs \
+    "${side_by_side[@]}" -p bench.gpu.passed --passed="$out/passed.txt"
+}
+
+figures() {
+  once latency 45 "$python" -m bench.gpu.latency
+  local suite=$(($(left) - 25)) # seconds; what has begun then has some more
+  [ "$suite" -gt 0 ] || suite=1
+  watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
+    --limit "$suite" --out "$out/raw.jsonl" --resume
+  say "table"
+  "$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
+}
+
+[ "$part" = figures ] || tests
+[ "$part" = all ] && passed=$((passed - SECONDS))
+[ "$part" = tests ] || figures
 
 kill "$clocks" 2>/dev/null
-say "table"
-"$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
 say "all of it is in $out"
 if [ ${#failed[@]} -gt 0 ]; then
   echo "gpu_check: failed: ${failed[*]}" >&2

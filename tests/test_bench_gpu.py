@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -22,9 +23,13 @@ bench = pytest.importorskip("bench.gpu.worker", reason="the benchmarks are not i
 from bench.client import WorkerError  # noqa: E402
 from bench.driver import Settings, expected  # noqa: E402
 from bench.gpu import driver, kernels, latency, report, workloads  # noqa: E402
+from bench.gpu.models import bottlenecks, vision_transformer  # noqa: E402
+from bench.gpu.networks import NETWORKS_OF_THE_GPU, STEPS, Network  # noqa: E402
 from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel  # noqa: E402
 from bench.rounds import compare  # noqa: E402
 from bench.workloads import mlp, pointwise, softmax  # noqa: E402
+from staticnet.cli.networks import network as layers_of  # noqa: E402
+from staticnet.cli.text_networks import character_gpt, character_lstm  # noqa: E402
 from staticnet.compare.process import NoAnswerError  # noqa: E402
 
 SMALL = 1 << 16
@@ -60,6 +65,45 @@ def test_the_kernels_are_the_cpus() -> None:
     assert staticnet_kernel(pointwise.staticnet, 128) is not None
     data = made.make_data(SMALL)
     np.testing.assert_array_equal(made.reference(data)["into"], softmax.reference(data)["into"])
+
+
+def small(network: Network) -> Network:
+    """A network of the suite in a size that this machine trains, products in float32."""
+    sizes: dict[str, dict[str, Any]] = {
+        "char_lstm": {
+            "model": lambda nn: character_lstm(nn, units=16), "example": (7,), "batch": 3,
+        },
+        "cifar_bn": {"example": (3, 8, 8), "batch": 4},
+        "resnet50": {
+            "model": lambda nn: layers_of(nn, bottlenecks((8, 8, 16, 16), (1, 2, 1, 1), 10)),
+            "example": (3, 32, 32), "classes": 10, "batch": 4,
+        },
+        "vit_b16": {
+            "model": lambda nn: vision_transformer(nn, 16, 4, 16, 2, 2, 10),
+            "example": (3, 16, 16), "classes": 10, "batch": 4,
+        },
+        "gpt2_124m": {
+            "model": lambda nn: character_gpt(nn, 8, 16, 2, 2, 50), "example": (8,), "classes": 50,
+            "batch": 3,
+        },
+    }  # fmt: skip
+    return replace(network, precision="float32", **sizes[network.name.removesuffix("_32")])
+
+
+@pytest.mark.parametrize(
+    "network", [n for n in NETWORKS_OF_THE_GPU if n.name != "gpt2_124m_32"], ids=lambda n: n.name
+)
+def test_networks_of_the_gpu_train_as_in_torch(network: Network) -> None:
+    """Ours on NumPy beside eager PyTorch, of the same weights: each step's loss."""
+    pytest.importorskip("torch")
+    network = small(network)
+    data = network.make_data(0)
+    wanted = network.reference(data)["call"]
+    for mode in ("call", "run"):
+        program = network.staticnet(data, "numpy")
+        losses = program.modes[mode].check(STEPS)
+        np.testing.assert_allclose(losses, wanted, rtol=2e-3)
+    assert len(set(wanted)) == STEPS
 
 
 GPU = {
@@ -289,35 +333,111 @@ case "$0" in *timeout) shift 2; exec "$@" ;; esac
 """
 
 
-@pytest.mark.parametrize("passed", [0, 300, 525, 600])
-def test_the_check_ends_within_nine_minutes(tmp_path: Path, passed: int) -> None:
-    """No part may take longer than what is left of them; the benchmark ends by itself before."""
+PARTS = {
+    "tests": ("doctor", "bench.gpu.kernels", "-m pytest"),
+    "figures": ("bench.gpu.latency", "--suite gpu"),
+}
+
+
+def checked(folder: Path, part: str, passed: int = 0) -> tuple[Any, list[str]]:
+    """A run of the check's script with stubs. -> the process, and the commands that it timed"""
     for name in ("python", "timeout", "nvidia-smi"):
-        (tmp_path / name).write_text(STUB, encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
+        (folder / name).write_text(STUB, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    log = folder / "log"
+    log.write_text("", encoding="utf-8")
     environment = dict(os.environ) | {
-        "PYTHON": "python", "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS": str(passed),
-        "LOG": str(tmp_path / "log"),
+        "PYTHON": "python", "PATH": f"{folder}:{os.environ['PATH']}",
+        "SECONDS_PASSED": str(passed), "LOG": str(log),
     }  # fmt: skip
     script = Path(bench.__file__).parents[1] / "gpu_check.sh"
     run = subprocess.run(
-        ["bash", str(script), str(tmp_path / "out")], capture_output=True, text=True,
+        ["bash", str(script), part, str(folder / "out")], capture_output=True, text=True,
         env=environment,
     )  # fmt: skip
-    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
-    limits = [int(line.split()[2]) for line in lines if line.startswith("timeout ")]
-    assert all(limit <= 540 - passed for limit in limits), lines
-    parts = [line for line in lines if line.startswith("timeout ")]
-    if passed == 600:
-        assert parts == []
-        assert "bench: cut off: 540 s have passed" in run.stdout
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return run, [line for line in lines if line.startswith("timeout ")]
+
+
+@pytest.mark.parametrize("part", [*PARTS, "all"])
+@pytest.mark.parametrize("passed", [0, 150, 225, 300])
+def test_each_part_of_the_check_ends_within_four_minutes(
+    passed: int, part: str, tmp_path: Path
+) -> None:
+    """Nothing may take longer than what is left of them; the benchmark ends by itself before."""
+    run, timed = checked(tmp_path, part, passed)
+    limits = [int(line.split()[2]) for line in timed]
+    assert all(limit <= 240 - passed for limit in limits), timed
+    if passed == 300:
+        assert timed == []
+        assert "cut off: 240 s have passed" in run.stdout
         assert run.returncode == 1
         return
     assert run.returncode == 0, run.stderr
-    names = ("doctor", "bench.gpu.kernels", "-m pytest", "bench.gpu.latency", "--suite gpu")
-    assert all(name in part for name, part in zip(names, parts, strict=True))
-    own = int(parts[-1].partition("--limit ")[2].split()[0])
-    assert own < limits[-1]
+    wanted = PARTS.get(part, tuple(name for names in PARTS.values() for name in names))
+    assert all(name in line for name, line in zip(wanted, timed, strict=True)), timed
+    if part != "tests":
+        own = int(timed[-1].partition("--limit ")[2].split()[0])
+        assert own < limits[-1]
+
+
+def test_a_part_goes_on_with_what_it_lacks(tmp_path: Path) -> None:
+    """What went well is not run again in the same folder; figures are, for what was cut off."""
+    for part in (*PARTS, "all"):
+        run, timed = checked(tmp_path, part)
+        assert run.returncode == 0, run.stderr
+        assert [("--resume" in line) for line in timed][-1:] == [part != "tests"]
+    assert len(timed) == 1
+    (tmp_path / "out" / "tests.done").unlink()
+    assert len(checked(tmp_path, "all")[1]) == 2
+
+
+def test_passed_tests_are_not_run_again(tmp_path: Path) -> None:
+    file, passed = tmp_path / "test_some.py", tmp_path / "passed.txt"
+    file.write_text("import os\ndef test_a(): pass\ndef test_b(): assert 'B' in os.environ\n")
+    root = str(Path(bench.__file__).parents[2])
+
+    def tests(**environment: str) -> tuple[int, str]:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", str(file), "-q", "-p", "bench.gpu.passed", "-p",
+             "no:cacheprovider", "-n0", f"--passed={passed}", f"--rootdir={tmp_path}"],
+            capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": root, **environment},
+        )  # fmt: skip
+        return run.returncode, run.stdout + run.stderr
+
+    status, text = tests()
+    assert status == 1, text
+    assert "1 failed, 1 passed" in text
+    status, text = tests(B="1")
+    assert status == 0, text
+    assert "1 passed, 1 deselected" in text
+    assert tests()[0] == 0
+
+
+def test_a_run_that_resumes_measures_what_is_missing(tmp_path: Path) -> None:
+    out = tmp_path / "raw.jsonl"
+    found = [
+        {"kind": "environment"}, GPU,
+        result("staticnet", 1.0, 1.0, size=4 << 20), result("torch", 1.0, 1.0, size=4 << 20),
+        result("jax", 1.0, None, size=4 << 20, status="cut off"),
+    ]  # fmt: skip
+    out.write_text("".join(json.dumps(r) + "\n" for r in found), encoding="utf-8")
+    settings = Settings(suite="gpu", workloads=["pointwise"], out=out, resume=True)
+    kept = driver.known(settings)
+    assert len(kept) == len(found) - 1
+    first, last = driver.plan(settings, kept)
+    left = [(unit.sizes, unit.contenders) for unit in (*first, *last)]
+    small, large = WORKLOADS["pointwise"].sizes
+    assert left == [
+        ((small,), ("jax",)), ((large,), ("staticnet", "torch", "jax")),
+        ((small,), ("torch.compile",)), ((large,), ("torch.compile",)),
+    ]  # fmt: skip
+    assert driver.known(replace(settings, resume=False)) == []
+    whole, _ = driver.plan(replace(settings, resume=False))
+    assert [(unit.sizes, unit.contenders) for unit in whole] == [
+        ((small, large), ("staticnet", "torch", "jax"))
+    ]
 
 
 @needs_shim
@@ -331,6 +451,7 @@ def test_latencies_are_measured(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> No
     assert "mlp.staticnet_step" in latency.FIRST
     compile(latency.FIRST, "first", "exec")
     assert latency.on_streams(1, data, 8).specialize().executable.program.streams == 1
+    assert latency.on_streams(0, data, 8).specialize().executable.program.stages
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

@@ -268,7 +268,7 @@ def test_products_of_all_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "architecture"),
     [
-        pytest.param(n, a, marks=[] if (n, a) == ("layer_norm", "sm_90") else pytest.mark.slow)
+        pytest.param(n, a, marks=[] if (n, a) == ("embedding", "sm_90") else pytest.mark.slow)
         for n in WHOLE
         for a in ("sm_80", "sm_90")
     ],

@@ -2,7 +2,7 @@
 
 `torch.compile` searches for its kernels, for minutes a network. So it comes last, when all else has
 been measured: its processes compile side by side, and are timed when none compiles any more. What
-does not fit the limit is recorded as cut off.
+does not fit the limit is recorded as cut off; a run that resumes measures that, and keeps the rest.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import environment
+from bench import report as cpu_report
 from bench.client import Client, WorkerError
 from bench.driver import Log, Settings, expected
 from bench.gpu import report
@@ -96,16 +97,32 @@ class Unit:
     contenders: tuple[str, ...]
 
 
-def plan(settings: Settings) -> tuple[list[Unit], list[Unit]]:
-    """What is measured first, and what is compiled side by side and measured last."""
-    first, last = [], []
+def known(settings: Settings) -> list[Record]:
+    """The records of the file to go on with, without what was cut off."""
+    if not settings.resume or settings.out is None or not settings.out.is_file():
+        return []
+    return [r for r in cpu_report.read(settings.out) if r.get("status") != "cut off"]
+
+
+def plan(settings: Settings, done: Sequence[Record] = ()) -> tuple[list[Unit], list[Unit]]:
+    """What is measured first, and what is compiled side by side and measured last.
+
+    What is `done` is left out; the others of a workload then take turns without it.
+    """
+    first, last = list[Unit](), list[Unit]()
+    have = {(r["workload"], r["size"], r["contender"]) for r in done if r["kind"] == "result"}
     for name in settings.workloads or WORKLOADS:
         workload = WORKLOADS[name]
         named = [c for c in settings.contenders or CONTENDERS if c in workload.contenders]
-        early = tuple(c for c in named if c != LATE)
-        sizes = workload.sizes[-1:] if settings.quick else workload.sizes
-        first += [Unit(workload, sizes, early)] if early else []
-        last += [Unit(workload, (size,), (LATE,)) for size in sizes if LATE in named]
+        for size in workload.sizes[-1:] if settings.quick else workload.sizes:
+            left = [c for c in named if (name, size, c) not in have]
+            early = tuple(c for c in left if c != LATE)
+            before = first[-1] if first else None
+            if before and before.workload is workload and before.contenders == early:
+                first[-1] = replace(before, sizes=(*before.sizes, size))
+            elif early:
+                first.append(Unit(workload, (size,), early))
+            last += [Unit(workload, (size,), (LATE,))] if LATE in left else []
     return first, last
 
 
@@ -115,7 +132,8 @@ def run(settings: Settings, say: Callable[[str], None] = print) -> list[Record]:
     Raises:
         WorkerError: if staticnet itself cannot start on the GPU.
     """
-    suite = _Suite(settings, Log(settings.out, say))
+    done = known(settings)
+    suite = _Suite(settings, Log(settings.out, say), done)
     try:
         suite.run()
     finally:
@@ -127,19 +145,23 @@ def run(settings: Settings, say: Callable[[str], None] = print) -> list[Record]:
 class _Suite:
     """What is the same for all units of a run."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
-        self.settings, self.log = settings, log
+    def __init__(self, settings: Settings, log: Log, done: Sequence[Record]) -> None:
+        self.settings, self.log, self.done = settings, log, done
         self.threads = settings.threads or 2
         self.budget = Budget(settings.limit)
 
     def run(self) -> None:
         log = self.log
-        log.add(environment.describe(self.threads))
-        with self._client("mlp", "staticnet") as client:
-            client.ready()
-            log.add(client.ask("rates"))
+        for record in self.done:
+            log.add(record)
+        if not self.done:
+            log.add(environment.describe(self.threads))
+        if not any(record["kind"] == "gpu" for record in self.done):
+            with self._client("mlp", "staticnet") as client:
+                client.ready()
+                log.add(client.ask("rates"))
         log.say(report.rates(log.records))
-        first, last = plan(self.settings)
+        first, last = plan(self.settings, self.done)
         for unit in first:
             self._interleaved(unit)
         self._compiled(last)

@@ -4,11 +4,12 @@
 
 - the host's time of a captured step of `mlp`, its feeds on the host and on the device;
 - the first step of `mlp` in a fresh process, with an empty cache and with a full one;
-- a step of `mlp` on one stream and on as many as the estimate takes, by batch.
+- a step of `mlp` on one stream, on as many as the estimate takes, and as one kernel, by batch.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -74,16 +75,17 @@ def first_seconds() -> list[float]:
 
 
 def on_streams(most: int, data: Any, batch: int) -> Any:
-    """The step of `mlp` on at most so many streams."""
-    from staticnet.codegen.cuda import streams
+    """The step of `mlp` on at most so many streams; 0 is for one kernel."""
+    from staticnet.codegen.cuda import choice, streams
 
-    before, streams.MOST_STREAMS = streams.MOST_STREAMS, most
+    before = streams.MOST_STREAMS, choice.LEAST_GAIN
+    streams.MOST_STREAMS, choice.LEAST_GAIN = most, 1.0 if most else -math.inf
     try:
         step = mlp.staticnet_step(data, "cuda", batch)
         step.specialize()
         return step
     finally:
-        streams.MOST_STREAMS = before
+        streams.MOST_STREAMS, choice.LEAST_GAIN = before
 
 
 def main() -> None:
@@ -102,10 +104,13 @@ def main() -> None:
     print(f"first step: {duration(cold)} with an empty cache, {duration(warm)} with a full one")
     for batch in BATCHES:
         feeds = [cupy.asarray(data[name][:batch]) for name in "xy"]
-        steps = {most: on_streams(most, data, batch) for most in (1, 4)}
+        steps = {most: on_streams(most, data, batch) for most in (0, 1, 4)}
         took = {most: device_seconds(step, feeds, cupy) for most, step in steps.items()}
         used = steps[4].specialize().executable.program.streams
-        print(f"batch {batch}: {duration(took[1])} on one stream, {duration(took[4])} on {used}")
+        print(
+            f"batch {batch}: {duration(took[1])} on one stream, {duration(took[4])} on {used}, "
+            f"{duration(took[0])} as one kernel"
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench import adam_rule
+from bench.gpu.networks import NETWORKS_OF_THE_GPU
 from bench.kernels import CHECKS, ITEM, MIB, kernel_mode, rows, twice
 from bench.program import Array, Arrays, Build, Program, Workload
 from bench.training import torch_network, torch_program
@@ -237,5 +238,6 @@ WORKLOADS = {
             atol=1e-3,
         ),
         MATMUL_BF16,
+        *(each.workload() for each in NETWORKS_OF_THE_GPU),
     )
 }

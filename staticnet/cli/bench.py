@@ -25,6 +25,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--threads", type=int, help="of each contender (at most 2)")
     parser.add_argument("--limit", type=float, help="seconds at most of the GPU's suite (no limit)")
+    parser.add_argument(
+        "--resume", action="store_true", help="of the GPU's suite: measure what --out lacks"
+    )
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small and rough, within a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="raw samples, as lines of JSON")
@@ -67,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
             out=options.out,
             threads=options.threads or 0,
             limit=options.limit or 0.0,
+            resume=options.resume,
         )
     )
     if old:
@@ -113,6 +117,8 @@ def _check(options: argparse.Namespace, driver: Any) -> None:
                 raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
     if options.limit is not None and options.suite != "gpu":
         raise ArgumentError("--limit is for --suite gpu; take fewer workloads, rounds or --quick")
+    if options.resume and (options.suite != "gpu" or options.out is None):
+        raise ArgumentError("--resume is for --suite gpu with --out, whose file it goes on with")
     for what, least in (
         ("rounds", 0),
         ("seconds", 0),

@@ -27,12 +27,13 @@ def character_lstm(nn: Any, units: int = 128, layers: int = 2) -> Any:
 
 
 def character_gpt(
-    nn: Any, length: int = 64, width: int = 128, heads: int = 4, layers: int = 4
-) -> Any:
+    nn: Any, length: int = 64, width: int = 128, heads: int = 4, layers: int = 4,
+    characters: int = CHARACTERS,
+) -> Any:  # fmt: skip
     """The same by GPT-2's model without dropout, its output layer the embedding's weight.
 
     Radford et al., "Language models are unsupervised multitask learners", 2019.
-    x: int [n, t] with t <= length -> [n, t, CHARACTERS]
+    x: int [n, t] with t <= length -> [n, t, characters]
     """
 
     class Block(nn.Module):  # type: ignore[misc]  # of either library
@@ -55,7 +56,7 @@ def character_gpt(
     class CharacterGPT(nn.Module):  # type: ignore[misc]  # of either library
         def __init__(self) -> None:
             super().__init__()
-            self.wte = nn.Embedding(CHARACTERS, width)
+            self.wte = nn.Embedding(characters, width)
             self.wpe = nn.Embedding(length, width)
             self.blocks = nn.Sequential(*(Block() for _ in range(layers)))
             self.ln_f = nn.LayerNorm(width)
