@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from staticnet.errors import DeviceError, OnnxError
 from staticnet.function import BACKENDS, Function, function
-from staticnet.io.onnx.graphs import Signature
 from staticnet.io.onnx.library import newest, onnx
 from staticnet.io.onnx.model import OnnxModel, read
 from staticnet.ir.types import tensor_type
@@ -106,7 +105,7 @@ class Prepared:
         self.model = model
         self.device = device
         self.known: set[str] = set()
-        self._programs: dict[Any, _Program] = {}
+        self._programs: dict[Any, tuple[Traced, Function | None]] = {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The outputs, as arrays or lists of them, from inputs in order or by name.
@@ -115,33 +114,47 @@ class Prepared:
             OnnxError: if the inputs do not fit.
         """
         given = self._named(inputs)
-        while True:
+        key = tuple((name, _key(x, name in self.known)) for name, x in given.items())
+        if key not in self._programs:
+            traced = self.traced(given)
             key = tuple((name, _key(x, name in self.known)) for name, x in given.items())
-            program = self._programs.get(key)
-            if program is None:
-                try:
-                    program = _Program(self.model, given, self.known, self.device)
-                except OnnxError as error:
-                    if set(error.inputs) <= self.known:
-                        raise
-                    self.known |= set(error.inputs)
-                    continue
-                if len(self._programs) >= MAX_PROGRAMS:
-                    self._programs.pop(next(iter(self._programs)))
-                self._programs[key] = program
-            return program.run(given)
+            if len(self._programs) >= MAX_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            compiled = None
+            if traced.fetches:
+                compiled = function(traced.placeholders, traced.fetches, device=self.device)
+            self._programs[key] = traced, compiled
+        traced, compiled = self._programs[key]
+        arrays = compiled(*traced.fed(given)) if compiled is not None else ()
+        return traced.outputs(iter(arrays))
+
+    def traced(self, inputs: Any, prefix: str = "") -> Traced:
+        """The graph for inputs of these types; what shapes depend on is known from then on."""
+        given = self._named(inputs)
+        while True:
+            try:
+                return Traced(self.model, given, self.known, prefix)
+            except OnnxError as error:
+                if set(error.inputs) <= self.known:
+                    raise
+                self.known |= set(error.inputs)
 
     def _named(self, inputs: Any) -> dict[str, Any]:
-        names = [x.name for x in self.model.model.body.inputs]
         if isinstance(inputs, Mapping):
-            return {name: inputs[name] for name in inputs}
+            return dict(inputs)
         if not isinstance(inputs, list | tuple):
             inputs = [inputs]
-        if len(inputs) <= len(self.model.input_names):
-            names = list(self.model.input_names)
+        names = self.names(inputs)
         if len(inputs) > len(names):
             raise OnnxError(f"the model takes {len(names)} inputs, not {len(inputs)}")
         return dict(zip(names, inputs, strict=False))
+
+    def names(self, inputs: Sequence[Any]) -> list[str]:
+        """The names of inputs in order: those of initializers too, if there are as many."""
+        needed = self.model.input_names
+        if len(inputs) <= len(needed):
+            return list(needed)
+        return [x.name for x in self.model.model.body.inputs]
 
 
 def _key(value: Any, known: bool) -> Any:
@@ -156,17 +169,19 @@ def _key(value: Any, known: bool) -> Any:
     return array.dtype.name, array.shape, array.tobytes() if known else None
 
 
-class _Program:
-    """A model compiled for inputs of these types."""
+class Traced:
+    """The graph of a model for inputs of these types: what is fed, and what is fetched."""
 
     def __init__(
-        self, model: OnnxModel, given: Mapping[str, Any], known: set[str], device: str
+        self, model: OnnxModel, given: Mapping[str, Any], known: Collection[str], prefix: str = ""
     ) -> None:
+        self.prefix = prefix
         self.feeds: list[tuple[str, int | None]] = []
         self.placeholders: list[Any] = []
-        declared = {x.name: x for x in model.model.body.inputs}
         values = {
-            name: self._value(name, x, name in known, declared.get(name))
+            name: [self._value(name, i, each, known) for i, each in enumerate(x)]
+            if isinstance(x, list)
+            else self._value(name, None, x, known)
             for name, x in given.items()
         }
         results = model(**values)
@@ -174,21 +189,15 @@ class _Program:
         self.fetches: list[Value] = []
         for result in self.results:
             self._collect(result)
-        self.function: Function | None = None
-        if self.fetches:
-            self.function = function(self.placeholders, self.fetches, device=device)
 
-    def _value(self, name: str, x: Any, known: bool, declared: Signature | None) -> Any:
-        if isinstance(x, list):
-            return [self._placeholder(name, i, item, known) for i, item in enumerate(x)]
-        return self._placeholder(name, None, x, known)
-
-    def _placeholder(self, name: str, i: int | None, x: Any, known: bool) -> Any:
-        if x is None or known or np.asarray(x).dtype.kind in "OUS":
+    def _value(self, name: str, i: int | None, x: Any, known: Collection[str]) -> Any:
+        """A placeholder for an array; what is known, and strings, as they are."""
+        if x is None or name in known or np.asarray(x).dtype.kind in "OUS":
             return x
         array = as_array(x)
         type_ = tensor_type(array.shape, array.dtype)
-        node = placeholder(type_.shape, type_.dtype, f"input_{len(self.feeds)}")
+        label = f"{self.prefix}input_{len(self.feeds)}"
+        node = placeholder(type_.shape, type_.dtype, label)
         self.feeds.append((name, i))
         self.placeholders.append(node)
         return node
@@ -200,13 +209,15 @@ class _Program:
         elif isinstance(result, Value):
             self.fetches.append(result)
 
-    def run(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The outputs."""
-        fed = [given[name] if i is None else given[name][i] for name, i in self.feeds]
-        arrays = iter(self.function(*fed) if self.function is not None else ())
+    def fed(self, given: Mapping[str, Any]) -> list[Any]:
+        """What the placeholders are fed."""
+        return [given[name] if i is None else given[name][i] for name, i in self.feeds]
+
+    def outputs(self, arrays: Iterator[Any]) -> tuple[Any, ...]:
+        """The model's outputs, once what is fetched has arrays."""
         return tuple(self._filled(result, arrays) for result in self.results)
 
-    def _filled(self, result: Any, arrays: Any) -> Any:
+    def _filled(self, result: Any, arrays: Iterator[Any]) -> Any:
         if isinstance(result, list):
             return [self._filled(each, arrays) for each in result]
         return np.asarray(next(arrays)) if isinstance(result, Value) else result
