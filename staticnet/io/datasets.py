@@ -176,7 +176,8 @@ def _cifar_batch(file: Path) -> tuple[Array, Array]:
     data = _read(file)
     if not data or len(data) % _CIFAR_RECORD:
         raise DataError(
-            f"{file}: {len(data):,} bytes are no whole number of records of {_CIFAR_RECORD}"
+            f"{file}: {len(data):,} bytes are no whole number of records of {_CIFAR_RECORD}: "
+            f"record {len(data) // _CIFAR_RECORD} is cut; fetch the file again"
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, _CIFAR_RECORD)
     labels = records[:, 0].astype(np.int64)
@@ -191,12 +192,22 @@ def _pixels(images: Array) -> Array:
 def _check_labels(file: Path, labels: Array, images: int) -> None:
     if labels.shape != (images,):
         raise DataError(f"{file}: labels of shape {list(labels.shape)} for {images} images")
-    if images and not 0 <= labels.min() <= labels.max() < 10:
-        raise DataError(f"{file}: labels from {labels.min()} to {labels.max()} for 10 classes")
+    wrong = np.flatnonzero((labels < 0) | (labels > 9))
+    if wrong.size:
+        raise DataError(
+            f"{file}: labels from {labels.min()} to {labels.max()} for 10 classes: record "
+            f"{wrong[0]} has {labels[wrong[0]]}; fetch the file again"
+        )
 
 
 def _text(folder: Folder, name: str) -> str:
-    return _read(_find([_folder(folder)], [name])).decode("utf-8")
+    file = _find([_folder(folder)], [name])
+    try:
+        return _read(file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file}: byte {error.start} is no UTF-8; convert the file, or fetch it again"
+        ) from None
 
 
 def _find(folders: Iterable[Path], file_names: Sequence[str]) -> Path:

@@ -1,0 +1,226 @@
+"""Data from files: what is read is what was written, and what is wrong is told with its place."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticnet as sn
+from staticnet import nn, optim
+from staticnet.errors import ArgumentError, DataError
+from staticnet.train import Trainer
+from staticnet.train.data import ImageFolder, Plan, Table, Text, npy
+from staticnet.train.data.prefetch import Prefetch
+
+RNG = np.random.default_rng(0)
+
+
+def pillow() -> Any:
+    return pytest.importorskip("PIL.Image", reason="Pillow reads images")
+
+
+def batches(source: Any, plan: Plan) -> list[tuple[Any, Any]]:
+    """What a function of an epoch is fed."""
+
+    class Fed:
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def __call__(self, *arrays: Any) -> list[Any]:
+            self.seen.append([np.array(x) for x in arrays])
+            return [np.zeros(())]
+
+    fed, epoch = Fed(), source.epoch(plan)
+    try:
+        while epoch.run(fed, 1) is not None:
+            pass
+    finally:
+        epoch.close()
+    return [tuple(arrays) for arrays in fed.seen]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Seven images of two classes, of 5 by 4 pixels."""
+    image = pillow()
+    for number in range(7):
+        place = tmp_path / "images" / ("cat" if number % 2 else "dog")
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((5, 4, 3), number * 30, np.uint8)
+        image.fromarray(pixels).save(place / f"{number}.png")
+    return tmp_path / "images"
+
+
+def test_a_folder_of_images(folder: Path) -> None:
+    source = ImageFolder(folder)
+    assert source.classes == ["cat", "dog"]
+    assert source.examples == 7
+    assert source.size == (5, 4)
+    found = batches(source, Plan(0, 3, shuffle=False))
+    assert [x.shape for x, _ in found] == [(3, 3, 5, 4), (3, 3, 5, 4), (1, 3, 5, 4)]
+    values = np.concatenate([x[:, 0, 0, 0] for x, _ in found]) * 255
+    np.testing.assert_allclose(values, [30, 90, 150, 0, 60, 120, 180], rtol=1e-6)
+    assert np.concatenate([y for _, y in found]).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    order = sn.function([], sn.random.permutation(sn.random.key(4, 2), 7), device="numpy")()
+    shuffled = batches(source, Plan(2, 3, seed=4, drop_last=True, skip=1))
+    ((x, _),) = shuffled
+    np.testing.assert_allclose(x[:, 0, 0, 0] * 255, values[order[3:6]], rtol=1e-6)
+    assert ImageFolder(folder, size=8, mode="L").read(3)[0].shape == (1, 8, 8)
+
+
+def test_images_train_as_arrays_do(folder: Path) -> None:
+    source = ImageFolder(folder)
+    arrays = np.stack([source.read(i)[0] for i in range(7)])
+    losses = []
+    for data in (source, (arrays, source.labels)):
+        nn.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(60, 2))
+        ours = Trainer(model, nn.cross_entropy, optim.Adam(0.01), device="numpy")
+        losses.append(ours.fit(data, epochs=3, batch_size=2, seed=1, progress=False).step_losses)
+        assert ours.predict(source).shape == (7, 2)
+    np.testing.assert_array_equal(*losses)
+
+
+def test_images_of_all_modes(tmp_path: Path) -> None:
+    image = pillow()
+    (tmp_path / "a").mkdir()
+    grey = RNG.integers(0, 256, (6, 5)).astype(np.uint8)
+    wide = grey.astype(np.uint16) * 257
+    image.fromarray(wide).save(tmp_path / "a" / "1.png")
+    image.fromarray(grey).save(tmp_path / "a" / "2.png")
+    image.fromarray(grey).convert("P").save(tmp_path / "a" / "3.png")
+    image.fromarray(grey).convert("RGBA").save(tmp_path / "a" / "4.png")
+    image.fromarray(grey).convert("P").save(tmp_path / "a" / "5.gif")
+    image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "a" / "6.tiff")
+    image.fromarray(grey > 127).save(tmp_path / "a" / "7.png")
+    source = ImageFolder(tmp_path)
+    expected = np.broadcast_to(grey / np.float32(255), (3, 6, 5))
+    for number in range(6):
+        np.testing.assert_allclose(source.read(number)[0], expected, rtol=1e-6, err_msg=str(number))
+    np.testing.assert_array_equal(source.read(6)[0][0], (grey > 127).astype("f"))
+
+
+def test_images_that_are_wrong_are_named(folder: Path, tmp_path: Path) -> None:
+    image = pillow()
+    whole = (folder / "cat" / "3.png").read_bytes()
+    for name, data in (
+        ("cut", whole[: len(whole) // 2]),
+        ("empty", b""),
+        ("text", b"this is no image at all"),
+        ("magic", b"XXXX" + whole[4:]),
+    ):
+        (folder / "cat" / "3.png").write_bytes(data)
+        nn.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(60, 2))
+        ours = Trainer(model, nn.cross_entropy, optim.SGD(0.1), device="numpy")
+        with pytest.raises(DataError, match=r"cat.3.png: no readable image: .*; remove it"):
+            ours.fit(ImageFolder(folder), batch_size=2, shuffle=False, progress=False)
+        assert len(ours.history.step_losses) == 0, name
+    image.new("RGB", (9, 9)).save(folder / "cat" / "3.png")
+    message = r"3.png: 9 by 9 pixels, and the others have 5 by 4; resize them all by ImageFolder"
+    with pytest.raises(DataError, match=message):
+        batches(ImageFolder(folder), Plan(0, 7))
+    assert batches(ImageFolder(folder, (5, 4)), Plan(0, 7))[0][0].shape == (7, 3, 5, 4)
+    for wrong in ({"size": 0}, {"size": (1, 2, 3)}, {"mode": "CMYK"}, {"workers": 0}):
+        with pytest.raises(ArgumentError, match="ImageFolder: "):
+            ImageFolder(folder, **wrong)  # type: ignore[arg-type]
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: a class without an image"):
+        ImageFolder(folder)
+    with pytest.raises(DataError, match="no such folder"):
+        ImageFolder(tmp_path / "nothing")
+    with pytest.raises(DataError, match="no images in folders of classes"):
+        ImageFolder(folder / "empty")
+
+
+def test_a_mapped_array(tmp_path: Path) -> None:
+    array = RNG.normal(size=(20, 3)).astype("f")
+    np.save(tmp_path / "x.npy", array)
+    mapped = npy(tmp_path / "x.npy")
+    assert isinstance(mapped, np.memmap)
+    ours = Trainer(nn.Linear(3, 1), nn.mse_loss, optim.SGD(0.1), device="numpy")
+    ours.fit((mapped, array[:, :1]), progress=False)
+    np.testing.assert_array_equal(ours.predict(mapped), ours.predict(array))
+    data = (tmp_path / "x.npy").read_bytes()
+    for cut in (0, 3, 60, len(data) - 1):
+        (tmp_path / "y.npy").write_bytes(data[:cut])
+        with pytest.raises(DataError, match="y.npy: no readable .npy file"):
+            npy(tmp_path / "y.npy")
+    np.save(tmp_path / "z.npy", np.array([{}, []], object))
+    with pytest.raises(DataError, match="z.npy: no readable"):
+        npy(tmp_path / "z.npy")
+
+
+def test_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("das ist ein Tüst\n" * 3, encoding="utf-8")
+    source = Text(file, 8)
+    assert source.examples == 6
+    x, y = source.arrays
+    text = "das ist ein Tüst\n" * 3
+    assert source.decode(x) == text[:48]
+    assert source.decode(y) == text[1:49]
+    assert source.characters == sorted(set(text))
+    with pytest.raises(DataError, match="51 characters hold no piece of 51"):
+        Text(file, 51)
+    file.write_bytes(b"one\ntwo \xff\xfe\n")
+    with pytest.raises(DataError, match=r"text.txt: line 2: byte 8 is 0xff, which is no UTF-8"):
+        Text(file, 2)
+    file.write_text("abc\nabd")
+    with pytest.raises(DataError, match=r"line 2: 'd' is none of the 4 characters"):
+        Text(file, 2, characters="abc\n")
+
+
+def test_a_table(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    file = tmp_path / "table.csv"
+    file.write_text("a,kind,b\n1,red,0.5\n2,blue,1.5\n3,red,2\n")
+    source = Table(file, "kind")
+    assert (source.columns, source.classes) == (["a", "b"], ["blue", "red"])
+    np.testing.assert_array_equal(source.arrays[0], np.float32([[1, 0.5], [2, 1.5], [3, 2]]))
+    assert source.arrays[1].tolist() == [1, 0, 1]
+    numbers = Table(file, "b", ["a"]).arrays
+    assert [x.dtype.name for x in numbers] == ["float32", "float32"]
+    assert Table(file, "a", ["b"]).arrays[1].dtype == "int64"
+    with pytest.raises(DataError, match="no column 'colour'; there are 'a', 'kind', 'b'"):
+        Table(file, "colour")
+    file.write_text("a,b\n1,2\n,3\n")
+    with pytest.raises(DataError, match="table.csv: row 2, column 'a': a missing value"):
+        Table(file, "b")
+    file.write_text("a,b\n1,2\nx,3\n")
+    with pytest.raises(DataError, match="row 2, column 'a': 'x', which is no number"):
+        Table(file, "b")
+    file.write_text("a,b\n1,2\n2,3,4,5,6\n")
+    with pytest.raises(DataError, match="table.csv: no readable table: .*line 3"):
+        Table(file, "b")
+    file.write_text("")
+    with pytest.raises(DataError, match="no readable table"):
+        Table(file, "b")
+    with pytest.raises(DataError, match="no such file"):
+        Table(tmp_path / "other.csv", "b")
+
+
+def test_what_is_read_ahead_is_bounded_and_ends() -> None:
+    made: list[int] = []
+
+    def items() -> Any:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    before = threading.active_count()
+    ahead = Prefetch(items(), depth=3)
+    assert next(ahead) == 0
+    for _ in range(200):
+        if len(made) == 5:
+            break
+        threading.Event().wait(0.01)
+    assert len(made) == 5  # one given, three that wait, one in the thread's hands
+    ahead.close()
+    assert threading.active_count() == before
+    with pytest.raises(StopIteration):
+        next(ahead)
