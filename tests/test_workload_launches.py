@@ -1,0 +1,93 @@
+"""What a GPU launches and moves for a step of each workload: golden files, so that a change shows.
+
+`pytest -m "slow or not slow" tests/test_workload_launches.py --update-golden` writes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+networks = pytest.importorskip("bench.gpu.networks", reason="the benchmarks are not installed")
+
+from bench.workloads import char_gpt, mlp, playground  # noqa: E402
+from staticnet.backends.cuda import CudaBackend  # noqa: E402
+from staticnet.cli.networks import NETWORKS, network  # noqa: E402
+from staticnet.cli.text_networks import character_gpt  # noqa: E402
+from staticnet.codegen.cuda.program import write_cuda_program  # noqa: E402
+from staticnet.codegen.launches import CudaProgram, format_command, walk  # noqa: E402
+from staticnet.compilation import Compilation  # noqa: E402
+from staticnet.plan.analysis import analyse_memory  # noqa: E402
+from staticnet.plan.plan import Plan  # noqa: E402
+
+LONG = 100  # commands, of more than which alike ones are counted
+GPU = {each.name: each for each in networks.NETWORKS_OF_THE_GPU}
+
+
+def of_network(name: str, **changes: Any) -> Callable[[], Any]:
+    """A network of the GPU's suite, as its plan alone needs it: without data."""
+
+    def build() -> Any:
+        made = replace(GPU[name], **changes)
+        dtype = "int64" if made.is_text else "float32"
+        return made.staticnet_step({"x": np.empty(0, dtype)} | made.weights(), "numpy")
+
+    return build
+
+
+def of_module(module: Any) -> Callable[[], Any]:
+    """A network of the CPU's suite."""
+    return lambda: module.staticnet_step(module.make_data(0), "numpy")
+
+
+def gpt2_layer(nn: Any) -> Any:
+    """One of GPT-2's layers between its embedding and its head."""
+    return character_gpt(nn, length=1024, width=768, heads=12, layers=1, characters=50257)
+
+
+CASES: dict[str, Callable[[], Any]] = {
+    "playground": of_module(playground),
+    "mlp": of_module(mlp),
+    "cifar_bn": of_network("cifar_bn"),
+    "char_gpt": of_module(char_gpt),
+    "char_lstm": of_network("char_lstm"),
+    "resnet18": of_network("cifar_bn", model=lambda nn: network(nn, NETWORKS["resnet18"])),
+    "resnet50": of_network("resnet50"),
+    "gpt2_layer": of_network("gpt2_124m", model=gpt2_layer),
+}
+DEFAULT = ("playground", "mlp")
+
+
+def planned(f: Any) -> tuple[Plan, CudaProgram]:
+    """A function's plan for a GPU and its program."""
+    made = Compilation(f.graph, CudaBackend(), "fast", f.precision, (), None)
+    plan = made.plan(made.compile({})[0], {})
+    return plan, write_cuda_program(plan, f.precision == "tf32", persistent=True)
+
+
+def account(plan: Plan, program: CudaProgram) -> str:
+    """Launches and bytes of a step, then its commands; alike ones of many are counted."""
+    commands = [format_command(c) for c in walk(program.commands)]
+    lines = [
+        program.choice,
+        f"{len(program.launches)} launches of {len(plan.launched)} kernels and routines, "
+        f"{program.streams} streams",
+        f"{plan.bytes_moved:,} bytes moved",
+        f"{analyse_memory(plan).peak:,} bytes at the peak, {program.arena_bytes:,} in the arena",
+        "",
+    ]
+    if len(commands) <= LONG:
+        return "\n".join([*lines, str(program)])
+    return "\n".join([*lines, *(f"{n} x {text}" for text, n in Counter(commands).items())])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in DEFAULT else pytest.mark.slow) for n in CASES]
+)
+def test_launches_and_bytes(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"launches/{name}.txt", account(*planned(CASES[name]())))
