@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,14 @@ def _size(
     if not fitting:
         return
     started = time.perf_counter()
-    race = Race(workload, size, fitting, expected(workload, size), log.add)
+    label = f" {report.human(size)}" if size else ""
+
+    def tell(line: str) -> None:
+        seconds = time.perf_counter() - started
+        print(f"  {workload.name}{label}, {seconds:.0f} s: {line}", file=sys.stderr, flush=True)
+
+    tell("steps of the reference")
+    race = Race(workload, size, fitting, expected(workload, size), log.add, tell)
     held = sum(workload.holds(c, size) for c in fitting)
     if held + workload.scratch(size) > TOGETHER * available:
         how = "in turn"
@@ -166,7 +174,6 @@ def _size(
     for client in fitting.values():
         with contextlib.suppress(WorkerError):  # it has been reported
             client.ask("release")
-    label = f" {report.human(size)}" if size else ""
     log.say(f"  {workload.name}{label}, {how}: {time.perf_counter() - started:.1f} s")
 
 

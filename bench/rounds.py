@@ -14,6 +14,7 @@ round to round.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from bench.client import Client, WorkerError
 from bench.program import COPIES, Array, Workload
 
 WARM_UP_LIMIT = 12  # in rounds
+FEWEST_ROUNDS, ROUNDS_LIMIT = 3, 300.0  # after so many seconds no round begins but the first
 LARGE = 1 << 30  # bytes of one array
 FEW_ROUNDS, FEW_CALLS, FEW_SECONDS = 5, 5, 1.0
 Record = dict[str, Any]
@@ -38,6 +40,7 @@ class Race:
     clients: Mapping[str, Client]
     expected: Mapping[str, Array]
     add: Callable[[Record], None]
+    say: Callable[[str], None] = lambda _: None
     lines: dict[str, dict[str, Record]] = field(default_factory=dict)
 
     def together(self, rounds: int, seconds: float, limit: float) -> None:
@@ -81,7 +84,12 @@ class Race:
 
     def _turns(self, rounds: int) -> Iterator[str]:
         """Those that are still in the race, so many times, in an order that rotates."""
+        end = time.perf_counter() + ROUNDS_LIMIT
         for i in range(rounds):
+            if i >= FEWEST_ROUNDS and time.perf_counter() > end:
+                self.say(f"{i} of {rounds} rounds: they took {ROUNDS_LIMIT:.0f} s")
+                return
+            self.say(f"round {i + 1} of {rounds}")
             yield from rotated(list(self.lines), i)
 
     def _release(self, c: str | None) -> None:
@@ -91,6 +99,7 @@ class Race:
 
     def _prepare(self, c: str, turns: str) -> None:
         """A line for each mode to be timed; others are added as wrong or failed."""
+        self.say(f"preparing {c}")
         try:
             steps = self.workload.check_steps
             answer = self.clients[c].ask("prepare", size=self.size, steps=steps)
@@ -114,6 +123,7 @@ class Race:
             self.lines[c] = lines
 
     def _warm(self, c: str, seconds: float, limit: float) -> None:
+        self.say(f"warming up {c}")
         for mode, line in self.lines[c].items():
             line |= self.clients[c].ask("warm", mode=mode, seconds=seconds, limit=limit)
 

@@ -103,9 +103,9 @@ class Worker:
         return _timing().warm_up(self._mode(mode).repeat, seconds, limit)
 
     def round(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
-        """One sample unrecorded, then as many as fit in `seconds`, at least one."""
-        self._mode(mode).repeat(calls)
-        return self._samples(mode, seconds, calls, 2 * _timing().SAMPLES)
+        """As many samples as fit in `seconds`, at least one, after one that may be unrecorded."""
+        chosen = self._mode(mode)
+        return {"samples": _timing().round_of(chosen.repeat, seconds, calls, chosen.steps)}
 
     def few(self, mode: str, seconds: float, calls: int, check: bool) -> dict[str, Any]:
         """A call unrecorded, then `calls` of a sample each, fewer if `seconds` are over.

@@ -106,6 +106,7 @@ def test_a_loss_that_is_none() -> None:
         {"rtol": float("inf")},
         {"seconds": True},
         {"rtol": "1"},
+        {"limit": 0},
     ],
 )
 def test_numbers(changed: Any) -> None:
@@ -156,7 +157,7 @@ def test_a_loop_over_values_names_its_line_and_the_remedy() -> None:
 
 def test_numpys_numbers_are_numbers() -> None:
     numbers: Any = {"seconds": np.float32(0.5), "rtol": np.array(1), "steps": np.int8(3)}
-    made = Settings(device="numpy", rounds=1, seed=0, **numbers)
+    made = Settings(device="numpy", rounds=1, seed=0, limit=1, **numbers)
     found = (made.seconds, made.rtol, made.steps)
     assert found == (0.5, 1.0, 3)
     assert [type(x) for x in found] == [float, float, int]

@@ -27,6 +27,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a page, pictures and JSON")
     parser.add_argument("--steps", type=int, help="to be checked (2 to 100, by the workload)")
     parser.add_argument("--rounds", type=int, default=10, help="of each (%(default)s)")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=300.0,
+        help="seconds after which no round begins (%(default)s)",
+    )
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument(
         "--peer", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)} (all of them)"
@@ -65,6 +71,8 @@ def run(options: argparse.Namespace) -> None:
         steps=workload.steps if options.steps is None else options.steps,
         rounds=options.rounds,
         peers=peers,
+        limit=options.limit,
+        progress=lambda line: print(f"{options.workload}: {line}", file=sys.stderr, flush=True),
         name=f"{options.workload}: {workload.about}",
     )
     if note:

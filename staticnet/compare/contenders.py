@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -14,7 +15,18 @@ from staticnet.compare.steps import Facts, Steps, as_record
 from staticnet.errors import ComparisonError
 
 Record: TypeAlias = dict[str, Any]
+Say: TypeAlias = Callable[[str], object]
 WARM_UP_LIMIT = 12  # in rounds
+FEWEST_ROUNDS = 3  # which are timed, however long they take
+
+
+@dataclass(frozen=True)
+class Pace:
+    """So many rounds, each of so many seconds of a contender; none begins after `limit` seconds."""
+
+    rounds: int
+    seconds: float
+    limit: float
 
 
 class Runner(Protocol):
@@ -145,18 +157,24 @@ def first_difference(
 
 
 def race(
-    contenders: Sequence[Contender], rounds: int, seconds: float, note: Callable[[str], None]
+    contenders: Sequence[Contender], pace: Pace, note: Callable[[str], None], say: Say
 ) -> list[Contender]:
     """Warm all up, then let them take turns in an order that rotates; gives those that finished.
 
-    A process that fails leaves the race, with a note.
+    A process that fails leaves the race, with a note; so is there one if rounds were left out.
     """
-    racing = list(contenders)
-    for c in contenders:
+    racing, seconds = list(contenders), pace.seconds
+    for i, c in enumerate(contenders, 1):
+        say(f"warming up {i} of {len(contenders)}: {c.name}")
         _ask(c, racing, note, lambda c: c.record.update(c.runner.warm(seconds, limit(seconds))))
     for c in racing:
         c.record["samples"] = []
-    for i in range(rounds):
+    end = time.perf_counter() + pace.limit
+    for i in range(pace.rounds):
+        if i >= FEWEST_ROUNDS and time.perf_counter() > end:
+            note(f"{i} of {pace.rounds} rounds were timed: they took {pace.limit:g} s")
+            break
+        say(f"round {i + 1} of {pace.rounds}")
         at = i % max(len(racing), 1)
         for c in (*racing[at:], *racing[:at]):
             _ask(c, racing, note, lambda c: _round(c, seconds))

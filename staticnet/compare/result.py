@@ -25,7 +25,7 @@ notes          [text]: what was left out and why, and how to read the rest
 waterfall_svg  a picture, as an <svg>; "" until one is drawn
 document       what `Function.document` gave of the step with all passes, or None
 raw            what was measured:
-  settings         {device, steps, rounds, seconds, rtol, seed, ulp_steps}
+  settings         {device, steps, rounds, seconds, rtol, seed, limit, ulp_steps}
   environment      as JSON, of `staticnet.compare.environment.describe`
   loss_dtype       of the loss
   reference        [loss], a step each, in float64

@@ -13,7 +13,15 @@ from typing import Any
 from staticnet.backends.base import choose
 from staticnet.compare import environment, result, stats
 from staticnet.compare.comparison import Comparison
-from staticnet.compare.contenders import Contender, Elsewhere, Here, check_losses, race
+from staticnet.compare.contenders import (
+    Contender,
+    Elsewhere,
+    Here,
+    Pace,
+    Say,
+    check_losses,
+    race,
+)
 from staticnet.compare.eager import DynamicStep
 from staticnet.compare.model import Build, Feed, Model, as_feeds, build_model
 from staticnet.compare.peers import Peer, check_peers, packed, start, target_of
@@ -42,12 +50,13 @@ class Settings:
     seconds: float
     rtol: float
     seed: int
+    limit: float
 
     def __post_init__(self) -> None:
         for name in ("steps", "rounds"):
             size = as_size(getattr(self, name), f"compare: {name}")
             object.__setattr__(self, name, size)
-        for name in ("seconds", "rtol"):
+        for name in ("seconds", "rtol", "limit"):
             given = getattr(self, name)
             number = python_number(given) if is_scalar(given) else None
             if number is None or isinstance(number, bool) or not 0 < number < float("inf"):
@@ -67,6 +76,8 @@ def compare(
     rtol: float = 1e-3,
     seed: int = 0,
     name: str = "",
+    limit: float = 300.0,
+    progress: Say = lambda _: None,
 ) -> Comparison:
     """Train one model dynamically and compiled, check that the losses agree, and time the steps.
 
@@ -92,7 +103,8 @@ def compare(
     on a GPU also without the CUDA graph; the step run many times a call; and the `peers`. All start
     from the same weights. Each trains for `steps` steps, whose losses must be those of the graph in
     float64 within `rtol`; nothing is timed before. Then they take turns: `rounds` rounds of
-    `seconds` seconds each.
+    `seconds` seconds each, or of one step that takes longer. After `limit` seconds of that no round
+    begins but the first three. `progress` is called with a line about each thing that takes time.
 
     A peer runs in a process of its own; so does dynamic execution where `build` can be imported
     from a module, else in this one. `build` is called under `sn.manual_seed(seed)`.
@@ -107,12 +119,12 @@ def compare(
         DeviceError: if the device is not there.
     """
     chosen = choose(device, BACKENDS).name
-    settings = Settings(chosen, steps, rounds, seconds, rtol, seed)
+    settings = Settings(chosen, steps, rounds, seconds, rtol, seed, limit)
     about = environment.describe(environment.usable_cores())
     check_peers(peers, OURS)
     given = as_feeds(feeds)
     model = build_model(build, given[0], seed)
-    with _Comparing(build, given, model, settings) as comparing:
+    with _Comparing(build, given, model, settings, progress) as comparing:
         comparing.gather(peers)
         raw = comparing.measure(about)
         return _comparison(raw, name or getattr(build, "__name__", "model"), comparing)
@@ -122,9 +134,10 @@ class _Comparing:
     """The contenders of one comparison, their processes, and what is to be noted."""
 
     def __init__(
-        self, build: Build, feeds: Sequence[Feed], model: Model, settings: Settings
+        self, build: Build, feeds: Sequence[Feed], model: Model, settings: Settings, say: Say
     ) -> None:
         self.build, self.feeds, self.model, self.settings = build, feeds, model, settings
+        self.say = say
         self.notes: list[str] = []
         self.contenders: list[Contender] = []
         self.everything: StaticStep | None = None
@@ -193,7 +206,9 @@ class _Comparing:
     def _static(self) -> Iterator[Contender]:
         """The compiled steps; what gives a program that is there already is not run again."""
         programs: dict[str, str] = {}
-        for name, compile in variants(self.model, self.settings.device).items():
+        chosen = variants(self.model, self.settings.device)
+        for i, (name, compile) in enumerate(chosen.items(), 1):
+            self.say(f"compiling {i} of {len(chosen)}: {name}")
             try:
                 step = compile()
             except StaticnetError as error:
@@ -224,19 +239,23 @@ class _Comparing:
         assert self.everything is not None
         graph = self.everything.function.graph
         self.everything.reset()
-        reference = reference_losses(graph, self.feeds, self.settings.steps)
+        settings = self.settings
+        self.say(f"losses of {settings.steps} steps in float64")
+        reference = reference_losses(graph, self.feeds, settings.steps)
         running = [c for c in self.contenders if c.same_as is None]
-        for c in list(running):
+        for i, c in enumerate(list(running), 1):
+            self.say(f"losses {i} of {len(running)}: {c.name}")
             try:
-                check_losses(c, reference, self.settings.rtol)
+                check_losses(c, reference, settings.rtol)
             except WorkerError as error:
                 running.remove(c)
                 self.notes.append(f"{c.name} was left out: {error}")
-        finished = race(running, self.settings.rounds, self.settings.seconds, self.notes.append)
+        pace = Pace(settings.rounds, settings.seconds, settings.limit)
+        finished = race(running, pace, self.notes.append, self.say)
         kept = {c.name for c in finished}
         shown = [c for c in self.contenders if (c.same_as or c.name) in kept]
         return {
-            "settings": asdict(self.settings) | {"ulp_steps": result.ULP_STEPS},
+            "settings": asdict(settings) | {"ulp_steps": result.ULP_STEPS},
             "environment": about,
             "loss_dtype": self.model.loss.dtype.name,
             "reference": reference,
@@ -270,16 +289,17 @@ def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Compar
 def _cautions(raw: dict[str, Any]) -> Iterator[str]:
     """What a reader has to know before believing the numbers."""
     settings, about = raw["settings"], raw["environment"]
+    timed = [c for c in raw["contenders"] if c["same_as"] is None]
+    rounds = len(timed[0]["samples"])
     yield (
         f"on {settings['device']}; {settings['steps']} losses checked against float64 before "
-        f"timing; medians of {settings['rounds']} interleaved rounds, 95 % bootstrap intervals "
+        f"timing; medians of {rounds} interleaved rounds, 95 % bootstrap intervals "
         "over rounds; an interval that spans 1 is no difference"
     )
     if (about["load"] or 0) > environment.BUSY:
         yield f"other processes were running (load {about['load']}): medians may not be fair"
-    if settings["rounds"] < stats.ENOUGH:
+    if rounds < stats.ENOUGH:
         yield f"fewer than {stats.ENOUGH} rounds are too few for intervals to be trusted"
-    timed = [c for c in raw["contenders"] if c["same_as"] is None]
     restless = [c["name"] for c in timed if not c["warm_up"]["settled"]]
     if restless:
         yield f"still changing when the warm-up ended: {', '.join(restless)}"

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 Repeat: TypeAlias = Callable[[int], Any]
 SAMPLES = 32  # in a round
 BLOCKS, AGREE = 3, 0.05
+COLD = 4  # rounds, of which one call that takes as long is no warm-up
 
 
 def timed(repeat: Repeat, n: int) -> float:
@@ -32,12 +33,13 @@ def warm_up(repeat: Repeat, seconds: float, limit: float) -> dict[str, Any]:
 
     -> `calls` of a sample, so that SAMPLES of them take `seconds`, and how it warmed up
     """
-    started, took, done = time.perf_counter(), timed(repeat, 1), 1
+    end, took, done = time.perf_counter() + limit, timed(repeat, 1), 1
     calls = max(1, math.ceil(seconds / 4 / max(took, 1e-9)))
     blocks: list[float] = []
-    while not settled(blocks) and time.perf_counter() - started < limit:
-        block = [timed(repeat, max(1, calls // 4)) / max(1, calls // 4) for _ in range(4)]
-        done += 4 * max(1, calls // 4)
+    while not settled(blocks) and time.perf_counter() < end:
+        each = max(1, calls // 4)
+        block = _block(repeat, each, end)
+        done += len(block) * each
         blocks.append(statistics.median(block))
         calls = max(1, round(seconds / 4 / max(blocks[-1], 1e-9)))
     last = blocks[-1] if blocks else took
@@ -47,9 +49,22 @@ def warm_up(repeat: Repeat, seconds: float, limit: float) -> dict[str, Any]:
     }
 
 
+def _block(repeat: Repeat, calls: int, end: float) -> list[float]:
+    """Four times that so many calls took, for each; fewer, but one, if the time is over."""
+    found = [timed(repeat, calls) / calls]
+    while len(found) < 4 and time.perf_counter() < end:
+        found.append(timed(repeat, calls) / calls)
+    return found
+
+
 def round_of(repeat: Repeat, seconds: float, calls: int, steps: int = 1) -> list[float]:
-    """A round's samples of `calls` calls each; one before them is not recorded."""
-    timed(repeat, calls)
+    """A round's samples of `calls` calls each; one before them is not recorded.
+
+    Unless it takes as long as COLD rounds: what others left in the caches does not matter then.
+    """
+    took = timed(repeat, calls)
+    if took > COLD * seconds:
+        return [float(f"{took / (calls * steps):.5g}")]
     return samples(repeat, seconds, calls, 2 * SAMPLES, steps)
 
 
