@@ -22,6 +22,7 @@ import numpy as np
 
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 RTOL = 1e-9
+BUSY = 0.5  # of the load average
 DYNAMIC, ALL = "dynamic", "static, all passes"
 AGAINST_ALL = ("without", "peer", "many")
 COUNTED = ("launches", "allocations", "bytes_moved", "peak")
@@ -44,17 +45,17 @@ def _row(record: Record, records: Mapping[str, Record], raw: Mapping[str, Any]) 
     values: dict[str, Any] = {key: measured[key] for key in COUNTED}
     values |= {
         "time": time,
-        "time_interval": _bounds(_resampled(_rounds(measured))),
+        "time_interval": _told_bounds(_bounds(_resampled(_rounds(measured))), measured),
         "device": device,
         "host": None if device is None else max(0.0, time - device),
         "compile": compile,
         "payback": _payback(time, compile, speedup, records.get(DYNAMIC)),
         "ulp": _ulps(measured["losses"], raw),
-        "verdict": _verdict(record, speedup, of_all),
+        "verdict": _verdict(record, speedup, of_all, raw["environment"]["load"] or 0),
     }
     for key, ratio in (("speedup", speedup), ("of_all", of_all)):
         values[key] = ratio and ratio[0]
-        values[f"{key}_interval"] = ratio and ratio[1]
+        values[f"{key}_interval"] = ratio and _told_bounds(ratio[1], measured)
     return values
 
 
@@ -71,6 +72,10 @@ def _resampled(rounds: Sequence[float]) -> np.ndarray:
 def _bounds(values: np.ndarray) -> list[float]:
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
+
+
+def _told_bounds(bounds: list[float], record: Record) -> list[float] | None:
+    return None if len(record["samples"]) == 1 else bounds
 
 
 def _ratio(record: Record | None, other: Record | None) -> Ratio | None:
@@ -114,19 +119,20 @@ def _ulps(losses: Sequence[float | None], raw: Mapping[str, Any]) -> float | Non
     return worst
 
 
-def _verdict(record: Record, speedup: Ratio | None, of_all: Ratio | None) -> str:
+def _verdict(record: Record, speedup: Ratio | None, of_all: Ratio | None, load: float) -> str:
     if record["same_as"]:
         same = record["same_as"]
         return "the same program" if same == ALL else f"the program of {same!r}"
     against_all = record["kind"] in AGAINST_ALL
     ratio = of_all if against_all else speedup
-    if ratio is None:
+    if ratio is None or load > BUSY or len(record["samples"]) == 1:
         return ""
     value, (low, high) = ratio
     if low <= 1 <= high:
-        return "no difference"
+        return ""
     faster = 1 / value if against_all else value
-    told = f"{faster:.2f}x faster" if faster > 1 else f"{1 / faster:.2f}x slower"
+    digits = np.format_float_positional(max(faster, 1 / faster), 2, fractional=False, min_digits=2)
+    told = f"{digits.rstrip('.')}x {'faster' if faster > 1 else 'slower'}"
     return f"{told} than {'all passes' if against_all else 'dynamic'}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -13,13 +14,14 @@ import pytest
 
 import staticnet as sn
 from staticnet.cli.workloads import WORKLOADS
-from staticnet.compare import Peer, stats
+from staticnet.compare import Peer, result, stats
 from staticnet.compare.contenders import Contender, Here, check_losses, first_difference
 from staticnet.compare.eager import DynamicStep
 from staticnet.compare.model import as_feeds, build_model
 from staticnet.compare.reference import reference_losses, widened
 from staticnet.compare.static import StaticStep
 from staticnet.compare.steps import Facts, Steps
+from staticnet.compare.table import cells
 from staticnet.compilation import PASSES
 from staticnet.errors import (
     ArgumentError,
@@ -108,8 +110,37 @@ class TestComparison:
         assert "fewer than 6 rounds" in text
         assert "build() cannot be imported" in text
         html = comparison._repr_html_()
-        assert html.count("<tr>") == len(comparison) + 1
+        same = [name for name in comparison if comparison[name]["verdict"] == "the same program"]
+        assert html.count("<tr>") == len(comparison) + 1 - len(same)
+        assert f"without: {same[0].removeprefix('without ')}, " in html
+        assert repr(comparison) == text
+        busy = (comparison.data["raw"]["environment"]["load"] or 0) > 0.5
+        assert text.split("\n")[1].startswith("other processes were running" if busy else "fewer")
         assert "static, all passes" in html
+
+    def test_a_busy_machine_gives_no_verdict_and_one_round_no_interval(
+        self, comparison: Any
+    ) -> None:
+        raw = copy.deepcopy(comparison.data["raw"])
+        for record in raw["contenders"]:
+            if record["same_as"] is None:
+                factor = 3.0 if record["name"] == "dynamic" else 1.0
+                record["samples"] = [[factor * (1 + i / 100)] for i in range(8)]
+        raw["environment"]["load"] = 0.1
+        every = {row["name"]: row["values"] for row in result.rows_of(raw)}
+        assert every["static, all passes"]["verdict"] == "3.0x faster than dynamic"
+        assert every["static, no passes"]["speedup_interval"] == pytest.approx([3, 3])
+        assert every["static, many steps a call"]["verdict"] == ""  # its interval is [1, 1]
+        raw["environment"]["load"] = 2.0
+        told = {row["values"]["verdict"] for row in result.rows_of(raw)}
+        assert told == {"", "the same program"}
+        raw["environment"]["load"] = 0.1
+        for record in raw["contenders"]:
+            record["samples"] = record.get("samples", [[1.0]])[:1]
+        for row in result.rows_of(raw):
+            assert row["values"]["time_interval"] is None
+            assert row["values"]["verdict"] in ("", "the same program")
+            assert cells(row)[2] == "–"
 
     def test_an_unknown_name_lists_the_others(self, comparison: Any) -> None:
         with pytest.raises(ArgumentError, match="no contender 'eager'; there are dynamic, static"):

@@ -79,7 +79,7 @@ class TestFiles:
         targets = {x.get("{http://www.w3.org/1999/xlink}href") for x in root.iter()} - {None}
         assert {target.removeprefix("#") for target in targets} <= set(ids)
         for row in comparison["rows"]:
-            assert row["name"] in text
+            assert row["name"].removeprefix("without ") in text
         assert "currentColor" in text
         assert "#010101" not in text
         assert comparison["waterfall_svg"] == text
@@ -90,18 +90,28 @@ class TestFiles:
         assert "waterfall-" in page
         assert comparison["document"]["totals"]["launches"] > 0
 
-    def test_bars_are_medians(self, comparison: Any) -> None:
+    def test_dots_are_medians_and_lines_their_intervals(self, comparison: Any) -> None:
         pytest.importorskip("matplotlib")
         upper, lower = waterfall.draw(comparison).axes
-        times = [r["values"]["time"] for r in comparison["rows"] if "without" not in r["name"]]
-        drawn = [bar.get_width() for bar in upper.patches]
-        np.testing.assert_allclose(np.array(drawn) / drawn[0], np.array(times) / times[0])
-        left_out = [r for r in comparison["rows"] if r["name"].startswith("without")]
+        rows = [r for r in comparison["rows"] if r["values"]["verdict"] != "the same program"]
+        steps = [r for r in rows if not r["name"].startswith("without")]
+        values = [r["values"] for r in steps]
+        lines, dots = drawn_in(upper)
+        scale = dots[0] / values[0]["time"]
+        np.testing.assert_allclose(dots, [v["time"] * scale for v in values])
+        np.testing.assert_allclose(lines, [np.multiply(v["time_interval"], scale) for v in values])
+        left_out = [r for r in rows if r["name"].startswith("without")]
         assert [t.get_text() for t in lower.get_yticklabels()] == [r["name"] for r in left_out]
-        for bar, row in zip(lower.patches, left_out, strict=True):
-            values = row["values"]
-            same = values["verdict"].startswith("the same program")
-            assert bar.get_width() == pytest.approx(0 if same else values["of_all"] - 1)
+        lines, dots = drawn_in(lower)
+        np.testing.assert_allclose(dots, [r["values"]["of_all"] for r in left_out])
+        np.testing.assert_allclose(lines, [r["values"]["of_all_interval"] for r in left_out])
+
+
+def drawn_in(ax: Any) -> tuple[list[Any], list[float]]:
+    """The ends of the lines along x, and the places of the dots."""
+    dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    rest = [line for line in ax.lines if line.get_marker() != "o"]
+    return [x.get_xdata() for x in rest if np.ptp(x.get_ydata()) == 0], dots
 
 
 class TestRecompute:
@@ -161,7 +171,7 @@ class TestCommand:
     def test_what_is_printed(self, saved: Path) -> None:
         out = (saved.parent / "printed").read_text()
         assert f"wrote {saved / 'report.html'}" in out
-        for text in ("dynamic", "static, all passes", "without fusion", "the same program"):
+        for text in ("dynamic", "static, all passes", "fusion", "the program is the same without"):
             assert text in out
         assert "torch" not in out
 

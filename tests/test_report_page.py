@@ -16,6 +16,7 @@ from report_cases import batch_of, classifier, random_graph, training_step
 import staticnet as sn
 import staticnet.report
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.compare.result import COLUMNS
 from staticnet.errors import ArgumentError
 from staticnet.plan.planner import make_plan
 from staticnet.report import comparison_page, document, document_page, graph_html
@@ -81,8 +82,10 @@ def comparison(function: Any = None) -> dict[str, Any]:
                 },
             },
             {"name": "all <passes>", "values": {"time": 1.25e-5, "peak": 2048, "launches": 7}},
+            {"name": "without remat", "values": {"time": 1.25e-5, "verdict": "the same program"}},
         ],
         "environment": {"cpu": "a <fast> one"},
+        "warnings": ["The machine was <busy>."],
         "notes": ["Medians of 20 runs."],
         "waterfall_svg": '<?xml version="1.0"?><svg width="40" height="20" role="img" '
         'aria-label="Waterfall"><rect width="40" height="20"/></svg>',
@@ -466,13 +469,44 @@ class TestInTheBrowser:
         cells = page.locator("#comparison tbody tr >> nth=0").locator("th, td").all_inner_texts()
         assert cells == ["dynamic", "2.5 ms", "2.4 ms to 2.6 ms", "3 MiB", "210", ""]
         cells = page.locator("#comparison tbody tr >> nth=1").locator("th, td").all_inner_texts()
-        assert cells == ["all <passes>", "12.5 µs", "", "2 KiB", "7", ""]
+        assert cells == ["all <passes>", "13 µs", "", "2 KiB", "7", ""]
         text = page.inner_text("#comparison")
         assert "a <fast> one" in text
+        assert page.locator("#comparison tbody tr").count() == 2
+        assert "the same without: remat" in text
+        warned = page.locator(".warning").bounding_box()["y"]
+        assert warned < page.locator("#comparison table").bounding_box()["y"]
         assert "Medians of 20 runs." in text
         assert page.get_by_role("img", name="Waterfall").count() == 1
         page.click("#kernels tbody button >> nth=0")
         assert page.inner_text("#details h2").startswith("kernel 0")
+
+    @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+    def test_tables_fit_the_screen_and_the_rest_is_there_on_demand(
+        self, opened: Any, profiled: Any, size: tuple[int, int]
+    ) -> None:
+        compared = comparison() | {"columns": COLUMNS, "document": profiled}
+        long = {column["key"]: 1234567.0 for column in COLUMNS}
+        long |= {"verdict": "1.2x slower than dynamic", "time_interval": [1e-3, 2e-3]}
+        compared["rows"] = [{"name": "static, many steps a call", "values": long}]
+        page = opened(comparison_page(compared), size=size)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(TOO_WIDE) == []
+        shown = page.locator("#kernels th:visible").count()
+        page.locator(".demand:visible").first.click()
+        page.click("section[aria-labelledby=kernels-title] .demand >> nth=0")
+        assert page.locator("#kernels th:visible").count() > shown
+        page.click("#kernels tbody button >> nth=0")
+        assert page.locator("#details").is_visible()
+        page.click("#details .close")
+        assert not page.locator("#details").is_visible()
+
+    def test_passes_that_did_nothing_are_one_line(self, opened: Any, profiled: Any) -> None:
+        page = opened(document_page(profiled))
+        passes = profiled["passes"]
+        idle = [p["name"] for p in passes if p["before"] == p["after"] and not p["notes"]]
+        assert page.locator("#passes tbody tr").count() == len(passes) - len(idle)
+        assert f": {', '.join(idle)}." in page.inner_text("#passes > p")
 
     def test_a_page_of_5000_nodes_opens(self, opened: Any) -> None:
         graph = random_graph(5000)
@@ -486,3 +520,9 @@ class TestInTheBrowser:
 def at_the_fullest(memory: Any) -> list[Any]:
     at = memory["fullest"]
     return [block for block in memory["blocks"] if block["first"] <= at <= block["last"]]
+
+
+TOO_WIDE = """
+() => [...document.querySelectorAll('.rows')].filter((rows) => rows.scrollWidth > rows.clientWidth)
+  .map((rows) => [rows.getAttribute('aria-label'), rows.scrollWidth, rows.clientWidth])
+"""

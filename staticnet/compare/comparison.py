@@ -9,11 +9,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from staticnet.compare.table import HEADER, cells, plain
+from staticnet.compare.table import HEADER, cells, lines, shown
 from staticnet.errors import ArgumentError
+from staticnet.report.summary import table as html_table
+
+_BRIEF = ("contender", "time a step", "95 % interval", "speed-up", "verdict", "launches", "peak")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The result of `sn.compare`; `data` is all of it, as `staticnet.compare.result` says.
 
@@ -42,20 +45,21 @@ class Comparison:
         raise ArgumentError(f"there is no contender {name!r}; there are {', '.join(self)}")
 
     def __str__(self) -> str:
-        lines = plain(HEADER, [cells(row) for row in self.data["rows"]])
-        return "\n".join([self.data["name"], "", *lines, "", *self.data["notes"]])
+        return "\n".join(lines(self.data))
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         """The table and, if there is one, the picture: what a notebook shows."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) + "</tr>"
-            for row in self.data["rows"]
-        )
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.data["notes"])
+        rows, same = shown(self.data["rows"])
+        kept = [HEADER.index(name) for name in _BRIEF]
+        figures = [[cells(row)[i] for i in kept] for row in rows]
+        told = "".join(f"<p><b>{escape(warning)}</b></p>" for warning in self.data["warnings"])
+        notes = "".join(f"<li>{escape(note)}</li>" for note in [same, *self.data["notes"]] if note)
         return (
-            f"<h3>{escape(self.data['name'])}</h3>{self.data['waterfall_svg']}"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+            f"<h3>{escape(self.data['name'])}</h3>{told}{html_table(_BRIEF, figures)}"
+            f"{self.data['waterfall_svg']}<ul>{notes}</ul>"
         )
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -2,13 +2,16 @@
 
 format         1
 name           of what was compared
-columns        [{key, label, unit}] of the table; unit: "", "s", "bytes", "steps" or "ulp"
+columns        [{key, label, unit, place}] of the table; unit: "", "s", "bytes", "steps" or "ulp";
+               place: "always", "wide" or "more" as `report.comparison_page` takes it
 rows           [{name, values}]; values: {key: number, text, None, or an interval [low, high]}
 
-  time             seconds a step: the median of the rounds' medians, and its 95 % interval
+  time             seconds a step: the median of the rounds' medians, and its 95 % interval: None
+                   of one round, as all intervals
   speedup          the time of dynamic execution over this one, rounds paired, and its interval
   of_all           time over that of the step compiled with all passes, and its interval
-  verdict          what may be said: an interval that spans 1 is "no difference"
+  verdict          what may be said: "" where the machine was busy, and of an interval that spans
+                   1 or is not there
   launches         kernels and routines that a step starts, or calls of NumPy
   allocations      how often a step asks for memory, results included
   bytes_moved      that a step reads and writes
@@ -21,6 +24,7 @@ rows           [{name, values}]; values: {key: number, text, None, or an interva
   ulp              the loss's greatest distance from the float64 reference in the first steps
 
 environment    {what: text}
+warnings       [text]: why the figures may not be believed
 notes          [text]: what was left out and why, and how to read the rest
 waterfall_svg  a picture, as an <svg>; "" until one is drawn
 document       what `Function.document` gave of the step with all passes, or None
@@ -45,33 +49,36 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from staticnet.compare import stats
+from staticnet.compare.environment import BUSY
+from staticnet.report.units import two_digits
 
 FORMAT = 1
 ULP_STEPS = 10
 DYNAMIC, STATIC, WITHOUT, MANY, PEER = "dynamic", "static", "without", "many", "peer"
 ALL = "static, all passes"
+SAME = "the same program"
 Record: TypeAlias = Mapping[str, Any]
 Values: TypeAlias = dict[str, Any]
 
 COLUMNS = [
-    {"key": key, "label": label, "unit": unit}
-    for key, label, unit in (
-        ("time", "time a step", "s"),
-        ("time_interval", "its 95 % interval", "s"),
-        ("speedup", "dynamic over it", ""),
-        ("speedup_interval", "its 95 % interval", ""),
-        ("of_all", "it over all passes", ""),
-        ("of_all_interval", "its 95 % interval", ""),
-        ("verdict", "verdict", ""),
-        ("launches", "launches or calls", ""),
-        ("allocations", "allocations", ""),
-        ("bytes_moved", "moved", "bytes"),
-        ("peak", "peak memory", "bytes"),
-        ("device", "in kernels", "s"),
-        ("host", "outside", "s"),
-        ("compile", "compile", "s"),
-        ("payback", "pays after", "steps"),
-        ("ulp", "from float64", "ulp"),
+    {"key": key, "label": label, "unit": unit, "place": place}
+    for key, label, unit, place in (
+        ("time", "time a step", "s", "always"),
+        ("time_interval", "its 95 % interval", "s", "wide"),
+        ("speedup", "dynamic over it", "", "always"),
+        ("speedup_interval", "its 95 % interval", "", "more"),
+        ("of_all", "it over all passes", "", "more"),
+        ("of_all_interval", "its 95 % interval", "", "more"),
+        ("verdict", "verdict", "", "wide"),
+        ("launches", "launches or calls", "", "wide"),
+        ("allocations", "allocations", "", "more"),
+        ("bytes_moved", "moved", "bytes", "more"),
+        ("peak", "peak memory", "bytes", "wide"),
+        ("device", "in kernels", "s", "more"),
+        ("host", "outside", "s", "more"),
+        ("compile", "compile", "s", "more"),
+        ("payback", "pays after", "steps", "more"),
+        ("ulp", "from float64", "ulp", "more"),
     )
 ]
 
@@ -84,9 +91,14 @@ def rows_of(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     for record in raw["contenders"]:
         measured = records[record["same_as"]] if record["same_as"] else record
         values = _values(measured, dynamic, everything, raw)
-        values["verdict"] = _verdict(record, values)
+        values["verdict"] = _verdict(record, values, is_busy(raw["environment"]))
         rows.append({"name": record["name"], "values": values})
     return rows
+
+
+def is_busy(about: Mapping[str, Any]) -> bool:
+    """Whether other processes were running when measuring began."""
+    return (about["load"] or 0) > BUSY
 
 
 def _values(
@@ -99,11 +111,11 @@ def _values(
     compile = _compile(record, time.value)
     return {
         "time": time.value,
-        "time_interval": [time.low, time.high],
+        "time_interval": _bounds(time, record),
         "speedup": speedup and speedup.value,
-        "speedup_interval": speedup and [speedup.low, speedup.high],
+        "speedup_interval": speedup and _bounds(speedup, record),
         "of_all": of_all and of_all.value,
-        "of_all_interval": of_all and [of_all.low, of_all.high],
+        "of_all_interval": of_all and _bounds(of_all, record),
         "launches": record["launches"],
         "allocations": record["allocations"],
         "bytes_moved": record["bytes_moved"],
@@ -114,6 +126,11 @@ def _values(
         "payback": payback(record, compile, speedup, dynamic),
         "ulp": most_ulps(record["losses"], raw["reference"], raw["loss_dtype"]),
     }
+
+
+def _bounds(interval: stats.Interval, record: Record) -> list[float] | None:
+    """The interval over rounds; one round has none."""
+    return [interval.low, interval.high] if len(record["samples"]) > 1 else None
 
 
 def _ratio(record: Record | None, other: Record | None) -> stats.Interval | None:
@@ -159,20 +176,22 @@ def most_ulps(losses: Sequence[float], reference: Sequence[float], dtype: str) -
     return float(np.max(np.abs(a - b) / spacing, initial=0.0))
 
 
-def _verdict(record: Record, values: Values) -> str:
+def _verdict(record: Record, values: Values, busy: bool) -> str:
     same = record["same_as"]
     if same:
-        return "the same program" if same == ALL else f"the program of {same!r}"
+        return SAME if same == ALL else f"the program of {same!r}"
+    if busy:
+        return ""
     if record["kind"] in (WITHOUT, PEER, MANY):
         return _told(values["of_all"], values["of_all_interval"], "all passes")
-    if values["speedup"] is None:
+    if values["speedup"] is None or values["speedup_interval"] is None:
         return ""
     low, high = values["speedup_interval"]
     return _told(1 / values["speedup"], [1 / high, 1 / low], "dynamic")
 
 
-def _told(ratio: float | None, bounds: Sequence[float], than: str) -> str:
-    if ratio is None:
+def _told(ratio: float | None, bounds: Sequence[float] | None, than: str) -> str:
+    if ratio is None or bounds is None or stats.Interval(ratio, *bounds).spans(1):
         return ""
-    told = stats.verdict(stats.Interval(ratio, *bounds))
-    return told if told == "no difference" else f"{told} than {than}"
+    times = two_digits(max(ratio, 1 / ratio))
+    return f"{times}x {'faster' if ratio < 1 else 'slower'} than {than}"

@@ -277,7 +277,8 @@ def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Compar
         "columns": result.COLUMNS,
         "rows": result.rows_of(raw),
         "environment": environment.as_text(raw["environment"]),
-        "notes": [*comparing.notes, *_cautions(raw)],
+        "warnings": list(_warnings(raw)),
+        "notes": [*comparing.notes, _how(raw)],
         "waterfall_svg": "",
         "document": comparing.everything.function.document(*comparing.feeds[0]),
         "raw": raw,
@@ -286,19 +287,33 @@ def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Compar
     return Comparison(as_read_again)
 
 
-def _cautions(raw: dict[str, Any]) -> Iterator[str]:
-    """What a reader has to know before believing the numbers."""
-    settings, about = raw["settings"], raw["environment"]
-    timed = [c for c in raw["contenders"] if c["same_as"] is None]
-    rounds = len(timed[0]["samples"])
-    yield (
+def _timed(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured of the contenders that ran."""
+    return [c for c in raw["contenders"] if c["same_as"] is None]
+
+
+def _how(raw: dict[str, Any]) -> str:
+    """How the figures were made."""
+    settings, rounds = raw["settings"], len(_timed(raw)[0]["samples"])
+    return (
         f"on {settings['device']}; {settings['steps']} losses checked against float64 before "
         f"timing; medians of {rounds} interleaved rounds, 95 % bootstrap intervals "
-        "over rounds; an interval that spans 1 is no difference"
+        "over rounds; no verdict where an interval spans 1"
     )
-    if (about["load"] or 0) > environment.BUSY:
-        yield f"other processes were running (load {about['load']}): medians may not be fair"
-    if rounds < stats.ENOUGH:
+
+
+def _warnings(raw: dict[str, Any]) -> Iterator[str]:
+    """What a reader has to know before believing the numbers."""
+    about, timed = raw["environment"], _timed(raw)
+    rounds = len(timed[0]["samples"])
+    if result.is_busy(about):
+        yield (
+            f"other processes were running (load {about['load']}): the times are not to be "
+            "trusted, and no verdict is given"
+        )
+    if rounds == 1:
+        yield "one round has no interval"
+    elif rounds < stats.ENOUGH:
         yield f"fewer than {stats.ENOUGH} rounds are too few for intervals to be trusted"
     restless = [c["name"] for c in timed if not c["warm_up"]["settled"]]
     if restless:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staticnet.report.units import format_bytes, format_seconds
+from staticnet.compare.result import SAME
+from staticnet.report.units import format_bytes, format_seconds, two_digits
 
 HEADER = (
     "contender", "time a step", "95 % interval", "speed-up", "verdict", "launches", "alloc.",
@@ -20,8 +21,8 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         format_seconds(v["time"]),
-        " to ".join(map(format_seconds, v["time_interval"])),
-        _told(v["speedup"], lambda x: f"{x:.3g}"),
+        _told(v["time_interval"], lambda x: " to ".join(map(format_seconds, x))),
+        _told(v["speedup"], two_digits),
         v["verdict"],
         _told(v["launches"], str),
         _told(v["allocations"], str),
@@ -33,6 +34,17 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         _told(v["payback"], lambda x: x if isinstance(x, str) else f"{x:,}"),
         _told(v["ulp"], lambda x: f"{x:.2g}"),
     )
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], str]:
+    """The rows of programs of their own; and in one line those that are the step with all passes.
+
+    The line is "" if there are none.
+    """
+    same = [row["name"] for row in rows if row["values"]["verdict"] == SAME]
+    passes = ", ".join(name.removeprefix("without ") for name in same)
+    line = f"these passes change nothing here, the program is the same without: {passes}"
+    return [row for row in rows if row["name"] not in same], line if same else ""
 
 
 def _told(value: Any, text: Any) -> str:
@@ -49,6 +61,13 @@ def plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def lines(data: Mapping[str, Any]) -> list[str]:
+    """A comparison as text: what there is to doubt, the figures, and how to read them."""
+    rows, same = shown(data["rows"])
+    table = plain(HEADER, list(map(cells, rows)))
+    return [data["name"], *data["warnings"], "", *table, "", *filter(None, [same, *data["notes"]])]
+
+
 def show(comparison: Any) -> None:
     """Print a comparison: drawn on a terminal, plain elsewhere."""
     if not sys.stdout.isatty():
@@ -58,16 +77,17 @@ def show(comparison: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    rows, same = shown(comparison.data["rows"])
     table = Table(*HEADER, title=Text(comparison.data["name"]))
-    for row in comparison.data["rows"]:
+    for row in rows:
         table.add_row(*map(Text, cells(row)), style=_style(row))
     console = Console()
+    for warning in comparison.data["warnings"]:
+        console.print(warning, markup=False, style="bold yellow")
     console.print(table)
-    for note in comparison.data["notes"]:
+    for note in filter(None, [same, *comparison.data["notes"]]):
         console.print(note, markup=False)
 
 
 def _style(row: Mapping[str, Any]) -> str | None:
-    if row["values"]["verdict"].startswith("the same program"):
-        return "dim"
     return "bold" if row["name"] in ("dynamic", "static, all passes") else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from staticnet.compare.result import DYNAMIC, MANY, PEER, WITHOUT
+from staticnet.compare.table import shown
 from staticnet.errors import DependencyError
 from staticnet.ir.hints import install
 from staticnet.report.units import format_seconds
@@ -16,12 +18,14 @@ from staticnet.report.units import format_seconds
 INK, QUIET, BLUE, GREEN, GREY = "#010101", "#020202", "#0072b2", "#00795a", "#9aa4b0"
 # drawn in colours of its own, written in those of the page that shows it
 _PAGE_COLOURS = {INK: "currentColor", QUIET: "var(--quiet, #57606a)"}
-_BAR = 0.34  # inches
+_ROW = 0.34  # inches
 _THAN_ALL = " than all passes"
 
 
 def draw(comparison: Mapping[str, Any]) -> Any:
-    """A matplotlib figure of two panels; bars are medians, lines their 95 % intervals.
+    """A matplotlib figure of two panels; dots are medians, lines their 95 % intervals.
+
+    Passes that change nothing have no dot: they are named below.
 
     Raises:
         DependencyError: if matplotlib is missing.
@@ -31,39 +35,38 @@ def draw(comparison: Mapping[str, Any]) -> Any:
     from matplotlib.figure import Figure
 
     kinds = {c["name"]: c for c in comparison["raw"]["contenders"]}
-    rows = [dict(row, kind=kinds[row["name"]]["kind"]) for row in comparison["rows"]]
+    different, same = shown(comparison["rows"])
+    rows = [dict(row, kind=kinds[row["name"]]["kind"]) for row in different]
     steps = [row for row in rows if row["kind"] != WITHOUT]
     left_out = [row for row in rows if row["kind"] == WITHOUT]
     heights = [len(steps) + 2.2, len(left_out) + 2.2]
-    figure = Figure(figsize=(9, _BAR * sum(heights)), layout="constrained")
+    figure = Figure(figsize=(9, _ROW * sum(heights) + 0.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     _times(upper, steps)
     _effects(lower, left_out)
     figure.suptitle(comparison["name"], color=INK, parse_math=False)
     for ax in (upper, lower):
         _finish(ax)
+    if same:
+        figure.supxlabel(textwrap.fill(same, 110), color=INK, fontsize="small", parse_math=False)
     return figure
 
 
 def _times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A bar a contender; the scale is logarithmic where they differ much."""
+    """A dot a contender; the scale is logarithmic where they differ much."""
     times = [row["values"]["time"] for row in rows]
-    largest = max(times, default=1.0)
+    largest, least = max(times, default=1.0), min(times, default=1.0)
     scale, unit = _unit(largest)
-    names = [row["name"] for row in rows]
     colours = {DYNAMIC: GREY, PEER: GREY, MANY: GREEN}
-    ax.barh(
-        names,
-        [t * scale for t in times],
-        xerr=_errors([row["values"]["time_interval"] for row in rows], times, scale),
-        color=[colours.get(row["kind"], BLUE) for row in rows],
-        ecolor=INK,
-    )
     for i, row in enumerate(rows):
-        high = row["values"]["time_interval"][1] * scale
-        ax.annotate(_label(row["values"]), (high, i), (5, 0), textcoords="offset points",
-                    va="center", color=INK, fontsize="small")  # fmt: skip
-    least = min(times, default=1.0)
+        values = row["values"]
+        label = format_seconds(values["time"])
+        verdict = values["verdict"].replace(_THAN_ALL, "")
+        colour = colours.get(row["kind"], BLUE)
+        low, high = values["time_interval"] or [values["time"]] * 2
+        _dot(ax, i, [values["time"] * scale, low * scale, high * scale], colour,
+             f"{label}, {verdict}" if verdict else label)  # fmt: skip
+    ax.set_yticks(range(len(rows)), [row["name"] for row in rows])
     if largest > 8 * least:
         ax.set_xscale("log")
         ax.set_xlim(least * scale / 3, largest * scale * 30)
@@ -73,50 +76,30 @@ def _times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     ax.set_xlabel(f"{unit} a step; ratios are to all passes where no other is named")
 
 
-def _label(values: Mapping[str, Any]) -> str:
-    time, verdict = format_seconds(values["time"]), values["verdict"].replace(_THAN_ALL, "")
-    return f"{time}, {verdict}" if verdict else time
-
-
 def _effects(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """What a step takes without each pass, over what it takes with all."""
-    known = [row["values"]["of_all"] is not None for row in rows]
-    same = [row["values"]["verdict"].startswith("the same program") for row in rows]
-    ratios = [
-        row["values"]["of_all"] if k and not s else 1.0
-        for row, k, s in zip(rows, known, same, strict=True)
-    ]
-    bounds = [
-        row["values"]["of_all_interval"] if k and not s else [1.0, 1.0]
-        for row, k, s in zip(rows, known, same, strict=True)
-    ]
-    clear = [low > 1 or high < 1 for low, high in bounds]
-    ax.barh(
-        [row["name"] for row in rows],
-        [r - 1 for r in ratios],
-        left=1,
-        xerr=_errors(bounds, ratios, 1.0),
-        color=[BLUE if c else GREY for c in clear],
-        ecolor=INK,
-    )
+    lows, highs = [1.0], [1.0]
+    for i, row in enumerate(rows):
+        values = row["values"]
+        ratio = values["of_all"] or 1.0
+        low, high = values["of_all_interval"] or [ratio, ratio]
+        colour = BLUE if low > 1 or high < 1 else GREY
+        _dot(ax, i, [ratio, low, high], colour, values["verdict"].replace(_THAN_ALL, ""))
+        lows.append(low)
+        highs.append(high)
+    ax.set_yticks(range(len(rows)), [row["name"] for row in rows])
     ax.axvline(1.0, color=QUIET, linewidth=1)
-    for i, (row, (_, high)) in enumerate(zip(rows, bounds, strict=True)):
-        verdict = row["values"]["verdict"]
-        text = "the same program" if same[i] else verdict.replace(_THAN_ALL, "")
-        ax.annotate(text, (max(high, 1.0), i), (5, 0), textcoords="offset points", va="center",
-                    color=INK, fontsize="small")  # fmt: skip
-    low = min((b[0] for b in bounds), default=1.0)
-    high = max((b[1] for b in bounds), default=1.0)
-    ax.set_xlim(min(0.9, low - 0.05), 1 + 1.5 * max(high - 1, 0.3))
+    ax.set_xlim(min(0.9, min(lows) - 0.05), 1 + 1.5 * max(max(highs) - 1, 0.3))
     ax.set_xlabel("time without the pass, over that with all")
 
 
-def _errors(
-    bounds: Sequence[Sequence[float]], values: Sequence[float], scale: float
-) -> list[list[float]]:
-    pairs = list(zip(bounds, values, strict=True))
-    low = [max(0.0, v - b[0]) * scale for b, v in pairs]
-    return [low, [max(0.0, b[1] - v) * scale for b, v in pairs]]
+def _dot(ax: Any, at: int, bounds: Sequence[float], colour: str, label: str) -> None:
+    """A median with its interval, and what is said of it to the right."""
+    value, low, high = bounds
+    ax.plot([low, high], [at, at], color=INK, linewidth=1.2)
+    ax.plot([value], [at], "o", color=colour, markersize=6)
+    ax.annotate(label, (max(high, value), at), (7, 0), textcoords="offset points", va="center",
+                color=INK, fontsize="small")  # fmt: skip
 
 
 def _unit(seconds: float) -> tuple[float, str]:

@@ -210,25 +210,34 @@
 
   // --- sections ---
   const number = (title, of, show) => ({ title, of, number: true, show });
+  const wide = (column) => ({ ...column, place: "wide" });
+  const more = (column) => ({ ...column, place: "more" });
   const unbroken = (text) => text.replaceAll(" ", "\u00a0");
   const moduleOf = (rows) => (rows.some((row) => row.module)
-    ? [{ title: "module", of: (row) => row.module, show: (row) => unbroken(row.module) }] : []);
+    ? [more({ title: "module", of: (row) => row.module, show: (row) => unbroken(row.module) })] : []);
   const module = { title: "module", of: (row) => row.module || "(no module)" };
 
   function fillComparison() {
-    const columns = compared.columns.map(({ key, label, unit }) => {
-      const scale = { s: seconds, bytes }[unit] ?? count;
+    const columns = compared.columns.map(({ key, label, unit, place: where }) => {
+      const scale = { s: seconds, bytes }[unit] ?? ((x) => (Number.isInteger(x) ? count(x) : measured(x)));
       const one = (value) => (typeof value === "number" ? scale(value) : String(value));
       const of = (row) => row.values[key] ?? "";
       const show = (row) => (Array.isArray(of(row)) ? of(row).map(one).join(" to ") : one(of(row)));
       const title = unit && !["s", "bytes"].includes(unit) ? `${label} (${unit})` : label;
       const order = (row) => (Array.isArray(of(row)) ? of(row)[0] : of(row));
-      return { title, of: order, show, number: compared.rows.some((r) => typeof of(r) !== "string") };
+      return { title, of: order, show, place: where === "always" ? "" : where,
+        number: compared.rows.some((r) => typeof of(r) !== "string") };
     });
+    const rows = compared.rows.filter((row) => row.values.verdict !== "the same program");
+    const same = compared.rows.filter((row) => !rows.includes(row))
+      .map((row) => row.name.replace("without ", "")).join(", ");
+
     const name = { title: "variant", of: (row) => row.name };
     const place = h("div");
-    makeTable(place, "Variants", [name, ...columns], compared.rows);
+    makeTable(place, "Variants", [name, ...columns], rows);
     const pairs = Object.entries(compared.environment ?? {}).map(([k, v]) => [k, String(v)]);
+    if (same) place.append(h("p", {}, `These passes change nothing here, the program is the same without: ${same}.`));
+    byId("comparison-title").after(...(compared.warnings ?? []).map((text) => h("p", { class: "warning" }, text)));
     byId("comparison").append(place, ...(compared.notes ?? []).map((note) => h("p", {}, note)),
       pairs.length ? facts(...pairs) : "");
   }
@@ -236,21 +245,21 @@
   function fillKernels() {
     const timed = data.profile && data.kernels.every(timesOf) ? [
       number("time of launch", (k) => timesOf(k).seconds, (k) => seconds(timesOf(k).seconds)),
-      number("of a copy", (k) => timesOf(k).share_of_copy, (k) => percent(timesOf(k).share_of_copy)),
-      number("of a product", (k) => timesOf(k).share_of_products, (k) =>
-        (timesOf(k).share_of_products ? percent(timesOf(k).share_of_products) : "")),
+      more(number("of a copy", (k) => timesOf(k).share_of_copy, (k) => percent(timesOf(k).share_of_copy))),
+      more(number("of a product", (k) => timesOf(k).share_of_products, (k) =>
+        (timesOf(k).share_of_products ? percent(timesOf(k).share_of_products) : ""))),
     ] : [];
     tables.kernels = makeTable(byId("kernels"), "Kernels", [
       { title: "kernel", of: (k) => k.number,
         show: (k) => button(`kernel ${k.number}`, () => selectKernel(k.number, "elsewhere")) },
-      number("launch", (k) => k.launch),
+      more(number("launch", (k) => k.launch)),
       { title: "kind", of: space },
-      number("nodes", (k) => k.nodes.length),
-      number("bytes", (k) => k.bytes),
-      number("FLOPs", (k) => k.flops),
+      more(number("nodes", (k) => k.nodes.length)),
+      wide(number("bytes", (k) => k.bytes)),
+      wide(number("FLOPs", (k) => k.flops)),
       ...timed,
       ...moduleOf(data.kernels),
-      { title: "from", of: (k) => where(k.lines) },
+      wide({ title: "from", of: (k) => where(k.lines) }),
     ], data.kernels);
   }
 
@@ -270,15 +279,15 @@
     makeTable(place, "Kernels in loops and choices", [
       { title: "kernel", of: (k) => k.label },
       { title: "kind", of: space },
-      number("bytes, one step", (k) => k.bytes),
-      number("FLOPs, one step", (k) => k.flops),
+      wide(number("bytes, one step", (k) => k.bytes)),
+      wide(number("FLOPs, one step", (k) => k.flops)),
       ...(data.profile ? [
         column("time of launch, all steps", (p) => p.seconds, (p) => seconds(p.seconds)),
-        column("of the step", (p) => p.share, (p) => percent(p.share)),
-        column("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy)),
+        wide(column("of the step", (p) => p.share, (p) => percent(p.share))),
+        more(column("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy))),
       ] : []),
       ...moduleOf(rows),
-      { title: "from", of: (k) => where(k.lines) },
+      wide({ title: "from", of: (k) => where(k.lines) }),
     ], rows);
   }
 
@@ -287,7 +296,7 @@
     byId("kernels").after(place);
     makeTable(place, "Kernels by module", [
       module,
-      number("kernels", (m) => m.kernels),
+      wide(number("kernels", (m) => m.kernels)),
       number("bytes", (m) => m.bytes),
       number("FLOPs", (m) => m.flops),
     ], data.modules);
@@ -307,13 +316,13 @@
       { title: "value", of: (b) => b.value,
         show: (b) => button(b.value, () => selectBlock(index.get(b))) },
       number("bytes", (b) => b.bytes),
-      number("offset", (b) => b.offset),
-      number("first launch", (b) => b.first),
-      number("last launch", (b) => b.last),
-      { title: "at the fullest", of: (b) => (held(b) ? "held" : "") },
-      { title: "written over", of: (b) => b.over ?? "" },
+      more(number("offset", (b) => b.offset)),
+      wide(number("first launch", (b) => b.first)),
+      wide(number("last launch", (b) => b.last)),
+      wide({ title: "at the fullest", of: (b) => (held(b) ? "held" : "") }),
+      more({ title: "written over", of: (b) => b.over ?? "" }),
       ...moduleOf(owners),
-      { title: "from", of: (b) => where(b.lines) },
+      wide({ title: "from", of: (b) => where(b.lines) }),
     ], owners);
   }
 
@@ -330,15 +339,15 @@
     tables.timeline = makeTable(place, "Parts of a step", [
       { title: "part", of: (p) => p.name,
         show: (p) => button(p.name, () => selectPart(index.get(p))) },
-      { title: "kernels", of: (p) => [p.kernels[0], ...p.kernels.slice(1).slice(-1)].join(" to ") },
-      { title: "kind", of: (p) => p.kind },
+      more({ title: "kernels", of: (p) => [p.kernels[0], ...p.kernels.slice(1).slice(-1)].join(" to ") }),
+      wide({ title: "kind", of: (p) => p.kind }),
       number("time", (p) => p.seconds, (p) => seconds(p.seconds)),
       number("of the step", (p) => p.share, (p) => percent(p.share)),
-      number("bytes/s", (p) => p.bytes_per_second, (p) => rate(p.bytes_per_second, "B/s")),
-      number("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy)),
-      number("FLOP/s", (p) => p.flops_per_second, (p) => rate(p.flops_per_second, "FLOP/s")),
-      number("of a product", (p) => p.share_of_products, (p) =>
-        (p.share_of_products ? percent(p.share_of_products) : "")),
+      more(number("bytes/s", (p) => p.bytes_per_second, (p) => rate(p.bytes_per_second, "B/s"))),
+      wide(number("of a copy", (p) => p.share_of_copy, (p) => percent(p.share_of_copy))),
+      more(number("FLOP/s", (p) => p.flops_per_second, (p) => rate(p.flops_per_second, "FLOP/s"))),
+      wide(number("of a product", (p) => p.share_of_products, (p) =>
+        (p.share_of_products ? percent(p.share_of_products) : ""))),
       ...moduleOf(profile.parts),
     ], profile.parts);
     if (profile.modules.length) {
@@ -346,21 +355,26 @@
         module,
         number("time", (m) => m.seconds, (m) => seconds(m.seconds)),
         number("of the step", (m) => m.share, (m) => percent(m.share)),
-        number("bytes", (m) => m.bytes),
-        number("FLOPs", (m) => m.flops),
+        wide(number("bytes", (m) => m.bytes)),
+        wide(number("FLOPs", (m) => m.flops)),
       ], profile.modules);
     }
   }
 
   function fillPasses() {
-    makeTable(byId("passes"), "Passes", [
+    const idle = (p) => p.before === p.after && !Object.keys(p.notes).length;
+    const rest = data.passes.filter(idle), place = h("div");
+    makeTable(place, "Passes", [
       { title: "pass", of: (p) => p.name },
-      number("nodes before", (p) => p.before),
+      wide(number("nodes before", (p) => p.before)),
       number("after", (p) => p.after),
       number("time", (p) => p.seconds, (p) => seconds(p.seconds)),
-      { title: "what it did",
-        of: (p) => Object.entries(p.notes).map(([what, n]) => `${what} ×${n}`).join(", ") },
-    ], data.passes);
+      wide({ title: "what it did",
+        of: (p) => Object.entries(p.notes).map(([what, n]) => `${what} ×${n}`).join(", ") }),
+    ], data.passes.filter((p) => !idle(p)));
+    const total = rest.reduce((sum, p) => sum + p.seconds, 0);
+    byId("passes").append(place, rest.length ? h("p", { class: "quiet" },
+      `Nothing to do, in ${seconds(total)}: ${rest.map((p) => p.name).join(", ")}.`) : "");
   }
 
   // a graph and one of its views for each radio button
@@ -393,13 +407,13 @@
         show: (n) => button(n.name, () => selectNode(numbers.get(n), "elsewhere")) },
       { title: "op", of: (n) => n.op },
       { title: "type", of: (n) => n.type },
-      { title: "part", of: (n) => n.role },
+      wide({ title: "part", of: (n) => n.role }),
       ...(graph.nodes.some((n) => n.kernel !== null)
-        ? [number("kernel", (n) => n.kernel ?? "")] : []),
-      { title: "attributes", of: (n) => n.attributes },
-      { title: "operands", of: (n) => names(n.operands) },
+        ? [wide(number("kernel", (n) => n.kernel ?? ""))] : []),
+      more({ title: "attributes", of: (n) => n.attributes }),
+      wide({ title: "operands", of: (n) => names(n.operands) }),
       ...moduleOf(graph.nodes),
-      { title: "from", of: (n) => (n.made_by ? `${n.made_by} of ` : "") + where(n.lines) },
+      wide({ title: "from", of: (n) => (n.made_by ? `${n.made_by} of ` : "") + where(n.lines) }),
     ], graph.nodes);
     byId("text").replaceChildren(h("details", {}, h("summary", {}, "The graph as text"),
       h("pre", { tabindex: 0 }, graph.text)));

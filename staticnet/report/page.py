@@ -23,6 +23,7 @@ from staticnet.report.roles import ROLES
 from staticnet.report.units import format_bytes, format_seconds
 
 _SCRIPTS = ("table.js", "lay.js", "picture.js", "page.js")
+_COMPARED = ("columns", "rows", "environment", "warnings", "notes")
 _LIBRARY = """<script>
 // elkjs 0.12.1, copyright Kiel University and others, under the Eclipse Public License 2.0; its
 // source and licence: github.com/kieler/elkjs
@@ -46,10 +47,13 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
     Of its keys these are shown, and only `columns` and `rows` must be there:
 
         name            the title
-        columns         [{key, label, unit}]; unit: "", "s", "bytes", or what is to stand in the
-                        head. Seconds and bytes are scaled to what is easy to read
+        columns         [{key, label, unit, place}]; unit: "", "s", "bytes", or what is to stand in
+                        the head. Seconds and bytes are scaled to what is easy to read. place: that
+                        of a column that is shown on demand: "more", or on a phone, "wide"; else
+                        "always", which it need not say
         rows            [{name, values: {key: number, text, None, or [low, high] of an interval}}]
         environment     {what: text}
+        warnings        [text], above the figures
         notes           [text]
         waterfall_svg   an <svg>, put into the page as it is: `currentColor`, `var(--quiet)`,
                         `var(--line)`, `var(--forward)`, `var(--backward)` and `var(--update)` suit
@@ -57,7 +61,7 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
         document        what `Function.document` gave, or None
     """
     document = comparison.get("document")
-    shown = {key: comparison.get(key) for key in ("columns", "rows", "environment", "notes")}
+    shown = {key: comparison.get(key) for key in _COMPARED}
     svg = str(comparison.get("waterfall_svg") or "")
     waterfall = f'<figure class="scroll">{svg[svg.find("<svg") :]}</figure>' if svg else ""
     section = _section("comparison", "Comparison", waterfall)

@@ -1,5 +1,7 @@
 // The picture of a graph: boxes that open, what is chosen, the keyboard, searching and zooming.
 
+const LEGIBLE = 0.8, PHONE = 600; // of the zoom; pixels of width
+
 // on.node(i), on.box(item): something was chosen in the picture; on.enter(): its details are wanted
 function makePicture(view, on) {
   const made = new Map(); // the items of each view, which remember what is open
@@ -26,8 +28,15 @@ function makePicture(view, on) {
     items = made.get(shown);
     found = [];
     await redraw();
+    begin();
+  }
+
+  // all of it, unless it could not be read: on a phone its upper left, beside the map
+  function begin() {
     fit();
-    view.scrollTo(Math.max(0, (laid.width * zoom - view.clientWidth) / 2), 0);
+    if (zoom >= LEGIBLE || view.clientWidth > PHONE) return;
+    setZoom(LEGIBLE, 0, 0);
+    view.scrollTo(0, 0);
   }
 
   async function redraw(focus = null) {
@@ -300,7 +309,7 @@ function makePicture(view, on) {
     setZoom(zoom * by);
     fitted = false;
   }
-  new ResizeObserver(() => { if (laid && fitted) fit(); }).observe(view);
+  new ResizeObserver(() => { if (laid && fitted) begin(); }).observe(view);
   const zooms = { "+": () => scale(1.25), "=": () => scale(1.25), "-": () => scale(0.8), 0: fit };
   const press = (id, act) => document.getElementById(id).addEventListener("click", act);
   press("in", zooms["+"]);

@@ -16,31 +16,40 @@ const count = (value) => (typeof value === "number" ? value.toLocaleString("en")
 const percent = (value) => (value > 0 && value < 0.0005 ? "< 0.1 %"
   : `${(value * 100).toFixed(value < 0.0995 ? 1 : 0)} %`);
 
-function scaled(value, units, step) {
+function scaled(value, units, step, told) {
   let at = 0;
   while (at + 1 < units.length && Math.abs(value) >= step) { value /= step; at += 1; }
-  const digits = Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0;
-  return `${Number(value.toFixed(digits)).toLocaleString("en")} ${units[at]}`;
+  return `${told(value)} ${units[at]}`;
 }
-const bytes = (value) => scaled(value, ["B", "KiB", "MiB", "GiB", "TiB"], 1024);
-const seconds = (value) =>
-  value >= 1 ? scaled(value, ["s"], Infinity) : scaled(value * 1e9, ["ns", "µs", "ms", "s"], 1000);
-const rate = (value, unit) => scaled(value, ["", "k", "M", "G", "T"].map((p) => p + unit), 1000);
+const counted = (value) => Number(value.toPrecision(3)).toLocaleString("en");
+// what is measured is good for two digits
+const measured = (value) => {
+  const rounded = Number(value.toPrecision(2));
+  return Math.abs(rounded) >= 10 ? rounded.toLocaleString("en") : value.toPrecision(2);
+};
+const bytes = (value) => scaled(value, ["B", "KiB", "MiB", "GiB", "TiB"], 1024, counted);
+const seconds = (value) => (value >= 1 ? `${measured(value)} s`
+  : scaled(value * 1e9, ["ns", "µs", "ms", "s"], 1000, measured));
+const rate = (value, unit) =>
+  scaled(value, ["", "k", "M", "G", "T"].map((p) => p + unit), 1000, measured);
 
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-// columns: [{title, of: row => value, show: row => text or element, number: whether it is one}]
+// columns: [{title, of: row => value, show: row => text or element, number: whether it is one,
+// place: "wide" if a phone shows it on demand, "more" if every screen does, else ""}]
 // The first column names the row. `choose(row)` marks a row and turns to its page.
 function makeTable(place, name, columns, rows) {
   const state = { rows, first: 0, column: null, down: false, chosen: null };
+  const kind = ({ number, place: where }) =>
+    [number && "number", where].filter(Boolean).join(" ") || null;
   const lines = new Map(); // of the rows that are shown
   const text = (row) => columns.map((column) => String(column.of(row))).join(" ").toLowerCase();
   let texts = null;
 
-  const heads = columns.map((column) => h("th", { scope: "col", class: column.number && "number" },
+  const heads = columns.map((column) => h("th", { scope: "col", class: kind(column) },
     h("button", { type: "button", onclick: () => sort(column) }, column.title)));
   const body = h("tbody");
   const found = h("output");
@@ -48,11 +57,17 @@ function makeTable(place, name, columns, rows) {
   const back = h("button", { type: "button", onclick: () => turn(-PAGE) }, "Previous");
   const on = h("button", { type: "button", onclick: () => turn(PAGE) }, "Next");
   const pages = h("span", { class: "pages" }, back, on);
+  const demand = columns.some((column) => column.place) ? h("button", { type: "button",
+    class: columns.some(({ place: where }) => where === "more") ? "demand" : "demand narrow",
+    "aria-pressed": "false", onclick: () => {
+      const all = table.classList.toggle("all");
+      demand.setAttribute("aria-pressed", String(all));
+    } }, "All columns") : null;
   const bar = h("div", { class: "bar" },
     rows.length > SEARCHED ? h("label", {}, `Search ${name} `, search) : null, found,
-    rows.length > PAGE ? pages : null);
-  const frame = h("div", { class: "rows", tabindex: 0, role: "region", "aria-label": name },
-    h("table", {}, h("thead", {}, h("tr", {}, heads)), body));
+    rows.length > PAGE ? pages : null, demand);
+  const table = h("table", {}, h("thead", {}, h("tr", {}, heads)), body);
+  const frame = h("div", { class: "rows", tabindex: 0, role: "region", "aria-label": name }, table);
   place.replaceChildren(bar, frame);
 
   function sort(column) {
@@ -97,8 +112,7 @@ function makeTable(place, name, columns, rows) {
   function cells(row) {
     return columns.map((column, i) => {
       const shown = column.show ? column.show(row) : count(column.of(row));
-      const numeric = column.number ? "number" : null;
-      return i === 0 ? h("th", { scope: "row" }, shown) : h("td", { class: numeric }, shown);
+      return i === 0 ? h("th", { scope: "row" }, shown) : h("td", { class: kind(column) }, shown);
     });
   }
 

@@ -14,11 +14,17 @@ def format_bytes(size: int) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`250 ns`, `1.35 ms`."""
+    """`250 ns`, `1.4 ms`: two digits, which is what a measurement of time is good for."""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:
-            return f"{_rounded(seconds * factor)} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
+            return f"{two_digits(seconds * factor)} {unit}"
+    return f"{two_digits(seconds * 1e9)} ns"
+
+
+def two_digits(value: float) -> str:
+    """`0.034`, `1.4`, `120`: a measured number to two significant digits."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:#.2g}"
 
 
 def _rounded(value: float) -> str:
