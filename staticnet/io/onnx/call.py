@@ -9,7 +9,7 @@ import numpy as np
 
 from staticnet.errors import OnnxError
 from staticnet.io.onnx.graphs import Body, Reference, Step
-from staticnet.io.onnx.known import sources
+from staticnet.io.onnx.known import MAX_ELEMENTS, sources
 from staticnet.io.onnx.library import onnx
 from staticnet.io.onnx.tensors import Array
 from staticnet.ir.dim import Dim
@@ -161,6 +161,11 @@ class Call:
     def numbers(self, value: Any, what: str) -> list[float]:
         """The known floats of an operand with one axis or none."""
         return [shortest(x) for x in np.atleast_1d(self.known(value, what)).ravel()]
+
+    def limit(self, count: Any, what: str, most: int = MAX_ELEMENTS) -> None:
+        """Raise OnnxError unless a number that a file gives is no more than a graph can hold."""
+        if not isinstance(count, int) or count > most:
+            self.fail(f"{what} is {count}; at most {most} is supported")
 
     def axis(self, ndim: int, name: str = "axis", default: int | None = None) -> int:
         """An attribute that is an axis of an array of so many axes."""

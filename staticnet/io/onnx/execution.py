@@ -21,7 +21,11 @@ from staticnet.ir import location
 from staticnet.ir.value import Value
 from staticnet.ops.base import constant
 
-_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_MALFORMED = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What Python raises where a file's operands or attributes are not those of an operator."""
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,12 @@ import numpy as np
 from staticnet.errors import OnnxError, ParseError, StaticnetError
 from staticnet.io.onnx.library import onnx
 from staticnet.io.onnx.registry import is_known
-from staticnet.io.onnx.tensors import NAMES, Array, as_array, type_name
+from staticnet.io.onnx.tensors import NAMES, Array, Folder, as_array, type_name
 from staticnet.ir.dim import Dim, parse_dim
 from staticnet.ir.dtype import DTYPES, DType
+
+MAX_NAME = 100
+MAX_DENSE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Function:
 class Reader:
     """Makes graphs of protos; external data lies in `folder`."""
 
-    folder: Path | None = None
+    folder: Folder | None = None
 
     def body(self, proto: Any, around: Collection[str] = (), what: str = "") -> Body:
         """A graph, checked: each name has one definition, and each operand is one.
@@ -103,7 +105,7 @@ class Reader:
             OnnxError: naming the node or the value.
         """
         body = Body(
-            proto.name,
+            word(proto.name),
             [self.signature(x) for x in proto.input],
             [self.signature(x) for x in proto.output],
         )
@@ -111,14 +113,15 @@ class Reader:
         defined = _unique((x.name for x in body.inputs), f"{where}: the input")
         inputs = set(defined)
         for tensor in proto.initializer:
+            name = word(tensor.name)
             self._initialize(
                 body,
-                tensor.name,
-                as_array(tensor, f"{where}: the initializer {tensor.name!r:.80}", self.folder),
+                name,
+                as_array(tensor, f"{where}: the initializer {name!r:.80}", self.folder),
                 where,
             )
         for sparse in proto.sparse_initializer:
-            name = sparse.values.name
+            name = word(sparse.values.name)
             self._initialize(body, name, self._dense(sparse, f"{where}: {name!r:.80}"), where)
         defined |= body.initializers.keys()
         body.steps, body.free = self.steps(proto.node, defined, frozenset(around), where)
@@ -142,7 +145,7 @@ class Reader:
         indices = as_array(proto.indices, f"{what}: its indices", self.folder)
         dims = tuple(int(d) for d in proto.dims)
         size = int(np.prod(dims, dtype=object)) if dims else 1
-        if any(d < 0 for d in dims) or size > 1 << 28 or indices.dtype != np.int64:
+        if any(d < 0 for d in dims) or size > MAX_DENSE or indices.dtype != np.int64:
             raise OnnxError(f"{what}: a sparse tensor of dims {list(dims)} is not supported")
         try:
             flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), dims)
@@ -162,7 +165,7 @@ class Reader:
         """
         outputs: set[str] = set()
         for proto in protos:
-            for name in proto.output:
+            for name in map(word, proto.output):
                 if name and (name in outputs or name in defined):
                     raise OnnxError(
                         f"{where}: {_label(proto)} gives {name!r:.80}, which is defined already"
@@ -185,23 +188,23 @@ class Reader:
         attributes: dict[str, Any] = {}
         label = f"{where}: {_label(proto)}"
         for attribute in proto.attribute:
-            if attribute.name in attributes:
+            if word(attribute.name) in attributes:
                 raise OnnxError(f"{label}: the attribute {attribute.name!r:.60} is there twice")
-            attributes[attribute.name] = self.attribute(attribute, visible, label)
-        domain = "" if proto.domain == "ai.onnx" else proto.domain
-        overload = getattr(proto, "overload", "")
+            attributes[word(attribute.name)] = self.attribute(attribute, visible, label)
+        domain = "" if proto.domain == "ai.onnx" else word(proto.domain)
+        overload, op = word(getattr(proto, "overload", "")), word(proto.op_type)
         step = Step(
-            f"{proto.op_type}:{overload}" if overload else proto.op_type, domain, proto.name,
-            tuple(proto.input), tuple(proto.output), attributes,
+            f"{op}:{overload}" if overload else op, domain, word(proto.name),
+            tuple(map(word, proto.input)), tuple(map(word, proto.output)), attributes,
         )  # fmt: skip
-        if step.bodies and not is_known(domain, proto.op_type):
+        if step.bodies and not is_known(domain, op):
             step = replace(step, source=proto.SerializeToString())
         return step
 
     def attribute(self, proto: Any, visible: Collection[str], label: str) -> Any:
         """An attribute's value: a number, a text, an array, a graph, or a list of such."""
         if proto.ref_attr_name:
-            return Reference(proto.ref_attr_name)
+            return Reference(word(proto.ref_attr_name))
         what = f"{label}: the attribute {proto.name!r:.60}"
         types: Any = onnx().AttributeProto.AttributeType
         kind: str = types.Name(proto.type)
@@ -226,33 +229,43 @@ class Reader:
 
     def signature(self, proto: Any) -> Signature:
         """The declared type of a value."""
-        return _signature(proto.name, proto.type)
+        return _signature(word(proto.name), proto.type)
 
     def function(self, proto: Any, whole: bool = True) -> Function:
         """A function of a model; or the body that a schema gives, with the outputs it has."""
         where = f"function {proto.name!r:.60}"
-        inputs = list(proto.input)
+        inputs = list(map(word, proto.input))
         defined = _unique(inputs, f"{where}: the input")
         steps, _ = self.steps(proto.node, defined, frozenset(), where)
         known = defined | {name for step in steps for name in step.outputs}
-        for name in proto.output:
+        for name in map(word, proto.output):
             if name not in known and whole:
                 raise OnnxError(f"{where}: the output {name!r:.80} is the result of no node")
-        attributes: dict[str, Any] = dict.fromkeys(proto.attribute)
+        attributes: dict[str, Any] = dict.fromkeys(map(word, proto.attribute))
         for attribute in proto.attribute_proto:
-            attributes[attribute.name] = self.attribute(attribute, (), where)
+            attributes[word(attribute.name)] = self.attribute(attribute, (), where)
         return Function(
-            proto.name, inputs, list(proto.output), steps, attributes, opsets(proto.opset_import)
+            word(proto.name),
+            inputs,
+            list(map(word, proto.output)),
+            steps,
+            attributes,
+            opsets(proto.opset_import),
         )
 
 
 def opsets(protos: Iterable[Any]) -> dict[str, int]:
     """The versions of the domains."""
-    return {("" if x.domain == "ai.onnx" else x.domain): int(x.version) for x in protos}
+    return {("" if x.domain == "ai.onnx" else word(x.domain)): int(x.version) for x in protos}
 
 
 def _label(proto: Any) -> str:
-    return f"node {proto.name or proto.output[:1]!r:.80} ({proto.op_type:.60})"
+    return f"node {word(proto.name) or list(proto.output[:1])!r:.80} ({word(proto.op_type):.60})"
+
+
+def word(text: Any) -> str:
+    """A name; what is no UTF-8, which the library leaves as bytes, is escaped."""
+    return text if isinstance(text, str) else bytes(text).decode("utf-8", "backslashreplace")
 
 
 def _text(data: bytes) -> str:
@@ -330,13 +343,14 @@ def _dim(proto: Any, name: str) -> int | Dim | None:
         if length < 0 and length != -1:
             raise OnnxError(f"the value {name!r:.80} is declared with a dim of {length}")
         return None if length == -1 else length
-    return _named(proto.dim_param) if proto.dim_param else None
+    return _named(word(proto.dim_param)) if proto.dim_param else None
 
 
 def _named(text: str) -> int | Dim | None:
     """A dim by its name: `batch`, `2*width + 1`; a name that is none gets letters that are."""
     try:
-        return parse_dim(text)
+        if len(text) <= MAX_NAME:
+            return parse_dim(text)
     except (ParseError, StaticnetError, ValueError, RecursionError, MemoryError):
         pass
     try:

@@ -22,6 +22,7 @@ from staticnet.ops.state import Placeholder, Variable
 
 Array = np.ndarray[Any, Any]
 MAX_ELEMENTS = 1 << 20
+MAX_TERMS = 64
 _MOVES = {
     "reshape", "concat", "slice", "take", "broadcast_to", "permute_dims", "flip", "where", "add",
     "subtract", "multiply", "negative", "floor_divide", "sum", "prod", "equal", "not_equal", "pad",
@@ -76,6 +77,13 @@ def _is_leaf(node: Node) -> bool:
     return isinstance(node.op, Placeholder | Constant | Size) or isinstance(node, Variable)
 
 
+def _is_small(x: Any) -> bool:
+    """Whether an entry is no number beyond 64 bits, and no polynomial of many terms or factors."""
+    if isinstance(x, Dim):
+        return len(x.terms) <= MAX_TERMS and all(len(m) <= MAX_TERMS for m, _ in x.terms)
+    return -(2**63) <= x < 2**63
+
+
 def _objects(number: Any) -> Array:
     array = np.empty((), object)
     array[()] = number
@@ -101,6 +109,8 @@ def _on_objects(node: Node, operands: Sequence[Any]) -> Array | None:
         return None
     op: Any = node.op
     value = np.asarray(op.eval(np, *operands), None if node.dtype.kind == "b" else object)
+    if not all(_is_small(x) for x in value.flat):
+        return None
     if value.dtype == object and not any(isinstance(x, Dim) for x in value.flat):
         return value.astype(node.dtype)
     return value

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.errors import OnnxError
-from staticnet.io.onnx.graphs import Body, Function, Reader, Step, opsets
+from staticnet.io.onnx.graphs import Body, Function, Reader, Step, opsets, word
 from staticnet.io.onnx.library import newest, onnx, schema
 from staticnet.io.onnx.registry import find
+from staticnet.io.onnx.tensors import Folder
 
 MAX_FILE = 2**31 - 1
 MAX_STEPS = 10_000_000
@@ -82,15 +83,15 @@ def _checked(proto: Any, folder: Path | None) -> Model:
                 f"opset {version} of the domain {domain!r:.60} is not between 1 and "
                 f"{newest(domain)}, the newest that the installed onnx {onnx().__version__} knows"
             )
-    reader = Reader(folder)
+    reader = Reader(None if folder is None else Folder(folder))
     functions: dict[tuple[str, str], Function] = {}
     for each in proto.functions:
-        overload = getattr(each, "overload", "")
-        key = (each.domain, f"{each.name}:{overload}" if overload else each.name)
+        overload, name = word(getattr(each, "overload", "")), word(each.name)
+        key = (word(each.domain), f"{name}:{overload}" if overload else name)
         if key in functions:
             raise OnnxError(f"there are two functions {each.name!r:.60} of {each.domain!r:.60}")
         functions[key] = reader.function(each)
-    model = Model(reader.body(proto.graph), functions, versions, proto.graph.name)
+    model = Model(reader.body(proto.graph), functions, versions, word(proto.graph.name))
     _check_size(model)
     return model
 

@@ -21,6 +21,7 @@ NAMES = {
 """ONNX's numbers of the dtypes that staticnet has."""
 STRING = 8
 MAX_BYTES = 1 << 40
+MAX_TIMES = 4
 _FIELDS = {
     "float32": "float_data", "float64": "double_data", "int64": "int64_data",
     "uint32": "uint64_data", "uint64": "uint64_data",
@@ -44,7 +45,20 @@ def type_name(number: int) -> str:
     return known.get(number, str(number))
 
 
-def as_array(proto: Any, what: str, folder: Path | None = None) -> Array:
+class Folder:
+    """Where a model's external data may lie: in its folder or below."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read: dict[Path, int] = {}
+
+    def count(self, file: Path, length: int, size: int) -> bool:
+        """Whether no more is read of a file, all in all, than some times what is there."""
+        self._read[file] = self._read.get(file, 0) + length
+        return self._read[file] <= MAX_TIMES * size
+
+
+def as_array(proto: Any, what: str, folder: Folder | None = None) -> Array:
     """The array of a tensor in a file; its external data lies in `folder` or below.
 
     Strings are an array of objects.
@@ -102,13 +116,13 @@ def _listed(proto: Any, what: str, dtype: DType, count: int) -> Array:
         ).astype(dtype)
 
 
-def _external(proto: Any, what: str, wanted: int, folder: Path | None) -> bytes:
+def _external(proto: Any, what: str, wanted: int, folder: Folder | None) -> bytes:
     """The bytes of a tensor that lie in another file of the model's folder."""
     entries = {entry.key: entry.value for entry in proto.external_data}
     location = entries.get("location", "")
     if folder is None:
         raise OnnxError(f"{what}: its data lies in {location!r:.80}, and the model in no folder")
-    file = inside(folder, location, what)
+    file = inside(folder.path, location, what)
     offset, length = _number(entries, "offset", 0, what), _number(entries, "length", wanted, what)
     if length != wanted:
         raise OnnxError(f"{what}: its type takes {wanted} bytes, and its entry says {length}")
@@ -120,6 +134,8 @@ def _external(proto: Any, what: str, wanted: int, folder: Path | None) -> bytes:
                     f"{what}: {length} bytes from {offset} are not there in {location!r:.80}, "
                     f"which has {status.st_size}"
                 )
+            if not folder.count(file, length, status.st_size):
+                raise OnnxError(f"{what}: {location!r:.80} is read again and again")
             stream.seek(offset)
             return stream.read(length)
     except OSError as error:

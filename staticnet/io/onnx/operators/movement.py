@@ -33,6 +33,7 @@ def split(call: Call, x: Any, sizes: Any = None) -> Any:
     lengths = call.ints("split") if sizes is None else call.sizes(sizes, "the lengths")
     if lengths is None:
         count, total = call.integer("num_outputs") or call.outputs, x.shape[axis]
+        call.limit(count, "the number of parts", 1 << 16)
         length = -(-total // count) if isinstance(total, int) else total // count
         lengths = [length] * (count - 1)
         lengths.append(total - length * (count - 1))
@@ -227,6 +228,7 @@ def _padded(call: Call, x: Any, widths: list[Any], value: Any) -> Any:
         call.fail(f"the mode {mode!r:.40} is none of constant, {', '.join(_FOLDED)}")
     for axis, (before, after) in enumerate(pairs):
         if (before, after) != (0, 0):
+            call.limit(before + after, "a width")
             x = sn.take(x, _FOLDED[mode](x.shape[axis], before, after), axis=axis)
     return x
 

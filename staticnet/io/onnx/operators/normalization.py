@@ -111,6 +111,7 @@ def lp_normalization(call: Call, x: Any) -> Any:
 def lrn(call: Call, x: Any) -> Any:
     """x / (bias + alpha / size * the sum of squares of near channels)**beta."""
     size = call.integer("size")
+    call.limit(size, "the size", 1 << 12)
     before = (size - 1) // 2
     squares = sn.pad(x * x, [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)])
     count = x.shape[1]

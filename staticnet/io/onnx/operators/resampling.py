@@ -172,6 +172,7 @@ def _symbolic(call: Call, x: Any, axis: int, own: Length, rule: Rule) -> Any:
 
 def _along(call: Call, x: Any, axis: int, own: Length, rule: Rule) -> tuple[Any, Any]:
     """x resampled along an axis, and where that is outside of it."""
+    call.limit(own.after, "the length of an axis")
     places = [_source(call, i, own, rule.transform) for i in range(own.after)]
     far = np.array([_is_outside(p, own, rule) for p in places], bool)
     rows = [_taps(call, p, own, rule) for p in places]

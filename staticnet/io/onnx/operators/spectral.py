@@ -30,6 +30,7 @@ def _dft(call: Call, x: Any, length: Any, axis: int) -> Any:
     n = x.shape[axis] if length is None else call.sizes(length, "the length")[0]
     if not isinstance(n, int) or not isinstance(x.shape[axis], int):
         call.fail(f"the length {n} must be known")
+    call.limit(n * n, "the square of the length", 1 << 26)
     if inverse and one_sided:
         return _real_inverse(call, x, axis, n if length is not None else 2 * (n - 1))
     rows = sn.moveaxis(_fitted(x, axis, n), (axis, -1), (-2, -1))
@@ -81,6 +82,8 @@ def stft(call: Call, x: Any, step: Any, window: Any = None, length: Any = None) 
         (n,) = call.sizes(length, "the length")
     if x.ndim == 2:
         x = sn.expand_dims(x, -1)
+    call.limit(n * n, "the square of the length", 1 << 26)
+    call.limit(x.shape[1] // max(1, hop) * n, "the number of elements of all windows", 1 << 26)
     frames = 1 + (x.shape[1] - n) // hop
     at = np.arange(frames)[:, None] * hop + np.arange(n)
     rows = sn.take(x, at, axis=1)
@@ -94,6 +97,7 @@ def stft(call: Call, x: Any, step: Any, window: Any = None, length: Any = None) 
 def mel_weight_matrix(call: Call, bins: Any, length: Any, rate: Any, lower: Any, upper: Any) -> Any:
     """Triangles of equal width in mels over the terms of a transform.  -> y: [terms, bins]"""
     count, n, hertz = (int(call.sizes(v, "a size")[0]) for v in (bins, length, rate))
+    call.limit(max(count, n, count * n), "the number of weights", 1 << 24)
     ends = np.array([call.numbers(v, "a frequency")[0] for v in (lower, upper)])
     mels = 2595 * np.log10(1 + ends / 700)
     edges = 700 * (
