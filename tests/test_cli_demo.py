@@ -7,9 +7,8 @@ import pytest
 
 import staticnet as sn
 from staticnet.cli import demo
-from staticnet.cli.export import set_state
-from staticnet.cli.inspect import read_graph
 from staticnet.cli.main import main
+from staticnet.cli.models import read_graph, set_state
 from staticnet.io import safetensors
 from staticnet.train import Epoch
 

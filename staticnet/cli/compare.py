@@ -1,4 +1,7 @@
-"""`staticnet compare`: what compiling buys over dynamic execution, pass by pass."""
+"""`staticnet compare`: what compiling buys over dynamic execution, pass by pass.
+
+Of an ONNX model, what it takes here and in other runtimes: `compare_model.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.backends.base import DEVICES
+from staticnet.cli import compare_model
 from staticnet.cli.bench import checkout
 from staticnet.cli.extras import require
+from staticnet.cli.models import is_onnx
 from staticnet.cli.workloads import WORKLOADS
 from staticnet.compare import Peer, compare
 from staticnet.compare.table import show
@@ -23,7 +28,7 @@ PEERS = {"torch": "torch", "torch.compile": "torch", "jax": "jax"}
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("compare", help="a model dynamic and compiled, pass by pass")
-    parser.add_argument("workload", help=", ".join(WORKLOADS))
+    parser.add_argument("workload", help=f"{', '.join(WORKLOADS)}, or model.onnx")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a page, pictures and JSON")
     parser.add_argument("--steps", type=int, help="to be checked (2 to 100, by the workload)")
     parser.add_argument("--rounds", type=int, default=10, help="of each (%(default)s)")
@@ -36,6 +41,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--device", default="auto", help="of staticnet (%(default)s)")
     parser.add_argument(
         "--peer", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)} (all of them)"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="FILE", help="of model.onnx, as for run"
+    )
+    parser.add_argument(
+        "--dim", action="append", default=[], metavar="NAME=N", help="of model.onnx: batch=8"
     )
     parser.set_defaults(run=run)
 
@@ -50,15 +61,20 @@ def run(options: argparse.Namespace) -> None:
         DeviceError: if the device is not there.
         OSError: if a file cannot be written.
     """
-    chosen = list(PEERS) if options.peer is None else options.peer
+    of_model = is_onnx(Path(options.workload))
+    peers_known = compare_model.PEERS if of_model else tuple(PEERS)
+    chosen = list(peers_known) if options.peer is None else options.peer
     for what, names, known in (
-        ("workload", [options.workload], WORKLOADS),
+        ("workload", [] if of_model else [options.workload], WORKLOADS),
         ("--device", [options.device], ("auto", *DEVICES)),
-        ("--peer", chosen, PEERS),
+        ("--peer", chosen, peers_known),
     ):
         for name in names:
             if name not in known:
                 raise ArgumentError(f"{what} {name!r}: use one of {', '.join(known)}")
+    if of_model:
+        compare_model.run(options, chosen)
+        return
     if options.out is not None:
         require("matplotlib", extra="examples")
         options.out.mkdir(parents=True, exist_ok=True)  # or fail before the minutes of measuring

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from staticnet import __version__, flags
-from staticnet.cli import bench, compare, demo, doctor, export, inspect
+from staticnet.cli import bench, compare, demo, doctor, export, inspect, run
 from staticnet.errors import StaticnetError
 
-COMMANDS = (demo, compare, bench, inspect, export, doctor)
+COMMANDS = (demo, compare, bench, inspect, run, export, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

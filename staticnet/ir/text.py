@@ -132,7 +132,7 @@ class _Reader:
         node = build(parse_op(op_name, attributes), tuple(inputs))
         if node.type != parse_type(type_text):
             raise ParseError(f"{op_name} gives {node.type}, the text says {type_text}")
-        if not node.name and not name[0].isdigit():
+        if not node.name and not name.isdecimal():  # `0.weight` is a name
             node.name = name
         self.values[name] = node
 
