@@ -6,7 +6,7 @@
 | `STATICNET_DUMP=DIR` | write the graph after every pass to `DIR`: `01.step.batch=32.07.fold.sn` |
 | `STATICNET_VERIFY=0` | turn the verifier between passes off (it is on) |
 | `STATICNET_DATA=DIR` | where the examples look for data sets |
-| `STATICNET_TUNE=1` | CUDA: time algorithms for matrix products, and keep the best |
+| `STATICNET_TUNE=5` | CUDA: seconds a process may time algorithms of products; 0 takes none |
 | `STATICNET_CACHE=DIR` | where built code lies; else `staticnet` in `XDG_CACHE_HOME`, `~/.cache` |
 | `CC="gcc -m64"` | the C compiler, with arguments; else the first of those on `PATH` |
 
@@ -16,6 +16,7 @@ An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 import sys
@@ -33,6 +34,7 @@ _NAMES = (
     "STATICNET_TUNE",
 )
 _TOPICS = ("passes", "time")
+TUNE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Flags:
     debug: frozenset[str] = frozenset()
     dump: Path | None = None
     verify: bool = True
-    tune: bool = False
+    tune: float = TUNE_SECONDS
     data: Path | None = None
     cache: Path | None = None
     cc: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ def read() -> Flags:
         debug=debug,
         dump=_path("STATICNET_DUMP"),
         verify=_switch("STATICNET_VERIFY", "1"),
-        tune=_switch("STATICNET_TUNE", "0"),
+        tune=_seconds("STATICNET_TUNE", TUNE_SECONDS),
         data=_path("STATICNET_DATA"),
         cache=_cache(),
         cc=_cc(),
@@ -108,6 +110,17 @@ def _switch(name: str, default: str) -> bool:
     if value not in ("0", "1"):
         raise FlagError(f"{name}={value!r}: use 0 or 1")
     return value == "1"
+
+
+def _seconds(name: str, default: float) -> float:
+    value = os.environ.get(name, "")
+    try:
+        seconds = float(value) if value else default
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise FlagError(f"{name}={value!r}: use a number of seconds, 0 or more; inf is no limit")
+    return seconds
 
 
 def _path(name: str) -> Path | None:

@@ -97,6 +97,7 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from staticnet.backends.cuda.device import Device
 
     monkeypatch.setenv("STATICNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("STATICNET_TUNE", "0")
     (tmp_path / "modules").mkdir()
     made = Gpu(tmp_path / "modules")
     monkeypatch.setitem(sys.modules, "cupy", made.cupy)

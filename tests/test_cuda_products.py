@@ -10,6 +10,7 @@ import ctypes
 import gc
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fake_gpu import Gpu
 from tolerance import close
 
 import staticnet as sn
+from staticnet.backends.cuda import tuning
 from staticnet.backends.cuda.commands import BoundProduct
 from staticnet.backends.cuda.cublaslt import CublasLt, Operation, find_library
 from staticnet.backends.cuda.descriptor import (
@@ -28,7 +30,7 @@ from staticnet.backends.cuda.descriptor import (
     alignment,
 )
 from staticnet.backends.cuda.device import Device
-from staticnet.errors import ExecutionError
+from staticnet.errors import ExecutionError, FlagError
 from staticnet.ops.base import apply
 from staticnet.ops.library import MatmulEpilogue
 
@@ -168,7 +170,8 @@ class TestProducts:
         assert len(gpu.blas.objects) <= 4
 
     def test_the_fastest_is_kept_on_disk(self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("STATICNET_TUNE", "1")
+        """By default; in a process that has time for it."""
+        monkeypatch.delenv("STATICNET_TUNE")
         gpu.blas.algorithms = 3
         times = iter([3.0, 1.0, 2.0])
         monkeypatch.setattr(gpu.cupy.cuda, "get_elapsed_time", lambda a, b: next(times))
@@ -182,6 +185,27 @@ class TestProducts:
         monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: other)
         with pytest.raises(StopIteration):
             multiply(lambda x: x(5, 7) @ x(7, 3), "float32", gpu)
+
+    @pytest.mark.parametrize(("budget", "measured"), [("0", 0), ("2.5", 2), ("inf", 3)])
+    def test_a_process_measures_within_its_budget(
+        self, budget: str, measured: int, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each of three products takes 2 s; what is over the budget is left to another process."""
+        monkeypatch.setenv("STATICNET_TUNE", budget)
+        seconds = iter(range(0, 100, 2))
+        clock = SimpleNamespace(perf_counter=lambda: next(seconds))
+        monkeypatch.setattr(tuning, "time", clock)
+        gpu.blas.algorithms = 2
+        times = iter([2.0, 1.0] * measured)
+        monkeypatch.setattr(gpu.cupy.cuda, "get_elapsed_time", lambda a, b: next(times))
+        for size in (5, 6, 7):
+            _, got, wanted = multiply(lambda x, n=size: x(n, 7) @ x(7, 3), "float32", gpu)
+            close(got, wanted, 1e-5)
+        assert next(times, None) is None
+        for bad in ("-1", "nan", "soon"):
+            monkeypatch.setenv("STATICNET_TUNE", bad)
+            with pytest.raises(FlagError, match=f"STATICNET_TUNE='{bad}'.*inf is no limit"):
+                multiply(lambda x: x(9, 7) @ x(7, 3), "float32", gpu)
 
 
 SQUARE = MatrixLayout(0, 8, 8, 8)

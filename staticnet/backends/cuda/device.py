@@ -64,6 +64,7 @@ class Device:
         self.capture_stream = cupy.cuda.Stream(non_blocking=True)
         self._side_streams: list[Any] = []
         self._kept: list[Any] = []
+        self.seconds_tuned = 0.0  # that this process has timed algorithms of products
 
     def load(self, source: str) -> Any:
         """The module of a CUDA source, compiled at most once a machine and loaded once a process.

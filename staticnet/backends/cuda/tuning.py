@@ -1,13 +1,17 @@
-"""Which of cuBLASLt's algorithms computes a product: the one expected to be fastest, or measured.
+"""Which of cuBLASLt's algorithms computes a product: the fastest by measurement.
 
-With STATICNET_TUNE=1 the expected ones are timed at compilation and the fastest is kept on disk,
-for this GPU, this version of cuBLAS and products of this shape, types and alignment.
+Those that the library expects to be fast, among them such as split a sum among blocks, are timed
+when a product of a kind is first compiled, and the fastest is kept on disk, for this GPU, this
+version of cuBLAS and products of this shape, types and alignment. A process spends at most
+STATICNET_TUNE seconds on it; then, or with 0, the library's first is taken and not kept.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from staticnet.backends import cache
 from staticnet.backends.cuda.commands import BoundProduct
 from staticnet.backends.cuda.cublaslt import WORKSPACE, Algorithm
 from staticnet.backends.cuda.device import Device
+from staticnet.errors import ExecutionError
 
 log = logging.getLogger("staticnet")
 CANDIDATES = 16
@@ -29,13 +34,23 @@ def choose(product: BoundProduct, device: Device, stream: Any) -> Algorithm:
     Raises:
         ExecutionError: if there is none.
     """
-    if not flags.read().tune:
+    budget = flags.read().tune
+    key = tuning_key(product, device)
+    spent = device.seconds_tuned >= budget
+    if budget == 0 or (spent and cache.open_cache().find(key, SUFFIX) is None):
         return product.algorithms(1)[0]
 
     def make(output: Path) -> None:
+        start = time.perf_counter()
         output.write_text(json.dumps(_measured(product, device, stream)), encoding="utf-8")
+        device.seconds_tuned += time.perf_counter() - start
+        if device.seconds_tuned >= budget:
+            log.info(
+                "cuda: algorithms were timed for %.1f s; other products take the library's "
+                "first until a process has time for them (STATICNET_TUNE)", device.seconds_tuned,
+            )  # fmt: skip
 
-    file, _ = cache.build(tuning_key(product, device), SUFFIX, make)
+    file, _ = cache.build(key, SUFFIX, make)
     kept = json.loads(file.read_text(encoding="utf-8"))
     return Algorithm(bytes.fromhex(kept["algorithm"]), kept["workspace"])
 
@@ -65,7 +80,11 @@ def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, A
                 product.operation, algorithm, a, b, result.ptr, room.ptr, stream.ptr
             )  # fmt: skip
 
-        times.append(_time(multiply, device, stream))
+        try:
+            times.append(_time(multiply, device, stream))
+        except ExecutionError as error:  # the library expected more of it than it can do
+            log.info("cuda: %s: %s", product.descriptor, error)
+            times.append(math.inf)
     best = min(range(len(found)), key=times.__getitem__)
     log.info(
         "cuda: %s: algorithm %d of %d, %.1f µs", product.descriptor, best, len(found),
