@@ -8,10 +8,21 @@ import sys
 from collections.abc import Sequence
 
 from staticnet import __version__, flags
-from staticnet.cli import bench, compare, demo, doctor, export, inspect, run
+from staticnet.cli import (
+    bench,
+    compare,
+    demo,
+    doctor,
+    eval,
+    export,
+    inspect,
+    predict,
+    run,
+    train,
+)
 from staticnet.errors import StaticnetError
 
-COMMANDS = (demo, compare, bench, inspect, run, export, doctor)
+COMMANDS = (demo, train, eval, predict, compare, bench, inspect, run, export, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

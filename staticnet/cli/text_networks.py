@@ -7,18 +7,18 @@ from typing import Any
 CHARACTERS = 65  # of tinyshakespeare
 
 
-def character_lstm(nn: Any, units: int = 128, layers: int = 2) -> Any:
+def character_lstm(nn: Any, units: int = 128, layers: int = 2, characters: int = CHARACTERS) -> Any:
     """The scores of each next character, of a library that has PyTorch's names.
 
-    x: int [n, t] -> [n, t, CHARACTERS]
+    x: int [n, t] -> [n, t, characters]
     """
 
     class CharacterLSTM(nn.Module):  # type: ignore[misc]  # of either library
         def __init__(self) -> None:
             super().__init__()
-            self.embedding = nn.Embedding(CHARACTERS, units)
+            self.embedding = nn.Embedding(characters, units)
             self.lstm = nn.LSTM(units, units, layers, batch_first=True)
-            self.head = nn.Linear(units, CHARACTERS)
+            self.head = nn.Linear(units, characters)
 
         def forward(self, x: Any) -> Any:
             return self.head(self.lstm(self.embedding(x))[0])

@@ -105,14 +105,7 @@ class ImageFolder:
 
     def _image(self, file: Path) -> Array:
         """An image's pixels.  -> float32 [c, h, w]"""
-        image = _pillow()
-        try:
-            with image.open(file) as opened:
-                pixels = _pixels(opened, self.mode, self.size if self._resize else None)
-        except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-            raise DataError(
-                f"{file}: no readable image: {error}; remove it, or write it again"
-            ) from None
+        pixels = read_image(file, self.mode, self.size if self._resize else None)
         if self.size is not None and pixels.shape[1:] != tuple(self.size):
             h, w = pixels.shape[1:]
             raise DataError(
@@ -120,6 +113,23 @@ class ImageFolder:
                 "resize them all by ImageFolder(folder, size=(height, width))"
             )
         return pixels
+
+
+def read_image(file: Path, mode: str = "RGB", size: tuple[int, int] | None = None) -> Array:
+    """An image's pixels in [0, 1], resized to (height, width).  -> float32 [c, h, w]
+
+    Raises:
+        DataError: if it is damaged, or no image.
+        DependencyError: if Pillow is not installed.
+    """
+    image = _pillow()
+    try:
+        with image.open(file) as opened:
+            return _pixels(opened, mode, size)
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        raise DataError(
+            f"{file}: no readable image: {error}; remove it, or write it again"
+        ) from None
 
 
 def _pillow() -> Any:

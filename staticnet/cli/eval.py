@@ -1,0 +1,68 @@
+"""`staticnet eval RUN`: the loss and the metrics of a run's model, on data held out or given."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet.cli.run_config import Config, changed, read
+from staticnet.errors import ArgumentError, DataError
+from staticnet.train import Trainer, checkpoint
+
+
+def add_to(commands: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = commands.add_parser("eval", help="measure the model of a run")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, or a checkpoint")
+    parser.add_argument("--data", metavar="DIR", help="(what the run held out)")
+    parser.add_argument("--batch-size", type=int, default=256, help="(%(default)s)")
+    parser.add_argument("--device", default="auto", help="(%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print each measure on a line.
+
+    Raises:
+        StateError: if the checkpoint is damaged.
+        DataError: if there is no run, or no data.
+    """
+    from staticnet.cli.run_data import load
+
+    trainer, config = load_run(options.run_folder, options.device)
+    if options.data:
+        config = changed(config, {"data": options.data}, "eval")
+    data = load(config)
+    measured = trainer.evaluate(data.held or data.training, batch_size=options.batch_size)
+    for name, value in measured.items():
+        shown = f"{value:.6g}" if np.ndim(value) == 0 else np.array2string(value)
+        print(f"{name:12} {shown}")
+
+
+def load_run(place: Path, device: str) -> tuple[Trainer, Config]:
+    """The trainer and the configuration of a run, by its best or else its last checkpoint.
+
+    Raises:
+        DataError: if there is no run.
+        StateError: if the checkpoint is damaged.
+    """
+    file, run_folder = place, place.parent.parent
+    if place.is_dir():
+        known, run_folder = checkpoint.found(place), place
+        if not known:
+            raise DataError(f"{place}: no run with a checkpoint; staticnet train makes one")
+        best = place / "best"
+        file = place / best.read_text(encoding="utf-8").strip() if best.is_file() else known[-1][1]
+    if not file.is_file():
+        raise DataError(f"{file}: no such run or checkpoint")
+    config = Config()
+    if (run_folder / "config.toml").is_file():
+        table = read(run_folder / "config.toml")
+        try:
+            config = changed(config, table, str(run_folder / "config.toml"))
+        except ArgumentError:  # of a run that another program began
+            config = Config(batch_size=int(table.get("batch_size", 64)))
+    return Trainer.load(file, device=device), config

@@ -1,0 +1,64 @@
+"""`staticnet predict RUN INPUT`: what a run's model gives for arrays or images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticnet.cli.eval import load_run
+from staticnet.errors import ArgumentError
+from staticnet.train.data import images, npy
+
+
+def add_to(commands: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = commands.add_parser("predict", help="use the model of a run")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, or a checkpoint")
+    parser.add_argument("input", type=Path, help="a .npy file, an image, or a folder of images")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="write what it gives as .npy"
+    )
+    parser.add_argument("--device", default="auto", help="(%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the model's outputs, or print the class of each example.
+
+    Raises:
+        ArgumentError: if the input does not fit the model.
+        DataError: if it is damaged.
+        StateError: if the checkpoint is.
+    """
+    trainer, _ = load_run(options.run_folder, options.device)
+    shape = trainer.layout.types[0][1]
+    names, x = _read(options.input, shape)
+    made = trainer.predict(x)
+    if not isinstance(made, np.ndarray):
+        raise ArgumentError("predict: this model gives several arrays; use sn.train.Trainer.load")
+    if options.out is not None:
+        np.save(options.out, made)
+        print(f"wrote {options.out}: {made.dtype} {list(made.shape)}")
+        return
+    for name, row in zip(names, made, strict=True):
+        shown = f"class {row.argmax()}" if row.ndim == 1 and row.size > 1 else np.array2string(row)
+        print(f"{name}  {shown}")
+
+
+def _read(place: Path, shape: tuple[int, ...]) -> tuple[list[str], Any]:
+    """Names and examples of a file or a folder."""
+    if place.suffix.lower() == ".npy":
+        x = npy(place)
+        whole = x if x.ndim == len(shape) + 1 else x[None]
+        return [str(i) for i in range(len(whole))], whole
+    found = [place]
+    if place.is_dir():
+        found = sorted(f for f in place.rglob("*") if f.suffix.lower() in images.SUFFIXES)
+    if not found or found[0].suffix.lower() not in images.SUFFIXES or len(shape) != 3:
+        raise ArgumentError(f"predict: {place}: give a .npy file, or images where it takes them")
+    mode = "L" if shape[0] == 1 else "RGB"
+    pixels = [images.read_image(file, mode, (shape[1], shape[2])) for file in found]
+    return [str(file) for file in found], np.stack(pixels)

@@ -1,0 +1,82 @@
+"""`staticnet train NETWORK --data DIR`: a run in a folder, which goes on where it was ended."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from staticnet.cli.run_config import Config, assignments, changed, read
+from staticnet.errors import ArgumentError
+from staticnet.io import files
+
+
+def add_to(commands: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = commands.add_parser("train", help="train a network on a folder of data")
+    parser.add_argument("network", nargs="?", help="mlp, cnn, resnet18, lstm or gpt")
+    parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="lr=3e-4 epochs=5",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a config.toml to begin with")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="(runs/NETWORK)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--seed", type=int, help="of weights and order")
+    parser.add_argument("--device", default="auto", help="(%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, with a line an epoch, and say where the run lies.
+
+    Raises:
+        ArgumentError: if an option or a field is none that there is.
+        DataError: if the data are not there, or damaged.
+        StateError: if the folder has a run that is not resumed, or of another configuration.
+    """
+    from staticnet.cli.run_data import load
+    from staticnet.cli.run_networks import trainer
+
+    out = options.out or Path("runs") / (options.network or "run")
+    config = _config(options, out)
+    data = load(config)
+    made, callbacks = trainer(config, data, options.device)
+    count = sum(w.value.size for w in made.model.parameters())
+    print(f"{config.network}: {count:,} parameters, {data.training.examples:,} examples, in {out}/")
+    out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "config.toml", config.toml())
+    history = made.fit(
+        data.training,
+        validation=data.held,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        callbacks=callbacks,
+        out=out,
+        resume=options.resume,
+    )
+    if not history.interrupted:
+        print(f"use it: staticnet eval {out}, staticnet predict {out} x.npy -o y.npy")
+
+
+def _config(options: argparse.Namespace, out: Path) -> Config:
+    """The defaults, a file, the options, in this order; a run that goes on has its own file."""
+    config, kept = Config(), out / "config.toml"
+    if options.config is not None:
+        config = changed(config, read(options.config), str(options.config))
+    elif options.resume and kept.is_file():
+        config = changed(config, read(kept), str(kept))
+    given = {"network": options.network, "data": options.data, "seed": options.seed}
+    config = changed(config, {k: v for k, v in given.items() if v is not None}, "train")
+    config = changed(config, assignments(options.set), "--set")
+    if min(config.epochs, config.batch_size, config.width, config.length, config.accumulate) < 1:
+        raise ArgumentError("epochs, batch_size, width, length and accumulate must be at least 1")
+    if not 0 <= config.validation < 1:
+        raise ArgumentError(f"validation must be in [0, 1), not {config.validation}")
+    return config

@@ -1,0 +1,184 @@
+"""`staticnet train`, `eval` and `predict`: a run in a folder from data of every kind."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from staticnet.cli.main import main
+from staticnet.cli.run_config import Config, assignments, changed
+from staticnet.errors import ArgumentError
+from staticnet.train import Trainer
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """x.npy and y.npy of two classes."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    y = RNG.integers(0, 2, 80)
+    np.save(folder / "x.npy", (RNG.normal(size=(80, 4)) + 6 * y[:, None] - 3).astype("f"))
+    np.save(folder / "y.npy", y)
+    return folder
+
+
+def run(*arguments: Any) -> int:
+    return main([str(a) for a in arguments])
+
+
+def test_a_run_is_trained_resumed_measured_and_used(
+    points: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out, small = tmp_path / "run", ("--set", "width=2", "batch_size=16", "lr=1e-2", "epochs=2")
+    train = ("train", "mlp", "--data", points, "--seed", 1, "--device", "numpy", "--out", out)
+    assert run(*train, *small) == 0
+    shown = capsys.readouterr().out
+    assert "72 examples" in shown
+    assert "epoch 2/2" in shown
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert config["lr"] == 0.01
+    assert config["seed"] == 1
+    assert run(*train, *small) == 2
+    assert "has a run of 10 steps; go on with it by resume=True" in capsys.readouterr().err
+    assert run("train", "--resume", "--out", out, "--device", "numpy", "--set", "epochs=4") == 0
+    assert "epoch 4/4" in capsys.readouterr().out
+    whole = tmp_path / "whole"
+    assert run(*train[:-1], whole, *small, "--set", "epochs=4", "schedule=constant") == 0
+    capsys.readouterr()
+    assert run("eval", out, "--device", "numpy") == 0
+    lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert lines.keys() == {"loss", "accuracy"}
+    assert float(lines["accuracy"]) > 0.8
+    assert run("eval", out / "checkpoints" / "step_20.safetensors", "--device", "numpy") == 0
+    assert dict(line.split() for line in capsys.readouterr().out.splitlines()) == lines
+    x = points / "x.npy"
+    assert run("predict", out, x, "-o", tmp_path / "y.npy", "--device", "numpy") == 0
+    expected = Trainer.load(out / "checkpoints" / "step_20.safetensors", device="numpy")
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected.predict(np.load(x)))
+    capsys.readouterr()
+    assert run("predict", out, x, "--device", "numpy") == 0
+    assert capsys.readouterr().out.splitlines()[79].startswith("79  class ")
+
+
+def idx(file: Path, array: Any) -> None:
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    file.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def write_images(folder: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for place in (folder / part / name for part in ("train", "val") for name in ("cat", "dog")):
+        place.mkdir(parents=True)
+        for i in range(3):
+            pixels = RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+            image.fromarray(pixels).save(place / f"{i}.png")
+
+
+def write(kind: str, folder: Path) -> Path:
+    """Generated data of a kind."""
+    folder.mkdir()
+    labels = np.arange(20) % 10
+    if kind == "mnist":
+        for part in ("train", "t10k"):
+            idx(folder / f"{part}-images-idx3-ubyte.gz", RNG.integers(0, 256, (20, 28, 28)))
+            idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    elif kind == "cifar":
+        records = np.column_stack([labels, RNG.integers(0, 256, (20, 3072))]).astype(np.uint8)
+        for name in ("data_batch_1", "test_batch"):
+            (folder / f"{name}.bin").write_bytes(records.tobytes())
+    elif kind == "images":
+        write_images(folder)
+    elif kind == "table":
+        pytest.importorskip("pandas")
+        rows = "".join(f"{i},{i % 3},{i / 2}\n" for i in range(20))
+        (folder / "t.csv").write_text("a,b,c\n" + rows)
+        return folder / "t.csv"
+    elif kind == "text":
+        (folder / "t.txt").write_text("to be or not to be, that is\n" * 9)
+        return folder / "t.txt"
+    return folder
+
+
+KINDS = {
+    "mnist": ("mlp",),
+    "cifar": ("cnn", "augment=true"),
+    "images": ("cnn", "patience=1"),
+    "table": ("mlp", "target=c"),
+    "text": ("gpt", "length=8"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_of_every_kind(kind: str, tmp_path: Path, capsys: Any) -> None:
+    data, out = write(kind, tmp_path / "data"), tmp_path / "run"
+    network, *sets = KINDS[kind]
+    options = ("--data", data, "--out", out, "--device", "numpy")
+    settings = ("width=4", "epochs=1", "batch_size=8", *sets)
+    assert run("train", network, *options, "--set", *settings) == 0, capsys.readouterr().err
+    assert run("eval", out, "--device", "numpy") == 0
+    assert "loss" in capsys.readouterr().out
+    if kind == "images":
+        assert run("predict", out, data / "val", "--device", "numpy") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_a_configuration_reads_back() -> None:
+    config = Config(
+        network='a "b"\\\n\x7fü', lr=1e-30, ema=0.5, size=None, augment=True, epochs=2**62
+    )
+    assert changed(Config(), tomllib.loads(config.toml()), "file") == config
+    found = assignments(
+        ["lr=3e-4", "epochs=5", "optimizer=SGD", "augment=true", "ema=none", "data=a=b"]
+    )
+    assert found == {
+        "lr": 3e-4, "epochs": 5, "optimizer": "SGD", "augment": True, "ema": None, "data": "a=b",
+    }  # fmt: skip
+    assert changed(Config(), {"lr": 1}, "--set").lr == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "lrr=1"), "--set: there is no 'lrr'; did you mean lr?"),
+        (("--set", "epochs=2.5"), "--set: epochs must be int, not 2.5"),
+        (("--set", "epochs"), "--set epochs: give a name and a value"),
+        (("--set", "epochs=0"), "must be at least 1"),
+        (("--set", "network=vgg"), "network 'vgg': there are mlp, cnn"),
+        (("--set", "optimizer=adam"), "optimizer 'adam': give one of sn.optim"),
+        (("--set", "schedule=steps"), "schedule 'steps': there are constant, cosine"),
+        (("--set", "network=cnn"), "cnn: takes images [channels, height, width], not [4]"),
+        (("--set", "data=nowhere"), "nowhere: no such file or folder; data are CIFAR"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    arguments: Any, message: str, points: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert run("train", "mlp", "--data", points, "--out", tmp_path / "run", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_no_run_is_told(tmp_path: Path, capsys: Any) -> None:
+    for command in (("eval", tmp_path), ("predict", tmp_path, tmp_path / "x.npy")):
+        assert run(*command) == 2
+        assert "no run with a checkpoint; staticnet train makes one" in capsys.readouterr().err
+    assert run("eval", tmp_path / "x.safetensors") == 2
+    assert "no such run or checkpoint" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_configuration(points: Path, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("lr = = 3\n")
+    assert run("train", "mlp", "--data", points, "--config", file, "--out", tmp_path / "r") == 2
+    assert "config.toml: no TOML: Invalid value (at line 1" in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="augment must be bool, not 'yes'"):
+        changed(Config(), {"augment": "yes"}, "file")
