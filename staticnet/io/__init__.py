@@ -1,5 +1,5 @@
-"""Reading and writing: data sets in their official formats, safetensors files, ONNX models."""
+"""Data sets in their official formats, safetensors files, ONNX models, Model Explorer's graphs."""
 
-from staticnet.io import datasets, onnx, safetensors
+from staticnet.io import datasets, model_explorer, onnx, safetensors
 
-__all__ = ["datasets", "onnx", "safetensors"]
+__all__ = ["datasets", "model_explorer", "onnx", "safetensors"]
