@@ -154,12 +154,13 @@ def _fitting(declared: Signature, value: Any) -> Any:
     Raises:
         OnnxError: if its type is not the declared one.
     """
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and declared.kind != "tensor":
         return [_fitting(Signature(declared.name), x) for x in value]
     if value is None:
         return None
     if not isinstance(value, Value):
-        array = np.asarray(value)
+        is_plain = isinstance(value, bool | int | float | list | tuple)
+        array = np.asarray(value, declared.dtype if is_plain else None)
         if array.dtype.kind in "OUST":
             return array.astype(object)
         value = constant(array)

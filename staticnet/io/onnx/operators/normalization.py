@@ -22,13 +22,15 @@ def by_channel(value: Any, x: Any) -> Any:
 def batch_normalization(call: Call, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
     """(x - mean) / sqrt(var + epsilon) * scale + bias, for each channel.
 
-    In training, which the step or the model may be in, the statistics are the batch's.
+    In training, which the step or the model may be in, the statistics are the batch's, and the
+    running ones move if it is the model.
     """
     eps, momentum = call.number("epsilon"), call.number("momentum")
-    if call.attribute("training_mode"):
-        return _batch_statistics(x, scale, bias, mean, var, eps, momentum)
     is_state = isinstance(mean, Variable) and isinstance(var, Variable)
-    training = call.training and is_state and not call.wants(1)
+    by_batch = bool(call.attribute("training_mode"))
+    if by_batch and not (call.training and is_state):
+        return _batch_statistics(x, scale, bias, mean, var, eps, momentum)
+    training = call.training and is_state
     if x.dtype != mean.dtype:
         mean, var = sn.astype(mean, x.dtype), sn.astype(var, x.dtype)
     if x.dtype != scale.dtype:
