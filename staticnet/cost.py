@@ -11,11 +11,13 @@ from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of, within
+from staticnet.ir.shown import Shown, Table
 from staticnet.ir.text import value_names
 from staticnet.ops.base import Item
 from staticnet.ops.own_rules import flops_of_node
 from staticnet.plan.by_module import ByModule, by_module
 
+_COLUMNS = ("node", "op", "type", "FLOPs", "bytes", "from")
 _FREE = ("placeholder", "variable", "constant")
 
 
@@ -58,8 +60,8 @@ class ModuleCost(NamedTuple):
     bytes: int | Dim
 
 
-@dataclass(frozen=True)
-class CostAnalysis:
+@dataclass(frozen=True, repr=False)
+class CostAnalysis(Shown):
     """The work of a graph, node by node; numbers, or formulas in the symbolic dims.
 
     `bytes` counts each operand and result once a node, as op-by-op execution moves them;
@@ -91,11 +93,19 @@ class CostAnalysis:
         parts = (part for node in self.nodes for part in node.parts())
         return by_module(((n.modules, ModuleCost(n.flops, n.bytes)) for n in parts), depth)
 
+    def tables(self) -> list[Table]:
+        """The nodes, the most costly first where their work is known as a number."""
+        nodes = self.nodes
+        if isinstance(self.flops, int):
+            nodes = tuple(sorted(nodes, key=lambda n: (-int(n.flops), -int(n.bytes))))
+        told = f"{_spelt(self.flops)} FLOPs, {_spelt(self.bytes)} bytes"
+        rows = [(*row[:3], *map(_spelt, row[3:5]), row[5]) for row in map(_row, nodes)]
+        return [Table(f"cost of {self.graph}: {told}", _COLUMNS, rows)]
+
     def __str__(self) -> str:
-        rows = [("node", "op", "type", "FLOPs", "bytes", "from")]
-        for n in self.nodes:
-            where = n.lines + in_module(n.modules)
-            rows.append((n.name, n.op, n.type, str(n.flops), str(n.bytes), where))
+        rows = [_COLUMNS]
+        for row in map(_row, self.nodes):
+            rows.append((*row[:3], str(row[3]), str(row[4]), row[5]))
         rows.append(("total", "", "", str(self.flops), str(self.bytes), ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
@@ -104,6 +114,15 @@ class CostAnalysis:
         modules = self.by_module()
         lines += [str(modules)] if modules.is_told else []
         return "\n".join(line.rstrip() for line in [f"cost of {self.graph}", *lines])
+
+
+def _row(node: NodeCost) -> tuple[str, str, str, int | Dim, int | Dim, str]:
+    where = node.lines + in_module(node.modules)
+    return node.name, node.op, node.type, node.flops, node.bytes, where
+
+
+def _spelt(value: int | Dim) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _total(values: list[int | Dim]) -> int | Dim:

@@ -33,7 +33,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
 from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
-from staticnet.passes.manager import Pass, Record
+from staticnet.passes.manager import Pass, Records
 from staticnet.passes.pipeline import as_passes
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
@@ -257,9 +257,9 @@ class Function(Inspection, Stateful):
         """The bindings whose programs are there; the one used last is the last."""
         return [dict(s.dims) for s in self._specialized]
 
-    def passes(self, **dims: int) -> list[Record]:
+    def passes(self, **dims: int) -> Records:
         """What each pass did, for one binding or, with none given, with the dims left symbolic."""
-        return self._compilation.compile(self._some_dims(dims))[1]
+        return Records(self._compilation.compile(self._some_dims(dims))[1])
 
     def _some_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
         """All symbolic dims as numbers, or none of them."""

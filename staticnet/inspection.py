@@ -18,7 +18,7 @@ from staticnet.ir.node import Node
 from staticnet.ops.arguments import as_size
 from staticnet.oracle.contract import ULPS, Kept, check_numerics
 from staticnet.oracle.probe import Probe, probe
-from staticnet.passes.manager import Record
+from staticnet.passes.manager import Records
 from staticnet.plan.explain import Explanation, explain
 from staticnet.plan.plan import Plan
 from staticnet.report.document import Document, document
@@ -45,7 +45,7 @@ class Inspection:
         """The program for the shapes of these arrays."""
         raise NotImplementedError
 
-    def passes(self, **dims: int) -> list[Record]:
+    def passes(self, **dims: int) -> Records:
         """What each pass did, for one binding."""
         raise NotImplementedError
 

@@ -35,7 +35,7 @@ NAMES: dict[str, tuple[Callable[[], Any], str]] = {
     "Adam": (lambda: sn.Adam, r"sn\.optim\.Adam"),
     "manual_sed": (lambda: sn.manual_sed, r"did you mean manual_seed\?"),
     "unheard of": (lambda: nn.Zyxwv, r"staticnet\.nn has no 'Zyxwv'$"),
-    "method": (lambda: X.exp(), r"the Node <x f32\[4,3\]> has no 'exp'; use sn\.exp\(x\)"),
+    "method": (lambda: X.exp(), r"the Node x: f32\[4,3\] has no 'exp'; use sn\.exp\(x\)"),
     "view": (lambda: X.view(12), r"use sn\.reshape"),
     "backward": (lambda: LOSS.backward(), r"use sn\.grad\(loss, variables\)"),
     "node's value": (lambda: X.item(), r"no value until sn\.function runs"),

@@ -24,16 +24,16 @@ def vjp_of(fwd: Any, bwd: Any) -> Any:
 @pytest.mark.parametrize(
     ("fwd", "bwd", "message"),
     [
-        (lambda x: x, lambda r, g: g, r"fwd \(.*:\d+\) must give \(result, residuals\), not <x"),
+        (lambda x: x, lambda r, g: g, r"fwd \(.*:\d+\) must give \(result, residuals\), not x"),
         (lambda x: ((x, x), x), lambda r, g: g, r"fwd \(.*:\d+\) is \(\*, \*\), and the function"),
         (lambda x: (sn.sum(x), x), lambda r, g: g, r"is f32\[\], and the function gives f32\[3\]"),
         (lambda x: (x, x), lambda r, g: (g, g), "gives 2 cotangents for 1 arguments"),
         (lambda x: (x, x), lambda r, g: (sn.sum(g),), r"gives f32\[\] as cotangent 0 of f32\[3\]"),
-        (lambda x: (x, x), lambda r, g: ({"x": g},), "gives {'x': <.* as cotangent 0 of"),
+        (lambda x: (x, x), lambda r, g: ({"x": g},), "gives {'x': .* as cotangent 0 of"),
         (lambda x: ("x", x), lambda r, g: g, "neither a value nor a number"),
         (lambda x, y: (x, y), lambda r, g: g, r"fwd \(.*:\d+\) is called with 1 .* takes \(x, y\)"),
         (lambda x: (x, x), lambda g: g, r"bwd \(.*:\d+\) is called with 2 arguments and takes \(g"),
-        (lambda x: (x, x), lambda r, g: ({1: g, "a": g},), "gives {1: <.* as cotangent 0 of"),
+        (lambda x: (x, x), lambda r, g: ({1: g, "a": g},), "gives {1: .* as cotangent 0 of"),
     ],
 )
 def test_a_wrong_rule_is_named(fwd: Any, bwd: Any, message: str) -> None:

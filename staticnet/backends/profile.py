@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from staticnet.backends.rates import Rates
 from staticnet.ir.location import common_module
+from staticnet.ir.shown import Shown, Table
 from staticnet.plan.by_module import ByModule, by_module
 
 BUDGET = 0.5  # seconds of runs, where their number is not given
@@ -85,8 +86,8 @@ class ModuleTime(NamedTuple):
     flops: int
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Shown):
     """The parts of a step in the order they run. `runs` steps were timed, after `warm_up` others.
 
     All of them ran on copies of the variables. `timer` is what reading the clock takes, in seconds;
@@ -105,6 +106,16 @@ class Profile:
     def seconds(self) -> float:
         """The parts' times together."""
         return sum(part.seconds for part in self.parts)
+
+    def tables(self) -> list[Table]:
+        """The parts in the order they run, without columns that are empty."""
+        rows = [row for part in self.parts for row in _rows(part)]
+        kept = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows)]
+        title = (
+            f"{self.graph} on {self.device}: {_time(self.seconds)} a step, median of {self.runs}"
+        )
+        columns = [_COLUMNS[i] for i in kept]
+        return [Table(title, columns, [[row[i] for i in kept] for row in rows])]
 
     def __str__(self) -> str:
         head = (

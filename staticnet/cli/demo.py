@@ -16,6 +16,7 @@ from staticnet.cli.extras import require
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
 from staticnet.io import safetensors
+from staticnet.passes.manager import Records
 from staticnet.report import graph_html
 from staticnet.train import Epoch, accuracy, confusion_matrix, fit, track
 
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     print(model.summary())
     compiled = step.specialize(batch=BATCH)
     print(f"\nThe training step for a batch of {BATCH}, on {step.device}:")
-    print("\n".join(map(str, compiled.records)), end="\n\n")
+    print(Records(compiled.records), end="\n\n")
 
     each = fit(step, (images, labels), epochs=options.epochs, batch_size=BATCH, seed=options.seed)
     best = Best(model, lambda: accuracy(predict(held_images), held_labels))

@@ -11,7 +11,7 @@ from typing import Any
 
 from staticnet.compare.table import HEADER, cells, lines, shown
 from staticnet.errors import ArgumentError
-from staticnet.report.summary import table as html_table
+from staticnet.ir.shown import html_table
 
 _BRIEF = ("contender", "time a step", "95 % interval", "speed-up", "verdict", "launches", "peak")
 

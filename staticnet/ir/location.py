@@ -25,13 +25,22 @@ MAX_LINES = 4  # that a node remembers, and as many modules
 
 
 class Location(NamedTuple):
-    """A line of a source file, printed `train.py:14`."""
+    """A line of a source file, printed `train.py:14`; of a notebook's cell, `In[3]:14`."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{printable(_relative(self.file))}:{self.line}"
+        return f"{_cell(self.file) or printable(_relative(self.file))}:{self.line}"
+
+
+def _cell(file: str) -> str:
+    """`In[3]`: the cell that a notebook compiled under this name; "" if none did."""
+    if "ipykernel" not in file and not file.startswith("<ipython-input-"):
+        return ""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    named = getattr(getattr(shell, "compile", None), "format_code_name", lambda name: None)(file)
+    return str(named[1]) if named else ""
 
 
 def _relative(file: str) -> str:

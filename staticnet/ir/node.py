@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.ir import location
 from staticnet.ir.dtype import DType
+from staticnet.ir.formula import formula, latex
 from staticnet.ir.location import Provenance
 from staticnet.ir.op import Op, infer
 from staticnet.ir.types import Shape, TensorType, TupleType, format_shape
@@ -71,7 +72,10 @@ class Node(Value):
         return self.type.dtype
 
     def __repr__(self) -> str:
-        return f"<{describe(self)}>"
+        return f"{formula(self)}: {self.type}"
+
+    def _repr_latex_(self) -> str:
+        return f"${latex(self)}$"
 
     def __copy__(self) -> Node:
         return self

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from staticnet.ir.shown import html_table
 from staticnet.ops.state import Variable
-from staticnet.report.summary import table
 
 
 class SummaryRow(NamedTuple):
@@ -65,7 +65,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         head, *rows = self._cells()
-        return table(head, rows)
+        return html_table(head, rows)
 
     def __str__(self) -> str:
         cells = self._cells()

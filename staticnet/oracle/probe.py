@@ -23,6 +23,7 @@ from staticnet.feeds import bind_dims
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, describe
+from staticnet.ir.shown import Shown, Table
 from staticnet.ops.base import Constant
 from staticnet.ops.state import Variable
 from staticnet.oracle.difference import most_apart, most_ulps
@@ -35,8 +36,8 @@ from staticnet.rewrite.driver import keep, rebuild
 SHOWN = 8  # elements that are printed one by one
 
 
-@dataclass(frozen=True, eq=False)
-class Probe:
+@dataclass(frozen=True, eq=False, repr=False)
+class Probe(Shown):
     """A node's `value` on the NumPy reference, and the `optimised` one on the function's device.
 
     `kept` says whether the compiled step has the value in memory, and `found` where, or what became
@@ -62,16 +63,22 @@ class Probe:
         """The most steps between neighbouring numbers of the dtype that lie between the two."""
         return most_ulps(self.value, self.optimised)
 
+    def tables(self) -> list[Table]:
+        """What was found, declared and optimised, and how far apart they are."""
+        return [Table(f"{self.node} ({self.line})", ("", ""), self._rows())]
+
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"{self.node} ({self.line})",
-                f"  found      {self.found}",
-                f"  declared   {_summary(self.value)} on numpy",
-                f"  optimised  {_summary(self.optimised)} on {self.device}",
-                f"  apart      {self.max_abs:.3g} at most{self._share()}, {self.max_ulp} ulp",
-            ]
-        )
+        lines = [f"  {what:<9}  {told}" for what, told in self._rows()]
+        return "\n".join([f"{self.node} ({self.line})", *lines])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        apart = f"{self.max_abs:.3g} at most{self._share()}, {self.max_ulp} ulp"
+        return [
+            ("found", self.found),
+            ("declared", f"{_summary(self.value)} on numpy"),
+            ("optimised", f"{_summary(self.optimised)} on {self.device}"),
+            ("apart", apart),
+        ]
 
     def _share(self) -> str:
         """The greatest difference as a part of the greatest value: ulps count near 0, too."""

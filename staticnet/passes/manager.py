@@ -20,6 +20,7 @@ from staticnet.errors import ArgumentError, VerifyError
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Location, user_line, written_at
 from staticnet.ir.node import Node, build
+from staticnet.ir.shown import Shown, Table
 from staticnet.ir.verify import verify
 from staticnet.passes.interface import broken_interface
 from staticnet.rewrite.driver import keep, rebuild
@@ -166,10 +167,40 @@ class Record:
     notes: Mapping[str, int]
     graph: Graph
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the pass found nothing to do."""
+        return self.before == self.after and not self.notes
+
+    def told(self) -> str:
+        """`multiply_by_one ×1, fold ×3`."""
+        return ", ".join(f"{name} ×{count}" for name, count in self.notes.items())
+
     def __str__(self) -> str:
-        notes = ", ".join(f"{name} ×{count}" for name, count in self.notes.items())
         change = f"{self.before:>6} -> {self.after:<6} nodes {self.seconds * 1e3:8.1f} ms"
-        return f"{self.name:<20} {change}  {notes}".rstrip()
+        return f"{self.name:<20} {change}  {self.told()}".rstrip()
+
+
+class Records(Shown, list[Record]):
+    """What the passes did, in order; those that found nothing to do are told in one line."""
+
+    def tables(self) -> list[Table]:
+        """The passes that did something, and the others in one row."""
+        rows = [
+            (r.name, f"{r.before:,}", f"{r.after:,}", f"{r.seconds * 1e3:.1f} ms", r.told())
+            for r in self
+            if not r.is_idle
+        ]
+        if any(r.is_idle for r in self):
+            rows.append((self._idle(), "", "", "", "nothing to do"))
+        return [Table("", ("pass", "nodes before", "after", "time", "what it did"), rows)]
+
+    def __str__(self) -> str:
+        lines = [str(r) for r in self if not r.is_idle]
+        return "\n".join([*lines, f"nothing to do: {self._idle()}"] if self._idle() else lines)
+
+    def _idle(self) -> str:
+        return ", ".join(r.name for r in self if r.is_idle)
 
 
 def check_names(names: Sequence[str], disabled: Collection[str]) -> None:

@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, describe, modules_of
+from staticnet.ir.shown import Shown, Table
 from staticnet.passes.remat import Layout
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.plan import Plan, Sizes, blocks_of
+
+_PARTS = ("feeds", "state", "constants", "outputs", "arena", "peak")
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class ModuleBytes(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True)
-class MemoryAnalysis:
+@dataclass(frozen=True, repr=False)
+class MemoryAnalysis(Shown):
     """Bytes of a compiled step: what it is fed, keeps, returns, and the arena it works in.
 
     `owners` are the values alive at the arena's fullest step, largest first.
@@ -56,9 +59,15 @@ class MemoryAnalysis:
         """
         return by_module(((o.modules, ModuleBytes(o.bytes)) for o in self.owners), depth)
 
+    def tables(self) -> list[Table]:
+        """The sums, and the values alive at the arena's fullest step."""
+        sums = [(part, f"{getattr(self, part):,}") for part in _PARTS]
+        owners = [(o.value, f"{o.bytes:,}", o.lines + in_module(o.modules)) for o in self.owners]
+        fullest = Table("at the fullest step", ("value", "bytes", "from"), owners)
+        return [Table("", ("memory", "bytes"), sums), *([fullest] if owners else [])]
+
     def __str__(self) -> str:
-        parts = ("feeds", "state", "constants", "outputs", "arena", "peak")
-        lines = [f"{part:>10} {getattr(self, part):>14,} bytes" for part in parts]
+        lines = [f"{part:>10} {getattr(self, part):>14,} bytes" for part in _PARTS]
         for o in self.owners:
             lines.append(f"{o.bytes:>25,} bytes  {o.value} ({o.lines}{in_module(o.modules)})")
         return "\n".join(lines)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from staticnet.ir.location import in_module
+from staticnet.ir.location import common_module, in_module
 from staticnet.ir.node import Node, modules_of
 from staticnet.ir.printer import statements, value_names
+from staticnet.ir.shown import Shown, Table
 from staticnet.ir.types import fixed, format_shape
 from staticnet.ops.own_rules import flops_of_node
 from staticnet.plan.by_module import ByModule, by_module
@@ -171,8 +172,8 @@ def _by_module(kernel: KernelAccount) -> list[ModuleRow]:
     return [*rows, (kernel.modules, ModuleKernels(1, moved, flops))]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Shown):
     """The account of a plan, kernel by kernel in the order they run.
 
     `choice` says how a device launches them and why, where it has a choice.
@@ -209,12 +210,33 @@ class Explanation:
             lines += [f"  {line}" for kernel in together for line in str(kernel).splitlines()]
         return lines
 
-    def __str__(self) -> str:
-        head = (
+    def tables(self) -> list[Table]:
+        """The kernels in the order they run."""
+        columns = ("kernel", "launch", "kind", "nodes", "bytes", "FLOPs", "module", "from")
+        rows = [
+            (
+                str(k.number),
+                str(k.launch),
+                f"{k.kind} {list(k.domain)}",
+                str(len(k.nodes)),
+                f"{k.bytes:,}",
+                f"{k.flops:,}",
+                common_module(k.modules),
+                ", ".join(k.lines),
+            )
+            for k in self.kernels
+        ]
+        return [Table(self.head(), columns, rows)]
+
+    def head(self) -> str:
+        """The sums, in one line."""
+        return (
             f"{self.graph}: {self.launches} launches of {len(self.kernels)} kernels, "
             f"{self.bytes_moved:,} bytes moved, {self.flops:,} FLOPs"
         )
-        lines = [head, *([self.choice] if self.choice else []), *self.lines()]
+
+    def __str__(self) -> str:
+        lines = [self.head(), *([self.choice] if self.choice else []), *self.lines()]
         modules = self.by_module()
         lines += [str(modules)] if modules.is_told else []
         return "\n".join(lines)

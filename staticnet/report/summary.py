@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from staticnet.ir.graph import Graph
+from staticnet.ir.shown import html_table
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.plan import Plan
 from staticnet.report.document import Document, document, graph_document
@@ -44,19 +45,10 @@ def function_summary(
         )
         for dims, plan in made
     ]
-    head = f"<p><b>{escape(title)}</b></p>" + (table(columns, rows) if rows else "")
+    head = f"<p><b>{escape(title)}</b></p>" + (html_table(columns, rows) if rows else "")
     if len(made) != 1:
         return head + _drawn(graph_document(graph))
     return head + _drawn(document(graph, made[0][1]))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of texts."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _drawn(described: Document) -> str:
@@ -78,4 +70,4 @@ def _drawn(described: Document) -> str:
         counts = (sum(by_role[op, role] for op in rest) for role in ROLES)
         total = sum(ops[op] for op in rest)
         rows.append((f"{len(rest)} others", *(f"{n:,}" for n in counts), f"{total:,}"))
-    return table(columns, rows)
+    return html_table(columns, rows)

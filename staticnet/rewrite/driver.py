@@ -112,7 +112,9 @@ class _Rewriter:
                 self.done[node] = node
                 break
             if steps + len(chain) > MAX_REWRITES_PER_NODE:
-                raise VerifyError(f"{node!r} ({node.provenance}) is rewritten without end")
+                raise VerifyError(
+                    f"<{describe(node)}> ({node.provenance}) is rewritten without end"
+                )
             node = self._settle(right, steps + len(chain))
         for earlier in chain:
             self.done[earlier] = self.done[node]
@@ -149,7 +151,7 @@ class _Rewriter:
             if not isinstance(right, Node) or right.type != node.type:
                 made = describe(right) if isinstance(right, Node) else repr(right)
                 where = "" if rule.where is None else f" (written on {rule.where})"
-                raise VerifyError(f"the rule {rule.name} makes {made} of {node!r}{where}")
+                raise VerifyError(f"the rule {rule.name} makes {made} of <{describe(node)}>{where}")
             self.fired[rule.name] += 1
             return right
         return None
@@ -164,7 +166,7 @@ def _right(rule: Rule, node: Node) -> Any:
             right = rule.rewrite(node)
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            raise VerifyError(f"the rule {rule} failed on {node!r}: {what}") from error
+            raise VerifyError(f"the rule {rule} failed on <{describe(node)}>: {what}") from error
     if isinstance(right, bool | int | float):
         right = constant(right, node.dtype)
     if isinstance(right, Node) and right.shape != node.shape and _broadcasts(right, node):
