@@ -128,9 +128,10 @@ def _multiply_adds() -> Callable[[], Any]:
     """So many turns of twelve vectors of multiply-adds on one thread."""
     compiler = find_compiler()
     assert compiler is not None, "it needs a C compiler"
-    text = kernel_text("convolution_sizes.h", "convolution_parts.h")
     fma = Path(__file__).with_name("fma.c").read_text(encoding="utf-8")
-    library = load(f"#include <stdint.h>\n{text}{fma}", compiler)
+    library = load(
+        f"#include <stdint.h>\n#include <string.h>\n{kernel_text('vectors.h')}{fma}", compiler
+    )
     room = np.zeros(12 * 16, "f4")
     return partial(library.sn_fma, FMA_TURNS, room.ctypes.data_as(ctypes.c_void_p))
 

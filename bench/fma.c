@@ -1,4 +1,4 @@
-/* Fused multiply-adds of float that do not wait for each other. Follows convolution_parts.h.
+/* Fused multiply-adds of float that do not wait for each other. Follows vectors.h.
    -> multiply-adds made, of which one of `turns` is 12 vectors. */
 int64_t sn_fma(int64_t turns, float *to) {
   sn_wide_f32 sum[12];

@@ -1,5 +1,5 @@
 /* What convolutions of all dtypes share: where the pixels of a band lie and which elements of the
-   kernel they need, and the machine's vectors. Included after convolution_sizes.h. */
+   kernel they need. Included after convolution_sizes.h and vectors.h. */
 #ifndef SN_CONVOLUTION_PARTS_H
 #define SN_CONVOLUTION_PARTS_H
 
@@ -168,43 +168,6 @@ SN_APART int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *off
   return sn_taps(axis);
 }
 
-/* gcc takes longer to read <immintrin.h> than to compile what is here, so it does without. */
-#if defined(__AVX512F__) && !defined(__clang__)
-typedef float sn_wide_f32 __attribute__((vector_size(64), may_alias));
-typedef double sn_wide_f64 __attribute__((vector_size(64), may_alias));
-#define SN_FMA_f32(x, y, z) __builtin_ia32_vfmaddps512_mask(x, y, z, -1, 4)
-#define SN_FMA_f64(x, y, z) __builtin_ia32_vfmaddpd512_mask(x, y, z, -1, 4)
-#elif defined(__AVX512F__)
-#include <immintrin.h>
-typedef __m512 sn_wide_f32;
-typedef __m512d sn_wide_f64;
-#define SN_FMA_f32(x, y, z) _mm512_fmadd_ps(x, y, z)
-#define SN_FMA_f64(x, y, z) _mm512_fmadd_pd(x, y, z)
-#elif defined(__AVX2__) && defined(__FMA__) && !defined(__clang__)
-typedef float sn_wide_f32 __attribute__((vector_size(32), may_alias));
-typedef double sn_wide_f64 __attribute__((vector_size(32), may_alias));
-#define SN_FMA_f32(x, y, z) __builtin_ia32_vfmaddps256(x, y, z)
-#define SN_FMA_f64(x, y, z) __builtin_ia32_vfmaddpd256(x, y, z)
-#elif defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
-typedef __m256 sn_wide_f32;
-typedef __m256d sn_wide_f64;
-#define SN_FMA_f32(x, y, z) _mm256_fmadd_ps(x, y, z)
-#define SN_FMA_f64(x, y, z) _mm256_fmadd_pd(x, y, z)
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-typedef float32x4_t sn_wide_f32;
-typedef float64x2_t sn_wide_f64;
-#define SN_FMA_f32(x, y, z) vfmaq_f32(z, x, y)
-#define SN_FMA_f64(x, y, z) vfmaq_f64(z, x, y)
-#else
-typedef float sn_wide_f32 __attribute__((vector_size(16)));
-typedef double sn_wide_f64 __attribute__((vector_size(16)));
-#define SN_FMA_f32(x, y, z) ((x) * (y) + (z))
-#define SN_FMA_f64(x, y, z) ((x) * (y) + (z))
-#endif
-#define SN_ALL_f32(x) ((float)(x) - (sn_wide_f32){0})
-#define SN_ALL_f64(x) ((double)(x) - (sn_wide_f64){0})
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define SN_TALLEST 12 /* with 32 registers */
 #define SN_HEIGHTS(S) S(12) S(10) S(8) S(6) S(4) S(2)

@@ -1,4 +1,4 @@
-/* float32 products, with the signature of Fortran's sgemm.
+/* float32 products, with the signature of Fortran's sgemm. Included after vectors.h.
 
    The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
    panel meet in a tile of c that stays in registers. The panels are packed once into the second cache.
@@ -19,26 +19,21 @@ static sn_gemm *sn_blas;
 void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
-#include <immintrin.h>
 #define SN_PRODUCT_LEAST(a, b) ((a) < (b) ? (a) : (b))
-
+#define SN_ALL SN_ALL_f32
+#define SN_FMA SN_FMA_f32
+typedef sn_wide_f32 sn_wide;
 #if defined(__AVX512F__)
-typedef __m512 sn_wide;
-#define SN_FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
-#define SN_ALL(x) _mm512_set1_ps(x)
-#define SN_PRODUCT_HEIGHTS(S)                                                                      \
-  S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
+#define SN_PRODUCT_HEIGHTS(S) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
 enum { sn_tallest = 14 };
 #else
-typedef __m256 sn_wide;
-#define SN_FMA(x, y, z) _mm256_fmadd_ps(x, y, z)
-#define SN_ALL(x) _mm256_set1_ps(x)
-#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
+#define SN_PRODUCT_HEIGHTS(S) S(3) S(4) S(5) S(6)
 enum { sn_tallest = 6 };
 #endif
 typedef sn_wide sn_wide_anywhere __attribute__((aligned(sizeof(float))));
 
 enum {
+  sn_lowest = 3, /* rows of a strip, as of a product that is ours */
   sn_lanes = sizeof(sn_wide) / sizeof(float),
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
@@ -87,7 +82,7 @@ SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)
 typedef void sn_strip(int64_t, const float *, int64_t, const float *, float *, int64_t, int);
 #define SN_NAMES(ROWS)                                                                             \
   {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
-static sn_strip *const sn_strips[sn_tallest][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
+static sn_strip *const sn_strips[][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
 
 /* Where strip s of `count` begins, of m rows. */
 static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
@@ -113,37 +108,43 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
     }
 }
 
+/* SN_PIECES: a vector is put together of fours that lie `apart`. SN_CHOSEN: elements of two vectors,
+   those of the second counted on, the same of each four of both as SN_FOURS has them. */
+#if defined(__AVX512F__)
+#define SN_PIECES(to, at, apart)                                                                   \
+  SN_FOUR_f32(to, 0, at) SN_FOUR_f32(to, 1, (at) + (apart)) SN_FOUR_f32(to, 2, (at) + 2 * (apart)) \
+      SN_FOUR_f32(to, 3, (at) + 3 * (apart))
+#define SN_FOURS(a, b, c, d)                                                                       \
+  a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12
+#else
+#define SN_PIECES(to, at, apart) SN_FOUR_f32(to, 0, at) SN_FOUR_f32(to, 1, (at) + (apart))
+#define SN_FOURS(a, b, c, d) a, b, c, d, a + 4, b + 4, c + 4, d + 4
+#endif
+#ifdef __clang__
+#define SN_CHOSEN(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+typedef int32_t sn_choice __attribute__((vector_size(sizeof(sn_wide))));
+#define SN_CHOSEN(x, y, ...) __builtin_shuffle(x, y, (sn_choice){__VA_ARGS__})
+#endif
+
 /* Columns of b whose elements lie beside each other, as many as lanes, as `depth` lines. */
 static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to, int64_t wide) {
+  enum { other = sn_lanes };
   int64_t l = 0;
   for (; l + 4 <= depth; l += 4, b += 4, to += 4 * wide) {
     sn_wide x[4];
     _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) {
-#define SN_PIECE(q) _mm_loadu_ps(b + (j + 4 * q) * bj)
-#if defined(__AVX512F__)
-      __m512 y = _mm512_castps128_ps512(SN_PIECE(0));
-      y = _mm512_insertf32x4(y, SN_PIECE(1), 1);
-      y = _mm512_insertf32x4(y, SN_PIECE(2), 2);
-      x[j] = _mm512_insertf32x4(y, SN_PIECE(3), 3);
-#else
-      x[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(SN_PIECE(0)), SN_PIECE(1), 1);
-#endif
+      x[j] = SN_ALL(0);
+      SN_PIECES(x[j], b + j * bj, 4 * bj)
     }
-#if defined(__AVX512F__)
-#define SN_LOW(x, y) _mm512_unpacklo_ps(x, y)
-#define SN_UPPER(x, y) _mm512_unpackhi_ps(x, y)
-#define SN_MIX(x, y, how) _mm512_shuffle_ps(x, y, how)
-#else
-#define SN_LOW(x, y) _mm256_unpacklo_ps(x, y)
-#define SN_UPPER(x, y) _mm256_unpackhi_ps(x, y)
-#define SN_MIX(x, y, how) _mm256_shuffle_ps(x, y, how)
-#endif
-    const sn_wide a0 = SN_LOW(x[0], x[1]), a1 = SN_LOW(x[2], x[3]);
-    const sn_wide a2 = SN_UPPER(x[0], x[1]), a3 = SN_UPPER(x[2], x[3]);
-    *(sn_wide *)to = SN_MIX(a0, a1, 0x44);
-    *(sn_wide *)(to + wide) = SN_MIX(a0, a1, 0xEE);
-    *(sn_wide *)(to + 2 * wide) = SN_MIX(a2, a3, 0x44);
-    *(sn_wide *)(to + 3 * wide) = SN_MIX(a2, a3, 0xEE);
+    const sn_wide a0 = SN_CHOSEN(x[0], x[1], SN_FOURS(0, other, 1, other + 1));
+    const sn_wide a1 = SN_CHOSEN(x[2], x[3], SN_FOURS(0, other, 1, other + 1));
+    const sn_wide a2 = SN_CHOSEN(x[0], x[1], SN_FOURS(2, other + 2, 3, other + 3));
+    const sn_wide a3 = SN_CHOSEN(x[2], x[3], SN_FOURS(2, other + 2, 3, other + 3));
+    *(sn_wide *)to = SN_CHOSEN(a0, a1, SN_FOURS(0, 1, other, other + 1));
+    *(sn_wide *)(to + wide) = SN_CHOSEN(a0, a1, SN_FOURS(2, 3, other + 2, other + 3));
+    *(sn_wide *)(to + 2 * wide) = SN_CHOSEN(a2, a3, SN_FOURS(0, 1, other, other + 1));
+    *(sn_wide *)(to + 3 * wide) = SN_CHOSEN(a2, a3, SN_FOURS(2, 3, other + 2, other + 3));
   }
   for (; l < depth; ++l, ++b, to += wide)
     for (int64_t j = 0; j < sn_lanes; ++j) to[j] = b[j * bj];
@@ -181,7 +182,7 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
     const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
-    sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
+    sn_strip *const run = sn_strips[rows - sn_lowest][turned][wide / sn_lanes - 1];
     if (width == wide) {
       run(depth, strip, ai, panels + j * depth, c + j, ldc, begins);
       continue;
@@ -248,7 +249,7 @@ void sn_times_held(int64_t m, int64_t n, int64_t k, int64_t first, int64_t last,
 /* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
-  return m >= 3 && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
+  return m >= sn_lowest && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
 }
 
 /* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1 and beta 0. */
