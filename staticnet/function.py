@@ -132,10 +132,10 @@ class Function(Inspection, Stateful):
             programs.use(compiled)
         outputs = compiled.executable.run(arrays)
         if Variable.watched:
-            self._count_writes()
+            self.count_writes()
         return outputs[0] if self._single else outputs
 
-    def _count_writes(self) -> None:
+    def count_writes(self) -> None:
         """Tell who shares the updated variables' arrays that they are not what they were."""
         for variable, _ in self.graph.updates:
             assert isinstance(variable, Variable)
@@ -194,7 +194,7 @@ class Function(Inspection, Stateful):
             stacked = run_epochs(executable, sets, steps, size, seed if shuffle else None)
         finally:  # steps were made also where a later one fails or is interrupted
             if Variable.watched:
-                self._count_writes()
+                self.count_writes()
         return stacked[0] if self._single else stacked
 
     def specialize(self, **dims: int) -> Specialization:

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.backends.base import Executable
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
 from staticnet.ops.random import permutation_array
+from staticnet.ops.state import Variable
+from staticnet.specialization import Specialization
 from staticnet.train.data.source import Array, Layout, Plan, length_of
 
 LARGEST_COPY = 2**31  # bytes of a data set that a device with memory of its own is given whole
@@ -50,13 +53,12 @@ class ArraySource:
         count = self.layout.inputs.leaves
         return ArraySource(self.layout.inputs.unflatten(self.arrays[:count]))
 
-    def place(self, function: Function, size: int) -> list[Any]:
-        """The arrays where the function's device reads them; brought there once, if they fit."""
+    def place(self, device: str, executable: Executable) -> list[Any]:
+        """The arrays where a device reads them; brought there once, if they fit."""
         if sum(x.nbytes for x in self.arrays) > LARGEST_COPY:
             return self.arrays
-        if self._placed[0] != function.device:
-            executable = function.specialize(batch=size).executable
-            self._placed = (function.device, executable.place(self.arrays))
+        if self._placed[0] != device:
+            self._placed = (device, executable.place(self.arrays))
         return self._placed[1]
 
 
@@ -68,6 +70,7 @@ class ArrayEpoch:
         whole, self._rest = divmod(source.examples, plan.batch_size)
         self._rest = 0 if plan.drop_last else self._rest
         self._whole, self._done = whole, plan.skip
+        self._programs: dict[int, Specialization] = {}  # to look one up is as much as a small step
         self.total: int | None = whole + bool(self._rest)
 
     def run(self, function: Function, most: int) -> tuple[list[Array], Array] | None:
@@ -83,18 +86,23 @@ class ArrayEpoch:
         return outputs, np.full(steps, size)
 
     def _many(self, function: Function, steps: int, size: int, first: int) -> list[Array]:
-        if function.graph.symbols:
-            executable = function.specialize(batch=size).executable
-        else:
-            executable = function.specialize().executable
-        sets = self._source.place(function, size)
+        program = self._programs.get(size)
+        if program is None:
+            program = function.specialize(**({"batch": size} if function.graph.symbols else {}))
+            self._programs[size] = program
+        executable = program.executable
+        sets = self._source.place(function.device, executable)
         last = first + steps * size
         order = None if self._order is None else self._order[first:last]
         if sets is self._source.arrays and function.device == "cuda" and order is not None:
             sets, order, first, last = [x[order] for x in sets], None, 0, steps * size
         if order is None:
-            return executable.run_many([x[first:last] for x in sets], steps, size)
-        return executable.run_many(sets, steps, size, order)
+            sets = [x[first:last] for x in sets]
+        try:
+            return executable.run_many(sets, steps, size, order)
+        finally:
+            if Variable.watched:
+                function.count_writes()
 
     def close(self) -> None:
         """There is nothing that reads ahead."""
