@@ -154,6 +154,7 @@ CASES = {
     "test_onnx_suite.py::test_cases_pass_in_c": 0,
     "test_onnx_suite.py::test_cases_pass_or_are_listed": 2,
     "test_optim_oracles.py::test_parameters_and_state_follow_pytorch": 8,
+    "test_optim_oracles.py::test_muon_follows_pytorch": 4,
     "test_optim_oracles.py::test_parameters_follow_optax": 2,
     "test_own_ops.py::test_dtypes": 6,
     "test_own_ops.py::test_values_and_gradients_everywhere": 8,

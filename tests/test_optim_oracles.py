@@ -45,6 +45,9 @@ TORCH = [
     ("RAdam", {}),
     ("RAdam", {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1, "maximize": True}),
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Adafactor", {}),
+    ("Adafactor", {"beta2_decay": -0.9, "weight_decay": 0.1, "d": 1.5}),
+    ("Adafactor", {"lr": 0.005, "eps": (1e-3, 0.05), "maximize": True}),
 ]
 OPTAX = [
     ("Lion", "lion", {"lr": 1e-3}),
@@ -165,3 +168,45 @@ def test_a_schedule_follows_pytorch(torch):
         ),
     )
     assert_close([w.value, b.value], [tw.detach(), tb.detach()])
+
+
+MUON = [
+    {},
+    {"lr": 0.05, "nesterov": False, "weight_decay": 0.0},
+    {"lr": 0.02, "momentum": 0.8, "ns_steps": 3, "adjust_lr_fn": "match_rms_adamw"},
+    {"lr": 0.02, "ns_coefficients": (2.0, -1.5, 0.5), "eps": 0.5, "adjust_lr_fn": "original"},
+]
+
+
+@pytest.mark.parametrize("options", MUON, ids=case_name)
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3), (3, 3)])
+def test_muon_follows_pytorch(torch, monkeypatch, options, shape):
+    """PyTorch iterates in bfloat16; here in float64, as we do."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    first = np.random.default_rng(1).normal(size=shape)
+    aim = np.random.default_rng(2).normal(size=shape)
+    w = sn.variable(first, "w")
+    step = sn.function([], [], updates=optim.Muon(**options).minimize(sn.sum((w - aim) ** 4)))
+    theirs = torch.tensor(first, requires_grad=True)
+    optimizer = torch.optim.Muon([theirs], **options)
+    for _ in range(60):
+        step()
+        optimizer.zero_grad()
+        ((theirs - torch.tensor(aim)) ** 4).sum().backward()
+        optimizer.step()
+    np.testing.assert_allclose(w.value, theirs.detach(), rtol=1e-9)
+    assert not np.allclose(w.value, first, rtol=1e-3)
+
+
+def test_rules_of_matrices_refuse():
+    from staticnet.errors import ArgumentError, ShapeError
+
+    b = sn.variable(B, "b")
+    with pytest.raises(ShapeError, match=r"Muon: takes matrices, and b f64\[2\] is none"):
+        optim.Muon().minimize(sn.sum(b * b))
+    for options in ({"ns_steps": 100}, {"ns_coefficients": (1, 2)}, {"adjust_lr_fn": "other"}):
+        with pytest.raises(ArgumentError, match="Muon: "):
+            optim.Muon(**options)
+    for options in ({"eps": 1e-3}, {"eps": (-1, 1)}, {"beta2_decay": 0.5}, {"d": 0.5}):
+        with pytest.raises(ArgumentError, match="Adafactor: "):
+            optim.Adafactor(**options)

@@ -20,6 +20,7 @@ OPTIMIZERS = [
     optim.Adamax,
     optim.NAdam,
     optim.RAdam,
+    optim.Adafactor,
     optim.Lion,
     optim.LAMB,
 ]
@@ -43,7 +44,7 @@ def run(updates, times=1):
         step()
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS[:9], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", OPTIMIZERS[:10], ids=lambda cls: cls.__name__)
 def test_names_and_defaults_are_pytorchs(cls):
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
     theirs = inspect.signature(getattr(torch.optim, cls.__name__)).parameters

@@ -13,6 +13,7 @@ from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from staticnet.optim.evolution import CMAES
 from staticnet.optim.large_batch import LAMB, Lion
+from staticnet.optim.matrices import Adafactor, Muon
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import (
@@ -46,6 +47,7 @@ __all__ = [
     "AMSGrad",
     "Accumulate",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -61,6 +63,7 @@ __all__ = [
     "LossScaling",
     "Momentum",
     "MultiStepLR",
+    "Muon",
     "NAdam",
     "Nesterov",
     "OneCycleLR",

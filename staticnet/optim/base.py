@@ -288,7 +288,8 @@ def _checked(what: str, each: dataclasses.Field[Any], value: Any) -> Any:
         return value
     if each.name == "lr" and (callable(value) or isinstance(value, Value)):
         return value
-    if each.name not in _RANGES:
+    pair = isinstance(each.default, tuple) and each.name != "betas"
+    if each.name not in _RANGES or pair:
         return value  # a user's own, which knows what it may be
     if each.name != "betas":
         return checked_number(what, each.name, value)
