@@ -57,7 +57,7 @@ def test_inspect_shows_layers_cost_and_memory(folder: Path, tmp_path: Path, caps
     lines = shown.splitlines()
     assert lines[0].startswith("model.onnx: ")
     assert lines[1:3] == ["input image: f32[n,3,8,8]", "output output: f32[n,5]"]
-    assert any(line.startswith("0.convolution") and " 108 " in line for line in lines)
+    assert any(line.startswith("0.conv") and " 112 " in line for line in lines)
     totals = [line for line in lines if line.startswith("all ")]
     assert totals[0].split()[1] == str(4 * 27 + 4 + 64 * 5 + 5)
     assert any(line.split()[0] == "peak" and "*n bytes" in line for line in lines if line)

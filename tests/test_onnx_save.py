@@ -96,6 +96,52 @@ def test_older_and_newer_opsets(opset: int | None, tmp_path: Path) -> None:
         normal(2, 3, 8, 8), opset=opset,
     )  # fmt: skip
     assert model.opset_import[0].version == (opset or 18)
+    kinds = [node.op_type for node in model.graph.node]
+    found = {"Conv", "Softmax", "Gemm", "MaxPool", "AveragePool"}
+    assert found | ({"LayerNormalization"} if (opset or 18) >= 17 else set()) <= set(kinds)
+    assert not {"Exp", "MatMul"} & set(kinds)
+
+
+def test_groups_become_one_operator_where_nothing_reads_their_inside(tmp_path: Path) -> None:
+    x, w, b = sn.placeholder(("n", 6), name="x"), sn.variable(normal(6), "w"), sn.variable(normal(6), "b")  # noqa: E501 # fmt: skip
+    image = sn.placeholder(("n", 2, 5), name="image")
+    F = nn.functional
+    kernel, shift = sn.variable(normal(3, 2, 2), "kernel"), sn.variable(normal(3), "shift")
+    outputs = [
+        F.softmax(x, 1), F.log_softmax(image, 1), sn.mean(image, (0, 2)),
+        F.layer_norm(image, (2, 5), eps=0.1), F.layer_norm(x * 3, (6,), w, b),
+        F.layer_norm(x * 2, (6,)), F.layer_norm(x, (6,), w),
+        F.linear(x, sn.variable(normal(4, 6), "dense"), sn.variable(normal(4), "bias")),
+        F.conv1d(image, kernel, shift, stride=2, padding=1), x @ sn.variable(normal(6, 3)) + b[:3],
+    ]  # fmt: skip
+    f = sn.function([x, image], outputs, device="numpy")
+    model = agrees(tmp_path / "groups.onnx", f, normal(3, 6), normal(3, 2, 5))
+    kinds = {node.op_type for node in model.graph.node}
+    wanted = {"Softmax", "LogSoftmax", "ReduceMean", "LayerNormalization", "Gemm", "Conv"}
+    assert kinds == wanted | {"Mul", "Slice"}  # what is given to some of them
+    y = F.softmax(x, 1)
+    powers = y.inputs[0]
+    g = sn.function(x, [y, sn.sum(powers)], device="numpy")
+    kept = agrees(tmp_path / "read.onnx", g, normal(3, 6))
+    assert "Softmax" not in [node.op_type for node in kept.graph.node]
+    steep = F.layer_norm(x, (6,), eps=1e-3) + sn.mean(x, 1, keepdims=True)
+    agrees(tmp_path / "shared.onnx", sn.function(x, steep, device="numpy"), normal(3, 6))
+
+
+def test_attention_with_and_without_masks(tmp_path: Path) -> None:
+    q, k, v = (sn.placeholder(("n", h, t, 4), name=c) for c, h, t in (("q", 4, 3), ("k", 2, 5), ("v", 2, 5)))  # noqa: E501 # fmt: skip
+    keep, more = sn.placeholder((3, 5), "bool", "keep"), sn.placeholder((3, 5), name="more")
+    attend = nn.functional.scaled_dot_product_attention
+    outputs = [
+        attend(q, k, v, enable_gqa=True),
+        attend(q, k, v, is_causal=True, scale=0.3, enable_gqa=True),
+        attend(q, k, v, keep, enable_gqa=True), attend(q, k, v, more, enable_gqa=True),
+    ]  # fmt: skip
+    f = sn.function([q, k, v, keep, more], outputs, device="numpy")
+    mask = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
+    feeds = normal(2, 4, 3, 4), normal(2, 2, 5, 4), normal(2, 2, 5, 4), mask, normal(3, 5)
+    model = agrees(tmp_path / "attention.onnx", f, *feeds)
+    assert [node.op_type for node in model.graph.node].count("Softmax") == 2
 
 
 def test_a_training_step_gives_the_next_values_of_its_variables(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def from_sklearn(estimator: Any, x: Any, **options: Any) -> Any:
 def test_the_regressor_of_scikit_learn(activation: str, tmp_path: Path) -> None:
     network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
     x, y = digits()
-    net = network.MLPRegressor((12, 7), activation=activation, max_iter=20, random_state=0)
+    net = network.MLPRegressor(
+        hidden_layer_sizes=(12, 7), activation=activation, max_iter=20, random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net.fit(x, y)

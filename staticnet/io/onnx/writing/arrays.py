@@ -171,15 +171,6 @@ def _determinant(body: Body, node: Node) -> str:
 # reductions
 
 
-def reduced(body: Body, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-    """x reduced over axes, which are an operand since opset 18, of sums since 13."""
-    if not axes:
-        return body.name(x)
-    if operator == "ReduceSum" or body.model.opset >= 18:
-        return body(operator, x, numbers(*axes), keepdims=int(keepdims))
-    return body(operator, x, axes=list(axes), keepdims=int(keepdims))
-
-
 @writes(*REDUCTIONS)
 def _reduction(body: Body, node: Node) -> Any:
     op, (x,) = node.op, node.inputs
@@ -189,7 +180,7 @@ def _reduction(body: Body, node: Node) -> Any:
     if isinstance(op, Sum | Prod) and x.dtype.kind == "u":
         wider = INT64  # which runtimes have, and which wraps to the same bits
     given = x if wider == x.dtype else body.cast(x, wider)
-    result = reduced(body, operator, given, op.axes, op.keepdims)
+    result = body.reduced(operator, given, op.axes, op.keepdims)
     return result if wider == node.dtype else body.cast(result, node.dtype)
 
 
@@ -198,7 +189,7 @@ def _logical_reduction(body: Body, node: Node) -> Any:
     op, (x,) = node.op, node.inputs
     assert isinstance(op, Any_ | All_)
     operator = "ReduceMax" if isinstance(op, Any_) else "ReduceMin"
-    return body.cast(reduced(body, operator, body.cast(x, INT32), op.axes, op.keepdims), node.dtype)
+    return body.cast(body.reduced(operator, body.cast(x, INT32), op.axes, op.keepdims), node.dtype)
 
 
 @writes(Argmax, Argmin)

@@ -10,6 +10,7 @@ import numpy as np
 
 from staticnet.errors import OnnxError
 from staticnet.io.onnx.library import onnx
+from staticnet.io.onnx.writing.recognised import Group, Groups
 from staticnet.io.onnx.writing.table import composition_of, operands_of, writer_of
 from staticnet.io.onnx.writing.tensors import Tensors, numbers, value_info
 from staticnet.ir.dim import Dim, FloorDiv
@@ -32,6 +33,7 @@ class Model:
         self.tensors = Tensors(self.fresh)
         self._taken: set[str] = set()
         self.read = {(n.inputs[0], n.op.index) for n in graph.all_nodes if isinstance(n.op, Item)}
+        self.groups = Groups(graph, opset)
         self.root = Body(self)
 
     def fresh(self, name: str) -> str:
@@ -60,6 +62,7 @@ class Body:
         self.wanted: dict[Node, str] = {}
         self._dims: dict[int | Dim, str] = {}
         self._at: Node | None = None
+        self._label = ""  # of nodes, instead of the op's name
 
     def __call__(self, operator: str, *operands: Any, results: int = 1, **attributes: Any) -> Any:
         """Add an operator's node, on nodes, names, arrays or None; -> the name of its result.
@@ -68,7 +71,7 @@ class Body:
         """
         fresh = self.model.fresh
         given = {key: value for key, value in attributes.items() if value is not None}
-        label = operator if self._at is None else self._at.op.name
+        label = self._label or (operator if self._at is None else self._at.op.name)
         names = [fresh(f"{label}_{len(self.nodes)}") for _ in range(results)]
         inputs = [self.name(x) for x in operands]
         while inputs and not inputs[-1]:
@@ -112,7 +115,9 @@ class Body:
             if self.known(node) is not None:
                 waiting.pop()
                 continue
-            missing = [x for x in operands_of(node) if self.known(x) is None]
+            group = self.model.groups.of(node)
+            needed = operands_of(node) if group is None else group.nodes
+            missing = [x for x in needed if self.known(x) is None]
             if missing:
                 waiting += missing[::-1]
                 continue
@@ -135,6 +140,8 @@ class Body:
 
     def _made(self, node: Node) -> Any:
         op = node.op
+        if group := self.model.groups.of(node):
+            return self._grouped(group)
         if isinstance(op, Constant):
             return self.model.tensors.add(op.value.array, node.name)
         if isinstance(op, Item):
@@ -146,6 +153,15 @@ class Body:
         if composition := composition_of(op):
             return self._composed(composition(node))
         raise refusal(node, "ONNX has no operator for it, nor are there ones that make it up")
+
+    def _grouped(self, group: Group) -> Any:
+        self._label = group.operator.lower()
+        if group.axes:
+            made = self.reduced(group.operator, group.operands[0], group.axes, group.keepdims)
+        else:
+            made = self(group.operator, *group.operands, **group.attributes)
+        self._label = ""
+        return made
 
     def _composed(self, plainer: Any) -> Any:
         parts = [plainer] if isinstance(plainer, Node) else list(plainer)
@@ -234,6 +250,14 @@ class Body:
         if list(axes) == list(range(len(axes))):
             return x
         return self("Transpose", x, perm=list(axes))
+
+    def reduced(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        """x reduced over axes, which are an operand since opset 18, of sums since 13."""
+        if not axes:
+            return self.name(x)
+        if operator == "ReduceSum" or self.model.opset >= 18:
+            return self(operator, x, numbers(*axes), keepdims=int(keepdims))
+        return self(operator, x, axes=list(axes), keepdims=int(keepdims))
 
     # graphs in operators
 

@@ -1,4 +1,4 @@
-"""Convolutions and pools. Arrays with channels last are turned around them."""
+"""Convolutions and pools, whose arrays with channels last are turned around them; attention."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.attention.op import Attention
 from staticnet.io.onnx.writing.arrays import sliced
 from staticnet.io.onnx.writing.body import Body, refusal
 from staticnet.io.onnx.writing.elementwise import takes
+from staticnet.io.onnx.writing.plainer import attention_parts, attention_scores
 from staticnet.io.onnx.writing.table import writes
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import FLOAT64, INT32, INT64
 from staticnet.ir.node import Node
+from staticnet.ops.shape import expand_dims
+from staticnet.ops.widening import widened
 from staticnet.spatial.convolution import (
     Convolution,
     ConvolutionInput,
@@ -192,3 +196,25 @@ def _window_spread(body: Body, node: Node) -> Any:
         pads=[*op.low, *op.high], dilations=list(op.dilations), output_padding=more,
     )  # fmt: skip
     return as_laid(body, op, body.reshape(y, shape_first(op, node.shape)), node.ndim)
+
+
+@writes(Attention)
+def _attention(body: Body, node: Node) -> list[str | None]:
+    """Products around a softmax; where l is read or there is a mask, around what it is made of."""
+    op, (q, _, v, _, *mask) = node.op, node.inputs
+    assert isinstance(op, Attention)
+    lse = None
+    if mask or body.is_read(node, 1):
+        parts = attention_parts(node)
+        body.write(parts)
+        weights, lse = map(body.name, parts)
+    else:
+        s = attention_scores(node)
+        body.write([s])
+        weights = str(body("Softmax", s, axis=-1))
+    values: Any = expand_dims(widened(v), 2)
+    body.write([values])
+    n, h, t, e = (*q.shape[:3], v.shape[3])
+    y = body.reshape(body("MatMul", weights, values), (n, h, t, e))
+    y = y if q.dtype == values.dtype else body.cast(y, q.dtype)
+    return [body.permuted(y, [0, 2, 1, 3]) if op.layout == "last" else y, lse]

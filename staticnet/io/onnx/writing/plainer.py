@@ -30,7 +30,7 @@ from staticnet.ops.comparison import isinf, isnan, signbit
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import matmul
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
-from staticnet.ops.movement import matrix_transpose, permute_dims
+from staticnet.ops.movement import matrix_transpose
 from staticnet.ops.reduction import max as greatest
 from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
@@ -165,20 +165,23 @@ def _centered_sums(node: Node) -> Any:
     return sum(g, axes), sum(g * (x - op.across(average, x)), axes)
 
 
-@composes(Attention)
-def _attention(node: Node) -> Any:
-    op, (q, k, v, scale, *mask) = node.op, node.inputs
+def attention_scores(node: Node) -> Any:
+    """The scores of an attention.  -> [n, g, h / g, t, s]"""
+    op, (q, k, _, scale, *mask) = node.op, node.inputs
     assert isinstance(op, Attention)
-    s = scores(op.causal, q, k, scale, mask)
+    return scores(op.causal, q, k, scale, mask)
+
+
+def attention_parts(node: Node) -> tuple[Any, Any]:
+    """(w, l): weights and ln sum(e**scores), where a query may have no keys.  -> [n, g, r, t, s]"""
+    s = attention_scores(node)
     top = greatest(s, -1, keepdims=True)
     top = where(top == -INFINITY, 0, top)
     powers = exp(s - top)
     total = sum(powers, -1, keepdims=True)
     empty = total == 0
-    weights = powers / where(empty, 1, total)
-    y = astype(ungrouped(matmul(weights, expand_dims(widened(v), 2))), q.dtype)
-    lse = ungrouped(where(empty, INFINITY, log(total) + top))[..., 0]
-    return (permute_dims(y, (0, 2, 1, 3)) if op.layout == "last" else y), lse
+    lse = where(empty, INFINITY, log(total) + top)
+    return powers / where(empty, 1, total), ungrouped(lse)[..., 0]
 
 
 @composes(AttentionGradient)
