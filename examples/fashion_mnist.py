@@ -7,28 +7,17 @@ DIR holds the four files, or a folder fashion-mnist/ or mnist/ that does; STATIC
 
 import argparse
 
-import numpy as np
-
-import staticnet as sn
 from staticnet import nn, optim
 from staticnet.io import datasets
-from staticnet.train import accuracy, fit, track
+from staticnet.train import Trainer
 
 HELD_OUT = 10_000  # training images to look on with; the test images are for the end
 LOADERS = {"fashion-mnist": datasets.fashion_mnist, "mnist": datasets.mnist}
 
 
-def build(steps, device):
-    """The training step (images, labels -> loss), and images -> classes."""
-    x = sn.placeholder(("batch", 28, 28), "float32", name="images")
-    y = sn.placeholder(("batch",), "int64", name="labels")
-    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
-    logits = model(x)
-    loss = nn.cross_entropy(logits, y)
-    rate = optim.CosineAnnealingLR(2e-3, T_max=steps)
-    updates = optim.Adam(lr=rate).minimize(loss)
-    step = sn.function([x, y], loss, updates=updates, device=device)
-    return step, sn.function([x], sn.argmax(logits, axis=1), device=device)
+def network():
+    """The scores of ten classes.  x: [n, 28, 28] -> [n, 10]"""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 
 def main():
@@ -47,28 +36,16 @@ def main():
         parser.error(str(error))
     nn.manual_seed(options.seed)
     images, labels = data.train_images[:-HELD_OUT], data.train_labels[:-HELD_OUT]
-    held, held_labels = data.train_images[-HELD_OUT:], data.train_labels[-HELD_OUT:]
-    steps = options.epochs * (len(images) // options.batch_size)
-    step, predict = build(steps, options.device)
-
-    epochs = track(
-        fit(
-            step,
-            (images, labels),
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
-        ),
-        options.epochs,
-        lambda epoch: (
-            f"train loss {epoch.loss:.4f}  "
-            f"validation accuracy {accuracy(predict(held), held_labels):.2%}  {epoch.seconds:.1f} s"
-        ),
+    held = (data.train_images[-HELD_OUT:], data.train_labels[-HELD_OUT:])
+    steps = options.epochs * -(-len(images) // options.batch_size)
+    rate = optim.CosineAnnealingLR(2e-3, T_max=steps)
+    trainer = Trainer(
+        network(), nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
     )
-    losses = np.concatenate([epoch.losses for epoch in epochs])
-    seconds = sum(epoch.seconds for epoch in epochs)
-    tested = accuracy(predict(data.test_images), data.test_labels)
-    print(f"{len(losses)} steps in {seconds:.1f} s; test accuracy {tested:.2%}")
+    sizes = {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed}
+    trainer.fit((images, labels), validation=held, **sizes)
+    tested = trainer.evaluate((data.test_images, data.test_labels))
+    print(f"test accuracy {tested['accuracy']:.2%}")
 
 
 if __name__ == "__main__":

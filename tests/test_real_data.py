@@ -124,7 +124,10 @@ def test_a_convolutional_network(dtype: str, tolerances: dict[int, float]) -> No
 
     options = {"lr": 0.003, "momentum": 0.9, "weight_decay": 5e-4}
     optimizer = torch.optim.SGD(theirs.parameters(), **options)
-    step = cifar.training_step(model, widened, options["lr"], "cpu")
+    x = sn.placeholder(("batch", 3, 32, 32), "float32", name="images")
+    y = sn.placeholder(("batch",), "int64", name="labels")
+    ours = sn.nn.cross_entropy(model(widened(x)), y)
+    step = sn.function([x, y], ours, updates=sn.optim.SGD(**options).minimize(ours), device="cpu")
     learns_as(step, loss, optimizer, batches, tolerances)
 
 

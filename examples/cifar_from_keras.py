@@ -1,0 +1,62 @@
+"""CIFAR-10 as in originals/cifar_keras.py: python examples/cifar_from_keras.py --data DIR"""
+
+import argparse
+
+from staticnet import nn, optim
+from staticnet.io import datasets
+from staticnet.train import EarlyStopping, Trainer
+
+
+def block(before, width):
+    return (
+        *(nn.Conv2d(before, width, 3, padding="same"), nn.BatchNorm2d(width), nn.ReLU()),
+        *(nn.Conv2d(width, width, 3, padding="same"), nn.BatchNorm2d(width), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.Dropout(0.1)),
+    )
+
+
+def network():
+    return nn.Sequential(
+        nn.RandomCrop(32, padding=4),
+        nn.RandomHorizontalFlip(),
+        *block(3, 32),
+        *block(32, 64),
+        *block(64, 128),
+        nn.Flatten(),
+        nn.Linear(2048, 10),
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--out", default="runs/cifar_keras")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+
+    nn.manual_seed(0)
+    data = datasets.cifar10(options.data)
+    held = (data.test_images, data.test_labels)
+    model = network()
+    rate = optim.ReduceLROnPlateau(1e-3, patience=2)
+    trainer = Trainer(
+        model, nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
+    )
+    print(model.summary())
+    history = trainer.fit(
+        (data.train_images, data.train_labels),
+        validation=held,
+        epochs=options.epochs,
+        batch_size=64,
+        callbacks=EarlyStopping(patience=3, restore_best_weights=True),
+        out=options.out,
+        resume=True,
+    )
+    print(max(history["val_accuracy"]))
+    print(trainer.evaluate(held))
+    trainer.save(f"{options.out}/model.safetensors")
+
+
+if __name__ == "__main__":
+    main()
