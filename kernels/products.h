@@ -108,7 +108,7 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
     }
 }
 
-/* SN_PIECES: a vector is put together of fours that lie `apart`. SN_CHOSEN: elements of two vectors,
+/* SN_PIECES: a vector is put together of fours that lie `apart`. SN_PICKED: elements of two vectors,
    those of the second counted on, the same of each four of both as SN_FOURS has them. */
 #if defined(__AVX512F__)
 #define SN_PIECES(to, at, apart)                                                                   \
@@ -121,10 +121,10 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
 #define SN_FOURS(a, b, c, d) a, b, c, d, a + 4, b + 4, c + 4, d + 4
 #endif
 #ifdef __clang__
-#define SN_CHOSEN(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define SN_PICKED(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
 typedef int32_t sn_choice __attribute__((vector_size(sizeof(sn_wide))));
-#define SN_CHOSEN(x, y, ...) __builtin_shuffle(x, y, (sn_choice){__VA_ARGS__})
+#define SN_PICKED(x, y, ...) __builtin_shuffle(x, y, (sn_choice){__VA_ARGS__})
 #endif
 
 /* Columns of b whose elements lie beside each other, as many as lanes, as `depth` lines. */
@@ -137,14 +137,14 @@ static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to, int64_
       x[j] = SN_ALL(0);
       SN_PIECES(x[j], b + j * bj, 4 * bj)
     }
-    const sn_wide a0 = SN_CHOSEN(x[0], x[1], SN_FOURS(0, other, 1, other + 1));
-    const sn_wide a1 = SN_CHOSEN(x[2], x[3], SN_FOURS(0, other, 1, other + 1));
-    const sn_wide a2 = SN_CHOSEN(x[0], x[1], SN_FOURS(2, other + 2, 3, other + 3));
-    const sn_wide a3 = SN_CHOSEN(x[2], x[3], SN_FOURS(2, other + 2, 3, other + 3));
-    *(sn_wide *)to = SN_CHOSEN(a0, a1, SN_FOURS(0, 1, other, other + 1));
-    *(sn_wide *)(to + wide) = SN_CHOSEN(a0, a1, SN_FOURS(2, 3, other + 2, other + 3));
-    *(sn_wide *)(to + 2 * wide) = SN_CHOSEN(a2, a3, SN_FOURS(0, 1, other, other + 1));
-    *(sn_wide *)(to + 3 * wide) = SN_CHOSEN(a2, a3, SN_FOURS(2, 3, other + 2, other + 3));
+    const sn_wide a0 = SN_PICKED(x[0], x[1], SN_FOURS(0, other, 1, other + 1));
+    const sn_wide a1 = SN_PICKED(x[2], x[3], SN_FOURS(0, other, 1, other + 1));
+    const sn_wide a2 = SN_PICKED(x[0], x[1], SN_FOURS(2, other + 2, 3, other + 3));
+    const sn_wide a3 = SN_PICKED(x[2], x[3], SN_FOURS(2, other + 2, 3, other + 3));
+    *(sn_wide *)to = SN_PICKED(a0, a1, SN_FOURS(0, 1, other, other + 1));
+    *(sn_wide *)(to + wide) = SN_PICKED(a0, a1, SN_FOURS(2, 3, other + 2, other + 3));
+    *(sn_wide *)(to + 2 * wide) = SN_PICKED(a2, a3, SN_FOURS(0, 1, other, other + 1));
+    *(sn_wide *)(to + 3 * wide) = SN_PICKED(a2, a3, SN_FOURS(2, 3, other + 2, other + 3));
   }
   for (; l < depth; ++l, ++b, to += wide)
     for (int64_t j = 0; j < sn_lanes; ++j) to[j] = b[j * bj];
