@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import CROSSED, FITS
-from report_cases import classifier, random_graph
+from report_cases import batch_of, classifier, random_graph
 
 import staticnet as sn
 from staticnet.cli.demo import build
@@ -171,6 +171,28 @@ class TestInTheBrowser:
         page.wait_for_selector("#view .n.chosen")
         assert page.inner_text("#found") == "1 of 3"
         assert "matmul" in page.inner_text("#details h2")
+
+    @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+    def test_axe_finds_nothing_serious(self, opened: Any, width: int, scheme: str) -> None:
+        axe = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+        if not axe.exists():
+            pytest.skip("needs npm install axe-core in the checkout")
+        text = document_page(classifier("numpy").document(*batch_of(16)))
+        page = opened(text, size=(width, 844), color_scheme=scheme)
+        for choice in ("after the passes", "kernels"):
+            page.get_by_label(choice, exact=True).check()
+            page.wait_for_selector("#view .box")
+            page.click("#view .box >> nth=1")
+            page.wait_for_selector("#view .box.open")
+            page.evaluate(axe.read_text(encoding="utf-8"))
+            assert page.evaluate(SERIOUS) == []
+
+
+SERIOUS = """
+() => axe.run().then(({ violations }) => violations
+  .filter(({ impact }) => ['serious', 'critical'].includes(impact))
+  .map(({ id, nodes }) => [id, nodes[0].html]))
+"""
 
 
 def held(page: Any) -> None:

@@ -302,7 +302,7 @@ class TestInTheBrowser:
         page = opened(document_page(profiled))
         after = profiled["graphs"][1]["nodes"]
         number = next(i for i, node in enumerate(after) if node["op"] == "matmul")
-        page.click("#view .box[aria-label^='0, ']")
+        page.click("#view .box[aria-label^='0 ']")
         page.click(f"#view [data-id=n{number}]")
         assert "matmul" in page.inner_text("#details h2")
         assert page.locator("#view .e.near").count() > 1

@@ -88,12 +88,12 @@ class _Arena:
         node = block["node"]
         role = "input" if node is None else self.nodes[node]["role"]
         text = f"{block['value']} {format_bytes(block['bytes'])}"
+        covered = self.step * (block["value"] in self.covered)
+        name, seen = _label(text, x, y, width - covered, height)
         label = (
-            f"{block['value']}, {block['bytes']:,} bytes at {block['offset']:,}, "
+            f"{seen}{text}, {block['bytes']:,} bytes at {block['offset']:,}, "
             f"launches {block['first']} to {block['last']}"
         )
-        covered = self.step * (block["value"] in self.covered)
-        name = _label(text, x, y, width - covered, height)
         return (
             f'<g id="b{number}" class="b {role}" role="button" tabindex="-1" '
             f'aria-label="{escape(label)}"><title>{escape(label)}</title>'
@@ -147,8 +147,9 @@ def _seconds(total: float, scale: float) -> Iterator[str]:
 def _part(number: int, part: Mapping[str, Any], scale: float, role: str) -> str:
     x, width = LEFT + part["start"] * scale, max(0.5, part["seconds"] * scale)
     floor = min(1.0, max(part["share_of_copy"], part["share_of_products"]))
+    name, seen = _label(part["name"], x, TOP, width, BAR)
     label = (
-        f"{part['name']}: {part['kind']}, {format_seconds(part['seconds'])}, "
+        f"{seen}{part['name']}: {part['kind']}, {format_seconds(part['seconds'])}, "
         f"{part['share']:.1%} of the step, {floor:.0%} of the floor"
     )
     return (
@@ -157,16 +158,21 @@ def _part(number: int, part: Mapping[str, Any], scale: float, role: str) -> str:
         f'<rect x="{x:.1f}" y="{TOP}" width="{width:.2f}" height="{BAR}"/>'
         f'<rect class="reached" x="{x:.1f}" y="{TOP + BAR * (1 - floor):.1f}" '
         f'width="{width:.2f}" height="{BAR * floor:.1f}"/>'
-        f"{_label(part['name'], x, TOP, width, BAR)}</g>"
+        f"{name}</g>"
     )
 
 
-def _label(text: str, x: float, y: float, width: float, height: float) -> str:
-    """A text in a rectangle, as much of it as fits."""
+def _label(text: str, x: float, y: float, width: float, height: float) -> tuple[str, str]:
+    """A text in a rectangle, as much of it as fits; and, if that was cut, what is read out first.
+
+    Who speaks to a page says what stands on it, so names begin with that.
+    """
     chars = int((width - 6) / _CHAR_WIDTH)
     if height < 13 or chars < min(len(text), _LEAST_LABEL):
-        return ""
-    return _text(x + width / 2, y + height / 2 + 4, short(text, chars), "middle")
+        return "", ""
+    cut = short(text, chars)
+    drawn = _text(x + width / 2, y + height / 2 + 4, cut, "middle")
+    return drawn, "" if cut == text else f"{cut}, "
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:

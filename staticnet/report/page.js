@@ -24,7 +24,7 @@
   const space = (kernel) => `${kernel.kind} [${kernel.domain.join(",")}]`;
   const where = (lines) => lines.map((i) => data.lines[i].where).join(", ");
   const yours = (lines) => part("Your lines", lines.map((i) => h("p", { class: "line" },
-    data.lines[i].where, data.lines[i].text ? h("pre", {}, data.lines[i].text) : null)));
+    data.lines[i].where, data.lines[i].text ? h("pre", { tabindex: 0 }, data.lines[i].text) : null)));
   const timesOf = (kernel) =>
     data.profile?.parts.find((timed) => timed.launch === kernel.launch) ?? null;
   const together = (kernel) =>

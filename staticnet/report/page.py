@@ -63,7 +63,8 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
     document = comparison.get("document")
     shown = {key: comparison.get(key) for key in _COMPARED}
     svg = str(comparison.get("waterfall_svg") or "")
-    waterfall = f'<figure class="scroll">{svg[svg.find("<svg") :]}</figure>' if svg else ""
+    figure = '<figure class="scroll" tabindex="0" aria-label="Picture of the times">'
+    waterfall = f"{figure}{svg[svg.find('<svg') :]}</figure>" if svg else ""
     section = _section("comparison", "Comparison", waterfall)
     name = f"Comparison {comparison.get('name', '')}".strip()
     facts = _facts(document) if document else ""

@@ -63,7 +63,7 @@ function makePicture(view, on) {
   // --- drawing ---
   function drawBox(box) {
     const { item, x, y, width, height, cells } = box;
-    const name = item.box ? `${item.box.label}, ${item.box.nodes.length} nodes` : nodeName(item);
+    const name = nameOf(box);
     const kinds = ["item", item.box ? "box" : "n", cells ? "closed" : "open"];
     const node = item.box ? null : items.graph.nodes[item.node];
     if (node && (node.output || node.updates.length)) kinds.push("root");
@@ -76,9 +76,15 @@ function makePicture(view, on) {
       transform: `translate(${x} ${y})` }, draw("title", {}, name), ...inner);
   }
 
-  function nodeName(item) {
+  // what is read out begins with what is seen
+  function nameOf({ item, cells, title }) {
+    const seen = cells ? cells.map(({ head, text }) => `${head} ${text}`.trim()).join(" ") : title.text;
+    if (item.box) {
+      const full = seen.includes(item.box.label) ? "" : `, ${item.box.label}`;
+      return `${seen}${full}, ${item.box.nodes.length} nodes`;
+    }
     const node = items.graph.nodes[item.node];
-    return `${node.name} = ${node.op}, ${node.type}, ${node.role}`;
+    return `${seen}: ${node.name} = ${node.op}, ${node.type}, ${node.role}`;
   }
 
   function drawCells({ item, width, height, cells }) {
@@ -86,7 +92,8 @@ function makePicture(view, on) {
     return [draw("rect", { class: "hit", width, height }), ...cells.map((cell, i) => {
       const wide = i === cells.length - 1 ? width - left : cell.width;
       const text = draw("text", { x: 9, y: 17 }, draw("tspan", { class: "head" }, cell.head));
-      if (cell.text) text.append(draw("tspan", { class: "ops", dx: 9 }, cell.text));
+      if (cell.text) text.append(" ", draw("tspan", { class: "ops", dx: 3 }, cell.text));
+      if (i + 1 < cells.length) text.append(" ");
       const group = draw("g", { class: `cell ${cell.role}`, transform: `translate(${left} 0)` },
         draw("rect", { width: wide, height }), text);
       if (item.box) group.prepend(draw("rect", { class: "under", x: 3, y: 3, width: wide, height }));

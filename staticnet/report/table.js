@@ -67,7 +67,7 @@ function makeTable(place, name, columns, rows) {
     rows.length > SEARCHED ? h("label", {}, `Search ${name} `, search) : null, found,
     rows.length > PAGE ? pages : null, demand);
   const table = h("table", {}, h("thead", {}, h("tr", {}, heads)), body);
-  const frame = h("div", { class: "rows", tabindex: 0, role: "region", "aria-label": name }, table);
+  const frame = h("div", { class: "rows", tabindex: 0, role: "region", "aria-label": `Table: ${name}` }, table);
   place.replaceChildren(bar, frame);
 
   function sort(column) {
