@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,7 @@ class Reference:
     name: str
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A node of a graph: an operator on named values; an empty name is an operand left out."""
 
     op: str
@@ -61,7 +60,9 @@ class Step:
     @property
     def bodies(self) -> list[Body]:
         """The graphs among its attributes."""
-        found = []
+        found: list[Body] = []
+        if not self.attributes:
+            return found
         for value in self.attributes.values():
             values = value if isinstance(value, list) else [value]
             found += [each for each in values if isinstance(each, Body)]
@@ -164,41 +165,47 @@ class Reader:
             OnnxError: if a name has two definitions or none, or operands run in a circle.
         """
         outputs: set[str] = set()
-        for proto in protos:
-            for name in map(word, proto.output):
+        results = [tuple(map(word, proto.output)) for proto in protos]
+        for proto, names in zip(protos, results, strict=True):
+            for name in names:
                 if name and (name in outputs or name in defined):
                     raise OnnxError(
                         f"{where}: {_label(proto)} gives {name!r:.80}, which is defined already"
                     )
                 outputs.add(name)
         visible = around | defined | outputs
-        steps = [self.step(proto, visible, where) for proto in protos]
+        steps = [
+            self.step(proto, given, visible, where)
+            for proto, given in zip(protos, results, strict=True)
+        ]
         own = defined | outputs
         needs = [_needs(step) for step in steps]
         free: set[str] = set()
-        for step, names in zip(steps, needs, strict=True):
-            for name in names - own:
+        for step, taken in zip(steps, needs, strict=True):
+            for name in taken - own:
                 if name not in around:
                     raise OnnxError(f"{where}: {step} takes {name!r:.80}, which nothing defines")
                 free.add(name)
         return _ordered(steps, needs, defined, outputs, where), frozenset(free)
 
-    def step(self, proto: Any, visible: Collection[str], where: str) -> Step:
-        """A node."""
+    def step(
+        self, proto: Any, outputs: tuple[str, ...], visible: Collection[str], where: str
+    ) -> Step:
+        """A node, whose outputs have been read."""
         attributes: dict[str, Any] = {}
-        label = f"{where}: {_label(proto)}"
         for attribute in proto.attribute:
+            label = f"{where}: {_label(proto)}"
             if word(attribute.name) in attributes:
                 raise OnnxError(f"{label}: the attribute {attribute.name!r:.60} is there twice")
             attributes[word(attribute.name)] = self.attribute(attribute, visible, label)
         domain = "" if proto.domain == "ai.onnx" else word(proto.domain)
-        overload, op = word(getattr(proto, "overload", "")), word(proto.op_type)
+        overload, op = word(proto.overload), word(proto.op_type)
         step = Step(
             f"{op}:{overload}" if overload else op, domain, word(proto.name),
-            tuple(map(word, proto.input)), tuple(map(word, proto.output)), attributes,
+            tuple(map(word, proto.input)), outputs, attributes,
         )  # fmt: skip
         if step.bodies and not is_known(domain, op):
-            step = replace(step, source=proto.SerializeToString())
+            step = step._replace(source=proto.SerializeToString())
         return step
 
     def attribute(self, proto: Any, visible: Collection[str], label: str) -> Any:

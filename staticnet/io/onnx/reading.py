@@ -86,7 +86,7 @@ def _checked(proto: Any, folder: Path | None) -> Model:
     reader = Reader(None if folder is None else Folder(folder))
     functions: dict[tuple[str, str], Function] = {}
     for each in proto.functions:
-        overload, name = word(getattr(each, "overload", "")), word(each.name)
+        overload, name = word(each.overload), word(each.name)
         key = (word(each.domain), f"{name}:{overload}" if overload else name)
         if key in functions:
             raise OnnxError(f"there are two functions {each.name!r:.60} of {each.domain!r:.60}")
@@ -129,10 +129,14 @@ def _size(
 ) -> tuple[int, int]:
     """How many steps these are when functions are called, and how deep calls go."""
     count, depth = 0, 0
+    known: set[tuple[str, str]] = set()
     for step in steps:
-        own = sizes.get((step.domain, step.op))
+        key = (step.domain, step.op)
+        own = sizes.get(key)
         if own is None:
-            check_known(step, versions)
+            if key not in known:
+                check_known(step, versions)
+                known.add(key)
             own = (1, 0)
         count, depth = count + own[0], max(depth, own[1] + 1)
     return count, depth
