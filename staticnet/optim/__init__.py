@@ -13,6 +13,7 @@ from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from staticnet.optim.evolution import CMAES
 from staticnet.optim.large_batch import LAMB, Lion
+from staticnet.optim.lbfgs import LBFGS
 from staticnet.optim.matrices import Adafactor, Muon
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
@@ -43,6 +44,7 @@ from staticnet.optim.wrappers import (
 __all__ = [
     "CMAES",
     "LAMB",
+    "LBFGS",
     "SGD",
     "AMSGrad",
     "Accumulate",

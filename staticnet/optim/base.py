@@ -93,7 +93,7 @@ class Optimizer:
                 f"minimize: the loss must be a graph node, not {loss!r:.60}; it comes first, then "
                 "the variables"
             )
-        chosen = _groups(_trainable(loss) if wrt is None else wrt)
+        chosen = _groups(trainable_of(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
         updates = self.apply(self.gradients(loss, parameters_of(groups)), groups)
         assert isinstance(loss, Node)
@@ -340,7 +340,12 @@ def _variables(values: Iterable[Any]) -> list[Variable]:
     return listed
 
 
-def _trainable(loss: Value) -> list[Variable]:
+def trainable_of(loss: Value) -> list[Variable]:
+    """The trainable floating-point variables that a loss needs, in the graph's order.
+
+    Raises:
+        GradientError: if there are none, or it is no node.
+    """
     if not isinstance(loss, Node):
         raise GradientError(f"minimize: the loss must be a graph node, not {loss!r:.60}")
     found = [
