@@ -214,6 +214,7 @@ def test_dims_of_zero_and_steps_without_inputs(tmp_path: Path) -> None:
     assert ctypes.c_int64.from_address(held.n).value == 6
 
 
+@pytest.mark.slow
 def test_a_training_step_with_its_first_values_in_a_file(tmp_path: Path) -> None:
     step, feeds = mlp(256)
     source, header, values = step.export_c(tmp_path / "net.c", b=BATCH)
@@ -263,6 +264,7 @@ int main(void) {
 """
 
 
+@pytest.mark.slow
 def test_threads_with_a_state_each_compute_as_one_does(tmp_path: Path) -> None:
     step, _ = mlp()
     source, *_ = step.export_c(tmp_path / "net.c", b=BATCH)

@@ -83,7 +83,9 @@ def test_each_op_is_equal_in_onnxruntime_or_refused_as_the_document_says(tmp_pat
     assert all(re.match(r"save: \w+ \(.*\.py:\d+", told) for told in seen.values())
 
 
-@pytest.mark.parametrize("opset", [13, 16, 21, None])
+@pytest.mark.parametrize(
+    "opset", [pytest.param(n, marks=pytest.mark.slow) for n in (13, 16, 21)] + [None]
+)
 def test_older_and_newer_opsets(opset: int | None, tmp_path: Path) -> None:
     x = sn.placeholder(("n", 3, 8, 8), name="image")
     net = nn.Sequential(
@@ -175,6 +177,7 @@ def test_a_training_step_gives_the_next_values_of_its_variables(tmp_path: Path) 
         state = {k.removesuffix(".next"): v for k, v in got.items() if k.endswith(".next")}
 
 
+@pytest.mark.slow
 def test_transformers_and_recurrent_layers(tmp_path: Path) -> None:
     sn.manual_seed(0)
     t = sn.placeholder(("b", "t", 16), name="tokens")

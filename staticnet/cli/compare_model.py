@@ -1,12 +1,16 @@
-"""`staticnet compare model.onnx`: one inference here, in onnxruntime and in PyTorch, by turns."""
+"""`staticnet compare model.onnx`: one inference here, in onnxruntime and in PyTorch, by turns.
+
+Each of the others runs in a process of its own, where it first checks its outputs against ours.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +19,24 @@ import numpy as np
 import staticnet as sn
 from staticnet.cli.models import ModelFile, naming, read_dims, read_inputs, read_model
 from staticnet.cli.run import feeds_of
-from staticnet.compare import stats
+from staticnet.cli.torch_model import TorchModel
+from staticnet.compare import environment, result, stats
+from staticnet.compare.contenders import Contender, Elsewhere, Here, Pace, race
+from staticnet.compare.peers import packed, start
+from staticnet.compare.process import WorkerError
+from staticnet.compare.steps import Facts, Steps
 from staticnet.compare.table import plain
-from staticnet.compare.timing import round_of, warm_up
 from staticnet.errors import ArgumentError, ComparisonError
 from staticnet.io import onnx
-from staticnet.io.onnx.library import onnx as library
 from staticnet.ir.dtype import is_floating
-from staticnet.ir.graph import Graph
 from staticnet.report.units import format_seconds
 
 Array = np.ndarray[Any, Any]
-SECONDS, LIMIT = 0.1, 2.0  # of a round, and of a warm-up
+SECONDS, LIMIT = 0.1, 300.0  # of a round, and of all rounds
 TOLERANCE = 1e-3
 HEADER = ("contender", "time a run", "95 % interval", "to the best other", "verdict")
 PEERS = ("onnxruntime", "torch", "torch.compile")
-
-
-@dataclass
-class Runner:
-    """A way to run the model: `run()` gives its outputs; and what it took each round."""
-
-    name: str
-    run: Callable[[], Sequence[Array]]
-    rounds: list[list[float]] = field(default_factory=list)
-    calls: int = 1
-
-    def warm_up(self) -> None:
-        """Run until its times agree."""
-        self.calls = warm_up(self._repeat, SECONDS, LIMIT)["calls"]
-
-    def round(self) -> None:
-        """One round's samples."""
-        self.rounds.append(round_of(self._repeat, SECONDS, self.calls))
-
-    def _repeat(self, n: int) -> None:
-        for _ in range(n):
-            self.run()
+_DIFFERS = "ComparisonError: "
 
 
 def run(options: argparse.Namespace, peers: Sequence[str]) -> None:
@@ -72,18 +57,28 @@ def run(options: argparse.Namespace, peers: Sequence[str]) -> None:
     given = read_inputs(options.input, loaded.input_names)
     model = read_model(file, known=given)
     feeds = feeds_of(model, given or made_up(model, options.dim))
-    runners, notes = contenders(file, model, feeds, options.device, peers)
-    for runner in list(runners[1:]):
-        check(runners[0], runner, model.outputs)
-    for runner in runners:
-        runner.warm_up()
-    for _ in range(options.rounds):
-        for runner in runners:
-            runner.round()
-    pairs = zip(model.inputs, feeds, strict=True)
-    fed = ", ".join(f"{name} {x.dtype}{list(x.shape)}" for name, x in pairs)
+    graph, updates = model.graph, dict[Any, Any](model.graph.updates)
+    about = environment.describe(environment.usable_cores())
+    step = sn.function(
+        graph.inputs, list(graph.outputs), updates, name=graph.name, device=options.device
+    )
+    notes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="staticnet-compare-")))
+        values = {f"output.{i}": np.asarray(y) for i, y in enumerate(step(*feeds))}
+        values |= {f"fixed.{name}": given[name] for name in model.fixed}
+        others = _others(file, peers, packed([tuple(feeds)], values), folder, stack, notes)
+        contenders = [Contender("staticnet", result.ALL, _here(step, feeds)), *others]
+        pace = Pace(options.rounds, SECONDS, LIMIT)
+        finished = race(contenders, pace, notes.append, lambda text: None)
+    fed = ", ".join(
+        f"{n} {x.dtype}{list(x.shape)}" for n, x in zip(model.inputs, feeds, strict=True)
+    )
     notes.append(f"on {fed}; medians of {options.rounds} interleaved rounds")
-    print("\n".join([*plain(HEADER, [*_rows(runners)]), *notes]))
+    if (about["load"] or 0) > environment.BUSY:
+        told = "medians may not be fair, least to threads that wait for each other"
+        notes.append(f"other processes were running (load {about['load']}): {told}")
+    print("\n".join([*plain(HEADER, [*_rows(finished)]), *notes]))
 
 
 def made_up(model: ModelFile, dims: Sequence[str]) -> dict[str, Array]:
@@ -93,8 +88,7 @@ def made_up(model: ModelFile, dims: Sequence[str]) -> dict[str, Array]:
         ArgumentError: if a symbolic dim has no number.
     """
     graph = model.graph
-    wanted = {str(d) for x in graph.inputs for dim in x.shape for d in _symbols(dim)}
-    sizes = read_dims(dims, graph) if wanted else {}
+    sizes = read_dims(dims, graph)
     rng = np.random.default_rng(0)
     arrays = {}
     for name, node in zip(model.inputs, graph.substitute(sizes).inputs, strict=True):
@@ -104,89 +98,120 @@ def made_up(model: ModelFile, dims: Sequence[str]) -> dict[str, Array]:
     return arrays
 
 
-def _symbols(dim: Any) -> frozenset[str]:
-    return getattr(dim, "symbols", frozenset())
+def _here(step: sn.Function, feeds: Sequence[Array]) -> Here:
+    return Here(_steps(lambda: step(*feeds)), lambda: None, lambda: Facts(0, 0, 0, 0, (), 0.0))
 
 
-def contenders(
-    file: Path, model: ModelFile, feeds: Sequence[Array], device: str, peers: Sequence[str]
-) -> tuple[list[Runner], list[str]]:
-    """staticnet and the peers that are installed; and what is to be said of the others."""
-    step = _compiled(model.graph, device)
-    runners, notes = [Runner("staticnet", lambda: step(*feeds))], []
-    named = dict(zip(model.inputs, feeds, strict=True))
-    for peer in peers:
-        missing = _missing(peer)
-        if missing:
-            notes.append(f"{peer} was left out: {missing}")
+def _steps(run: Callable[[], Any]) -> Steps:
+    def repeat(n: int) -> None:
+        for _ in range(n):
+            run()
+
+    return Steps(repeat, lambda n: [0.0] * n)
+
+
+def _others(
+    file: Path,
+    peers: Sequence[str],
+    arrays: Mapping[str, Array],
+    folder: Path,
+    stack: contextlib.ExitStack,
+    notes: list[str],
+) -> Iterator[Contender]:
+    """The peers that are installed and can run the model.
+
+    Raises:
+        ComparisonError: if one gives other outputs.
+    """
+    for name in peers:
+        module = name.partition(".")[0]
+        if importlib.util.find_spec(module) is None:
+            notes.append(f"{name} was left out: {module} not found; pip install {module}")
             continue
-        make = _onnxruntime if peer == "onnxruntime" else _torch
+        setup: dict[str, Any] = {"name": name, "kind": result.PEER, "device": "cpu", "seed": 0}
+        setup["target"] = f"{__name__}:{peer.__name__}"
+        setup["options"] = {"file": str(file.resolve()), "peer": name}
+        process = stack.enter_context(start(folder, setup, arrays))
         try:
-            runners.append(Runner(peer, make(file, named, peer)))
-        except Exception as error:  # another library's, of any kind
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            notes.append(f"{peer} was left out: {first:.160}")
-    return runners, notes
+            process.ready()
+        except WorkerError as error:
+            if str(error).startswith(_DIFFERS):
+                raise ComparisonError(str(error).removeprefix(_DIFFERS)) from None
+            notes.append(f"{name} was left out: {str(error).splitlines()[0]:.160}")
+            continue
+        yield Contender(name, result.PEER, Elsewhere(process))
 
 
-def _compiled(graph: Graph, device: str) -> Any:
-    updates: dict[Any, Any] = dict(graph.updates)
-    return sn.function(graph.inputs, list(graph.outputs), updates, name=graph.name, device=device)
+def peer(
+    feeds: Sequence[Any], values: Mapping[str, Array], device: str, file: str, peer: str
+) -> Steps:
+    """Another runtime's runs of a model, in this process.
+
+    Raises:
+        ComparisonError: if its outputs are not those among `values`.
+    """
+    fixed = {k.removeprefix("fixed."): x for k, x in values.items() if k.startswith("fixed.")}
+    model = read_model(Path(file), known=fixed)
+    make = _onnxruntime if peer == "onnxruntime" else _torch
+    run = make(Path(file), model, feeds[0] if feeds else (), fixed, peer)
+    ours = [values[f"output.{i}"] for i in range(len(model.outputs))]
+    check(peer, model.outputs, ours, run())
+    return _steps(run)
 
 
-def _missing(peer: str) -> str:
-    needs = ("onnxruntime",) if peer == "onnxruntime" else ("torch", "onnx2torch")
-    absent = [name for name in needs if importlib.util.find_spec(name) is None]
-    if not absent:
-        return ""
-    why = ", which reads ONNX files for PyTorch," if absent == ["onnx2torch"] else ""
-    return f"{' and '.join(absent)}{why} not found; pip install {' '.join(absent)}"
-
-
-def _onnxruntime(file: Path, feeds: Mapping[str, Array], peer: str) -> Callable[[], Any]:
+def _onnxruntime(
+    file: Path, model: ModelFile, feeds: Sequence[Array], fixed: Mapping[str, Array], peer: str
+) -> Callable[[], Any]:
     ort = importlib.import_module("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    # its threads would go on spinning, on the cores of the contender whose turn is next
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, dict(feeds))
+    named = dict(zip(model.inputs, feeds, strict=True)) | dict(fixed)
+    return lambda: session.run(None, named)
 
 
-def _torch(file: Path, feeds: Mapping[str, Array], peer: str) -> Callable[[], Any]:
-    import torch
-
-    convert = importlib.import_module("onnx2torch").convert
-    module = convert(library().load(str(file))).eval()
-    module = torch.compile(module) if peer == "torch.compile" else module
-    tensors = [torch.from_numpy(x) for x in feeds.values()]
+def _torch(
+    file: Path, model: ModelFile, feeds: Sequence[Array], fixed: Mapping[str, Array], peer: str
+) -> Callable[[], Any]:
+    torch = importlib.import_module("torch")
+    sizes = {
+        str(dim): size
+        for node, x in zip(model.graph.inputs, feeds, strict=True)
+        for dim, size in zip(node.shape, x.shape, strict=True)
+        if not isinstance(dim, int)
+    }
+    made: Any = TorchModel(model.graph.substitute(sizes))
+    made = torch.compile(made.__call__) if peer == "torch.compile" else made
+    tensors = [torch.from_numpy(np.array(x)) for x in feeds]
 
     def run() -> list[Array]:
         with torch.inference_mode():
-            made = module(*tensors)
-        made = made if isinstance(made, tuple | list) else (made,)
-        return [x.numpy() for x in made]
+            return [x.numpy() for x in made(*tensors)]
 
-    run()  # compiles
     return run
 
 
-def check(ours: Runner, other: Runner, names: Sequence[str]) -> None:
-    """Raise ComparisonError unless another gives the same outputs."""
-    for name, x, y in zip(names, ours.run(), other.run(), strict=True):
+def check(peer: str, names: Sequence[str], ours: Sequence[Any], theirs: Sequence[Any]) -> None:
+    """Raise ComparisonError unless a peer gives the same outputs."""
+    for name, x, y in zip(names, ours, theirs, strict=True):
         a, b = np.asarray(x), np.asarray(y)
         scale = max(1.0, float(np.max(np.abs(b.astype(float)), initial=0)))
         if a.shape != b.shape or not np.allclose(
             a, b, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True
         ):
-            raise ComparisonError(f"{other.name} gives another {name!r} than {ours.name}")
+            raise ComparisonError(f"{peer} gives another {name!r} than staticnet")
 
 
-def _rows(runners: Sequence[Runner]) -> Iterator[list[str]]:
-    for runner in runners:
-        time = stats.median_interval(runner.rounds)
-        others = [other.rounds for other in runners if other is not runner]
-        row = [runner.name, format_seconds(time.value)]
+def _rows(contenders: Sequence[Contender]) -> Iterator[list[str]]:
+    rounds = {c.name: c.record["samples"] for c in contenders}
+    for name, samples in rounds.items():
+        time = stats.median_interval(samples)
+        others = [each for other, each in rounds.items() if other != name]
+        row = [name, format_seconds(time.value)]
         row.append(f"{format_seconds(time.low)} to {format_seconds(time.high)}")
         if others:
-            ratio = stats.ratio_to_best(runner.rounds, others)
+            ratio = stats.ratio_to_best(samples, others)
             row += [f"{ratio.value:.2f}", stats.verdict(ratio)]
         yield [*row, *["–"] * (len(HEADER) - len(row))]
