@@ -43,7 +43,9 @@ function shownItem(items, node) {
 }
 
 const cut = (text, most) => (text.length <= most ? text : `${text.slice(0, most - 1)}…`);
-const halfOf = (node) => (node.role === "backward" ? "backward" : "forward");
+// kernels run one after the other, downwards: in their view there are no halves
+const halfOf = (items, node) =>
+  (node.role === "backward" && items.view.title === "layers" ? "backward" : "forward");
 
 // The texts of an item: one cell for a node, two for a layer that runs forward and backward.
 function cellsOf(graph, item) {
@@ -54,7 +56,10 @@ function cellsOf(graph, item) {
   const { label, ops, counts } = item.box, main = Object.keys(counts);
   const cell = (role, head, text = ops[role] ?? "") =>
     ({ role, head: cut(head, HEAD), text: head.length > HEAD ? "" : cut(text, CHARS - head.length) });
-  if (item.box.kernel !== null) return [cell("kernel", label, Object.values(ops).join(", "))];
+  if (item.box.kernel !== null) {
+    const most = main.reduce((a, b) => (counts[b] > counts[a] ? b : a));
+    return [cell(most, label, Object.values(ops).join(", "))];
+  }
   if (!main.includes("backward")) {
     const role = ["update", "forward", "input"].find((each) => main.includes(each));
     return [cell(role, label)];
@@ -77,7 +82,7 @@ function edgesOf(items) {
     for (const operand of new Set(node.operands)) {
       const from = shownItem(items, operand);
       if (!from || from.apart !== to.apart) continue;
-      const a = halfOf(nodes[operand]), b = halfOf(node);
+      const a = halfOf(items, nodes[operand]), b = halfOf(items, node);
       if (from === to && a === b) continue;
       const key = `${from.id} ${a} ${to.id} ${b}`;
       if (!found.has(key)) found.set(key, edges.push({ key, from, to, a, b }) - 1);
