@@ -221,6 +221,15 @@ class TestNotebooks:
         row = f"<td>add</td><td>0</td><td>{adds}</td><td>0</td><td>0</td><td>{adds}</td>"
         assert row in text
 
+    def test_a_network_is_a_row_a_layer(self) -> None:
+        text = classifier("numpy").graph._repr_html_() or ""
+        rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in text.split("<tr>")]
+        told = {row[0]: row[1:] for row in rows if row}
+        assert told["0"] == ["matmul, add", "matmul, sum", "", "9", "792"]
+        assert told["1"][:2] == ["relu", "greater, where"]
+        assert told["update"][:3] == ["", "", told["update"][2]]
+        assert list(told)[:4] == ["0", "1", "2", "loss = sn.nn.cross_entropy(model(x), y)"]
+
     def test_graphs_in_a_graph_open(self) -> None:
         graph = holding().graph
         text = graph._repr_html_()

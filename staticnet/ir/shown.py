@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
 MOST = 40  # rows of a table in a notebook
-_NUMBER = re.compile(r"[-+]?[\d.,]+( ?(%|x|ns|µs|ms|s|B|KiB|MiB|GiB))?")
 
 
 class Table(NamedTuple):
@@ -44,12 +42,9 @@ def _html(table: Table) -> str:
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of texts, numbers to the right."""
+    """An HTML table of texts."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(text: str) -> str:
-    side = "right" if _NUMBER.fullmatch(text) else "left"
-    return f'<td style="text-align: {side}">{escape(text)}</td>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.shown import html_table
@@ -58,6 +59,37 @@ def _drawn(described: Document) -> str:
         svg = picture(graph, described["kernels"])
         held = held_pictures(graph)
         return f'<style>{picture_style()}</style><div style="overflow-x: auto">{svg}</div>{held}'
+    return _layers(graph) + _counted(nodes)
+
+
+def _layers(graph: Mapping[str, Any]) -> str:
+    """The closed boxes of a graph, a layer a row: what it does forward, backward and to update."""
+    view = graph["views"][0]
+    boxes = [item for item in _closed([*view["main"], *view["apart"]]) if isinstance(item, dict)]
+    roles = [role for role in ROLES if any(role in box["ops"] for box in boxes)]
+    rows = [
+        (
+            box["label"],
+            *(box["ops"].get(role, "") for role in roles),
+            f"{len(box['nodes']):,}",
+            f"{box['parameters']:,}" if box["parameters"] else "",
+        )
+        for box in boxes
+    ]
+    return html_table(("layer", *roles, "nodes", "elements of its state"), rows) if rows else ""
+
+
+def _closed(items: Sequence[Any]) -> list[Any]:
+    """Nodes and closed boxes, those in open ones too."""
+    found: list[Any] = []
+    for item in items:
+        is_open = isinstance(item, dict) and item["open"]
+        found += _closed(item["items"]) if is_open else [item]
+    return found
+
+
+def _counted(nodes: Sequence[Mapping[str, Any]]) -> str:
+    """How many nodes there are of each op and role, the most frequent ops first."""
     ops = Counter(node["op"] for node in nodes)
     columns = ("op", *ROLES, "all")
     by_role = Counter((node["op"], node["role"]) for node in nodes)
