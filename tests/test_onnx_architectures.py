@@ -144,3 +144,26 @@ def test_it_agrees_with_pytorch(name: str, exporter: str, tmp_path: Path) -> Non
     got = sn.function(node, model(node), device=device)(x.numpy())
     assert np.abs(wanted).max() > 0
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_named_dims_stay_symbolic(name: str, tmp_path: Path) -> None:
+    """One graph of any batch and, of the tagger, of any number of words."""
+    network, x = made(name)
+    network.eval()
+    axes = {0: "batch", 1: "time"} if name == "tagger" else {0: "batch"}
+    file = tmp_path / "model.onnx"
+    torch.onnx.export(
+        network, (x,), str(file), dynamo=False, input_names=["x"], dynamic_axes={"x": axes}
+    )
+    model = sn.io.onnx.load(file)
+    (node,) = model.placeholders()
+    y = model(node)
+    assert y.shape[0] == sn.Dim("batch")
+    f = sn.function(node, y, device="numpy")
+    for batch in (1, 3):
+        part = torch.cat([x, x])[:batch]
+        part = part[:, :5] if name == "tagger" else part
+        with torch.no_grad():
+            wanted = network(part).numpy()
+        np.testing.assert_allclose(f(part.numpy()), wanted, rtol=1e-4, atol=1e-5)
