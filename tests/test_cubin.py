@@ -14,8 +14,9 @@ from gpu_cases import STEPS
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.cuda.persistent import NAME
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch, walk
+from staticnet.codegen.launches import CudaProgram, Launch, walk
 from staticnet.compilation import Compilation
 
 nvrtc: Any = find_nvrtc()
@@ -40,6 +41,7 @@ MOST = {
     "attention": Most(128, 28 << 10),
     "attention_gradient": Most(255, 37 << 10),
     "scatter_add": Most(48, 4096),
+    "persistent": Most(255, 25 << 10),  # a step as one kernel
     "convolution": Most(255, 48 << 10),
     "convolution_input": Most(255, 48 << 10),
     "convolution_weight": Most(255, 48 << 10),
@@ -87,19 +89,30 @@ def compiled(f: Any, architecture: str) -> list[tuple[str, Launch, Kernel]]:
     backend = CudaBackend()
     made = Compilation(f.graph, backend, "fast", f.precision, (), None)
     plan = made.plan(made.compile({})[0], {})
-    program = write_cuda_program(plan, f.precision == "tf32")
+    return kernels_by_launch(write_cuda_program(plan, f.precision == "tf32"), architecture)
+
+
+def kernels_by_launch(program: CudaProgram, architecture: str) -> list[tuple[str, Launch, Kernel]]:
+    """Each launch of a program, with its kind and its kernel."""
     kernels = kernels_of(nvrtc.compile(program.source, architecture))
     launches = [each for each in walk(program.launches) if isinstance(each, Launch)]
     kinds = {
         name: group.kind for group, names in program.functions.items() for name in names.split(", ")
-    }
+    } | {NAME: "persistent"}
     return [(kinds.get(x.function, "beside"), x, kernels[x.function]) for x in launches]
 
 
 def check(f: Any, architecture: str) -> dict[str, list[Kernel]]:
     """The kernels by kind, none of which takes more than the table allows."""
+    return within_the_table(compiled(f, architecture), architecture)
+
+
+def within_the_table(
+    launches: list[tuple[str, Launch, Kernel]], architecture: str
+) -> dict[str, list[Kernel]]:
+    """The same of launches that are compiled."""
     found: dict[str, list[Kernel]] = {}
-    for kind, launch, kernel in compiled(f, architecture):
+    for kind, launch, kernel in launches:
         most, told = MOST.get(kind, OTHER), f"{kind} {launch.function}: {kernel}"
         assert kernel.frame == 0, told
         assert kernel.registers <= most.registers, told
@@ -183,3 +196,27 @@ def test_a_layer_of_gpt2_compiles_whole() -> None:
             assert kernel.does["HMMA"]
             assert kernel.does["LDG.128"]
         assert any(kernel.does["LDG.128"] and kernel.does["STG.128"] for kernel in found["beside"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        *((name, a) for name in ("mlp", "cifar_bn", "char_gpt") for a in ARCHITECTURES),
+        ("playground", "sm_80"),
+        ("char_lstm", "sm_90"), ("resnet50", "sm_90"),
+    ],
+)  # fmt: skip
+def test_workloads_keep_within_the_table(name: str, architecture: str) -> None:
+    """No spills; 16-bit convolutions on matrix units; rows and updates by 16 bytes."""
+    cases = pytest.importorskip("test_workload_launches")
+    _, program = cases.planned(cases.CASES[name]())
+    found = within_the_table(kernels_by_launch(program, architecture), architecture)
+    for kind, kernels in found.items():
+        told = f"{kind}: {max(k.registers for k in kernels)} registers"
+        print(f"{name} {architecture} {told}, {max(k.shared for k in kernels)} bytes shared")
+        if kind.startswith("convolution"):
+            assert any(kernel.does["HMMA"] for kernel in kernels), told
+    wide = [k for kernels in found.values() for k in kernels if k.does["LDG.128"]]
+    assert any(k.does["STG.128"] for k in wide)
+    assert (name in ("playground", "mlp")) == ("persistent" in found)

@@ -67,6 +67,32 @@ def test_every_product_of_a_training_step_takes_the_compute_type(name: str) -> N
     assert {n.dtype.name for n in others} <= {"float32", "int64", "int32", "bool"}
 
 
+@pytest.mark.parametrize("name", HALVES)
+def test_a_concatenation_of_products_stays_narrow(name: str) -> None:
+    """With the bits of one that is wide; where a part is wide, the whole is."""
+    x, *w = (sn.placeholder((6, 6), name=n) for n in "xuvw")
+    parts = [sn.matrix_transpose(x @ w[0]), sn.reshape(x @ w[1], (3, 12))[:, :6], x @ w[2]]
+    whole = sn.concat(parts, 0)
+    viewed = sn.sum(sn.reshape(whole, (3, -1)), 1)
+    outputs = [sn.sum(whole, 0), whole @ w[0], viewed]
+    f = sn.function([x, *w], outputs, device="numpy", precision=name)
+    after = sn.parse(f.as_text(after="precision"))
+    assert {n.dtype.name for n in after.nodes if n.op.name == "reshape"} == {name}
+    (joined,) = (node for node in after.nodes if node.op.name == "concat")
+    assert joined.dtype.name == name
+    feeds = [np.random.default_rng(0).normal(size=(6, 6)).astype("f") for _ in range(4)]
+    apart = sn.function([x, *w], parts, device="numpy", precision=name)(*feeds)
+    summed, multiplied, viewed = f(*feeds)
+    together = np.concatenate(apart)
+    np.testing.assert_array_equal(summed, together.sum(0))
+    np.testing.assert_array_equal(viewed, together.reshape(3, -1).sum(1))
+    narrow = together.astype(name).astype("f") @ feeds[1].astype(name).astype("f")
+    np.testing.assert_array_equal(multiplied, narrow.astype(name).astype("f"))
+    g = sn.function([x, *w], sn.concat([*parts, w[0]], 0), device="numpy", precision=name)
+    (joined,) = (n for n in sn.parse(g.as_text(after="precision")).nodes if n.op.name == "concat")
+    assert joined.dtype.name == "float32"
+
+
 def test_what_several_products_use_is_cast_once() -> None:
     f, _ = classifier(device="numpy", precision="bfloat16")
     graph = sn.parse(f.as_text(after="precision", batch=8))

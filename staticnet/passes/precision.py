@@ -5,7 +5,7 @@ a cast back. The casts are elementwise: they join the kernels on both sides, and
 what lies in memory between. So do attentions, but for their scores and row sums. Variables and
 their updates stay float32. An operand is cast below the
 views through which products see it: so it is cast once for all of them, and a transpose stays one
-that the library reads in place.
+that the library reads in place. A concatenation of 16-bit results stays one of 16 bits.
 
 float16 has 5 exponent bits: gradients below 6e-8 become zero, values above 65504 infinity. This
 pass scales no loss: `sn.optim.LossScaling` does, and bfloat16 needs none.
@@ -23,7 +23,7 @@ from staticnet.ir.node import Node, build
 from staticnet.ops.base import Constant, Item
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import Matmul
-from staticnet.ops.movement import Slice
+from staticnet.ops.movement import Concat, Slice
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.attention import hand_written
@@ -58,6 +58,12 @@ def precision(graph: Graph, context: Context) -> Graph:
             return build(node.op, (*first, *inputs[count:]))
         if isinstance(node.op, Item):
             return cast(keep(node, inputs), node.dtype)
+        if isinstance(node.op, Concat) and all(_was(operand, compute) for operand in inputs):
+            narrow = tuple([cast_below_views(operand, compute) for operand in inputs])
+            return build(Cast(node.dtype), (build(node.op, narrow),))
+        if node.op.moves and _is_joined(inputs[0], compute):
+            view = build(node.op, inputs[0].inputs)  # who reads it reads 16 bits
+            return build(Cast(node.dtype), (view,))
         if not isinstance(node.op, PRODUCTS) or node.dtype != FLOAT32:
             return keep(node, inputs)
         context.notes[f"{node.op.name} in {compute}"] += 1
@@ -81,6 +87,23 @@ def cast_below_views(x: Node, dtype: DType) -> Node:
     for view in reversed(views):
         result = build(view.op, (result,))
     return result
+
+
+def _was(x: Node, dtype: DType) -> bool:
+    """Whether x is a view of what was widened from a dtype."""
+    while x.op.moves:
+        (x,) = x.inputs
+    return isinstance(x.op, Cast) and x.dtype == FLOAT32 and x.inputs[0].dtype == dtype
+
+
+def _is_joined(x: Node, dtype: DType) -> bool:
+    """Whether x is what was widened from a view of a concatenation in a dtype."""
+    if not (isinstance(x.op, Cast) and x.dtype == FLOAT32 and x.inputs[0].dtype == dtype):
+        return False
+    (x,) = x.inputs
+    while x.op.moves:
+        (x,) = x.inputs
+    return isinstance(x.op, Concat)
 
 
 def _is_slice_of_leaf(x: Node) -> bool:

@@ -17,13 +17,14 @@ from staticnet.codegen.cuda.part import MAX_BLOCKS, ceil_div
 from staticnet.codegen.cuda.statements import PACK_BYTES
 from staticnet.codegen.launches import Address
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import FLOAT64, HALVES, short_name
+from staticnet.ir.dtype import FLOAT32, FLOAT64, HALVES, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.plan.memory import padded
 from staticnet.plan.results import results_of
 
 FEATURES = 64  # of a result that a block computes
+TOGETHER = 8  # blocks of float32, which take 27 KiB of shared memory each
 
 
 def attention_routine(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
@@ -71,6 +72,7 @@ def _call(
         max(1, min(MAX_BLOCKS, tasks)),
         2 * tile,
         scratch_bytes=sum(int(padded(y.type.nbytes)) for y in unread),
+        together=TOGETHER if dtype == FLOAT32 else 0,
     )
 
 

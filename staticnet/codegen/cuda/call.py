@@ -17,7 +17,9 @@ Locate = Callable[[Node], Address]
 class Call:
     """A function by its declared parameters and body, its launch, and what it is given.
 
-    In the body, `block` of `blocks` blocks works; `error` and `site` tell a failure.
+    In the body, `block` of `blocks` blocks works; `error` and `site` tell a failure. `together` is
+    how many blocks a multiprocessor has at once, 0 for what the compiler expects: it gives threads
+    no more registers than that many blocks leave, and rather spills.
     """
 
     parameters: tuple[str, ...]
@@ -27,6 +29,7 @@ class Call:
     threads: int
     may_fail: bool = False
     scratch_bytes: int = 0
+    together: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,14 @@ class Function:
 
     Its body may ask for `block` and `blocks`; then it computes the same whatever blocks there are,
     as long as it is called once for each `block` below `blocks`. `guards` are statements before it
-    that may return.
+    that may return; for `together` see `Call`.
     """
 
     parameters: tuple[str, ...]
     guards: tuple[str, ...]
     body: tuple[str, ...]
     threads: int
+    together: int = 0
 
     @property
     def by_block(self) -> bool:
@@ -53,7 +57,8 @@ class Function:
         text = "\n".join(self.body)
         lines = ["const int block = blockIdx.x;"] if "block" in text else []
         lines += ["const int blocks = gridDim.x;"] if "blocks" in text else []
-        head = f'extern "C" __global__ void __launch_bounds__({self.threads})\n'
+        bounds = f"{self.threads}, {self.together}" if self.together else str(self.threads)
+        head = f'extern "C" __global__ void __launch_bounds__({bounds})\n'
         return head + function(self.parameters, [*self.guards, *lines, *self.body])
 
     def stage(self) -> str:

@@ -352,7 +352,7 @@ class StepWriter:
             parameters.append("int site")
             arguments.append(Number(site))
         lines += ["if (*error) return;"] if self.guarded else []
-        made = Function(tuple(parameters), tuple(lines), call.body, call.threads)
+        made = Function(tuple(parameters), tuple(lines), call.body, call.threads, call.together)
         name = self.parts.named(name, made.kernel())
         self.parts.kernels.setdefault(name, made)
         nbytes = call.scratch_bytes if scratch is not None else 0
