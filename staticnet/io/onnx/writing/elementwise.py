@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def _same(body: Body, node: Node) -> str:
     return result if node.dtype == BOOL else body.cast(result, node.dtype)
 
 
+@cache
 def takes(operator: str, opset: int, dtype: DType, operand: int = 0) -> DType:
     """The dtype that an operator takes in place of one that it may not know."""
     declared = schema("", operator, opset)
