@@ -32,7 +32,12 @@ DEVICES = [
     pytest.param("cpu", marks=pytest.mark.skipif(find_compiler() is None, reason="no C compiler")),
 ]
 COMPILED = pytest.param(
-    "cpu", "arrays", marks=pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
+    "cpu",
+    "arrays",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(find_compiler() is None, reason="no C compiler"),
+    ],
 )
 
 
@@ -94,6 +99,7 @@ def test_a_run_goes_on_wherever_it_ended(device: str, kind: str, tmp_path: Path)
         assert [line.split(",")[0] for line in text] == ["epoch", "1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_schedules_and_stopping_go_on(tmp_path: Path) -> None:
     def made() -> Any:
         rate = optim.ReduceLROnPlateau(0.05, patience=0, threshold=0.5)
@@ -131,6 +137,7 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path) -> None:
     same(again, whole)
 
 
+@pytest.mark.slow
 def test_more_epochs_are_made_of_a_finished_run(tmp_path: Path) -> None:
     whole = trainer()
     run(whole, epochs=4)
@@ -143,6 +150,7 @@ def test_more_epochs_are_made_of_a_finished_run(tmp_path: Path) -> None:
     same(new, whole)
 
 
+@pytest.mark.slow
 def test_retention_and_the_best(tmp_path: Path) -> None:
     class Values(Callback):
         def on_epoch_end(self, trainer: Any) -> None:
@@ -222,6 +230,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         run(trainer(optimizer=optim.SGD(0.1, momentum=0.9)), out=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_what_would_change_the_order_is_refused(tmp_path: Path, caplog: Any) -> None:
     with pytest.raises(End):
         run(trainer(), out=tmp_path, callbacks=[After(4), Checkpoint(every=2)])
@@ -332,6 +341,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         run(trainer(), out=tmp_path / "run", callbacks=Gone())
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_run_for_tensorboard(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with pytest.raises(End):

@@ -93,6 +93,7 @@ def test_it_learns_and_the_history_shows_it() -> None:
         history["val_acuracy"]
 
 
+@pytest.mark.slow
 def test_a_history_as_a_table_and_a_picture(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     pytest.importorskip("matplotlib")
@@ -331,6 +332,7 @@ class TestBatches:
     def batches(self) -> list[Any]:
         return [(X[i : i + 16], Y[i : i + 16]) for i in range(0, len(X), 16)]
 
+    @pytest.mark.slow
     def test_any_iterable_trains_as_arrays_do(self) -> None:
         options: dict[str, Any] = {"epochs": 2, "batch_size": 16, "shuffle": False}
         options["progress"] = False
@@ -339,6 +341,7 @@ class TestBatches:
             history = plain().fit(data, validation=data, **options)
             np.testing.assert_array_equal(history.step_losses, expected)
 
+    @pytest.mark.slow
     def test_a_data_loader(self) -> None:
         torch = pytest.importorskip("torch")
         tensors = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
