@@ -135,7 +135,7 @@ def test_a_step_of_updates_alone_has_nothing_apart() -> None:
 
 
 class TestInTheBrowser:
-    @pytest.mark.parametrize("step", [demo, resnet, gpt])
+    @pytest.mark.parametrize("step", [demo, pytest.param(resnet, marks=pytest.mark.slow), gpt])
     def test_the_whole_network_is_on_one_screen_and_no_label_is_crossed(
         self, opened: Any, step: Any
     ) -> None:
