@@ -97,32 +97,6 @@ def test_copies_of_views_write_their_parts() -> None:
     assert kinds == ["rows", "rows", "map"]
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_a_kernel_that_only_concatenates_runs_over_one_part(axis: int) -> None:
-    """Each of its points loads one element of each part, and chooses none."""
-    x, y = sn.placeholder((4, 6, 8), name="x"), sn.placeholder((8, 6, 4), name="y")
-    whole = sn.concat([x, sn.permute_dims(y, (2, 1, 0)), x], axis)
-    ((_, group),) = sn.function([x, y], whole, device="numpy").specialize().plan.launched
-    assert (group.kind, group.domain) == ("map", (4, 6, 8))
-    added = sn.function([x, y], whole + 1, device="numpy").specialize().plan.launched
-    assert [group.domain for _, group in added] == [whole.shape]
-
-
-@pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
-def test_a_kernel_that_only_concatenates_at_any_size() -> None:
-    x, y = (sn.placeholder(("n", 3), name=name) for name in "xy")
-    w = sn.placeholder(("n", 3, "n"), name="w")
-    outputs = [sn.concat([x, y], 0), sn.concat([sn.permute_dims(w, (2, 1, 0)), w], 1)]
-    f = sn.function([x, y, w], outputs, device="cpu")
-    assert str(f.memory_analysis().arena) == "0 bytes"
-    for n in (2, 3):
-        rng = np.random.default_rng(n)
-        a, b, c = (rng.normal(size=s).astype("f4") for s in ((n, 3), (n, 3), (n, 3, n)))
-        got = f(a, b, c)
-        np.testing.assert_array_equal(got[0], np.concatenate([a, b]))
-        np.testing.assert_array_equal(got[1], np.concatenate([c.transpose(2, 1, 0), c], 1))
-
-
 @pytest.mark.parametrize("why", ["read", "returned", "shape", "space"])
 def test_what_stays_a_copy(why: str) -> None:
     """Parts that others need lie in memory anyway; parts of several sizes have no one loop."""

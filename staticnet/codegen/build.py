@@ -27,7 +27,7 @@ from staticnet.ops.random import RandomBits
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import block_count, block_lines
 from staticnet.plan.reads import loop_numbers
-from staticnet.plan.roles import Role, base, role
+from staticnet.plan.roles import Role, base, is_join, role
 
 MAX_KEPT = 4096  # elements of a row that is kept in a local array
 LEAST_PART = 16  # elements of a part of a map's axis that is a loop of its own
@@ -140,7 +140,7 @@ class Builder:
     ) -> Kernel:
         scope = self._scope("t")
         for node in self.group.nodes:
-            if self.group.joins(node):
+            if is_join(node):
                 self._join(scope, node, index)
             elif node in self.stored:
                 self._store(scope, node, index, scope.value(node, index))

@@ -85,10 +85,6 @@ class Group:
         """The axes before the reduced ones."""
         return self.domain[: len(self.domain) - self.inner]
 
-    def joins(self, node: Node) -> bool:
-        """Whether a node is a concatenation whose parts, each of the domain, are stored."""
-        return self.fused and isinstance(node.op, Concat) and fixed(node.shape) != self.domain
-
     def is_row_shape(self, shape: tuple[int, ...]) -> bool:
         """Whether a shape is that of a row value, the reduced axes gone or of length 1."""
         return shape in (self.outer, (*self.outer, *(1,) * self.inner))

@@ -4,8 +4,7 @@ A concatenation of many parts, or along the last axis, is a routine that copies 
 of what was cut into the gates of an LSTM, or into queries, keys and values. Where maps over one
 space make all parts, and nobody else reads them, one map stores them where they lie in the whole:
 no part is written and read again. So it is with views that the routine could not read, whose
-copies are such maps. A concatenation that is a kernel, and the only node of it, runs over one part
-and stores each: as part of a larger kernel each of its elements chooses among all parts.
+copies are such maps.
 """
 
 from __future__ import annotations
@@ -38,24 +37,16 @@ class Joins:
     def draw_in(self) -> None:
         """Let maps write all concatenations that they can."""
         for group in self.fusion.groups:
-            if len(group.nodes) == 1 and isinstance(group.nodes[0].op, Concat):
+            if not group.fused and isinstance(group.nodes[0].op, Concat):
                 self._draw(group)
 
     def _draw(self, group: Group) -> None:
         makers = self._makers(group)
         if not makers or not self._fit(group, makers):
-            self._split(group)
             return
         latest, *others = sorted(makers, key=lambda maker: -maker.number)
         for gone in (*others, group):
             self.fusion.merge(gone, latest)
-
-    def _split(self, group: Group) -> None:
-        """Let a map that concatenates alone run over its parts, if they are of one shape."""
-        parts = [x for x in group.nodes[0].inputs if x.type.size]
-        shapes = {fixed(x.shape) for x in parts}
-        if group.kind == "map" and len(parts) > 1 and len(shapes) == 1:
-            (group.domain,) = shapes
 
     def _makers(self, group: Group) -> set[Group]:
         """The maps over one space that make all parts, for this reader alone; else none."""

@@ -11,7 +11,7 @@ from staticnet.ops.base import Elementwise, Reduction
 from staticnet.ops.indexing import TakeAlongAxis
 from staticnet.plan.fusion import Group
 from staticnet.plan.partials import may_share_rows
-from staticnet.plan.roles import axes_of, base, operand_index, place, resolve
+from staticnet.plan.roles import axes_of, base, is_join, operand_index, place, resolve
 
 At = tuple[Index, ...] | None  # the element of a node; None where it is computed
 
@@ -71,7 +71,7 @@ def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -
     waiting = [(node, _home(node, group, domain)) for node in nodes]
     seen = set(waiting)
     while waiting:
-        for operand, index in _operands(group, *waiting.pop(), early):
+        for operand, index in _operands(*waiting.pop(), early):
             below, at = (base(operand), None) if index is None else resolve(operand, index)
             if below not in members:
                 here = index is not None and place(operand, index)[1].is_same(own)
@@ -91,9 +91,7 @@ def _home(node: Node, group: Group, domain: tuple[Index, ...]) -> At:
     return None if node in group.rows else domain
 
 
-def _operands(
-    group: Group, node: Node, index: At, early: frozenset[Node]
-) -> Iterator[tuple[Node, At]]:
+def _operands(node: Node, index: At, early: frozenset[Node]) -> Iterator[tuple[Node, At]]:
     """What a node's element is made of, and at which index of each operand."""
     if node.op.moves:  # a view that lies in memory for others
         yield node.inputs[0], None if index is None else _source(node, index)
@@ -101,7 +99,7 @@ def _operands(
     if isinstance(node.op, Reduction):
         yield node.inputs[0], index
         return
-    known = index if isinstance(node.op, Elementwise) or group.joins(node) else None
+    known = index if isinstance(node.op, Elementwise) or is_join(node) else None
     for operand in node.inputs[1:] if node in early else node.inputs:
         yield operand, None if known is None else operand_index(known, operand)
 

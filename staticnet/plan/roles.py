@@ -59,6 +59,11 @@ def role(node: Node) -> Role:
     return Role.LIBRARY if isinstance(op, Matmul | MatmulEpilogue) else Role.OPAQUE
 
 
+def is_join(node: Node) -> bool:
+    """Whether a node, in a kernel, is a concatenation, whose parts the kernel writes in turn."""
+    return isinstance(node.op, Concat) and role(node) is Role.OPAQUE
+
+
 def base(node: Node) -> Node:
     """The node whose elements a chain of views shows."""
     while node.op.moves:

@@ -166,8 +166,6 @@ class SymbolicPlan:
         for node in group.nodes:
             if node.shape == group.domain and node not in group.rows:
                 return self._origin[node].shape
-        for node in filter(group.joins, group.nodes):
-            return next(self._origin[x].shape for x in node.inputs if x.shape == group.domain)
         for node in group.nodes:
             if isinstance(node.op, Reduction):
                 shape, axes = self._origin[node.inputs[0]].shape, node.op.axes
