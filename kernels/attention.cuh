@@ -180,6 +180,32 @@ __device__ inline void sn_attention_mask(const sn_attention_sizes &z, int64_t n,
     }
 }
 
+// Which weights a dropout keeps: numbers' key and counter, and the probability that one stays.
+template <class real>
+struct sn_attention_drops {
+  const uint64_t *key, *counter;
+  const real *kept;
+};
+
+// x of a tile of weights, or of their cotangents, times their factors: 1 / kept, or 0 where one is
+// dropped. Weight ((n heads + h) queries + q) keys + k of all has that number's random word.
+template <class real, int TILES>
+__device__ inline void sn_attention_drop(const sn_attention_sizes &z, int64_t n, int64_t h,
+                                         int64_t q0, int64_t k0, sn_attention_drops<real> drops,
+                                         real (&x)[TILES][4]) {
+  const sn_attention_lane at;
+  const sn_u64 key = *drops.key, counter = *drops.counter;
+  const float kept = (float)*drops.kept;
+  const real factor = 1 / *drops.kept;
+  for (int t = 0; t < TILES; ++t)
+    for (int i = 0; i < 4; ++i) {
+      const int64_t q = q0 + at.first + at.row + i / 2 * 8, k = k0 + t * 8 + at.column + i % 2;
+      const sn_u64 weight = ((n * z.heads + h) * z.queries + q) * z.keys + k;
+      const float even = (float)(sn_philox4x32(key, counter, weight) >> 8) * 5.9604645e-8f;
+      x[t][i] *= even < kept ? factor : real(0);
+    }
+}
+
 // The greatest, or the sum, of what the four lanes of a row have.
 template <class T>
 __device__ inline T sn_attention_most(T x) {
@@ -209,6 +235,16 @@ __device__ inline void sn_attention_save(typename X::memory *to, int64_t apart, 
     }
 }
 
+template <class X, int TILE>
+__device__ inline void sn_attention_keep(const typename X::value (&c)[TILE / 8][4],
+                                         typename X::memory *to) {
+  constexpr int across = sn_attention_tile<X, TILE>::across;
+  const sn_attention_lane at;
+  for (int t = 0; t < TILE / 8; ++t)
+    for (int i = 0; i < 4; ++i)
+      to[(at.first + at.row + i / 2 * 8) * across + t * 8 + at.column + i % 2] = X::store(c[t][i]);
+}
+
 // One after the other of the tiles of all heads: of `rows` rows, and 64 of `width` features.
 struct sn_attention_task {
   int64_t first, row, head;
@@ -221,11 +257,12 @@ struct sn_attention_task {
   }
 };
 
-template <class X, int TILE, bool CAUSAL, int MASK, class M>
+template <class X, int TILE, bool CAUSAL, int MASK, bool DROPS, class M>
 __device__ inline void sn_attention(
     const sn_attention_sizes &z, int64_t tasks, int block, int blocks, const typename X::memory *q,
     const typename X::memory *k, const typename X::memory *v, const typename X::value *scale,
-    const M *mask, typename X::memory *out, typename X::value *lse) {
+    const M *mask, sn_attention_drops<typename X::value> drops, typename X::memory *out,
+    typename X::value *lse) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
@@ -254,16 +291,16 @@ __device__ inline void sn_attention(
         const real factor = top[half] == most ? real(1) : sn_attention_exp(top[half] - base);
         for (int t = 0; t < TILE / 8; ++t)
           for (int i = 2 * half; i < 2 * half + 2; ++i) {
-            const real w = sn_attention_exp(c[t][i] - base);
-            sum += w;
-            weights[(at.first + at.row + half * 8) * tile::across + t * 8 + at.column + i % 2] =
-                X::store(w);
+            c[t][i] = sn_attention_exp(c[t][i] - base);
+            sum += c[t][i];
           }
         for (int t = 0; t < SN_FEATURES / 8; ++t)
           for (int i = 2 * half; i < 2 * half + 2; ++i) y[t][i] *= factor;
         total[half] = total[half] * factor + sn_attention_sum(sum);
         top[half] = most;
       }
+      if constexpr (DROPS) sn_attention_drop(z, n, h, on.row, k0, drops, c);
+      sn_attention_keep<X, TILE>(c, weights);
       sn_attention_inner<X, TILE, false>(z, weights, values, z.e, on.first, right, y);
     }
     sn_attention_save<X>(out + n * z.rows[SN_Y][0] + h * z.rows[SN_Y][1], z.rows[SN_Y][2], on.row,
@@ -281,13 +318,13 @@ __device__ inline void sn_attention(
 }
 
 // Weights w of a tile of queries and keys, to c, and their scores' cotangents, to s.
-template <class X, int TILE, bool CAUSAL, int MASK, class M>
+template <class X, int TILE, bool CAUSAL, int MASK, bool DROPS, class M>
 __device__ inline void sn_attention_slopes(
     const sn_attention_sizes &z, int64_t n, int64_t h, int64_t q0, int64_t k0,
     const typename X::memory *q, const typename X::memory *k, const typename X::memory *v,
     typename X::value scale, const typename X::value *lse, const typename X::value *delta,
-    const typename X::memory *a, const M *mask, typename X::memory *left, typename X::memory *right,
-    typename X::value (&c)[TILE / 8][4], typename X::value (&s)[TILE / 8][4]) {
+    const typename X::memory *a, const M *mask, sn_attention_drops<typename X::value> drops,
+    typename X::memory *left, typename X::memory *right, typename X::value (&c)[TILE / 8][4], typename X::value (&s)[TILE / 8][4]) {
   typedef typename X::value real;
   const sn_attention_lane at;
   const int64_t head = (n * z.heads + h) * z.queries + q0;
@@ -297,6 +334,7 @@ __device__ inline void sn_attention_slopes(
   sn_attention_outer<X, TILE>(z, z.d, queries, keys, left, right, c);
   sn_attention_mask<X, TILE, CAUSAL, MASK>(z, n, h, q0, k0, scale, mask, c);
   sn_attention_outer<X, TILE>(z, z.e, to_y, values, left, right, s);
+  if constexpr (DROPS) sn_attention_drop(z, n, h, q0, k0, drops, s);
   for (int half = 0; half < 2; ++half) {
     const int row = at.first + at.row + half * 8;
     const bool there = q0 + row < z.queries;
@@ -307,24 +345,15 @@ __device__ inline void sn_attention_slopes(
         s[t][i] = c[t][i] * (s[t][i] - less);
       }
   }
+  if constexpr (DROPS) sn_attention_drop(z, n, h, q0, k0, drops, c);
 }
 
-template <class X, int TILE>
-__device__ inline void sn_attention_keep(const typename X::value (&c)[TILE / 8][4],
-                                         typename X::memory *to) {
-  constexpr int across = sn_attention_tile<X, TILE>::across;
-  const sn_attention_lane at;
-  for (int t = 0; t < TILE / 8; ++t)
-    for (int i = 0; i < 4; ++i)
-      to[(at.first + at.row + i / 2 * 8) * across + t * 8 + at.column + i % 2] = X::store(c[t][i]);
-}
-
-template <class X, int TILE, bool CAUSAL, int MASK, class M>
+template <class X, int TILE, bool CAUSAL, int MASK, bool DROPS, class M>
 __device__ inline void sn_attention_to_queries(
     const sn_attention_sizes &z, int64_t tasks, int block, int blocks, const typename X::memory *q,
     const typename X::memory *k, const typename X::memory *v, const typename X::memory *a,
     const typename X::value *scale, const typename X::value *lse, const typename X::value *delta,
-    const M *mask, typename X::memory *dq) {
+    const M *mask, sn_attention_drops<typename X::value> drops, typename X::memory *dq) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
@@ -338,8 +367,8 @@ __device__ inline void sn_attention_to_queries(
     for (int t = 0; t < SN_FEATURES / 8; ++t)
       for (int i = 0; i < 4; ++i) y[t][i] = 0;
     for (int64_t k0 = 0; k0 < end; k0 += TILE) {
-      sn_attention_slopes<X, TILE, CAUSAL, MASK>(z, n, h, on.row, k0, q, k, v, *scale, lse, delta, a,
-                                                 mask, left, right, c, s);
+      sn_attention_slopes<X, TILE, CAUSAL, MASK, DROPS>(z, n, h, on.row, k0, q, k, v, *scale, lse,
+                                                        delta, a, mask, drops, left, right, c, s);
       sn_attention_keep<X, TILE>(s, slopes);
       const sn_attention_rows<X> keys(z, SN_K, k, n, group, k0);
       sn_attention_inner<X, TILE, false>(z, slopes, keys, z.d, on.first, right, y);
@@ -350,12 +379,13 @@ __device__ inline void sn_attention_to_queries(
   }
 }
 
-template <class X, int TILE, bool CAUSAL, int MASK, class M>
+template <class X, int TILE, bool CAUSAL, int MASK, bool DROPS, class M>
 __device__ inline void sn_attention_to_keys(
     const sn_attention_sizes &z, int64_t tasks, int block, int blocks, const typename X::memory *q,
     const typename X::memory *k, const typename X::memory *v, const typename X::memory *a,
     const typename X::value *scale, const typename X::value *lse, const typename X::value *delta,
-    const M *mask, typename X::memory *dk, typename X::memory *dv) {
+    const M *mask, sn_attention_drops<typename X::value> drops, typename X::memory *dk,
+    typename X::memory *dv) {
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
@@ -370,8 +400,8 @@ __device__ inline void sn_attention_to_keys(
     for (int64_t h = first_head; h < first_head + sharing; ++h)
       for (int64_t q0 = CAUSAL ? on.row : 0; q0 < z.queries; q0 += TILE) {
         const sn_attention_rows<X> queries(z, SN_Q, q, n, h, q0), to_y(z, SN_Y, a, n, h, q0);
-        sn_attention_slopes<X, TILE, CAUSAL, MASK>(z, n, h, q0, on.row, q, k, v, *scale, lse, delta,
-                                                   a, mask, left, right, c, s);
+        sn_attention_slopes<X, TILE, CAUSAL, MASK, DROPS>(z, n, h, q0, on.row, q, k, v, *scale, lse,
+                                                          delta, a, mask, drops, left, right, c, s);
         sn_attention_keep<X, TILE>(c, weights);
         sn_attention_keep<X, TILE>(s, slopes);
         sn_attention_inner<X, TILE, true>(z, weights, to_y, z.e, on.first, right, yv);

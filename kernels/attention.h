@@ -123,6 +123,11 @@ static int64_t sn_attention_place_f32(const sn_attention_sizes_f32 *z, int of, i
   return n * z->rows[of][0] + h * z->rows[of][1] + row * z->rows[of][2];
 }
 
+/* The number of a query's weight for a key, among all. */
+static int64_t sn_attention_weight_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q, int64_t k) {
+  return ((n * z->heads + h) * z->queries + q) * z->keys + k;
+}
+
 static void sn_attention_fetch_f32(int64_t rows, int64_t n, const sn_cell_f32 *x, int64_t apart) {
   for (int64_t i = 0; i < rows; ++i) SN_FETCH(x + i * apart, n);
 }
@@ -227,8 +232,8 @@ static int64_t sn_attention_apart_f32(int64_t lanes) { return lanes + (lanes > s
 /* A block of queries, from q0 on, of one head. */
 static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
                           const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
-                          sn_real_f32 scale, const void *mask, sn_cell_f32 *out, sn_real_f32 *lse,
-                          sn_real_f32 *room) {
+                          sn_real_f32 scale, const void *mask, const sn_attention_drops_f32 *drops,
+                          sn_cell_f32 *out, sn_real_f32 *lse, sn_real_f32 *room) {
   const int64_t rows = SN_MIN(sn_attention_queries_f32, z->queries - q0), lanes = sn_attention_padded_f32(rows);
   const int64_t ld = sn_attention_apart_f32(lanes), ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   const int64_t reach = sn_attention_reach_f32(z, q0 + rows);
@@ -252,6 +257,7 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
     if (sn_attention_powers_f32(keys, lanes, shift, s, ld, top, total, factor) && k0)
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < es; ++j) y[i * es + j] *= factor[i];
+    sn_attention_drop_f32(drops, sn_attention_weight_f32(z, n, h, q0, k0), z->keys, keys, lanes, s, ld);
     const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, copy, 0);
     const int64_t next = SN_MIN(keys, reach - k0 - keys);
     sn_attention_fetch_f32(next, z->d, k + (k0 + keys) * k_step, k_step);
@@ -267,8 +273,10 @@ static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, i
 
 static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 *q,
                              const sn_cell_f32 *k, const sn_cell_f32 *v, const sn_real_f32 *scale,
-                             const void *mask, sn_cell_f32 *out, sn_real_f32 *lse,
+                             const void *mask, const uint64_t *key, const uint64_t *counter,
+                             const sn_real_f32 *kept, sn_cell_f32 *out, sn_real_f32 *lse,
                              char *scratch) {
+  const sn_attention_drops_f32 drops = {key, counter, kept};
   const int64_t blocks = (z->queries + sn_attention_queries_f32 - 1) / sn_attention_queries_f32;
   const int64_t most = SN_MIN(sn_attention_queries_f32, z->queries), wide = SN_MAX(z->d, z->e);
   const int64_t tasks = z->n * z->heads * blocks;
@@ -286,7 +294,7 @@ static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 
       const int64_t group = h / (z->heads / z->groups);
       sn_attention_block_f32(z, n, h, q0, q + sn_attention_place_f32(z, sn_attention_q_f32, n, h, q0),
                     k + sn_attention_place_f32(z, sn_attention_k_f32, n, group, 0),
-                    v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale, mask,
+                    v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale, mask, &drops,
                     out + sn_attention_place_f32(z, sn_attention_y_f32, n, h, q0),
                     lse + head * z->queries + q0, room);
     }
@@ -297,8 +305,8 @@ static void sn_attention_f32(const sn_attention_sizes_f32 *z, const sn_cell_f32 
 static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h,
                                const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
                                sn_real_f32 scale, const sn_real_f32 *lse, const sn_real_f32 *delta,
-                               const sn_cell_f32 *g, const void *mask, sn_cell_f32 *dq,
-                               sn_real_f32 *dk, sn_real_f32 *dv, sn_real_f32 *room) {
+                               const sn_cell_f32 *g, const void *mask,
+                               const sn_attention_drops_f32 *drops, sn_cell_f32 *dq, sn_real_f32 *dk, sn_real_f32 *dv, sn_real_f32 *room) {
   const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
   const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   sn_real_f32 *const qt = sn_attention_take_f32(&room, z->d * ld), *const gt = sn_attention_take_f32(&room, z->e * ld);
@@ -333,7 +341,10 @@ static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, in
       sn_attention_mask_f32(z, n, h, q0, rows, k0, keys, mask, s, ld);
       sn_attention_multiply_f32(sn_attention_columns_from_f32, shift,
                                 keys, lanes, z->e, vb.at, vb.step, 1, gt, ld, t, ld, 0);
+      const int64_t weight = sn_attention_weight_f32(z, n, h, q0, k0);
+      sn_attention_drop_f32(drops, weight, z->keys, keys, lanes, t, ld);
       sn_attention_slopes_f32(keys, lanes, shift, s, t, ld, l, less);
+      sn_attention_drop_f32(drops, weight, z->keys, keys, lanes, s, ld);
       sn_attention_multiply_f32(sn_attention_depth_from_f32, shift,
                                 keys, es, rows, s, ld, 1, gb.at, gb.step, dv + k0 * es, es, 1);
       sn_attention_multiply_f32(sn_attention_depth_from_f32, shift,
@@ -351,8 +362,10 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
                                       const sn_cell_f32 *k, const sn_cell_f32 *v,
                                       const sn_cell_f32 *g, const sn_real_f32 *scale,
                                       const sn_real_f32 *lse, const sn_real_f32 *delta,
-                                      const void *mask, sn_cell_f32 *dq, sn_cell_f32 *dk,
+                                      const void *mask, const uint64_t *key, const uint64_t *counter,
+                                      const sn_real_f32 *kept, sn_cell_f32 *dq, sn_cell_f32 *dk,
                                       sn_cell_f32 *dv, char *scratch) {
+  const sn_attention_drops_f32 drops = {key, counter, kept};
   const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
   const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   const int64_t sharing = z->groups ? z->heads / z->groups : 0;
@@ -379,7 +392,7 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
                            k + sn_attention_place_f32(z, sn_attention_k_f32, n, group, 0),
                            v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale,
                            lse + head, delta + head, g + sn_attention_place_f32(z, sn_attention_y_f32, n, h, 0),
-                           mask, dq + head * z->d, k_sum, v_sum, room);
+                           mask, &drops, dq + head * z->d, k_sum, v_sum, room);
       }
       for (int64_t i = 0; i < z->keys && own_k; ++i)
         for (int64_t j = 0; j < z->d; ++j) dk[(at + i) * z->d + j] = sn_put_f32(k_sum[i * ds + j]);

@@ -18,6 +18,7 @@ from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
+from staticnet.ops.random import random_words
 from staticnet.ops.with_update import WithUpdate
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowSpread, WindowSum
@@ -111,6 +112,13 @@ def to_keys(q: Any, k: Any, v: Any, a: Any) -> Any:
     one = sn.ones_like(sn.sum(q, -1), dtype="float64" if q.dtype == "float64" else "float32")
     scale = sn.sum(one * 0) + 0.5
     return items(apply(AttentionGradient(True), q, k, v, a, scale, one, 2 * one))[1]
+
+
+def dropped_by_torch(t: Any, q: Any, k: Any) -> Any:
+    """Attention of which the numbers under key (1, 2) that are below a half keep weights."""
+    words = random_words(1, 2, 2 * 3 * 5).reshape(1, 2, 3, 5)
+    factors = t.tensor(2.0 * ((words >> 8) * 2.0**-24 < 0.5), dtype=q.dtype)
+    return (t.softmax(q @ k.mT / 2, -1) * factors) @ k
 
 
 def to_keys_of_torch(t: Any, q: Any, k: Any, v: Any, a: Any) -> Any:
@@ -278,6 +286,7 @@ OTHERS = [
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "last", (2, 3))), r(2, 3, 6, 4), r(2, 2, 2, 2), torch=lambda t, x, y: t.nn.grad.conv2d_weight(last_to_first(x), (2, 2, 2, 3), last_to_first(y), (2, 1), (1, 0), (1, 2), 2)),
     S("attention", lambda q, k, v: sn.nn.scaled_dot_product_attention(q, k, v, scale=0.5), r(1, 4, 3, 2), r(1, 2, 5, 2)[:, :1], r(1, 1, 5, 3), torch=lambda t, q, k, v: t.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5)),
     S("attention", lambda q, k, m: sn.nn.scaled_dot_product_attention(q, k, k, m), r(2, 2, 3, 4), r(2, 2, 5, 4), r(3, 5), torch=lambda t, q, k, m: t.nn.functional.scaled_dot_product_attention(q, k, k, m)),
+    S("attention", lambda q, k: sn.nn.scaled_dot_product_attention(q, k, k, dropout_p=0.5, dropout_key=sn.random.key(1, 2)), r(1, 2, 3, 4), r(1, 2, 5, 4), torch=dropped_by_torch),
     S("attention_gradient", lambda q, k, v, a: to_keys(q, k, v, a), r(1, 4, 3, 2), r(1, 2, 5, 2), r(1, 2, 5, 3), r(1, 4, 3, 3), torch=to_keys_of_torch),
     S("max_pool", lambda x: greatest(PAIRS, "first", x)[0], distinct(2, 3, 4, 5), torch=lambda t, x: t.nn.functional.max_pool2d(x, 2)),
     S("max_pool", lambda x: greatest(APART, "last", x)[0], distinct(2, 7, 3), torch=lambda t, x: t.nn.functional.max_pool1d(x.mT, 2, 1, 1, 2).mT),

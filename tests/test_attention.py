@@ -105,6 +105,63 @@ def test_dropped_weights_are_those_of_dropout():
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
 
+def written_out(q, k, v, mask, key, p, causal):
+    """The same of plain ops: all weights, and `dropout` of them."""
+    groups = k.shape[1]
+    q5 = sn.reshape(q, (q.shape[0], groups, -1, *q.shape[2:]))
+    s = q5 @ sn.matrix_transpose(k)[:, :, None] / np.sqrt(q.shape[-1])
+    keep = np.tri(*s.shape[-2:], dtype=bool) if causal else mask[:, :, None]
+    w = nn.dropout(nn.softmax(sn.where(keep, s, -np.inf)), p, key)
+    return sn.reshape(w @ v[:, :, None], (*q.shape[:3], v.shape[-1]))
+
+
+@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=pytest.mark.slow)])
+def test_dropout_is_that_of_all_weights_to_the_second_order(device):
+    """Heads that share keys, more keys than a block has, a number of keys that is no four."""
+    key, p = sn.random.key(7, 3), 0.3
+    for (heads, groups, rows, keys), causal in itertools.product(
+        ((2, 2, 5, 8), (4, 2, 7, 6), (1, 1, 130, 140)), (False, True)
+    ):
+        shapes = ((2, heads, rows, 4), (2, groups, keys, 4), (2, groups, keys, 3))
+        q, k, v = nodes = [sn.placeholder(shape, "float64") for shape in shapes]
+        mask = rng.random((2, 1, rows, keys)) > 0.2
+        mask[..., 0] = True
+        options = {"is_causal": True} if causal else {"attn_mask": mask}
+        y = nn.scaled_dot_product_attention(
+            q, k, v, dropout_p=p, dropout_key=key, enable_gqa=True, **options
+        )
+        results = []
+        for way in (y, written_out(q, k, v, mask, key, p, causal)):
+            first = sn.grad(sn.sum(way * way), nodes)
+            results += [way, *first, *sn.grad(sum(sn.sum(g * g) for g in first), nodes)]
+        found = sn.function(nodes, results, device=device)(*(rng.normal(size=x) for x in shapes))
+        for got, want in zip(found[:7], found[7:], strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-11 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_dropout_of_many_examples_is_each_ones(own_keys):
+    keys = sn.random.split(sn.random.key(2), 3)
+    x = rng.normal(size=(3, 2, 1, 6, 4))
+
+    def f(x, key):
+        y = nn.scaled_dot_product_attention(x, x, x, dropout_p=0.5, dropout_key=key)
+        return y, sn.grad(sn.sum(y * y), [x])[0]
+
+    given = keys if own_keys else keys[0]
+    many = sn.vmap(f, in_axes=(0, 0 if own_keys else None))(sn.constant(x), given)
+    each = [f(sn.constant(x[i]), keys[i if own_keys else 0]) for i in range(3)]
+    found = sn.function([], [*many, *(sn.stack(z) for z in zip(*each, strict=True))])()
+    for got, want in zip(found[:2], found[2:], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+
+
+def test_all_weights_may_be_dropped():
+    q = sn.placeholder((1, 1, 3, 4), name="q")
+    y = nn.scaled_dot_product_attention(q, q, q, dropout_p=1)
+    np.testing.assert_array_equal(sn.function(q, y)(np.ones((1, 1, 3, 4), "f")), np.zeros(y.shape))
+
+
 def test_16_bits_are_computed_in_float32():
     arrays = [rng.normal(size=(2, 2, n, 8)) for n in (9, 7, 7)]
     for dtype in ("float16", "bfloat16"):
@@ -139,6 +196,9 @@ def test_bad_operands_are_named():
         attention(*[sn.placeholder((2, 3), "int32")] * 3)
 
 
+DROPOUT = {"dropout_p": 0.2, "dropout_key": sn.random.key(5, 9)}
+
+
 def compared(device, dtype, shapes, calls):
     """Results and gradients of calls on one device, as float32 or wider."""
     values = np.random.default_rng(1)
@@ -167,6 +227,7 @@ def test_blocks_in_c_are_the_reference(dtype, tolerance):
     calls = [
         {"is_causal": True, "enable_gqa": True},
         {"attn_mask": keep, "enable_gqa": True, "scale": 2.0},
+        {"is_causal": True, "enable_gqa": True, **DROPOUT},
         {"attn_mask": rng.normal(size=(1, 300)).astype(wide), "enable_gqa": True},
         {"attn_mask": sn.constant(rng.normal(size=(4, 1, 300)), dtype), "enable_gqa": True},
     ]
@@ -199,10 +260,11 @@ def test_later_keys_are_left_out_and_nothing_stale_is_read():
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-5 * max(1, np.abs(want).max()))
 
 
-def test_memory_grows_with_the_length_alone():
+@pytest.mark.parametrize("p", [0, 0.1])
+def test_memory_grows_with_the_length_alone(p):
     def total(length):
         q = sn.placeholder((1, 2, length, 16))
-        y = nn.scaled_dot_product_attention(q, q, q, is_causal=True)
+        y = nn.scaled_dot_product_attention(q, q, q, is_causal=True, dropout_p=p)
         f = sn.function([q], [y, *sn.grad(sn.sum(y * y), [q])], device="cpu")
         return f.memory_analysis().peak
 
@@ -216,7 +278,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, set_threads):
     values = [rng.normal(size=shape).astype("f") for shape in shapes]
     q, k, v = nodes = [sn.placeholder(x.shape) for x in values]
     results = []
-    for options in ({"is_causal": True}, {"attn_mask": keep}):
+    for options in ({"is_causal": True}, {"attn_mask": keep, **DROPOUT}):
         given = (sn.astype(x, dtype) for x in (q, k, v))
         y = nn.scaled_dot_product_attention(*given, **options, enable_gqa=True)
         results += [y, *sn.grad(sn.sum(sn.astype(y * y, "float32")), nodes)]

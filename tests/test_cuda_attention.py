@@ -37,7 +37,8 @@ def test_blocks_of_all_kinds(dtype: str, tmp_path: Path) -> None:
     args = [RNG.normal(size=shape).astype("float32") for shape in SHAPES]
 
     def build(*xs: Any) -> list[Any]:
-        calls = ({"is_causal": True}, {"attn_mask": KEEP}, {"attn_mask": BIAS})
+        dropout = {"dropout_p": 0.3, "dropout_key": sn.random.key(7, 2)}
+        calls = ({"is_causal": True, **dropout}, {"attn_mask": KEEP}, {"attn_mask": BIAS})
         return [y for options in calls for y in with_gradients(dtype, *xs, **options)]
 
     wanted = on("numpy", tmp_path, build, *args)

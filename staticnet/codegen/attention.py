@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from staticnet.attention.op import Attention, AttentionGradient, split_operands
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import BOOL, HALVES, as_dtype, compute_dtype, short_name
@@ -15,8 +16,7 @@ from staticnet.plan.layouts import strided_layout
 from staticnet.plan.results import results_of
 
 Pointer = Callable[[Node], str]
-ATTENTION = {"attention": 4, "attention_gradient": 7}
-"""The ops, and how many operands they have before the mask."""
+ATTENTION = frozenset({"attention", "attention_gradient"})
 
 
 class Laid(NamedTuple):
@@ -31,12 +31,11 @@ def attention_routine(
     node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
 ) -> list[str]:
     """The C statements of an attention or its gradient, which works in `scratch`."""
-    own = ATTENTION[node.op.name]
     name = short_name(node.inputs[0].dtype)
     laid = [laid_out(x, in_memory) for x in node.inputs]
-    operands = [f"{pointer(x.below)} + {x.first}" for x in laid]
-    at = operands[own:] or ["0"]
-    given = ", ".join(["&sizes", *operands[:own], *at, *map(pointer, results_of(node)), scratch])
+    own, mask, drops = attention_parts(node, [f"{pointer(x.below)} + {x.first}" for x in laid])
+    rest = [*(mask or ["0"]), *(drops or ["0"] * 3), *map(pointer, results_of(node)), scratch]
+    given = ", ".join(["&sizes", *own, *rest])
     rooms = attention_rooms(node)
     return [
         f"const sn_attention_sizes_{name} sizes = {{{attention_sizes(node, laid)}, "
@@ -44,6 +43,13 @@ def attention_routine(
         f"{rooms.room}}};",
         f"sn_{node.op.name}_{name}({given});",
     ]
+
+
+def attention_parts(node: Node, operands: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """What stands for the operands: those there always are, the mask, and what names a dropout."""
+    op = node.op
+    assert isinstance(op, Attention | AttentionGradient), op
+    return split_operands(op, operands)
 
 
 def laid_out(x: Node, in_memory: Callable[[Node], bool]) -> Laid:
@@ -66,7 +72,7 @@ def attention_sizes(node: Node, laid: Sequence[Laid]) -> str:
 
     The rows are those of q, k, v, and of y or its cotangent.
     """
-    masks = [x.steps for x in laid[ATTENTION[node.op.name] :]] or [(0,) * 4]
+    masks = [x.steps for x in attention_parts(node, laid)[1]] or [(0,) * 4]
     rows = [x.steps[:3] for x in laid[:3]]
     if node.op.name == "attention":
         y = results_of(node)[0]
@@ -93,7 +99,7 @@ def _braced(parts: Iterable[Any]) -> str:
 
 def mask_kind(node: Node) -> int:
     """0: there is no mask, 1: a bool one, 2: one of the operands' dtype, 3: one of the sums'."""
-    for x in node.inputs[ATTENTION[node.op.name] :]:
+    for x in attention_parts(node, node.inputs)[1]:
         return 1 if x.dtype == BOOL else 2 if x.dtype == node.inputs[0].dtype else 3
     return 0
 
@@ -112,7 +118,7 @@ def attention_helper(name: str) -> str:
         f"#define sn_put_{name}(x) {f'sn_store_{name}(x)' if half else '(x)'}",
         f"#define sn_weight_{name}(x) {weight}(x)",
     ]
-    text = kernel_text("attention.h").replace("sn_log_f32", f"sn_log_{real}")
+    text = kernel_text("attention_dropout.h", "attention.h").replace("sn_log_f32", f"sn_log_{real}")
     if name != "f32":
         text = text.replace("_f32", f"_{name}").replace(f"sn_log_{name}", f"sn_log_{real}")
     return "\n".join([*head, text])

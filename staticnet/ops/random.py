@@ -79,6 +79,20 @@ def random_words(key: Any, counter: Any, size: int, xp: Any = np) -> Any:
     return words.reshape(*words.shape[:-2], 4 * block.size)[..., :size]
 
 
+def random_words_at(key: Any, counter: Any, places: Any, xp: Any = np) -> Any:
+    """The words at some places of the stream that two numbers name.  places: [*s] -> uint32 [*s]"""
+    places = xp.asarray(places, np.uint64)
+    block, low, high = places >> np.uint64(2), np.uint64(_LOW), np.uint64(32)
+    key, counter = np.uint64(key), np.uint64(counter)
+    words = philox4x32(
+        (block & low, block >> high, counter & low, counter >> high),
+        (key & low, key >> high),
+        xp=xp,
+    )
+    words = xp.stack(xp.broadcast_arrays(*words))
+    return xp.take_along_axis(words, (places & np.uint64(3)).astype(np.int64)[None], 0)[0]
+
+
 @dataclass(frozen=True)
 class RandomBits(TensorOp, name="random_bits"):
     """y[k, e] = word e mod 4 of Philox 4x32-10 at (e div 4, counter[k]) under key[k].

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from staticnet.codegen.attention import (
-    ATTENTION,
     Laid,
     attention_dims,
+    attention_parts,
     attention_sizes,
     laid_out,
     mask_kind,
@@ -51,16 +51,15 @@ def _call(
     heads, rows, width = task
     tasks = heads * ceil_div(rows, tile) * max(1, ceil_div(width, FEATURES))
     parameters = [f"const {c_type(x.dtype)} *x{i}" for i, x in enumerate(node.inputs)]
-    given = [f"x{i}" for i in range(len(node.inputs))]
-    if not node.inputs[ATTENTION[node.op.name] :]:
-        given.append("(const unsigned char *)0")
+    own, mask, drops = attention_parts(node, [f"x{i}" for i in range(len(node.inputs))])
+    given = [*own, *(mask or ["(const unsigned char *)0"]), f"{{{', '.join(drops)}}}"]
     parameters += [f"{c_type(y.dtype)} *y{i}" for i, y in enumerate(results)]
     given += [f"y{i}" for i in range(len(results))]
     pairs = zip(laid, node.inputs, strict=True)
     read = [locate(x.below).further(x.first * of.dtype.itemsize) for x, of in pairs]
     packed = str(_is_packed(node, laid, read)).lower()
     causal = str(node.op.attributes()["causal"]).lower()
-    options = f"sn_of_{short_name(dtype)}, {tile}, {causal}, {mask_kind(node)}"
+    options = f"sn_of_{short_name(dtype)}, {tile}, {causal}, {mask_kind(node)}, {int(bool(drops))}"
     unread = (y for y in results_of(node) if locate(y).kind == "scratch")
     return Call(
         tuple(parameters),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from staticnet.attention.op import Attention
@@ -13,10 +14,10 @@ from staticnet.ir.dtype import BOOL, compute_dtype, is_floating
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
-from staticnet.nn.functional.dropout import dropout
+from staticnet.nn.functional.dropout import key_for
 from staticnet.ops.arguments import broadcast_shapes
 from staticnet.ops.base import apply, as_value, as_values, constant, function, items, promoted
-from staticnet.ops.creation import dim_value
+from staticnet.ops.creation import dim_value, zeros_like
 from staticnet.ops.promotion import is_scalar
 from staticnet.ops.random import Key
 from staticnet.ops.selection import astype
@@ -49,8 +50,8 @@ def scaled_dot_product_attention(
     keys 0 … i. A query without keys gives zeros. scale: 1 / sqrt(d) if it is not given. dropout_p:
     weights are dropped with that probability, by `dropout_key` or, without one, others each run.
 
-    Without dropout it is one op that keeps nothing of [t, s], nor does its gradient; with dropout,
-    and for derivatives of a mask or of higher order, all weights are in memory.
+    It is one op that keeps nothing of [t, s], nor does its gradient, which draws the same numbers
+    again; for derivatives of a mask or of higher order, all weights are in memory.
 
     Raises:
         ShapeError: if the shapes do not fit.
@@ -69,12 +70,10 @@ def scaled_dot_product_attention(
     k, v = _of_equal_heads(k, v, heads)
     q, k, v = as_values(q, k, v)
     factor = _scale(scale, q)
-    if p:
-        w = weights(scores(bool(is_causal), q, k, factor, mask))
-        w = dropout(w, p, key=dropout_key)
-        y = astype(ungrouped(w @ expand_dims(widened(v), 2)), q.dtype)
-    else:
-        y = items(apply(Attention(bool(is_causal)), q, k, v, factor, *mask))[0]
+    drops = _drops(p, q, dropout_key)
+    op = Attention(bool(is_causal), drops=bool(drops))
+    y = items(apply(op, q, k, v, factor, *mask, *drops))[0]
+    y = zeros_like(y) if p == 1 else y
     return reshape(y, (*lead, t, e))
 
 
@@ -164,6 +163,14 @@ def _as_mask(mask: Any, q: Value, lead: Shape, square: Shape) -> Value:
         return reshape(mask, (1, heads, rows, columns))
     mask = broadcast_to(reshape(mask, own), (*lead[:-1], heads, rows, columns))
     return reshape(mask, (size_of(lead[:-1]), heads, rows, columns))
+
+
+def _drops(p: float, q: Value, key: Key | None) -> Sequence[Value]:
+    """What names the weights that are dropped: key, counter, and the probability that one stays."""
+    if p in (0, 1):
+        return ()
+    key = key_for(q, key)
+    return as_values(key.key, key.counter, constant(1 - p, compute_dtype(q.dtype)), q)[:3]
 
 
 def _scale(scale: Any, q: Value) -> Value:

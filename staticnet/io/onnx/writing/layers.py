@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.attention.op import Attention
+from staticnet.attention.op import Attention, split_operands
 from staticnet.io.onnx.writing.arrays import sliced
 from staticnet.io.onnx.writing.body import Body, refusal
 from staticnet.io.onnx.writing.elementwise import takes
@@ -201,10 +201,11 @@ def _window_spread(body: Body, node: Node) -> Any:
 @writes(Attention)
 def _attention(body: Body, node: Node) -> list[str | None]:
     """Products around a softmax; where l is read or there is a mask, around what it is made of."""
-    op, (q, _, v, _, *mask) = node.op, node.inputs
+    op = node.op
     assert isinstance(op, Attention)
+    (q, _, v, _), mask, drops = split_operands(op, node.inputs)
     lse = None
-    if mask or body.is_read(node, 1):
+    if mask or drops or body.is_read(node, 1):
         parts = attention_parts(node)
         body.write(parts)
         weights, lse = map(body.name, parts)
@@ -214,7 +215,7 @@ def _attention(body: Body, node: Node) -> list[str | None]:
         weights = str(body("Softmax", s, axis=-1))
     values: Any = expand_dims(widened(v), 2)
     body.write([values])
-    n, h, t, e = (*q.shape[:3], v.shape[3])
+    (n, h, t), e = q.shape[:3], v.shape[3]
     y = body.reshape(body("MatMul", weights, values), (n, h, t, e))
     y = y if q.dtype == values.dtype else body.cast(y, q.dtype)
     return [body.permuted(y, [0, 2, 1, 3]) if op.layout == "last" else y, lse]

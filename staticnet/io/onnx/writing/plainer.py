@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention import plain
+from staticnet.attention.op import Attention, AttentionGradient, split_operands
 from staticnet.attention.scores import (
     INFINITY,
-    by_logsumexp,
-    grouped,
     scores,
     ungrouped,
 )
@@ -30,13 +29,11 @@ from staticnet.ops.comparison import isinf, isnan, signbit
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import matmul
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
-from staticnet.ops.movement import matrix_transpose
 from staticnet.ops.reduction import max as greatest
 from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
-from staticnet.ops.shape import expand_dims, sum
+from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import atan, exp, log, log1p, sigmoid, sqrt, tanh
-from staticnet.ops.widening import widened
 
 
 @composes(transcendental.Expm1)
@@ -167,13 +164,17 @@ def _centered_sums(node: Node) -> Any:
 
 def attention_scores(node: Node) -> Any:
     """The scores of an attention.  -> [n, g, h / g, t, s]"""
-    op, (q, k, _, scale, *mask) = node.op, node.inputs
+    op = node.op
     assert isinstance(op, Attention)
+    (q, k, _, scale), mask, _ = split_operands(op, node.inputs)
     return scores(op.causal, q, k, scale, mask)
 
 
 def attention_parts(node: Node) -> tuple[Any, Any]:
     """(w, l): weights and ln sum(e**scores), where a query may have no keys.  -> [n, g, r, t, s]"""
+    op = node.op
+    assert isinstance(op, Attention)
+    (q, k, *_), _, drops = split_operands(op, node.inputs)
     s = attention_scores(node)
     top = greatest(s, -1, keepdims=True)
     top = where(top == -INFINITY, 0, top)
@@ -181,20 +182,14 @@ def attention_parts(node: Node) -> tuple[Any, Any]:
     total = sum(powers, -1, keepdims=True)
     empty = total == 0
     lse = where(empty, INFINITY, log(total) + top)
-    return powers / where(empty, 1, total), ungrouped(lse)[..., 0]
+    weights = plain.dropped(powers / where(empty, 1, total), plain.factors_of(q, k, drops))
+    return weights, ungrouped(lse)[..., 0]
 
 
 @composes(AttentionGradient)
 def _attention_gradient(node: Node) -> Any:
-    op, (q, k, v, a, scale, lse, delta, *mask) = node.op, node.inputs
+    op = node.op
     assert isinstance(op, AttentionGradient)
-    groups = k.shape[1]
-    queries, keys = grouped(widened(q), groups), expand_dims(widened(k), 2)
-    values, cotangent = expand_dims(widened(v), 2), grouped(widened(a), groups)
-    w = by_logsumexp(scores(op.causal, q, k, scale, mask), lse)
-    rest = matmul(cotangent, matrix_transpose(values)) - expand_dims(grouped(delta, groups), -1)
-    ds = w * rest * scale
-    dq = ungrouped(matmul(ds, keys))
-    dk = sum(matmul(matrix_transpose(ds), queries), 2)
-    dv = sum(matmul(matrix_transpose(w), cotangent), 2)
-    return astype(dq, q.dtype), astype(dk, k.dtype), astype(dv, v.dtype)
+    given, mask, drops = split_operands(op, node.inputs)
+    factors = plain.factors_of(given[0], given[1], drops)
+    return plain.attention_gradient(op.causal, given, mask, factors)
