@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("steady")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # interpreters that tests start share modules
     if cache := getattr(config, "cache", None):
         for name in ("STATICNET_CACHE", "SHIM_CACHE"):

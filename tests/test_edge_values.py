@@ -239,7 +239,8 @@ def test_the_page_has_the_table(request: pytest.FixtureRequest) -> None:
 
 def test_every_elementwise_op_of_floats_has_a_case() -> None:
     """But for those that test_special_points.py or tests of their own have."""
-    others = {"cast", "where", "stop_gradient", "nextafter", "polygamma", "normalize_channels"}
+    others = {"cast", "where", "stop_gradient", "nextafter", "polygamma", "fma"}
+    others |= {"normalize_channels"}
     ops = {
         name
         for name, op in OPS.items()

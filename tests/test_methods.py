@@ -169,8 +169,8 @@ def test_ufuncs(device: str) -> None:
         (lambda x: np.linalg.matrix_power(x, 2), r"numpy.linalg.matrix_power: does not take x"),
         (lambda x: np.split(x, [1]), r"numpy.split: .*use sn.split"),
         (lambda x: np.sum(x, where=X > 0), r"sum: there is no argument 'where'"),
-        (lambda x: np.asarray(x), r"numpy.asarray: <x .*sn.function"),
-        (lambda x: np.array([x, x], dtype=object), r"numpy.asarray: <x"),
+        (lambda x: np.asarray(x), r"numpy.asarray: x: .*sn.function"),
+        (lambda x: np.array([x, x], dtype=object), r"numpy.asarray: x: "),
         (lambda x: len(x[0, 0]), r"len: .*has no axes"),
         (lambda x: list(x), r"iter: .*sn.unstack"),
         (lambda x: x.numpy(), r"no 'numpy'; .*no value until sn.function runs"),
@@ -202,7 +202,7 @@ def test_pythons_own_functions() -> None:
     np.testing.assert_array_equal(round(t).numpy(), np.rint(X))
     assert 2.75 in t
     assert 2 not in t
-    with pytest.raises(SymbolicValueError, match="bool: <any bool"):
+    with pytest.raises(SymbolicValueError, match=r"bool: any\(.*: bool\[\]"):
         1 in sn.placeholder((2,))  # noqa: B015
 
 

@@ -141,6 +141,7 @@ def test_a_run_on_a_gpu_ends_between_two_launches(
     assert f(DATA[:2]).get() == DATA[:2].sum()
 
 
+@pytest.mark.usefixtures("launch_by_launch")
 @pytest.mark.parametrize("times", [(), (10.0,)])  # of the first pieces of each run
 @pytest.mark.parametrize("step_seconds", [10.0, 0.1, 0.03, 0.01, 1e-3, 1e-5])
 def test_a_run_on_a_gpu_is_never_far_ahead_of_the_device(

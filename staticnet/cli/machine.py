@@ -39,13 +39,15 @@ EXTRAS = {
         "build",
         "hypothesis",
         "mypy",
+        "onnx",
         "playwright",
         "pytest",
         "pytest-xdist",
         "ruff",
         "setuptools",
     ),
-    "oracle": ("jax", "optax", "torch"),
+    "data": ("pandas",),
+    "oracle": ("cma", "cmaes", "jax", "optax", "torch"),
 }
 """What `pip install -e ".[extra]"` brings, CUDA's apart, each in the first that has it."""
 NO_COMPILER = f"install gcc or clang, or {install('cc')}"
