@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from staticnet.cli.networks import AVERAGE, FLATTEN, RELU, Layer, Layers, Residual, normalised
+from staticnet.cli.text_networks import transformer_block
 
 
 def bottlenecks(widths: tuple[int, ...], counts: tuple[int, ...], classes: int) -> Layers:
@@ -30,29 +31,6 @@ def bottlenecks(widths: tuple[int, ...], counts: tuple[int, ...], classes: int) 
     return (*first, *blocks, AVERAGE, FLATTEN, Layer("Linear", (n, classes)))
 
 
-def encoder_block(nn: Any, width: int, heads: int) -> Any:
-    """y = h + mlp(norm(h)), h = x + attention(norm(x)).  x: [n, t, width] -> y: [n, t, width]"""
-
-    class Block(nn.Module):  # type: ignore[misc]  # of either library
-        def __init__(self) -> None:
-            super().__init__()
-            self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-        def forward(self, x: Any) -> Any:
-            x = x + self.projection(self.attend(self.ln_1(x)))
-            return x + self.down(nn.functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
-
-        def attend(self, x: Any) -> Any:
-            parts = self.qkv(x).reshape((*x.shape[:2], 3, heads, width // heads))
-            q, k, v = (parts[:, :, i].swapaxes(1, 2) for i in range(3))
-            y = nn.functional.scaled_dot_product_attention(q, k, v)
-            return y.swapaxes(1, 2).reshape(x.shape)
-
-    return Block()
-
-
 def vision_transformer(
     nn: Any, image: int, patch: int, width: int, heads: int, layers: int, classes: int
 ) -> Any:
@@ -68,7 +46,9 @@ def vision_transformer(
             super().__init__()
             self.patches = nn.Conv2d(3, width, patch, stride=patch)
             self.positions = nn.Embedding(patches, width)
-            self.blocks = nn.Sequential(*(encoder_block(nn, width, heads) for _ in range(layers)))
+            self.blocks = nn.Sequential(
+                *(transformer_block(nn, width, heads, causal=False) for _ in range(layers))
+            )
             self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
         def forward(self, x: Any) -> Any:

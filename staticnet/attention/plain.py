@@ -24,15 +24,23 @@ def attention(
     causal: bool, q: Any, k: Any, v: Any, scale: Any, mask: Sequence[Any], factors: Any = None
 ) -> tuple[Any, Any]:
     """(y, l) of `Attention`, with heads first."""
-    s = scores(causal, q, k, scale, mask)
+    w, lse = weights_and_logsumexp(scores(causal, q, k, scale, mask))
+    values = expand_dims(widened(v), 2)
+    return astype(ungrouped(matmul(dropped(w, factors), values)), q.dtype), lse
+
+
+def weights_and_logsumexp(s: Any) -> tuple[Any, Any]:
+    """(w, l): softmax along the keys, and ln sum(e**s); 0 and inf of a query without keys.
+
+    s, w: [n, g, h / g, t, s] -> l: [n, h, t]
+    """
     top = max(s, -1, keepdims=True)
     top = where(top == -INFINITY, 0, top)
     powers = exp(s - top)
     total = sum(powers, -1, keepdims=True)
     empty = total == 0
-    w = dropped(powers / where(empty, 1, total), factors)
-    y = astype(ungrouped(matmul(w, expand_dims(widened(v), 2))), q.dtype)
-    return y, ungrouped(where(empty, INFINITY, log(total) + top))[..., 0]
+    lse = where(empty, INFINITY, log(total) + top)
+    return powers / where(empty, 1, total), ungrouped(lse)[..., 0]
 
 
 def attention_gradient(

@@ -26,15 +26,8 @@ def character_lstm(nn: Any, units: int = 128, layers: int = 2, characters: int =
     return CharacterLSTM()
 
 
-def character_gpt(
-    nn: Any, length: int = 64, width: int = 128, heads: int = 4, layers: int = 4,
-    characters: int = CHARACTERS,
-) -> Any:  # fmt: skip
-    """The same by GPT-2's model without dropout, its output layer the embedding's weight.
-
-    Radford et al., "Language models are unsupervised multitask learners", 2019.
-    x: int [n, t] with t <= length -> [n, t, characters]
-    """
+def transformer_block(nn: Any, width: int, heads: int, causal: bool) -> Any:
+    """y = h + mlp(norm(h)), h = x + attention(norm(x)).  x: [n, t, width] -> y: [n, t, width]"""
 
     class Block(nn.Module):  # type: ignore[misc]  # of either library
         def __init__(self) -> None:
@@ -50,15 +43,30 @@ def character_gpt(
         def attend(self, x: Any) -> Any:
             parts = self.qkv(x).reshape((*x.shape[:2], 3, heads, width // heads))
             q, k, v = (parts[:, :, i].swapaxes(1, 2) for i in range(3))
-            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
             return y.swapaxes(1, 2).reshape(x.shape)
+
+    return Block()
+
+
+def character_gpt(
+    nn: Any, length: int = 64, width: int = 128, heads: int = 4, layers: int = 4,
+    characters: int = CHARACTERS,
+) -> Any:  # fmt: skip
+    """The same by GPT-2's model without dropout, its output layer the embedding's weight.
+
+    Radford et al., "Language models are unsupervised multitask learners", 2019.
+    x: int [n, t] with t <= length -> [n, t, characters]
+    """
 
     class CharacterGPT(nn.Module):  # type: ignore[misc]  # of either library
         def __init__(self) -> None:
             super().__init__()
             self.wte = nn.Embedding(characters, width)
             self.wpe = nn.Embedding(length, width)
-            self.blocks = nn.Sequential(*(Block() for _ in range(layers)))
+            self.blocks = nn.Sequential(
+                *(transformer_block(nn, width, heads, causal=True) for _ in range(layers))
+            )
             self.ln_f = nn.LayerNorm(width)
 
         def forward(self, x: Any) -> Any:

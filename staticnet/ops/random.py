@@ -69,28 +69,28 @@ def random_words(key: Any, counter: Any, size: int, xp: Any = np) -> Any:
     """
     block = xp.arange(-(-size // 4), dtype=np.uint64)
     counter, key = (xp.asarray(word, np.uint64)[..., None] for word in (counter, key))
-    low, high = np.uint64(_LOW), np.uint64(32)
-    words = philox4x32(
-        (block & low, block >> high, counter & low, counter >> high),
-        (key & low, key >> high),
-        xp=xp,
-    )
-    words = xp.stack(xp.broadcast_arrays(*words), axis=-1)
+    words = xp.stack(_words_of_blocks(key, counter, block, xp), axis=-1)
     return words.reshape(*words.shape[:-2], 4 * block.size)[..., :size]
 
 
 def random_words_at(key: Any, counter: Any, places: Any, xp: Any = np) -> Any:
     """The words at some places of the stream that two numbers name.  places: [*s] -> uint32 [*s]"""
     places = xp.asarray(places, np.uint64)
-    block, low, high = places >> np.uint64(2), np.uint64(_LOW), np.uint64(32)
-    key, counter = np.uint64(key), np.uint64(counter)
+    words = xp.stack(
+        _words_of_blocks(np.uint64(key), np.uint64(counter), places >> np.uint64(2), xp)
+    )
+    return xp.take_along_axis(words, (places & np.uint64(3)).astype(np.int64)[None], 0)[0]
+
+
+def _words_of_blocks(key: Any, counter: Any, block: Any, xp: Any) -> Any:
+    """The four words of each block, arrays of one shape.  key, counter, block: uint64 [*s]"""
+    low, high = np.uint64(_LOW), np.uint64(32)
     words = philox4x32(
         (block & low, block >> high, counter & low, counter >> high),
         (key & low, key >> high),
         xp=xp,
     )
-    words = xp.stack(xp.broadcast_arrays(*words))
-    return xp.take_along_axis(words, (places & np.uint64(3)).astype(np.int64)[None], 0)[0]
+    return xp.broadcast_arrays(*words)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from staticnet.attention.op import Attention, AttentionGradient, split_operands
 from staticnet.attention.scores import (
     INFINITY,
     scores,
-    ungrouped,
 )
 from staticnet.io.onnx.writing.table import composes
 from staticnet.ir.dtype import is_floating
@@ -29,7 +28,6 @@ from staticnet.ops.comparison import isinf, isnan, signbit
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import matmul
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
-from staticnet.ops.reduction import max as greatest
 from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum
@@ -175,15 +173,8 @@ def attention_parts(node: Node) -> tuple[Any, Any]:
     op = node.op
     assert isinstance(op, Attention)
     (q, k, *_), _, drops = split_operands(op, node.inputs)
-    s = attention_scores(node)
-    top = greatest(s, -1, keepdims=True)
-    top = where(top == -INFINITY, 0, top)
-    powers = exp(s - top)
-    total = sum(powers, -1, keepdims=True)
-    empty = total == 0
-    lse = where(empty, INFINITY, log(total) + top)
-    weights = plain.dropped(powers / where(empty, 1, total), plain.factors_of(q, k, drops))
-    return weights, ungrouped(lse)[..., 0]
+    w, lse = plain.weights_and_logsumexp(attention_scores(node))
+    return plain.dropped(w, plain.factors_of(q, k, drops)), lse
 
 
 @composes(AttentionGradient)
