@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import char_gpt
 import pytest
 from cubin import Kernel, kernels_of
 from gpu_cases import STEPS
@@ -175,14 +173,8 @@ def test_products_of_16_bits_are_on_matrix_units() -> None:
 
 def gpt(layers: int) -> Any:
     """GPT-2's training step of 8 times 1,024 tokens in bfloat16, with so many layers."""
-    path = Path(__file__).parents[1] / "examples" / "gpt.py"
-    spec = importlib.util.spec_from_file_location("gpt_example", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["gpt_example"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.Config(vocabulary=50257, layers=layers, heads=12, width=768, length=1024)
-    return module.training_step(module.GPT(config), 8, precision="bfloat16", device="numpy")
+    config = char_gpt.Config(vocabulary=50257, layers=layers, heads=12, width=768, length=1024)
+    return char_gpt.training_step(char_gpt.GPT(config), 8, precision="bfloat16", device="numpy")
 
 
 @pytest.mark.slow

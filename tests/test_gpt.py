@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
+import char_gpt
 import numpy as np
 import pytest
 from tolerance import close
@@ -19,19 +17,7 @@ from staticnet.compilation import Compilation
 from staticnet.plan.analysis import analyse_memory
 
 COMPILES = True
-EXAMPLE = Path(__file__).parents[1] / "examples" / "gpt.py"
 needs_cc = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
-
-
-@pytest.fixture(scope="module")
-def gpt() -> Any:
-    spec = importlib.util.spec_from_file_location("gpt_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gpt_example"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def on_cuda(f: Any, precision: str) -> Any:
@@ -41,11 +27,11 @@ def on_cuda(f: Any, precision: str) -> Any:
 
 
 @pytest.mark.slow
-def test_gpt2_fits_and_how_often_it_launches(gpt: Any) -> None:
+def test_gpt2_fits_and_how_often_it_launches() -> None:
     """Batch 8 of 1024 tokens; PyTorch compiled takes 5.1 GB on an H100, eager 8.9."""
-    plan = on_cuda(
-        gpt.training_step(gpt.GPT(gpt.GPT2), 8, precision="bfloat16", device="numpy"), "bfloat16"
-    )
+    model = char_gpt.GPT(char_gpt.GPT2)
+    step = char_gpt.training_step(model, 8, precision="bfloat16", device="numpy")
+    plan = on_cuda(step, "bfloat16")
     assert analyse_memory(plan).peak < 5.8e9
     assert plan.launches <= 280
     program = write_cuda_program(plan)
@@ -55,9 +41,7 @@ def test_gpt2_fits_and_how_often_it_launches(gpt: Any) -> None:
 
 
 @pytest.mark.slow
-def test_gpt2_fits_with_attention_written_by_hand(
-    gpt: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpt2_fits_with_attention_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """All scores of 12 layers are 4.8 GB in 16 bits; none is left."""
 
     def by_hand(q: Any, k: Any, v: Any, is_causal: bool) -> Any:
@@ -67,19 +51,19 @@ def test_gpt2_fits_with_attention_written_by_hand(
         return sn.nn.softmax(sn.where(mask, scores, -1e9), axis=-1) @ v
 
     monkeypatch.setattr(sn.nn, "scaled_dot_product_attention", by_hand)
-    plan = on_cuda(
-        gpt.training_step(gpt.GPT(gpt.GPT2), 8, precision="bfloat16", device="numpy"), "bfloat16"
-    )
+    model = char_gpt.GPT(char_gpt.GPT2)
+    step = char_gpt.training_step(model, 8, precision="bfloat16", device="numpy")
+    plan = on_cuda(step, "bfloat16")
     assert analyse_memory(plan).peak < 6.5e9
 
 
-def test_a_layer_keeps_little(gpt: Any) -> None:
+def test_a_layer_keeps_little() -> None:
     """Of a block: the residual path, 16-bit operands of its products, and row sums."""
     sizes = {"vocabulary": 64, "heads": 2, "width": 64, "length": 128}
     peaks = []
     for layers in (2, 4):
-        config = gpt.Config(layers=layers, **sizes)
-        f = gpt.training_step(gpt.GPT(config), 4, precision="bfloat16", device="numpy")
+        config = char_gpt.Config(layers=layers, **sizes)
+        f = char_gpt.training_step(char_gpt.GPT(config), 4, precision="bfloat16", device="numpy")
         peaks.append(analyse_memory(on_cuda(f, "bfloat16")).arena)
     elements = 4 * 128 * 64
     wide = 2 * 4 + (1 + 3 + 1 + 1 + 4 + 4) * 2  # float32 twice; both norms, q k v, y, the network
@@ -87,13 +71,13 @@ def test_a_layer_keeps_little(gpt: Any) -> None:
 
 
 @needs_cc
-def test_it_learns_alike_on_all_devices(gpt: Any) -> None:
-    config = gpt.Config(vocabulary=17, layers=2, heads=2, width=16, length=12)
+def test_it_learns_alike_on_all_devices() -> None:
+    config = char_gpt.Config(vocabulary=17, layers=2, heads=2, width=16, length=12)
     losses = {}
     tokens = np.random.default_rng(0).integers(0, 17, (6, 13)).cumsum(1) % 17
     for device, precision in (("numpy", "float32"), ("cpu", "float32"), ("cpu", "bfloat16")):
         sn.manual_seed(0)
-        step = gpt.training_step(gpt.GPT(config), 6, device=device, precision=precision)
+        step = char_gpt.training_step(char_gpt.GPT(config), 6, device=device, precision=precision)
         losses[device, precision] = [float(step(tokens[:, :-1], tokens[:, 1:])) for _ in range(8)]
     reference = np.array(losses["numpy", "float32"])
     assert reference[-1] < reference[0] - 0.03

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import char_gpt
 import numpy as np
 import pytest
 from browsing import CROSSED, FITS
@@ -53,13 +53,8 @@ def resnet() -> Any:
 
 @cache
 def gpt() -> Any:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    try:
-        import gpt as example
-    finally:
-        sys.path.pop(0)
-    config = example.Config(vocabulary=64, layers=12, heads=2, width=16, length=8)
-    return example.training_step(example.GPT(config), 2, device="numpy")
+    config = char_gpt.Config(vocabulary=64, layers=12, heads=2, width=16, length=8)
+    return char_gpt.training_step(char_gpt.GPT(config), 2, device="numpy")
 
 
 @cache

@@ -6,13 +6,13 @@ most: in float32 a convolutional network's losses part after some steps, in floa
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import char_gpt
+import char_rnn
+import cifar10
 import numpy as np
 import pytest
 
@@ -21,7 +21,6 @@ from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.io import datasets
 
 COMPILES = True
-EXAMPLES = Path(__file__).parents[1] / "examples"
 STEPS = 100
 # of PyTorch's loss, up to a step
 CLOSE = {10: 1e-5, STEPS: 1e-3}
@@ -35,16 +34,6 @@ pytestmark = [
 ]
 Array = np.ndarray[Any, Any]
 Batch = tuple[Array, Array]
-
-
-def example(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def images() -> list[Batch]:
@@ -94,7 +83,7 @@ def learns_as(
 
 
 def torch_network(widths: tuple[int, ...]) -> Any:
-    """What examples/cifar.py has, of PyTorch's layers."""
+    """What examples/cifar10.py has, of PyTorch's layers."""
     nn = torch.nn
     layers: list[Any] = [nn.Identity()]
     for before, width in pairwise((3, *widths)):
@@ -108,13 +97,13 @@ def torch_network(widths: tuple[int, ...]) -> Any:
 
 @pytest.mark.parametrize(("dtype", "tolerances"), [("float32", CHAOTIC), ("float64", DOUBLE)])
 def test_a_convolutional_network(dtype: str, tolerances: dict[int, float]) -> None:
-    cifar, batches = example("cifar"), images()
+    batches = images()
     sn.manual_seed(0)
-    model, theirs = cifar.network((8, 16)), torch_network((8, 16))
+    model, theirs = cifar10.network((8, 16)), torch_network((8, 16))
     theirs.load_state_dict({k: torch.tensor(v) for k, v in model.state_dict().items()})
     model.to(dtype)
     theirs.to(wide := getattr(torch, dtype))
-    mean, std = torch.tensor([cifar.MEAN, cifar.DEVIATION], dtype=wide).reshape(2, 3, 1, 1)
+    mean, std = torch.tensor([cifar10.MEAN, cifar10.DEVIATION], dtype=wide).reshape(2, 3, 1, 1)
 
     def loss(x: Any, y: Any) -> Any:
         return torch.nn.functional.cross_entropy(theirs((x.to(wide) - mean) / std), y)
@@ -132,10 +121,13 @@ def test_a_convolutional_network(dtype: str, tolerances: dict[int, float]) -> No
 
 
 def test_an_lstm() -> None:
-    lstm = example("char_lstm")
     characters, batches = pieces(30, 20)
     sn.manual_seed(0)
-    model = lstm.CharacterModel(characters, 64)
+    model = char_rnn.CharacterModel(characters, 64, layers=2)
+    x, y = (sn.placeholder((20, 30), "int64", name) for name in "xy")
+    ours, adam = char_rnn.loss(model(x), y), sn.optim.Adam(lr=4e-3)
+    grads = sn.optim.clip_by_global_norm(adam.gradients(ours, list(model.parameters())), 1.0)
+    step = sn.function([x, y], ours, updates=adam.apply(grads), device="cpu")
 
     class Theirs(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -159,15 +151,14 @@ def test_an_lstm() -> None:
     def loss(x: Any, y: Any) -> Any:
         return torch.nn.functional.cross_entropy(theirs(x).flatten(0, 1), y.flatten())
 
-    learns_as(lstm.training_step(model, 30, 4e-3, "cpu"), loss, optimizer, batches)
+    learns_as(step, loss, optimizer, batches)
 
 
 def test_a_gpt() -> None:
-    gpt = example("gpt")
     characters, batches = pieces(32, 12)
-    config = gpt.Config(characters, layers=2, heads=2, width=64, length=32)
+    config = char_gpt.Config(characters, layers=2, heads=2, width=64, length=32)
     sn.manual_seed(0)
-    model = gpt.GPT(config)
+    model = char_gpt.GPT(config)
     w = {
         name: torch.tensor(value, requires_grad=True) for name, value in model.state_dict().items()
     }
@@ -196,4 +187,4 @@ def test_a_gpt() -> None:
         return F.cross_entropy(logits.flatten(0, 1), y.flatten())
 
     optimizer = torch.optim.AdamW(list(w.values()), lr=1e-3)
-    learns_as(gpt.training_step(model, 12, device="cpu"), loss, optimizer, batches)
+    learns_as(char_gpt.training_step(model, 12, device="cpu"), loss, optimizer, batches)

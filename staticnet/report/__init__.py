@@ -2,5 +2,14 @@
 
 from staticnet.report.document import document, graph_document
 from staticnet.report.page import comparison_page, document_page, graph_html
+from staticnet.report.predictions import class_accuracy, predictions_page
 
-__all__ = ["comparison_page", "document", "document_page", "graph_document", "graph_html"]
+__all__ = [
+    "class_accuracy",
+    "comparison_page",
+    "document",
+    "document_page",
+    "graph_document",
+    "graph_html",
+    "predictions_page",
+]

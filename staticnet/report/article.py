@@ -1,0 +1,84 @@
+"""Articles: headings, paragraphs, pictures and tables as one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from staticnet.report.png import png
+
+Array = np.ndarray[Any, Any]
+Part = str  # of a page: markup that is safe to put into it
+
+
+def page(title: str, parts: Iterable[Part]) -> str:
+    """An HTML page of parts, one below the other, in the colours of the other pages."""
+    folder = Path(__file__).parent
+    return Template((folder / "article.html").read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        style="".join(
+            (folder / name).read_text(encoding="utf-8") for name in ("page.css", "article.css")
+        ),
+        body="\n".join(parts),
+    )
+
+
+def heading(text: str) -> Part:
+    """The head of a section."""
+    return f"<h2>{escape(text)}</h2>"
+
+
+def paragraph(text: str) -> Part:
+    """A paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def markup(html: str) -> Part:
+    """HTML that is put in as it is."""
+    return html
+
+
+def image(pixels: Array, name: str, scale: int = 1) -> Part:
+    """Pixels as a picture, each as a square of `scale` dots; `name` is read out in its place.
+
+    pixels: uint8, or floats in [0, 1], [h, w] or [h, w, 3]
+    """
+    height, width = pixels.shape[:2]
+    data = base64.b64encode(png(pixels)).decode("ascii")
+    return (
+        f'<img src="data:image/png;base64,{data}" width="{scale * width}" '
+        f'height="{scale * height}" alt="{escape(name)}">'
+    )
+
+
+def figure(inner: Part, caption: str = "") -> Part:
+    """A picture, or several, with what is said of it."""
+    said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{inner}{said}</figure>"
+
+
+def row(figures: Iterable[Part]) -> Part:
+    """Figures beside each other, as many as the page is wide."""
+    return f'<div class="figures">{"".join(figures)}</div>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Part:
+    """A table; numbers stand on the right."""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(f"<tr>{''.join(map(_cell, cells))}</tr>" for cells in rows)
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float | np.number):
+        return f'<td class="number">{value:,.4g}</td>'
+    return f"<td>{escape(str(value))}</td>"
