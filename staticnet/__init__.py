@@ -25,6 +25,7 @@ from staticnet.control.derivatives import (
 from staticnet.control.scan import map, scan
 from staticnet.control.vmap import vmap
 from staticnet.control.while_loop import fori_loop, while_loop
+from staticnet.explain import derive
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BFLOAT16 as bfloat16
@@ -364,6 +365,7 @@ __all__ = [
     "custom_op",
     "custom_vjp",
     "deg2rad",
+    "derive",
     "diag",
     "diagonal",
     "diff",

@@ -58,6 +58,12 @@ class ParseError(StaticnetError, ValueError):
     """A text form could not be read back."""
 
 
+class ExpressionError(ParseError):
+    """An expression that a user typed is none; `pointed` is it with a caret below the place."""
+
+    pointed = ""
+
+
 class VerifyError(StaticnetError, RuntimeError):
     """The verifier found a broken graph: a defect of the pass it names, not of the program."""
 

@@ -39,6 +39,7 @@ ROOMS = (
     ("nn",),
     ("optim",),
     ("dynamic",),
+    ("explain",),
     ("io",),
     ("train",),
     ("compare",),

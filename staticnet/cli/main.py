@@ -12,6 +12,7 @@ from staticnet.cli import (
     bench,
     compare,
     demo,
+    derive,
     doctor,
     eval,
     export,
@@ -22,7 +23,19 @@ from staticnet.cli import (
 )
 from staticnet.errors import StaticnetError
 
-COMMANDS = (demo, train, eval, predict, compare, bench, inspect, run, export, doctor)
+COMMANDS = (
+    demo,
+    train,
+    eval,
+    predict,
+    compare,
+    bench,
+    inspect,
+    run,
+    export,
+    derive,
+    doctor,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,51 +35,81 @@ Texts = dict[Any, Written]
 
 def formula(node: Any) -> str:
     """`sin(x) * x` of a node; at most some 160 characters."""
-    text = _write(node, _Plain())
+    text = write(node, Plain())
     return text if len(text) <= _CHARS else text[: _CHARS - 1] + "…"
 
 
 def latex(node: Any) -> str:
     r"""`\sin\left(x\right) \cdot x` of a node, without dollars."""
-    return _write(node, _Latex())
+    return write(node, Latex())
 
 
-class _Plain:
-    """As Python spells it."""
+class Plain:
+    """As Python spells it.
+
+    `most` and `chars` bound what is written; `ones` is whether factors 1 are.
+    """
 
     more = "…"
+    most = MOST
+    chars = _CHARS
+    ones = False
+
+    def marked(self, node: Any, written: Written) -> Written:
+        """What is written of a node, as it stands in what is around it."""
+        return written
 
     def name(self, text: str) -> str:
+        """An input, or an op by its name."""
         return text
 
+    def number(self, text: str) -> Written:
+        """A constant."""
+        return text, _SIGN if text.startswith("-") else _ATOM
+
+    def negative(self, x: Written) -> Written:
+        """-x."""
+        return f"-{self.held(x, _SIGN)}", _SIGN
+
+    def derivative(self, y: Written, x: Written) -> Written:
+        """dy / dx, not yet worked out."""
+        return f"d/d{x[0]}[{y[0]}]", _ATOM
+
     def call(self, name: str, parts: list[str]) -> Written:
+        """A function of parts."""
         return f"{name}({', '.join(parts)})", _ATOM
 
     def infix(self, sign: str, left: Written, right: Written) -> Written:
+        """Two operands and a sign between."""
         strength = _STRENGTH[sign]
         told = f"{self.held(left, strength)} {sign} {self.held(right, strength + 1)}"
         return told, strength
 
     def power(self, base: Written, exponent: Written) -> Written:
+        """base**exponent."""
         return f"{self.held(base, _ATOM)}**{self.held(exponent, _POWER)}", _POWER
 
     def transposed(self, x: Written) -> Written:
+        """The transpose."""
         return f"{self.held(x, _ATOM)}.T", _ATOM
 
     def held(self, part: Written, least: int) -> str:
+        """A part in parentheses, unless it holds together at least so strongly."""
         return part[0] if part[1] >= least else f"({part[0]})"
 
 
-class _Latex(_Plain):
+class Latex(Plain):
     """As a notebook draws it."""
 
     more = r"\ldots"
 
     def name(self, text: str) -> str:
+        """An input, or an op by its name."""
         told = re.sub(r"([_&%#$])", r"\\\1", text)
         return told if len(text) == 1 else rf"\mathrm{{{told}}}"
 
     def call(self, name: str, parts: list[str]) -> Written:
+        """A function of parts."""
         inside = ", ".join(parts)
         if name == "sqrt":
             return rf"\sqrt{{{inside}}}", _ATOM
@@ -88,46 +118,54 @@ class _Latex(_Plain):
         head = _LATEX_NAMES.get(name) or rf"\operatorname{{{self.name(name)[8:-1] or name}}}"
         return rf"{head}\left({inside}\right)", _ATOM
 
+    def derivative(self, y: Written, x: Written) -> Written:
+        """dy / dx, not yet worked out."""
+        return rf"\frac{{d}}{{d {x[0]}}}\left[{y[0]}\right]", _ATOM
+
     def infix(self, sign: str, left: Written, right: Written) -> Written:
+        """Two operands and a sign between."""
         if sign == "/":
-            return rf"\frac{{{left[0]}}}{{{right[0]}}}", _ATOM
+            return rf"\frac{{{left[0]}}}{{{right[0]}}}", _POWER
         return super().infix(sign, left, right)[0].replace(
             f" {sign} ", f" {_LATEX_SIGNS.get(sign, sign)} "
         ), _STRENGTH[sign]
 
     def power(self, base: Written, exponent: Written) -> Written:
+        """base**exponent."""
         return f"{self.held(base, _ATOM)}^{{{exponent[0]}}}", _POWER
 
     def transposed(self, x: Written) -> Written:
+        """The transpose."""
         return rf"{self.held(x, _ATOM)}^{{\top}}", _POWER
 
     def held(self, part: Written, least: int) -> str:
+        """A part in parentheses, unless it holds together at least so strongly."""
         return part[0] if part[1] >= least else rf"\left({part[0]}\right)"
 
 
-def _write(root: Any, style: _Plain) -> str:
+def write(root: Any, style: Plain) -> str:
     """The text of a node: those nearest to it are written, operands before their users."""
-    near = _nearest(root)
+    near = _nearest(root, style.most)
     texts: Texts = {}
     for node in sorted(near, key=lambda node: node.number):
         inputs = [texts.get(x, (style.more, _ATOM)) for x in node.inputs]
-        texts[node] = _written(node, inputs, style)
-        if len(texts[node][0]) > 4 * _CHARS:  # of what is used twice and twice again
+        texts[node] = style.marked(node, _written(node, inputs, style))
+        if len(texts[node][0]) > 4 * style.chars:  # of what is used twice and twice again
             texts[node] = style.more, _ATOM
     return texts[root][0]
 
 
-def _nearest(root: Any) -> set[Any]:
+def _nearest(root: Any, most: int) -> set[Any]:
     found, queue = {root}, deque([root])
     while queue:
         for operand in queue.popleft().inputs:
-            if operand not in found and len(found) < MOST:
+            if operand not in found and len(found) < most:
                 found.add(operand)
                 queue.append(operand)
     return found
 
 
-def _written(node: Any, inputs: list[Written], style: _Plain) -> Written:
+def _written(node: Any, inputs: list[Written], style: Plain) -> Written:
     op = node.op
     if not inputs:
         return _leaf(node, style)
@@ -141,21 +179,21 @@ def _written(node: Any, inputs: list[Written], style: _Plain) -> Written:
     return style.call(op.name, [*(text for text, _ in inputs), *_axes(node)])
 
 
-def _product(sign: str, inputs: list[Written], style: _Plain) -> Written:
+def _product(sign: str, inputs: list[Written], style: Plain) -> Written:
     """`x * y`, without factors 1."""
     left, right = inputs
-    if sign == "*" and left[0] == "1":
+    if sign == "*" and left[0] == "1" and not style.ones:
         return right
-    if sign in "*/" and right[0] == "1":
+    if sign in "*/" and right[0] == "1" and not style.ones:
         return left
     return style.infix(sign, left, right)
 
 
-def _leaf(node: Any, style: _Plain) -> Written:
+def _leaf(node: Any, style: Plain) -> Written:
     if node.op.name == "constant" and node.type.size == 1:
         number = node.op.value.array.reshape(-1)[0]
         text = f"{number:.6g}" if isinstance(number.item(), float) else str(number)
-        return text, _SIGN if text.startswith("-") else _ATOM
+        return style.number(text)
     return style.name(node.name or node.op.name), _ATOM
 
 
@@ -169,19 +207,16 @@ def _axes(node: Any) -> list[str]:
     return [f"axis={axes[0] if len(axes) == 1 else axes}"]
 
 
-def _negative(node: Any, inputs: list[Written], style: _Plain) -> Written:
-    return f"-{style.held(inputs[0], _SIGN)}", _SIGN
-
-
-def _transposed(node: Any, inputs: list[Written], style: _Plain) -> Written:
+def _transposed(node: Any, inputs: list[Written], style: Plain) -> Written:
     swapped = (*range(len(node.op.axes) - 2), len(node.op.axes) - 1, len(node.op.axes) - 2)
     if node.op.axes == swapped:
         return style.transposed(inputs[0])
     return style.call(node.op.name, [inputs[0][0], str(tuple(node.op.axes))])
 
 
-_OWN: Mapping[str, Callable[[Any, list[Written], _Plain], Written]] = {
-    "negative": _negative,
+_OWN: Mapping[str, Callable[[Any, list[Written], Plain], Written]] = {
+    "negative": lambda node, inputs, style: style.negative(*inputs),
+    "derivative": lambda node, inputs, style: style.derivative(*inputs),
     "pow": lambda node, inputs, style: style.power(*inputs),
     "matmul": lambda node, inputs, style: style.infix("@", *inputs),
     "permute_dims": _transposed,

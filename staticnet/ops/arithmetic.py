@@ -103,6 +103,7 @@ class Add(Elementwise, name="add"):
     scalar = "{0} + {1}"
     arity = 2
     of_bools = LogicalOr
+    derivative_rule = "sum rule"
     linear = ALL
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -117,6 +118,7 @@ class Subtract(Elementwise, name="subtract"):
 
     scalar = "{0} - {1}"
     arity = 2
+    derivative_rule = "sum rule"
     linear = ALL
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -131,6 +133,7 @@ class Multiply(Elementwise, name="multiply"):
 
     scalar = "{0} * {1}"
     arity = 2
+    derivative_rule = "product rule"
     of_bools = LogicalAnd
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -196,6 +199,7 @@ class Divide(Elementwise, name="divide"):
 
     scalar = "{0} / {1}"
     arity = 2
+    derivative_rule = "quotient rule"
     kinds = FLOATS
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -237,6 +241,7 @@ class Pow(Elementwise, name="pow"):
 
     scalar = "pow({0}, {1})"
     arity = 2
+    derivative_rule = "power rule"
     numpy = "power"
 
     def eval(self, xp: Any, x: Any, y: Any) -> Any:

@@ -43,11 +43,13 @@ class TensorOp(Op):
     """An op on tensors. Its class says which operands must share a dtype and where it is linear.
 
     `same_dtype`: positions that promotion makes equal. `linear`: positions in which the op is
-    jointly linear, so that its jvp is the op itself on their tangents.
+    jointly linear, so that its jvp is the op itself on their tangents. `derivative_rule`: what
+    textbooks call its rule, where that is not linearity or the chain rule.
     """
 
     same_dtype: ClassVar[slice] = NONE
     linear: ClassVar[slice] = NONE
+    derivative_rule: ClassVar[str] = ""
 
     def __call__(self, *operands: Any) -> Any:
         """The value of this op on nodes, numbers and arrays, or on tensors of `sn.dynamic`."""

@@ -80,7 +80,7 @@ def _page(
 ) -> str:
     return Template(_file("page.html")).substitute(
         title=escape(title),
-        style=picture_style() + _file("page.css"),
+        style=page_style(),
         script="\n".join(map(_file, _SCRIPTS)),
         library=f"{_LIBRARY}{_file('vendor/elk.js')}</script>" if document else "",
         facts=facts,
@@ -89,6 +89,11 @@ def _page(
         document=_json(document),
         compared=_json(compared),
     )
+
+
+def page_style() -> str:
+    """The style sheet of pages: colours, light and dark, tables, buttons."""
+    return picture_style() + _file("page.css")
 
 
 @cache
