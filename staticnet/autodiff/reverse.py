@@ -170,7 +170,7 @@ def _sweep(
             if isinstance(node.op, Item):
                 _put(parts, node, g_node)
                 continue
-            products = _products(node, g_node, dependent)
+            products = local_products(node, g_node, dependent)
             for operand, product in zip(node.inputs, products, strict=True):
                 if product is not None and operand in dependent:
                     if isinstance(product, NoDerivative):
@@ -181,7 +181,7 @@ def _sweep(
     return sums
 
 
-def _products(node: Node, g: Any, dependent: set[Node]) -> Sequence[Any]:
+def local_products(node: Node, g: Any, dependent: set[Node]) -> Sequence[Any]:
     """The products of a cotangent of a node: for each operand that somebody asks for, or all."""
     if node.op.graphs:
         asked = [operand in dependent for operand in node.inputs]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from staticnet import __version__, flags
 from staticnet.cli import (
+    backprop,
     bench,
     compare,
     demo,
@@ -34,6 +35,7 @@ COMMANDS = (
     run,
     export,
     derive,
+    backprop,
     doctor,
 )
 

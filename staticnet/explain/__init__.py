@@ -1,5 +1,6 @@
 """Explanations of derivatives: worked out on paper, swept backward, and found wanting."""
 
 from staticnet.explain.derivation import Derivation, Step, derive
+from staticnet.explain.sweep import Backprop, Gradient, Part, backprop
 
-__all__ = ["Derivation", "Step", "derive"]
+__all__ = ["Backprop", "Derivation", "Gradient", "Part", "Step", "backprop", "derive"]

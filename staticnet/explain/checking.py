@@ -64,7 +64,7 @@ class Checked(Shown):
 
     def tables(self) -> list[Table]:
         """A row a point."""
-        head = ("at", "y", "derivative", "finite differences", "sn.grad")
+        head = ("at", "value", "derivative", "finite differences", "sn.grad")
         rows = [
             (
                 ", ".join(f"{name} = {number_text(x, 4)}" for name, x in point.at.items()),

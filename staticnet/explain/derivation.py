@@ -21,7 +21,7 @@ from staticnet.explain.checking import Checked, check
 from staticnet.explain.expression import parse
 from staticnet.explain.rules import operation, rule_of, statement
 from staticnet.explain.simplify import computed, replaced, rewrites
-from staticnet.explain.writing import LINE, text_of
+from staticnet.explain.writing import LINE, letter_for, text_of
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.formula import Latex, write
 from staticnet.ir.location import user_line
@@ -97,7 +97,17 @@ class Derivation(Shown):
     @property
     def symbol(self) -> str:
         """`dy/dx`, `d2y/dx2`; `dy` of a differential."""
-        return _symbol(self.order, self.x.name or "x", self.direction is not None)
+        return self._symbol(self.order)
+
+    @cached_property
+    def letter(self) -> str:
+        """What y is called beside its inputs: y, if none of them is."""
+        return letter_for(self.y)
+
+    def _symbol(self, order: int) -> str:
+        power = "" if order == 1 else str(order)
+        over = f"d{power}{self.letter}"
+        return over if self.direction is not None else f"{over}/d{self.x.name or 'x'}{power}"
 
     def check(self, **at: Any) -> Checked:
         """The result's value at a point, beside finite differences and the compiler's `grad`.
@@ -161,10 +171,9 @@ class Derivation(Shown):
         return [Table(self.symbol, ("rule", "", "the whole"), rows), *self.checked.tables()]
 
     def __str__(self) -> str:
-        lines = [f"y = {text_of(self.y)}"]
+        lines = [f"{self.letter} = {text_of(self.y)}"]
         for order in dict.fromkeys(step.order for step in self.steps):
-            symbol = _symbol(order, self.x.name or "x", self.direction is not None)
-            lines += ["", symbol, *_told(s for s in self.steps if s.order == order)]
+            lines += ["", self._symbol(order), *_told(s for s in self.steps if s.order == order)]
         lines += ["", f"{self.symbol} = {text_of(self.result)}", "", str(self.checked)]
         return "\n".join(lines)
 
@@ -183,11 +192,6 @@ def _told(steps: Iterator[Step]) -> list[str]:
 def _reason(step: Step) -> str:
     told = statement(step.about) if step.about is not None and step.about.inputs else ""
     return f"{step.rule}: {told}" if told else step.rule
-
-
-def _symbol(order: int, x: str, differential: bool) -> str:
-    power = "" if order == 1 else str(order)
-    return f"d{power}y" if differential else f"d{power}y/d{x}{power}"
 
 
 def derive(y: Any, x: Any, order: int = 1) -> Derivation:

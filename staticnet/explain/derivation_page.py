@@ -39,8 +39,9 @@ def page(derivation: Derivation) -> str:
     numbers = _Numbers()
     style_of = MathML(numbers)
     y, asked = derivation.y, derivation.symbol
+    lead = f"<mi>{derivation.letter}</mi><mo>=</mo>"
     head = (
-        f'<div class="formula big" tabindex="0">{math(y, style_of, "<mi>y</mi><mo>=</mo>")}</div>'
+        f'<div class="formula big" tabindex="0">{math(y, style_of, lead)}</div>'
         f'<div class="formula big" tabindex="0">'
         f"{math(derivation.result, style_of, _quotient(derivation) + '<mo>=</mo>')}</div>"
     )
@@ -75,10 +76,12 @@ def _quotient(derivation: Derivation) -> str:
     order = "" if derivation.order == 1 else f"<mn>{derivation.order}</mn>"
     d = f"<msup><mi>d</mi>{order}</msup>" if order else "<mi>d</mi>"
     if derivation.direction is not None:
-        return f"<mrow>{d}<mi>y</mi></mrow>"
+        return f"<mrow>{d}<mi>{derivation.letter}</mi></mrow>"
     x = f"<mi>{escape(derivation.x.name or 'x')}</mi>"
     below = f"<msup>{x}{order}</msup>" if order else x
-    return f"<mfrac><mrow>{d}<mi>y</mi></mrow><mrow><mi>d</mi>{below}</mrow></mfrac>"
+    return (
+        f"<mfrac><mrow>{d}<mi>{derivation.letter}</mi></mrow><mrow><mi>d</mi>{below}</mrow></mfrac>"
+    )
 
 
 def _steps(steps: tuple[Step, ...], numbers: _Numbers) -> str:

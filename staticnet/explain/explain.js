@@ -21,7 +21,7 @@ function go(step) {
   show(step);
   const now = document.querySelector("li.now");
   if (now) {
-    now.scrollIntoView({ block: "nearest" });
+    if (now.closest("section").contains(play)) now.scrollIntoView({ block: "nearest" });
     get("said").textContent = now.textContent;
   }
 }

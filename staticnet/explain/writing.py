@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.ir.formula import Plain, write
+from staticnet.ir.node import Node, topological
 
 LINE = 400  # characters of a formula
 
@@ -19,6 +20,12 @@ def text_of(node: Any) -> str:
     """A node's formula on one line."""
     text = write(node, _Line())
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
+def letter_for(node: Node) -> str:
+    """A letter for a value, none of its inputs': y, else f, h, …"""
+    taken = {each.name for each in topological([node])}
+    return next((letter for letter in "yfhqz" if letter not in taken), "y'")
 
 
 def number_text(value: Any, digits: int = 6) -> str:
