@@ -204,18 +204,29 @@ SN_APART void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_size
         for (int64_t l = 0; l < some; ++l) y[i * all + l] = SN_WRITE_f32(from[i * width + l]);
 }
 
+/* Packs all weights, for calls of what is `held`. */
+static void sn_hold_product_f32(const sn_convolution *v, const void *x, const void *w, void *to,
+                                void *scratch, int together) {
+  const sn_product_sizes p = sn_sizes(v);
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  (void)x, (void)scratch;
+#pragma omp parallel if (together) num_threads(threads)
+  sn_pack_weights_f32(v, &p, w, to);
+}
+
 /* The convolution or its gradient of the input, where w are the weights, in scratch memory of all
-   packed weights and then a room for each thread. */
-static void sn_convolve_f32(const sn_convolution *v, const sn_stored_f32 *x, const sn_stored_f32 *w,
+   packed weights, unless they are held, and then a room for each thread. */
+static void sn_convolve_f32(const sn_convolution *v, const sn_stored_f32 *x, const void *w,
                             sn_stored_f32 *y, float *scratch, int together) {
   const sn_product_sizes p = sn_sizes(v);
   const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t of_group = panels * sn_panel_f32 * taps * p.depth;
-  float *const rooms = scratch + v->groups * of_group;
+  float *const rooms = v->held ? scratch : scratch + v->groups * of_group;
+  const float *const weights = v->held ? w : scratch;
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
 #pragma omp parallel if (together) num_threads(threads)
   {
-    sn_pack_weights_f32(v, &p, w, scratch);
+    if (!v->held) sn_pack_weights_f32(v, &p, w, scratch);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < v->groups * p.bands * v->splits; ++task) {
       const int64_t split = task % v->splits, group = task / v->splits / p.bands;
@@ -226,7 +237,7 @@ static void sn_convolve_f32(const sn_convolution *v, const sn_stored_f32 *x, con
       sn_pack_band_f32(v, &p, group, &band, &box, x, room);
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32;
-        const float *const panel = scratch + group * of_group + j * taps * p.depth;
+        const float *const panel = weights + group * of_group + j * taps * p.depth;
         sn_panel_of_band_f32(sn_strip_f32, v, &p, &band, &box, offset, room, panel, j, result);
         sn_unpack_panel_f32(v, &p, group, &band, j, result, y);
       }

@@ -51,6 +51,8 @@ SN_APART void sn_outputs_of_rows_f32(const sn_convolution *v, int64_t i, int64_t
   }
 }
 
+#define sn_hold_patches_f32 NULL /* weights stay where they lie */
+
 /* The convolution, in scratch memory of all patches and then a line of pixels for each thread. */
 static void sn_convolve_patches_f32(const sn_convolution *v, const float *x, const float *w,
                                     float *y, float *scratch, int together) {

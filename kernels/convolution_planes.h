@@ -176,6 +176,8 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
   }
 }
 
+#define sn_hold_planes_f32 NULL /* of few outputs: packed by each call */
+
 /* The convolution or its gradient of the input, by planes. */
 static void sn_convolve_planes_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,

@@ -9,5 +9,5 @@ static void sn_call_correlate_planes_f32(const sn_convolution *v, const void *x,
   sn_correlate_planes_f32(v, x, y, w, scratch, together);
 }
 
-sn_convolution_call *const sn_routines_planes_f32[] = {sn_call_convolve_planes_f32,
-                                                       sn_call_correlate_planes_f32};
+sn_convolution_call *const sn_routines_planes_f32[] = {
+    sn_call_convolve_planes_f32, sn_call_correlate_planes_f32, sn_hold_planes_f32};

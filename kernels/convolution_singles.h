@@ -16,20 +16,36 @@ SN_APART sn_box sn_pack_channels_f32(const sn_convolution *v, const sn_product_s
   return box;
 }
 
+/* The weights of single groups as panels. */
+SN_APART void sn_pack_singles_f32(const sn_convolution *one, const sn_product_sizes *p,
+                                  const sn_stored_f32 *w, float *to) {
+  sn_product_sizes weights = *p;
+  weights.depth = weights.of_depth = 1, weights.of_width = sn_volume(one->kernel);
+  sn_pack_weights_f32(one, &weights, w, to);
+}
+
+static void sn_hold_singles_f32(const sn_convolution *v, const void *x, const void *w, void *to,
+                                void *scratch, int together) {
+  const sn_convolution one = sn_one_group(v);
+  const sn_product_sizes p = sn_sizes(&one);
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  (void)x, (void)scratch;
+#pragma omp parallel if (together) num_threads(threads)
+  sn_pack_singles_f32(&one, &p, w, to);
+}
+
 /* Single groups: panels are of channels, whose products stay apart. */
-static void sn_convolve_singles_f32(const sn_convolution *v, const sn_stored_f32 *x,
-                                    const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
-                                    int together) {
+static void sn_convolve_singles_f32(const sn_convolution *v, const sn_stored_f32 *x, const void *w,
+                                    sn_stored_f32 *y, float *scratch, int together) {
   const sn_convolution one = sn_one_group(v);
   const sn_product_sizes p = sn_sizes(&one);
   const int64_t taps = sn_volume(v->kernel), panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
-  float *const rooms = scratch + panels * sn_panel_f32 * taps;
-  sn_product_sizes weights = p;
-  weights.depth = weights.of_depth = 1, weights.of_width = taps;
+  float *const rooms = v->held ? scratch : scratch + panels * sn_panel_f32 * taps;
+  const float *const weights = v->held ? w : scratch;
 #pragma omp parallel if (together) num_threads(threads)
   {
-    sn_pack_weights_f32(&one, &weights, w, scratch);
+    if (!v->held) sn_pack_singles_f32(&one, &p, w, scratch);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < p.bands * panels; ++task) {
       const int64_t j = task % panels * sn_panel_f32;
@@ -38,7 +54,7 @@ static void sn_convolve_singles_f32(const sn_convolution *v, const sn_stored_f32
       int64_t *const offset = (int64_t *)(room + v->room) - taps;
       const sn_box box = sn_pack_channels_f32(&one, &p, &band, j, x, room);
       sn_panel_of_band_f32(sn_single_strip_f32, &one, &p, &band, &box, offset, room,
-                           scratch + j * taps, j, result);
+                           weights + j * taps, j, result);
       sn_unpack_panel_f32(&one, &p, 0, &band, j, result, y);
     }
   }

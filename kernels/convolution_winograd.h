@@ -179,22 +179,31 @@ SN_APART void sn_pixels_of_tiles_f32(const sn_product_sizes *p, const sn_band *b
         }
 }
 
+static void sn_hold_points_f32(const sn_convolution *v, const void *x, const void *w, void *to,
+                               void *scratch, int together) {
+  const sn_product_sizes p = sn_sizes(v);
+  const int threads = SN_LEAST((int)v->threads, SN_THREADS);
+  (void)x;
+#pragma omp parallel if (together) num_threads(threads)
+  sn_weights_at_points_f32(v, &p, w, (float *)scratch + SN_THREAD_NUMBER * v->room, to);
+}
+
 /* The convolution or its gradient of the input, of one group. Of a thread's room the result comes
    after the box, and then the tiles and the panel's products at the points. */
-static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 *x,
-                                   const sn_stored_f32 *w, sn_stored_f32 *y, float *scratch,
-                                   int together) {
+static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 *x, const void *w,
+                                   sn_stored_f32 *y, float *scratch, int together) {
   const sn_product_sizes p = sn_sizes(v);
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t points = sn_points * sn_points, tall = v->tiles + SN_TALLEST;
-  float *const rooms = scratch + panels * sn_panel_f32 * points * p.depth;
+  float *const rooms = v->held ? scratch : scratch + panels * sn_panel_f32 * points * p.depth;
+  const float *const weights = v->held ? w : scratch;
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
 #pragma omp parallel if (together) num_threads(threads)
   {
     float *const room = rooms + SN_THREAD_NUMBER * v->room;
     float *const sums = room + v->room - points * tall * sn_panel_f32;
     float *const source = sums - points * v->tiles * p.depth;
-    sn_weights_at_points_f32(v, &p, w, room, scratch);
+    if (!v->held) sn_weights_at_points_f32(v, &p, w, room, scratch);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < p.bands * v->splits; ++task) {
       const int64_t split = task % v->splits;
@@ -202,7 +211,7 @@ static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 
       const int64_t tiles = sn_band_at_points_f32(v, &p, &band, x, room, source);
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32, width = sn_panel_width_f32(v, p.width, j);
-        sn_multiply_points_f32(tiles, tall, p.depth, source, scratch + j * points * p.depth,
+        sn_multiply_points_f32(tiles, tall, p.depth, source, weights + j * points * p.depth,
                                width, sums);
         sn_pixels_of_tiles_f32(&p, &band, tall, sums, width, room + v->box);
         sn_unpack_panel_f32(v, &p, 0, &band, j, room + v->box, y);

@@ -15,6 +15,7 @@ from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.contract import CONTRACT
 from staticnet.passes.cse import CSE
 from staticnet.passes.dce import DCE
+from staticnet.passes.held_weights import HELD_WEIGHTS
 from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.passes.inline import INLINE
@@ -46,6 +47,7 @@ PIPELINE = (
     CONTRACT,
     DCE,
     LAYOUT,
+    HELD_WEIGHTS,
     INFER_SHAPE,
     SCATTER_UPDATES,
     REMAT,

@@ -33,6 +33,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
 from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
+from staticnet.passes.held_weights import released
 from staticnet.passes.manager import Pass, Records
 from staticnet.passes.pipeline import as_passes
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
@@ -310,7 +311,7 @@ class Function(Inspection, Stateful):
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
         call = as_name(file.stem) if name is None else checked_name(name)
         dims = self._compilation.check_dims(dims)
-        graph, _ = self._compilation.compile(dims, BACKENDS["cpu"])
+        graph = released(self._compilation.compile(dims, BACKENDS["cpu"])[0])
         for node in graph.all_nodes:
             if node.op.on_host:
                 raise ArgumentError(

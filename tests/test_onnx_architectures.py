@@ -26,7 +26,8 @@ def of_torchvision(name: str) -> Any:
     """A network of torchvision and an image for it; one without its compiled ops will do."""
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for op in ("nms", "qnms"):
+            library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     models = pytest.importorskip("torchvision").models
     return getattr(models, name)(weights=None), torch.randn(1, 3, 224, 224)
 

@@ -106,12 +106,13 @@ class Backend(Protocol):
     `epilogues` names what its library computes in the call of a product, of
     `staticnet.ops.library.EPILOGUES`, and `narrow_epilogues` those of them that are no better than
     float32 in float64, which the `library` pass expands there. `products` names the floating dtypes
-    whose products it computes, "tf32" if it has that mode, and "winograd" if its convolutions have
-    that algorithm; the `library` pass leaves it no others. `keeps_casts` is whether its executables
-    keep a variable that has an `origin` equal to it. `loop_cache` is the bytes of a block of a long
-    loop's rows, so that they stay near; 0 takes no loop in blocks. `channels_last` is whether its
-    convolutions are faster between channels last. `workspaces` are the bytes that its kernels and
-    routines work in beside values, which its plans have room for.
+    whose products it computes, "tf32" if it has that mode, "winograd" if its convolutions have that
+    algorithm, "held" if they keep packed weights; the `library` pass leaves it no other products.
+    `keeps_casts` is whether its executables keep a variable that has an `origin` equal to it.
+    `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes no
+    loop in blocks. `channels_last` is whether its convolutions are faster between channels last.
+    `workspaces` are the bytes that its kernels and routines work in beside values, which its plans
+    have room for.
     """
 
     name: str

@@ -29,11 +29,15 @@ _FILES = (
 )  # fmt: skip
 _PATCHES = "convolution_patches.h"  # for elements that are computed with as they are stored
 _HALVES = [short_name(dtype) for dtype in HALVES]
+HOLD = 2  # the routine that packs weights
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
 
 
-def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]:
-    """The C statements of a convolution or a gradient of one; `scratch` is its memory's address."""
+def convolution_routine(node: Node, pointer: Pointer, scratch: str, held: str) -> list[str]:
+    """The C statements of a convolution or a gradient of one.
+
+    `scratch` is its memory's address, and `held` that of its packed weights, behind `weights`.
+    """
     op = node.op
     assert isinstance(op, ConvolutionOp)
     if node.type.size == 0:
@@ -50,12 +54,17 @@ def convolution_routine(node: Node, pointer: Pointer, scratch: str) -> list[str]
     del values["packed"]
     members = ", ".join(f".{name} = {_literal(value)}" for name, value in values.items())
     routine = int(isinstance(op, ConvolutionWeight))
-    name = f"sn_convolutions_{_way(pieces)}_{short_name(node.dtype)}[{routine}]"
+    name = f"sn_convolutions_{_way(pieces)}_{short_name(node.dtype)}"
     together = (
         "SN_TOGETHER" if int(op.flops(node.type, *[x.type for x in node.inputs])) > 2 * FEW else "0"
     )
-    places = ", ".join([*map(pointer, (*node.inputs, node)), f"(void *)({scratch})", together])
-    return [f"static const sn_convolution of = {{{members}}};", f"{name}(&of, {places});"]
+    lines = [f"static const sn_convolution of = {{{members}}};"]
+    rest = f"(void *)({scratch}), {together}"
+    x, w, y = map(pointer, (*node.inputs, node))
+    if pieces.held:
+        lines += [f"if (*(const int64_t *)weights) {name}[{HOLD}](&of, NULL, {w}, {held}, {rest});"]
+        w = held
+    return [*lines, f"{name}[{routine}](&of, {x}, {w}, {y}, {rest});"]
 
 
 def convolution_needs(node: Node) -> tuple[str, ...]:

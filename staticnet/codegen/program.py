@@ -2,7 +2,8 @@
 
 `sn_step(slot, arena)` gets the addresses of feeds, state, constants and outputs in one table and
 returns 0, or the number of a node whose index was out of range; the state is unchanged then. Where
-a node runs on the host, the table's last entry is the function that makes its call.
+a node runs on the host, the entry after them is the function that makes its call; the last one is
+the memory of packed weights, which begins with a number that says whether to pack them anew.
 `sn_run` makes many steps in one call, drawing batches of rows from data sets.
 """
 
@@ -170,6 +171,7 @@ class _Writer:
         starts["constant"] = starts["state"] + len(graph.variables)
         starts["output"] = starts["constant"] + len(self.plan.constants)
         starts["host"] = starts["output"] + len(graph.outputs)
+        starts["weights"] = starts["host"] + 1
         return starts
 
     def _libraries(self, kind: str) -> tuple[str, ...]:

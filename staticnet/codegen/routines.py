@@ -43,9 +43,12 @@ Pointer = Callable[[Node], str]
 
 
 def routine(
-    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str, held: str = ""
 ) -> list[str]:
-    """The C statements of one opaque node; `pointer` spells a node's memory, `scratch` its own."""
+    """The C statements of one opaque node; `pointer` spells a node's memory, `scratch` its own.
+
+    `held` is what it keeps from step to step.
+    """
     if node.op.name == "matmul":
         return matmul_routine(node, pointer, in_memory)
     if node.op.name == "concat":
@@ -55,7 +58,7 @@ def routine(
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, pointer)
     if isinstance(node.op, ConvolutionOp):
-        return convolution_routine(node, pointer, scratch)
+        return convolution_routine(node, pointer, scratch, held)
     if isinstance(node.op, WindowOp):
         return pooling_routine(node, pointer)
     if isinstance(node.op, ChannelOp):

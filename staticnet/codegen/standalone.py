@@ -8,6 +8,7 @@ static, and no memory is written but the caller's and a state's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +121,10 @@ class _Writer:
             names, size = ", ".join(routines), f"[{len(routines)}]" * (len(routines) > 1)
             own = "static " * routines[0].startswith("sn_")
             value = f"{{{names}}}" if size else names
-            waiting = f"static {kind} *{pointer}{size};"
-            assert waiting in source, waiting
+            waiting = re.search(rf"static {kind} \*{pointer}(\[\d+\])?;", source)
+            assert waiting is not None, pointer
             linked = f"{own}{kind} {names};\nstatic {kind} *const {pointer}{size} = {value};"
-            source = source.replace(waiting, linked)
+            source = source.replace(waiting[0], linked)
         return source
 
     def _routines(self) -> Iterator[tuple[str, str, list[str]]]:

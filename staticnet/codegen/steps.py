@@ -24,6 +24,7 @@ from staticnet.plan.plan import Place, Plan
 from staticnet.plan.results import Body, bodies_of, body_bytes, results_of, room_bytes, room_offset
 from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
+from staticnet.plan.weights import held_weights
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
@@ -112,6 +113,7 @@ def _lasts(plan: Plan) -> bool:
 
 
 HOST = Place("host", 0)  # the function that calls Python
+WEIGHTS = Place("weights", 0)  # the memory of packed weights that stay
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class StepWriter:
         self.plan = plan
         self.parts = parts
         self.numbers = plan.numbers
+        self.held = held_weights(plan.graph)
         self.spell = spell
         self.inside = inside
         self.marked = parts.marked and (inside is None or _lasts(plan))
@@ -151,12 +154,9 @@ class StepWriter:
 
     def write(self) -> None:
         """Write all of it: copies before, steps, copies after."""
-        self._mark(0)
-        for node, output in self.plan.first_copies:
-            self._copy(self.spell(Place("output", output)), node)
-        for node, block in self.plan.saved.items():
-            self._copy(f"arena + {block.offset}", node)
-        self._mark(1)
+        if self.held:
+            self.lines.append(f"char *const weights = (char *){self.spell(WEIGHTS)};")
+        self._copy_before()
         for i, step in enumerate(self.plan.steps):
             if i == self.plan.guard:
                 self._leave()
@@ -174,7 +174,17 @@ class StepWriter:
                 self.lines.append(f"memcpy({target}, arena + {block.offset}, {node.type.nbytes});")
             else:
                 self._copy(target, node)
+        if self.held:
+            self.lines.append("*(int64_t *)weights = 0;")
         self._mark(len(self.plan.steps) + 2)
+
+    def _copy_before(self) -> None:
+        self._mark(0)
+        for node, output in self.plan.first_copies:
+            self._copy(self.spell(Place("output", output)), node)
+        for node, block in self.plan.saved.items():
+            self._copy(f"arena + {block.offset}", node)
+        self._mark(1)
 
     def _leave(self) -> None:
         """Before state is written, a failure ends the step."""
@@ -232,10 +242,11 @@ class StepWriter:
         if node.op.on_host:
             return self._host_call(node)
         if not group.bodies:
-            if held := self._held_product(node):
-                return held
+            if lines := self._held_product(node):
+                return lines
             scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
-            return routine(node, self.pointer, self.plan.places.__contains__, scratch)
+            held = f"weights + {self.held[node]}" if node in self.held else ""
+            return routine(node, self.pointer, self.plan.places.__contains__, scratch, held)
         names = self._write_bodies(group)
 
         def call(name: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_origin
 
@@ -279,6 +279,12 @@ def _fields_of(cls: Any) -> tuple[str, ...]:
 
 
 @cache
+def _required_of(cls: Any) -> frozenset[str]:
+    """The attributes that have no default."""
+    return frozenset(field.name for field in fields(cls) if field.default is MISSING)
+
+
+@cache
 def _graphs_of(cls: Any) -> tuple[str, ...]:
     return tuple(
         field.name
@@ -294,7 +300,7 @@ def format_attributes(op: Op) -> str:
 
 
 def parse_op(name: str, attributes: dict[str, str]) -> Op:
-    """The op of this name with attributes given as text.
+    """The op of this name with attributes given as text; those with a default may lack.
 
     Raises:
         ParseError: on an op that is unknown or of which there are several, an unknown attribute, or
@@ -303,7 +309,7 @@ def parse_op(name: str, attributes: dict[str, str]) -> Op:
     cls = OPS.get(name) or find(name)
     hashable: Any = cls
     kinds = dict(_attributes_of(hashable))
-    if kinds.keys() != attributes.keys():
+    if not _required_of(hashable) <= attributes.keys() <= kinds.keys():
         raise ParseError(f"{name} takes the attributes {list(kinds)}, not {list(attributes)}")
     try:
         return cls(**{key: kinds[key].parse(text) for key, text in attributes.items()})

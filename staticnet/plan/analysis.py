@@ -12,6 +12,7 @@ from staticnet.ir.shown import Shown, Table
 from staticnet.passes.remat import Layout
 from staticnet.plan.by_module import ByModule, by_module
 from staticnet.plan.plan import Plan, Sizes, blocks_of
+from staticnet.plan.weights import held_weight_bytes
 
 _PARTS = ("feeds", "state", "constants", "outputs", "arena", "peak")
 
@@ -36,7 +37,8 @@ class ModuleBytes(NamedTuple):
 class MemoryAnalysis(Shown):
     """Bytes of a compiled step: what it is fed, keeps, returns, and the arena it works in.
 
-    `owners` are the values alive at the arena's fullest step, largest first.
+    `owners` are the values alive at the arena's fullest step, largest first. State are variables,
+    and weights of convolutions that stay packed from step to step.
     """
 
     feeds: int
@@ -82,7 +84,7 @@ def analyse_memory(plan: Plan) -> MemoryAnalysis:
     ]
     return MemoryAnalysis(
         _bytes(graph.inputs),
-        _bytes(graph.variables),
+        _bytes(graph.variables) + held_weight_bytes(graph),
         _bytes(plan.constants),
         _bytes(graph.outputs),
         plan.arena_bytes,

@@ -33,6 +33,7 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan, blocks_of
 from staticnet.plan.symbolic import SAMPLES, SymbolicPlan
+from staticnet.plan.weights import held_weight_bytes
 
 MAX_SIZE = 1 << 40
 MAX_CASES = 16  # beyond which the formula is that of one order of each loop, a bound
@@ -107,7 +108,7 @@ def certify(plan: SymbolicPlan) -> MemoryCertificate:
     graph = plan.graph
     return MemoryCertificate(
         _bytes(graph.inputs),
-        _bytes(graph.variables),
+        _bytes(graph.variables) + held_weight_bytes(graph),
         _bytes(order.constants),
         _bytes(graph.outputs),
         arena_formula(plan),
@@ -129,6 +130,7 @@ def max_dim(plan: SymbolicPlan, name: str, limit: int, others: Mapping[str, int]
     others = check_dims("max_dim", plan.graph.symbols, {**others, name: 1})
     graph, constants = plan.graph, plan.orders[0].constants
     outside = _bytes((*graph.inputs, *graph.variables, *constants, *graph.outputs))
+    outside = outside + held_weight_bytes(graph)
 
     def fits(n: int) -> bool:
         dims = {**others, name: n}

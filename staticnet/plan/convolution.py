@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from staticnet.ir.dim import size_of
@@ -78,7 +78,8 @@ class Cut:
     has `lines` lines of pixels in a band. If its matrices are multiplied where they lie, so many
     panels are packed at a time: `flat`. If each group is `single`, panels are of groups. If it goes
     by `planes`, strips of so many outputs meet vectors of pixels; if by Winograd's `tiles`, a band
-    has at most so many; if by `patches`, so many panels of them are packed at a time.
+    has at most so many; if by `patches`, so many panels of them are packed at a time. So many
+    elements of packed weights may be `held` from step to step, and are no scratch memory then.
     """
 
     rows: int
@@ -95,6 +96,7 @@ class Cut:
     planes: int = 0
     tiles: int = 0
     patches: int = 0
+    held: int = 0
 
     @property
     def elements(self) -> int:
@@ -117,6 +119,13 @@ def geometry(op: ConvolutionOp, groups: int, *shapes: Ints) -> Geometry:
 
 def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     """How a convolution that has elements is cut."""
+    pieces = _cut(op, g, dtype)
+    if op.weights != "held" or pieces.flat or pieces.planes:
+        return pieces
+    return replace(pieces, packed=0, held=pieces.packed)
+
+
+def _cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     if g.groups > 1 and g.inputs == g.outputs == 1:
         return _cut_singles(g, op, dtype)
     flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
@@ -218,7 +227,7 @@ def _by_patches(g: Geometry, op: ConvolutionOp) -> bool:
     So many outputs need more scratch memory in any other way, which bounds what is symbolic.
     """
     pixels = g.n * math.prod(g.out)
-    few = pixels <= FEW_PATCHES and g.outputs >= FEW_PATCHES
+    few = pixels <= FEW_PATCHES and g.outputs >= FEW_PATCHES and op.weights != "held"
     return few and g.groups == 1 and not isinstance(op, ConvolutionInput)
 
 

@@ -25,6 +25,7 @@ from staticnet.ops.shape import reshape
 
 LAYOUTS = ("first", "last")
 ALGORITHMS = ("direct", "winograd")
+WEIGHTS = ("plain", "held")
 MAX_SPATIAL = 3
 
 # The axes of each array, spatial ones apart: examples n, groups G, and of a group outputs O and
@@ -41,7 +42,8 @@ class ConvolutionOp(TensorOp):
     strides, dilations: steps of the kernel and between its elements, an entry a spatial axis;
     low, high: zeros before and after x; groups: [groups], parts that channels are cut into, of
     which each output sees one. It is one dim, so that it may be symbolic. `algorithm` is how a
-    backend may compute it: "winograd" is for kernels of 3 by 3 without strides.
+    backend may compute it: "winograd" is for kernels of 3 by 3 without strides. `weights` are
+    "held" if a backend is to keep them from step to step in the order that it reads them in.
     """
 
     strides: Axes
@@ -51,6 +53,7 @@ class ConvolutionOp(TensorOp):
     groups: Shape
     layout: str
     algorithm: str = field(default="direct", kw_only=True)
+    weights: str = field(default="plain", kw_only=True)
     arity = 2
     same_dtype: ClassVar[slice] = ALL
     roles: ClassVar[str]  # which of x, w, y the operands and the result are
@@ -73,6 +76,8 @@ class ConvolutionOp(TensorOp):
             raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
         if self.algorithm not in ALGORITHMS:
             raise ArgumentError(f"{self.name}: algorithm must be one of {ALGORITHMS}")
+        if self.weights not in WEIGHTS:
+            raise ArgumentError(f"{self.name}: weights must be one of {WEIGHTS}")
 
     # shapes
 

@@ -36,7 +36,7 @@ class CpuBackend(HostBackend):
     name = "cpu"
     epilogues: frozenset[str] = frozenset()
     narrow_epilogues: frozenset[str] = frozenset()
-    products = frozenset({"float32", "float64", "winograd"})
+    products = frozenset({"float32", "float64", "winograd", "held"})
     loop_cache = 2 << 20
 
     def __init__(self, parallel: bool = True) -> None:

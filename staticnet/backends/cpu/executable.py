@@ -26,6 +26,7 @@ from staticnet.ops.state import Variable
 from staticnet.ops.turns import Turns
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
+from staticnet.plan.weights import held_weight_bytes, held_weights
 
 
 class RunArguments(ctypes.Structure):
@@ -88,8 +89,12 @@ class CpuExecutable(HostExecutable):
         self._first_output = self._first_constant + len(self._constants)
         self._host = HostCalls(self.program.host_calls)
         size = self._first_output + len(self._types)
-        self._table = (ctypes.c_void_p * (size + 1))()
+        self._table = (ctypes.c_void_p * (size + 2))()
         self._table[size] = self._host.pointer
+        self._weights = allocate(held_weight_bytes(graph))
+        self._packed = self._held_variables()
+        self._versions = [-1] * len(self._packed)
+        self._table[size + 1] = address(self._weights)
         for i, array in enumerate(self._constants, self._first_constant):
             self._table[i] = address(array)
         self._c_arena = ctypes.c_void_p(address(self._arena))
@@ -124,7 +129,19 @@ class CpuExecutable(HostExecutable):
                 if unaligned or not array.flags.c_contiguous:
                     array = variable.array = aligned(array)
                 self._table[self._inputs + i] = address(array)
+                self._versions = [-1] * len(self._packed)
                 self._held[i] = array  # last: a signal may have come before
+        versions = [v.version for v in self._packed]
+        if versions != self._versions:
+            self._weights[:8] = 1  # they are packed anew by the next step
+            self._versions = versions
+
+    def _held_variables(self) -> list[Variable]:
+        """Those whose packed weights stay, as long as nobody writes to them: that is counted."""
+        weights = [node.inputs[1] for node in held_weights(self.plan.graph)]
+        found = [w for w in dict.fromkeys(weights) if isinstance(w, Variable)]
+        Variable.watched |= bool(found)
+        return found
 
     def run_many(self, data: Sequence[Any], steps: int, batch: int, order: Any = None) -> list[Any]:
         """Steps on rows of the data sets, many in one foreign call: each output stacked."""
