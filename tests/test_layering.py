@@ -43,6 +43,7 @@ ROOMS = (
     ("io",),
     ("train",),
     ("compare",),
+    ("playground",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}

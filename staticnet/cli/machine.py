@@ -37,6 +37,7 @@ EXTRAS = {
     "examples": ("matplotlib", "pillow", "scikit-learn"),
     "dev": (
         "build",
+        "httpx2",
         "hypothesis",
         "mypy",
         "onnx",
@@ -47,6 +48,7 @@ EXTRAS = {
         "setuptools",
     ),
     "data": ("pandas",),
+    "playground": ("starlette", "uvicorn", "websockets"),
     "oracle": ("cma", "cmaes", "jax", "optax", "torch"),
 }
 """What `pip install -e ".[extra]"` brings, CUDA's apart, each in the first that has it."""

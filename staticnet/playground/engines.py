@@ -1,0 +1,106 @@
+"""Two ways to train a model: its compiled step, many in one call; or define-by-run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from staticnet import dynamic
+from staticnet.function import Function
+from staticnet.optim.updates import Updates
+from staticnet.playground.data import Array
+from staticnet.playground.model import Model, updates_of
+
+ROUNDS, ROUND = 6, 0.01  # of measuring a step: how many, and seconds of each
+
+
+class Engine(Protocol):
+    """What trains a model."""
+
+    function: Function | None
+
+    def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
+        """Train for some epochs; one that is slow may end after so many seconds. -> the steps"""
+        ...
+
+    @property
+    def updates(self) -> Updates:
+        """What a step writes: parameters, and what the optimizer keeps."""
+        ...
+
+
+def seconds_per_step(engine: Engine, points: Array, labels: Array) -> float:
+    """The shortest of some bursts of steps, which leave everything as it was."""
+    before = {variable: variable.value.copy() for variable in engine.updates}
+    epochs, best = 1, math.inf
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        steps = engine.advance(points, labels, epochs, ROUND)
+        seconds = time.perf_counter() - start
+        best = min(best, seconds / steps)
+        epochs = max(epochs, min(10_000, round(epochs * ROUND / seconds)))
+    for variable, value in before.items():
+        variable.value = value
+    return best
+
+
+class Compiled:
+    """The static step: an epoch, or a hundred, is one call into C."""
+
+    def __init__(self, model: Model) -> None:
+        self.function: Function | None = model.compile()
+        self._step = self.function
+        self._model = model
+
+    def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
+        """Whole epochs, however long they take: a step takes a microsecond or a few."""
+        batch = self._model.config.batch
+        steps = epochs * (len(points) // batch)
+        self._step.run(steps, points, labels, batch_size=batch)
+        return steps
+
+    @property
+    def updates(self) -> Updates:
+        """The model's."""
+        return self._model.updates
+
+
+class Dynamic:
+    """The same network on tensors: each op runs as Python meets it, and a tape goes back."""
+
+    function: Function | None = None
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        name, lr = model.config.optimizer, model.lr
+        self._optimizer = dynamic.Optimizer(
+            lambda grads: updates_of(name, grads, lr), model.parameters
+        )
+        self._next = 0
+
+    def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
+        """Steps until the epochs are over or the time is; the next call goes on from there."""
+        model, batch = self._model, self._model.config.batch
+        per_epoch = len(points) // batch
+        until = time.perf_counter() + seconds
+        steps = 0
+        while steps < epochs * per_epoch and (not steps or time.perf_counter() < until):
+            rows = slice(self._next * batch, (self._next + 1) * batch)
+            batch_of = dynamic.as_tensor(points[rows]), dynamic.as_tensor(labels[rows])
+            loss = model.objective(model.net.judged(*batch_of))
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+            self._next = (self._next + 1) % per_epoch
+            steps += 1
+        return steps
+
+    @property
+    def updates(self) -> Updates:
+        """The optimizer's own."""
+        return self._optimizer.updates
+
+
+ENGINES: dict[str, Callable[[Model], Engine]] = {"static": Compiled, "dynamic": Dynamic}

@@ -1,0 +1,57 @@
+"""What is asked of a session's thread: in order, bounded, the newest state instead of all."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from staticnet.playground.messages import Act, Configure
+
+MOST = 64
+
+
+class Mailbox:
+    """A bounded queue of messages that one thread takes all at once."""
+
+    def __init__(self) -> None:
+        self._items: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: Any) -> bool:
+        """Leave a message; whether there was room. A state takes the place of one before it."""
+        with self._changed:
+            if self._closed:
+                return False
+            if isinstance(item, Configure) and self._newest_is(Configure):
+                self._items[-1] = item
+            elif isinstance(item, Act) and self._newest_is(Act) and self._items[-1] == item:
+                return True
+            elif len(self._items) >= MOST:
+                return False
+            else:
+                self._items.append(item)
+            self._changed.notify()
+            return True
+
+    def _newest_is(self, kind: type[Any]) -> bool:
+        return bool(self._items) and isinstance(self._items[-1], kind)
+
+    def take(self, timeout: float | None) -> list[Any] | None:
+        """All messages, after at most `timeout` seconds; None once it is closed."""
+        with self._changed:
+            if not self._items and not self._closed:
+                self._changed.wait(timeout)
+            if self._closed:
+                return None
+            items = list(self._items)
+            self._items.clear()
+            return items
+
+    def close(self) -> None:
+        """Wake the thread for the last time."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()

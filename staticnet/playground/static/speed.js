@@ -1,0 +1,62 @@
+// Static against dynamic, and each pass with a switch: what a step takes with and without.
+
+import { count, element, number, seconds } from "./element.js";
+
+const ABOUT = {
+  fusion: "kernels that compute many nodes at once", persistent: "a whole step as one kernel, on a GPU",
+};
+
+export class Speed {
+  constructor(root, welcome, change) {
+    Object.assign(this, { welcome, change });
+    this.measured = new Map();
+    this.told = element("p");
+    this.engines = element("div", { class: "engines" });
+    this.passes = element("div", { class: "passes" });
+    root.append(this.engines, this.told, element("h3", {}, "Passes"),
+      element("p", { class: "quiet" }, "A pass that is switched off is left out, and the step compiled anew."), this.passes);
+  }
+
+  // what was measured is of one network, batch and optimizer
+  show(config) {
+    const { engine, without, features, layers, activation, loss, penalty, batch, optimizer } = config;
+    const key = JSON.stringify([features, layers, activation, loss, penalty, batch, optimizer]);
+    if (key !== this.key) this.measured.clear();
+    Object.assign(this, { key, config, current: `${engine} ${engine === "static" ? without : ""}` });
+    this.draw();
+  }
+
+  add(told) {
+    this.measured.set(this.current, told.seconds_per_step);
+    const made = told.device ? `Compiled for ${told.device} in ${seconds(told.seconds)}: ${told.before} nodes became ` +
+      `${told.after} in ${told.kernels} kernels; the arena takes ${count(told.arena)} bytes.`
+      : "Each op runs as Python meets it; the gradient goes back over the tape.";
+    this.told.textContent = made;
+    this.draw();
+  }
+
+  compiling() {
+    this.told.textContent = this.config?.engine === "dynamic" ? "" : "Compiling …";
+  }
+
+  draw() {
+    const { config, measured } = this;
+    const best = measured.get("static "), slow = measured.get("dynamic ");
+    const bar = (name, key, time) => element("button", { type: "button", "aria-pressed": config.engine === key,
+      onclick: () => this.change({ engine: key }) }, element("b", {}, name),
+      element("span", {}, time ? `${seconds(time)} a step, ${count(1 / time)} steps/s` : "not measured yet"));
+    const ratio = best && slow ? element("p", {}, `Compiled, a step is ${number(slow / best, 2)} times as fast.`) : "";
+    this.engines.replaceChildren(bar("static", "static", best), bar("dynamic", "dynamic", slow), ratio);
+    this.passes.replaceChildren(...this.welcome.choices.without.map((name) => this.pass(name, best)));
+  }
+
+  pass(name, best) {
+    const { config } = this, off = config.without.includes(name);
+    const box = element("input", { type: "checkbox", id: `pass-${name}`, ...(off ? {} : { checked: true }) });
+    box.addEventListener("change", () => this.change({
+      engine: "static", without: box.checked ? config.without.filter((each) => each !== name) : [...config.without, name] }));
+    const alone = this.measured.get(`static ${name}`);
+    const told = alone ? `${count(1 / alone)} steps/s without${best ? `, ${number(best / alone, 2)} ×` : ""}` : ABOUT[name] ?? "";
+    return element("label", {}, box, element("code", {}, name), element("span", {}, told));
+  }
+}

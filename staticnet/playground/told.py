@@ -1,0 +1,99 @@
+"""What a session says beside its frames, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from staticnet.compilation import PASSES
+from staticnet.playground.config import (
+    ACTIVATIONS,
+    ENGINES,
+    LOSSES,
+    OPTIMIZERS,
+    PACES,
+    PENALTIES,
+    Config,
+)
+from staticnet.playground.data import DATASETS, EDGE, Array, Points, sample
+from staticnet.playground.engines import Engine
+from staticnet.playground.frames import NUMBERS, quantised
+from staticnet.playground.model import LABELS, SIDE, SMALL, feature_surfaces, formula_of
+
+
+def config_told(config: Config) -> dict[str, Any]:
+    """The state, its address, and what the page shows of it."""
+    return {
+        "kind": "config",
+        "config": config.to_json(),
+        "query": config.to_query(),
+        "classifies": config.classifies,
+        "formula": formula_of(config.optimizer),
+    }
+
+
+def points_told(points: Points) -> dict[str, Any]:
+    """The points as flat lists x, y, label, to three decimals."""
+    return {
+        "kind": "points",
+        "train": _rows(points.train, points.train_labels),
+        "test": _rows(points.test, points.test_labels),
+    }
+
+
+def _rows(points: Array, labels: Array) -> list[float]:
+    rows = np.concatenate([points, labels], 1).astype(np.float64)
+    flat: list[float] = rows.round(3).ravel().tolist()
+    return flat
+
+
+def compiled_told(engine: Engine, generation: int, seconds: float) -> dict[str, Any]:
+    """What a step became."""
+    told: dict[str, Any] = {"kind": "compiled", "generation": generation, "seconds": seconds}
+    function = engine.function
+    if function is not None:
+        plan = function.plan
+        told |= {
+            "device": function.device,
+            "before": len(function.graph.nodes),
+            "after": len(plan.graph.nodes),
+            "kernels": len(plan.numbers),
+            "launches": plan.launches,
+            "arena": plan.arena_bytes,
+        }
+    return told
+
+
+def welcome(key: str) -> dict[str, Any]:
+    """What a page needs once: its key, what there is to choose, and the features' surfaces."""
+    surfaces = feature_surfaces()
+    return {
+        "kind": "welcome",
+        "key": key,
+        "side": SIDE,
+        "small": SMALL,
+        "edge": EDGE,
+        "numbers": NUMBERS,
+        "choices": {
+            "dataset": list(DATASETS),
+            "activation": ACTIVATIONS,
+            "loss": LOSSES,
+            "optimizer": OPTIMIZERS,
+            "penalty": PENALTIES,
+            "engine": ENGINES,
+            "pace": list(PACES),
+            "without": PASSES,
+        },
+        "thumbs": {name: _thumb(name) for name in DATASETS},
+        "features": [
+            {"name": name, "label": label, "surface": quantised(surfaces[name]).tolist()}
+            for name, label in LABELS.items()
+        ],
+    }
+
+
+def _thumb(dataset: str) -> list[float]:
+    """Some points of a data set, for its button."""
+    points = sample(dataset, 0, 20, 0)
+    return _rows(points.train[:160], points.train_labels[:160])
