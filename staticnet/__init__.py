@@ -25,7 +25,7 @@ from staticnet.control.derivatives import (
 from staticnet.control.scan import map, scan
 from staticnet.control.vmap import vmap
 from staticnet.control.while_loop import fori_loop, while_loop
-from staticnet.explain import backprop, derive
+from staticnet.explain import backprop, derive, diagnose
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BFLOAT16 as bfloat16
@@ -368,6 +368,7 @@ __all__ = [
     "deg2rad",
     "derive",
     "diag",
+    "diagnose",
     "diagonal",
     "diff",
     "digamma",
