@@ -47,6 +47,7 @@ EXTRAS = {
         "ruff",
         "setuptools",
     ),
+    "docs": ("furo", "myst-parser", "sphinx"),
     "data": ("pandas",),
     "playground": ("starlette", "uvicorn", "websockets"),
     "oracle": ("cma", "cmaes", "jax", "optax", "torch"),
