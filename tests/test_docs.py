@@ -41,7 +41,7 @@ def test_public_functions_are_exported_and_documented() -> None:
 
 
 def test_the_decision_records_are_numbered() -> None:
-    numbers = [file.name[:4] for file in sorted((ROOT / "docs" / "adr").glob("*.md"))]
+    numbers = [file.name[:4] for file in sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))]
     assert numbers == [f"{i:04}" for i in range(1, len(numbers) + 1)]
 
 

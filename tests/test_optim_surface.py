@@ -51,6 +51,8 @@ def test_names_and_defaults_are_pytorchs(cls):
     left_out = {"params", "foreach", "capturable", "differentiable", "fused"}
     expected = {name: p.default for name, p in theirs.items() if name not in left_out}
     assert {f.name: f.default for f in dataclasses.fields(cls)} == expected
+    told = inspect.signature(cls).parameters  # as help and editors show it
+    assert {name: p.default for name, p in told.items()} == expected
 
 
 @pytest.mark.parametrize("make", [*OPTIMIZERS, optim.Momentum, optim.Nesterov, optim.AMSGrad])

@@ -37,6 +37,7 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 90
+smartquotes = False  # w' is a name
 toc_object_entries = False  # a page of functions has no second list of them at its side
 
 html_theme = "furo"

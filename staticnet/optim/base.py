@@ -7,6 +7,7 @@ keeps for a parameter, and `update` is its formula for one parameter.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
@@ -136,6 +137,12 @@ class _LearningRate(type):
         init: Any = cls.__init__  # type: ignore[misc]
         check_call(cls.__name__, init, (None, *args), with_lr(kwargs))
         return super().__call__(*args, **with_lr(kwargs))
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's, for `help`, editors and the documentation."""
+        init = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return init.replace(parameters=list(init.parameters.values())[1:])
 
 
 def _check_holds_no_parameters(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
