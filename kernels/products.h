@@ -39,7 +39,7 @@ enum {
   sn_deep = 256,           /* the longest part of k */
   sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
   sn_sharing = 1 << 10,    /* rows that lie a multiple of it apart share one set of the first cache */
-  sn_group = 8,            /* strips that are packed at a time */
+  sn_group = 16,           /* strips that are packed at a time */
   sn_room = 1 << 16,       /* elements of packed panels, which lie in the second cache */
   sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
@@ -192,37 +192,40 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
   }
 }
 
-/* All rows of a times packed panels of n columns. */
+/* All rows of a times packed panels of n columns. Of the product before, `again` says, a was the same:
+   its strips lie packed if they are few. */
 static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_t ai, int64_t al,
-                     const float *panels, float *c, int64_t ldc, int begins) {
+                     const float *panels, float *c, int64_t ldc, int begins, int again) {
   static _Thread_local _Alignas(64) float strips[sn_group * sn_strip_room];
   const int64_t count = (m + sn_tallest - 1) / sn_tallest;
   const int turned = al != 1, packs = turned || ai % sn_sharing == 0;
+  const int lie = again && count <= sn_group;
   for (int64_t s = 0; s < count; ++s) {
     const int64_t i = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - i;
     float *const strip = strips + s % sn_group * sn_strip_room;
     if (!turned && packs)
       sn_pack_rows(rows, depth, a + i * ai, ai, strip);
-    else if (turned && s % sn_group == 0)
+    else if (turned && s % sn_group == 0 && !lie)
       sn_pack_columns(m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
     sn_line(rows, n, depth, packs ? strip : a + i * ai, packs ? sn_apart : ai, turned, panels,
             c + i * ldc, ldc, begins);
   }
 }
 
-/* c = a b, row by row; a's element (i, l) is a[i * ai + l * al]. */
+/* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. */
 static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
-                       const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc) {
+                       const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
   static _Thread_local _Alignas(64) float panels[sn_room];
   const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
   const int64_t most = sn_room / deepest / sn_panel * sn_panel;
-  for (int64_t j = 0; j < n; j += most)
-    for (int64_t p = 0; p < parts; ++p) {
-      const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
+    for (int64_t j = 0; j < n; j += most) {
       const int64_t width = SN_PRODUCT_LEAST(most, n - j);
       sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
-      sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0);
+      sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0 && !adds, j > 0);
     }
+  }
 }
 
 /* The panels of all of b, part after part, for products with it; to: [k, n up to 32]. */
@@ -234,15 +237,15 @@ void sn_hold_panels(int64_t n, int64_t k, const float *b, int64_t bl, int64_t bj
   }
 }
 
-/* The columns from `first` to `last` of c = a b, row by row, b [k, n] being packed; `first` is a
-   multiple of 32. */
+/* The columns from `first` to `last` of c = a b, row by row, or c + a b, b [k, n] being packed;
+   `first` is a multiple of 32. */
 void sn_times_held(int64_t m, int64_t n, int64_t k, int64_t first, int64_t last, const float *a,
-                   int64_t ai, int64_t al, const float *panels, float *c) {
+                   int64_t ai, int64_t al, const float *panels, float *c, int adds) {
   const int64_t parts = (k + sn_deep - 1) / sn_deep, apart = (n + 31) / 32 * 32;
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
     sn_lines(m, last - first, depth, a + l * al, ai, al, panels + l * apart + first * depth,
-             c + first, n, p == 0);
+             c + first, n, p == 0 && !adds, 0);
   }
 }
 
@@ -252,14 +255,14 @@ static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   return m >= sn_lowest && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
 }
 
-/* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1 and beta 0. */
+/* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1, beta 0 or 1. */
 void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const int *k,
               const float *alpha, const float *a, const int *lda, const float *b, const int *ldb,
               const float *beta, float *c, const int *ldc) {
   const int at = *ta != 'N', bt = *tb != 'N';
-  if (*alpha == 1 && *beta == 0 && sn_is_ours(*n, *m, *k))
+  if (*alpha == 1 && (*beta == 0 || *beta == 1) && sn_is_ours(*n, *m, *k))
     sn_product(*n, *m, *k, b, bt ? 1 : *ldb, bt ? *ldb : 1, a, at ? 1 : *lda, at ? *lda : 1, c,
-               *ldc);
+               *ldc, *beta == 1);
   else
     sn_blas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

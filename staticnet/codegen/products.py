@@ -62,7 +62,7 @@ def held_product(
     panels = f"(const float *)(held + {at})"
     return [
         f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {b}, {right_steps}, {panels}, "
-        f"{pointer(node)});"
+        f"{pointer(node)}, 0);"
     ]
 
 
@@ -103,7 +103,7 @@ def _blas(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out:
     flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
     name = f"sn_call_gemm_{short_name(dtype)}"
     (a, _, lda), (b, _, ldb) = left, right
-    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out});"
+    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out}, 0);"
 
 
 def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:

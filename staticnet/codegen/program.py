@@ -30,8 +30,8 @@ _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 # longer side is. BLAS itself runs on one thread meanwhile.
 _PRODUCT = """
 static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
-                                   const {t} *b, int ldb, {t} *c) {{
-  const {t} one = 1, zero = 0;
+                                   const {t} *b, int ldb, {t} *c, int adds) {{
+  const {t} one = 1, beta = ({t})adds;
   const int64_t along_m = m >= n && n < 64 * SN_CORES, length = along_m ? m : n;
   const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
@@ -44,7 +44,7 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
     const int ms = along_m ? (int)(last - first) : m, ns = along_m ? n : (int)(last - first);
     const int64_t i = along_m ? first : 0, j = along_m ? 0 : first;
     sn_{s}_gemm(&ta, &tb, &ms, &ns, &k, &one, a + (ta == 'N' ? i : i * lda), &lda,
-                b + (tb == 'N' ? j * ldb : j), &ldb, &zero, c + i + j * m, &m);
+                b + (tb == 'N' ? j * ldb : j), &ldb, &beta, c + i + j * m, &m);
   }}
 }}
 """
@@ -54,7 +54,7 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
 _HELD = """
 typedef void sn_holder(int64_t, int64_t, const float *, int64_t, int64_t, float *);
 typedef void sn_held_product(int64_t, int64_t, int64_t, int64_t, int64_t, const float *, int64_t,
-                             int64_t, const float *, float *);
+                             int64_t, const float *, float *, int);
 static sn_holder *sn_hold_panels;
 static sn_held_product *sn_times_held;
 
@@ -69,10 +69,10 @@ static void sn_hold_f32(int64_t n, int64_t k, const float *b, int64_t bl, int64_
 
 static void sn_call_held_f32(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai,
                              int64_t al, const float *b, int64_t bl, int64_t bj,
-                             const float *panels, float *c) {
+                             const float *panels, float *c, int adds) {
   if (!sn_times_held) {
     sn_call_gemm_f32(bj == 1 ? 'N' : 'T', al == 1 ? 'N' : 'T', (int)n, (int)m, (int)k, b,
-                     (int)(bj == 1 ? bl : bj), a, (int)(al == 1 ? ai : al), c);
+                     (int)(bj == 1 ? bl : bj), a, (int)(al == 1 ? ai : al), c, adds);
     return;
   }
   const int64_t tiles = (n + 31) / 32, most = SN_MIN(tiles, SN_CORES);
@@ -80,7 +80,7 @@ static void sn_call_held_f32(int64_t m, int64_t n, int64_t k, const float *a, in
 #pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
   for (int64_t s = 0; s < slabs; ++s)
     sn_times_held(m, n, k, 32 * (tiles * s / slabs), SN_MIN(32 * (tiles * (s + 1) / slabs), n), a,
-                  ai, al, panels, c);
+                  ai, al, panels, c, adds);
 }
 """
 
