@@ -11,6 +11,7 @@ from staticnet.control.call import CallOp
 from staticnet.errors import ArgumentError, CompileError, MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
+from staticnet.passes.auxiliary import AUXILIARY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.contract import CONTRACT
 from staticnet.passes.cse import CSE
@@ -49,6 +50,7 @@ PIPELINE = (
     LAYOUT,
     HELD_WEIGHTS,
     INFER_SHAPE,
+    AUXILIARY,
     SCATTER_UPDATES,
     REMAT,
 )

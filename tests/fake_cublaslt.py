@@ -24,7 +24,9 @@ STATUSES = {
 # compute type: type of alpha and beta, and types of the matrices
 ARITHMETIC = {68: (0, {0, 2, 14}), 77: (0, {0}), 70: (1, {1})}
 SCALARS = {0: ctypes.c_float, 1: ctypes.c_double}
-BIAS, RELU, GELU = 4, 2, 32
+BIAS, RELU, GELU, AUXILIARY = 4, 2, 32, 128
+RELU_SLOPE, GELU_SLOPE, SUMS = 8, 64, 16
+SUMS_OF_A, SUMS_OF_B = 256, 512
 WORKSPACE_ALIGNMENT, BIAS_ALIGNMENT = 256, 16
 GELU_ERROR_OF_FLOAT64 = 8e-9  # relative, as an H100 showed: the epilogue is not of double precision
 
@@ -110,8 +112,11 @@ class FakeCublasLt:
         number, needed, *promised = algorithm._obj.data[:6]
         if _misaligned(pointers, promised, layouts) or _misplaced(workspace, size, needed):
             return INVALID_VALUE
-        if _number(op, 7) & BIAS and (not _number(op, 8) or _number(op, 8) % BIAS_ALIGNMENT):
-            return INVALID_VALUE
+        beside = {BIAS | SUMS | SUMS_OF_A | SUMS_OF_B: 8, AUXILIARY: 11}
+        for flags, pointer in beside.items():
+            at = _number(op, pointer)
+            if _number(op, 7) & flags and (not at or at % BIAS_ALIGNMENT):
+                return INVALID_VALUE
         self.gpu.log.append(("product", number))
         told = {k: int.from_bytes(x, "little") for k, x in op.items() if k >= 0}
         x, y, _, z = map(_column_major, layouts, pointers)
@@ -140,6 +145,11 @@ def _unfit(op: dict[int, Any], *layouts: dict[int, Any]) -> int:
     batches = {_number(layout, 5, 1) for layout in layouts}
     fits = k == inner and all((x[-2], x[-3]) == (m, n) for x in layouts[2:]) and len(batches) == 1
     result = layouts[3]
+    if _number(op, 7) & (AUXILIARY):
+        unit = 128 if _is_mask(_number(op, 7)) else 8
+        leading = _number(op, 12)
+        if leading % unit or leading < m:
+            return INVALID_VALUE
     apart = _number(result, 5, 1) == 1 or _number(result, 6) >= (n - 1) * result[-4] + m
     return SUCCESS if fits and apart else INVALID_VALUE
 
@@ -189,12 +199,63 @@ def _multiply(op: dict[int, int], a: Any, b: Any, d: Any) -> None:
     with np.errstate(all="ignore"):
         z = x.astype(wide) @ y.astype(wide)
     if op[7] & BIAS:
-        buffer = (ctypes.c_char * (d.shape[1] * d.itemsize)).from_address(op[8])
-        z = z + np.frombuffer(buffer, TYPES[op[26]]).astype(wide)[:, None]
-    if op[7] & RELU:
-        z = np.maximum(z, 0)
-    if op[7] & GELU:
-        z = z / (1 + np.exp(-np.sqrt(8 / np.pi) * (z + 0.044715 * z**3)))
-        z = z * (1 + GELU_ERROR_OF_FLOAT64) if wide is np.float64 else z
+        z = z + _vector(op, d.shape[1]).astype(wide)[:, None]
     with np.errstate(all="ignore"):
-        d[...] = z.astype(d.dtype)
+        d[...] = _beside(op, z, x, y, d).astype(d.dtype)
+
+
+def _beside(op: dict[int, int], z: Any, x: Any, y: Any, d: Any) -> Any:
+    """A product's result, with what its epilogue reads and writes beside it."""
+    flags, wide = op[7], z.dtype
+    if flags & (AUXILIARY):
+        saved = _auxiliary(op, d)
+    if flags & RELU:
+        if flags & AUXILIARY:
+            saved[...] = np.packbits(_filled((z > 0)[0].T, saved.shape[1] * 8), axis=1)
+        z = np.maximum(z, 0)
+    elif flags & RELU_SLOPE:
+        z = np.where(np.unpackbits(saved, axis=1)[:, : z.shape[1]].T, z, 0)
+    elif flags & GELU_SLOPE:
+        z = z * _gelu_slope(saved[:, : z.shape[1]].T.astype(wide))
+    elif flags & GELU:
+        if flags & AUXILIARY:
+            saved[:, : z.shape[1]] = z[0].T.astype(d.dtype)
+        z = z / (1 + np.exp(-np.sqrt(8 / np.pi) * (z + 0.044715 * z**3)))
+        z = z * (1 + GELU_ERROR_OF_FLOAT64) if wide == np.float64 else z
+    for flag, summed in ((SUMS, z[0]), (SUMS_OF_A, x[0]), (SUMS_OF_B, y[0].T)):
+        if flags & flag:
+            _vector(op, len(summed))[...] = summed.astype(wide).sum(1).astype(TYPES[op[26]])
+    return z
+
+
+def _is_mask(flags: int) -> bool:
+    return bool(flags & (RELU | RELU_SLOPE))
+
+
+def _filled(mask: Any, n: int) -> Any:
+    return np.pad(mask, [(0, 0), (0, n - mask.shape[1])])
+
+
+def _gelu_slope(x: Any) -> Any:
+    """By PyTorch's formula, of tanh."""
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    slope = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+    return 0.5 * (1 + np.tanh(u)) + 0.5 * x * (1 - np.tanh(u) ** 2) * slope
+
+
+def _vector(op: dict[int, int], n: int) -> Any:
+    dtype = np.dtype(TYPES[op[26]])
+    buffer = (ctypes.c_char * (n * dtype.itemsize)).from_address(op[8])
+    return np.frombuffer(buffer, dtype)
+
+
+def _auxiliary(op: dict[int, int], d: Any) -> Any:
+    """What lies beside D, a row for each column of it; bits of a mask the highest first.
+
+    The manual leaves their order open, and nothing must depend on it.
+    """
+    bits = _is_mask(op[7])
+    dtype = np.dtype(np.uint8) if bits else d.dtype
+    shape = (d.shape[2], op[12] // 8 if bits else op[12])
+    buffer = (ctypes.c_char * (shape[0] * shape[1] * dtype.itemsize)).from_address(op[11])
+    return np.frombuffer(buffer, dtype).reshape(shape)

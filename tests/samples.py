@@ -14,6 +14,11 @@ import numpy as np
 
 import staticnet as sn
 from staticnet.attention.op import AttentionGradient
+from staticnet.ops.auxiliary import (
+    MatmulActivationGradient,
+    MatmulAuxiliary,
+    MatmulBiasGradient,
+)
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
 from staticnet.ops.library import MatmulEpilogue
@@ -104,6 +109,15 @@ def put(t: Any, pool: Any, x: Any, g: Any) -> Any:
     _, places = pool(x)
     flat = t.zeros_like(x).flatten(2).scatter_add(2, places.flatten(2), g.flatten(2))
     return flat.reshape(x.shape)
+
+
+def gelu_sloped(t: Any, x: Any, y: Any, z: Any) -> Any:
+    """Squares of a product times gelu's derivative at z, times the sums of the rows."""
+    slope = t.func.vmap(
+        t.func.vmap(t.func.grad(lambda u: t.nn.functional.gelu(u, approximate="tanh")))
+    )
+    d = x @ y * slope(z)
+    return columns(d, d.sum(0))
 
 
 def to_keys(q: Any, k: Any, v: Any, a: Any) -> Any:
@@ -278,6 +292,12 @@ OTHERS = [
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),
     S("matmul_epilogue", lambda x, y: apply(MatmulEpilogue("gelu"), x, y), r(3, 4), r(4, 2), torch=lambda t, x, y: t.nn.functional.gelu(x @ y, approximate="tanh")),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("none"), x, y, b), r(2, 3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: x @ y + b),
+    S("matmul_auxiliary", lambda x, y, b: columns(*items(apply(MatmulAuxiliary("gelu"), x, y, b))[::-1]), r(3, 4), r(4, 3), r(3), torch=lambda t, x, y, b: columns(x @ y + b, t.nn.functional.gelu(x @ y + b, approximate="tanh"))),
+    S("matmul_auxiliary", lambda x, y: items(apply(MatmulAuxiliary("relu"), x, y))[0], r(3, 4), r(4, 3), torch=lambda t, x, y: t.relu(x @ y)),
+    S("matmul_activation_gradient", lambda x, y, z: columns(*items(apply(MatmulActivationGradient("gelu"), x, y, z))), r(3, 4), r(4, 2), r(3, 2), torch=gelu_sloped),
+    S("matmul_activation_gradient", lambda x, y: items(apply(MatmulActivationGradient("relu"), x, y, np.array([[1] + [0] * 15, [3] + [0] * 15], "uint8")))[1], r(2, 4), r(4, 3), torch=lambda t, x, y: (x @ y * t.tensor([[1, 0, 0], [1, 1, 0]])).sum(0)),
+    S("matmul_bias_gradient", lambda x, y: columns(*items(apply(MatmulBiasGradient("right"), x, y))), r(3, 4), r(4, 2), torch=lambda t, x, y: columns(x @ y, y.sum(0))),
+    S("matmul_bias_gradient", lambda x, y: columns(*items(apply(MatmulBiasGradient("left"), x, y))), r(2, 4), r(4, 2), torch=lambda t, x, y: columns(x @ y, x.sum(1))),
     S("convolution", apply_to(Convolution((1, 1), (1, 0), (1, 0), (1, 1), (1,), "first")), r(2, 3, 4, 5), r(4, 3, 3, 2), torch=lambda t, x, w: t.conv2d(x, w, padding=(1, 0))),
     S("convolution", apply_to(Convolution((2, 1), (1, 2), (1, 2), (1, 2), (2,), "last")), r(2, 5, 4, 4), r(6, 2, 3, 2), torch=lambda t, x, w: first_to_last(t.conv2d(last_to_first(x), w, None, (2, 1), (1, 2), (1, 2), 2))),
     S("convolution_input", apply_to(ConvolutionInput((3,), (1,), (0,), (2,), (2,), "first", (9,))), r(2, 4, 3), r(4, 1, 2), torch=lambda t, y, w: t.conv_transpose1d(y, w, None, 3, 0, 1, 2, 2)[..., 1:]),

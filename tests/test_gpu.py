@@ -302,6 +302,28 @@ def test_precisions_train(precision: str) -> None:
     assert losses[0][-20:].mean() < losses[0][:20].mean()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("activation", [sn.relu, lambda z: sn.nn.gelu(z, "tanh")])
+def test_auxiliary_products(activation: Callable[[Any], Any], precision: str) -> None:
+    """Gradients of both weights' layouts; half of the first layer is 0, where relu has none."""
+    rng = np.random.default_rng(4)
+    first, second = (rng.normal(0, 0.03, (1024, 1024)).astype("f") for _ in range(2))
+    first[:512] = 0
+    x = sn.placeholder((1024, 1024), name="x")
+    variables = [sn.variable(a) for a in (first, np.zeros(1024, "f"), second, np.zeros(1024, "f"))]
+    w, b, v, c = variables
+    y = activation(x @ w.T + b) @ v + c
+    gradients = sn.grad(sn.mean(y * y), variables)
+    feed = rng.normal(size=(1024, 1024)).astype("f")
+    f = sn.function([x], gradients, device="cuda", precision=precision)
+    assert "auxiliary" in str(f.explain())
+    wanted = sn.function([x], gradients, device="numpy")(feed)
+    tolerance = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}[precision]
+    for mine, theirs in zip(f(feed), wanted, strict=True):
+        error = np.linalg.norm(mine.get() - theirs) / np.linalg.norm(theirs)
+        assert error < tolerance
+
+
 def test_a_scaled_loss_trains() -> None:
     """Gradients of 1e-9, which float16 does not hold."""
     ends = {}

@@ -142,8 +142,8 @@ def _part(node: Node, name: str) -> Part:
     moved = 0 if shown else sum(int(t.nbytes) for t in (node.type, *operands))
     flops = flops_of_node(node)
     assert isinstance(flops, int)
-    product = role(node) is Role.LIBRARY and node.dtype.name in PRODUCTS
-    dtype = node.dtype.name if product else ""
+    kind = node.inputs[0].dtype.name if role(node) is Role.LIBRARY else ""
+    dtype = kind if kind in PRODUCTS else ""
     where = node.provenance
     return Part(
         f"%{name}", node.op.name, moved, flops, (where.origin,), dtype, modules=modules_of([node])

@@ -50,10 +50,11 @@ def _inside(body: BodyAccount, known: Collection[str]) -> tuple[Part, ...]:
 def _part(name: str, kernels: Sequence[KernelAccount], known: Collection[str]) -> Part:
     kinds = dict.fromkeys(kernel.space for kernel in kernels)
     products = [
-        kernel.nodes[0].dtype.name
+        kernel.nodes[0].inputs[0].dtype.name
         for kernel in kernels
-        if role(kernel.nodes[0]) is Role.LIBRARY and kernel.nodes[0].dtype.name in known
+        if role(kernel.nodes[0]) is Role.LIBRARY
     ]
+    products = [name for name in products if name in known]
     return Part(
         name,
         ", ".join(kinds),

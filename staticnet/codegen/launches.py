@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from staticnet.ir.dtype import DType
 from staticnet.ir.node import Node
+from staticnet.ops.auxiliary import mask_bytes
 from staticnet.plan.fusion import Group
 
 ALIGNMENT = 256  # bytes, of the beginning of each buffer
@@ -115,6 +116,10 @@ class Product:
     floats sum in float32 and round once, after the epilogue. `epilogue` is "none" or one of
     `staticnet.ops.library.EPILOGUES`; `bias` is [n]. None of the sizes is 0. `batch` has the fewest
     axes that strides can tell, so that a single one is a strided batch.
+
+    Of `staticnet.ops.auxiliary.AUXILIARY` an epilogue writes or reads what lies at `auxiliary`,
+    [m, n] of `dtype` or, of relu, rows of bits; or it writes to `bias` sums of the result's rows
+    or, of "bgrada" and "bgradb", of the right operand, [n], and the left one, [m].
     """
 
     node: Node
@@ -129,6 +134,28 @@ class Product:
     step: int
     epilogue: str = "none"
     bias: Address | None = None
+    auxiliary: Address | None = None
+
+    @property
+    def sums(self) -> bool:
+        """Whether it writes sums to `bias`."""
+        return "bgrad" in self.epilogue
+
+    @property
+    def saves(self) -> bool:
+        """Whether it writes what lies at `auxiliary`."""
+        return "_aux" in self.epilogue
+
+    @property
+    def bias_bytes(self) -> int:
+        """Bytes at `bias`."""
+        return (self.m if self.epilogue == "bgradb" else self.n) * self.dtype.itemsize
+
+    @property
+    def auxiliary_bytes(self) -> int:
+        """Bytes at `auxiliary`."""
+        relu = "relu" in self.epilogue
+        return self.m * (mask_bytes(self.n) if relu else self.n * self.dtype.itemsize)
 
 
 @dataclass(frozen=True)
@@ -242,8 +269,12 @@ def with_addresses(command: Command, change: Callable[[Address], Address]) -> Co
             replace(m, address=change(m.address))
             for m in (command.left, command.right, command.result)
         )
-        bias = change(command.bias) if command.bias else None
-        return replace(command, left=left, right=right, result=result, bias=bias)
+        bias, auxiliary = (
+            change(address) if address else None for address in (command.bias, command.auxiliary)
+        )
+        return replace(
+            command, left=left, right=right, result=result, bias=bias, auxiliary=auxiliary
+        )
     if isinstance(command, Copy):
         return replace(command, source=change(command.source), target=change(command.target))
     if isinstance(command, HostCall):

@@ -5,6 +5,7 @@ Importing this room registers all of them.
 
 from staticnet.ops import (
     arithmetic,
+    auxiliary,
     barrier,
     comparison,
     creation,
@@ -37,6 +38,7 @@ from staticnet.ops import (
 
 __all__ = [
     "arithmetic",
+    "auxiliary",
     "barrier",
     "comparison",
     "creation",

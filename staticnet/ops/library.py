@@ -41,11 +41,23 @@ def gelu_tanh(
     return x * sigmoid(x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * square))
 
 
-def _gelu_vjp(g: Any, x: Any) -> Any:
+def gelu_slope(
+    x: Any, sigmoid: Callable[[Any], Any] = sigmoid, minimum: Callable[[Any, Any], Any] = minimum
+) -> Any:
+    """y = the derivative of `gelu_tanh` at x; on arrays it is given their functions."""
     square = minimum(x * x, _GELU_FLAT)
     s = sigmoid(x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * square))
     slope = _GELU_SCALE + (3 * _GELU_SCALE * _GELU_CUBIC) * square
-    return g * (s + x * s * (1 - s) * slope)
+    return s + x * s * (1 - s) * slope
+
+
+def gelu_curvature(x: Any) -> Any:
+    """y = the second derivative of `gelu_tanh` at x."""
+    square = minimum(x * x, _GELU_FLAT)
+    s = sigmoid(x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * square))
+    slope = _GELU_SCALE + (3 * _GELU_SCALE * _GELU_CUBIC) * square
+    bend = (6 * _GELU_SCALE * _GELU_CUBIC) * square  # x times the derivative of the slope
+    return s * (1 - s) * (2 * slope + x * (1 - 2 * s) * slope * slope + bend)
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
         if self.activation == "relu":
             (g,) = Relu().vjp(z, g, None)
         elif self.activation == "gelu":
-            g = _gelu_vjp(g, self._before_activation(x, y, *bias))
+            g = g * gelu_slope(self._before_activation(x, y, *bias))
         dx, dy = Matmul().vjp(z, g, x, y)
         return (dx, dy, *(sum_to_shape(g, b.shape) for b in bias))
 

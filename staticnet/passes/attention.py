@@ -9,7 +9,6 @@ query without keys then gives 0, where a softmax gives NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from staticnet.attention.op import Attention, AttentionGradient
-from staticnet.ir import location
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, FLOAT32, FLOAT64
 from staticnet.ir.graph import Graph
@@ -32,7 +30,7 @@ from staticnet.ops.selection import StopGradient, Where
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum, reshape, sum
 from staticnet.ops.transcendental import Exp
 from staticnet.passes.manager import Context
-from staticnet.rewrite.driver import keep, rebuild
+from staticnet.rewrite.replacement import Replacement, resolved, with_replaced
 
 FAR_BELOW = -1e8  # a score of so little beside any other has weight 0
 
@@ -64,13 +62,13 @@ def hand_written(graph: Graph, context: Context) -> Graph:
     for _ in range(2):  # again without those whose weights are read elsewhere
         if not found:
             return graph
-        planned: dict[Node, _Replacement] = {}
+        planned: dict[Node, Replacement] = {}
         for match in found:
             planned |= _replacements(known, match)
-        new = _made(graph, planned)
+        new = resolved(graph, planned, "library")
         if new is None:
             return graph
-        changed = rebuild(graph, "library", partial(_chosen, new))
+        changed = with_replaced(graph, new, "library")
         left = set(changed.nodes)
         kept = [m for m in found if new.get(m.product, m.product) not in left]
         if len(kept) == len(found):
@@ -80,56 +78,17 @@ def hand_written(graph: Graph, context: Context) -> Graph:
     return graph
 
 
-@dataclass
-class _Replacement:
-    """What a node becomes, made of what some others become."""
-
-    needs: list[Node]
-    make: Callable[[list[Any]], Any]
-
-
-def _chosen(new: dict[Node, Node], node: Node, inputs: tuple[Node, ...]) -> Node:
-    return new[node] if node in new else keep(node, inputs)
-
-
-def _made(graph: Graph, planned: dict[Node, _Replacement]) -> dict[Node, Node] | None:
-    """What the nodes become that the roots then need; None if one would need itself."""
-    new: dict[Node, Node] = {}
-    begun: set[Node] = set()
-    stack = [(root, False) for root in graph.roots]
-    while stack:
-        node, ready = stack.pop()
-        if node in new:
-            continue
-        plan = planned.get(node)
-        needs = list(node.inputs) if plan is None else plan.needs
-        if ready:
-            inputs = [new[x] for x in needs]
-            if plan is None:
-                new[node] = keep(node, tuple(inputs))
-                continue
-            with location.attributed(location.merge((node.provenance,), "library")):
-                new[node] = plan.make(inputs)
-        elif node in begun:
-            return None
-        else:
-            begun.add(node)
-            stack.append((node, True))
-            stack.extend((x, False) for x in needs if x not in new)
-    return new
-
-
-def _replacements(known: set[Node], match: _Match) -> dict[Node, _Replacement]:
+def _replacements(known: set[Node], match: _Match) -> dict[Node, Replacement]:
     """What an attention's result becomes, and what differentiation made of it."""
     options = [x for x in (match.scale, match.mask) if x is not None]
     needs = [match.q, match.k, match.v, *options]
-    plans = {match.y: _Replacement(needs, lambda new: _own(match, new)[0])}
+    plans = {match.y: Replacement(needs, lambda new: _own(match, new)[0])}
     turned = _turned(match.y)
-    plans[turned] = _Replacement(needs, lambda new: matrix_transpose(_own(match, new)[0]))
+    plans[turned] = Replacement(needs, lambda new: matrix_transpose(_own(match, new)[0]))
     olds, a = _gradient(known, match)
     for i, old in enumerate(olds):
         if old in known and a is not None:
-            plans[old] = _Replacement([*needs, a], partial(_slope, match, i % 3, i >= 3, old.shape))
+            plans[old] = Replacement([*needs, a], partial(_slope, match, i % 3, i >= 3, old.shape))
     return plans
 
 

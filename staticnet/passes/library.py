@@ -42,7 +42,7 @@ def library(graph: Graph, context: Context) -> Graph:
     return heads_last(_widen(graph, context), context)
 
 
-def _offers(context: Context, epilogue: str, dtype: DType) -> bool:
+def offers(context: Context, epilogue: str, dtype: DType) -> bool:
     """Whether the backend's library has an epilogue, as accurate as the dtype is."""
     narrow = dtype == FLOAT64 and epilogue in context.narrow_epilogues
     return epilogue in context.epilogues and not narrow
@@ -54,7 +54,7 @@ def _expand(graph: Graph, context: Context) -> Graph:
         if not isinstance(op, MatmulEpilogue):
             return keep(node, inputs)
         epilogue = op.epilogue(len(inputs))
-        if _offers(context, epilogue, node.dtype):
+        if offers(context, epilogue, node.dtype):
             return keep(node, inputs)
         context.notes[f"expanded {epilogue}"] += 1
         expanded = op.expand(*inputs)
@@ -120,7 +120,7 @@ class _Matcher:
         product, bias = _product_and_bias(before)
         op = MatmulEpilogue(activation)
         name = op.epilogue(2 if bias is None else 3)
-        if product is None or not _offers(self.context, name, product.dtype):
+        if product is None or not offers(self.context, name, product.dtype):
             return None
         if product.dtype in HALVES and self.context.numerics == "exact":
             return None  # it rounds once, and the ops that it stands for each

@@ -147,7 +147,7 @@ class Fusion:
             return False
         if not operand.op.moves:
             return True
-        if role(node) is Role.LIBRARY and operand.ndim > 1:  # a bias is a vector
+        if role(node) is Role.LIBRARY and all(operand is not x for x in node.inputs[2:]):
             return matrix_layout(operand) is not None
         if isinstance(node.op, ATTENTION) and reads_in_place(node, operand):
             return True

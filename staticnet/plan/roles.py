@@ -7,6 +7,7 @@ import enum
 from staticnet.ir.index import Index, Symbol, broadcast, linear, split
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.ops.auxiliary import AuxiliaryProduct
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction, Size
 from staticnet.ops.creation import Iota
@@ -56,7 +57,8 @@ def role(node: Node) -> Role:
         return Role.POINT
     if isinstance(op, Reduction):
         return Role.REDUCE
-    return Role.LIBRARY if isinstance(op, Matmul | MatmulEpilogue) else Role.OPAQUE
+    products = Matmul | MatmulEpilogue | AuxiliaryProduct
+    return Role.LIBRARY if isinstance(op, products) else Role.OPAQUE
 
 
 def is_join(node: Node) -> bool:

@@ -17,6 +17,7 @@ from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
 from staticnet.ir.graph import Graph
 from staticnet.ir.hints import install
+from staticnet.ops.auxiliary import AuxiliaryProduct
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
@@ -56,10 +57,11 @@ class CpuBackend(HostBackend):
                 of another backend's library and the pass that expands it was left out.
         """
         for node in graph.nodes:
-            if isinstance(node.op, MatmulEpilogue):
+            if isinstance(node.op, MatmulEpilogue | AuxiliaryProduct):
+                expands = "library" if isinstance(node.op, MatmulEpilogue) else "auxiliary"
                 raise CompileError(
                     f"{node.op.name}: the cpu backend has no such routine ({node.provenance}); "
-                    "take 'library' out of disabled_passes"
+                    f"take {expands!r} out of disabled_passes"
                 )
         compiler = find_compiler()
         if compiler is not None:

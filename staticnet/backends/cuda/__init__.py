@@ -22,6 +22,7 @@ from staticnet.codegen.cuda.workspaces import ON_DEVICE
 from staticnet.codegen.launches import CudaProgram
 from staticnet.errors import FeedError
 from staticnet.ir.graph import Graph
+from staticnet.ops.auxiliary import AUXILIARY
 from staticnet.ops.library import EPILOGUES
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
@@ -34,7 +35,7 @@ class CudaBackend:
     """Compiles for an NVIDIA GPU through CuPy, NVRTC and cuBLASLt."""
 
     name = "cuda"
-    epilogues = EPILOGUES
+    epilogues = EPILOGUES | AUXILIARY
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
     keeps_casts = True

@@ -103,8 +103,10 @@ class BoundProduct:
         self.product = product
         self.descriptor: MatmulDescriptor = describe(product, tf32)
         self._blas = device.blas
-        bias = resolve(product.bias) if product.bias else 0
-        self.operation = Operation(device.blas, self.descriptor, bias)
+        self._bias, self._auxiliary = (
+            resolve(x) if x else 0 for x in (product.bias, product.auxiliary)
+        )
+        self.operation = Operation(device.blas, self.descriptor, self._bias, self._auxiliary)
         matrices = (product.right, product.left, product.result)
         a, b, d = (resolve(matrix.address) for matrix in matrices)
         self.calls = [(a + i, b + j, d + k) for i, j, k in calls(product)]
@@ -116,6 +118,19 @@ class BoundProduct:
     def products(self) -> Iterator[BoundProduct]:
         """Itself."""
         yield self
+
+    @property
+    def bytes_beside(self) -> int:
+        """Bytes that it writes beside its result."""
+        p = self.product
+        return p.bias_bytes if p.sums else p.auxiliary_bytes if p.saves else 0
+
+    def beside(self, address: int) -> Operation:
+        """The same operation, with what it writes beside its result at another address."""
+        p = self.product
+        bias = address if p.sums else self._bias
+        auxiliary = address if p.saves else self._auxiliary
+        return Operation(self._blas, self.descriptor, bias, auxiliary)
 
     def algorithms(self, count: int) -> list[Algorithm]:
         """Up to `count` ways to compute it."""

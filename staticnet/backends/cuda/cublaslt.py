@@ -18,11 +18,15 @@ from staticnet.errors import DeviceError, ExecutionError
 
 WORKSPACE = 32 << 20  # bytes that an algorithm may ask for
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS, _BIAS_TYPE = 3, 4, 7, 8, 26
+_AUXILIARY, _AUXILIARY_LEADING = 11, 12
 _BATCH, _STRIDE = 5, 6
 _MAX_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)  # of a preference; alignments of A, B, C, D
 _MAJORS = ("13", "12")
 _R_64F = 1
-_HAS_BIAS = 4
+_HAS_BIAS = 4 | 16 | 256 | 512  # one that is added, or sums that are written where it would lie
+
+
+_AUXILIARY_EPILOGUES = 128 | 16 | 256 | 512
 
 
 class _Algorithm(ctypes.Structure):
@@ -50,7 +54,9 @@ class Algorithm:
 class Operation:
     """The library's objects for a descriptor; they are destroyed with this one."""
 
-    def __init__(self, blas: CublasLt, descriptor: MatmulDescriptor, bias: int = 0) -> None:
+    def __init__(
+        self, blas: CublasLt, descriptor: MatmulDescriptor, bias: int = 0, auxiliary: int = 0
+    ) -> None:
         self.blas = blas
         self.descriptor = descriptor
         self._made: list[tuple[str, ctypes.c_void_p]] = []
@@ -62,6 +68,10 @@ class Operation:
         if descriptor.epilogue & _HAS_BIAS:
             blas.set("MatmulDesc", self.handle, _BIAS, ctypes.c_void_p(bias))
             self._set_int(_BIAS_TYPE, descriptor.d.dtype)
+        if descriptor.auxiliary:
+            leading = ctypes.c_int64(descriptor.auxiliary)
+            blas.set("MatmulDesc", self.handle, _AUXILIARY, ctypes.c_void_p(auxiliary))
+            blas.set("MatmulDesc", self.handle, _AUXILIARY_LEADING, leading)
         number = ctypes.c_double if descriptor.scale == _R_64F else ctypes.c_float
         self.one, self.zero = number(1), number(0)
 
@@ -135,7 +145,7 @@ class CublasLt:
         if not good:
             raise ExecutionError(
                 f"cuBLASLt {self.version} has no algorithm for {operation.descriptor} "
-                f"({self._name(status)}); please report this"
+                f"({self._name(status)}); please report this{_without(operation)}"
             )
         return [Algorithm(bytes(x.algorithm), int(x.workspace)) for x in good]
 
@@ -181,6 +191,12 @@ class CublasLt:
 
     def _name(self, status: int) -> str:
         return str(self._library.cublasLtGetStatusName(status).decode())
+
+
+def _without(operation: Operation) -> str:
+    """How to do without an epilogue that a library may lack."""
+    auxiliary = operation.descriptor.epilogue & _AUXILIARY_EPILOGUES
+    return ", and compile with disabled_passes=('auxiliary',)" if auxiliary else ""
 
 
 @functools.cache

@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from staticnet.codegen.launches import Matrix, Product
+from staticnet.ops.auxiliary import mask_bytes
 
 # cudaDataType and cublasComputeType_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 COMPUTE_32F, COMPUTE_64F, COMPUTE_TF32 = 68, 70, 77
 # cublasLtEpilogue_t
-EPILOGUES = {"none": 1, "relu": 2, "bias": 4, "relu_bias": 6, "gelu": 32, "gelu_bias": 36}
+EPILOGUES = {
+    "none": 1, "relu": 2, "bias": 4, "relu_bias": 6, "gelu": 32, "gelu_bias": 36,
+    "relu_aux": 130, "relu_aux_bias": 134, "gelu_aux": 160, "gelu_aux_bias": 164,
+    "drelu_bgrad": 152, "dgelu_bgrad": 208, "bgrada": 256, "bgradb": 512,
+}  # fmt: skip
 MAX_ALIGNMENT = 256
 
 
@@ -35,7 +40,11 @@ class MatrixLayout:
 
 @dataclass(frozen=True)
 class MatmulDescriptor:
-    """D = epilogue(op(A) op(B) + bias), with op(X) = Xᵀ where `transpose_x` is 1."""
+    """D = epilogue(op(A) op(B) + bias), with op(X) = Xᵀ where `transpose_x` is 1.
+
+    `auxiliary` is the leading dimension of what an epilogue has beside D, of bits that of bits; 0
+    if there is none.
+    """
 
     compute: int
     scale: int
@@ -45,6 +54,7 @@ class MatmulDescriptor:
     a: MatrixLayout
     b: MatrixLayout
     d: MatrixLayout
+    auxiliary: int = 0
 
 
 def describe(product: Product, tf32: bool = False) -> MatmulDescriptor:
@@ -70,7 +80,13 @@ def describe(product: Product, tf32: bool = False) -> MatmulDescriptor:
         layout(product.right, product.k, product.n),
         layout(product.left, product.m, product.k),
         layout(product.result, product.m, product.n),
+        0 if product.auxiliary is None else _auxiliary_leading(product),
     )  # fmt: skip
+
+
+def _auxiliary_leading(product: Product) -> int:
+    bits = "relu" in product.epilogue
+    return mask_bytes(product.n) * 8 if bits else product.n
 
 
 def calls(product: Product) -> Iterator[tuple[int, int, int]]:

@@ -51,7 +51,8 @@ def _product(device: Device, dtype: str) -> float:
     scale = TYPES["float64" if dtype == "float64" else "float32"]
     compute = COMPUTE_64F if dtype == "float64" else COMPUTE_32F
     operation = Operation(
-        device.blas, MatmulDescriptor(compute, scale, 0, 0, EPILOGUES["none"], *[layout] * 3)
+        device.blas,
+        MatmulDescriptor(compute, scale, 0, 0, EPILOGUES["none"], layout, layout, layout),
     )
     (algorithm,) = device.blas.algorithms(operation, (MAX_ALIGNMENT,) * 3)
     stream = device.stream()

@@ -72,12 +72,14 @@ def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, A
     elements = (layout.batch - 1) * layout.stride + layout.leading * layout.columns
     result = device.cupy.cuda.alloc(elements * itemsize)
     a, b, _ = product.calls[0]
+    beside = device.cupy.cuda.alloc(max(1, product.bytes_beside))
+    operation = product.beside(beside.ptr)
     times = []
     for algorithm in found:
 
         def multiply(algorithm: Algorithm = algorithm) -> None:
             device.blas.multiply(
-                product.operation, algorithm, a, b, result.ptr, room.ptr, stream.ptr
+                operation, algorithm, a, b, result.ptr, room.ptr, stream.ptr
             )  # fmt: skip
 
         try:

@@ -11,6 +11,7 @@ from staticnet.codegen.cuda.spans import Span
 from staticnet.codegen.cuda.steps import MAX_ARGUMENT_BYTES, Parts
 from staticnet.codegen.cuda.streams import RATES, Rates
 from staticnet.codegen.launches import Command, CudaProgram, Launch, Product
+from staticnet.ops.auxiliary import AUXILIARY
 
 MAX_SHARED_BYTES = 48 * 1024  # that a block has without asking
 MOST_COMMANDS = 96  # of one kernel: longer ones compile slowly
@@ -52,6 +53,8 @@ def obstacle(program: CudaProgram, parts: Parts) -> str:
             )
         if isinstance(command, Product) and _extent(command) > MOST_ELEMENTS:
             return "a product has too many elements"
+        if isinstance(command, Product) and command.epilogue in AUXILIARY:
+            return f"only a library computes {command.epilogue}"
     texts = {name: text for text, name in parts.functions.items()}
     if (nbytes := shared_bytes(texts, commands)) > MAX_SHARED_BYTES:
         return f"it would take {nbytes:,} bytes of shared memory"

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from staticnet.codegen.cuda.call import Locate
-from staticnet.codegen.launches import Matrix, Product
+from staticnet.codegen.launches import Address, Matrix, Product
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
+from staticnet.ops.auxiliary import AuxiliaryProduct, MatmulAuxiliary
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.plan.layouts import matrix_layout
+from staticnet.plan.results import results_of
 
 
 def describe_product(
     node: Node, locate: Locate, in_memory: Callable[[Node], bool], step: int
 ) -> Product:
-    """The product of a matmul or matmul_epilogue node; its sizes may be 0."""
-    shape = fixed(node.shape)
+    """The product of a node whose role is the library's; its sizes may be 0."""
+    first, *beside = results_of(node)
+    shape = fixed(first.shape)
     left, right = (_matrix(x, shape, locate, in_memory) for x in node.inputs[:2])
-    epilogue = "none"
-    if isinstance(node.op, MatmulEpilogue):
-        epilogue = node.op.epilogue(len(node.inputs))
-    bias = locate(node.inputs[2]) if len(node.inputs) > 2 else None
+    epilogue, bias, auxiliary = _epilogue(node, [locate(x) for x in (*node.inputs[2:], *beside)])
     batch, (m, n) = shape[:-2], shape[-2:]
-    result = Matrix(locate(node), False, max(1, n), _contiguous(batch, m * n))
+    result = Matrix(locate(first), False, max(1, n), _contiguous(batch, m * n))
     k = fixed(node.inputs[0].shape)[-1]
     product = Product(
-        node, node.dtype, m, n, k, batch, left, right, result, step, epilogue, bias
+        node, first.dtype, m, n, k, batch, left, right, result, step, epilogue, bias, auxiliary
     )  # fmt: skip
     return _merged(product)
+
+
+def _epilogue(node: Node, others: Sequence[Address]) -> tuple[str, Address | None, Address | None]:
+    """The epilogue of a product, its bias, and what is auxiliary; of its other operands."""
+    op, (bias, auxiliary, *_) = node.op, (*others, None, None)
+    if isinstance(op, MatmulEpilogue):
+        return op.epilogue(len(node.inputs)), bias, None
+    if not isinstance(op, AuxiliaryProduct):
+        return "none", None, None
+    epilogue = op.epilogue(len(node.inputs))
+    if isinstance(op, MatmulAuxiliary):
+        return epilogue, *((bias, auxiliary) if len(node.inputs) > 2 else (None, bias))
+    return epilogue, *((auxiliary, bias) if auxiliary else (bias, None))
 
 
 def by_library(product: Product) -> bool:

@@ -121,7 +121,9 @@ def _product(p: Product) -> Iterator[Span]:
         elements = _extent(matrix, p.batch, rows, columns)
         yield _span(matrix.address, elements * p.dtype.itemsize, written)
     if p.bias is not None:
-        yield _span(p.bias, p.n * p.dtype.itemsize, False)
+        yield _span(p.bias, p.bias_bytes, p.sums)
+    if p.auxiliary is not None:
+        yield _span(p.auxiliary, p.auxiliary_bytes, p.saves)
 
 
 def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int) -> int:

@@ -39,10 +39,10 @@ from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
 from staticnet.plan.results import results_of, room_offset
+from staticnet.plan.roles import Role, role
 from staticnet.plan.schedule import Step
 
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
-PRODUCTS = ("matmul", "matmul_epilogue")
 
 
 @dataclass
@@ -209,7 +209,7 @@ class StepWriter:
             write_control(self, group)
             return
         node = group.nodes[0]
-        if node.op.name in PRODUCTS:
+        if role(node) is Role.LIBRARY:
             self._product(group)
             return
         if node.op.on_host:
@@ -231,22 +231,31 @@ class StepWriter:
             self._run(group, call, site, scratch)
 
     def _product(self, group: Group) -> None:
-        (node,) = group.nodes
-        found = describe_product(node, self.address, self.plan.places.__contains__, self.step)
+        node = group.nodes[0]
+        results = results_of(node)
+        rooms = {x: self.reserve(int(x.type.nbytes)) for x in results if self._needs_room(x)}
+
+        def locate(x: Node) -> Address:
+            return rooms.get(x) or self.address(x)
+
+        found = describe_product(node, locate, self.plan.places.__contains__, self.step)
         if elements(found) == 0:
             return
         if not by_library(found):
             for i in range(elements(found) // (found.m * found.n)):
                 self._run(group, product(found, i))
             return
-        target = found.result.address
-        kept = self.plan.places[node].kind != "arena"
-        if not (kept and (self.frame.chosen or (self.guarded and target.kind == "state"))):
-            self.commands.append(found)
-            return
-        room = self.reserve(int(node.type.nbytes))
-        self.commands.append(replace(found, result=replace(found.result, address=room)))
-        self.copy(room, target, node)
+        self.commands.append(found)
+        for x, room in rooms.items():
+            if self.plan.holder(x) is not None:
+                self.copy(room, self.address(x), x)
+
+    def _needs_room(self, result: Node) -> bool:
+        """Whether a product's result is written beside its place: it has none, or is kept there."""
+        place = self.plan.places.get(result)
+        if place is None or place.kind == "arena":
+            return place is None
+        return bool(self.frame.chosen) or (self.guarded and place.kind == "state")
 
     def _site(self, group: Group) -> int:
         """What tells a failure in a group: the number of its failing node, from 1; 0 if none."""
