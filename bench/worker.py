@@ -103,9 +103,15 @@ class Worker:
         return _timing().warm_up(self._mode(mode).repeat, seconds, limit)
 
     def round(self, mode: str, seconds: float, calls: int) -> dict[str, Any]:
-        """As many samples as fit in `seconds`, at least one, after one that may be unrecorded."""
-        chosen = self._mode(mode)
-        return {"samples": _timing().round_of(chosen.repeat, seconds, calls, chosen.steps)}
+        """As many samples as fit in `seconds`, at least one, after one that is not recorded.
+
+        Unless that takes as long as COLD rounds: then it is the only one.
+        """
+        timing = _timing()
+        first = self._samples(mode, 0, calls, 1)
+        if first["samples"][0] * calls * self._mode(mode).steps > timing.COLD * seconds:
+            return first
+        return self._samples(mode, seconds, calls, 2 * timing.SAMPLES)
 
     def few(self, mode: str, seconds: float, calls: int, check: bool) -> dict[str, Any]:
         """A call unrecorded, then `calls` of a sample each, fewer if `seconds` are over.

@@ -19,6 +19,7 @@ from budget import CASES
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))  # for bench/, which is not installed; last, as staticnet is
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,19 +18,18 @@ import pytest
 from cuda_shim import CXX
 from fake_gpu import Gpu
 
-bench = pytest.importorskip("bench.gpu.worker", reason="the benchmarks are not installed")
-
-from bench.client import WorkerError  # noqa: E402
-from bench.driver import Settings, expected  # noqa: E402
-from bench.gpu import driver, kernels, latency, report, workloads  # noqa: E402
-from bench.gpu.models import bottlenecks, vision_transformer  # noqa: E402
-from bench.gpu.networks import NETWORKS_OF_THE_GPU, STEPS, Network  # noqa: E402
-from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel  # noqa: E402
-from bench.rounds import compare  # noqa: E402
-from bench.workloads import mlp, pointwise, softmax  # noqa: E402
-from staticnet.cli.networks import network as layers_of  # noqa: E402
-from staticnet.cli.text_networks import character_gpt, character_lstm  # noqa: E402
-from staticnet.compare.process import NoAnswerError  # noqa: E402
+from bench.client import WorkerError
+from bench.driver import Settings, expected
+from bench.gpu import driver, kernels, latency, report, workloads
+from bench.gpu import worker as bench
+from bench.gpu.models import bottlenecks, vision_transformer
+from bench.gpu.networks import NETWORKS_OF_THE_GPU, STEPS, Network
+from bench.gpu.workloads import WORKLOADS, kernel, staticnet_kernel
+from bench.rounds import compare
+from bench.workloads import mlp, pointwise, softmax
+from staticnet.cli.networks import network as layers_of
+from staticnet.cli.text_networks import character_gpt, character_lstm
+from staticnet.compare.process import NoAnswerError
 
 SMALL = 1 << 16
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-latency = pytest.importorskip("bench.latency", reason="bench/ lies in the checkout alone")
+from bench import latency
 
 
 @pytest.mark.slow

@@ -3,14 +3,11 @@
 import argparse
 import functools
 import json
-import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench import copies, driver, environment, kernels, report, rounds
 from bench.client import Client, WorkerError

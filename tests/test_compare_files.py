@@ -8,15 +8,12 @@ import io
 import json
 import re
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import staticnet as sn
 from bench import peers, recompute

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
+from bench import dynamic as bench
 
-bench = pytest.importorskip("bench.dynamic", reason="bench/ lies in the checkout alone")
 FILE = Path(__file__).parents[1] / "bench" / "results" / "dynamic.json"
 
 

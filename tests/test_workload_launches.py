@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-networks = pytest.importorskip("bench.gpu.networks", reason="the benchmarks are not installed")
-
-from bench.workloads import char_gpt, mlp, playground  # noqa: E402
-from staticnet.backends.cuda import CudaBackend  # noqa: E402
-from staticnet.cli.networks import NETWORKS, network  # noqa: E402
-from staticnet.cli.text_networks import character_gpt  # noqa: E402
-from staticnet.codegen.cuda.program import write_cuda_program  # noqa: E402
-from staticnet.codegen.launches import CudaProgram, format_command, walk  # noqa: E402
-from staticnet.compilation import Compilation  # noqa: E402
-from staticnet.plan.analysis import analyse_memory  # noqa: E402
-from staticnet.plan.plan import Plan  # noqa: E402
+from bench.gpu import networks
+from bench.workloads import char_gpt, mlp, playground
+from staticnet.backends.cuda import CudaBackend
+from staticnet.cli.networks import NETWORKS, network
+from staticnet.cli.text_networks import character_gpt
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import CudaProgram, format_command, walk
+from staticnet.compilation import Compilation
+from staticnet.plan.analysis import analyse_memory
+from staticnet.plan.plan import Plan
 
 LONG = 100  # commands, of more than which alike ones are counted
 GPU = {each.name: each for each in networks.NETWORKS_OF_THE_GPU}
