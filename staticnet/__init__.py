@@ -6,7 +6,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
-from staticnet import dynamic, errors, io, linalg, nn, optim, passes, train
+from staticnet import dynamic, errors, features, io, linalg, nn, optim, passes, train
 from staticnet.autodiff import jvp, vjp
 from staticnet.checks import check_op
 from staticnet.compare import compare
@@ -390,6 +390,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "features",
     "finfo",
     "flatten",
     "flip",

@@ -40,6 +40,7 @@ ROOMS = (
     ("optim",),
     ("dynamic",),
     ("explain",),
+    ("features",),
     ("io",),
     ("train",),
     ("compare",),
