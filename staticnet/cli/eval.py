@@ -42,6 +42,24 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name:12} {shown}")
 
 
+def checkpoint_of(place: Path) -> Path:
+    """The best or else the last checkpoint of a run's folder; a file is one itself.
+
+    Raises:
+        DataError: if there is none.
+    """
+    file = place
+    if place.is_dir():
+        known = checkpoint.found(place)
+        if not known:
+            raise DataError(f"{place}: no run with a checkpoint; staticnet train makes one")
+        best = place / "best"
+        file = place / best.read_text(encoding="utf-8").strip() if best.is_file() else known[-1][1]
+    if not file.is_file():
+        raise DataError(f"{file}: no such run or checkpoint")
+    return file
+
+
 def load_run(place: Path, device: str) -> tuple[Trainer, Config]:
     """The trainer and the configuration of a run, by its best or else its last checkpoint.
 
@@ -49,15 +67,7 @@ def load_run(place: Path, device: str) -> tuple[Trainer, Config]:
         DataError: if there is no run.
         StateError: if the checkpoint is damaged.
     """
-    file, run_folder = place, place.parent.parent
-    if place.is_dir():
-        known, run_folder = checkpoint.found(place), place
-        if not known:
-            raise DataError(f"{place}: no run with a checkpoint; staticnet train makes one")
-        best = place / "best"
-        file = place / best.read_text(encoding="utf-8").strip() if best.is_file() else known[-1][1]
-    if not file.is_file():
-        raise DataError(f"{file}: no such run or checkpoint")
+    file, run_folder = checkpoint_of(place), place if place.is_dir() else place.parent.parent
     config = Config()
     if (run_folder / "config.toml").is_file():
         table = read(run_folder / "config.toml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,26 @@ def save_loss(file: Path, epochs: Sequence[Epoch]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(file, dpi=120)
+
+
+def save_maps(
+    file: Path,
+    maps: Mapping[str, np.ndarray[Any, Any]],
+    labels: np.ndarray[Any, Any],
+    classes: Sequence[str],
+) -> None:
+    """Draw points of two coordinates beside each other, in the colours of their classes."""
+    figure = Figure(figsize=(5.2 * len(maps), 5.2), layout="constrained")
+    places = np.ravel(figure.subplots(1, len(maps)))
+    for axes, (title, points) in zip(places, maps.items(), strict=True):
+        for number, name in enumerate(classes):
+            own = points[labels == number]
+            marker = "osD^v"[number // 2 % 5]
+            axes.scatter(own[:, 0], own[:, 1], s=14, marker=marker, label=name, alpha=0.8,
+                         color=f"C{number % 10}", linewidths=0)  # fmt: skip
+        axes.set(title=title, xticks=[], yticks=[])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.savefig(file, dpi=110)
 
 
 def save_confusion(file: Path, matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> None:

@@ -57,6 +57,12 @@ def image(pixels: Array, name: str, scale: int = 1) -> Part:
     )
 
 
+def file_image(file: Path, name: str) -> Part:
+    """A PNG file as a picture, in its own size or as wide as the page."""
+    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    return f'<img class="drawn" src="data:image/png;base64,{data}" alt="{escape(name)}">'
+
+
 def figure(inner: Part, caption: str = "") -> Part:
     """A picture, or several, with what is said of it."""
     said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""

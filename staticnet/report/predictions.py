@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.report import article
+from staticnet.report.pixels import as_pixels
 
 Array = np.ndarray[Any, Any]
 SHOWN = 20  # images of a row
@@ -79,13 +80,6 @@ def _figure(image: Array, label: str, taken: str, sure: float) -> article.Part:
     return article.figure(
         article.image(pixels, f"an image of {label}", scale), f"{caption} {sure:.0%}"
     )
-
-
-def as_pixels(image: Array) -> Array:
-    """An image as pictures have it.  [h, w] or [c, h, w] -> [h, w] or [h, w, 3]"""
-    if image.ndim == 2:
-        return image
-    return image[0] if image.shape[0] == 1 else np.moveaxis(image, 0, -1)
 
 
 def _softmax(scores: Array) -> Array:
