@@ -68,7 +68,7 @@ LANDSCAPES = (
     Landscape(
         "Rosenbrock's banana", "(1 − x)² + 100 (y − x²)²",
         "A curved, flat valley: to find it is easy, to follow it is not.",
-        _rosenbrock, (-2.2, 2.2, -1.2, 3.2), (-1.4, 2.2), ((1, 1),), 0.0012, 0.05, 0.4,
+        _rosenbrock, (-2.2, 2.2, -1.2, 3.2), (-1.4, 2.2), ((1, 1),), 0.0008, 0.05, 0.4,
     ),
     Landscape(
         "Beale's function", "(1.5 − x + x y)² + (2.25 − x + x y²)² + (2.625 − x + x y³)²",

@@ -125,7 +125,7 @@
         draw();
       });
       const sign = document.createElement("span");
-      sign.innerHTML = `<svg width="22" height="22" aria-hidden="true"><circle cx="11" cy="11" r="10" fill="${COLOURS[i]}"/>`
+      sign.innerHTML = `<svg width="22" height="22" aria-hidden="true"><circle cx="11" cy="11" r="10" fill="${COLOURS[i]}" stroke="currentColor"/>`
         + `<text x="11" y="15" text-anchor="middle" font-size="12" font-weight="bold" fill="#fff">${i + 1}</text></svg>`;
       label.append(box, sign, way.name);
       row.insertCell().append(label);
