@@ -8,6 +8,7 @@ from typing import Any
 
 import char_gpt
 import char_rnn
+import cmaes_digits
 import names
 import numpy as np
 import pytest
@@ -152,3 +153,15 @@ def test_models_of_names_get_finer() -> None:
     assert found["three letters"] < 2.25
     assert found["LSTM"] < 2.1
     assert found["GPT"] <= 2.05
+
+
+@pytest.mark.slow
+@needs_cc
+def test_cmaes_trains_a_classifier_of_digits() -> None:
+    pytest.importorskip("sklearn", reason="the digits are its")
+    images, labels, test_images, test_labels = cmaes_digits.digits()
+    x, test = cmaes_digits.seen(images, test_images, 20)
+    np.testing.assert_allclose(x.std(axis=0), 1, rtol=1e-3)
+    es, step = cmaes_digits.search(x, labels)
+    step.run(300)
+    assert cmaes_digits.accuracy(es, test, test_labels) >= 0.92

@@ -139,7 +139,7 @@ def searched(landscape: Landscape, generations: int = STEPS, device: str = "auto
 
     step = es.minimize(f, np.array(landscape.start), device=device)
     means, covariances = [np.array(landscape.start)], [landscape.sigma**2 * np.eye(2)]
-    populations = []
+    populations: list[Array] = []
     while len(populations) < generations and not step.stopped:
         step()
         means.append(es.mean.value.copy())
