@@ -12,9 +12,9 @@ import pytest
 
 import staticnet as sn
 from staticnet import nn, optim
-from staticnet.errors import ArgumentError, ShapeError, StaticnetError
+from staticnet.errors import ShapeError, StaticnetError
 from staticnet.ir.tree import flatten
-from staticnet.train import fit
+from staticnet.train import Trainer
 
 COMPILES = True
 KINDS: dict[str, Callable[[int], Any]] = {
@@ -177,8 +177,11 @@ def test_training_takes_numpys_integers(kind: Int) -> None:
     rule = optim.Accumulate(optim.LossScaling(optim.SGD(), growth_interval=kind(3)), kind(2))
     step = sn.function(x, loss, rule.minimize(loss), device="numpy")
     data = [np.ones((8, 2), "float32")]
-    epochs = list(fit(step, data, epochs=kind(2), batch_size=kind(4), seed=kind(5)))
-    assert [len(epoch.losses) for epoch in epochs] == [2, 2]
+    assert len(step.run(kind(2), *data, batch_size=kind(4), seed=kind(5))) == 2
+    trainer = Trainer(linear, nn.mse_loss, optim.SGD(), device="numpy", accumulate=kind(2))
+    pair = (data[0], np.ones((8, 3), "float32"))
+    options = {"epochs": kind(2), "batch_size": kind(4), "seed": kind(5), "progress": False}
+    assert len(trainer.fit(pair, **options).step_losses) == 4
     sn.manual_seed(kind(3))
     first = nn.Linear(2, 2).weight.value
     sn.manual_seed(3)
@@ -229,46 +232,12 @@ def test_what_is_no_int_is_refused(wrong: Any) -> None:
         lambda: f.passes(b=wrong),
         lambda: f.as_text(b=wrong, after="fusion"),
         lambda: f.profile(data, repeat=wrong),
-        lambda: fit(f, [data], epochs=wrong, batch_size=2),
+        lambda: Trainer(nn.ReLU(), nn.mse_loss).fit((data, data), epochs=wrong),
+        lambda: Trainer(nn.ReLU(), nn.mse_loss).fit((data, data), batch_size=wrong),
     ]
     for act in acts:
         with pytest.raises(StaticnetError):
             act()
-
-
-FITS: dict[str, tuple[dict[str, Any], str]] = {
-    "generator": ({"data": (x for x in [1])}, "data is a list of arrays"),
-    "array": ({"data": np.ones((8, 2), "float32")}, "data is a list of arrays"),
-    "dict": ({"data": {"x": np.ones((8, 2))}}, "data is a list of arrays"),
-    "nothing": ({"data": []}, "data is a list of arrays"),
-    "number": ({"data": [3.0]}, "data is a list of arrays"),
-    "seed": ({"seed": -1}, "a seed must be an int"),
-    "no seed": ({"seed": None}, "a seed must be an int"),
-    "epochs": ({"epochs": 0}, "fit: epochs must be a positive int"),
-    "batch": ({"batch_size": 9}, "a batch of 9 does not fit 8 examples"),
-    "step": ({"step": lambda x: x}, "the step is a compiled sn.function"),
-    "outputs": ({"outputs": lambda y: [y, y]}, r"one scalar, its loss, and not \(f32\[\], f32\[\]"),
-    "vector": ({"outputs": lambda y: y + sn.zeros(2)}, r"one scalar, its loss, and not \(f32\[2\]"),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), FITS.values(), ids=FITS)
-def test_fit_refuses_at_once_what_it_cannot_train_on(change: Any, message: str) -> None:
-    x = sn.placeholder(("b", 2), name="x")
-    outputs = change.get("outputs", lambda y: y)(sn.sum(x))
-    step = change.get("step", sn.function(x, outputs, device="numpy"))
-    data = change.get("data", [np.ones((8, 2), "float32")])
-    options = {"epochs": 1, "batch_size": 2, "seed": 0}
-    options |= {name: value for name, value in change.items() if name in options}
-    with pytest.raises(ArgumentError, match=message):
-        fit(step, data, **options)
-
-
-def test_fit_takes_a_step_whose_loss_is_in_a_list() -> None:
-    x = sn.placeholder(("b", 2), name="x")
-    step = sn.function(x, [sn.sum(x)], device="numpy")
-    (epoch,) = fit(step, [np.ones((8, 2), "float32")], epochs=1, batch_size=2)
-    np.testing.assert_array_equal(epoch.losses, [4, 4, 4, 4])
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">i8", ">u2", ">f2"])

@@ -11,7 +11,6 @@ import pytest
 import staticnet as sn
 from staticnet import nn, optim
 from staticnet.errors import ArgumentError
-from staticnet.train import fit
 
 BATCHES = np.random.default_rng(0).normal(size=(4, 5, 3))
 
@@ -120,13 +119,13 @@ class TestTraining:
         for name, value in model.state_dict().items():
             np.testing.assert_array_equal(value, before[name])
 
-    def test_fit_and_run_have_them(self) -> None:
+    def test_run_has_them(self) -> None:
         model, x = network(), feed()
         loss = sn.mean(model(x) ** 2)
         step = sn.function(x, loss, updates=optim.SGD(0.1).minimize(loss))
         step.run(3, BATCHES.reshape(-1, 3), batch_size=5)
         assert model[1].num_batches_tracked.value == 3
-        list(fit(step, [BATCHES.reshape(-1, 3)], epochs=2, batch_size=5))
+        step.run(8, BATCHES.reshape(-1, 3), batch_size=5, shuffle=True)
         assert model[1].num_batches_tracked.value == 3 + 8
 
     def test_precision_and_a_memory_limit_keep_them(self) -> None:

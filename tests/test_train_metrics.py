@@ -156,3 +156,13 @@ def test_what_is_no_metric_is_told() -> None:
         metrics.MAE().update(x, y)
     with pytest.raises(ShapeError, match="must give a scalar node"):
         metrics.Mean(lambda a, b: a).update(x, y)
+
+
+def test_measures_of_arrays() -> None:
+    predicted, labels = np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])
+    assert metrics.accuracy(predicted, labels) == 0.75
+    assert metrics.confusion_matrix(predicted, labels, 3).tolist() == [
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 1, 1],
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from staticnet.cli.extras import require
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
 from staticnet.io import safetensors
+from staticnet.nn.mode import in_mode
 from staticnet.passes.manager import Records
 from staticnet.report import graph_html
-from staticnet.train import Epoch, accuracy, confusion_matrix, fit, track
+from staticnet.train import EarlyStopping, History, Trainer, accuracy, confusion_matrix
 
 BATCH = 32
 CLASSES = tuple("0123456789")
@@ -47,25 +48,34 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError("--epochs must be at least 1, and --seed at least 0")
     start = time.perf_counter()
     *training, test_images, test_labels = load_digits()
-    images, labels, held_images, held_labels = hold_out(*training)
-    steps = options.epochs * (len(images) // BATCH)
-    model, step, predict = build(options.seed, options.device, steps)
+    images, labels, *held = hold_out(*training)
+    trainer = build(options.seed, options.device, options.epochs * (len(images) // BATCH))
+    predict = classifier(trainer.model, options.device)
     options.out.mkdir(parents=True, exist_ok=True)
-    print(model.summary())
+    print(trainer.model.summary())
+    history = trainer.fit(
+        (images, labels),
+        validation=tuple(held),
+        epochs=options.epochs,
+        batch_size=BATCH,
+        seed=options.seed,
+        drop_last=True,
+        callbacks=EarlyStopping("val_accuracy", patience=options.epochs, restore_best_weights=True),
+    )
+    step = trainer.training_step().function
     compiled = step.specialize(batch=BATCH)
     print(f"\nThe training step for a batch of {BATCH}, on {step.device}:")
     print(Records(compiled.records), end="\n\n")
-
-    each = fit(step, (images, labels), epochs=options.epochs, batch_size=BATCH, seed=options.seed)
-    best = Best(model, lambda: accuracy(predict(held_images), held_labels))
-    epochs = track(best.watch(each), options.epochs, lambda epoch: describe(epoch, best.latest))
-    model.load_state_dict(best.weights)
-    print(f"\nthe weights of epoch {best.number} are kept: with {best.score:.2%} they are the best")
-    print(f"on {len(held_labels)} validation images; the test images had no part in the choice")
+    scores = history["val_accuracy"]
+    best = int(np.argmax(scores))
+    print(f"the weights of epoch {best + 1} are kept: with {scores[best]:.2%} they are the best")
+    print(f"on {len(held[0])} validation images; the test images had no part in the choice")
     predicted = predict(test_images)
-    report(epochs, accuracy(predicted, test_labels), len(test_labels))
+    told = accuracy(predicted, test_labels)
+    print(f"test accuracy {told:.2%} on {len(test_labels)} images that it has not seen before")
     matrix = confusion_matrix(predicted, test_labels, len(CLASSES))
-    write(options.out, model, {"graph": compiled.graph, "predict": predict.graph}, epochs, matrix)
+    graphs = {"graph": compiled.graph, "predict": predict.graph}
+    write(options.out, trainer.model, graphs, history, matrix)
     print(f"total {time.perf_counter() - start:.1f} s")
 
 
@@ -93,63 +103,32 @@ def hold_out(images: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
     return rest, rest_labels, apart, apart_labels
 
 
-class Best:
-    """The weights of the epoch that scores best, the last of those that are equal."""
-
-    def __init__(self, model: nn.Module, score: Callable[[], float]) -> None:
-        self._model, self._score = model, score
-        self.score = self.latest = -np.inf
-        self.number, self.weights = 0, model.state_dict()
-
-    def watch(self, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
-        """Let epochs pass, and score each one's weights."""
-        for epoch in epochs:
-            self.latest = self._score()
-            if self.latest >= self.score:
-                self.score, self.number = self.latest, epoch.number
-                self.weights = self._model.state_dict()
-            yield epoch
-
-
-def build(seed: int, device: str, steps: int) -> tuple[nn.Module, Function, Function]:
-    """The model, its training step (images, labels -> loss), and images -> classes.
+def build(seed: int, device: str, steps: int) -> Trainer:
+    """The model with its loss and optimizer.
 
     Of widths 128 and 256 and of dropouts 0, 0.1 and 0.2, these are best on the validation part.
     """
     nn.manual_seed(seed)
-    x = sn.placeholder(("batch", 64), "float32", name="images")
-    y = sn.placeholder(("batch",), "int64", name="labels")
     model = nn.Sequential(
         nn.Dropout(0.1), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 10)
     )
-    loss = nn.cross_entropy(model(x), y)
     rate = optim.CosineAnnealingLR(3e-3, T_max=steps)
-    updates = optim.Adam(lr=rate).minimize(loss)
-    classes = sn.argmax(model.eval()(x), axis=1)
-    step = sn.function([x, y], loss, updates=updates, name="train", device=device)
-    predict = sn.function([x], classes, name="predict", device=device)
-    return model, step, predict
+    return Trainer(model, nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=device)
 
 
-def describe(epoch: Epoch, validation: float) -> str:
-    """An epoch in one line."""
-    speed = f"{epoch.steps_per_second:,.0f} steps/s"
-    return f"loss {epoch.loss:.4f}  validation accuracy {validation:.2%}  {speed}"
-
-
-def report(epochs: list[Epoch], test_accuracy: float, count: int) -> None:
-    """Print how the training went."""
-    steps = sum(len(epoch.losses) for epoch in epochs)
-    seconds = sum(epoch.seconds for epoch in epochs)
-    print(f"{steps} steps in {seconds:.1f} s: {steps / seconds:,.0f} steps/s")
-    print(f"test accuracy {test_accuracy:.2%} on {count} images that it has not seen before")
+def classifier(model: nn.Module, device: str) -> Function:
+    """Images -> their classes."""
+    x = sn.placeholder(("batch", 64), "float32", name="images")
+    with in_mode(model, training=False):
+        classes = sn.argmax(model(x), axis=1)
+    return sn.function([x], classes, name="predict", device=device)
 
 
 def write(
     out: Path,
     model: nn.Module,
     graphs: Mapping[str, sn.Graph],
-    epochs: list[Epoch],
+    history: History,
     matrix: Array,
 ) -> None:
     """Write the weights, what trains and what predicts as text, a page, and the pictures."""
@@ -159,7 +138,7 @@ def write(
     for name, graph in graphs.items():
         (out / f"{name}.sn").write_text(f"{graph}\n", encoding="utf-8")
     (out / "graph.html").write_text(graph_html(graphs["graph"]), encoding="utf-8")
-    plots.save_loss(out / "loss.png", epochs)
+    plots.save_loss(out / "loss.png", history)
     plots.save_confusion(out / "confusion.png", matrix, CLASSES)
     print(
         f"wrote {out}/: loss.png confusion.png weights.safetensors graph.sn graph.html predict.sn\n"

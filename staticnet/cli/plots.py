@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from staticnet.train import Epoch
+from staticnet.train import History
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
-def save_loss(file: Path, epochs: Sequence[Epoch]) -> None:
+def save_loss(file: Path, history: History) -> None:
     """Draw the loss of every step, and the mean of every epoch."""
-    losses = np.concatenate([epoch.losses for epoch in epochs])
-    ends = np.cumsum([len(epoch.losses) for epoch in epochs])
+    losses, means = history.step_losses, history["loss"]
+    ends = np.arange(1, len(means) + 1) * (len(losses) // len(means))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, alpha=0.35, lw=0.8, label="step")
-    axes.plot(ends, [epoch.loss for epoch in epochs], color=ORANGE, lw=2, label="mean of the epoch")
+    axes.plot(ends, means, color=ORANGE, lw=2, label="mean of the epoch")
     axes.set(xlabel="step", ylabel="cross entropy", yscale="log", title="Training loss")
     axes.grid(alpha=0.3)
     axes.legend()

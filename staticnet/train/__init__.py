@@ -10,10 +10,8 @@ from staticnet.train.callbacks import (
     ProgressBar,
     TensorBoard,
 )
-from staticnet.train.epochs import Epoch, fit
 from staticnet.train.history import History
 from staticnet.train.metrics import accuracy, confusion_matrix
-from staticnet.train.progress import track
 from staticnet.train.trainer import Trainer
 
 __all__ = [
@@ -21,7 +19,6 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
-    "Epoch",
     "History",
     "LearningRateFinder",
     "ProgressBar",
@@ -31,7 +28,5 @@ __all__ = [
     "callbacks",
     "confusion_matrix",
     "data",
-    "fit",
     "metrics",
-    "track",
 ]
