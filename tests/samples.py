@@ -21,6 +21,7 @@ from staticnet.ops.auxiliary import (
 )
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
+from staticnet.ops.held import Held
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.random import random_words
@@ -287,6 +288,7 @@ OTHERS = [
     S("matmul", sn.matmul, r(2, 3, 4), r(4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(5, 1, 3, 4), r(2, 4, 2), torch=lambda t, x, y: x @ y),
     S("matmul", sn.matmul, r(4), r(2, 4, 3), torch=lambda t, x, y: x @ y),
+    S("held", lambda x: sn.tanh(apply(Held(), x)), X, torch=lambda t, x: x.tanh()),
     S("optimization_barrier", lambda x: sn.tanh(apply(OptimizationBarrier(0), x)) + sn.tanh(x), X, torch=lambda t, x: 2 * x.tanh()),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("relu"), x, y, b), r(3, 4), r(4, 2), r(2), torch=lambda t, x, y, b: t.relu(x @ y + b)),
     S("matmul_epilogue", lambda x, y, b: apply(MatmulEpilogue("gelu"), x, y, b), r(5, 1, 3, 4), r(2, 4, 2), r(2), torch=lambda t, x, y, b: t.nn.functional.gelu(x @ y + b, approximate="tanh")),

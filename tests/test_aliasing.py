@@ -15,6 +15,7 @@ import staticnet as sn
 from staticnet.compilation import PASSES
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply
+from staticnet.ops.held import Held
 
 COMPILES = True
 BATCH = 32
@@ -25,6 +26,7 @@ PASSING: dict[str, Callable[[Any], Any]] = {
     "astype": lambda x: sn.astype(x, x.dtype),
     "stop_gradient": sn.stop_gradient,
     "optimization_barrier": lambda x: apply(OptimizationBarrier(0), x),
+    "held": lambda x: apply(Held(), x),
     "reshape": lambda x: sn.reshape(x, (3, 2)),
     "broadcast_to": lambda x: sn.broadcast_to(x, (1, 2, 3)),
     "expand_dims": sn.expand_dims,

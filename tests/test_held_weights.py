@@ -30,8 +30,12 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, int]]] = [
 ]
 
 
+# rows, depth, columns, and whether the weight is transposed
+PRODUCTS = [(3, 130, 33, False), (20, 70, 300, True), (2, 128, 64, False), (5, 600, 40, True)]
+
+
 class Case:
-    """Convolutions of all ways by variables, on the CPU, and what NumPy gives."""
+    """Convolutions of all ways and products by variables, on the CPU, and what NumPy gives."""
 
     def __init__(self, **options: Any) -> None:
         self.rng = np.random.default_rng(0)
@@ -40,6 +44,12 @@ class Case:
         self.feeds = [self.draw(shape) for shape, _, _ in CASES]
         triples = zip(xs, self.weights, CASES, strict=True)
         results = [F.conv2d(x, w, **given) for x, w, (_, _, given) in triples]
+        for rows, depth, columns, turned in PRODUCTS:
+            xs.append(sn.placeholder((rows, depth)))
+            w = sn.variable(self.draw((columns, depth) if turned else (depth, columns)))
+            self.weights.append(w)
+            self.feeds.append(self.draw((rows, depth)))
+            results.append(xs[-1] @ (w.T if turned else w))
         self.step = sn.function(xs, results, device="cpu", **options)
         self.reference = sn.function(xs, results, device="numpy")
 
@@ -59,7 +69,7 @@ class Case:
 
 def test_whoever_writes_them_has_them_packed_anew() -> None:
     case = Case()
-    assert case.held == 4
+    assert case.held == 4 + 3
     case.check()
     case.check()
     first = case.weights[0]
@@ -84,6 +94,18 @@ def test_a_run_of_many_steps_packs_them_once() -> None:
     np.testing.assert_allclose(step.run(3, data, batch_size=2), wanted, rtol=1e-4, atol=1e-4)
     w.value = np.full(w.shape, 2.0, "f4")
     np.testing.assert_allclose(step.run(3, data, batch_size=2), 2 * wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_head_of_a_symbolic_batch_holds_its_weight() -> None:
+    x, w = sn.placeholder(("batch", 80)), sn.variable(np.ones((100, 80), "f4"))
+    step = sn.function(x, x @ w.T, device="cpu")
+    for n in (1, 2, 3, 50):
+        data = np.random.default_rng(n).normal(size=(n, 80)).astype("f4")
+        wanted = np.repeat(data.sum(axis=1, keepdims=True, dtype="f8"), 100, axis=1)
+        np.testing.assert_allclose(step(data), wanted, atol=1e-4)
+        memory = step.memory_analysis(batch=n)
+        assert memory.state == 64 + 80 * 128 * 4 + w.type.nbytes
+        assert memory.peak == step.memory_analysis().peak.at(batch=n)
 
 
 def test_none_are_held_that_change_or_are_to_take_no_memory() -> None:

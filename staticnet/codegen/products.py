@@ -10,9 +10,11 @@ from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.plan.held import Held, held_right
+from staticnet.ops.held import held_right
+from staticnet.plan.held import Held
 from staticnet.plan.layouts import matrix_layout
 
+FEWEST_ROWS = 3  # that panels are multiplied by
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 Pointer = Callable[[Node], str]
 
@@ -55,15 +57,34 @@ def held_product(
     at = held.get(Held(inputs.get(operand, -1), turned, k, n))
     if at is None:
         return []
+    return [_held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]]
+
+
+def held_weight_product(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], held: str
+) -> list[str]:
+    """The statements of a product by a weight whose panels stay at `held`; none if of few rows."""
+    if fixed(node.shape)[0] < FEWEST_ROWS:
+        return []
+    call, packed = _held_call(node, pointer, in_memory, "panels")
+    return [
+        f"float *const panels = (float *)({held});",
+        f"if (*(const int64_t *)weights) sn_hold_f32({packed}, panels);",
+        call,
+    ]
+
+
+def _held_call(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], panels: str
+) -> tuple[str, str]:
+    """The product by packed panels, and the sizes, address and steps of what is packed."""
+    (m, n), k = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
     left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs)
     (a, a_turned, lda), (b, b_turned, ldb) = left, right
     left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
-    right_steps = f"1, {ldb}" if b_turned else f"{ldb}, 1"
-    panels = f"(const float *)(held + {at})"
-    return [
-        f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {b}, {right_steps}, {panels}, "
-        f"{pointer(node)}, 0);"
-    ]
+    packed = f"{b}, 1, {ldb}" if b_turned else f"{b}, {ldb}, 1"
+    call = f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
+    return f"{call}{pointer(node)}, 0);", f"{n}, {k}, {packed}"
 
 
 def _batch_place(shape: tuple[int, ...]) -> Index:

@@ -49,9 +49,10 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
 }}
 """
 
-# A product in a loop with what stays, whose panels are packed before it. Without the library of
-# products, and in an exported program, it is a product as any other.
+# A product with what stays, whose panels were packed: as many columns at a time as lie in the
+# second cache. Without the library of products, and in an exported program, it is a plain one.
 _HELD = """
+#define SN_NEAR 256
 typedef void sn_holder(int64_t, int64_t, const float *, int64_t, int64_t, float *);
 typedef void sn_held_product(int64_t, int64_t, int64_t, int64_t, int64_t, const float *, int64_t,
                              int64_t, const float *, float *, int);
@@ -78,9 +79,12 @@ static void sn_call_held_f32(int64_t m, int64_t n, int64_t k, const float *a, in
   const int64_t tiles = (n + 31) / 32, most = SN_MIN(tiles, SN_CORES);
   const int64_t slabs = sn_clamp(m * n * k / SN_SLAB_WORK, 1, most);
 #pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
-  for (int64_t s = 0; s < slabs; ++s)
-    sn_times_held(m, n, k, 32 * (tiles * s / slabs), SN_MIN(32 * (tiles * (s + 1) / slabs), n), a,
-                  ai, al, panels, c, adds);
+  for (int64_t s = 0; s < slabs; ++s) {
+    const int64_t end = SN_MIN(32 * (tiles * (s + 1) / slabs), n);
+    for (int64_t j = 32 * (tiles * s / slabs); j < end; j += SN_NEAR)
+      sn_times_held(m, n, k, j, SN_MIN(j + SN_NEAR, end), a, ai, al, panels, c,
+                    adds);
+  }
 }
 """
 

@@ -9,7 +9,7 @@ from staticnet.codegen import c
 from staticnet.codegen.build import Builder
 from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.products import held_product
+from staticnet.codegen.products import held_product, held_weight_product
 from staticnet.codegen.routines import needs, routine
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
@@ -242,10 +242,10 @@ class StepWriter:
         if node.op.on_host:
             return self._host_call(node)
         if not group.bodies:
-            if lines := self._held_product(node):
+            held = f"weights + {self.held[node]}" if node in self.held else ""
+            if lines := self._held_product(node, held):
                 return lines
             scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
-            held = f"weights + {self.held[node]}" if node in self.held else ""
             return routine(node, self.pointer, self.plan.places.__contains__, scratch, held)
         names = self._write_bodies(group)
 
@@ -260,12 +260,14 @@ class StepWriter:
         room = self.plan.scratch + room_bytes(group) + body_bytes(group)
         return control_statements(node, self.pointer, call, f"arena + {room}")
 
-    def _held_product(self, node: Node) -> list[str]:
-        """The statement of a product with what is packed before the loop; none if it is not."""
+    def _held_product(self, node: Node, held: str) -> list[str]:
+        """The statements of a product with what is packed before; none if it is not."""
+        in_memory = self.plan.places.__contains__
+        if held and isinstance(node.op, Matmul):
+            return held_weight_product(node, self.pointer, in_memory, held)
         if self.inside is None or not self.inside.held or not isinstance(node.op, Matmul):
             return []
         places = {x: i for i, x in enumerate(self.plan.graph.inputs)}
-        in_memory = self.plan.places.__contains__
         return held_product(node, self.pointer, in_memory, places, self.inside.held)
 
     def _write_bodies(self, group: Group) -> dict[str, str]:

@@ -15,7 +15,7 @@ from staticnet.ir.types import TupleType
 
 MOST = 40  # nodes that are written
 _CHARS = 160
-_SILENT = ("broadcast_to", "cast", "stop_gradient", "optimization_barrier")
+_SILENT = ("broadcast_to", "cast", "stop_gradient", "optimization_barrier", "held")
 _INFIX = re.compile(r"\{0\} (\S+) \{1\}")
 _STRENGTH = {
     "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "|": 4, "^": 5, "&": 6,

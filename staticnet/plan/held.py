@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from staticnet.control.scan import Scan
 from staticnet.ir.dtype import FLOAT32
-from staticnet.ir.node import Node
+from staticnet.ops.held import held_right
 from staticnet.ops.linalg import Matmul
-from staticnet.ops.movement import PermuteDims
 from staticnet.plan.memory import padded
 
 MOST_ROWS = 256  # of a product, beyond which packing takes little of its time
@@ -59,14 +58,6 @@ def most_held_bytes(op: Any) -> Any:
         elif not isinstance(rows, int) or _is_worth(rows, held):
             total = total + padded(_elements(held) * FLOAT32.itemsize)
     return total
-
-
-def held_right(node: Node) -> tuple[Node, bool]:
-    """What the right operand of a product shows, and whether transposed."""
-    right = node.inputs[1]
-    if right.op == PermuteDims((1, 0)):
-        return right.inputs[0], True
-    return right, False
 
 
 def _candidates(op: Any) -> Iterator[tuple[Any, Held]]:

@@ -7,13 +7,16 @@ from typing import Any
 from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
+from staticnet.ops.held import Held
+from staticnet.ops.linalg import Matmul
 from staticnet.plan.convolution import cut, geometry
+from staticnet.plan.held import PANEL
 from staticnet.plan.memory import ALIGNMENT, padded
 from staticnet.spatial.convolution import ConvolutionOp
 
 
 def held_weights(graph: Graph) -> dict[Node, int]:
-    """The convolutions whose weights are held, and the places of these.
+    """The convolutions and products whose weights are held, and the places of these.
 
     Before them all lies a number that is not 0 where they are to be packed anew.
     """
@@ -23,6 +26,11 @@ def held_weights(graph: Graph) -> dict[Node, int]:
 def held_weight_bytes(graph: Graph) -> int:
     """The bytes of all held weights and that number; 0 if there are none."""
     return _laid_out(graph)[1]
+
+
+def is_held_product(node: Node) -> bool:
+    """Whether it is a product of matrices whose right one is held."""
+    return isinstance(node.op, Matmul) and isinstance(node.inputs[1].op, Held)
 
 
 def _laid_out(graph: Graph) -> tuple[dict[Node, int], int]:
@@ -37,6 +45,9 @@ def _laid_out(graph: Graph) -> tuple[dict[Node, int], int]:
 
 def _bytes(node: Node) -> int:
     op = node.op
+    if is_held_product(node):
+        depth, columns = node.inputs[1].shape
+        return int(padded(depth * -(-columns // PANEL) * PANEL * node.dtype.itemsize))
     if not isinstance(op, ConvolutionOp) or op.weights != "held":
         return 0
     shapes = [tuple(map(_known, x.shape)) for x in (*node.inputs, node)]

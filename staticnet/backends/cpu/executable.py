@@ -26,6 +26,7 @@ from staticnet.ops.state import Variable
 from staticnet.ops.turns import Turns
 from staticnet.plan.memory import ALIGNMENT
 from staticnet.plan.plan import Plan
+from staticnet.plan.roles import base
 from staticnet.plan.weights import held_weight_bytes, held_weights
 
 
@@ -138,7 +139,7 @@ class CpuExecutable(HostExecutable):
 
     def _held_variables(self) -> list[Variable]:
         """Those whose packed weights stay, as long as nobody writes to them: that is counted."""
-        weights = [node.inputs[1] for node in held_weights(self.plan.graph)]
+        weights = [base(node.inputs[1]) for node in held_weights(self.plan.graph)]
         found = [w for w in dict.fromkeys(weights) if isinstance(w, Variable)]
         Variable.watched |= bool(found)
         return found

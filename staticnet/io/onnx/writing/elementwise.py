@@ -15,6 +15,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.op import Op
 from staticnet.ops import arithmetic, comparison, selection, special, transcendental
 from staticnet.ops.barrier import OptimizationBarrier
+from staticnet.ops.held import Held
 from staticnet.ops.with_update import WithUpdate
 
 SAME: dict[type[Op], str] = {
@@ -127,7 +128,7 @@ def _cast(body: Body, node: Node) -> str:
     return body.cast(node.inputs[0], node.dtype)
 
 
-@writes(selection.StopGradient, OptimizationBarrier, WithUpdate)
+@writes(selection.StopGradient, OptimizationBarrier, Held, WithUpdate)
 def _itself(body: Body, node: Node) -> Any:
     return body.known(node.inputs[0])
 
