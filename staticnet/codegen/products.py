@@ -52,7 +52,7 @@ def held_product(
     """
     if node.ndim != 2:
         return []
-    (operand, turned), (m, n) = held_right(node), fixed(node.shape)
+    (operand, turned), n = held_right(node), fixed(node.shape)[1]
     k = fixed(node.inputs[0].shape)[-1]
     at = held.get(Held(inputs.get(operand, -1), turned, k, n))
     if at is None:
