@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import tomllib
 from pathlib import Path
@@ -127,7 +128,19 @@ def test_data_of_every_kind(kind: str, tmp_path: Path, capsys: Any) -> None:
     assert "loss" in capsys.readouterr().out
     if kind == "images":
         assert run("predict", out, data / "val", "--device", "numpy") == 0
-        assert len(capsys.readouterr().out.splitlines()) == 6
+        told = capsys.readouterr().out.splitlines()
+        assert len(told) == 6
+        names = [place.name for place in sorted((data / "val").iterdir())]
+        assert all(re.search(rf"class (\d): ({'|'.join(names)})$", line) for line in told)
+    if kind in ("images", "cifar"):
+        assert run("eval", out, "--device", "numpy", "--page", out / "page.html") == 0
+        assert "By class" in (out / "page.html").read_text()
+        assert len(capsys.readouterr().out.splitlines()) == 2 + (10 if kind == "cifar" else 2)
+    else:
+        assert (
+            run("eval", out, "--device", "numpy", "--page", out / "page.html")
+            == int(kind != "mnist") * 2
+        )
 
 
 def test_a_configuration_reads_back() -> None:
@@ -182,3 +195,13 @@ def test_a_file_that_is_no_configuration(points: Path, tmp_path: Path, capsys: A
     assert "config.toml: no TOML: Invalid value (at line 1" in capsys.readouterr().err
     with pytest.raises(ArgumentError, match="augment must be bool, not 'yes'"):
         changed(Config(), {"augment": "yes"}, "file")
+
+
+def test_a_preset_is_a_network_and_how_it_is_trained(tmp_path: Path, capsys: Any) -> None:
+    data, out = write("cifar", tmp_path / "data"), tmp_path / "run"
+    settings = ("epochs=1", "width=2", "lr=0.5")
+    options = ("--data", data, "--out", out, "--device", "numpy", "--set", *settings)
+    assert run("train", "cifar10", *options) == 0, capsys.readouterr().err
+    kept = changed(Config(), tomllib.loads((out / "config.toml").read_text()), "file")
+    assert (kept.network, kept.augment, kept.optimizer) == ("cnn", True, "SGD")
+    assert (kept.epochs, kept.width, kept.lr) == (1, 2, 0.5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import char_gpt
 import char_rnn
+import cifar10
 import cmaes_digits
 import names
 import numpy as np
@@ -165,3 +166,20 @@ def test_cmaes_trains_a_classifier_of_digits() -> None:
     es, step = cmaes_digits.search(x, labels)
     step.run(300)
     assert cmaes_digits.accuracy(es, test, test_labels) >= 0.92
+
+
+@pytest.mark.slow
+@needs_cc
+def test_cifar10_reaches_60_percent_from_4000_images(tmp_path: Path) -> None:
+    """PyTorch's same network, with the same augmentation and schedule, gets there, too."""
+    given = data(datasets.cifar10)
+    sn.manual_seed(0)
+    trainer = cifar10.trainer_of(4000, epochs=20)
+    trainer.fit((given.train_images[:4000], given.train_labels[:4000]), epochs=20, batch_size=32)
+    tested = (given.test_images, given.test_labels)
+    assert trainer.evaluate(tested)["accuracy"] >= 0.6
+    trainer.save(tmp_path / "net.safetensors")
+    loaded = Trainer.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(loaded.predict(tested[0]), trainer.predict(tested[0]))
+    cifar10.tell(loaded, given, tmp_path / "page.html")
+    assert "Wrong, and sure of it" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,11 @@ import numpy as np
 
 from staticnet.cli.run_config import Config, changed, read
 from staticnet.errors import ArgumentError, DataError
+from staticnet.io import files
 from staticnet.train import Trainer, checkpoint
+from staticnet.train.data import Source
+
+CLASSES = "classes.json"  # beside a run's config.toml
 
 
 def add_to(commands: Any) -> None:
@@ -18,6 +24,10 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("eval", help="measure the model of a run")
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, or a checkpoint")
     parser.add_argument("--data", metavar="DIR", help="(what the run held out)")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE",
+        help="HTML of right and wrong predictions of images, and the accuracy of each class",
+    )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=256, help="(%(default)s)")
     parser.add_argument("--device", default="auto", help="(%(default)s)")
     parser.set_defaults(run=run)
@@ -36,10 +46,42 @@ def run(options: argparse.Namespace) -> None:
     if options.data:
         config = changed(config, {"data": options.data}, "eval")
     data = load(config)
-    measured = trainer.evaluate(data.held or data.training, batch_size=options.batch_size)
+    held = data.held or data.training
+    measured = trainer.evaluate(held, batch_size=options.batch_size)
     for name, value in measured.items():
         shown = f"{value:.6g}" if np.ndim(value) == 0 else np.array2string(value)
         print(f"{name:12} {shown}")
+    if options.page is not None:
+        _write_page(options.page, trainer, held, data.classes)
+
+
+def _write_page(file: Path, trainer: Trainer, held: Source, classes: Sequence[str]) -> None:
+    """Write what was right and wrong, and print each class's accuracy.
+
+    Raises:
+        ArgumentError: if the examples are no images in classes.
+    """
+    from staticnet.cli.run_data import images_of
+    from staticnet.report import class_accuracy, predictions_page
+
+    shape = held.layout.types[0][1]
+    if len(shape) != 3 or shape[0] not in (1, 3) or not classes:
+        raise ArgumentError(f"eval: --page is for images in classes, not for {held.layout}")
+    images, labels = images_of(held)
+    scores = trainer.predict(images)
+    accuracies = class_accuracy(labels, scores.argmax(axis=1), len(classes))
+    for name, share in zip(classes, accuracies, strict=True):
+        print(f"  {name:12} {share:.1%}")
+    title = "Right and wrong predictions"
+    files.write(file, predictions_page(title, images, labels, scores, classes))
+
+
+def classes_of(place: Path) -> list[str]:
+    """The names of a run's classes, as it wrote them; none if it did not."""
+    folder = place if place.is_dir() else place.parent.parent
+    if not (folder / CLASSES).is_file():
+        return []
+    return list(json.loads((folder / CLASSES).read_text(encoding="utf-8")))
 
 
 def checkpoint_of(place: Path) -> Path:

@@ -12,12 +12,11 @@ import numpy as np
 import staticnet as sn
 from staticnet import features, nn
 from staticnet.cli.plots import save_maps
-from staticnet.cli.run_data import RunData
+from staticnet.cli.run_data import RunData, images_of
 from staticnet.errors import DataError
 from staticnet.report import article
 from staticnet.report.pixels import as_pixels, coloured, glowing, sheet, signed, stretched
 from staticnet.report.png import png
-from staticnet.train.data.source import Source
 
 Array = np.ndarray[Any, Any]
 UNITS, ASCENT = 16, 96  # channels that are climbed to, and steps
@@ -34,7 +33,7 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
         DataError: if there are no images to look into.
     """
     held = data.held or data.training
-    images, labels = some_images(held, max(MAPPED, count))
+    images, labels = images_of(held, max(MAPPED, count))
     if not len(images):
         raise DataError("features: there are no images to look into")
     parts: list[article.Part] = []
@@ -53,7 +52,7 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     yield add("attributions", "What decides", f"{_DECIDES} From above: {named}.", looked)
     yield f"integrated gradients miss at most {gap:.1%} of what the score gains"
     parts.append(article.paragraph(f"Completeness: they miss at most {gap:.1%} of the gain."))
-    known, _ = some_images(data.training, KNOWN)
+    known, _ = images_of(data.training, KNOWN)
     yield add(
         "nearest", "Nearest examples", _NEAREST, neighbours(model, images[chosen], known, device)
     )
@@ -75,18 +74,6 @@ _NEAREST = (
     "activations before the last layer point the same way most."
 )
 _MAPS = "Activations before the last layer; a point is an example, its colour the class."
-
-
-def some_images(source: Source, count: int) -> tuple[Array, Array]:
-    """The first images of a source, and their classes.  -> [n, c, h, w], int [n]"""
-    total = min(count, source.examples or 0)
-    if hasattr(source, "arrays"):
-        x, y = source.arrays
-        return np.asarray(x[:total]), np.asarray(y[:total])
-    rows = np.linspace(0, (source.examples or 1) - 1, total).astype(int)  # of all classes
-    read: Any = getattr(source, "read")  # noqa: B009  # an ImageFolder's
-    pairs = [read(int(i)) for i in rows]
-    return np.stack([x for x, _ in pairs]), np.array([y for _, y in pairs])
 
 
 def spread(labels: Array, count: int) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from staticnet.cli.eval import load_run
+from staticnet.cli.eval import classes_of, load_run
 from staticnet.errors import ArgumentError
 from staticnet.train.data import images, npy
 
@@ -43,9 +44,17 @@ def run(options: argparse.Namespace) -> None:
         np.save(options.out, made)
         print(f"wrote {options.out}: {made.dtype} {list(made.shape)}")
         return
+    classes = classes_of(options.run_folder)
     for name, row in zip(names, made, strict=True):
-        shown = f"class {row.argmax()}" if row.ndim == 1 and row.size > 1 else np.array2string(row)
-        print(f"{name}  {shown}")
+        print(f"{name}  {_told(row, classes)}")
+
+
+def _told(row: Any, classes: Sequence[str]) -> str:
+    """The likeliest class, by its name if there is one; numbers as they are."""
+    if row.ndim != 1 or row.size <= 1:
+        return np.array2string(row)
+    number = int(row.argmax())
+    return f"class {number}" if len(classes) != row.size else f"class {number}: {classes[number]}"
 
 
 def _read(place: Path, shape: tuple[int, ...]) -> tuple[list[str], Any]:

@@ -47,6 +47,21 @@ class Config:
         return to_toml(dataclasses.asdict(self))
 
 
+# what a network is called by its data: a network, and how it is trained there
+PRESETS: dict[str, dict[str, Any]] = {
+    "cifar10": {
+        "network": "cnn",
+        "width": 24,
+        "augment": True,
+        "epochs": 20,
+        "batch_size": 32,
+        "optimizer": "SGD",
+        "lr": 0.02,
+        "weight_decay": 5e-4,
+    }
+}
+
+
 def read(file: Path) -> dict[str, Any]:
     """The table of a TOML file.
 

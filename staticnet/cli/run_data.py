@@ -21,6 +21,9 @@ KINDS = (
 )
 
 
+Array = np.ndarray[Any, Any]
+
+
 @dataclass(frozen=True)
 class RunData:
     """What is trained on, what is looked at, and the names of the classes, if there are any."""
@@ -103,3 +106,18 @@ def _arrays(whole: ArraySource, config: Config, classes: tuple[str, ...] = ()) -
     order = permutation_array(config.seed, 2**32, whole.examples)
     rest, held = np.sort(order[count:]), np.sort(order[:count])
     return RunData(ArraySource(x[rest], y[rest]), ArraySource(x[held], y[held]), classes)
+
+
+def images_of(source: Source, count: int | None = None) -> tuple[Array, Array]:
+    """Images of a source and their classes; if fewer than all, of a folder some of each class.
+
+    -> [n, c, h, w], int [n]
+    """
+    assert source.examples is not None
+    total = source.examples if count is None else min(count, source.examples)
+    if isinstance(source, ArraySource):
+        x, y = source.arrays
+        return np.asarray(x[:total]), np.asarray(y[:total])
+    assert isinstance(source, ImageFolder)
+    pairs = [source.read(int(i)) for i in np.linspace(0, source.examples - 1, total)]
+    return np.stack([x for x, _ in pairs]), np.array([y for _, y in pairs])

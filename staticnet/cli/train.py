@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
-from staticnet.cli.run_config import Config, assignments, changed, read
+from staticnet.cli.eval import CLASSES
+from staticnet.cli.run_config import PRESETS, Config, assignments, changed, read
 from staticnet.errors import ArgumentError
 from staticnet.io import files
 
@@ -14,7 +16,11 @@ from staticnet.io import files
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("train", help="train a network on a folder of data")
-    parser.add_argument("network", nargs="?", help="mlp, cnn, resnet18, lstm or gpt")
+    parser.add_argument(
+        "network",
+        nargs="?",
+        help="mlp, cnn, resnet18, lstm or gpt; cifar10 is a cnn, and how it is trained there",
+    )
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
     parser.add_argument(
         "--set",
@@ -51,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{config.network}: {count:,} parameters, {data.training.examples:,} examples, in {out}/")
     out.mkdir(parents=True, exist_ok=True)
     files.write(out / "config.toml", config.toml())
+    files.write(out / CLASSES, json.dumps(data.classes, ensure_ascii=False))
     history = made.fit(
         data.training,
         validation=data.held,
@@ -67,12 +74,13 @@ def run(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, out: Path) -> Config:
     """The defaults, a file, the options, in this order; a run that goes on has its own file."""
-    config, kept = Config(), out / "config.toml"
+    config, kept = changed(Config(), PRESETS.get(options.network, {}), "train"), out / "config.toml"
     if options.config is not None:
         config = changed(config, read(options.config), str(options.config))
     elif options.resume and kept.is_file():
         config = changed(config, read(kept), str(kept))
-    given = {"network": options.network, "data": options.data, "seed": options.seed}
+    network = None if options.network in PRESETS else options.network
+    given = {"network": network, "data": options.data, "seed": options.seed}
     config = changed(config, {k: v for k, v in given.items() if v is not None}, "train")
     config = changed(config, assignments(options.set), "--set")
     if min(config.epochs, config.batch_size, config.width, config.length, config.accumulate) < 1:
