@@ -117,15 +117,16 @@ class TestMessages:
         assert messages.read(f'{{"kind": "select", {place}}}') == Select(Place(0, 1, None))
         assigned = messages.read(f'{{"kind": "assign", {place}, "value": 2}}')
         assert assigned == Assign(Place(0, 1, None), 2.0)
-        opened = messages.read('{"kind": "open", "query": "batch=5"}')
-        assert opened == Configure(Config(batch=5))
+        opened = messages.read('{"kind": "open", "query": "batch=5", "serial": 7}')
+        assert opened == Configure(Config(batch=5), 7)
 
     @pytest.mark.parametrize(
         "text",
         [b"\0", b'{"kind": "play"}', "", "{", "[]", "null", "3", '"play"', "{}", '{"kind": 1}',
          '{"kind": ["play"]}', '{"kind": "stop"}', '{"kind": "play", "more": 1}', "[" * 5000,
          '{"kind": "show", "unit": [8, 0]}', '{"kind": "show", "unit": [0]}',
-         '{"kind": "show", "unit": {"0": 1}}', '{"kind": "open", "query": 1}',
+         '{"kind": "show", "unit": {"0": 1}}', '{"kind": "open", "query": 1, "serial": 1}',
+         '{"kind": "open", "query": "", "serial": -1}',
          '{"kind": "configure", "config": null}', '{"kind": "configure"}',
          '{"kind": "assign", "layer": 0, "to": 0, "source": 0, "value": NaN}',
          '{"kind": "assign", "layer": 0, "to": 0, "source": -1, "value": 1}',

@@ -51,7 +51,7 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
 
     def open_page(query: str = "", size: tuple[int, int] = (1400, 1000), **options: Any) -> Any:
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text))
         page.on("request", lambda r: r.url.startswith((address, "data:")) or faults.append(r.url))
@@ -125,7 +125,7 @@ def test_pages_are_read_and_fit(visit: Any, scheme: str) -> None:
     for size in ((1400, 1000), (820, 1180), (390, 844)):
         page = visit("dataset=xor&activation=relu&seed=1", size, color_scheme=scheme)
         page.click("#step")
-        page.get_by_label("derivative by x", exact=True).click()
+        page.locator(".weights button").first.click()
         page.locator(".derivation li").first.wait_for()
         page.click("#code-panel summary")
         page.locator("#code pre").wait_for()
@@ -150,7 +150,7 @@ def test_axe_finds_nothing_serious(visit: Any, scheme: str) -> None:
         pytest.skip("needs npm install axe-core in the checkout")
     for width in (1400, 390):
         page = visit("layers=4,8,2&activation=relu", (width, 900), color_scheme=scheme)
-        page.get_by_label("derivative by x", exact=True).click()
+        page.locator(".weights button").first.click()
         for panel in ("code", "graph"):
             page.click(f"#{panel}-panel summary")
         page.locator("#code pre").wait_for()

@@ -107,10 +107,11 @@ class TestTabs:
     def test_a_tab_is_told_its_state_and_gets_frames(self, client: Any) -> None:
         with connect(client) as tab:
             key = hear(tab, "welcome")["key"]
-            tab.send_text(json.dumps({"kind": "open", "query": "split=10&batch=5"}))
+            tab.send_text(json.dumps({"kind": "open", "query": "split=10&batch=5", "serial": 3}))
             tab.send_text(json.dumps({"kind": "drawn"}))
             told = hear(tab, "config")
             assert (told["config"]["batch"], told["query"]) == (5, "split=10&batch=5")
+            assert told["serial"] == 3
             assert len(hear(tab, "points")["train"]) == 3 * 50
             hear(tab, "compiled")
             assert client.get(f"/tab/{key}/details.json").json()["kernels"]
@@ -124,11 +125,11 @@ class TestTabs:
 
     def test_an_address_that_says_nothing_is_told(self, client: Any) -> None:
         with connect(client) as tab:
-            tab.send_text(json.dumps({"kind": "open", "query": "lr=fast"}))
+            tab.send_text(json.dumps({"kind": "open", "query": "lr=fast", "serial": 0}))
             assert "lr must be a number" in hear(tab, "error")["text"]
             tab.send_text(json.dumps({"kind": "play"}))
             tab.send_text(json.dumps({"kind": "step"}))  # there is no state yet
-            tab.send_text(json.dumps({"kind": "open", "query": ""}))
+            tab.send_text(json.dumps({"kind": "open", "query": "", "serial": 0}))
             assert hear(tab, "config")["query"] == ""
 
     def test_many_tabs_are_served_and_too_many_are_not(
@@ -164,8 +165,8 @@ SEEDS = [
     {"kind": "show", "unit": [0, 1]},
     {"kind": "select", "layer": 0, "to": 1, "source": 0},
     {"kind": "assign", "layer": 0, "to": 1, "source": None, "value": 0.5},
-    {"kind": "open", "query": "layers=4,2&lr=0.03"},
-    {"kind": "configure", "config": {"layers": [2], "lr": 0.1, "test": True}},
+    {"kind": "open", "query": "layers=4,2&lr=0.03", "serial": 1},
+    {"kind": "configure", "config": {"layers": [2], "lr": 0.1, "test": True}, "serial": 2},
 ]
 
 
@@ -226,7 +227,7 @@ def send_hostile(client: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> No
         assert session._thread.is_alive()
         answer = session.ask(lambda s: s.config)
         answer.result(60)
-        tab.send_text(json.dumps({"kind": "open", "query": "seed=77"}))
+        tab.send_text(json.dumps({"kind": "open", "query": "seed=77", "serial": 1}))
         while hear(tab, "config")["config"]["seed"] != 77:
             pass
 

@@ -14,6 +14,7 @@ MOST_BYTES = 8192
 ACTS = ("play", "pause", "step", "reset", "drawn", "details")
 _INDEX = Whole(0, 7)
 _VALUE = Number(-1e3, 1e3)
+_SERIAL = Whole(0, 2**53)
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class Act:
 
 @dataclass(frozen=True)
 class Configure:
-    """Go on in another state."""
+    """Go on in another state; what is told of it has the serial number, too."""
 
     config: Config
+    serial: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,13 @@ def _act(kind: str, given: dict[str, Any]) -> Message:
 
 
 def _configure(kind: str, given: dict[str, Any]) -> Message:
-    return Configure(Config.from_json(given["config"]))
+    return Configure(Config.from_json(given["config"]), _SERIAL.check("serial", given["serial"]))
 
 
 def _open(kind: str, given: dict[str, Any]) -> Message:
     if not isinstance(given["query"], str):
         raise ArgumentError("playground: query must be a text")
-    return Configure(Config.from_query(given["query"]))
+    return Configure(Config.from_query(given["query"]), _SERIAL.check("serial", given["serial"]))
 
 
 def _show(kind: str, given: dict[str, Any]) -> Message:
@@ -138,8 +140,8 @@ def _assign(kind: str, given: dict[str, Any]) -> Message:
 _PLACE = ("layer", "to", "source")
 _READERS = {
     **{kind: ((), _act) for kind in ACTS},
-    "configure": (("config",), _configure),
-    "open": (("query",), _open),
+    "configure": (("config", "serial"), _configure),
+    "open": (("query", "serial"), _open),
     "show": (("unit",), _show),
     "select": (_PLACE, _select),
     "assign": ((*_PLACE, "value"), _assign),

@@ -110,8 +110,8 @@ class Session:
 
     def _do(self, message: Any) -> None:
         match message:
-            case Configure(config):
-                self._configure(config)
+            case Configure(config, serial):
+                self._configure(config, serial)
             case Act("drawn"):
                 self._drawn = True
             case Act("play") | Act("pause"):
@@ -133,13 +133,13 @@ class Session:
             case _Built():
                 self._take(message)
 
-    def _configure(self, config: Config) -> None:
+    def _configure(self, config: Config, serial: int) -> None:
         """Go on in another state, with as little made anew as can be."""
         old, self.config = self.config, config
         changed = {
             f.name for f in fields(Config) if getattr(old, f.name) != getattr(config, f.name)
         }
-        self._tell(config_told(config))
+        self._tell(config_told(config) | {"serial": serial})
         self._pace.begin(PACES[config.pace])
         first = self.model is None
         if first or changed & DATA:

@@ -13,7 +13,7 @@ import { Weights } from "./weights.js";
 const byId = (id) => document.getElementById(id);
 const tab = new WebSocket(`ws://${location.host}/tab`);
 tab.binaryType = "arraybuffer";
-const page = { playing: false, generation: -1, frames: 0 };
+const page = { playing: false, generation: -1, frames: 0, serial: 0 };
 let config = null, told = null, shape = null, waiting = null;
 let parts = null;
 
@@ -21,16 +21,18 @@ const send = (kind, fields = {}) => {
   if (tab.readyState === WebSocket.OPEN) tab.send(JSON.stringify({ kind, ...fields }));
 };
 const say = (text) => { byId("said").textContent = text; };
+// what is wanted may be ahead of what the session has told: fields, or a function of what is wanted
 const change = (fields) => {
-  config = { ...config, ...fields };
-  send("configure", { config });
+  config = { ...config, ...(typeof fields === "function" ? fields(config) : fields) };
+  send("configure", { config, serial: ++page.serial });
 };
+const open = (query) => send("open", { query, serial: ++page.serial });
 
 const messages = {
   welcome(welcome) {
     const net = new Net(byId("net"), byId("links"), welcome, {
       change,
-      unit: (unit) => { send("show", { unit }); parts.weights.build(config, shape, unit); caption(unit); },
+      unit: (unit) => { send("show", { unit }); parts.weights.build(page.built, shape, unit); caption(unit); },
       hover: (unit) => { const shown = unit ?? net.selected; send("show", { unit: shown }); caption(shown); },
       weight: select,
     });
@@ -45,11 +47,12 @@ const messages = {
       compiled: new Compiled(byId("code"), byId("graph"), welcome),
     };
     paintScale(byId("scale"));
-    send("open", { query: location.hash.slice(1) });
+    open(location.hash.slice(1));
     send("drawn");
   },
   config(message) {
     told = message;
+    if (message.serial !== page.serial) return; // the session is on its way to what is wanted
     config = message.config;
     history.replaceState(null, "", message.query ? `#${message.query}` : location.pathname);
     parts.controls.show(config);
@@ -58,7 +61,7 @@ const messages = {
     byId("fewer").disabled = config.layers.length === 0;
     byId("more").disabled = config.layers.length === MOST_LAYERS;
     for (const row of document.querySelectorAll(".accuracy")) row.hidden = !message.classifies;
-    parts.net.config = config;
+    parts.net.discrete = config.discrete;
     parts.surface.again();
     say("");
   },
@@ -68,15 +71,16 @@ const messages = {
   },
   compiling({ generation }) {
     page.generation = generation;
-    shape = shapeOf(config);
+    page.built = told.config;
+    shape = shapeOf(page.built);
     parts.net.weight = null;
-    parts.net.build(config, shape);
-    parts.weights.build(config, shape, parts.net.selected);
+    parts.net.build(page.built, shape);
+    parts.weights.build(page.built, shape, parts.net.selected);
     parts.weights.clear(told.formula);
     parts.speed.compiling();
     parts.compiled.empty("Compiling …");
     caption(parts.net.selected);
-    byId("cost").textContent = config.engine === "static" ? "compiling" : "–";
+    byId("cost").textContent = page.built.engine === "static" ? "compiling" : "–";
   },
   compiled(message) {
     parts.speed.add(message);
@@ -87,14 +91,15 @@ const messages = {
     parts.weights.show(message, told.formula);
   },
   error({ text }) {
-    if (!config) send("open", { query: "" }); // the address says nothing
+    if (told) config = told.config;
+    else open(""); // the address says nothing
     say(text.replace(/^playground: /, ""));
   },
 };
 
 function select(place) {
   parts.net.weight = place;
-  const unit = place.layer < config.layers.length ? [place.layer, place.to] : null;
+  const unit = place.layer < page.built.layers.length ? [place.layer, place.to] : null;
   parts.net.choose(unit);
   parts.net.drawLinks();
   byId("weights-panel").open = true;
@@ -108,8 +113,11 @@ function caption(unit) {
 function draw() {
   const buffer = waiting;
   waiting = null;
-  if (generationOf(buffer) === page.generation) show(readFrame(buffer, shape, parts.welcome));
-  send("drawn");
+  try {
+    if (generationOf(buffer) === page.generation) show(readFrame(buffer, shape, parts.welcome));
+  } finally {
+    send("drawn");
+  }
 }
 
 function show(frame) {
@@ -152,8 +160,8 @@ byId("play").addEventListener("click", () => {
 byId("step").addEventListener("click", () => send("step"));
 byId("reset").addEventListener("click", reset);
 byId("renew").addEventListener("click", () => change({ seed: Math.floor(Math.random() * 2 ** 31) }));
-byId("more").addEventListener("click", () => change({ layers: [...config.layers, 2] }));
-byId("fewer").addEventListener("click", () => change({ layers: config.layers.slice(0, -1) }));
+byId("more").addEventListener("click", () => change(({ layers }) => ({ layers: [...layers, 2].slice(0, MOST_LAYERS) })));
+byId("fewer").addEventListener("click", () => change(({ layers }) => ({ layers: layers.slice(0, -1) })));
 function reset() {
   parts.losses.clear();
   send("reset");
@@ -166,7 +174,7 @@ document.addEventListener("keydown", (event) => {
   if (typed || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === " ") { event.preventDefault(); byId("play").click(); }
 });
-addEventListener("hashchange", () => send("open", { query: location.hash.slice(1) }));
+addEventListener("hashchange", () => open(location.hash.slice(1)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   paintScale(byId("scale"));
   parts?.surface.again();

@@ -6,7 +6,7 @@ import { lineColour, paint } from "./surface.js";
 const TILE = 38, GAP = 14, HEAD = 62, WIDE = 210, NARROW = 92;
 const MOST_LAYERS = 6, MOST_UNITS = 8;
 
-// on.change(fields), on.unit([layer, unit] or null), on.weight({layer, to, source}), on.hover(unit)
+// on.change(fields or a function of the state), on.unit([layer, unit] or null), on.weight({layer, to, source}), on.hover(unit)
 export class Net {
   constructor(root, links, welcome, on) {
     Object.assign(this, { root, links, welcome, on });
@@ -31,9 +31,10 @@ export class Net {
       tile.classList.toggle("off", !used);
       paint(tile.firstChild, Int8Array.from(surface), this.welcome.small);
       tile.addEventListener("click", () => {
-        const next = this.welcome.features.map((each) => each.name)
-          .filter((each) => (each === name ? !used : active.includes(each)));
-        if (next.length) this.on.change({ features: next });
+        this.on.change(({ features }) => {
+          const next = features.includes(name) ? features.filter((each) => each !== name) : [...features, name];
+          return { features: next.length ? next : features };
+        });
       });
       return tile;
     });
@@ -64,11 +65,8 @@ export class Net {
   }
 
   head(units, layer) {
-    const change = (by) => {
-      const layers = [...this.config.layers];
-      layers[layer] += by;
-      this.on.change({ layers });
-    };
+    const change = (by) => this.on.change(({ layers }) => ({
+      layers: layers.map((n, i) => (i === layer ? Math.max(1, Math.min(MOST_UNITS, n + by)) : n)) }));
     const button = (sign, what, by, off) => element("button", { type: "button", disabled: off,
       "data-name": `h-${layer}-${by}`,
       "aria-label": `${what} unit of hidden layer ${layer + 1}`, onclick: () => change(by) }, sign);
@@ -148,7 +146,7 @@ export class Net {
 
   draw(frame) {
     this.frame = frame;
-    const { small } = this.welcome, { discrete } = this.config;
+    const { small } = this.welcome, { discrete } = this;
     let i = 0;
     this.hidden.forEach((units, layer) => units.forEach((tile, unit) => {
       paint(tile.firstChild, frame.units[i], small, discrete);

@@ -53,8 +53,8 @@ export class Speed {
   pass(name, best) {
     const { config } = this, off = config.without.includes(name);
     const box = element("input", { type: "checkbox", id: `pass-${name}`, ...(off ? {} : { checked: true }) });
-    box.addEventListener("change", () => this.change({
-      engine: "static", without: box.checked ? config.without.filter((each) => each !== name) : [...config.without, name] }));
+    box.addEventListener("change", () => this.change(({ without }) => ({
+      engine: "static", without: box.checked ? without.filter((each) => each !== name) : [...without, name] })));
     const alone = this.measured.get(`static ${name}`);
     const told = alone ? `${count(1 / alone)} steps/s without${best ? `, ${number(best / alone, 2)} ×` : ""}` : ABOUT[name] ?? "";
     return element("label", {}, box, element("code", {}, name), element("span", {}, told));
