@@ -141,8 +141,9 @@ class TestMessages:
         for batch in (1, 2, 3):
             assert box.put(Configure(Config(batch=batch)))
         assert box.put(Act("drawn"))
-        assert box.put(Act("drawn"))
-        assert box.take(0) == [Configure(Config(batch=3)), Act("drawn")]
+        assert box.put(Configure(Config(batch=4)))
+        wanted = [Configure(Config(batch=3)), Act("drawn"), Configure(Config(batch=4))]
+        assert box.take(0) == wanted
         assert all(box.put(Show((0, i))) for i in range(MOST))
         assert not box.put(Show(None))
         box.close()
@@ -262,6 +263,7 @@ class TestModel:
         assert len(packed) == at + 6 + 7 * SMALL**2 + SIDE**2
         assert packed[-SIDE * SIDE :] == bytes(SIDE * SIDE)
 
+    @pytest.mark.slow
     def test_measuring_leaves_everything_as_it_was(self) -> None:
         state = Config(optimizer="Adam")
         points = sample("circle", 0, 10, 0)
@@ -355,6 +357,7 @@ class TestSession:
         tab.session.post(Act("reset"))
         assert tab.next()["steps"] == 0
 
+    @pytest.mark.slow
     def test_a_change_keeps_what_it_can(self, tab: Any) -> None:
         tab.said("compiled")
         tab.session.post(Act("step"))
@@ -376,6 +379,7 @@ class TestSession:
         assert tab.next()["steps"] == 0
         assert (weights() != before).any()
 
+    @pytest.mark.slow
     def test_a_weight_is_chosen_and_changed(self, tab: Any) -> None:
         tab.said("compiled")
         tab.session.post(Configure(Config(split=10, optimizer="Adam")))
@@ -395,6 +399,7 @@ class TestSession:
         tab.next()
         assert not [t for t in tab.texts if t["kind"] == "error"]
 
+    @pytest.mark.slow
     def test_what_was_compiled_is_told(self, tab: Any) -> None:
         tab.said("compiled")
         page = tab.session.ask(lambda s: compiled.page(s.engine)).result(60)

@@ -74,6 +74,7 @@ def percent(page: Any, name: str) -> float:
     return float(page.inner_text(name).split()[0])
 
 
+@pytest.mark.slow
 def test_a_network_is_changed_and_trained_by_clicks(visit: Any) -> None:
     page = visit("seed=3&split=20")
     page.click("#more")
@@ -91,7 +92,7 @@ def test_a_network_is_changed_and_trained_by_clicks(visit: Any) -> None:
     page.locator("#play", has_text="Play").wait_for()
     page.click("[data-name='u-0-1']")
     assert page.inner_text("#weights h3 >> nth=0") == "Into hidden 1, unit 2"
-    page.get_by_label("derivative by x²").click()
+    page.get_by_label("derive by x²").click()
     page.locator(".derivation h3", has_text="weight from x² to hidden 1, unit 2").wait_for()
     page.get_by_label("weight from x²").fill("0.125")
     page.keyboard.press("Tab")

@@ -80,7 +80,7 @@ class TestWhoIsAnswered:
             headers = {"host": host, "origin": f"http://{host}"}
             assert client.get("/", headers={"host": host}).status_code == 200
             with connect(client, headers) as tab:
-                assert hear(tab, "welcome")["side"] == 100
+                assert hear(tab, "welcome")["small"] == 20
 
     def test_headers_twice_say_nothing(self) -> None:
         from staticnet.playground.security import _single
@@ -132,6 +132,7 @@ class TestTabs:
             tab.send_text(json.dumps({"kind": "open", "query": "", "serial": 0}))
             assert hear(tab, "config")["query"] == ""
 
+    @pytest.mark.slow
     def test_many_tabs_are_served_and_too_many_are_not(
         self, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -141,6 +142,7 @@ class TestTabs:
             with pytest.raises(WebSocketDisconnect), connect(client):
                 pass
 
+    @pytest.mark.slow
     def test_too_many_messages_end_a_tab(self, client: Any) -> None:
         with connect(client) as tab:
             for _ in range(int(2 * BURST)):

@@ -7,7 +7,7 @@ Little-endian, in this order, with nothing between:
     float32 [parameters]     the gradient of each
     uint8   [hidden units]   1 where the unit is dead: it gives the same for all training points
     int8    [hidden units + 1, SMALL²]   each unit's surface and the output's, 127 for 1 and more
-    int8    [SIDE²]          the surface of the output, or of the unit that is shown
+    int8    [side²]          the surface of the output, or of the unit that is shown
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.playground.model import SIDE, SMALL, Look, Model
+from staticnet.playground.model import SMALL, Look, Model
 
 Array = np.ndarray[Any, Any]
 NUMBERS = (
     "generation", "steps", "epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy",
-    "seconds_per_step", "steps_per_second", "playing",
+    "seconds_per_step", "steps_per_second", "playing", "side",
 )  # fmt: skip
 CONSTANT = 1e-3  # a unit that varies by less is dead
 
@@ -33,7 +33,7 @@ def pack(
     """The bytes of a frame; `shown` is (hidden layer, unit), or None for the output."""
     *hidden, output = model.surfaces()
     parameters = [parameter.value for parameter in model.parameters]
-    units = [_small(layer) for layer in (*hidden, output)]
+    units = [_small(layer, model.side) for layer in (*hidden, output)]
     main = output[:, 0] if shown is None else hidden[shown[0]][:, shown[1]]
     parts = [
         np.array(numbers, "<f8"),
@@ -51,8 +51,8 @@ def quantised(values: Array) -> Array:
     return np.rint(scaled).astype(np.int8)
 
 
-def _small(layer: Array) -> Array:
-    """Every cell of the coarse plane, unit by unit.  [SIDE², units] -> [units, SMALL²]"""
-    stride = SIDE // SMALL
-    cells = layer.reshape(SIDE, SIDE, -1)[stride // 2 :: stride, stride // 2 :: stride]
+def _small(layer: Array, side: int) -> Array:
+    """Some cells of the plane, unit by unit.  [side², units] -> [units, SMALL²]"""
+    stride = side // SMALL
+    cells = layer.reshape(side, side, -1)[stride // 2 :: stride, stride // 2 :: stride]
     return cells.reshape(SMALL * SMALL, -1).T

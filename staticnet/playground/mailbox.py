@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from staticnet.playground.messages import Act, Configure
+from staticnet.playground.messages import Configure
 
 MOST = 64
 
@@ -24,19 +24,15 @@ class Mailbox:
         with self._changed:
             if self._closed:
                 return False
-            if isinstance(item, Configure) and self._newest_is(Configure):
+            newest = self._items[-1] if self._items else None
+            if isinstance(item, Configure) and isinstance(newest, Configure):
                 self._items[-1] = item
-            elif isinstance(item, Act) and self._newest_is(Act) and self._items[-1] == item:
-                return True
             elif len(self._items) >= MOST:
                 return False
             else:
                 self._items.append(item)
             self._changed.notify()
             return True
-
-    def _newest_is(self, kind: type[Any]) -> bool:
-        return bool(self._items) and isinstance(self._items[-1], kind)
 
     def take(self, timeout: float | None) -> list[Any] | None:
         """All messages, after at most `timeout` seconds; None once it is closed."""

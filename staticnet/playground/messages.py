@@ -19,7 +19,7 @@ _SERIAL = Whole(0, 2**53)
 
 @dataclass(frozen=True)
 class Act:
-    """One of `ACTS`: `step` trains one epoch, `drawn` says that the last frame was drawn."""
+    """One of `ACTS`: `step` trains one epoch, `drawn` asks for a frame after one that was drawn."""
 
     kind: str
 

@@ -21,7 +21,8 @@ from staticnet.playground.config import Config
 from staticnet.playground.data import Array, grid
 from staticnet.playground.messages import Place
 
-SIDE, SMALL = 100, 20  # cells of the plane's surface, and of a unit's
+SIDE, COARSE, SMALL = 100, 60, 20  # cells along the plane, in a large network, and of a unit
+MANY = 20  # hidden units of a large network
 LABELS = {"x": "x", "y": "y", "x2": "x²", "y2": "y²", "xy": "xy", "sinx": "sin x", "siny": "sin y"}
 
 
@@ -157,6 +158,7 @@ class Model:
     def __init__(self, config: Config, keep: Model | None = None) -> None:
         self.config = config
         self.net = Net(config)
+        self.side = SIDE if sum(config.layers) <= MANY else COARSE
         self.parameters: list[Variable] = list(self.net.parameters())
         if keep is not None:
             for mine, other in zip(self.parameters, keep.parameters, strict=True):
@@ -190,7 +192,7 @@ class Model:
 
     @cached_property
     def _surface(self) -> Function:
-        points = sn.placeholder((SIDE * SIDE, 2), name="points")
+        points = sn.placeholder((self.side**2, 2), name="points")
         *units, output = self.net(points)[1]
         return sn.function([points], [*units[1:], self.net.loss.shown(output)], device="numpy")
 
@@ -241,8 +243,8 @@ class Model:
         return float(self._objective(points, labels))
 
     def surfaces(self) -> list[Array]:
-        """The hidden layers' units and the output over the plane: each [SIDE², units]"""
-        found: list[Array] = self._surface(_PLANE)
+        """The hidden layers' units and the output over the plane: each [side², units]"""
+        found: list[Array] = self._surface(_PLANES[self.side])
         return found
 
     def look(self, points: Array, labels: Array) -> Look:
@@ -275,7 +277,7 @@ class Model:
         return layer.weight, (place.to, place.source)
 
 
-_PLANE = grid(SIDE)
+_PLANES = {side: grid(side) for side in (SIDE, COARSE)}
 
 
 def feature_surfaces(side: int = SMALL) -> dict[str, Array]:

@@ -116,7 +116,7 @@ class Tabs:
         try:
             return await asyncio.wrap_future(session.ask(make))
         except ArgumentError as error:
-            return Response(f"{error}\n", 409)
+            return Response(f"{error}\n", 202)  # there is nothing yet
 
 
 async def _listen(tab: WebSocket, session: Session, outbox: Outbox) -> None:

@@ -1,7 +1,7 @@
 """One tab: its state, its model, and the one thread that trains it and draws its frames.
 
 A second thread compiles, so that the tab answers meanwhile. Frames are made when the tab has drawn
-the one before: none waits in a queue.
+those before: one is on its way while another is drawn, and none waits in a queue.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from staticnet.playground.told import compiled_told, config_told, points_told
 log = logging.getLogger("staticnet")
 T = TypeVar("T")
 
+AHEAD = 2  # frames that a tab may ask for
 VIEW = {"discrete", "test", "pace"}
 RATES = {"lr", "rate"}  # variables of the step: nothing is built anew
 KEEPS = {"batch", "optimizer", "engine", "without"}  # another step on the same parameters
@@ -50,7 +51,8 @@ class Session:
         self.engine: Engine | None = None
         self._points: Points
         self._pace = Pace()
-        self._playing = self._drawn = self._changed = False
+        self._playing = self._changed = False
+        self._wanted = 0  # frames
         self._unit: tuple[int, int] | None = None
         self._selected: Place | None = None
         self._generation = self._steps = 0
@@ -113,7 +115,7 @@ class Session:
             case Configure(config, serial):
                 self._configure(config, serial)
             case Act("drawn"):
-                self._drawn = True
+                self._wanted = min(self._wanted + 1, AHEAD)
             case Act("play") | Act("pause"):
                 self._playing = message.kind == "play"
                 self._changed = True
@@ -205,10 +207,11 @@ class Session:
         self._changed = True
 
     def _draw(self) -> None:
-        """A frame, if the tab has drawn the last one and there is something new."""
-        if not (self._drawn and self._changed) or self.model is None:
+        """A frame, if the tab has drawn those before and there is something new."""
+        if not (self._wanted and self._changed) or self.model is None:
             return
-        self._drawn = self._changed = False
+        self._wanted -= 1
+        self._changed = False
         points, config = self._points, self.config
         look = self.model.look(points.train, points.train_labels)
         test_loss, test_accuracy = self.model.judge(points.test, points.test_labels)
@@ -223,6 +226,7 @@ class Session:
             self._pace.seconds_per_step,
             self._pace.steps_per_second(),
             self._playing,
+            self.model.side,
         )
         self._show(frames.pack(numbers, self.model, look, self._unit))
         if self._selected is not None and self._pace.tells():

@@ -19,7 +19,7 @@ from staticnet.playground.config import (
 from staticnet.playground.data import DATASETS, EDGE, Array, Points, sample
 from staticnet.playground.engines import Engine
 from staticnet.playground.frames import NUMBERS, quantised
-from staticnet.playground.model import LABELS, SIDE, SMALL, feature_surfaces, formula_of
+from staticnet.playground.model import LABELS, SMALL, feature_surfaces, formula_of
 
 
 def config_told(config: Config) -> dict[str, Any]:
@@ -71,7 +71,6 @@ def welcome(key: str) -> dict[str, Any]:
     return {
         "kind": "welcome",
         "key": key,
-        "side": SIDE,
         "small": SMALL,
         "edge": EDGE,
         "numbers": NUMBERS,

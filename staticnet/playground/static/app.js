@@ -13,6 +13,7 @@ import { Weights } from "./weights.js";
 const byId = (id) => document.getElementById(id);
 const tab = new WebSocket(`ws://${location.host}/tab`);
 tab.binaryType = "arraybuffer";
+const AHEAD = 2; // one frame is on its way while another is drawn
 const page = { playing: false, generation: -1, frames: 0, serial: 0 };
 let config = null, told = null, shape = null, waiting = null;
 let parts = null;
@@ -40,7 +41,7 @@ const messages = {
       welcome, net,
       controls: new Controls(welcome, change),
       losses: new Losses(byId("losses")),
-      surface: new Surface(byId("surface"), welcome.edge),
+      surface: new Surface(byId("surface"), byId("dots"), welcome.edge),
       weights: new Weights(byId("weights"), welcome, {
         select, assign: (place, value) => send("assign", { ...place, value }) }),
       speed: new Speed(byId("speed"), welcome, change),
@@ -48,7 +49,7 @@ const messages = {
     };
     paintScale(byId("scale"));
     open(location.hash.slice(1));
-    send("drawn");
+    for (let i = 0; i < AHEAD; i++) send("drawn");
   },
   config(message) {
     told = message;
@@ -62,11 +63,12 @@ const messages = {
     byId("more").disabled = config.layers.length === MOST_LAYERS;
     for (const row of document.querySelectorAll(".accuracy")) row.hidden = !message.classifies;
     parts.net.discrete = config.discrete;
+    parts.surface.showTest(config.test);
     parts.surface.again();
     say("");
   },
   points({ train, test }) {
-    Object.assign(parts.surface, { train, test });
+    parts.surface.setPoints(train, test);
     parts.losses.clear();
   },
   compiling({ generation }) {
@@ -121,10 +123,10 @@ function draw() {
 }
 
 function show(frame) {
-  const { net, surface, losses, weights, welcome } = parts;
+  const { net, surface, losses, weights } = parts;
   page.frames += 1;
   net.draw(frame);
-  surface.draw(frame.main, welcome.side, config);
+  surface.draw(frame.main, frame.side, config);
   weights.draw(frame);
   losses.add(frame.epoch, frame.train_loss, frame.test_loss);
   byId("epoch").textContent = count(frame.epoch);
@@ -146,9 +148,12 @@ tab.addEventListener("message", ({ data }) => {
   if (typeof data === "string") {
     const message = JSON.parse(data);
     messages[message.kind](message);
-  } else {
-    if (!waiting) requestAnimationFrame(draw);
+  } else if (waiting) {
     waiting = data;
+    send("drawn"); // instead of the one before
+  } else {
+    waiting = data;
+    requestAnimationFrame(draw);
   }
 });
 tab.addEventListener("close", () => say("The server has gone or closed this tab; reload the page to go on."));
@@ -175,8 +180,4 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " ") { event.preventDefault(); byId("play").click(); }
 });
 addEventListener("hashchange", () => open(location.hash.slice(1)));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  paintScale(byId("scale"));
-  parts?.surface.again();
-});
-new ResizeObserver(() => parts?.surface.again()).observe(byId("surface"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paintScale(byId("scale")));

@@ -13,22 +13,23 @@ export function shapeOf(config) {
 }
 
 export function readFrame(buffer, shape, welcome) {
-  const { side, small, numbers } = welcome, { parameters, hidden } = shape;
+  const { small, numbers } = welcome, { parameters, hidden } = shape;
   let at = 0;
   const next = (Kind, count) => {
     const part = new Kind(buffer, at, count);
     at += part.byteLength;
     return part;
   };
-  const told = next(Float64Array, numbers.length);
+  const values = next(Float64Array, numbers.length);
+  const told = Object.fromEntries(numbers.map((name, i) => [name, values[i]]));
   return {
-    ...Object.fromEntries(numbers.map((name, i) => [name, told[i]])),
+    ...told,
     parameters: next(Float32Array, parameters),
     gradients: next(Float32Array, parameters),
     dead: next(Uint8Array, hidden),
     units: Array.from({ length: hidden }, () => next(Int8Array, small * small)),
     output: next(Int8Array, small * small),
-    main: next(Int8Array, side * side),
+    main: next(Int8Array, told.side ** 2),
   };
 }
 

@@ -35,7 +35,7 @@ export class Compiled {
   async showCode() {
     if (!this.ready || !this.code.parentElement.open || this.codeOf === this.generation) return;
     const wanted = this.codeOf = this.generation, answer = await fetch(`${this.base}/details.json`);
-    if (!answer.ok || wanted !== this.generation) return;
+    if (answer.status !== 200 || wanted !== this.generation) return;
     const { kernels, arena } = await answer.json();
     const source = element("pre", { tabindex: 0, role: "region", "aria-label": "Generated C" });
     const choice = element("select", {}, ...kernels.map(({ name, module }, i) => element("option", { value: i }, module ? `${name}, ${module}` : name)));

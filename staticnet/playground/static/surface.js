@@ -50,34 +50,47 @@ export function paintScale(canvas) {
   context.putImageData(image, 0, 0);
 }
 
-// The large surface: cells scaled without a blur, and points as dots.
+// The large surface: its cells, and points as dots on a canvas of their own, which seldom change.
 export class Surface {
-  constructor(canvas, edge) {
-    this.canvas = canvas;
-    this.edge = edge;
+  constructor(canvas, over, edge) {
+    Object.assign(this, { canvas, over, edge, train: [], test: [], shown: false });
     this.small = document.createElement("canvas");
-    this.train = this.test = [];
-    this.cells = null;
+    new ResizeObserver(() => this.again()).observe(canvas);
+    dark.addEventListener("change", () => this.again());
   }
 
-  resize() {
-    const size = Math.round(this.canvas.clientWidth * devicePixelRatio) || 300;
-    if (this.canvas.width !== size) this.canvas.width = this.canvas.height = size;
+  setPoints(train, test) {
+    Object.assign(this, { train, test });
+    this.drawPoints();
   }
 
-  draw(cells, side, { discrete, test }) {
-    this.last = [cells, side, { discrete, test }];
-    this.resize();
+  showTest(shown) {
+    if (this.shown !== shown) {
+      this.shown = shown;
+      this.drawPoints();
+    }
+  }
+
+  draw(cells, side, { discrete }) {
+    this.last = [cells, side, { discrete }];
     paint(this.small, cells, side, discrete);
-    const context = this.canvas.getContext("2d"), size = this.canvas.width;
+    const size = this.canvas.width, context = this.canvas.getContext("2d");
     context.imageSmoothingEnabled = !discrete;
     context.drawImage(this.small, 0, 0, size, size);
-    if (test) this.dots(context, size, this.test, "#000");
-    this.dots(context, size, this.train, "#fff");
   }
 
+  // at another size, or in other colours
   again() {
+    const size = Math.round(this.canvas.clientWidth * devicePixelRatio) || 300;
+    if (this.canvas.width !== size) this.canvas.width = this.canvas.height = size;
     if (this.last) this.draw(...this.last);
+    this.drawPoints();
+  }
+
+  drawPoints() {
+    const size = this.over.width = this.over.height = this.canvas.width, context = this.over.getContext("2d");
+    if (this.shown) this.dots(context, size, this.test, "#000");
+    this.dots(context, size, this.train, "#fff");
   }
 
   dots(context, size, points, edge) {

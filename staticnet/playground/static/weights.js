@@ -33,7 +33,7 @@ export class Weights {
       if (input.value !== "" && Math.abs(input.valueAsNumber) <= 1000) this.on.assign(place, input.valueAsNumber);
     });
     const gradient = element("td", { class: "number" });
-    const button = element("button", { type: "button", "aria-label": `derivative by ${what}`, onclick: () => this.on.select(place) }, "derive");
+    const button = element("button", { type: "button", "aria-label": `derive by ${what}`, onclick: () => this.on.select(place) }, "derive");
     const line = element("tr", {}, element("th", { scope: "row" }, what), element("td", {}, input), gradient, element("td", {}, button));
     return { line, input, gradient, source };
   }
