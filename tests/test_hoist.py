@@ -77,6 +77,20 @@ def test_an_lstm_makes_one_product_a_step_there_and_one_back(batch: int, turned:
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_weight_is_cast_once_for_all_steps(precision: str) -> None:
+    """There and back; it is a cast of what the loops read, and no product's operand at a step."""
+    w, h, x = sn.variable(np.eye(8, dtype="f")), sn.placeholder((4, 8)), sn.placeholder((5, 4, 8))
+    last, _ = sn.scan(lambda c, row: (sn.tanh(c @ w + row), None), h, x)
+    loss = sn.mean(last * last)
+    step = sn.function([h, x], loss, sn.optim.SGD(lr=0.1).minimize(loss), precision=precision)
+    after = sn.parse(step.as_text(after="precision"))
+    bodies = [node.op.graphs["body"] for node in after.nodes if node.op.name == "scan"]
+    assert bodies
+    for body in bodies:
+        assert {str(v.dtype) for v in body.inputs if v.shape == (8, 8)} == {precision}
+
+
 def test_exact_numerics_keep_products_where_they_are() -> None:
     _, nodes, outputs = lstm(4, 6)
     exact = sn.function(nodes, outputs, device="numpy", numerics="exact")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from staticnet.ir.hints import NAMES, lookup
 from staticnet.nn import functional, init, utils
 from staticnet.nn.functional import *  # noqa: F403
+from staticnet.nn.functional.linear_cross_entropy import LinearCrossEntropyOptions
 from staticnet.nn.layers.activation import (
     CELU,
     ELU,
@@ -93,6 +94,7 @@ from staticnet.nn.layers.loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
@@ -254,6 +256,8 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LoadResult",
     "LocalResponseNorm",
     "LogSigmoid",

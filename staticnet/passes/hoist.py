@@ -28,7 +28,16 @@ from staticnet.rewrite.pattern import Numerics
 
 def hoist(graph: Graph, context: Context) -> Graph:
     """The graph whose loops do no more at a step than has to be done at each."""
+    splits = context.numerics == "fast" and context.memory_limit is None
+    return _without_repeats(graph, context, splits)
 
+
+def hoist_invariants(graph: Graph, context: Context) -> Graph:
+    """The graph whose loops do at no step what is the same at each."""
+    return _without_repeats(graph, context, splits=False)
+
+
+def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
     def make(
         group: Sequence[Node], operands: Sequence[Sequence[Node]], used: Sequence[Sequence[int]]
     ) -> Mapping[Place, Node]:
@@ -37,7 +46,6 @@ def hoist(graph: Graph, context: Context) -> Graph:
         count = _hoist_invariants(parts)
         if count:
             context.notes["hoisted"] += count
-        splits = context.numerics == "fast" and context.memory_limit is None
         if splits and isinstance(node.op, Scan):
             results, products = split(parts, context.loop_cache)
             if products:

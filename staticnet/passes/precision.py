@@ -27,6 +27,7 @@ from staticnet.ops.movement import Concat, Slice
 from staticnet.ops.selection import Cast
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.attention import hand_written
+from staticnet.passes.hoist import hoist_invariants
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.one_index import take_of_elementwise
@@ -71,7 +72,8 @@ def precision(graph: Graph, context: Context) -> Graph:
         return build(Cast(FLOAT32), (build(node.op, narrow),))
 
     graph = rebuild(graph, "precision", replace)
-    return rewrite(graph, CASTS_TAKEN, "precision", context.notes)
+    graph = rewrite(graph, CASTS_TAKEN, "precision", context.notes)
+    return hoist_invariants(graph, context)  # such as casts of weights that loops read
 
 
 def cast_below_views(x: Node, dtype: DType) -> Node:

@@ -76,6 +76,7 @@ from staticnet.nn.functional.linear import (
     bilinear,
     linear,
 )
+from staticnet.nn.functional.linear_cross_entropy import linear_cross_entropy
 from staticnet.nn.functional.loss import (
     binary_cross_entropy_with_logits,
     hinge_embedding_loss,
@@ -203,6 +204,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",

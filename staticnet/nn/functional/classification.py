@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import INT64, is_floating, is_integer
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import Value
@@ -111,14 +112,32 @@ def _labels(target: Value, scores: _Scores, ignore_index: int) -> _Labels:
     return _Labels(where(counted, index, 0), counted)
 
 
+def _weights(scores: _Scores, labels: _Labels) -> Value | None:
+    """How much each label counts; None if all count alike."""
+    dtype = scores.log_probability.dtype
+    weight = None if labels.counted is None else astype(labels.counted, dtype)
+    if scores.weight is None:
+        return weight
+    own = take(scores.weight, labels.index, 0)
+    return own if weight is None else weight * own
+
+
+def count_of_labels(target: Value, like: Value, weight: Any, ignore_index: int) -> Value:
+    """How many labels count, or the sum of their weights: what "mean" divides by.
+
+    target: int [n, *d], like: of the scores' type [n, c, *d] -> y: []
+    """
+    scores = _scores(like, weight)
+    labels = _labels(target, scores, ignore_index)
+    counts = _weights(scores, labels)
+    return dim_value(size_of(target.shape), like) if counts is None else sum(counts)
+
+
 def _label_loss(scores: _Scores, labels: _Labels, reduction: str, smoothing: float) -> Value:
     """-weight * ln p of the labels, `smoothing` of it spread over all classes."""
     index = expand_dims(labels.index, scores.axis)
     loss = -squeeze(take_along_axis(scores.log_probability, index, scores.axis), scores.axis)
-    weight = None if labels.counted is None else astype(labels.counted, loss.dtype)
-    if scores.weight is not None:
-        own = take(scores.weight, labels.index, 0)
-        weight = own if weight is None else weight * own
+    weight = _weights(scores, labels)
     loss = labels.where_counted(loss if weight is None else loss * weight)
     if smoothing:
         spread = labels.where_counted(scores.weighted_sum(None))

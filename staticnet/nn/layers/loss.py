@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.ir.value import Value
 from staticnet.nn import functional as F
+from staticnet.nn.arguments import check_reduction
 from staticnet.nn.functional.classification import IGNORE_INDEX
+from staticnet.nn.functional.linear_cross_entropy import LinearCrossEntropyOptions
 from staticnet.nn.layers.functional import FunctionLayer, layer
+from staticnet.nn.layers.linear import Linear
+from staticnet.nn.module import Module
+from staticnet.ops.arguments import as_size
+from staticnet.ops.shape import reshape
 
 
 @layer
@@ -91,6 +99,59 @@ class CrossEntropyLoss(FunctionLayer):
     ignore_index: int = IGNORE_INDEX
     reduction: str = "mean"
     label_smoothing: float = 0.0
+
+
+class LinearCrossEntropyLoss(Module):
+    """y = cross_entropy(x @ W.T + b, target): `functional.linear_cross_entropy` of a layer `linear`
+
+    x: [n, in_features], target: [n, *out_features], or a distribution [n, c, *out_features] -> y:
+    [], or [n, *out_features] if not reduced; c is num_classes. `linear` has a weight [c * the
+    product of out_features, in_features], and a bias if asked.
+
+    Raises:
+        ArgumentError: if a size is not a positive int, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        dtype: Any = "float32",
+        reduction: str = "mean",
+        weight: Any = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: LinearCrossEntropyOptions | None = None,
+        seed: int | None = None,
+    ) -> None:
+        check_reduction(reduction)
+        sizes = [as_size(n, "LinearCrossEntropyLoss: out_features") for n in out_features]
+        self.num_classes = as_size(num_classes, "LinearCrossEntropyLoss: num_classes")
+        self.out_features = tuple(sizes)
+        rows = math.prod((self.num_classes, *sizes))
+        self.linear = Linear(in_features, rows, bias, dtype, seed=seed)
+        self.reduction, self.weight = reduction, weight
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.options = options
+
+    def forward(self, x: Any, target: Any) -> Value:
+        """The loss of logits x @ weight.T + bias."""
+        outputs = (self.num_classes, *self.out_features)
+        bias = self.linear.bias
+        return F.linear_cross_entropy(
+            x,
+            reshape(self.linear.weight, (*outputs, self.linear.in_features)),
+            target,
+            linear_bias=None if bias is None else reshape(bias, outputs),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+        )
 
 
 @layer
