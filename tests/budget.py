@@ -260,6 +260,7 @@ CASES = {
     "test_random_programs.py::test_run_and_calls": 0,
     "test_random_ranges.py::test_scaled_draws_stay_in_range": 2,
     "test_random_ranges.py::test_uniform_of_a_million": 4,
+    "test_recipe.py::test_each_fault_is_found": 4,
     "test_recompute.py::test_on_a_gpu": 0,
     "test_recompute.py::test_values_and_state_are_those_of_the_reference": 0,
     "test_remat.py::test_a_limit_and_a_symbolic_batch": 0,

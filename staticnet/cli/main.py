@@ -22,6 +22,7 @@ from staticnet.cli import (
     optimizers,
     playground,
     predict,
+    recipe,
     run,
     train,
 )
@@ -42,6 +43,7 @@ COMMANDS = (
     export,
     derive,
     backprop,
+    recipe,
     doctor,
 )
 

@@ -154,6 +154,19 @@ def user_line() -> Location:
     return Location(frame.f_code.co_filename, frame.f_lineno)
 
 
+def caller() -> Location:
+    """The innermost line on the stack that is in no file of the package: a script's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is the package's, of whatever room."""
+    return file.startswith(_PACKAGE)
+
+
 def _is_passed(code: types.CodeType) -> bool:
     """Whether code is the library's, or a constructor that `dataclass` wrote."""
     return _is_library(code.co_filename) or (code.co_filename, code.co_name) == _WRITTEN

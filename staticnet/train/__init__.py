@@ -10,6 +10,7 @@ from staticnet.train.callbacks import (
     ProgressBar,
     TensorBoard,
 )
+from staticnet.train.checks import Recipe, recipe
 from staticnet.train.history import History
 from staticnet.train.metrics import accuracy, confusion_matrix
 from staticnet.train.trainer import Trainer
@@ -22,6 +23,7 @@ __all__ = [
     "History",
     "LearningRateFinder",
     "ProgressBar",
+    "Recipe",
     "TensorBoard",
     "Trainer",
     "accuracy",
@@ -29,4 +31,5 @@ __all__ = [
     "confusion_matrix",
     "data",
     "metrics",
+    "recipe",
 ]

@@ -45,10 +45,7 @@ class Diagnosis(Shown):
     def tables(self) -> list[Table]:
         """A row for each finding."""
         head = ("what", "where", "seen", "remedy")
-        rows = [
-            (f.kind, f"{f.line}{f', in {f.module}' if f.module else ''}", f.seen, f.remedy)
-            for f in self.findings
-        ]
+        rows = [(f.kind, f.where, f.seen, f.remedy) for f in self.findings]
         return [Table(self._head(), head, rows)]
 
     def _head(self) -> str:

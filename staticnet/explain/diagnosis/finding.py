@@ -19,5 +19,10 @@ class Finding:
     node: Node | None = None
 
     def __str__(self) -> str:
-        where = f"{self.line}, in {self.module}" if self.module else self.line
-        return f"{self.kind} ({where}): {self.seen}; {self.remedy}"
+        return f"{self.kind} ({self.where}): {self.seen}; {self.remedy}"
+
+    @property
+    def where(self) -> str:
+        """The line, and the module's path."""
+        parts = (self.line, f"in {self.module}" if self.module else "")
+        return ", ".join(filter(None, parts)) or "an unknown line"

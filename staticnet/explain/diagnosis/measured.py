@@ -127,10 +127,10 @@ def is_parameter(node: Node) -> bool:
 
 
 def place(node: Node) -> tuple[str, str]:
-    """A node's line, and the path of its module."""
+    """The user's lines of a node, "" if a trainer built it of layers, and its module's path."""
     own = node.provenance
-    lines = own._replace(made_by="", modules=())
-    return str(lines), common_module(own.modules)
+    lines = (str(line) for line in own.lines if not location.is_own(line.file))
+    return ", ".join(lines), common_module(own.modules)
 
 
 def measure(step: Function, arrays: Sequence[Any], loss: Node | None) -> Measured:
