@@ -1,14 +1,7 @@
 /* Convolutions of few pixels, channels first: weights would take longer to pack than to multiply,
    so these stay where they lie, a row for each output. What is packed are patches: panels of pixels,
    or for the gradient of the weights panels of elements of the kernel, whose tiles are rows of it.
-   Included after convolution.h. */
-
-/* The pixels along an axis that an element of the kernel meets: [*low, *high) */
-SN_APART void sn_met(const sn_convolution *v, int k, int64_t tap, int64_t *low, int64_t *high) {
-  const int64_t s = v->stride[k], first = tap * v->dilation[k] - v->low[k];
-  *low = first < 0 ? (-first + s - 1) / s : 0;
-  *high = v->size[k] > first ? SN_LEAST(v->out[k], (v->size[k] - first - 1) / s + 1) : 0;
-}
+   Included after convolution_columns.h. */
 
 /* What an element of the kernel meets of a channel, for each pixel of the result. */
 SN_APART void sn_patch_f32(const sn_convolution *v, const float *x, int64_t tap, float *to) {
@@ -54,7 +47,7 @@ SN_APART void sn_outputs_of_rows_f32(const sn_convolution *v, int64_t i, int64_t
 #define sn_hold_patches_f32 NULL /* weights stay where they lie */
 
 /* The convolution, in scratch memory of all patches and then a line of pixels for each thread. */
-static void sn_convolve_patches_f32(const sn_convolution *v, const float *x, const float *w,
+static void sn_multiply_patches_f32(const sn_convolution *v, const float *x, const float *w,
                                     float *y, float *scratch, int together) {
   const int64_t depth = sn_volume(v->kernel) * v->inputs, all = v->n * sn_volume(v->out);
   const int64_t rows = sn_height(v->outputs), zero = 0;
@@ -134,4 +127,13 @@ static void sn_correlate_patches_f32(const sn_convolution *v, const float *x, co
       }
     }
   }
+}
+
+/* The convolution or its gradient of the input. */
+static void sn_convolve_patches_f32(const sn_convolution *v, const float *x, const float *w,
+                                    float *y, float *scratch, int together) {
+  if (v->backward)
+    sn_convolve_columns_f32(v, x, w, y, scratch, together);
+  else
+    sn_multiply_patches_f32(v, x, w, y, scratch, together);
 }

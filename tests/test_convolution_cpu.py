@@ -70,11 +70,8 @@ def graph(dtype: str, found: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any
     return inputs, results, feeds
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BOX", 2000)  # so that there are bands of rows
-    monkeypatch.setattr(plan, "MOST_BOX", 8000)
-    found = cases(1, 60 if dtype == "float32" else 20)
+def agree(dtype: str, found: list[tuple[Any, ...]]) -> None:
+    """Compiled convolutions and gradients are NumPy's in float64, of all cases."""
     inputs, results, feeds = graph(dtype, found)
     compiled = sn.function(inputs, results, device="cpu")(*feeds)
     wide = graph("float64", found)
@@ -85,6 +82,29 @@ def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         off = np.abs(np.asarray(got, np.float64) - wanted).max() / max(1.0, np.abs(wanted).max())
         assert off <= TOLERANCE[dtype], (kind, op, shapes, off)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "BOX", 2000)  # so that there are bands of rows
+    monkeypatch.setattr(plan, "MOST_BOX", 8000)
+    agree(dtype, cases(1, 60 if dtype == "float32" else 20))
+
+
+def test_weights_as_they_lie_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_by_patches", lambda g, op: g.groups == 1)
+    monkeypatch.setattr(plan, "BOX", 2000)  # so that some channels are taken at a time
+    agree("float32", cases(2, 24))
+
+
+def test_columns_of_many_channels_agree() -> None:
+    """A gradient by the input of few pixels, whose panels are not full."""
+    op = Convolution((2, 1), (1, 1), (1, 0), (1, 2), (1,), "first")
+    x, w, y = (2, 75, 7, 6), (70, 75, 3, 3), (2, 70, 4, 3)
+    gradient = op._as(ConvolutionInput, x[2:])
+    sizes = plan.geometry(gradient, 1, y, w, x)
+    assert plan.cut(gradient, sizes, sn.float32).patches
+    agree("float32", [(op, x, w)])
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(set_threads: Callable[[int], None]) -> None:

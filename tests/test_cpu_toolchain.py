@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import importlib.util
 import itertools
@@ -151,6 +152,14 @@ def test_identity_tells_apart_all_that_changes_the_code(cc: Compiler) -> None:
     )
     assert len({cc.identity(), *(other.identity() for other in others)}) == 4
     assert compiler.cpu() in cc.identity()
+
+
+def test_what_is_written_by_hand_needs_few_of_gccs_passes(cc: Compiler) -> None:
+    gcc = dataclasses.replace(cc, version="gcc 12.2.0", flags=(*compiler.COMMON, "-fopenmp"))
+    assert "-O3" not in gcc.by_hand().flags
+    assert {*gcc.flags} - {"-O3"} < {*gcc.by_hand().flags}
+    clang = dataclasses.replace(gcc, version="Debian clang version 14.0.6")
+    assert clang.by_hand() == clang
 
 
 def test_probes_are_kept_on_disk(cc: Compiler, folder: Path, counted: list[str]) -> None:

@@ -27,7 +27,10 @@ _FILES = (
     "convolution_singles.h", "convolution_planes.h", "convolution_winograd.h",
     "convolution_winograd_weight.h",
 )  # fmt: skip
-_PATCHES = "convolution_patches.h"  # for elements that are computed with as they are stored
+_PATCHES = (
+    "convolution_columns.h",
+    "convolution_patches.h",
+)  # for elements that are computed with as they are stored
 _HALVES = [short_name(dtype) for dtype in HALVES]
 HOLD = 2  # the routine that packs weights
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
@@ -82,7 +85,7 @@ def convolution_helper(way: str) -> str:
 
 def convolution_library(dtype: str) -> str:
     """The C text of all ways for a dtype, after `convolution_sizes.h`."""
-    files = _FILES if dtype in _HALVES else (*_FILES, _PATCHES)
+    files = _FILES if dtype in _HALVES else (*_FILES, *_PATCHES)
     text = kernel_text(*files).replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")

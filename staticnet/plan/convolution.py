@@ -41,6 +41,7 @@ POINTS = 36  # at which it is evaluated
 BOX_OF_TILES = 1 << 17  # elements of a band's tiles at all points
 FEW_TILES = 32  # of a band, for which reading all weights would take longest
 FEW_PATCHES = 64  # pixels of all images for which weights are not packed
+LEAST_COLUMN = 512  # elements of a kernel that are worth a column for each pixel
 PATCHES_AT_ONCE = 16  # panels of elements of a kernel that rows of y pass
 TASKS = 2  # for each thread, so that they end together
 ALIGNED = 16  # elements
@@ -222,18 +223,21 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
 
 
 def _by_patches(g: Geometry, op: ConvolutionOp) -> bool:
-    """Whether weights are read, or written, where they lie: packing them would be most of it.
+    """Whether weights are read, or written, as they lie: packing them would be most of it.
 
-    So many outputs need more scratch memory in any other way, which bounds what is symbolic.
+    So many of them need more scratch memory in any other way, which bounds what is symbolic.
     """
-    pixels = g.n * math.prod(g.out)
-    few = pixels <= FEW_PATCHES and g.outputs >= FEW_PATCHES and op.weights != "held"
-    return few and g.groups == 1 and not isinstance(op, ConvolutionInput)
+    many = g.outputs >= FEW_PATCHES and op.weights != "held"
+    if isinstance(op, ConvolutionInput):
+        many = many and g.inputs * g.taps >= LEAST_COLUMN
+    return many and g.groups == 1 and g.n * math.prod(g.out) <= FEW_PATCHES
 
 
 def _cut_patches(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
     """Of one of few pixels, by patches."""
     elements, pixels = g.taps * g.inputs, _aligned(g.n * math.prod(g.out))
+    if isinstance(op, ConvolutionInput):
+        return _cut_columns(g, pixels)
     if not isinstance(op, ConvolutionWeight):
         threads = min(_cores(), -(-g.outputs // TALLEST))
         return Cut(0, g.n, 1, 0, pixels, threads, 1, 0, 0, 0, elements * pixels, patches=1)
@@ -243,6 +247,19 @@ def _cut_patches(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
     box = at_once * PANEL * pixels
     room = box + pixels + _aligned(g.n * _slots(dtype))
     return Cut(0, g.n, 1, box, room, min(_cores(), tasks), 1, 0, 0, 0, 0, patches=at_once)
+
+
+def _cut_columns(g: Geometry, pixels: int) -> Cut:
+    """Of a gradient by the input of few pixels: tasks are of some channels."""
+    elements = PANEL * max(2, BOX // (g.outputs * PANEL))
+    channels = min(g.inputs, max(1, elements // g.taps))
+    columns = -(-channels * g.taps // PANEL) * PANEL
+    box, room = columns * g.outputs, PANEL * (pixels + TALLEST) + columns * pixels
+    threads = min(_cores(), -(-g.inputs // channels))
+    packed = (pixels + TALLEST) * g.outputs
+    return Cut(
+        0, g.n, 1, box, box + room, threads, 1, 0, 0, 0, _aligned(packed), patches=channels
+    )  # fmt: skip
 
 
 def _by_planes(g: Geometry, op: ConvolutionOp) -> bool:

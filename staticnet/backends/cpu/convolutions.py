@@ -12,7 +12,8 @@ from staticnet.codegen.resources import SCALARS, kernel_text
 
 def routines(way: str, compiler: Compiler) -> ctypes.Array[ctypes.c_void_p]:
     """The addresses of the routines of a way and a dtype, as `planes_f32`."""
-    return (ctypes.c_void_p * 3).in_dll(load(source(way), compiler), f"sn_routines_{way}")
+    library = load(source(way), compiler.by_hand())
+    return (ctypes.c_void_p * 3).in_dll(library, f"sn_routines_{way}")
 
 
 def source(way: str) -> str:

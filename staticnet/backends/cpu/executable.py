@@ -63,7 +63,8 @@ class CpuExecutable(HostExecutable):
         own = clock + self.program.source
         shared = [*map(convolutions.source, self.program.convolutions)]
         shared += [products.source()] if self.program.multiplies else []
-        load_together([own, *shared], compiler)
+        by_hand = compiler.by_hand()
+        load_together([(own, compiler), *((text, by_hand) for text in shared)])
         self._library = library = load(own, compiler)
         gemm = products.pointers(compiler) if self.program.multiplies else (None, None)
         library.sn_set_blas(*map(ctypes.c_void_p, (*gemm, *blas.thread_controls())))

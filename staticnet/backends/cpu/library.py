@@ -45,17 +45,17 @@ def load(source: str, compiler: Compiler) -> ctypes.CDLL:
     return _loaded.setdefault(key, library)
 
 
-def load_together(sources: Sequence[str], compiler: Compiler) -> None:
+def load_together(sources: Sequence[tuple[str, Compiler]]) -> None:
     """Build what of several C sources has to be built at the same time, on as many cores.
 
     What fails is for who loads it.
     """
-    keys = {cache.digest(compiler.identity(), source): source for source in sources}
-    missing = [source for key, source in keys.items() if key not in _loaded]
+    keys = {cache.digest(each[1].identity(), each[0]): each for each in sources}
+    missing = [each for key, each in keys.items() if key not in _loaded]
     if len(missing) < 2:
         return
     with ThreadPoolExecutor(len(missing)) as pool:
-        for built in [pool.submit(load, source, compiler) for source in missing]:
+        for built in [pool.submit(load, *each) for each in missing]:
             with contextlib.suppress(CompileError):
                 built.result()
 
