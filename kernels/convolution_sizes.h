@@ -8,12 +8,13 @@
    are packed at a time. If it is `single`, a group has one input and one output, and a panel is of
    groups. If it goes by `planes`, so many outputs meet vectors of pixels; if by Winograd's `tiles`,
    a band has at most so many; if by `patches`, so many panels of these are packed at a time. If it is
-   `held`, w are weights that were packed before. */
+   `held`, w are weights that were packed before. Other gradients of weights pack so many `panels` of
+   y, and then so many `deep` channels of x. */
 typedef struct {
   int64_t n, groups, inputs, outputs, last, backward;
   int64_t size[3], kernel[3], out[3], stride[3], low[3], dilation[3];
   int64_t rows, images, splits, box, room, threads, sums, lines, flat, single, planes, tiles, patches;
-  int64_t held;
+  int64_t held, panels, deep;
 } sn_convolution;
 typedef void sn_convolution_call(const sn_convolution *, const void *, const void *, void *, void *,
                                  int);

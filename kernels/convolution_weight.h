@@ -43,10 +43,13 @@ SN_APART sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_a
   return lines;
 }
 
-/* The one line of a flat band of one image. */
-static sn_lines sn_flat_lines(const sn_product_sizes *p, const sn_band *band, int64_t *offset) {
-  offset[0] = 0;
-  return (sn_lines){1, (band->high - band->low) * p->result[1] * p->result[2], 1, offset};
+/* The lines of a flat band: one for each image. */
+static sn_lines sn_flat_lines(const sn_convolution *v, const sn_product_sizes *p,
+                              const sn_band *band, int64_t *offset) {
+  const int64_t line = p->result[1] * p->result[2];
+  for (int64_t m = 0; m < band->images; ++m)
+    offset[m] = m * v->groups * p->depth * p->result[0] * line;
+  return (sn_lines){band->images, (band->high - band->low) * line, 1, offset};
 }
 
 /* A flat band's channels, where they are. */
@@ -86,6 +89,42 @@ SN_APART void sn_sum_pixels_f32(sn_strip_call_f32 *strip, int64_t elements,
   }
 }
 
+/* The same of several panels of y, n outputs in all, for so many `deep` channels from `first` on.
+   element: [taps, deep], sum: [panels, taps, channels, width] */
+SN_APART void sn_sum_panels_f32(const sn_convolution *v, int64_t first, int64_t deep,
+                                const float *const *element, const sn_lines *lines,
+                                const float *y, int64_t n, int begins, float *sum) {
+  const int64_t elements = sn_volume(v->kernel) * deep, pixels = lines->count * lines->length;
+  const int64_t rows = sn_height(elements), of_panel = sn_volume(v->kernel) * v->inputs;
+  _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
+  const float *at[SN_TALLEST];
+  int64_t row[SN_TALLEST];
+  for (int64_t e = 0; e < elements; e += rows) {
+    const int64_t high = SN_LEAST(rows, elements - e);
+    for (int64_t u = 0; u < rows; ++u) {
+      const int64_t some = u < high ? e + u : 0;
+      at[u] = element[some];
+      row[u] = some / deep * v->inputs + first + some % deep;
+    }
+    for (int64_t j = 0; j < n; j += sn_panel_f32) {
+      const int64_t width = sn_panel_width_f32(v, n, j);
+      float *const to = sum + j * of_panel;
+      for (int64_t u = 0; u < high; ++u)
+        for (int64_t i = 0; i < width; i += sn_wide_lanes_f32)
+          __builtin_prefetch(to + row[u] * width + i, 1);
+      sn_strip_f32(rows, width, lines->count, lines->length, lines->step, lines->offset, at,
+                   y + j * (pixels / lines->step), tile);
+      for (int64_t u = 0; u < high; ++u)
+        for (int64_t i = 0; i < width; i += sn_wide_lanes_f32) {
+          sn_wide_f32 *const all = (sn_wide_f32 *)(to + row[u] * width + i);
+          const sn_wide_f32 more = *(const sn_wide_f32 *)(tile + u * width + i);
+          if (begins) *all = more;
+          else *all += more;
+        }
+    }
+  }
+}
+
 /* A panel of the weights' gradient from the parts of its sum. */
 SN_APART void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int64_t j, float *sum,
                                     int64_t of_part, sn_stored_f32 *w) {
@@ -106,6 +145,58 @@ SN_APART void sn_unpack_weights_f32(const sn_convolution *v, int64_t group, int6
           w[i * elements + l * taps + tap] = SN_WRITE_f32(sum[(tap * v->inputs + l) * width + i]);
 }
 
+/* What the channels of a band from `first` on add to the sums of panels of y, n outputs in all.
+   Their box has them alone, so that what strips read of it lies together. */
+SN_APART void sn_sum_channels_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                                  int64_t first, const sn_band *band, int begins,
+                                  const sn_stored_f32 *x, const float *y, int64_t n, float *room,
+                                  float *sum) {
+  sn_product_sizes few = *p;
+  few.depth = SN_LEAST(v->deep, p->depth - first);
+  const int64_t pixels = sn_volume(p->source), all = v->groups * p->depth;
+  const int64_t of_channel = v->last ? 1 : pixels, of_pixel = v->last ? all : 1;
+  const float **const element = (const float **)(room + v->room) - sn_volume(v->kernel) * v->deep;
+  int64_t *const offset = (int64_t *)element - v->lines;
+  const sn_box box = sn_box_of(v, &few, band->low, band->high);
+  sn_axis axis[3];
+  sn_axes_of(v, &few, &box, band->low, band->high, 0, axis);
+  sn_elements_of_f32(axis, &box, few.depth, room, element);
+  x += band->image * all * pixels + (group * p->depth + first) * of_channel;
+  for (int64_t m = 0; m < band->images; ++m)
+    sn_pack_image_f32(few.depth, x + m * all * pixels, of_channel, of_pixel, p->source, &box,
+                      room + m * box.size);
+  const sn_lines lines = sn_lines_of(band, &box, axis, offset);
+  sn_sum_panels_f32(v, first, few.depth, element, &lines, y, n, begins, sum);
+}
+
+/* What a band adds to the sums of a group's panels that a task has. */
+SN_APART void sn_sum_band_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t group,
+                              int64_t split, const sn_band *band, int begins,
+                              const sn_stored_f32 *x, const sn_stored_f32 *y, float *room,
+                              float *sum) {
+  const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
+  const float **const element = (const float **)(room + v->room) - v->deep;
+  int64_t *const offset = (int64_t *)element - v->lines;
+  const int64_t pixels = band->images * (band->high - band->low) * p->result[1] * p->result[2];
+  const int64_t end = SN_LEAST(panels * (split + 1) / v->splits * sn_panel_f32, p->width);
+  const int64_t most = v->panels * sn_panel_f32, of_output = sn_volume(v->kernel) * p->depth;
+  float *const result = room + v->box;
+  for (int64_t j = panels * split / v->splits * sn_panel_f32; j < end; j += most) {
+    const int64_t n = SN_LEAST(most, end - j);
+    for (int64_t i = 0; i < n; i += sn_panel_f32)
+      sn_pack_result_f32(v, p, group, band, j + i, y, result + i * pixels);
+    if (v->flat) {
+      const sn_lines lines = sn_flat_lines(v, p, band, offset);
+      sn_flat_elements_f32(v, p, group, band, (const float *)x, element);
+      sn_sum_panels_f32(v, 0, p->depth, element, &lines, result, n, begins, sum + j * of_output);
+    } else {
+      for (int64_t first = 0; first < p->depth; first += v->deep)
+        sn_sum_channels_f32(v, p, group, first, band, begins, x, result, n, room,
+                            sum + j * of_output);
+    }
+  }
+}
+
 /* The gradient of the weights, in scratch memory of the sums and then a room for each thread. */
 static void sn_correlate_product_f32(const sn_convolution *v, const sn_stored_f32 *x,
                                      const sn_stored_f32 *y, sn_stored_f32 *w, float *scratch,
@@ -122,30 +213,12 @@ static void sn_correlate_product_f32(const sn_convolution *v, const sn_stored_f3
     for (int64_t task = 0; task < v->groups * v->sums * v->splits; ++task) {
       const int64_t split = task % v->splits, part = task / v->splits % v->sums;
       const int64_t group = task / v->splits / v->sums;
-      float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
-      const float **const element = (const float **)(room + v->room) - elements;
-      int64_t *const offset = (int64_t *)element - v->lines;
       const int64_t begin = p.bands * part / v->sums, end = p.bands * (part + 1) / v->sums;
       for (int64_t each = begin; each < end; ++each) {
         const sn_band band = sn_band_of(v, &p, each);
-        const sn_box box = sn_box_of(v, &p, band.low, band.high);
-        sn_axis axis[3];
-        sn_axes_of(v, &p, &box, band.low, band.high, 0, axis);
-        const sn_lines lines = v->flat ? sn_flat_lines(&p, &band, offset)
-                                       : sn_lines_of(&band, &box, axis, offset);
-        if (v->flat) {
-          sn_flat_elements_f32(v, &p, group, &band, (const float *)x, element);
-        } else {
-          sn_elements_of_f32(axis, &box, p.depth, room, element);
-          sn_pack_band_f32(v, &p, group, &band, &box, x, room);
-        }
-        for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
-          const int64_t j = k * sn_panel_f32;
-          float *const sum = scratch + part * of_part + group * of_group + j * elements;
-          sn_pack_result_f32(v, &p, group, &band, j, y, result);
-          sn_sum_pixels_f32(sn_strip_f32, elements, element, &lines, result,
-                            sn_panel_width_f32(v, p.width, j), each == begin, sum);
-        }
+        sn_sum_band_f32(v, &p, group, split, &band, each == begin, x, y,
+                        rooms + SN_THREAD_NUMBER * v->room,
+                        scratch + part * of_part + group * of_group);
       }
     }
 #pragma omp for schedule(static)

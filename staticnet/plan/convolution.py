@@ -41,6 +41,7 @@ POINTS = 36  # at which it is evaluated
 BOX_OF_TILES = 1 << 17  # elements of a band's tiles at all points
 FEW_TILES = 32  # of a band, for which reading all weights would take longest
 FEW_PATCHES = 64  # pixels of all images for which weights are not packed
+DEEP = 24  # channels of a box for the gradient of weights: few, so that what strips read is near
 LEAST_COLUMN = 512  # elements of a kernel that are worth a column for each pixel
 PATCHES_AT_ONCE = 16  # panels of elements of a kernel that rows of y pass
 TASKS = 2  # for each thread, so that they end together
@@ -81,6 +82,7 @@ class Cut:
     by `planes`, strips of so many outputs meet vectors of pixels; if by Winograd's `tiles`, a band
     has at most so many; if by `patches`, so many panels of them are packed at a time. So many
     elements of packed weights may be `held` from step to step, and are no scratch memory then.
+    Other gradients of weights pack so many `panels` of y, and then so many `deep` channels of x.
     """
 
     rows: int
@@ -98,6 +100,8 @@ class Cut:
     tiles: int = 0
     patches: int = 0
     held: int = 0
+    panels: int = 1
+    deep: int = 0
 
     @property
     def elements(self) -> int:
@@ -129,15 +133,17 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
 def _cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     if g.groups > 1 and g.inputs == g.outputs == 1:
         return _cut_singles(g, op, dtype)
-    flat = op.layout == "first" and dtype not in HALVES and _is_flat(g)
+    of_weight = isinstance(op, ConvolutionWeight)
+    lies = _is_product(g) if of_weight else _is_flat(g)
+    flat = op.layout == "first" and dtype not in HALVES and lies
     backward = isinstance(op, ConvolutionInput)
     if op.algorithm == "winograd":
-        return _cut_tiles(g, backward, isinstance(op, ConvolutionWeight))
+        return _cut_tiles(g, backward, of_weight)
     if op.layout == "first" and dtype not in HALVES and _by_patches(g, op):
         return _cut_patches(g, op, dtype)
     if op.layout == "first" and not flat and _by_planes(g, op):
         return _cut_planes(g, op, backward, dtype)
-    if isinstance(op, ConvolutionWeight):
+    if of_weight:
         return _cut_sum(g, dtype, flat)
     return _cut_flat(g, backward) if flat else _cut_product(g, backward, dtype)
 
@@ -167,6 +173,7 @@ def most_bytes(op: ConvolutionOp, groups: Any, shapes: Sequence[Any], dtype: DTy
     most = (channels + outputs) * pixels * size_of(kernel) * math.prod(op.dilations)
     weights = MOST_SUMS * (size_of(kernel) + 1) * (channels + PANEL) * (outputs + PANEL)
     room = MOST_BOX + most + PANEL * (pixels + FEW_TO_SUM) + FEW_TO_SUM * pixels
+    room += BOX
     if len(op.strides) == 2:  # it may go by tiles where sizes are known
         tiles = FEW_TILES + TALLEST + BOX_OF_TILES // (POINTS * PANEL) + size[-1] + out[-1]
         room += 2 * POINTS * tiles * (channels + outputs + PANEL)
@@ -204,11 +211,15 @@ def _cut_singles(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
     return Cut(rows, images, 1, box, room, threads, sums, lines, 0, 1, sums * of_part)
 
 
+def _is_product(g: Geometry) -> bool:
+    """Whether it is one of matrices as they are."""
+    return g.taps == 1 and math.prod(g.stride) == 1 and g.size == g.out and not any(g.low)
+
+
 def _is_flat(g: Geometry) -> bool:
-    """Whether it is a product of matrices as they are, of enough pixels to be cut into panels."""
+    """Whether it is such a product, of enough pixels to be cut into panels."""
     pixels, half = math.prod(g.out), PANEL // 2
-    one = g.taps == 1 and math.prod(g.stride) == 1 and g.size == g.out and not any(g.low)
-    return one and (-pixels % half) * FLAT_WASTE <= pixels
+    return _is_product(g) and (-pixels % half) * FLAT_WASTE <= pixels
 
 
 def _cut_flat(g: Geometry, backward: bool) -> Cut:
@@ -357,19 +368,20 @@ def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
     panels = -(-g.outputs // PANEL)
     weights = g.groups * g.taps * g.inputs * panels * PANEL
     few = FEW_TO_SUM if weights > LARGE_WEIGHT else FEW_PIXELS
-    rows, images = _band(g, False, g.inputs, few)
-    images = min(images, 1) if _is_flat(g) else images
-    bands, pixels, box = _bands(g, False, g.inputs, rows, images)
-    box = 0 if flat else box
+    deep = min(g.inputs, DEEP)
+    rows, images = _band(g, False, deep, few)
+    bands, pixels, box = _bands(g, False, deep, rows, images)
+    box, deep = (0, g.inputs) if flat else (_aligned(box), deep)
     sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // weights))
-    splits = min(panels, -(-TASKS * _cores() // (sums * g.groups)))
+    splits = min(panels, -(-_cores() // (sums * g.groups)))
     lines = (rows or images * g.out[0]) * (g.out[1] if g.out[2] > 1 else 1)
-    tables = _aligned((lines + g.taps * g.inputs) * _slots(dtype))
-    room = _aligned(box) + _aligned(pixels * PANEL) + tables
+    of_panel = pixels * PANEL
+    of_y = min(-(-panels // splits) * of_panel, max(of_panel, BOX))
+    tables = _aligned((lines + g.taps * deep) * _slots(dtype))
     threads = min(_cores(), max(sums * g.groups * splits, g.groups * panels))
     return Cut(
-        rows, images, splits, _aligned(box), room, threads, sums, lines, int(flat), 0,
-        sums * weights,
+        rows, images, splits, box, box + _aligned(of_y) + tables, threads, sums, lines, int(flat),
+        0, sums * weights, panels=of_y // of_panel, deep=deep,
     )  # fmt: skip
 
 
