@@ -16,7 +16,7 @@ from staticnet.errors import ArgumentError
 from staticnet.playground import compiled, config, frames, messages
 from staticnet.playground.config import Config
 from staticnet.playground.data import DATASETS, grid, sample
-from staticnet.playground.derivation import Derivation
+from staticnet.playground.derivation import Derivation, unit_rules
 from staticnet.playground.engines import Compiled, Dynamic, seconds_per_step
 from staticnet.playground.mailbox import MOST, Mailbox
 from staticnet.playground.messages import Act, Assign, Configure, Place, Select, Show
@@ -246,11 +246,19 @@ class TestModel:
         told = Derivation(model, Place(0, 2, 1)).told(points.train, points.train_labels)
         assert told["gradient"] == pytest.approx(wanted[0][2, 1], rel=1e-4)
         assert told["difference"] == pytest.approx(told["gradient"], rel=0.02)
-        one = [(d * len(x))[0] for d in (d3, d2, d1)]
+        assert look.worst == np.abs(out - y).argmax()
+        one = [(d * len(x))[look.worst] for d in (d3, d2, d1)]
         numbers = [step["numbers"] for step in told["steps"]]
         for at, expected in ((0, one[0]), (2, one[1]), (4, one[2])):
             np.testing.assert_allclose(numbers[at], expected, rtol=1e-3, atol=1e-7)
-        np.testing.assert_allclose(numbers[5], [one[2][2] * x[0, 1]], rtol=1e-3)
+        np.testing.assert_allclose(numbers[5], [one[2][2] * x[look.worst, 1]], rtol=1e-3)
+
+    def test_a_units_derivative_is_worked_out(self) -> None:
+        first, *_ = unit_rules("tanh", bias=False)
+        assert first[0].startswith("d/dw[tanh(w * x + rest)] = d/dw[w * x + rest] * (1 - tanh(")
+        assert "chain rule" in first[1]
+        for activation in config.ACTIVATIONS:
+            assert unit_rules(activation, bias=True)
 
     def test_a_dead_unit_is_seen(self) -> None:
         model, points = Model(Config(activation="relu")), sample("circle", 0, 50, 0)
@@ -356,6 +364,16 @@ class TestSession:
         assert tab.next()["steps"] == steps + 5
         tab.session.post(Act("reset"))
         assert tab.next()["steps"] == 0
+
+    def test_a_thread_that_fails_says_so_and_answers_no_more(
+        self, tab: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tab.said("compiled")
+        monkeypatch.setattr(tab.session.engine, "advance", lambda *given: 1 / 0)
+        tab.session.post(Act("step"))
+        assert "division" in tab.said("error")["text"]
+        with pytest.raises(ArgumentError, match="busy or closed"):
+            tab.session.ask(lambda s: s.config).result(60)
 
     @pytest.mark.slow
     def test_a_change_keeps_what_it_can(self, tab: Any) -> None:

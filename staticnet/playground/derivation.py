@@ -6,8 +6,12 @@ difference of the loss.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import staticnet as sn
+from staticnet.explain import derive
+from staticnet.nn import functional as F
 from staticnet.playground.data import Array
 from staticnet.playground.messages import Place
 from staticnet.playground.model import LABELS, Chain, Model
@@ -49,13 +53,16 @@ class Derivation:
         self.model, self.place = model, place
 
     def told(self, points: Array, labels: Array) -> dict[str, Any]:
-        """The steps on the first point, and the mean of all points beside a difference."""
-        values = self.model.chain(points[:1], labels[:1])
+        """The steps on the point that is worst, and the mean of all beside a difference."""
+        look = self.model.look(points, labels)
+        at = slice(look.worst, look.worst + 1)
+        values = self.model.chain(points[at], labels[at])
         parameter, index = self.model.at(self.place)
         number = next(i for i, p in enumerate(self.model.parameters) if p is parameter)
-        gradient = float(self.model.look(points, labels).gradients[number][index])
+        gradient = float(look.gradients[number][index])
         return {
-            "point": [float(x) for x in (*points[0], labels[0, 0])],
+            "point": [float(x) for x in (*points[look.worst], labels[look.worst, 0])],
+            "rules": self._rules(),
             "steps": self._steps(values),
             "gradient": gradient,
             "difference": self._difference(points, labels),
@@ -76,6 +83,12 @@ class Derivation:
                  "numbers": _numbers(values.sums[layer])},
             ]  # fmt: skip
         return [*steps, self._at_weight(values)]
+
+    def _rules(self) -> list[list[str]]:
+        """Those of a hidden unit; the output's sum has no activation."""
+        if self.place.layer == len(self.model.config.layers):
+            return []
+        return unit_rules(self.model.config.activation, self.place.source is None)
 
     def _of_loss(self) -> str:
         config = self.model.config
@@ -108,6 +121,15 @@ class Derivation:
             found.append(self.model.objective_on(points, labels))
         parameter.value = before
         return (found[0] - found[1]) / (2 * _STEP)
+
+
+@cache
+def unit_rules(activation: str, bias: bool) -> list[list[str]]:
+    """d a / d w of a unit a = activation(w x + rest), as on paper: [what became what, the rule]"""
+    w, x, rest = (sn.placeholder((), name=name) for name in ("w", "x", "rest"))
+    z = rest + w if bias else w * x + rest
+    made = derive(z if activation == "linear" else getattr(F, activation)(z), w)
+    return [[f"{step}", step.rule] for step in made.steps]
 
 
 def _layer_name(layer: int, last: int) -> str:

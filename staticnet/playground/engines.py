@@ -49,8 +49,8 @@ def seconds_per_step(engine: Engine, points: Array, labels: Array) -> float:
 class Compiled:
     """The static step: an epoch, or a hundred, is one call into C."""
 
-    def __init__(self, model: Model) -> None:
-        self.function: Function | None = model.compile()
+    def __init__(self, model: Model, device: str = "auto") -> None:
+        self.function: Function | None = model.compile(device)
         self._step = self.function
         self._model = model
 
@@ -72,7 +72,7 @@ class Dynamic:
 
     function: Function | None = None
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, device: str = "auto") -> None:
         self._model = model
         name, lr = model.config.optimizer, model.lr
         self._optimizer = dynamic.Optimizer(
@@ -103,4 +103,4 @@ class Dynamic:
         return self._optimizer.updates
 
 
-ENGINES: dict[str, Callable[[Model], Engine]] = {"static": Compiled, "dynamic": Dynamic}
+ENGINES: dict[str, Callable[[Model, str], Engine]] = {"static": Compiled, "dynamic": Dynamic}

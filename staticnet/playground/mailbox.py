@@ -45,9 +45,11 @@ class Mailbox:
             self._items.clear()
             return items
 
-    def close(self) -> None:
-        """Wake the thread for the last time."""
+    def close(self) -> list[Any]:
+        """Wake the thread for the last time. -> what it will not take any more"""
         with self._changed:
             self._closed = True
+            left = list(self._items)
             self._items.clear()
             self._changed.notify_all()
+            return left

@@ -12,7 +12,8 @@ import numpy as np
 
 import staticnet as sn
 from staticnet import nn, optim
-from staticnet.function import Function
+from staticnet.backends.base import choose
+from staticnet.function import BACKENDS, Function
 from staticnet.ir.types import fixed
 from staticnet.nn import functional as F
 from staticnet.ops.state import Variable
@@ -127,7 +128,10 @@ def updates_of(optimizer: str, grads: Mapping[Variable, Any], lr: Any) -> Update
 def formula_of(optimizer: str) -> str:
     """The equation of an optimizer, the first line of its documentation."""
     text = inspect.getdoc(getattr(optim, optimizer)) or ""
-    return text.split("\n\n")[0].replace("\n", " ")
+    return text.split("\n\n")[0].replace("\n", " ").replace("`", "")
+
+
+_HOSTS = {name: backend for name, backend in BACKENDS.items() if name != "cuda"}
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class Look:
 
     loss: float
     accuracy: float
+    worst: int  # the point whose output is farthest from its label
     gradients: list[Array]
     spread: list[Array]  # of each hidden unit: its largest value over all points less its smallest
 
@@ -180,7 +185,13 @@ class Model:
         return loss
 
     def compile(self, device: str = "auto") -> Function:
-        """The training step: points, labels -> loss."""
+        """The training step: points, labels -> loss. "auto" is no GPU: a launch there takes longer.
+
+        Raises:
+            DeviceError: if the device is not there.
+        """
+        if device == "auto":
+            device = choose(device, _HOSTS).name
         return sn.function(
             [self.points, self.labels],
             self.batch_loss,
@@ -204,8 +215,10 @@ class Model:
         loss = self.net.loss(output, labels)
         grads = sn.grad(self.objective(loss), self.parameters)
         spread = [sn.max(a, axis=0) - sn.min(a, axis=0) for a in units[1:]]
-        right = _accuracy(self.net.loss.shown(output), labels)
-        return sn.function([points, labels], [loss, right, *grads, *spread], device="numpy")
+        shown = self.net.loss.shown(output)
+        worst = sn.argmax(sn.abs(shown - labels)[:, 0])
+        told = [loss, _accuracy(shown, labels), worst, *grads, *spread]
+        return sn.function([points, labels], told, device="numpy")
 
     @cached_property
     def _judge(self) -> Function:
@@ -249,9 +262,9 @@ class Model:
 
     def look(self, points: Array, labels: Array) -> Look:
         """Loss, accuracy, gradients and how far each hidden unit varies over some points."""
-        loss, right, *rest = self._look(points, labels)
+        loss, right, worst, *rest = self._look(points, labels)
         cut = len(self.parameters)
-        return Look(float(loss), float(right), rest[:cut], rest[cut:])
+        return Look(float(loss), float(right), int(worst), rest[:cut], rest[cut:])
 
     def judge(self, points: Array, labels: Array) -> tuple[float, float]:
         """Loss and accuracy on some points."""

@@ -83,8 +83,9 @@ class Outbox:
 class Tabs:
     """The sessions of open tabs, by keys that only their pages know."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         self.sessions: dict[str, Session] = {}
+        self._device = device
 
     async def connect(self, tab: WebSocket) -> None:
         """Serve a tab until it closes; then end its session."""
@@ -94,7 +95,7 @@ class Tabs:
         await tab.accept()
         outbox = Outbox(asyncio.get_running_loop())
         key = secrets.token_urlsafe(16)
-        session = self.sessions[key] = Session(outbox.tell, outbox.show)
+        session = self.sessions[key] = Session(outbox.tell, outbox.show, self._device)
         outbox.tell(welcome(key))
         sender = asyncio.create_task(outbox.send(tab))
         sender.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -151,9 +152,9 @@ _PARTS = {
 }
 
 
-def application(port: int) -> Any:
+def application(port: int, device: str = "auto") -> Any:
     """The ASGI application of a server at a port of the loopback."""
-    tabs = Tabs()
+    tabs = Tabs(device)
     routes = [
         Route("/", lambda request: FileResponse(STATIC / "index.html")),
         Route("/tab/{key}/{part}", tabs.ask),
@@ -181,10 +182,10 @@ def listen(port: int) -> socket.socket:
     return found
 
 
-def server(port: int) -> uvicorn.Server:
+def server(port: int, device: str = "auto") -> uvicorn.Server:
     """A server for a socket at this port: `server(port).run(sockets=[bound])` ends with Ctrl-C."""
     settings = uvicorn.Config(
-        application(port),
+        application(port, device),
         log_level="warning",
         lifespan="off",
         ws="websockets-sansio",

@@ -40,9 +40,12 @@ class Session:
     """A thread that trains; `tell` gets what it says, `show` its frames, both from that thread."""
 
     def __init__(
-        self, tell: Callable[[dict[str, Any]], None], show: Callable[[bytes], None]
+        self,
+        tell: Callable[[dict[str, Any]], None],
+        show: Callable[[bytes], None],
+        device: str = "auto",
     ) -> None:
-        self._tell, self._show = tell, show
+        self._tell, self._show, self._device = tell, show, device
         self._mailbox = Mailbox()
         self._builder = ThreadPoolExecutor(1, "playground-compile")
         self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
@@ -66,12 +69,14 @@ class Session:
         """What a function finds, called in the thread between two steps."""
         answer: Future[T] = Future()
         if not self._mailbox.put((question, answer)):
-            answer.set_exception(ArgumentError("playground: this tab is busy or closed"))
+            answer.set_exception(_busy())
         return answer
 
     def end(self) -> None:
         """End the threads: after the burst, or the compilation, that they are at."""
-        self._mailbox.close()
+        for item in self._mailbox.close():
+            if isinstance(item, tuple) and item[1].set_running_or_notify_cancel():
+                item[1].set_exception(_busy())
         self._builder.shutdown(wait=False, cancel_futures=True)
 
     def join(self, timeout: float) -> bool:
@@ -90,6 +95,7 @@ class Session:
         except Exception as error:
             log.exception("playground: a tab's thread ended")
             self._tell({"kind": "error", "text": f"{error}"})
+            self.end()
 
     def _wait(self) -> float | None:
         """Seconds until something is to be done unasked; None if nothing is."""
@@ -170,13 +176,13 @@ class Session:
         generation, make = self._generation, ENGINES[self.config.engine]
         self._builder.submit(self._build, generation, make, model)
 
-    def _build(self, generation: int, make: Callable[[Model], Engine], model: Model) -> None:
+    def _build(self, generation: int, make: Callable[[Model, str], Engine], model: Model) -> None:
         """Compile, in the builder's thread, unless a newer model is there."""
         if generation != self._generation:
             return
         start = time.perf_counter()
         try:
-            made: Engine | Exception = make(model)
+            made: Engine | Exception = make(model, self._device)
         except Exception as error:
             made = error
         self._mailbox.put(_Built(generation, made, time.perf_counter() - start))
@@ -262,6 +268,10 @@ class Session:
         self._changed = True
         if self._selected == place:
             self._tell_selected()
+
+
+def _busy() -> ArgumentError:
+    return ArgumentError("playground: this tab is busy or closed")
 
 
 class _Built:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
-from staticnet.compilation import PASSES
+from staticnet.compilation import FUSION, PASSES, PERSISTENT, PIPELINE
 from staticnet.playground.config import (
     ACTIVATIONS,
     ENGINES,
@@ -61,8 +62,22 @@ def compiled_told(engine: Engine, generation: int, seconds: float) -> dict[str, 
             "kernels": len(plan.numbers),
             "launches": plan.launches,
             "arena": plan.arena_bytes,
+            "passes": {record.name: [record.before, record.after] for record in function.passes()},
         }
     return told
+
+
+_ABOUT = {
+    FUSION: "one kernel computes many nodes",
+    PERSISTENT: "a small step is one kernel, on a GPU",
+}
+
+
+def _of_module(name: str) -> str:
+    """What a pass does: the first sentence of its module."""
+    (found,) = (each for each in PIPELINE if each.name == name)
+    text = " ".join((sys.modules[found.run.__module__].__doc__ or "").split("\n\n")[0].split())
+    return text.replace("`", "").partition(": ")[2].partition(". ")[0].rstrip(".")
 
 
 def welcome(key: str) -> dict[str, Any]:
@@ -82,7 +97,7 @@ def welcome(key: str) -> dict[str, Any]:
             "penalty": PENALTIES,
             "engine": ENGINES,
             "pace": list(PACES),
-            "without": PASSES,
+            "without": [[name, _ABOUT.get(name) or _of_module(name)] for name in PASSES],
         },
         "thumbs": {name: _thumb(name) for name in DATASETS},
         "features": [

@@ -2,14 +2,11 @@
 
 import { count, element, number, seconds } from "./element.js";
 
-const ABOUT = {
-  fusion: "kernels that compute many nodes at once", persistent: "a whole step as one kernel, on a GPU",
-};
-
 export class Speed {
   constructor(root, welcome, change) {
     Object.assign(this, { welcome, change });
     this.measured = new Map();
+    this.did = {};
     this.told = element("p");
     this.engines = element("div", { class: "engines" });
     this.passes = element("div", { class: "passes" });
@@ -28,6 +25,7 @@ export class Speed {
 
   add(told) {
     this.measured.set(this.current, told.seconds_per_step);
+    this.did = told.passes ?? {};
     const made = told.device ? `Compiled for ${told.device} in ${seconds(told.seconds)}: ${told.before} nodes became ` +
       `${told.after} in ${told.kernels} kernels; the arena takes ${count(told.arena)} bytes.`
       : "Each op runs as Python meets it; the gradient goes back over the tape.";
@@ -47,16 +45,21 @@ export class Speed {
       element("span", {}, time ? `${seconds(time)} a step, ${count(1 / time)} steps/s` : "not measured yet"));
     const ratio = best && slow ? element("p", {}, `Compiled, a step is ${number(slow / best, 2)} times as fast.`) : "";
     this.engines.replaceChildren(bar("static", "static", best), bar("dynamic", "dynamic", slow), ratio);
-    this.passes.replaceChildren(...this.welcome.choices.without.map((name) => this.pass(name, best)));
+    const focused = document.activeElement?.id;
+    this.passes.replaceChildren(...this.welcome.choices.without.map(([name, about]) => this.pass(name, about, best)));
+    if (focused?.startsWith("pass-")) document.getElementById(focused)?.focus();
   }
 
-  pass(name, best) {
+  pass(name, about, best) {
     const { config } = this, off = config.without.includes(name);
     const box = element("input", { type: "checkbox", id: `pass-${name}`, ...(off ? {} : { checked: true }) });
     box.addEventListener("change", () => this.change(({ without }) => ({
       engine: "static", without: box.checked ? without.filter((each) => each !== name) : [...without, name] })));
     const alone = this.measured.get(`static ${name}`);
-    const told = alone ? `${count(1 / alone)} steps/s without${best ? `, ${number(best / alone, 2)} ×` : ""}` : ABOUT[name] ?? "";
-    return element("label", {}, box, element("code", {}, name), element("span", {}, told));
+    const [before, after] = this.did[name] ?? [];
+    const changed = before === undefined ? "" : before === after ? "" : `${before} → ${after} nodes`;
+    const time = alone ? `${count(1 / alone)} steps/s without it${best ? `, ${number(best / alone, 2)} ×` : ""}` : "";
+    return element("label", {}, box, element("span", {}, element("code", {}, name), ` ${about}`),
+      element("b", {}, [changed, time].filter(Boolean).join("; ")));
   }
 }

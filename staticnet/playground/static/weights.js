@@ -43,7 +43,7 @@ export class Weights {
     for (const { input, gradient, source } of this.rows) {
       const at = source === null ? bias + this.to : weight + this.to * sources + source;
       if (document.activeElement !== input) input.value = frame.parameters[at].toFixed(4);
-      gradient.textContent = frame.gradients[at].toFixed(5);
+      gradient.textContent = number(frame.gradients[at], 2);
     }
   }
 
@@ -55,13 +55,24 @@ export class Weights {
     const state = Object.entries(told.state).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, number(value, 4))));
     this.derivation.replaceChildren(
       element("h3", {}, `∂L/∂w: ${told.name}`),
-      element("p", { class: "quiet" }, `At the training point (${x}, ${y}) with label ${label}, from the loss back to the weight:`),
+      element("p", { class: "quiet" }, `At the training point that is worst, (${x}, ${y}) with label ${label}, from the loss back to the weight:`),
       element("ol", {}, ...steps),
       element("dl", { class: "facts" },
         element("div", {}, element("dt", {}, "mean over the training points, by the graph"), element("dd", {}, number(told.gradient, 4))),
         element("div", {}, element("dt", {}, "by a difference of the loss"), element("dd", {}, number(told.difference, 4)))),
+      ...this.rules(told.rules),
       element("h3", {}, "Optimizer"), element("p", {}, element("code", {}, formula)),
       state.length ? element("dl", { class: "facts" }, ...state) : element("p", { class: "quiet" }, "It keeps nothing for a weight."));
+  }
+
+  // the unit's own derivative by the weight, one rule of an op at a time
+  rules(rules) {
+    if (!rules.length) return [];
+    const items = rules.map(([text, rule]) => element("li", {}, element("code", {}, text), element("span", {}, rule)));
+    const made = element("details", { class: "rules" }, element("summary", {}, "The unit's da/dw, rule by rule"), element("ol", {}, ...items));
+    made.open = this.unfolded ?? false;
+    made.addEventListener("toggle", () => { this.unfolded = made.open; });
+    return [made];
   }
 
   clear(formula) {
