@@ -114,11 +114,11 @@ def models(training):
         "bigram counts": (Counts(*training), None),
         "three letters": (Network(), 3e-3),
         "LSTM": (CharacterModel(len(LETTERS), 192), 4e-3),
-        "GPT": (GPT(Config(len(LETTERS), layers=3, heads=4, width=64, length=LONGEST)), 3e-3),
+        "GPT": (GPT(Config(len(LETTERS), layers=2, heads=4, width=64, length=LONGEST)), 5e-3),
     }
 
 
-def train(model, rate, training, held, epochs, batch_size=64, device="auto", seed=0):
+def train(model, rate, training, held, epochs, batch_size=32, device="auto", seed=0):
     """Train a model; -> its loss on the names held out, the mean over their letters."""
     steps = epochs * -(-len(training[0]) // batch_size)
     rule = None if rate is None else optim.AdamW(optim.CosineAnnealingLR(rate, T_max=steps))

@@ -21,7 +21,7 @@ VALLEY, _, _, SADDLE, HOLLOWS = LANDSCAPES
 def test_gradient_descent_goes_down_the_valley_as_on_paper() -> None:
     ways = walked(VALLEY, steps=20, device="numpy")
     times = np.arange(21)[:, None]
-    expected = np.array(VALLEY.start) * (1 - VALLEY.rate * np.array([1, 25])) ** times
+    expected = np.array(VALLEY.start) * (1 - VALLEY.rate * np.array([1, 100])) ** times
     np.testing.assert_allclose(ways["Gradient descent"], expected, rtol=1e-12)
     assert list(ways) == list(rules(VALLEY))
     for points in ways.values():

@@ -38,7 +38,7 @@ class Landscape:
 
 
 def _valley(x: Any, y: Any) -> Any:
-    return (x * x + 25 * y * y) / 2
+    return (x * x + 100 * y * y) / 2
 
 
 def _rosenbrock(x: Any, y: Any) -> Any:
@@ -61,9 +61,9 @@ def _rastrigin(x: Any, y: Any) -> Any:
 
 LANDSCAPES = (
     Landscape(
-        "A long valley", "(x² + 25 y²) / 2",
-        "One direction is 25 times as steep: gradient descent zigzags across, momentum runs along.",
-        _valley, (-5, 5, -3, 3), (-4.5, 2.0), ((0, 0),), 0.07, 0.1, 1.0,
+        "A long valley", "(x² + 100 y²) / 2",
+        "One direction is 100 times as steep: gradient descent zigzags, momentum runs along.",
+        _valley, (-5, 5, -2, 2), (-4.5, 1.0), ((0, 0),), 0.019, 0.1, 1.0,
     ),
     Landscape(
         "Rosenbrock's banana", "(1 − x)² + 100 (y − x²)²",

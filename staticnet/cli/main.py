@@ -19,6 +19,7 @@ from staticnet.cli import (
     export,
     features,
     inspect,
+    lecture,
     optimizers,
     playground,
     predict,
@@ -44,6 +45,7 @@ COMMANDS = (
     derive,
     backprop,
     recipe,
+    lecture,
     doctor,
 )
 
