@@ -50,8 +50,8 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     looked, gap = attributions(model, images[chosen], device)
     named = ", ".join(data.classes[labels[i]] for i in chosen)
     yield add("attributions", "What decides", f"{_DECIDES} From above: {named}.", looked)
-    yield f"integrated gradients miss at most {gap:.1%} of what the score gains"
-    parts.append(article.paragraph(f"Completeness: they miss at most {gap:.1%} of the gain."))
+    yield f"integrated gradients miss at most {gap:.2%} of what the score gains"
+    parts.append(article.paragraph(f"Completeness: they miss at most {gap:.2%} of the gain."))
     known, _ = images_of(data.training, KNOWN)
     yield add(
         "nearest", "Nearest examples", _NEAREST, neighbours(model, images[chosen], known, device)

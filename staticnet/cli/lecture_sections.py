@@ -233,6 +233,7 @@ def demonstrations(device: str) -> Parts:
         ("What recurrent networks can do", "python examples/char_rnn.py --data DIR"),
         ("A transformer that writes", "python examples/char_gpt.py --data DIR"),
         ("Four models of names", "python examples/names.py --data DIR"),
+        ("A recipe for training", "staticnet recipe SCRIPT"),
         ("Backpropagation, step by step", 'staticnet backprop "EXPRESSION"'),
         ("Symbolic differentiation", 'staticnet derive "sin(x)*x" --wrt x'),
         ("How optimizers walk", "staticnet optimizers"),
