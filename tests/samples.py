@@ -22,7 +22,7 @@ from staticnet.ops.auxiliary import (
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
 from staticnet.ops.held import Held
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.random import random_words
 from staticnet.ops.with_update import WithUpdate
@@ -300,6 +300,7 @@ OTHERS = [
     S("matmul_activation_gradient", lambda x, y: items(apply(MatmulActivationGradient("relu"), x, y, np.array([[1] + [0] * 15, [3] + [0] * 15], "uint8")))[1], r(2, 4), r(4, 3), torch=lambda t, x, y: (x @ y * t.tensor([[1, 0, 0], [1, 1, 0]])).sum(0)),
     S("matmul_bias_gradient", lambda x, y: columns(*items(apply(MatmulBiasGradient("right"), x, y))), r(3, 4), r(4, 2), torch=lambda t, x, y: columns(x @ y, y.sum(0))),
     S("matmul_bias_gradient", lambda x, y: columns(*items(apply(MatmulBiasGradient("left"), x, y))), r(2, 4), r(4, 2), torch=lambda t, x, y: columns(x @ y, x.sum(1))),
+    S("matmul_add", lambda x, y, c: apply(MatmulAdd(), x, y, c), r(3, 4), r(4, 2), r(3, 2), torch=lambda t, x, y, c: c + x @ y),
     S("convolution", apply_to(Convolution((1, 1), (1, 0), (1, 0), (1, 1), (1,), "first")), r(2, 3, 4, 5), r(4, 3, 3, 2), torch=lambda t, x, w: t.conv2d(x, w, padding=(1, 0))),
     S("convolution", apply_to(Convolution((2, 1), (1, 2), (1, 2), (1, 2), (2,), "last")), r(2, 5, 4, 4), r(6, 2, 3, 2), torch=lambda t, x, w: first_to_last(t.conv2d(last_to_first(x), w, None, (2, 1), (1, 2), (1, 2), 2))),
     S("convolution_input", apply_to(ConvolutionInput((3,), (1,), (0,), (2,), (2,), "first", (9,))), r(2, 4, 3), r(4, 1, 2), torch=lambda t, y, w: t.conv_transpose1d(y, w, None, 3, 0, 1, 2, 2)[..., 1:]),

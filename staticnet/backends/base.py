@@ -103,8 +103,8 @@ class HostExecutable:
 class Backend(Protocol):
     """Builds executables for one kind of device.
 
-    `epilogues` names what its library computes in the call of a product, of
-    `staticnet.ops.library.EPILOGUES`, and `narrow_epilogues` those of them that are no better than
+    `epilogues` names what its library computes in the call of a product, of EPILOGUES and ADDS in
+    `staticnet.ops.library`, and `narrow_epilogues` those of them that are no better than
     float32 in float64, which the `library` pass expands there. `products` names the floating dtypes
     whose products it computes, "tf32" if it has that mode, "winograd" if its convolutions have that
     algorithm, "held" if they keep packed weights; the `library` pass leaves it no other products.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,32 +10,44 @@ from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.held import held_right
+from staticnet.ops.library import MatmulAdd
 from staticnet.plan.held import Held
 from staticnet.plan.layouts import matrix_layout
 
 FEWEST_ROWS = 3  # that panels are multiplied by
+_OF_BLAS = (FLOAT32, FLOAT64)
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 Pointer = Callable[[Node], str]
 
 
 def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
-    """The statements of a product, one or a loop over the matrices of stacks."""
+    """The statements of a product, one or a loop over the matrices of stacks; it may be added."""
     shape = fixed(node.shape)
+    adds = isinstance(node.op, MatmulAdd)
     rows, columns = shape[-2:]
     inner = fixed(node.inputs[0].shape)[-1]
     out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
-    left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs)
+    left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs[:2])
     if inner == 0:
-        call = f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
-    elif node.dtype in (FLOAT32, FLOAT64) and rows * columns * inner > SMALL_PRODUCT:
-        call = _blas(node.dtype, (rows, columns, inner), left, right, out)
+        call = "" if adds else f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
+    elif adds or (node.dtype in _OF_BLAS and rows * columns * inner > SMALL_PRODUCT):
+        call = _blas(node.dtype, (rows, columns, inner), left, right, out, adds)
     else:
         call = _small(node.dtype, (rows, columns, inner), left, right, out)
-    lines = [call] if math.prod(shape) else []
+    lines = [call] if call and 0 not in shape else []
+    if adds:
+        return [*begun(node, pointer), *lines]
     for axis in reversed(range(len(shape) - 2)):
         head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
         lines = [head, *(f"  {line}" for line in lines), "}"]
     return lines
+
+
+def begun(node: Node, pointer: Pointer) -> list[str]:
+    """The statement that copies what a result begins as to where it lies, if that is not there."""
+    assert node.op.begins_as is not None
+    target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
+    return [f"memcpy({target}, {source}, {node.type.nbytes});"] if target != source else []
 
 
 def held_product(
@@ -57,7 +68,8 @@ def held_product(
     at = held.get(Held(inputs.get(operand, -1), turned, k, n))
     if at is None:
         return []
-    return [_held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]]
+    first = begun(node, pointer) if isinstance(node.op, MatmulAdd) else []
+    return [*first, _held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]]
 
 
 def held_weight_product(
@@ -79,12 +91,13 @@ def _held_call(
 ) -> tuple[str, str]:
     """The product by packed panels, and the sizes, address and steps of what is packed."""
     (m, n), k = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
-    left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs)
+    left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs[:2])
     (a, a_turned, lda), (b, b_turned, ldb) = left, right
     left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
     packed = f"{b}, 1, {ldb}" if b_turned else f"{b}, {ldb}, 1"
+    adds = int(isinstance(node.op, MatmulAdd))
     call = f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
-    return f"{call}{pointer(node)}, 0);", f"{n}, {k}, {packed}"
+    return f"{call}{pointer(node)}, {adds});", f"{n}, {k}, {packed}"
 
 
 def _batch_place(shape: tuple[int, ...]) -> Index:
@@ -118,13 +131,16 @@ def _matrix(
     return f"{pointer(below)} + ({renamed})", transposed, max(1, leading)
 
 
-def _blas(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:
+def _blas(
+    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str, adds: bool
+) -> str:
     """Row-major c = a b is column-major c' = b' a': the operands change places."""
     m, n, k = sizes
     flags = "".join("T" if transposed else "N" for _, transposed, _ in (right, left))
     name = f"sn_call_gemm_{short_name(dtype)}"
     (a, _, lda), (b, _, ldb) = left, right
-    return f"{name}('{flags[0]}', '{flags[1]}', {n}, {m}, {k}, {b}, {ldb}, {a}, {lda}, {out}, 0);"
+    given = f"{n}, {m}, {k}, {b}, {ldb}, {a}, {lda}"
+    return f"{name}('{flags[0]}', '{flags[1]}', {given}, {out}, {int(adds)});"
 
 
 def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:

@@ -16,7 +16,7 @@ from staticnet.codegen.convolution import (
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
-from staticnet.codegen.products import matmul_routine
+from staticnet.codegen.products import begun, matmul_routine
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
@@ -49,12 +49,12 @@ def routine(
 
     `held` is what it keeps from step to step.
     """
-    if node.op.name == "matmul":
+    if node.op.name in ("matmul", "matmul_add"):
         return matmul_routine(node, pointer, in_memory)
     if node.op.name == "concat":
         return _concat(node, pointer, in_memory)
     if isinstance(node.op, Implicit):
-        return _begun(node, pointer)
+        return begun(node, pointer)
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, pointer)
     if isinstance(node.op, ConvolutionOp):
@@ -160,19 +160,12 @@ def _scan(node: Node, op: Any, pointer: Pointer) -> list[str]:
     ]
 
 
-def _begun(node: Node, pointer: Pointer) -> list[str]:
-    """The result as it begins: a copy of an operand, or what lies there."""
-    assert node.op.begins_as is not None
-    target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
-    return [f"memcpy({target}, {source}, {node.type.nbytes});"] if target != source else []
-
-
 def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
     x, updates, indices = node.inputs
     before, n, after = _around(x, op.axis)
     count = math.prod(fixed(indices.shape))
     return [
-        *_begun(node, pointer),
+        *begun(node, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j) {{",
         f"    const int64_t i = sn_index({pointer(indices)}[j], {n}, error, site);",
@@ -190,7 +183,7 @@ def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:
     before, n, after = _around(x, op.axis)
     count = fixed(indices.shape)[op.axis]
     return [
-        *_begun(node, pointer),
+        *begun(node, pointer),
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j)",
         f"    for (int64_t a = 0; a < {after}; ++a) {{",

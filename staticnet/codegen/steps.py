@@ -15,6 +15,7 @@ from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
+from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
 from staticnet.plan.fusion import Group
 from staticnet.plan.held import Held, held_operands
@@ -263,9 +264,11 @@ class StepWriter:
     def _held_product(self, node: Node, held: str) -> list[str]:
         """The statements of a product with what is packed before; none if it is not."""
         in_memory = self.plan.places.__contains__
-        if held and isinstance(node.op, Matmul):
+        if not isinstance(node.op, Matmul | MatmulAdd):
+            return []
+        if held:
             return held_weight_product(node, self.pointer, in_memory, held)
-        if self.inside is None or not self.inside.held or not isinstance(node.op, Matmul):
+        if self.inside is None or not self.inside.held:
             return []
         places = {x: i for i, x in enumerate(self.plan.graph.inputs)}
         return held_product(node, self.pointer, in_memory, places, self.inside.held)

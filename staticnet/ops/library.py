@@ -26,6 +26,7 @@ from staticnet.ops.transcendental import Sigmoid, sigmoid
 
 ACTIVATIONS = ("none", "relu", "gelu")
 EPILOGUES = frozenset({"bias", "relu", "relu_bias", "gelu", "gelu_bias"})
+ADDS = "add"  # as a backend names the epilogue of `MatmulAdd`
 _GELU_SCALE, _GELU_CUBIC = math.sqrt(8 / math.pi), 0.044715
 _GELU_FLAT = 1024.0  # of x * x: beyond it the sigmoid is 0 or 1 even in float64
 
@@ -143,3 +144,45 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         after = (self.activation != "none") + (len(operands) == 3)
         return Matmul().flops(result, *operands[:2]) + result.size * after
+
+
+@dataclass(frozen=True)
+class MatmulAdd(TensorOp, name="matmul_add"):
+    """z = x @ y + c, which lies where c lay if nothing else needs that.
+
+    x: [m, k], y: [k, n], c: [m, n] -> z: [m, n]
+    """
+
+    arity = 3
+    begins_as = 2
+    same_dtype: ClassVar[slice] = ALL
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        x, y, c = operands
+        check_kind(x.dtype, FLOATS)
+        product = Matmul().infer(x, y)
+        if c != product or len(c.shape) != 2:
+            raise ShapeError(f"what is added must be a matrix {product}, not {c}")
+        return product
+
+    def expand(self, *operands: Any) -> Value:
+        """The plain ops that this stands for, with the bits of `eval`."""
+        dtype = operands[0].dtype
+        x, y, c = (astype(operand, compute_dtype(dtype)) for operand in operands)
+        return astype(c + apply(Matmul(), x, y), dtype)
+
+    def eval(self, xp: Any, x: Any, y: Any, c: Any) -> Any:
+        return c + xp.matmul(x, y)
+
+    def vjp(self, z: Any, g: Any, x: Any, y: Any, c: Any) -> tuple[Any, ...]:
+        return (*Matmul().vjp(z, g, x, y), g)
+
+    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        dtype = operands[0].dtype
+        x, y, c = (astype(operand, compute_dtype(dtype)) for operand in operands)
+        shared = not any(batched[:2])
+        product = apply(Matmul(), x, y) if shared else Matmul().batch(size, batched[:2], x, y)
+        return astype(c + product, dtype)
+
+    def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
+        return Matmul().flops(result, *operands[:2]) + result.size

@@ -14,14 +14,14 @@ from staticnet.ir.node import Node, topological
 from staticnet.ir.types import TupleType
 from staticnet.ops.evaluate import evaluate, evaluating
 from staticnet.ops.indexing import ScatterAdd, ScatterAddAlongAxis
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.reduction import Prod, Scan
 from staticnet.ops.selection import Cast
 from staticnet.ops.shape import Sum
 from staticnet.ops.state import Variable
 
-_ACCUMULATES = (Sum, Prod, Scan, Matmul, MatmulEpilogue, ScatterAdd, ScatterAddAlongAxis)
+_ACCUMULATES = (Sum, Prod, Scan, Matmul, MatmulAdd, MatmulEpilogue, ScatterAdd, ScatterAddAlongAxis)
 _finfo: Any = ml_dtypes.finfo
 
 

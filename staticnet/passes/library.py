@@ -5,8 +5,8 @@ A product whose only use is a bias along its last axis, an activation, or both i
 in float64's accuracy, is expanded. A
 16-bit product that it does not offer becomes a float32 product between casts, which has the same
 bits: 16-bit products sum in float32 in any case. See docs/adr/0009. Convolutions of 3 by 3 go by
-Winograd's algorithm where the backend has it and compilation may approximate. Attention writes its
-heads where they are read next.
+Winograd's algorithm where the backend has it and compilation may approximate. A product is added
+to what it takes the place of. Attention writes its heads where they are read next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant
-from staticnet.ops.library import MatmulEpilogue, gelu_tanh
+from staticnet.ops.library import ADDS, EPILOGUES, MatmulAdd, MatmulEpilogue, gelu_tanh
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape
@@ -25,6 +25,7 @@ from staticnet.passes.attention import hand_written
 from staticnet.passes.attention_layout import heads_last
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
+from staticnet.passes.sums_of_products import sums_of_products
 from staticnet.passes.winograd import by_winograd
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics, Pattern
@@ -37,13 +38,17 @@ def library(graph: Graph, context: Context) -> Graph:
     graph = _expand(graph, context)
     if context.numerics == "fast":
         graph = by_winograd(hand_written(graph, context), context)
-    if context.epilogues:
+        if ADDS in context.epilogues:
+            graph = sums_of_products(graph, context)
+    if context.epilogues & EPILOGUES:
         graph = _Matcher(graph, context).run()
     return heads_last(_widen(graph, context), context)
 
 
 def offers(context: Context, epilogue: str, dtype: DType) -> bool:
     """Whether the backend's library has an epilogue, as accurate as the dtype is."""
+    if epilogue == ADDS and dtype in HALVES:
+        return False
     narrow = dtype == FLOAT64 and epilogue in context.narrow_epilogues
     return epilogue in context.epilogues and not narrow
 
@@ -51,9 +56,9 @@ def offers(context: Context, epilogue: str, dtype: DType) -> bool:
 def _expand(graph: Graph, context: Context) -> Graph:
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         op = node.op
-        if not isinstance(op, MatmulEpilogue):
+        if not isinstance(op, MatmulEpilogue | MatmulAdd):
             return keep(node, inputs)
-        epilogue = op.epilogue(len(inputs))
+        epilogue = ADDS if isinstance(op, MatmulAdd) else op.epilogue(len(inputs))
         if offers(context, epilogue, node.dtype):
             return keep(node, inputs)
         context.notes[f"expanded {epilogue}"] += 1
@@ -61,7 +66,7 @@ def _expand(graph: Graph, context: Context) -> Graph:
         assert isinstance(expanded, Node)
         return expanded
 
-    found = any(isinstance(node.op, MatmulEpilogue) for node in graph.nodes)
+    found = any(isinstance(node.op, MatmulEpilogue | MatmulAdd) for node in graph.nodes)
     return rebuild(graph, "library", replace) if found else graph
 
 

@@ -21,7 +21,7 @@ from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.base import Constant, Item
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Slice
 from staticnet.ops.selection import Cast
@@ -35,7 +35,7 @@ from staticnet.rewrite.pattern import Numerics
 from staticnet.spatial.convolution import ConvolutionOp
 
 COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
-PRODUCTS = (Matmul, MatmulEpilogue, ConvolutionOp)
+PRODUCTS = (Matmul, MatmulAdd, MatmulEpilogue, ConvolutionOp)
 ATTENTIONS = (Attention, AttentionGradient)  # whose results are items
 CASTS_TAKEN = (take_of_elementwise,)  # an element of a product is cast, and not the product for it
 

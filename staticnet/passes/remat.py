@@ -25,7 +25,7 @@ from staticnet.ir.node import Node, build
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction, Size
 from staticnet.ops.creation import Iota
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.own_rules import flops_of_node
@@ -39,7 +39,7 @@ from staticnet.spatial.convolution import ConvolutionOp
 MAX_ROUNDS = 40
 MAX_CHAIN = 200  # nodes that one value is computed again from
 _CHEAP = (Elementwise, Reduction, Pad, Concat, RandomBits)
-_PRODUCTS = (Matmul, MatmulEpilogue, ConvolutionOp)
+_PRODUCTS = (Matmul, MatmulAdd, MatmulEpilogue, ConvolutionOp)
 _LEAVES = (Placeholder, VariableOp)
 _NUMBERS = (Constant, Iota, Size)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from staticnet.control.scan import Scan
 from staticnet.ir.dtype import FLOAT32
 from staticnet.ops.held import held_right
+from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
 from staticnet.plan.memory import padded
 
@@ -67,7 +68,7 @@ def _candidates(op: Any) -> Iterator[tuple[Any, Held]]:
     inputs, first = op.body.inputs, op.carries + op.xs
     stays = {x: first + i for i, x in enumerate(inputs[first:])}
     for node in op.body.nodes:
-        if isinstance(node.op, Matmul) and node.dtype == FLOAT32 and node.ndim == 2:
+        if isinstance(node.op, Matmul | MatmulAdd) and node.dtype == FLOAT32 and node.ndim == 2:
             operand, turned = held_right(node)
             if operand in stays and operand.ndim == 2:
                 depth, columns = operand.shape[::-1] if turned else operand.shape

@@ -12,7 +12,7 @@ from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction, Size
 from staticnet.ops.creation import Iota
 from staticnet.ops.indexing import Take, TakeAlongAxis
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.random import RandomBits
@@ -57,7 +57,7 @@ def role(node: Node) -> Role:
         return Role.POINT
     if isinstance(op, Reduction):
         return Role.REDUCE
-    products = Matmul | MatmulEpilogue | AuxiliaryProduct
+    products = Matmul | MatmulAdd | MatmulEpilogue | AuxiliaryProduct
     return Role.LIBRARY if isinstance(op, products) else Role.OPAQUE
 
 

@@ -11,6 +11,7 @@ from staticnet.control.scan import Scan
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.indexing import ScatterAdd, ScatterAddAlongAxis, Take, TakeAlongAxis
+from staticnet.ops.library import MatmulAdd
 from staticnet.ops.scattering import Scatter
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.results import carries_of, room_bytes
@@ -49,6 +50,8 @@ class Traffic:
 
     def in_place(self, node: Node, before: Node) -> Traffic:
         """That of a result which lies where it `begins_as` something: what it changes there."""
+        if isinstance(node.op, MatmulAdd):
+            return self
         changed = _bytes(node.inputs[1]) if isinstance(node.op, _ADDED) else 0
         reads = {x: min(n, changed) if x is before else n for x, n in self.reads.items()}
         return replace(self, reads=reads, writes={node: min(self.writes[node], changed)})

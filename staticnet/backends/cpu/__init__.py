@@ -15,10 +15,11 @@ from staticnet.backends.numpy import NumpyBackend
 from staticnet.backends.profile import Profile
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
+from staticnet.ir.dtype import HALVES
 from staticnet.ir.graph import Graph
 from staticnet.ir.hints import install
 from staticnet.ops.auxiliary import AuxiliaryProduct
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import ADDS, MatmulAdd, MatmulEpilogue
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
@@ -35,10 +36,10 @@ class CpuBackend(HostBackend):
     """
 
     name = "cpu"
-    epilogues: frozenset[str] = frozenset()
+    epilogues = frozenset({ADDS})
     narrow_epilogues: frozenset[str] = frozenset()
     products = frozenset({"float32", "float64", "winograd", "held"})
-    loop_cache = 2 << 20
+    loop_cache = 1 << 19
 
     def __init__(self, parallel: bool = True) -> None:
         self.parallel = parallel
@@ -57,8 +58,9 @@ class CpuBackend(HostBackend):
                 of another backend's library and the pass that expands it was left out.
         """
         for node in graph.nodes:
-            if isinstance(node.op, MatmulEpilogue | AuxiliaryProduct):
-                expands = "library" if isinstance(node.op, MatmulEpilogue) else "auxiliary"
+            halves = isinstance(node.op, MatmulAdd) and node.dtype in HALVES
+            if halves or isinstance(node.op, MatmulEpilogue | AuxiliaryProduct):
+                expands = "auxiliary" if isinstance(node.op, AuxiliaryProduct) else "library"
                 raise CompileError(
                     f"{node.op.name}: the cpu backend has no such routine ({node.provenance}); "
                     f"take {expands!r} out of disabled_passes"

@@ -25,7 +25,7 @@ from staticnet.ops.arithmetic import (
     negative,
 )
 from staticnet.ops.comparison import isinf, isnan, signbit
-from staticnet.ops.library import MatmulEpilogue
+from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import matmul
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.reduction import mean
@@ -119,6 +119,12 @@ def _signbit(node: Node) -> Any:
     """Where x or 1 / x is less than 0: of -0.0 too. A NaN has no sign here."""
     (x,) = node.inputs
     return (x < 0) | (1 / x < 0) if is_floating(x.dtype) else x < 0
+
+
+@composes(MatmulAdd)
+def _product_and_sum(node: Node) -> Any:
+    x, y, c = node.inputs
+    return c + matmul(x, y)
 
 
 @composes(MatmulEpilogue)
