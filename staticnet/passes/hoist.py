@@ -5,20 +5,24 @@ The first keeps bits. The second, under numerics="fast", makes one large product
 loop that of an x of each step with a matrix that stays, `x[t] @ w`; after it that of a value which
 no later step reads, and the sum over the steps of `h[t].T @ z[t]`. See `passes/fission.py`. That
 stacks factors and products of all steps, so not where a `memory_limit` is given; and of a long loop
-on a CPU those of a block of steps after another: see `passes/loop_blocks.py`.
+on a CPU those of a block of steps after another: see `passes/loop_blocks.py`. There a carry that is
+stacked is copied at each step, as well; elsewhere what it becomes is stacked, and moved on by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from staticnet.control.parts import Given, Parts, remade
+from staticnet.control.parts import Carry, Given, Parts, remade
 from staticnet.control.residuals import is_cheap
 from staticnet.control.scan import Scan
 from staticnet.control.union import Place
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, dependents, topological
+from staticnet.ops.movement import concat
+from staticnet.ops.shape import expand_dims
 from staticnet.passes.loop_blocks import split
 from staticnet.passes.loops import replace_loops
 from staticnet.passes.manager import Context, Pass
@@ -38,6 +42,8 @@ def hoist_invariants(graph: Graph, context: Context) -> Graph:
 
 
 def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
+    is_tight = context.loop_cache > 0 or context.memory_limit is not None
+
     def make(
         group: Sequence[Node], operands: Sequence[Sequence[Node]], used: Sequence[Sequence[int]]
     ) -> Mapping[Place, Node]:
@@ -46,6 +52,8 @@ def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
         count = _hoist_invariants(parts)
         if count:
             context.notes["hoisted"] += count
+        earlier = {} if is_tight else _stack_later_carries(parts)
+        context.notes.update({"carries of all steps": len(earlier)} if earlier else {})
         if splits and isinstance(node.op, Scan):
             results, products = split(parts, context.loop_cache)
             if products:
@@ -53,6 +61,8 @@ def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
         else:
             carries, ys = parts.build()
             results = [*carries, *ys]
+        for i, carry in earlier.items():
+            results[i] = _before(carry, results[i], node.op)
         return {(0, i): results[i] for i in used[0]}
 
     loops = [[node] for node in graph.nodes if isinstance(node.op, Scan | WhileLoop)]
@@ -74,6 +84,35 @@ def _hoist_invariants(parts: Parts) -> int:
     for node, value in zip(chosen, remade(chosen, outside), strict=True):
         parts.captured.append(Given(value, node))
     return len(chosen)
+
+
+def _stack_later_carries(parts: Parts) -> dict[int, Carry]:
+    """Stack what a carry becomes where the carry itself was stacked; -> those, by result.
+
+    Both lie in memory of their own, so the carry would be copied at each step; now one kernel moves
+    the rows of all.
+    """
+    known = {carry.own: carry for carry in parts.carries}
+    found: dict[int, Carry] = {}
+    if not isinstance(parts.op, Scan) or not _is_long(parts.op):
+        return found
+    for i, y in enumerate(parts.ys):
+        if y in known:
+            parts.ys[i] = known[y].after
+            found[len(parts.carries) + i] = known[y]
+    return found
+
+
+def _is_long(op: Scan) -> bool:
+    (length,) = op.length
+    return isinstance(length, int) and length > 1
+
+
+def _before(carry: Carry, stack: Any, op: Any) -> Node:
+    """The carry of each step, of what it is after each."""
+    first = expand_dims(carry.init, 0)
+    parts = [stack[1:], first] if op.reverse else [first, stack[:-1]]
+    return concat(parts, 0)  # type: ignore[return-value]
 
 
 def _base(node: Node) -> Node:

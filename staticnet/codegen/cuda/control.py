@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from staticnet.codegen.cuda.unrolled import written_out
 from staticnet.codegen.launches import Address, Branch, Command, Loop, While
 from staticnet.control.cond import Cond
 from staticnet.control.scan import Scan
@@ -96,7 +97,7 @@ def _scan(outer: StepWriter, node: Node, op: Scan, held: _Held) -> None:
     if hosted or length * len(commands) > MOST_COMMANDS:
         outer.commands.append(loop)
     else:
-        outer.commands.extend(each for t in loop.order for each in loop.at_step(t))
+        outer.commands.extend(written_out(loop, carries))
 
 
 def _element(outer: StepWriter, node: Node, loop: int) -> Address:
