@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.errors import ArgumentError
-from staticnet.train import Trainer, recipe
+from staticnet.ir.location import caller
+from staticnet.train import Recipe, Trainer
+from staticnet.train.checks import looked_at
 
 
 class _Looked(BaseException):
@@ -57,7 +59,11 @@ def _look(
     shuffle: bool = True,
     **_: Any,
 ) -> None:
-    print(recipe(self, data, validation=validation, batch_size=batch_size, shuffle=shuffle))
+    seen = []
+    for each in looked_at(self, data, validation, batch_size, shuffle, str(caller())):
+        seen.append(each)
+        print(each, flush=True)  # some take minutes
+    print(Recipe(tuple(seen)).head)
     raise _Looked
 
 

@@ -5,7 +5,7 @@ Karpathy, "A Recipe for Training Neural Networks", 2019.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,17 @@ class Recipe(Shown):
                 part for part in (s.line, s.module) if part))
             for s in self.seen
         ]  # fmt: skip
-        return [Table(self._head(), ("", "check", "seen", "remedy", "where"), rows)]
+        return [Table(self.head, ("", "check", "seen", "remedy", "where"), rows)]
 
-    def _head(self) -> str:
+    @property
+    def head(self) -> str:
+        """How many faults there are, in how many checks."""
         count = len(self.faults)
         found = "no fault" if not count else f"{count} fault{'s' * (count > 1)}"
         return f"{found} in {len(self.seen)} checks"
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.seen), self._head()])
+        return "\n".join([*map(str, self.seen), self.head])
 
 
 def recipe(
@@ -92,6 +94,18 @@ def recipe(
         ArgumentError: if the data, the model or the loss do not fit, as `fit` finds them.
         DataError: if a record cannot be read; names its file and place.
     """
+    made = looked_at(trainer, data, validation, batch_size, shuffle, str(caller()))
+    return Recipe(tuple(made))
+
+
+def looked_at(
+    trainer: Trainer, data: Any, validation: Any, batch_size: int, shuffle: bool, where: str
+) -> Iterator[Seen]:
+    """What each check saw, as soon as it did; faults of no line of their own are at `where`.
+
+    Raises:
+        ArgumentError, DataError: as `recipe` does.
+    """
     source = as_source("recipe", data)
     held = None if validation is None else as_source("recipe: validation", validation)
     size = as_size(batch_size, "recipe: batch_size")
@@ -99,13 +113,9 @@ def recipe(
         raise ArgumentError("recipe: the trainer has no optimizer; give Trainer(..., optimizer=…)")
     trainer._take_layout(source.layout, "recipe")
     session = Session(trainer, source, held, size, shuffle)
-    where = str(caller())
-    seen = []
     for check in CHECKS:
         found = check(session)
         if found is not None:
-            told = replace(found, line=where) if found.remedy and not found.line else found
-            seen.append(told)
+            yield replace(found, line=where) if found.remedy and not found.line else found
             if found.is_fatal:
-                break
-    return Recipe(tuple(seen))
+                return

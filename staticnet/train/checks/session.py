@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 MOST = 10_000  # examples that are looked at
-SAMPLE = 256  # that programs are run on
+FEWEST, SAMPLE = 32, 256  # that programs are run on
+NUMBERS, TOKEN = 1 << 14, 64  # of which so many are enough; a token is as much work as so many
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ class Session:
 
     @property
     def sample(self) -> list[Array]:
-        """The first examples, inputs and targets."""
-        return [a[:SAMPLE] for a in (*self.x, *self.y)]
+        """The first examples, inputs and targets: fewer of large ones."""
+        return [a[: self._enough] for a in (*self.x, *self.y)]
+
+    @property
+    def _enough(self) -> int:
+        work = sum(a[:1].size * (TOKEN if a.dtype.kind == "i" else 1) for a in self.x)
+        return min(SAMPLE, max(FEWEST, NUMBERS // max(work, 1)))
 
     def batch(self, size: int) -> list[Array]:
         """So many examples, drawn without order."""
@@ -103,7 +109,7 @@ class Session:
     def measured(self) -> Measured:
         """Values and gradients of the step, on the sample."""
         with self.unchanged():
-            return measure(self.step, self.step._feeds(self.batch(64), {}), None)
+            return measure(self.step, self.step._feeds(self.batch(min(64, self._enough)), {}), None)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
