@@ -54,6 +54,12 @@ Rows = tuple[Node, int | Dim]  # a node's elements, cut into rows of a length
 RELU_GRADIENT: Any = where(Pattern(None, (), "y") > 0, Pattern(None, (), "g"), 0)
 
 
+def _is_large(node: Node) -> bool:
+    """Whether it pays; of a plan for all sizes that is not known, and a plan for one size says."""
+    size = node.type.size
+    return isinstance(size, int) and size >= LEAST_ELEMENTS
+
+
 def auxiliary(graph: Graph, context: Context) -> Graph:
     """The graph in terms of the auxiliary epilogues of `context.epilogues`."""
     graph = _expand(graph, context)
@@ -153,7 +159,7 @@ class _Matcher:
         if not found:
             return
         product = _product(found["g"], Matmul)
-        if product is None or product.type.size < LEAST_ELEMENTS:
+        if product is None or not _is_large(product):
             return
         name = MatmulActivationGradient(activation).epilogue(3)
         if not self._offers(name, product) or not self._is_private(product, root, found):
@@ -234,7 +240,7 @@ class _Matcher:
             return
         for of, operand in zip(("left", "right"), product.inputs, strict=True):
             matrix = _turned(operand) if of == "left" else operand
-            if matrix is None or matrix.type.size < LEAST_ELEMENTS:
+            if matrix is None or not _is_large(matrix):
                 continue
             rows = _rows(matrix)
             if rows not in self.sums:

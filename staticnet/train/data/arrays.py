@@ -12,7 +12,7 @@ from staticnet.function import Function
 from staticnet.ops.random import permutation_array
 from staticnet.ops.state import Variable
 from staticnet.specialization import Specialization
-from staticnet.train.data.source import Array, Layout, Plan, length_of
+from staticnet.train.data.source import Array, Layout, Plan, length_of, on_host
 
 LARGEST_COPY = 2**31  # bytes of a data set that a device with memory of its own is given whole
 
@@ -99,7 +99,7 @@ class ArrayEpoch:
         if order is None:
             sets = [x[first:last] for x in sets]
         try:
-            return executable.run_many(sets, steps, size, order)
+            return [on_host(output) for output in executable.run_many(sets, steps, size, order)]
         finally:
             if Variable.watched:
                 function.count_writes()

@@ -11,7 +11,7 @@ import numpy as np
 from staticnet.errors import ArgumentError, DataError, FeedError
 from staticnet.function import Function
 from staticnet.train.data.prefetch import Prefetch
-from staticnet.train.data.source import Array, Layout, Plan
+from staticnet.train.data.source import Array, Layout, Plan, on_host
 
 Batches = Iterable[Any]
 
@@ -159,4 +159,4 @@ class BatchEpoch:
 
 def _stacked(column: tuple[Any, ...]) -> Array:
     """Outputs of steps, one after another; on the host."""
-    return np.stack([x.get() if hasattr(x, "get") else x for x in column])
+    return np.stack([on_host(x) for x in column])

@@ -98,6 +98,11 @@ class Plan:
     skip: int = 0
 
 
+def on_host(output: Any) -> Array:
+    """What a step gave, as NumPy's array: a GPU's is waited for and copied."""
+    return np.asarray(output.get() if hasattr(output, "get") else output)
+
+
 class Epoch(Protocol):
     """The batches of an epoch, run by a function many at a time."""
 
