@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 import zipfile
 from typing import Any
 
@@ -143,7 +144,10 @@ class TestTabs:
                 pass
 
     @pytest.mark.slow
-    def test_too_many_messages_end_a_tab(self, client: Any) -> None:
+    def test_too_many_messages_end_a_tab(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("staticnet.playground.security.RATE", 0.0)
         with connect(client) as tab:
             for _ in range(int(2 * BURST)):
                 tab.send_text('{"kind": "pause"}')
@@ -252,6 +256,43 @@ def test_huge_and_binary_messages_are_refused(client: Any) -> None:
         assert "at most" in hear(tab, "error")["text"]
         tab.send_bytes(b"{}")
         assert "not binary" in hear(tab, "error")["text"]
+
+
+def read_on(tab: Any) -> None:
+    """All that comes, until the connection is closed."""
+    while True:
+        tab.recv(60)
+
+
+@pytest.mark.slow
+def test_a_running_server_closes_on_what_is_huge_and_answers_others() -> None:
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.sync.client import connect as dial
+
+    bound = server.listen(0)
+    port = bound.getsockname()[1]
+    running = server.server(port)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+    thread.start()
+    address, home = f"ws://127.0.0.1:{port}/tab", f"http://127.0.0.1:{port}"
+    try:
+        for huge in ("x" * 2**20, b"x" * 2**20):
+            with dial(address, origin=home) as tab:  # type: ignore[arg-type]
+                assert json.loads(tab.recv())["kind"] == "welcome"
+                tab.send(huge)
+                with pytest.raises(ConnectionClosed):
+                    read_on(tab)
+        for origin in (None, "http://evil.example"):
+            with pytest.raises(InvalidStatus), dial(address, origin=origin):  # type: ignore[arg-type]
+                pass
+        with dial(address, origin=home) as tab:  # type: ignore[arg-type]
+            tab.send(json.dumps({"kind": "open", "query": "batch=3", "serial": 1}))
+            while json.loads(tab.recv()).get("serial") != 1:
+                pass
+    finally:
+        running.should_exit = True
+        thread.join(60)
+    assert not thread.is_alive()
 
 
 class TestCommand:

@@ -167,7 +167,7 @@ def application(port: int, device: str = "auto") -> Any:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on the loopback.
+    """A socket on the loopback, at which requests may wait already.
 
     Raises:
         OSError: if the port is taken.
@@ -176,6 +176,7 @@ def listen(port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind(("127.0.0.1", port))
+        found.listen(128)
     except OSError:
         found.close()
         raise

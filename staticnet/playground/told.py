@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,13 @@ def _of_module(name: str) -> str:
 
 def welcome(key: str) -> dict[str, Any]:
     """What a page needs once: its key, what there is to choose, and the features' surfaces."""
+    return {"kind": "welcome", "key": key, **_same_for_all()}
+
+
+@cache
+def _same_for_all() -> dict[str, Any]:
     surfaces = feature_surfaces()
     return {
-        "kind": "welcome",
-        "key": key,
         "small": SMALL,
         "edge": EDGE,
         "numbers": NUMBERS,
