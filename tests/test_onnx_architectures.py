@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,118 +17,29 @@ from staticnet.backends.cpu.compiler import find_compiler
 pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
+architectures = pytest.importorskip("bench.architectures")
+LANGUAGE, SMALL = architectures.LANGUAGE, architectures.SMALL
+of_transformers = architectures.of_transformers
 COMPILES = True
-VISION = (
-    "resnet18", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "vit_b_16", "convnext_tiny",
-)  # fmt: skip
+VISION = tuple(name for name in architectures.VISION if name != "mobilenet_v3_large")
+SMALLER = {"unet": (2, 3, 32, 32), "tagger": (2, 11), "detector": (2, 8, 6, 5)}
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
-def of_torchvision(name: str) -> Any:
-    """A network of torchvision and an image for it; one without its compiled ops will do."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
-        for op in ("nms", "qnms"):
-            library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    models = pytest.importorskip("torchvision").models
-    return getattr(models, name)(weights=None), torch.randn(1, 3, 224, 224)
-
-
-class Output(torch.nn.Module):
-    """One output of a network of transformers."""
-
-    def __init__(self, network: Any, name: str) -> None:
-        super().__init__()
-        self.network, self.name = network, name
-
-    def forward(self, x: Any) -> Any:
-        return getattr(self.network(x, use_cache=False), self.name)
-
-
-def of_transformers(name: str) -> Any:
-    transformers = pytest.importorskip("transformers")
-    if name == "bert":
-        config = transformers.BertConfig(num_hidden_layers=4)
-        network: Any = Output(transformers.BertModel(config), "last_hidden_state")
-    else:
-        network = Output(transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=4)), "logits")
-    return network, torch.randint(0, 1000, (2, 16))
-
-
-class UNet(torch.nn.Module):
-    """Down and up again, once by a transposed convolution and once by interpolation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        nn = torch.nn
-
-        def block(i: int, o: int) -> Any:
-            return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU())
-
-        self.a, self.b, self.c, self.d, self.e = (
-            block(i, o) for i, o in ((3, 8), (8, 16), (16, 32), (32, 16), (24, 8))
-        )
-        self.up, self.wide = nn.ConvTranspose2d(32, 16, 2, 2), nn.Upsample(None, 2.0, "bilinear")
-        self.pool, self.out = nn.MaxPool2d(2), nn.Conv2d(8, 2, 1)
-
-    def forward(self, x: Any) -> Any:
-        a = self.a(x)
-        b = self.b(self.pool(a))
-        d = self.d(torch.cat([self.up(self.c(self.pool(b))), b], 1))
-        return self.out(self.e(torch.cat([self.wide(d), a], 1)))
-
-
-class Tagger(torch.nn.Module):
-    """A label for each word."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = torch.nn.Embedding(100, 16)
-        self.lstm = torch.nn.LSTM(16, 24, num_layers=2, bidirectional=True, batch_first=True)
-        self.out = torch.nn.Linear(48, 7)
-
-    def forward(self, x: Any) -> Any:
-        return self.out(self.lstm(self.words(x))[0])
-
-
-class Detector(torch.nn.Module):
-    """A head that gives boxes in a grid of cells."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(8, 27, 1)
-
-    def forward(self, x: Any) -> Any:
-        n, _, h, w = x.shape
-        y = self.conv(x).view(n, 3, 9, h, w).permute(0, 1, 3, 4, 2).contiguous()
-        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-        grid = torch.stack((columns, rows), 2).view(1, 1, h, w, 2).float()
-        middle = (y[..., :2].sigmoid() * 2 - 0.5 + grid) * 8
-        size = (y[..., 2:4].sigmoid() * 2) ** 2
-        return torch.cat((middle, size, y[..., 4:].sigmoid()), -1).view(n, -1, 9)
-
-
-SMALL = {
-    "unet": lambda: (UNet(), torch.randn(2, 3, 32, 32)),
-    "tagger": lambda: (Tagger(), torch.randint(0, 100, (2, 11))),
-    "detector": lambda: (Detector(), torch.randn(2, 8, 6, 5)),
-}
-
-
 def made(name: str) -> Any:
-    """A network and an input; what begins as zero, as some last layers do, is drawn too."""
-    torch.manual_seed(0)
-    if name in SMALL:
-        return SMALL[name]()
-    network, x = of_torchvision(name) if name in VISION else of_transformers(name)
-    for parameter in network.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.02)
-    return network, x
+    """A network and an input; those of transformers of few layers."""
+    if name in LANGUAGE:
+        pytest.importorskip("transformers")
+        torch.manual_seed(0)
+        return of_transformers(name, 4).eval(), torch.randint(0, 1000, (2, 16))
+    if name in VISION and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    network, x = architectures.made(name, 1)
+    return network, x if name in VISION else architectures.drawn(SMALLER[name])
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
-@pytest.mark.parametrize("name", [*SMALL, *VISION, "bert", "gpt2"])
+@pytest.mark.parametrize("name", [*SMALL, *VISION, *LANGUAGE])
 def test_it_agrees_with_pytorch(name: str, exporter: str, tmp_path: Path) -> None:
     network, x = made(name)
     network.eval()
@@ -168,3 +81,17 @@ def test_named_dims_stay_symbolic(name: str, tmp_path: Path) -> None:
         with torch.no_grad():
             wanted = network(part).numpy()
         np.testing.assert_allclose(f(part.numpy()), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_networks_are_timed_beside_pytorch(tmp_path: Path, capsys: Any) -> None:
+    from bench import onnx
+
+    out = tmp_path / "onnx.json"
+    given = "--only detector --batches 1 --rounds 1 --peers torch --out".split()
+    onnx.main([*given, str(out)])
+    (record,) = json.loads(out.read_text(encoding="utf-8"))["records"]
+    for contender in ("staticnet", "torch"):
+        found = record["contenders"][contender]
+        assert found["error"] < 1e-4
+        assert found["seconds"][0]
+    assert "geometric mean" in capsys.readouterr().out

@@ -32,6 +32,7 @@ FEW_TO_SUM = (
 )
 LARGE_WEIGHT = 1 << 18  # elements of weights whose gradient does not stay in the cache
 MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
+LONG_ROW = 48  # pixels, of which several vectors are filled
 WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
 TURNED = 8  # channels that are turned together
 PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
@@ -131,7 +132,7 @@ def cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
 
 
 def _cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
-    if g.groups > 1 and g.inputs == g.outputs == 1:
+    if g.groups > 1 and g.inputs == g.outputs == 1 and not _by_long_rows(g, op):
         return _cut_singles(g, op, dtype)
     of_weight = isinstance(op, ConvolutionWeight)
     lies = _is_product(g) if of_weight else _is_flat(g)
@@ -289,6 +290,14 @@ def _by_planes(g: Geometry, op: ConvolutionOp) -> bool:
         and by_pixels >= (1 if slow else WORTH_PLANES) * by_outputs
         and _box(g, backward, depth, 1) <= BOX
     )
+
+
+def _by_long_rows(g: Geometry, op: ConvolutionOp) -> bool:
+    """Whether a depthwise one goes by planes: of short rows, each channel's beginning is most."""
+    backward = isinstance(op, ConvolutionInput)
+    if op.layout == "last" or isinstance(op, ConvolutionWeight):
+        return False
+    return _pixel_rows(g, backward)[0] >= LONG_ROW and _by_planes(g, op)
 
 
 def _pixel_rows(g: Geometry, backward: bool) -> tuple[int, int]:

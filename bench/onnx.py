@@ -1,0 +1,236 @@
+"""Inference of imported networks on the CPU beside onnxruntime and PyTorch, in turns.
+
+    python -m bench.onnx [--only resnet18 bert] [--batches 1 8] [--rounds 7] [--limit 60]
+                         [--peers onnxruntime torch torch.compile] [--folder DIR] [--out FILE.json]
+
+PyTorch exports each network of `bench.architectures` as ONNX, once: `--folder` keeps the files.
+Each contender has a process of its own, in which it first gives the outputs that PyTorch gives, and
+then takes its turn in each round; after `limit` seconds no round begins. Times are CPU seconds of
+one thread: on a machine with other work they are the fairer ones. Beside them stand the seconds
+from the file, or for PyTorch the network, to the first outputs, and the most memory beyond what the
+process had after its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import environment
+from bench.report import duration
+from staticnet.compare import stats
+
+PEERS = ("onnxruntime", "torch", "torch.compile")
+ROUND = 0.2  # seconds of a turn, or one call
+TOLERANCE = 1e-3
+Record = dict[str, Any]
+Run = Callable[[Any], Any]
+
+
+def export(name: str, batch: int, folder: Path) -> Path:
+    """The file of a network and an input; made if it is not there."""
+    import torch
+
+    from bench.architectures import made
+
+    file = folder / f"{name}_{batch}.onnx"
+    if not file.exists() or not file.with_suffix(".npz").exists():
+        network, x = made(name, batch)
+        with torch.inference_mode():
+            y = network(x)
+        if not file.exists():
+            torch.onnx.export(network, (x,), str(file), input_names=["x"], verbose=False)
+        np.savez(file.with_suffix(".npz"), x=x.numpy(), y=y.numpy())
+    return file
+
+
+def staticnet_run(file: Path, x: Any) -> Run:
+    """Our run of a file."""
+    import staticnet as sn
+
+    node = sn.placeholder(x.shape, str(x.dtype), "x")
+    f: Run = sn.function(node, sn.io.onnx.load(file)(node), device="cpu")
+    return f
+
+
+def onnxruntime_run(file: Path, x: Any) -> Run:
+    """onnxruntime's run of a file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def torch_run(file: Path, x: Any, compiles: bool = False) -> Run:
+    """PyTorch's run of the network that a file was made of."""
+    import torch
+
+    from bench.architectures import made
+
+    name, _, batch = file.stem.rpartition("_")
+    network = made(name, int(batch))[0]
+    network = torch.compile(network) if compiles else network
+
+    def run(x: Any) -> Any:
+        with torch.inference_mode():
+            return network(torch.from_numpy(x)).numpy()
+
+    return run
+
+
+def torch_compile_run(file: Path, x: Any) -> Run:
+    """The same, compiled."""
+    return torch_run(file, x, compiles=True)
+
+
+RUNS = dict(zip(PEERS, (onnxruntime_run, torch_run, torch_compile_run), strict=True))
+
+
+def worker(pipe: Any, contender: str, file: Path) -> None:
+    """Prepares a contender, says what that took, and then runs a turn for each message."""
+    warnings.simplefilter("ignore")
+    try:
+        run, x, about = _prepare(contender, file)
+    except Exception as error:  # whatever another library raises is its result
+        pipe.send({"failed": f"{type(error).__name__}: {error}"[:300]})
+        return
+    pipe.send(about)
+    while pipe.recv():
+        samples = list[float]()
+        while sum(samples) < ROUND:
+            start = time.process_time()
+            run(x)
+            samples.append(time.process_time() - start)
+        pipe.send(samples)
+
+
+def _prepare(contender: str, file: Path) -> tuple[Run, Any, Record]:
+    with np.load(file.with_suffix(".npz")) as kept:
+        x, wanted = kept["x"], kept["y"]
+    importlib.import_module(contender.partition(".")[0])
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what it has now
+    before = _peak()
+    start, cpu = time.perf_counter(), time.process_time()
+    run = RUNS.get(contender, staticnet_run)(file, x)
+    y = np.asarray(run(x))
+    about = {"first_s": time.perf_counter() - start, "first_cpu_s": time.process_time() - cpu}
+    error = float(np.abs(y - wanted).max() / np.abs(wanted).max())
+    if not error <= TOLERANCE:
+        raise ValueError(f"its outputs differ from PyTorch's by {error:.1e} of the greatest")
+    run(x)
+    return run, x, about | {"error": error, "peak_bytes": _peak() - before}
+
+
+def _peak() -> int:
+    """The most bytes that this process had in memory."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def compare(name: str, batch: int, folder: Path, options: argparse.Namespace) -> Record:
+    """One network's contenders and their samples of each round."""
+    file = export(name, batch, folder)
+    found: dict[str, Record] = {}
+    pipes = {}
+    for contender in ("staticnet", *options.peers):
+        pipe, far = multiprocessing.get_context("spawn").Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=worker, args=(far, contender, file), daemon=True
+        )
+        process.start()
+        far.close()
+        found[contender] = _answer(pipe)
+        if "failed" not in found[contender]:
+            pipes[contender] = pipe
+            found[contender]["seconds"] = []
+    end = time.perf_counter() + options.limit
+    rng = np.random.default_rng(0)
+    for i in range(options.rounds):
+        if i >= 3 and time.perf_counter() > end:
+            break
+        for contender in rng.permutation(list(pipes)):
+            pipes[contender].send(True)
+            found[contender]["seconds"].append(pipes[contender].recv())
+    for pipe in pipes.values():
+        pipe.send(False)
+    return {"network": name, "batch": batch, "load": os.getloadavg()[0], "contenders": found}
+
+
+def _answer(pipe: Any) -> Record:
+    try:
+        answer: Record = pipe.recv()
+    except EOFError:
+        return {"failed": "its process ended"}
+    return answer
+
+
+def line(record: Record) -> tuple[str, float]:
+    """A record as text, and our time over that of the fastest other."""
+    found = {c: each for c, each in record["contenders"].items() if each.get("seconds")}
+    told = []
+    for contender, each in found.items():
+        middle = duration(stats.median(each["seconds"]))
+        memory = each["peak_bytes"] / 2**20
+        told.append(f"{contender} {middle} (first {each['first_cpu_s']:.1f} s, {memory:.0f} MiB)")
+    others = [each["seconds"] for c, each in found.items() if c != "staticnet"]
+    if "staticnet" not in found or not others:
+        return f"{record['network']} {record['batch']}: {'; '.join(told)}", float("nan")
+    ratio = stats.ratio_to_best(found["staticnet"]["seconds"], others)
+    head = f"{record['network']:18} {record['batch']:2}"
+    bounds = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{head} {bounds}  {'; '.join(told)}", ratio.value
+
+
+def records(options: argparse.Namespace, folder: Path) -> Iterator[Record]:
+    """The records of all networks that were asked for."""
+    from bench.architectures import ARCHITECTURES
+
+    for name in options.only or [n for n in ARCHITECTURES if n != "mobilenet_v3_small"]:
+        for batch in options.batches:
+            yield compare(name, batch, folder, options)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # of all processes
+    about = environment.describe(1)
+    found, ratios = [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        for record in records(options, options.folder or Path(temporary)):
+            text, ratio = line(record)
+            print(text, flush=True)
+            found.append(record)
+            ratios += [ratio] if ratio == ratio else []
+            if options.out:
+                options.out.write_text(json.dumps({"about": about, "records": found}) + "\n")
+    if ratios:
+        mean, most = statistics.geometric_mean(ratios), max(ratios)
+        print(f"geometric mean {mean:.2f}, greatest {most:.2f}, of {len(ratios)}")
+
+
+if __name__ == "__main__":
+    main()
