@@ -135,6 +135,23 @@ def test_bits_do_not_depend_on_the_layout() -> None:
         assert x.tobytes() == y.tobytes()
 
 
+def test_depthwise_convolutions_of_long_rows_agree() -> None:
+    found = []
+    for size, kernel, steps in (
+        ((9, 60), (3, 5), (1, 1)),
+        ((50,), (7,), (1,)),
+        ((5, 64), (2, 2), (1, 2)),
+    ):
+        pads = tuple(k // 2 for k in kernel)
+        op = Convolution(steps, pads, pads, (1,) * len(size), (5,), "first")
+        found.append((op, (2, 5, *size), (5, 1, *kernel)))
+    inputs, results, feeds = graph("float32", found)
+    compiled = sn.function(inputs, results, device="cpu")(*feeds)
+    exact = sn.function(inputs, results, device="numpy")(*feeds)
+    for got, wanted in zip(compiled, exact, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5 * float(np.abs(wanted).max()))
+
+
 def test_sums_of_nothing_are_zero() -> None:
     op = Convolution((1,), (0,), (0,), (1,), (1,), "first")
     inputs, results, feeds = graph(

@@ -87,8 +87,8 @@ def test_networks_are_timed_beside_pytorch(tmp_path: Path, capsys: Any) -> None:
     from bench import onnx
 
     out = tmp_path / "onnx.json"
-    given = "--only detector --batches 1 --rounds 1 --peers torch --out".split()
-    onnx.main([*given, str(out)])
+    few = ["--batches", "1", "--rounds", "1"]
+    onnx.main(["--only", "detector", *few, "--peers", "torch", "--out", str(out)])
     (record,) = json.loads(out.read_text(encoding="utf-8"))["records"]
     for contender in ("staticnet", "torch"):
         found = record["contenders"][contender]

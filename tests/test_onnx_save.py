@@ -99,7 +99,7 @@ def test_older_and_newer_opsets(opset: int | None, tmp_path: Path) -> None:
     )  # fmt: skip
     assert model.opset_import[0].version == (opset or 18)
     kinds = [node.op_type for node in model.graph.node]
-    found = {"Conv", "Softmax", "Gemm", "MaxPool", "AveragePool"}
+    found = {"Conv", "Softmax", "Gemm", "MaxPool", "AveragePool", "BatchNormalization"}
     assert found | ({"LayerNormalization"} if (opset or 18) >= 17 else set()) <= set(kinds)
     assert not {"Exp", "MatMul"} & set(kinds)
 
@@ -109,17 +109,20 @@ def test_groups_become_one_operator_where_nothing_reads_their_inside(tmp_path: P
     image = sn.placeholder(("n", 2, 5), name="image")
     F = nn.functional
     kernel, shift = sn.variable(normal(3, 2, 2), "kernel"), sn.variable(normal(3), "shift")
+    bare = nn.BatchNorm1d(6, affine=False).eval()
     outputs = [
         F.softmax(x, 1), F.log_softmax(image, 1), sn.mean(image, (0, 2)),
         F.layer_norm(image, (2, 5), eps=0.1), F.layer_norm(x * 3, (6,), w, b),
         F.layer_norm(x * 2, (6,)), F.layer_norm(x, (6,), w),
         F.linear(x, sn.variable(normal(4, 6), "dense"), sn.variable(normal(4), "bias")),
-        F.conv1d(image, kernel, shift, stride=2, padding=1), x @ sn.variable(normal(6, 3)) + b[:3],
+        F.conv1d(image, kernel, shift, stride=2, padding=1), bare(x),
+        x @ sn.variable(normal(6, 3)) + b[:3],
     ]  # fmt: skip
     f = sn.function([x, image], outputs, device="numpy")
     model = agrees(tmp_path / "groups.onnx", f, normal(3, 6), normal(3, 2, 5))
     kinds = {node.op_type for node in model.graph.node}
     wanted = {"Softmax", "LogSoftmax", "ReduceMean", "LayerNormalization", "Gemm", "Conv"}
+    wanted |= {"BatchNormalization"}
     assert kinds == wanted | {"Mul", "Slice"}  # what is given to some of them
     y = F.softmax(x, 1)
     powers = y.inputs[0]

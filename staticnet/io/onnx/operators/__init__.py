@@ -1,39 +1,6 @@
 """Operators by family: importing this room fills the table."""
 
-from staticnet.io.onnx.operators import (
-    activations,
-    arithmetic,
-    control,
-    movement,
-    normalization,
-    quantization,
-    randomness,
-    recurrent,
-    reductions,
-    resampling,
-    selection,
-    sequences,
-    shapes,
-    spectral,
-    training,
-    windows,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-FAMILIES = (
-    activations,
-    arithmetic,
-    control,
-    movement,
-    normalization,
-    quantization,
-    randomness,
-    recurrent,
-    reductions,
-    resampling,
-    selection,
-    sequences,
-    shapes,
-    spectral,
-    training,
-    windows,
-)
+FAMILIES = tuple(import_module(f"{__name__}.{family.name}") for family in iter_modules(__path__))

@@ -17,10 +17,11 @@ from staticnet.ir.dtype import FLOAT32, FLOAT64
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.nn.functional.activation import log_softmax, softmax
-from staticnet.nn.functional.normalization import layer_norm
+from staticnet.nn.functional.normalization import batch_norm, layer_norm
 from staticnet.ops.arithmetic import Add, Divide, Multiply, Subtract
 from staticnet.ops.base import Constant
 from staticnet.ops.linalg import Matmul
+from staticnet.ops.moments import Normalize
 from staticnet.ops.movement import PermuteDims
 from staticnet.ops.reduction import Max, mean
 from staticnet.ops.selection import StopGradient
@@ -173,6 +174,26 @@ def _layer_norm(node: Node) -> Group | None:
     return Group("LayerNormalization", [x, scale, bias], {"axis": -len(shape), "epsilon": value})
 
 
+def _batch_norm(node: Node) -> Group | None:
+    """By running statistics, with or without weight and bias."""
+    x, average, scale, shift = node.inputs
+    rate, weight = scale.inputs if _is(scale, Multiply) else (scale, None)
+    bias = shift.inputs[1] if _is(shift, Add) else None
+    if not _is(rate, Rsqrt) or not _is(rate.inputs[0], Add):
+        return None
+    variance, eps = rate.inputs[0].inputs
+    laid = [v for v in (average, variance, weight, bias) if v is not None]
+    if not isinstance(eps.op, Constant) or not all(_is(v, Reshape) for v in laid):
+        return None
+    m, v, w, b = (None if a is None else a.inputs[0] for a in (average, variance, weight, bias))
+    value = float(eps.op.value.array)
+    if batch_norm(x, m, v, w, b, eps=value) is not node or not isinstance(x.shape[1], int):
+        return None
+    w = np.ones(x.shape[1], x.dtype) if w is None else w
+    b = np.zeros(x.shape[1], x.dtype) if b is None else b
+    return Group("BatchNormalization", [x, w, b, m, v], {"epsilon": value})
+
+
 def _gemm(node: Node) -> Group | None:
     """x w' + b, as `linear` makes it, of matrices."""
     product, bias = node.inputs
@@ -207,5 +228,6 @@ _GUESSES: dict[type[Any], tuple[Callable[[Node], Group | None], ...]] = {
     Add: (_layer_norm, _gemm, _biased_convolution),
     Divide: (_mean,),
     Multiply: (_softmax, _layer_norm),
+    Normalize: (_batch_norm,),
     Subtract: (_log_softmax,),
 }
