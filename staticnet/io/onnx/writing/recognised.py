@@ -189,9 +189,9 @@ def _batch_norm(node: Node) -> Group | None:
     value = float(eps.op.value.array)
     if batch_norm(x, m, v, w, b, eps=value) is not node or not isinstance(x.shape[1], int):
         return None
-    w = np.ones(x.shape[1], x.dtype) if w is None else w
-    b = np.zeros(x.shape[1], x.dtype) if b is None else b
-    return Group("BatchNormalization", [x, w, b, m, v], {"epsilon": value})
+    by = np.ones(x.shape[1], x.dtype) if w is None else w
+    plus = np.zeros(x.shape[1], x.dtype) if b is None else b
+    return Group("BatchNormalization", [x, by, plus, m, v], {"epsilon": value})
 
 
 def _gemm(node: Node) -> Group | None:
