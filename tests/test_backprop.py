@@ -129,3 +129,21 @@ def test_the_page_plays(opened: Any, tmp_path: Path) -> None:
     assert page.locator("svg text.back.now").text_content() == "gradient 1"
     page.locator("svg [data-node]").first.click()
     assert "gradient -4" in page.locator("#details").text_content()
+
+
+def test_names_of_inputs_are_not_taken_for_others() -> None:
+    """Inputs of one name are one node: what an explanation adds has a name of its own."""
+    found = sn.backprop("g*y", g=3, y=2)
+    assert (found.gradient("g"), found.gradient("y")) == (2, 3)
+    made = sn.derive(parse("sum(x*dx)", {"x": (3,), "dx": (3,)}).node, sn.placeholder(
+        (3,), "float64", "x"))  # fmt: skip
+    assert made.checked.points
+    assert made.checked.agrees
+
+
+def test_symbolic_sizes_come_from_what_is_given() -> None:
+    x = sn.placeholder(("batch", 3), name="x")
+    y = sn.mean(x * x)
+    found = sn.backprop(y, x=np.ones((2, 3), np.float32))
+    np.testing.assert_allclose(found.gradient("x"), np.full((2, 3), 1 / 3), rtol=1e-6)
+    assert sn.derive(y, x).result.shape == ()

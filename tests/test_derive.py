@@ -14,6 +14,7 @@ from staticnet.cli.main import main
 from staticnet.errors import ArgumentError, ExpressionError, GradientError
 from staticnet.explain.derivation import MAX_ORDER, Derivation
 from staticnet.explain.expression import parse
+from staticnet.explain.rules import local
 from staticnet.explain.simplify import ALMOST_EVERYWHERE, RULES
 from staticnet.explain.values import evaluated
 from staticnet.ir.node import topological
@@ -229,3 +230,18 @@ def test_the_page_plays_and_tells_rules(opened: Any, tmp_path: Path) -> None:
     page.keyboard.press("Escape")
     assert page.locator("#details").is_hidden()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_derivative_of_a_block_is_by_its_own_operands() -> None:
+    """That of x * sin(x) by x is sin(x) there: what goes through sin is the other block's."""
+    x = sn.placeholder((), "float64", "x")
+    y: Any = x * sn.sin(x)
+    assert [str(slope) for _, slope in local(y)] == ["sin(x): f64[]", "x: f64[]"]
+
+
+def test_by_something_that_is_computed() -> None:
+    x = sn.placeholder((), "float64", "x")
+    u: Any = x * 2
+    made = sn.derive(sn.sin(u) * u, u)
+    assert "d/d(x * 2)[" in str(made)
+    assert str(made.result) == "2 * cos(x * 2) * x + sin(x * 2): f64[]"

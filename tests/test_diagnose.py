@@ -12,6 +12,7 @@ from healthy_models import HEALTHY, Case, clusters, step_of
 import staticnet as sn
 from staticnet import nn
 from staticnet.errors import ArgumentError, FeedError
+from staticnet.explain.diagnosis.measured import measure
 
 Found = tuple[Any, tuple[Any, ...]]
 
@@ -236,3 +237,24 @@ def test_what_cannot_be_diagnosed() -> None:
     with pytest.raises(ArgumentError, match="is no floating-point scalar of"):
         sn.diagnose(step, np.ones(4, "f"), loss=x)
     assert not sn.diagnose(step, np.ones(4, "f")).findings
+
+
+def test_two_equal_loops_are_told_apart() -> None:
+    """The first of two recurrent layers loses its gradient, the second does not."""
+    nn.manual_seed(0)
+    first = nn.RNN(16, 8, batch_first=True)
+    second = nn.RNN(8, 8, batch_first=True)
+    scaled(first, 0.02)
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            self.first, self.second, self.head = first, second, nn.Linear(8, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.second(self.first(x)[0][:, ::-1])[0][:, -1])
+
+    step, feeds = classified(Two(), (12, 16))
+    m = measure(step, feeds, None)
+    zeros = [z for loop in m.loops for z in loop.zeros]
+    assert len(m.loops) == 2
+    assert len({id(z) for z in zeros}) == 2

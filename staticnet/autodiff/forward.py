@@ -52,7 +52,7 @@ def push(ys: Sequence[Node], tangents: Mapping[Node, Value]) -> list[Any]:
             if node in known or not any(operand in known for operand in node.inputs):
                 continue
             location.set_attribution(location.merge((node.provenance,), "tangent"))
-            tangent = _push(node, [known.get(operand) for operand in node.inputs])
+            tangent = local_tangent(node, [known.get(operand) for operand in node.inputs])
             if tangent is not None:
                 known[node] = tangent
     finally:
@@ -60,8 +60,8 @@ def push(ys: Sequence[Node], tangents: Mapping[Node, Value]) -> list[Any]:
     return [known.get(y) for y in ys]
 
 
-def _push(node: Node, tangents: list[Any]) -> Any:
-    """The tangent of a node; of one of several results a sequence, with None for zeros."""
+def local_tangent(node: Node, tangents: list[Any]) -> Any:
+    """A node's tangent from its operands'; of one of several results a sequence, None for zeros."""
     op = node.op
     if isinstance(op, Item):
         return tangents[0][op.index]

@@ -21,7 +21,7 @@ from staticnet.explain.checking import Checked, check
 from staticnet.explain.expression import parse
 from staticnet.explain.rules import operation, rule_of, statement
 from staticnet.explain.simplify import computed, replaced, rewrites
-from staticnet.explain.writing import LINE, letter_for, text_of
+from staticnet.explain.writing import LINE, free_name, letter_for, text_of
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.formula import Latex, write
 from staticnet.ir.location import user_line
@@ -220,7 +220,8 @@ def derive(y: Any, x: Any, order: int = 1) -> Derivation:
             )
     if as_size(order, "derive: order") > MAX_ORDER:
         raise ArgumentError(f"derive: order must be at most {MAX_ORDER}, not {order} {where}")
-    direction = placeholder(x.shape, x.dtype, f"d{x.name or 'x'}") if x.shape != () else None
+    named = free_name(f"d{x.name or 'x'}", y)
+    direction = placeholder(x.shape, x.dtype, named) if x.shape != () else None
     steps: list[Step] = []
     result = y
     for number in range(1, order + 1):

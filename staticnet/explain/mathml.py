@@ -54,7 +54,7 @@ class MathML(Plain):
         return f"<mrow><mo>−</mo>{self.held(x, 9)}</mrow>", 9
 
     def derivative(self, y: Written, x: Written) -> Written:
-        over = f"<mfrac><mi>d</mi><mrow><mi>d</mi>{x[0]}</mrow></mfrac>"
+        over = f"<mfrac><mi>d</mi><mrow><mi>d</mi>{self.held(x, _ATOM)}</mrow></mfrac>"
         return f"<mrow>{over}<mo>[</mo>{y[0]}<mo>]</mo></mrow>", _ATOM
 
     def call(self, name: str, parts: list[str]) -> Written:

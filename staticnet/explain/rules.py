@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from staticnet.autodiff.forward import push
+from staticnet.autodiff.forward import local_tangent, push
 from staticnet.errors import StaticnetError
 from staticnet.explain.simplify import computed, simplified
 from staticnet.explain.writing import text_of
@@ -89,10 +89,13 @@ def local(node: Node) -> list[tuple[Node, Node]]:
     for x in dict.fromkeys(inner.inputs):
         if x.is_constant or isinstance(x.type, TupleType) or not is_floating(x.dtype):
             continue
+        tangents: Any = [ones_like(x) if operand is x else None for operand in inner.inputs]
         try:
-            slope = push([node], {x: ones_like(x)})[0]
+            slope = local_tangent(inner, tangents)
         except StaticnetError:
             return []
+        if isinstance(node.op, Item) and slope is not None:
+            slope = slope[node.op.index]
         if slope is not None:
             found.append((x, simplified(computed(slope, set(topological([node]))), [node])))
     return found

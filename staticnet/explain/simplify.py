@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from staticnet.control.traced import substitute
-from staticnet.errors import ExecutionError
+from staticnet.errors import StaticnetError
 from staticnet.explain.collect import collect_factors, collect_terms, number_of
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, topological
@@ -204,6 +204,6 @@ def folded(node: Node) -> Node | None:
     try:
         for each in topological([node]):
             known[each] = np.asarray(evaluate(each, [known[x] for x in each.inputs]))
-    except ExecutionError:
+    except StaticnetError:  # it fails when it runs, or has the number of a symbolic dim
         return None
     return constant(known[node])

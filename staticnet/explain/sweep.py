@@ -20,8 +20,10 @@ from staticnet.explain.checking import given_values
 from staticnet.explain.expression import parse
 from staticnet.explain.simplify import computed, simplified
 from staticnet.explain.values import all_values, evaluated
-from staticnet.explain.writing import letter_for, number_text, text_of
+from staticnet.explain.writing import free_name, letter_for, number_text, text_of
+from staticnet.feeds import bind_dims
 from staticnet.ir.dtype import is_floating
+from staticnet.ir.graph import Graph
 from staticnet.ir.location import user_line
 from staticnet.ir.node import Node, dependents, describe, topological
 from staticnet.ir.shown import Shown, Table
@@ -29,6 +31,7 @@ from staticnet.ir.types import TensorType, TupleType
 from staticnet.ops.base import Item
 from staticnet.ops.shape import sum_to_shape
 from staticnet.ops.state import placeholder
+from staticnet.passes.infer_shape import specialize
 
 MOST = 200  # nodes that are swept
 
@@ -157,11 +160,23 @@ def backprop(y: Any, /, **at: Any) -> Backprop:
             f"backprop: {describe(node)} has {len(order)} nodes, and at most {MOST} can be read; "
             f"sweep a part of it, or take sn.grad {where}"
         )
+    node, order = _with_sizes(node, order, at)
     inputs = [each for each in order if each.op.is_input]
     own = [each for each in inputs if getattr(each, "array", None) is not None]
     needed = [each for each in inputs if each not in set(own) or each.name in at]
     known = all_values([node], given_values(needed, at))
     return _Sweep(node, known, dependents(order, inputs)).run(order)
+
+
+def _with_sizes(node: Node, order: list[Node], at: Mapping[str, Any]) -> tuple[Node, list[Node]]:
+    """The same with numbers for symbolic dims, by the shapes of what is given."""
+    fed = [each for each in order if each.op.name == "placeholder"]
+    known = [np.asarray(at[x.name]) for x in fed if x.name in at]
+    graph = Graph("backprop", fed, [node])
+    if not graph.symbols or len(known) < len(fed):
+        return node, order
+    (fixed,) = specialize(graph, bind_dims(fed, known))[0].outputs
+    return fixed, topological([fixed])
 
 
 @dataclass
@@ -198,7 +213,7 @@ class _Sweep:
             return
         if not node.op.differentiable or node not in self.moving:
             return
-        symbols, values = _symbols(node, g)
+        symbols, values = _symbols(node, g, free_name("g", self.y))
         products = local_products(node, symbols, self.moving)
         for operand, product in zip(node.inputs, products, strict=True):
             if product is None or operand not in self.moving or not _is_float(operand):
@@ -220,14 +235,17 @@ def _is_float(node: Node) -> bool:
     return isinstance(node.type, TupleType) or is_floating(node.dtype)
 
 
-def _symbols(node: Node, g: Any) -> tuple[Any, dict[Node, Any]]:
+def _symbols(node: Node, g: Any, name: str) -> tuple[Any, dict[Node, Any]]:
     """Placeholders for a node's gradient, and the values that they stand for."""
     if not isinstance(node.type, TupleType):
-        symbol = _symbol(node.type)
+        symbol = _symbol(node.type, name)
         return symbol, {symbol: g}
-    made = [None if x is None else _symbol(t) for x, t in zip(g, node.type.types, strict=True)]
+    made = [
+        None if x is None else _symbol(t, f"{name}{i}")
+        for i, (x, t) in enumerate(zip(g, node.type.types, strict=True))
+    ]
     return made, {s: x for s, x in zip(made, g, strict=True) if s is not None}
 
 
-def _symbol(type_: TensorType) -> Node:
-    return placeholder(type_.shape, type_.dtype, "g")
+def _symbol(type_: TensorType, name: str) -> Node:
+    return placeholder(type_.shape, type_.dtype, name)

@@ -28,6 +28,14 @@ def letter_for(node: Node) -> str:
     return next((letter for letter in "yfhqz" if letter not in taken), "y'")
 
 
+def free_name(name: str, node: Node) -> str:
+    """The name, or one like it that none of a node's inputs has: inputs of one name are one."""
+    taken = {each.name for each in topological([node])}
+    while name in taken:
+        name += "_"
+    return name
+
+
 def number_text(value: Any, digits: int = 6) -> str:
     """`0.5`, `[1, 2, 3]`, or the range of more than eight numbers."""
     array = np.asarray(value)

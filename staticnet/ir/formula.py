@@ -73,7 +73,7 @@ class Plain:
 
     def derivative(self, y: Written, x: Written) -> Written:
         """dy / dx, not yet worked out."""
-        return f"d/d{x[0]}[{y[0]}]", _ATOM
+        return f"d/d{self.held(x, _ATOM)}[{y[0]}]", _ATOM
 
     def call(self, name: str, parts: list[str]) -> Written:
         """A function of parts."""
@@ -120,7 +120,7 @@ class Latex(Plain):
 
     def derivative(self, y: Written, x: Written) -> Written:
         """dy / dx, not yet worked out."""
-        return rf"\frac{{d}}{{d {x[0]}}}\left[{y[0]}\right]", _ATOM
+        return rf"\frac{{d}}{{d {self.held(x, _ATOM)}}}\left[{y[0]}\right]", _ATOM
 
     def infix(self, sign: str, left: Written, right: Written) -> Written:
         """Two operands and a sign between."""

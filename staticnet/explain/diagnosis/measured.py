@@ -224,7 +224,7 @@ def _with_loops_open(graph: Graph) -> tuple[list[Node], list[Loop]]:
         inputs = tuple(known[x] for x in node.inputs)
         if isinstance(node.op, Scan):
             with location.attributed(node.provenance):
-                known[node], zeros = _opened(node.op, inputs)
+                known[node], zeros = _opened(node.op, inputs, len(loops))
             loops.append(Loop(known[node], tuple(zeros)))
         else:
             with location.attributed(node.provenance):
@@ -232,7 +232,7 @@ def _with_loops_open(graph: Graph) -> tuple[list[Node], list[Loop]]:
     return [known[node] for node in graph.outputs], loops
 
 
-def _opened(op: Scan, operands: tuple[Node, ...]) -> tuple[Node, list[Node]]:
+def _opened(op: Scan, operands: tuple[Node, ...], number: int) -> tuple[Node, list[Node]]:
     carries = op.body.inputs[: op.carries]
     moved = [c for c in carries if _is_float(c)]
     added = [placeholder(c.shape, c.dtype, f"moved_{i}") for i, c in enumerate(moved)]
@@ -243,7 +243,8 @@ def _opened(op: Scan, operands: tuple[Node, ...]) -> tuple[Node, list[Node]]:
     inputs = [*op.body.inputs[:at], *added, *op.body.inputs[at:]]
     body = Graph(op.body.name, inputs, new)
     zeros = [
-        placeholder((*op.length, *z.shape), z.dtype, f"moved_{i}") for i, z in enumerate(added)
+        placeholder((*op.length, *z.shape), z.dtype, f"moved_{number}_{i}")
+        for i, z in enumerate(added)
     ]
     opened = replace(op, body=body, xs=op.xs + len(added))
     return build(opened, (*operands[:at], *zeros, *operands[at:])), zeros
