@@ -87,9 +87,10 @@ class GPT(sn.nn.Module):
         self.wpe = sn.nn.Embedding(config.length, config.width)
         self.blocks = sn.nn.Sequential(*(Block(config) for _ in range(config.layers)))
         self.ln_f = sn.nn.LayerNorm(config.width)
+        std = 0.02 * (GPT2.width / config.width) ** 0.5  # GPT-2's, whose rows are longer
         for parameter in self.parameters():
             if len(parameter.shape) == 2:
-                parameter.value = sn.nn.init.normal(parameter.shape, std=0.02)
+                parameter.value = sn.nn.init.normal(parameter.shape, std=std)
 
     def forward(self, tokens: Any) -> Any:
         """The model's equation."""

@@ -114,7 +114,7 @@ def models(training):
         "bigram counts": (Counts(*training), None),
         "three letters": (Network(), 3e-3),
         "LSTM": (CharacterModel(len(LETTERS), 192), 4e-3),
-        "GPT": (GPT(Config(len(LETTERS), layers=2, heads=4, width=64, length=LONGEST)), 5e-3),
+        "GPT": (GPT(Config(len(LETTERS), layers=3, heads=4, width=64, length=LONGEST)), 3e-3),
     }
 
 

@@ -143,7 +143,7 @@ def test_the_lstm_reaches_1_65(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_cc
 def test_models_of_names_get_finer() -> None:
-    """Counts of pairs 2.45 nats a letter, as makemore has; the GPT at most 2.05."""
+    """Counts of pairs 2.45 nats a letter, as makemore has; an LSTM and a GPT at most 2.05."""
     training, held = names.split(data(datasets.names))
     sn.manual_seed(0)
     found = {
@@ -152,7 +152,7 @@ def test_models_of_names_get_finer() -> None:
     }
     assert 2.4 < found["bigram counts"] < 2.5
     assert found["three letters"] < 2.25
-    assert found["LSTM"] < 2.1
+    assert found["LSTM"] <= 2.05
     assert found["GPT"] <= 2.05
 
 
