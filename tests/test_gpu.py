@@ -324,6 +324,23 @@ def test_auxiliary_products(activation: Callable[[Any], Any], precision: str) ->
         assert error < tolerance
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_loss_in_chunks_is_the_whole_loss(precision: str) -> None:
+    rng = np.random.default_rng(5)
+    start = rng.normal(0, 0.02, (5003, 64)).astype("f")
+    feeds = [rng.integers(0, 5003, 1000) for _ in range(2)]
+    losses = []
+    for options in (None, sn.nn.LinearCrossEntropyOptions(batch_chunk_size=128)):
+        w = sn.variable(start, "w")
+        index, target = (sn.placeholder((1000,), "int64", name) for name in ("i", "t"))
+        loss = sn.nn.functional.linear_cross_entropy(sn.tanh(w[index]), w, target, options=options)
+        updates = sn.optim.SGD(lr=1.0).minimize(loss)
+        step = sn.function([index, target], loss, updates, device="cuda", precision=precision)
+        losses.append([float(step(*feeds)) for _ in range(20)])
+    rtol = 1e-5 if precision == "float32" else 1e-2
+    np.testing.assert_allclose(losses[1], losses[0], rtol=rtol)
+
+
 def test_a_scaled_loss_trains() -> None:
     """Gradients of 1e-9, which float16 does not hold."""
     ends = {}
