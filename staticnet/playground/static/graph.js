@@ -43,8 +43,8 @@ export class Compiled {
       const kernel = kernels[choice.value];
       source.textContent = `${kernel.statements.map((line) => `// ${line}`).join("\n")}\n\n${kernel.source || "// a call of the library; it has no code of its own"}`;
     };
-    choice.value = kernels.findIndex(({ source: text }) => text.includes("for"));
-    if (choice.value === "") choice.value = 0;
+    const longest = Math.max(...kernels.map(({ source: text }) => text.length));
+    choice.value = kernels.findIndex(({ source: text }) => text.length === longest);
     choice.addEventListener("change", show);
     show();
     const picture = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The arena over the launches of a step" });
