@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tolerance import close
 
 import staticnet as sn
 import staticnet.backends.cpu as cpu
+from staticnet.backends.cpu import arrays
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.ir.dtype import DTYPES
 
@@ -391,3 +393,14 @@ def test_a_forked_child_runs_on_one_thread_instead_of_waiting_for_its_parents() 
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_large_memory_begins_within_the_first_pages_of_a_huge_one() -> None:
+    for size in (arrays.HUGE, arrays.HUGE + 3 * mmap.PAGESIZE + 1, 5 * arrays.HUGE):
+        memory = arrays.allocate(size)
+        assert memory.nbytes == size
+        assert arrays.address(memory) % mmap.PAGESIZE == 0
+        if sys.platform != "win32":
+            pages = arrays.address(memory) % arrays.HUGE_PAGE // mmap.PAGESIZE
+            assert pages < arrays.STARTS
+        memory[0] = memory[-1] = 1

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 HUGE = 4 << 20  # bytes from which huge pages are asked for, as NumPy does
+HUGE_PAGE = 2 << 20
 STARTS = 16  # large arrays begin so many pages apart, in turn
 READY = 0x101  # NumPy's flags of an array that is C-contiguous and aligned
 _HEAD = object.__basicsize__  # bytes of an object before what its type adds
@@ -47,6 +48,7 @@ def allocate(size: int) -> np.ndarray[Any, Any]:
     The kernel lays mappings end to end, so arrays of 256 MiB would lie a multiple of 256 MiB apart.
     AMD's first-level cache guesses a line's way from address bits 12 to 27: a loop over such arrays
     evicts each by the next (Lipp et al., "Take A Way", 2020; Adam of 256 MiB took twice as long).
+    Nor are mappings whole huge pages: the first begins here where one can, or some would be small.
     """
     if size == 0:
         return np.empty(0, np.uint8)
@@ -55,11 +57,14 @@ def allocate(size: int) -> np.ndarray[Any, Any]:
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child gets its own
     if size < HUGE:
         return np.frombuffer(mmap.mmap(-1, size, flags=private), np.uint8)
-    memory = mmap.mmap(-1, size + STARTS * mmap.PAGESIZE, flags=private)  # no page before its use
+    memory = mmap.mmap(-1, HUGE_PAGE + size + STARTS * mmap.PAGESIZE, flags=private)
+    whole = np.frombuffer(memory, np.uint8)
+    first, skipped = -address(whole) % HUGE_PAGE, next(_starts) % STARTS * mmap.PAGESIZE
     if hasattr(mmap, "MADV_HUGEPAGE"):
+        covered = (skipped + size) // HUGE_PAGE * HUGE_PAGE  # what is left takes small pages
         with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8, size, next(_starts) % STARTS * mmap.PAGESIZE)
+            memory.madvise(mmap.MADV_HUGEPAGE, first, covered)
+    return whole[first + skipped :][:size]
 
 
 def view(memory: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
