@@ -396,3 +396,27 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
     assert len((out / "metrics.csv").read_text().splitlines()) == 6
     with pytest.raises(StateError, match="has a run of 15 steps; go on with it by resume=True"):
         trainer().fit((X, Y), epochs=5, out=out, progress=False)
+
+
+@pytest.mark.slow
+def test_it_trains_on_a_gpu_as_on_numpy(gpu: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(70, 3)).astype("float32")
+    y = (x[:, 0] > 0).astype("int64")
+    made, seen = {}, {}
+    for device in ("cuda", "numpy"):
+        sn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+        options = {"metrics": "accuracy", "device": device, "ema": 0.9, "clip_norm": 1.0}
+        made[device] = Trainer(model, nn.cross_entropy, optim.Adam(1e-2), **options)
+        how = {"epochs": 2, "batch_size": 16, "progress": False, "out": tmp_path / device}
+        seen[device] = made[device].fit((x, y), validation=(x, y), **how)
+    np.testing.assert_allclose(seen["cuda"].step_losses, seen["numpy"].step_losses, rtol=1e-5)
+    for name in ("accuracy", "val_accuracy"):
+        assert seen["cuda"][name] == seen["numpy"][name]
+    predicted = made["cuda"].predict(x)
+    assert isinstance(predicted, np.ndarray)
+    np.testing.assert_allclose(predicted, made["numpy"].predict(x), rtol=1e-4, atol=1e-6)
+    loaded = Trainer.load(tmp_path / "cuda" / "checkpoints" / "step_10.safetensors", device="cuda")
+    np.testing.assert_array_equal(loaded.predict(x), predicted)
+    more = [t.fit((x, y), batch_size=16, progress=False) for t in (loaded, made["cuda"])]
+    np.testing.assert_array_equal(more[0].step_losses, more[1].step_losses)
