@@ -154,6 +154,8 @@ CASES = {
     "test_export_library.py::test_names_are_free_in_c": 0,
     "test_export_library.py::test_only_what_the_header_declares_can_be_linked_with": 0,
     "test_export_library.py::test_two_models_and_three_states_in_one_program": 1,
+    "test_features.py::test_grad_cam_is_of_the_layers_channels": 1,
+    "test_features.py::test_integrated_gradients_add_up_to_what_the_score_gains": 1,
     "test_gpt.py::test_a_layer_keeps_little": 0,
     "test_gpt.py::test_it_learns_alike_on_all_devices": 0,
     "test_graph_picture.py::TestInTheBrowser::test_searching_unfolds_what_it_finds": 0,

@@ -76,6 +76,7 @@ def test_the_page_plays(opened: Any, tmp_path: Path, capsys: Any) -> None:
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_names_cannot_end_the_script() -> None:
     shown = {**described(VALLEY, 2, "numpy"), "name": "</script><b>"}
     assert "</script><b>" not in paths_page("x", [shown])

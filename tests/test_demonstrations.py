@@ -71,6 +71,7 @@ def test_the_cache_is_written_in_place() -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_lstm_writes_what_its_steps_would() -> None:
     sn.manual_seed(0)
     model = char_rnn.CharacterModel(11, 8)
@@ -112,6 +113,7 @@ def test_counts_are_the_shares_of_pairs() -> None:
     np.testing.assert_allclose(np.exp(table[2, [0, 2, 1]]), [3 / 30, 2 / 30, 1 / 30], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_names_end_once() -> None:
     sn.manual_seed(0)
     rows = names.writer(names.Network(4, 8), 20, "numpy")(3)

@@ -71,6 +71,7 @@ def test_gradients_are_pytorchs(device: str) -> None:
     np.testing.assert_allclose(found[3], np.abs(expected).max(axis=1), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_smooth_grad_is_the_mean_of_gradients_with_noise() -> None:
     theirs, key = Theirs(), sn.random.key(4)
     smooth = features.smooth_grad(network(), IMAGES, TARGETS, samples=5, noise=0.2, key=key)
@@ -150,6 +151,7 @@ def test_a_step_of_the_ascent() -> None:
     np.testing.assert_allclose(pulled, first - 0.2 * (first - 0.5), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_ascent_makes_its_unit_answer() -> None:
     model = network().float()
     images = features.maximise(model, np.arange(5), (2, 8, 8), steps=20, jitter=0)
@@ -184,6 +186,7 @@ def test_pca_is_scikit_learns() -> None:
     assert (np.take_along_axis(found[1], np.abs(found[1]).argmax(1)[:, None], 1) > 0).all()
 
 
+@pytest.mark.slow
 def test_neighbours_stay_neighbours_on_a_map() -> None:
     pytest.importorskip("sklearn", reason="the map is its")
     groups = np.repeat(np.eye(3) * 20, 10, axis=0) + RNG.normal(size=(30, 3))
