@@ -15,16 +15,21 @@ LANGUAGE = ("bert", "gpt2")
 WORDS = 128
 
 
-def of_torchvision(name: str) -> Any:
-    """A network of torchvision; one without its compiled ops will do.
-
-    Raises:
-        ImportError: if torchvision is not installed.
-    """
+def declare_ops() -> None:
+    """Let torchvision be imported without its compiled ops, as transformers does, too."""
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")
         for op in ("nms", "qnms"):
             library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def of_torchvision(name: str) -> Any:
+    """A network of torchvision.
+
+    Raises:
+        ImportError: if torchvision is not installed.
+    """
+    declare_ops()
     from torchvision import models
 
     return getattr(models, name)(weights=None)
@@ -48,6 +53,7 @@ def of_transformers(name: str, layers: int) -> Any:
     Raises:
         ImportError: if transformers is not installed.
     """
+    declare_ops()
     import transformers
 
     if name == "bert":

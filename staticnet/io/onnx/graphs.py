@@ -173,16 +173,18 @@ class Reader:
                         f"{where}: {_label(proto)} gives {name!r:.80}, which is defined already"
                     )
                 outputs.add(name)
-        visible = around | defined | outputs
+        own = defined | outputs
+        visible = own | around if around else own
         steps = [
             self.step(proto, given, visible, where)
             for proto, given in zip(protos, results, strict=True)
         ]
-        own = defined | outputs
         needs = [_needs(step) for step in steps]
         free: set[str] = set()
         for step, taken in zip(steps, needs, strict=True):
-            for name in taken - own:
+            for name in taken:
+                if name in own:
+                    continue
                 if name not in around:
                     raise OnnxError(f"{where}: {step} takes {name!r:.80}, which nothing defines")
                 free.add(name)
@@ -288,16 +290,20 @@ def _unique(names: Iterable[str], what: str) -> set[str]:
     return found
 
 
-def _needs(step: Step) -> set[str]:
+def _needs(step: Step) -> Collection[str]:
     """The names that a step takes, those that its bodies see included."""
+    if all(step.inputs) and not step.attributes:
+        return step.inputs  # of many steps sets would take much of the memory
     names = {name for name in step.inputs if name}
-    for body in step.bodies:
-        names |= body.free
-    return names
+    return names.union(*(body.free for body in step.bodies))
 
 
 def _ordered(
-    steps: list[Step], needs: list[set[str]], defined: set[str], outputs: set[str], where: str
+    steps: list[Step],
+    needs: list[Collection[str]],
+    defined: set[str],
+    outputs: set[str],
+    where: str,
 ) -> list[Step]:
     """The steps after those that they need; as they stand, if that is so."""
     ready = set(defined)
@@ -310,7 +316,7 @@ def _ordered(
     readers: dict[str, list[int]] = {}
     waiting = []
     for i, names in enumerate(needs):
-        own = [name for name in names if name in outputs and name not in defined]
+        own = [name for name in {*names} if name in outputs and name not in defined]
         waiting.append(len(own))
         for name in own:
             readers.setdefault(name, []).append(i)
