@@ -44,11 +44,11 @@ enum {
   sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
 
-/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is
-   a[i * ai + l * al]; of each three rows the first has an address, which the registers hold. */
-#define SN_STRIP(ROWS, WIDE)                                                                       \
-  static void sn_strip_##ROWS##_##WIDE(int64_t depth, const float *a, int64_t ai, int64_t al,      \
-                                       const float *b, float *c, int64_t ldc, int begins) {        \
+/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is AT,
+   where rows lie `ai` apart; of each three the first has an address, which the registers hold. */
+#define SN_STRIP(NAME, AT, ROWS, WIDE)                                                             \
+  static void sn_##NAME##_##ROWS##_##WIDE(int64_t depth, const float *a, int64_t ai,               \
+                                          const float *b, float *c, int64_t ldc, int begins) {     \
     const float *third[(ROWS + 2) / 3];                                                            \
     _Pragma("GCC unroll 5") for (int i = 0; i < ROWS; i += 3) third[i / 3] = a + i * ai;           \
     sn_wide sum[ROWS][WIDE];                                                                       \
@@ -57,15 +57,14 @@ enum {
       __builtin_prefetch(c + i * ldc + WIDE * sn_lanes - 1, 1);                                    \
       _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) sum[i][j] = SN_ALL(0);                \
     }                                                                                              \
-    for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {                                    \
+    _Pragma("GCC unroll 2") for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {            \
       sn_wide right[WIDE];                                                                         \
       _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) right[j] = ((const sn_wide *)b)[j];   \
       _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                    \
-        const sn_wide left = SN_ALL(third[i / 3][i % 3 * ai]);                                     \
+        const sn_wide left = SN_ALL(AT(ROWS, i, l));                                               \
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
             sum[i][j] = SN_FMA(left, right[j], sum[i][j]);                                         \
       }                                                                                            \
-      _Pragma("GCC unroll 5") for (int i = 0; i < ROWS; i += 3) third[i / 3] += al;                \
     }                                                                                              \
     _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i)                                        \
         _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) {                                   \
@@ -73,12 +72,17 @@ enum {
       if (begins) *to = sum[i][j]; else *to += sum[i][j];                                          \
     }                                                                                              \
   }
-#define SN_PRODUCT_STRIPS(ROWS) SN_STRIP(ROWS, 1) SN_STRIP(ROWS, 2)
+#define SN_IN_ROWS(ROWS, i, l) third[(i) / 3][(i) % 3 * ai + (l)]
+#define SN_IN_COLUMNS(ROWS, i, l) third[0][(l) * ROWS + (i)]
+#define SN_PRODUCT_STRIPS(ROWS)                                                                    \
+  SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
+  SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
 SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)
 
-typedef void sn_strip(int64_t, const float *, int64_t, int64_t, const float *, float *, int64_t, int);
-#define SN_NAMES(ROWS) {sn_strip_##ROWS##_1, sn_strip_##ROWS##_2},
-static sn_strip *const sn_strips[][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
+typedef void sn_strip(int64_t, const float *, int64_t, const float *, float *, int64_t, int);
+#define SN_NAMES(ROWS)                                                                             \
+  {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
+static sn_strip *const sn_strips[][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
 
 /* Where strip s of `count` begins, of m rows. */
 static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
@@ -174,16 +178,16 @@ static void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile,
 
 /* A strip times the panels of n columns, which lie one behind the other. */
 static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, int64_t ai,
-                    int64_t al, const float *panels, float *c, int64_t ldc, int begins) {
+                    int turned, const float *panels, float *c, int64_t ldc, int begins) {
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
     const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
-    sn_strip *const run = sn_strips[rows - sn_lowest][wide / sn_lanes - 1];
+    sn_strip *const run = sn_strips[rows - sn_lowest][turned][wide / sn_lanes - 1];
     if (width == wide) {
-      run(depth, strip, ai, al, panels + j * depth, c + j, ldc, begins);
+      run(depth, strip, ai, panels + j * depth, c + j, ldc, begins);
       continue;
     }
-    run(depth, strip, ai, al, panels + j * depth, tile, wide, 1);
+    run(depth, strip, ai, panels + j * depth, tile, wide, 1);
     sn_put(rows, width, wide, tile, c + j, ldc, begins);
   }
 }
@@ -203,11 +207,8 @@ static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_
       sn_pack_rows(rows, depth, a + i * ai, ai, strip);
     else if (turned && s % sn_group == 0 && !lie)
       sn_pack_columns(m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
-    if (!packs)
-      sn_line(rows, n, depth, a + i * ai, ai, 1, panels, c + i * ldc, ldc, begins);
-    else
-      sn_line(rows, n, depth, strip, turned ? 1 : sn_apart, turned ? rows : 1, panels,
-              c + i * ldc, ldc, begins);
+    sn_line(rows, n, depth, packs ? strip : a + i * ai, packs ? sn_apart : ai, turned, panels,
+            c + i * ldc, ldc, begins);
   }
 }
 

@@ -61,10 +61,10 @@ class CpuExecutable(HostExecutable):
         self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
         own = clock + self.program.source
-        shared = [*map(convolutions.source, self.program.convolutions)]
-        shared += [products.source()] if self.program.multiplies else []
         by_hand = compiler.by_hand()
-        load_together([(own, compiler), *((text, by_hand) for text in shared)])
+        shared = [(convolutions.source(way), by_hand) for way in self.program.convolutions]
+        shared += [(products.source(), compiler)] if self.program.multiplies else []
+        load_together([(own, compiler), *shared])
         self._library = library = load(own, compiler)
         gemm = products.pointers(compiler) if self.program.multiplies else (None, None)
         library.sn_set_blas(*map(ctypes.c_void_p, (*gemm, *blas.thread_controls())))

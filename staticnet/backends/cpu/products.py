@@ -18,7 +18,7 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
     """
     sgemm, dgemm = blas.pointers(["sgemm", "dgemm"]).values()
     try:
-        library = load(source(), compiler.by_hand())
+        library = load(source(), compiler)
     except CompileError:
         return sgemm, dgemm
     library.sn_set_sgemm(ctypes.c_void_p(sgemm))
@@ -29,7 +29,7 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
 def held_pointers(compiler: Compiler) -> tuple[int | None, ...]:
     """The addresses of what packs a matrix and multiplies by it; None where there is no such."""
     try:
-        library = load(source(), compiler.by_hand())
+        library = load(source(), compiler)
     except CompileError:
         return None, None
     names = ("sn_hold_panels", "sn_times_held")
