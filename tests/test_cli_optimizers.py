@@ -58,12 +58,13 @@ def test_the_page_plays(opened: Any, tmp_path: Path, capsys: Any) -> None:
     assert f"{HOLLOWS.name:22} CMA-ES is lowest" in shown
     text = (tmp_path / "o.html").read_text(encoding="utf-8")
     page = opened(text)
-    page.wait_for_function("document.getElementById('choice').options.length === 5")
+    assert page.locator("#choice option").count() == 5
     page.select_option("#choice", label=SADDLE.name)
     assert page.locator("#formula").inner_text() == f"f = {SADDLE.formula}"
     before = page.locator("#height0").inner_text()
     page.click("#play")
-    page.wait_for_function("Number(document.getElementById('now').textContent) > 20")
+    while int(page.locator("#now").inner_text()) <= 20:
+        page.wait_for_timeout(50)
     page.click("#play")
     now = int(page.locator("#now").inner_text())
     assert page.locator("#height0").inner_text() != before
