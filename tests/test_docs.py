@@ -62,8 +62,8 @@ def test_every_public_name_is_on_a_page_of_the_api(monkeypatch: pytest.MonkeyPat
         for module, topic in asked
         for name in names.of_topic(module, topic)
     }
-    for module in (sn, sn.nn, sn.nn.functional, sn.optim, sn.linalg, sn.dynamic, sn.train,
-                   sn.train.callbacks, sn.train.data, sn.train.metrics):  # fmt: skip
+    rooms = (sn, sn.nn, sn.nn.functional, sn.optim, sn.linalg, sn.dynamic, sn.features)
+    for module in (*rooms, sn.train, sn.train.callbacks, sn.train.data, sn.train.metrics):
         assert public(module) <= shown, module.__name__
     errors = [v for v in vars(sn.errors).values() if inspect.isclass(v)]
     assert {error for error in errors if issubclass(error, sn.errors.StaticnetError)} <= shown
