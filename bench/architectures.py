@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +17,14 @@ LANGUAGE = ("bert", "gpt2")
 WORDS = 128
 
 
-def declare_ops() -> None:
-    """Let torchvision be imported without its compiled ops, as transformers does, too."""
+def import_torchvision() -> None:
+    """Import it, if it is installed, without its compiled ops: transformers does, too."""
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")
-        for op in ("nms", "qnms"):
+        for op in ("nms", "qnms"):  # they are there as long as the library is
             library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        with contextlib.suppress(ImportError):
+            importlib.import_module("torchvision")
 
 
 def of_torchvision(name: str) -> Any:
@@ -29,7 +33,7 @@ def of_torchvision(name: str) -> Any:
     Raises:
         ImportError: if torchvision is not installed.
     """
-    declare_ops()
+    import_torchvision()
     from torchvision import models
 
     return getattr(models, name)(weights=None)
@@ -53,7 +57,7 @@ def of_transformers(name: str, layers: int) -> Any:
     Raises:
         ImportError: if transformers is not installed.
     """
-    declare_ops()
+    import_torchvision()
     import transformers
 
     if name == "bert":
