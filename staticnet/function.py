@@ -131,9 +131,11 @@ class Function(Inspection, Stateful):
             compiled = self._bind(arrays)
         elif compiled is not programs.latest:
             programs.use(compiled)
-        outputs = compiled.executable.run(arrays)
-        if Variable.watched:
-            self.count_writes()
+        try:
+            outputs = compiled.executable.run(arrays)
+        finally:  # an interrupt may come when the updates are made
+            if Variable.watched:
+                self.count_writes()
         return outputs[0] if self._single else outputs
 
     def count_writes(self) -> None:

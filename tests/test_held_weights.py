@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_convolution_cpu import TOLERANCE
+from test_convolution_cpu import cases as drawn_cases
 
 import staticnet as sn
+from staticnet.ir.dtype import as_dtype
 from staticnet.ops.base import apply
 from staticnet.plan import convolution as plan
 from staticnet.plan.weights import held_weight_bytes, held_weights
 from staticnet.spatial.convolution import ConvolutionInput
-from tests.test_convolution_cpu import TOLERANCE
-from tests.test_convolution_cpu import cases as drawn_cases
 
 COMPILES = True
 F = sn.nn.functional
@@ -86,6 +87,25 @@ def test_whoever_writes_them_has_them_packed_anew() -> None:
     case.check()
 
 
+def test_an_update_whose_caller_was_interrupted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case()
+    case.check()
+    double = sn.function([], [], {w: 2.0 * w for w in case.weights}, device="cpu")
+    double()
+    (made,) = double._specialized
+    run = made.executable.run
+
+    def interrupted(feeds: Any) -> Any:
+        run(feeds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.executable, "run", interrupted)
+    case.check()
+    with pytest.raises(KeyboardInterrupt):
+        double()
+    case.check()
+
+
 def test_a_run_of_many_steps_packs_them_once() -> None:
     x, w = sn.placeholder(("batch", 16, 5, 5)), sn.variable(np.ones((32, 16, 3, 3), "f4"))
     step = sn.function(x, F.conv2d(x, w), device="cpu")
@@ -153,7 +173,7 @@ def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
             results += [apply(op, x, w), apply(back, y, w)]
         return inputs, results
 
-    variables = [sn.variable(np.zeros(w, sn.dtype(dtype))) for _, _, w in found]
+    variables = [sn.variable(np.zeros(w, as_dtype(dtype))) for _, _, w in found]
     inputs, results = build(dtype, variables)
     step = sn.function(inputs, results, device="cpu")
     feeds = [rng.standard_normal(x.shape).astype(x.dtype) for x in inputs]
