@@ -59,7 +59,12 @@ def gpt() -> Any:
 
 @cache
 def demo() -> Any:
-    return build(0, "numpy", 100)[1]
+    """The step that `staticnet demo` trains by, as one would write it."""
+    model = build(0, "numpy", 100).model
+    x, y = sn.placeholder(("batch", 64), name="images"), sn.placeholder(("batch",), "int64", "y")
+    loss = sn.nn.cross_entropy(model(x), y)
+    updates = sn.optim.Adam(sn.optim.CosineAnnealingLR(3e-3, T_max=100)).minimize(loss)
+    return sn.function([x, y], loss, updates=updates, device="numpy", name="demo")
 
 
 def test_every_shown_node_is_in_one_box_of_each_view() -> None:
@@ -76,7 +81,14 @@ def test_every_shown_node_is_in_one_box_of_each_view() -> None:
 
 def test_layers_are_boxes_with_both_halves_and_the_update_is_apart() -> None:
     view = layers(demo().graph)
-    assert labels(view["main"]) == ["0", "1", "2", "3", "4", "loss = nn.cross_entropy(model(x), y)"]
+    assert labels(view["main"]) == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "loss = sn.nn.cross_entropy(model(x), y)",
+    ]
     linear = next(box for box in view["main"] if not isinstance(box, int) and box["label"] == "1")
     assert linear["ops"] == {"forward": "matmul, add", "backward": "matmul, sum"}
     assert linear["parameters"] == 64 * 256 + 256

@@ -50,7 +50,7 @@ EXTRAS = {
     "docs": ("furo", "myst-parser", "sphinx"),
     "data": ("pandas",),
     "playground": ("starlette", "uvicorn", "websockets"),
-    "oracle": ("cma", "cmaes", "jax", "optax", "torch"),
+    "oracle": ("cma", "cmaes", "jax", "onnxruntime", "optax", "torch"),
 }
 """What `pip install -e ".[extra]"` brings, CUDA's apart, each in the first that has it."""
 NO_COMPILER = f"install gcc or clang, or {install('cc')}"
