@@ -420,3 +420,12 @@ def test_it_trains_on_a_gpu_as_on_numpy(gpu: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(x), predicted)
     more = [t.fit((x, y), batch_size=16, progress=False) for t in (loaded, made["cuda"])]
     np.testing.assert_array_equal(more[0].step_losses, more[1].step_losses)
+
+
+def test_what_it_makes_has_the_line_that_asked_for_it() -> None:
+    model = sn.nn.Sequential(sn.nn.Linear(3, 4), sn.nn.ReLU(), sn.nn.Linear(4, 2))
+    trainer = sn.train.Trainer(model, sn.nn.cross_entropy, sn.optim.Adam(1e-3), device="numpy")
+    trainer.fit((np.zeros((8, 3), "f4"), np.zeros(8, "i8")), progress=False)
+    graph = trainer.training_step().function.graph
+    files = {line.file for node in graph.nodes for line in node.provenance.lines}
+    assert files == {__file__}

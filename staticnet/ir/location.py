@@ -6,6 +6,7 @@ which then remembers both, and the modules they were run in.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -13,14 +14,14 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from itertools import takewhile
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_USER_ROOMS = tuple(_PACKAGE + room + os.sep for room in ("cli", "train"))
+_USER_ROOMS = (_PACKAGE + "cli" + os.sep,)
 _WRITTEN = ("<string>", "__init__")
+_BETWEEN = (functools.__file__, contextlib.__file__)  # cached properties, contexts: no one's own
 MAX_LINES = 4  # that a node remembers, and as many modules
 
 
@@ -174,7 +175,8 @@ def _is_passed(code: types.CodeType) -> bool:
 
 @cache
 def _is_library(file: str) -> bool:
-    return file.startswith(_PACKAGE) and not file.startswith(_USER_ROOMS)
+    ours = file.startswith(_PACKAGE) and not file.startswith(_USER_ROOMS)
+    return ours or file in _BETWEEN
 
 
 def written_at(f: Callable[..., object]) -> Location | None:
@@ -193,7 +195,7 @@ def written_at(f: Callable[..., object]) -> Location | None:
     return Location(code.co_filename, code.co_firstlineno)
 
 
-@contextmanager
+@contextlib.contextmanager
 def attributed(provenance: Provenance) -> Iterator[None]:
     """Nodes built inside get this provenance."""
     saved = _here.provenance
