@@ -23,7 +23,7 @@ def classifier(device: str, batch: int | str = 16) -> Any:
     """A training step with matrix products, softmax, sums of columns and Adam."""
     sn.manual_seed(0)
     x = sn.placeholder((batch, 32), name="x")
-    y = sn.placeholder((batch,), "int64", name="y")
+    y = sn.placeholder((batch,), "int64", name="labels")
     model = sn.nn.Sequential(sn.nn.Linear(32, 24), sn.nn.ReLU(), sn.nn.Linear(24, 10))
     loss = sn.nn.cross_entropy(model(x), y)
     updates = sn.optim.Adam(lr=1e-3).minimize(loss)

@@ -24,6 +24,12 @@ from staticnet.ops.arithmetic import (
     minimum,
     negative,
 )
+from staticnet.ops.auxiliary import (
+    AuxiliaryProduct,
+    MatmulActivationGradient,
+    MatmulAuxiliary,
+    MatmulBiasGradient,
+)
 from staticnet.ops.comparison import isinf, isnan, signbit
 from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import matmul
@@ -119,6 +125,12 @@ def _signbit(node: Node) -> Any:
     """Where x or 1 / x is less than 0: of -0.0 too. A NaN has no sign here."""
     (x,) = node.inputs
     return (x < 0) | (1 / x < 0) if is_floating(x.dtype) else x < 0
+
+
+@composes(MatmulAuxiliary, MatmulActivationGradient, MatmulBiasGradient)
+def _auxiliary(node: Node) -> Any:
+    assert isinstance(node.op, AuxiliaryProduct)
+    return node.op.expand(*node.inputs)
 
 
 @composes(MatmulAdd)
