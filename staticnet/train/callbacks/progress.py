@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staticnet.report.units import format_seconds, two_digits
 from staticnet.train.callbacks.base import Callback
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class ProgressBar(Callback):
         row = trainer.history.epochs[-1]
         values = "  ".join(f"{name} {x:.4g}" for name, x in row.items() if np.ndim(x) == 0)
         number = f"{trainer.epoch:>{len(str(trainer.epochs))}}/{trainer.epochs}"
-        print(f"epoch {number}  {values}  {seconds:.1f} s, {rate:,.0f} examples/s", flush=True)
+        took = f"{format_seconds(seconds)}, {two_digits(rate)} examples/s"
+        print(f"epoch {number}  {values}  {took}", flush=True)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Leave the terminal as it was, and say what Ctrl-C ended."""
