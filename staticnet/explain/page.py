@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from staticnet.report.page import page_style
+from staticnet.report.shell import html_page
 
 
 def page(title: str, sections: Mapping[str, str], told: Mapping[int, str], steps: int) -> str:
@@ -22,13 +23,10 @@ def page(title: str, sections: Mapping[str, str], told: Mapping[int, str], steps
         for i, (name, section) in enumerate(sections.items())
     )
     data = json.dumps({"told": told, "steps": steps}, ensure_ascii=False).replace("<", "\\u003c")
-    return Template(_file("explain.html")).substitute(
-        title=escape(title),
-        style=page_style() + _file("explain.css"),
-        sections=body,
-        data=data,
-        script=_file("explain.js"),
+    shown = Template(_file("explain.html")).substitute(
+        title=escape(title), sections=body, data=data, script=_file("explain.js")
     )
+    return html_page(title, page_style() + _file("explain.css"), shown)
 
 
 def style() -> str:

@@ -1,4 +1,4 @@
-"""A value that no pass takes for the one it is made from."""
+"""Values that are what they are made from, and that no pass takes for it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from staticnet.ir.types import TensorType
 from staticnet.ops.base import ALL, TensorOp, apply
 
 
-@dataclass(frozen=True)
-class OptimizationBarrier(TensorOp, name="optimization_barrier"):
-    """y = x, told apart by `number`: what is computed from y is computed again, and later.
+class Unchanged(TensorOp):
+    """y = x, for whoever looks at the op.  x: [*s] -> y: [*s]
 
-    It moves nothing: kernels and routines read x itself. Made by the `remat` pass.
-    x: [*s] -> y: [*s]
+    It moves nothing: kernels and routines read x itself.
     """
 
-    number: int
     linear = ALL
     moves = True
 
@@ -37,3 +34,14 @@ class OptimizationBarrier(TensorOp, name="optimization_barrier"):
 
     def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
         return index
+
+
+@dataclass(frozen=True)
+class OptimizationBarrier(Unchanged, name="optimization_barrier"):
+    """y = x, told apart by `number`: what is computed from y is computed again, and later.
+
+    Made by the `remat` pass.
+    x: [*s] -> y: [*s]
+    """
+
+    number: int

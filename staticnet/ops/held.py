@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from staticnet.ir.dim import Dim
-from staticnet.ir.index import Index
 from staticnet.ir.node import Node
-from staticnet.ir.types import TensorType
-from staticnet.ops.base import ALL, TensorOp, apply
+from staticnet.ops.barrier import Unchanged
 from staticnet.ops.movement import PermuteDims
 
 
 @dataclass(frozen=True)
-class Held(TensorOp, name="held"):
+class Held(Unchanged, name="held"):
     """y = x, which a product may keep from step to step in the order that it reads it in.
 
-    It moves nothing. Made by the `held_weights` pass.
+    Made by the `held_weights` pass.
     x: [*s] -> y: [*s]
     """
-
-    linear = ALL
-    moves = True
-
-    def infer(self, *operands: TensorType) -> TensorType:
-        return operands[0]
-
-    def eval(self, xp: Any, x: Any) -> Any:
-        return x[...]
-
-    def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
-        return (g,)
-
-    def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
-        return apply(self, *operands)
-
-    def source(self, index: tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Index, ...]:
-        return index
 
 
 def held_right(node: Node) -> tuple[Node, bool]:

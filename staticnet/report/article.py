@@ -6,12 +6,12 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from staticnet.report.png import png
+from staticnet.report.shell import html_page, part
 
 Array = np.ndarray[Any, Any]
 Part = str  # of a page: markup that is safe to put into it
@@ -19,14 +19,8 @@ Part = str  # of a page: markup that is safe to put into it
 
 def page(title: str, parts: Iterable[Part]) -> str:
     """An HTML page of parts, one below the other, in the colours of the other pages."""
-    folder = Path(__file__).parent
-    return Template((folder / "article.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        style="".join(
-            (folder / name).read_text(encoding="utf-8") for name in ("page.css", "article.css")
-        ),
-        body="\n".join(parts),
-    )
+    body = "\n".join(["<main>", f"<h1>{escape(title)}</h1>", *parts, "</main>"])
+    return html_page(title, part("page.css") + part("article.css"), body, "article")
 
 
 def heading(text: str) -> Part:

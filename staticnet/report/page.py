@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from html import escape
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -20,6 +18,7 @@ from staticnet.report.charts import arena_chart, timeline_chart
 from staticnet.report.document import Document, graph_document
 from staticnet.report.picture import held_pictures, picture_style
 from staticnet.report.roles import ROLES
+from staticnet.report.shell import html_page, part
 from staticnet.report.units import format_bytes, format_seconds
 
 _SCRIPTS = ("table.js", "lay.js", "picture.js", "page.js")
@@ -78,27 +77,22 @@ def _page(
     document: Document | None,
     compared: Mapping[str, Any] | None,
 ) -> str:
-    return Template(_file("page.html")).substitute(
+    body = Template(part("page.html")).substitute(
         title=escape(title),
-        style=page_style(),
-        script="\n".join(map(_file, _SCRIPTS)),
-        library=f"{_LIBRARY}{_file('vendor/elk.js')}</script>" if document else "",
+        script="\n".join(map(part, _SCRIPTS)),
+        library=f"{_LIBRARY}{part('vendor/elk.js')}</script>" if document else "",
         facts=facts,
         comparison=comparison,
         sections=_sections(document) if document else "",
         document=_json(document),
         compared=_json(compared),
     )
+    return html_page(title, page_style(), body)
 
 
 def page_style() -> str:
     """The style sheet of pages: colours, light and dark, tables, buttons."""
-    return picture_style() + _file("page.css")
-
-
-@cache
-def _file(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return picture_style() + part("page.css")
 
 
 def _json(value: Any) -> str:
@@ -163,7 +157,7 @@ def _chart(svg: str, otherwise: str) -> str:
 
 def _graph_section(document: Document) -> str:
     graphs = document["graphs"]
-    return Template(_file("graph.html")).substitute(
+    return Template(part("graph.html")).substitute(
         held="".join(_held(graph, graph is graphs[-1]) for graph in graphs),
         choice=_choice(document) if len(graphs) > 1 else "",
         legend=_legend(document),
