@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from char_rnn import draw, loss, split
+from char_rnn import draw, read, train
 
 import staticnet as sn
-from staticnet.io import datasets
-from staticnet.train import Trainer
 
 
 @dataclass(frozen=True)
@@ -166,43 +164,14 @@ def long_text(
 def main() -> None:
     """Train on pieces of the text, tell the loss on its end, and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
+    parser.set_defaults(length=Config.length)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--out", metavar="DIR", help="of checkpoints; a second run goes on there")
-    parser.add_argument("--write", type=int, default=400, metavar="N", help="characters")
-    parser.add_argument("--prompt", default="\n")
-    parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-
-    try:
-        text = datasets.tinyshakespeare(options.data)
-    except datasets.DataError as error:
-        parser.error(str(error))
-    characters, training, held = split(text, Config.length)
-    known = {character: code for code, character in enumerate(characters)}
-    if options.temperature <= 0 or not options.prompt or set(options.prompt) - set(known):
-        parser.error("the temperature is above 0, and the prompt of characters of the text")
-    sn.manual_seed(options.seed)
+    options, characters, prompt, training, held = read(parser)
     model = GPT(Config(vocabulary=len(characters)))
-    steps = options.epochs * -(-len(training[0]) // options.batch_size)
-    rule = sn.optim.AdamW(sn.optim.CosineAnnealingLR(options.rate, T_max=steps))
-    trainer = Trainer(model, loss, rule, clip_norm=1.0, device=options.device)
-    trainer.fit(
-        training,
-        validation=held,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        out=options.out,
-        resume=True,
-    )
+    train(model, sn.optim.AdamW, training, held, options)
     write = writer(model, options.top_k, options.device)
-    prompt = np.array([known[c] for c in options.prompt])
     text = long_text(write, Config.length, prompt, options.write, options.temperature, options.seed)
     print("".join(characters[text]))
 

@@ -146,38 +146,37 @@ def coloured(text, values):
     return f'<pre class="paper">{"".join(made)}</pre>'
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read(parser):
+    """The command line and the text: options, characters, the prompt's codes, and both pieces.
+
+    `parser` has a length, the training's defaults and what is its own; the rest is added here.
+    """
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--length", type=int, default=64, help="characters of a piece")
-    parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--out", metavar="DIR", help="of checkpoints; a second run goes on there")
     parser.add_argument("--write", type=int, default=400, metavar="N", help="characters")
     parser.add_argument("--prompt", default="\n")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest")
-    parser.add_argument("--picture", metavar="FILE", help="a page of what neurons follow")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-
     try:
         text = datasets.tinyshakespeare(options.data)
     except datasets.DataError as error:
         parser.error(str(error))
     characters, training, held = split(text, options.length)
-    known = {character: code for code, character in enumerate(characters)}
-    if options.temperature <= 0 or not options.prompt or set(options.prompt) - set(known):
+    if options.temperature <= 0 or not options.prompt or set(options.prompt) - set(characters):
         parser.error("the temperature is above 0, and the prompt of characters of the text")
     nn.manual_seed(options.seed)
-    model = CharacterModel(len(characters), options.units)
+    prompt = np.searchsorted(characters, list(options.prompt))
+    return options, characters, prompt, training, held
+
+
+def train(model, optimizer, training, held, options):
+    """Fit the model by an optimizer whose rate falls to nothing, and tell the loss on `held`."""
     steps = options.epochs * -(-len(training[0]) // options.batch_size)
-    rule = optim.Adam(optim.CosineAnnealingLR(options.rate, T_max=steps))
-    trainer = Trainer(model, loss, rule, clip_norm=1.0, device=options.device)
-    trainer.fit(
+    rule = optimizer(optim.CosineAnnealingLR(options.rate, T_max=steps))
+    Trainer(model, loss, rule, clip_norm=1.0, device=options.device).fit(
         training,
         validation=held,
         epochs=options.epochs,
@@ -186,8 +185,20 @@ def main():
         out=options.out,
         resume=True,
     )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--length", type=int, default=64, help="characters of a piece")
+    parser.add_argument("--units", type=int, default=192)
+    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--picture", metavar="FILE", help="a page of what neurons follow")
+    options, characters, prompt, training, held = read(parser)
+    model = CharacterModel(len(characters), options.units)
+    train(model, optim.Adam, training, held, options)
     write = writer(model, options.write, options.top_k, options.device)
-    prompt = np.array([known[c] for c in options.prompt])
     written = write(prompt, np.float32(options.temperature), options.seed)
     print(options.prompt + "".join(characters[written]))
     if options.picture:
