@@ -128,6 +128,22 @@ class TestProducts:
         (product,) = f.specialize().executable.commands
         assert len(product.calls) * product.descriptor.a.batch == 12
 
+    @pytest.mark.parametrize("dtype", ["int32", "float32"])
+    def test_results_that_are_kept_come_to_their_place(self, gpu: Gpu, dtype: str) -> None:
+        """A state beside what may fail, and a choice; no library multiplies integers."""
+        state = sn.variable(np.ones((3, 3), dtype))
+        x, i = sn.placeholder((3, 3), dtype), sn.placeholder((2,), "int64")
+        updates = {state: x @ x}
+        given = np.arange(9).reshape(3, 3).astype(dtype)
+        sn.function([x, i], sn.take(x, i, axis=0), updates, device="cuda")(given, np.array([0, 1]))
+        np.testing.assert_array_equal(state.value, given @ given)
+        p = sn.placeholder((), "bool")
+        chosen = sn.cond(p, lambda x: x @ x, lambda x: x, x)
+        f = sn.function([p, x], chosen, device="cuda")
+        for way in (True, False):
+            expected = given @ given if way else given
+            np.testing.assert_array_equal(f(np.bool_(way), given).get(), expected)
+
     @pytest.mark.parametrize(
         ("dtype", "precision", "compute", "operands"),
         [

@@ -241,11 +241,11 @@ class StepWriter:
         found = describe_product(node, locate, self.plan.places.__contains__, self.step)
         if elements(found) == 0:
             return
-        if not by_library(found):
+        if by_library(found):
+            self.commands.append(found)
+        else:
             for i in range(elements(found) // (found.m * found.n)):
                 self._run(group, product(found, i))
-            return
-        self.commands.append(found)
         for x, room in rooms.items():
             if self.plan.holder(x) is not None:
                 self.copy(room, self.address(x), x)
