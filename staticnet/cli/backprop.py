@@ -13,7 +13,9 @@ from staticnet.explain import backprop
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("backprop", help="show values forward and gradients backward")
-    parser.add_argument("expression", help='such as "(x + y) * z"')
+    parser.add_argument(
+        "expression", help='such as "(x + y) * z"; last, behind --, if it begins with a minus'
+    )
     parser.add_argument(
         "--at", nargs="+", default=[], metavar="NAME=VALUE", help="x=2 w=[[1,2],[3,4]]"
     )

@@ -14,7 +14,9 @@ from staticnet.explain import derive
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
     parser = commands.add_parser("derive", help="work a derivative out, one rule at a time")
-    parser.add_argument("expression", help='such as "sin(x) * x" or "tanh(w*x + b)^2"')
+    parser.add_argument(
+        "expression", help='such as "tanh(w*x + b)^2"; last, behind --, if it begins with a minus'
+    )
     parser.add_argument("--wrt", metavar="NAME", help="the variable (if there is only one: that)")
     parser.add_argument("--order", type=int, default=1, help="how often (%(default)s)")
     parser.add_argument(

@@ -148,9 +148,9 @@ def searched(landscape: Landscape, generations: int = STEPS, device: str = "auto
     return Searched(np.array(means), np.array(covariances), np.array(populations))
 
 
-def surface(landscape: Landscape, count: int, device: str = "numpy") -> Array:
+def surface(landscape: Landscape, count: int) -> Array:
     """The function's values over its extent, the highest y first.  -> [count, count]"""
     left, right, low, high = landscape.extent
     x, y = np.meshgrid(np.linspace(left, right, count), np.linspace(high, low, count))
-    made: Array = sn.function([], landscape.f(sn.constant(x), sn.constant(y)), device=device)()
+    made: Array = sn.function([], landscape.f(sn.constant(x), sn.constant(y)), device="numpy")()
     return made

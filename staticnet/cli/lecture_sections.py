@@ -22,9 +22,9 @@ GRID = 96  # dots of a surface, each way
 STEPS = 600
 
 
-def _here(*nodes: Any, device: str = "numpy") -> list[Array]:
+def _here(*nodes: Any) -> list[Array]:
     """What nodes are, once."""
-    return [np.asarray(value) for value in sn.function([], list(nodes), device=device)()]
+    return [np.asarray(value) for value in sn.function([], list(nodes), device="numpy")()]
 
 
 def neuron(device: str) -> Parts:
@@ -139,7 +139,8 @@ def training(device: str) -> Parts:
         article.table(("weight", "derivative", "by a difference"), rows),
         article.paragraph(
             f"4. Update: w − 0.5 dL/dw has the loss {after:.4f}. "
-            'Each step shown: staticnet backprop "EXPRESSION", staticnet derive "EXPRESSION".'
+            'Each step shown: staticnet backprop "EXPRESSION" --at NAME=VALUE, staticnet derive '
+            '"EXPRESSION".'
         ),
     ]
 
@@ -234,7 +235,7 @@ def demonstrations(device: str) -> Parts:
         ("A transformer that writes", "python examples/char_gpt.py --data DIR"),
         ("Four models of names", "python examples/names.py --data DIR"),
         ("A recipe for training", "staticnet recipe SCRIPT"),
-        ("Backpropagation, step by step", 'staticnet backprop "EXPRESSION"'),
+        ("Backpropagation, step by step", 'staticnet backprop "EXPRESSION" --at NAME=VALUE'),
         ("Symbolic differentiation", 'staticnet derive "sin(x)*x" --wrt x'),
         ("How optimizers walk", "staticnet optimizers"),
         ("Digits without gradients", "python examples/cmaes_digits.py"),

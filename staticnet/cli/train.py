@@ -79,7 +79,7 @@ def _config(options: argparse.Namespace, out: Path) -> Config:
         config = changed(config, read(options.config), str(options.config))
     elif options.resume and kept.is_file():
         config = changed(config, read(kept), str(kept))
-    network = None if options.network in PRESETS else options.network
+    network = PRESETS.get(options.network, {}).get("network", options.network)
     given = {"network": network, "data": options.data, "seed": options.seed}
     config = changed(config, {k: v for k, v in given.items() if v is not None}, "train")
     config = changed(config, assignments(options.set), "--set")

@@ -104,7 +104,7 @@ def _moments(node: Node, sizes: np.ndarray[tuple[int], np.dtype[np.float64]]) ->
             "exploding gradient in time", *place(node),
             f"the gradient by the state grows from {sizes[-1]:.1e} at the last of {len(sizes)} "
             f"steps to {top:.1e}",
-            "begin with an orthogonal recurrent matrix (sn.nn.init.orthogonal_), clip the "
+            "begin with an orthogonal recurrent matrix (sn.nn.init.orthogonal), clip the "
             "gradient's norm, or go back over fewer steps", node,
         )  # fmt: skip
     elif first < LOST * top:

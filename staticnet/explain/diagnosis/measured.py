@@ -15,6 +15,7 @@ import numpy as np
 
 from staticnet.autodiff.reverse import pull
 from staticnet.control.scan import Scan
+from staticnet.control.traced import substitute
 from staticnet.errors import ArgumentError
 from staticnet.explain.values import all_values
 from staticnet.feeds import bind_dims
@@ -238,7 +239,7 @@ def _opened(op: Scan, operands: tuple[Node, ...], number: int) -> tuple[Node, li
     added = [placeholder(c.shape, c.dtype, f"moved_{i}") for i, c in enumerate(moved)]
     sums = dict(zip(moved, (c + z for c, z in zip(moved, added, strict=True)), strict=True))
     shown = activations(op.body)
-    new = _replaced([*op.body.outputs, *shown], sums)
+    new: list[Any] = substitute([*op.body.outputs, *shown], sums)
     at = op.carries + op.xs
     inputs = [*op.body.inputs[:at], *added, *op.body.inputs[at:]]
     body = Graph(op.body.name, inputs, new)
@@ -248,18 +249,3 @@ def _opened(op: Scan, operands: tuple[Node, ...], number: int) -> tuple[Node, li
     ]
     opened = replace(op, body=body, xs=op.xs + len(added))
     return build(opened, (*operands[:at], *zeros, *operands[at:])), zeros
-
-
-def _replaced(outputs: Sequence[Node], values: Mapping[Node, Any]) -> list[Node]:
-    """Outputs of sums in the place of carries; what is not computed stays."""
-    known: dict[Node, Node] = dict(values)
-    saved = location.attribution()
-    try:
-        for node in topological(outputs):
-            if node in known or not node.inputs:
-                continue
-            location.set_attribution(node.provenance)
-            known[node] = keep(node, tuple(known.get(x, x) for x in node.inputs))
-    finally:
-        location.set_attribution(saved)
-    return [known.get(node, node) for node in outputs]

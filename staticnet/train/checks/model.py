@@ -75,10 +75,8 @@ def stuck(s: Session) -> Seen | None:
     """Dead and saturated units."""
     for check in (units.dead_relu, units.saturation):
         for f in check(s.measured):
-            return Seen(
-                "dead and saturated units", f"{f.kind}: {f.seen}", f.remedy, f.line, f.module
-            )
-    return Seen("dead and saturated units", "most units of each layer are alive")
+            return Seen(STUCK, f"{f.kind}: {f.seen}", f.remedy, f.line, f.module)
+    return Seen(STUCK, "most units of each layer are alive")
 
 
 def mode(s: Session) -> Seen | None:

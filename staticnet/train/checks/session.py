@@ -20,7 +20,7 @@ from staticnet.ir.tree import flatten
 from staticnet.nn.mode import in_mode
 from staticnet.ops.creation import ones_like
 from staticnet.ops.state import placeholder
-from staticnet.train.data.source import Plan, Source
+from staticnet.train.data.source import Plan, Source, on_host
 
 if TYPE_CHECKING:
     from staticnet.train.trainer import Trainer
@@ -127,14 +127,10 @@ class Session:
         losses: list[float] = []
         with self.unchanged():
             for _ in range(steps):
-                losses.append(float(np.asarray(_host(self.step(*batch)[0]))))
+                losses.append(float(on_host(self.step(*batch)[0])))
                 if losses[-1] < enough or not np.isfinite(losses[-1]):
                     break
         return losses
-
-
-def _host(x: Any) -> Any:
-    return x.get() if hasattr(x, "get") else x
 
 
 @dataclass(frozen=True)
