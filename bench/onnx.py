@@ -30,6 +30,7 @@ import numpy as np
 
 from bench import environment
 from bench.report import duration
+from bench.worker import max_rss
 from staticnet.compare import stats
 
 PEERS = ("onnxruntime", "torch", "torch.compile")
@@ -124,7 +125,7 @@ def _prepare(contender: str, file: Path) -> tuple[Run, Any, Record]:
         x, wanted = kept["x"], kept["y"]
     importlib.import_module(contender.partition(".")[0])
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what it has now
-    before = _peak()
+    before = max_rss()
     start, cpu = time.perf_counter(), time.process_time()
     run = RUNS.get(contender, staticnet_run)(file, x)
     y = np.asarray(run(x))
@@ -133,14 +134,7 @@ def _prepare(contender: str, file: Path) -> tuple[Run, Any, Record]:
     if not error <= TOLERANCE:
         raise ValueError(f"its outputs differ from PyTorch's by {error:.1e} of the greatest")
     run(x)
-    return run, x, about | {"error": error, "peak_bytes": _peak() - before}
-
-
-def _peak() -> int:
-    """The most bytes that this process had in memory."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    return run, x, about | {"error": error, "peak_bytes": max_rss() - before}
 
 
 def compare(name: str, batch: int, folder: Path, options: argparse.Namespace) -> Record:
@@ -165,8 +159,12 @@ def compare(name: str, batch: int, folder: Path, options: argparse.Namespace) ->
         if i >= 3 and time.perf_counter() > end:
             break
         for contender in rng.permutation(list(pipes)):
-            pipes[contender].send(True)
-            found[contender]["seconds"].append(pipes[contender].recv())
+            try:
+                pipes[contender].send(True)
+                found[contender]["seconds"].append(pipes[contender].recv())
+            except (EOFError, BrokenPipeError):
+                found[contender]["failed"] = "its process ended"
+                del pipes[contender]
     for pipe in pipes.values():
         pipe.send(False)
     return {"network": name, "batch": batch, "load": os.getloadavg()[0], "contenders": found}

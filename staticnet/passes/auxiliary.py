@@ -13,6 +13,7 @@ What the backend's library lacks is expanded. See docs/adr/0053.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,6 +124,7 @@ class _Matcher:
     planned: dict[Node, Replacement] = field(default_factory=dict)
     users: dict[Node, set[Node]] = field(default_factory=dict)
     sums: dict[Rows, list[Node]] = field(default_factory=dict)
+    fused: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> Graph:
         """The graph with all that is found; itself if a node would then need itself."""
@@ -137,8 +139,8 @@ class _Matcher:
             self._bias_gradient(node)
         new = resolved(self.graph, self.planned, NAME) if self.planned else None
         if new is None:
-            self.context.notes.clear()
             return self.graph
+        self.context.notes.update(self.fused)
         changed = with_replaced(self.graph, new, NAME)
         return rewrite(changed, (cast_there_and_back,), NAME, self.context.notes)
 
@@ -167,7 +169,7 @@ class _Matcher:
         saved = self._saved(activation, found, product)
         if saved is None:
             return
-        self.context.notes[f"fused {name}"] += 1
+        self.fused[f"fused {name}"] += 1
         needs = [*product.inputs, saved]
         item = _item_of(MatmulActivationGradient(activation))
 
@@ -208,7 +210,7 @@ class _Matcher:
         name = op.epilogue(len(product.inputs))
         if not roots or not self._offers(name, product):
             return
-        self.context.notes[f"fused {name}"] += 1
+        self.fused[f"fused {name}"] += 1
         self._plan(product, list(product.inputs), _item_of(op), 1)
         for root in roots:
             self._plan(root, list(product.inputs), _item_of(op), 0)
@@ -249,7 +251,7 @@ class _Matcher:
             name = op.epilogue(2)
             if not self._offers(name, product):
                 continue
-            self.context.notes[f"fused {name}"] += 1
+            self.fused[f"fused {name}"] += 1
             self._plan(product, list(product.inputs), _item_of(op), 0)
             for total in self.sums.pop(rows):
                 self._plan(total, list(product.inputs), _item_of(op), 1)

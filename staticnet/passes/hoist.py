@@ -33,17 +33,16 @@ from staticnet.rewrite.pattern import Numerics
 def hoist(graph: Graph, context: Context) -> Graph:
     """The graph whose loops do no more at a step than has to be done at each."""
     splits = context.numerics == "fast" and context.memory_limit is None
-    return _without_repeats(graph, context, splits)
+    stacks = context.loop_cache == 0 and context.memory_limit is None
+    return _without_repeats(graph, context, splits, stacks)
 
 
 def hoist_invariants(graph: Graph, context: Context) -> Graph:
     """The graph whose loops do at no step what is the same at each."""
-    return _without_repeats(graph, context, splits=False)
+    return _without_repeats(graph, context, splits=False, stacks=False)
 
 
-def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
-    is_tight = context.loop_cache > 0 or context.memory_limit is not None
-
+def _without_repeats(graph: Graph, context: Context, splits: bool, stacks: bool) -> Graph:
     def make(
         group: Sequence[Node], operands: Sequence[Sequence[Node]], used: Sequence[Sequence[int]]
     ) -> Mapping[Place, Node]:
@@ -52,8 +51,9 @@ def _without_repeats(graph: Graph, context: Context, splits: bool) -> Graph:
         count = _hoist_invariants(parts)
         if count:
             context.notes["hoisted"] += count
-        earlier = {} if is_tight else _stack_later_carries(parts)
-        context.notes.update({"carries of all steps": len(earlier)} if earlier else {})
+        earlier = _stack_later_carries(parts) if stacks else {}
+        if earlier:
+            context.notes["carries of all steps"] += len(earlier)
         if splits and isinstance(node.op, Scan):
             results, products = split(parts, context.loop_cache)
             if products:

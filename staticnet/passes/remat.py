@@ -25,21 +25,18 @@ from staticnet.ir.node import Node, build
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction, Size
 from staticnet.ops.creation import Iota
-from staticnet.ops.library import MatmulAdd, MatmulEpilogue
-from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Pad
 from staticnet.ops.own_rules import flops_of_node
 from staticnet.ops.random import RandomBits
 from staticnet.ops.state import Placeholder, VariableOp
 from staticnet.passes.manager import Context, Pass
+from staticnet.passes.precision import PRODUCTS
 from staticnet.passes.remat_loops import stack_carries_alone
 from staticnet.rewrite.driver import keep, rebuild
-from staticnet.spatial.convolution import ConvolutionOp
 
 MAX_ROUNDS = 40
 MAX_CHAIN = 200  # nodes that one value is computed again from
 _CHEAP = (Elementwise, Reduction, Pad, Concat, RandomBits)
-_PRODUCTS = (Matmul, MatmulAdd, MatmulEpilogue, ConvolutionOp)
 _LEAVES = (Placeholder, VariableOp)
 _NUMBERS = (Constant, Iota, Size)
 
@@ -210,7 +207,7 @@ class _Choice:
         return list(chain), taken
 
     def _can_repeat(self, node: Node) -> bool:
-        kinds = (*_CHEAP, *_PRODUCTS) if self.products else _CHEAP
+        kinds = (*_CHEAP, *PRODUCTS) if self.products else _CHEAP
         return (isinstance(node.op, kinds) or node.op.moves) and not node.op.may_fail
 
     def _is_in_memory(self, node: Node) -> bool:

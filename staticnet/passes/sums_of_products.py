@@ -24,6 +24,7 @@ LEAST_WORK = 1 << 18  # multiply-adds, below which a product is a small part of 
 def sums_of_products(graph: Graph, context: Context) -> Graph:
     """The graph where `c + x @ y` is one node if c is a product, or what it is the next value of.
 
+    That is a variable's value, or the input in the place of an output, as a carry of a loop's body.
     Nothing else needs c or the product. A c that another kernel makes is read there at no cost.
     """
     users = Counter(operand for node in graph.nodes for operand in node.inputs)

@@ -38,7 +38,7 @@ class MemoryAnalysis(Shown):
     """Bytes of a compiled step: what it is fed, keeps, returns, and the arena it works in.
 
     `owners` are the values alive at the arena's fullest step, largest first. State are variables,
-    and weights of convolutions that stay packed from step to step.
+    and weights of convolutions and products that stay packed from step to step.
     """
 
     feeds: int

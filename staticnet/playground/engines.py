@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 def seconds_per_step(engine: Engine, points: Array, labels: Array) -> float:
-    """The shortest of some bursts of steps, which leave everything as it was.
+    """The shortest of some bursts of steps, which leave every variable as it was.
 
     On the host it is the time of this thread, whatever else the machine does; a GPU has no such.
     """
