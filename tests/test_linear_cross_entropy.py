@@ -141,6 +141,28 @@ def test_second_derivatives() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_what_is_made_of_the_weight_has_its_derivative(reduction: str) -> None:
+    """Class weights may be variables; they and a bias may be computed from the linear weight."""
+    rng = np.random.default_rng(0)
+    x, w = sn.placeholder((7, 3), "float64"), sn.placeholder((5, 3), "float64")
+    y, classes = sn.placeholder((7,), "int64"), sn.variable(rng.uniform(0.5, 2, 5))
+    found: tuple[list[Any], list[Any]] = ([], [])
+    for given in (
+        {"weight": classes},
+        {"weight": sn.abs(sn.sum(w, 1)), "linear_bias": sn.sum(w, 1)},
+    ):
+        for results, options in zip(found, (None, Options(batch_chunk_size=3)), strict=True):
+            losses = F.linear_cross_entropy(
+                x, w, y, reduction=reduction, label_smoothing=0.1, options=options, **given
+            )
+            results += [losses, *sn.grad(sn.sum(losses), [x, w, given["weight"]])]
+    f = sn.function([x, w, y], [*found[0], *found[1]], device="numpy")
+    values = f(rng.normal(size=(7, 3)), rng.normal(size=(5, 3)), rng.integers(0, 5, 7))
+    for whole, chunked in zip(values[:8], values[8:], strict=True):
+        np.testing.assert_allclose(chunked, whole, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_dtypes(dtype: str) -> None:
     x, w = (sn.placeholder(shape, dtype) for shape in ((6, 3), (4, 3)))

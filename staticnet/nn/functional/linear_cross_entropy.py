@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from staticnet.autodiff import vjp
@@ -13,6 +13,7 @@ from staticnet.control.trace import is_eager
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import compute_dtype, is_floating
+from staticnet.ir.node import Node
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import (
@@ -222,16 +223,21 @@ def _by_chunks(loss: _Loss, rows: int, operands: Sequence[Any]) -> Value:
     So the two ways are loops that run alike, and one where nothing keeps them apart.
     """
     n = operands[0].shape[0]
+    weighted = isinstance(loss.weight, Node)  # then it may depend on what is differentiated by
+    if weighted:
+        operands = [*operands, as_floating(loss.weight)]
 
-    def of_chunk(x: Any, w: Any, target: Any, *bias: Any) -> Any:
+    def of_chunk(x: Any, w: Any, target: Any, *more: Any) -> Any:
         alone = apply(OptimizationBarrier(0), x)  # or products of all steps would be made as one
-        return loss.of("none", alone, w, target, *bias, wide=True)
+        own, bias = (replace(loss, weight=more[-1]), more[:-1]) if weighted else (loss, more)
+        return own.of("none", alone, w, target, *bias, wide=True)
 
     @custom_vjp
-    def losses(x: Any, w: Any, target: Any, *bias: Any) -> Any:
+    def losses(x: Any, w: Any, target: Any, *more: Any) -> Any:
         def step(chunk: Any) -> Any:
             x_rows, target_rows = chunk
-            return of_chunk(x_rows, w, target_rows, *bias)
+            own_w, *own = _apart(w, *more)
+            return of_chunk(x_rows, own_w, target_rows, *own)
 
         return _joined(map(step, (_cut(x, rows), _cut(target, rows))), n)
 
@@ -239,26 +245,32 @@ def _by_chunks(loss: _Loss, rows: int, operands: Sequence[Any]) -> Value:
         return losses(*given), given
 
     def backward(given: Any, g: Any) -> tuple[Any, ...]:
-        x, w, target, *bias = given
+        x, w, target, *more = given
         given_targets = is_floating(target.dtype)
 
         def step(sums: Any, chunk: Any) -> tuple[Any, Any]:
             x_rows, target_rows, g_rows = chunk
-            y = of_chunk(x_rows, w, target_rows, *bias)
+            own_w, *own = _apart(w, *more)
+            y = of_chunk(x_rows, own_w, target_rows, *own)
             rows_of = [x_rows, target_rows] if given_targets else [x_rows]
-            made = vjp([y], [*rows_of, w, *bias], [g_rows])
-            more = made[len(rows_of) :]
-            return [s + widened(v) for s, v in zip(sums, more, strict=True)], made[: len(rows_of)]
+            made = vjp([y], [*rows_of, own_w, *own], [g_rows])
+            summed = zip(sums, made[len(rows_of) :], strict=True)
+            return [s + widened(v) for s, v in summed], made[: len(rows_of)]
 
-        first = [zeros(v.shape, compute_dtype(v.dtype)) for v in (w, *bias)]
+        first = [zeros(v.shape, compute_dtype(v.dtype)) for v in (w, *more)]
         sums, parts = scan(step, first, (_cut(x, rows), _cut(target, rows), _cut(g, rows)))
-        to_w, *to_bias = (astype(s, v.dtype) for s, v in zip(sums, (w, *bias), strict=True))
+        to_w, *to_more = (astype(s, v.dtype) for s, v in zip(sums, (w, *more), strict=True))
         to_x, *to_target = (_joined(part, n) for part in parts)
-        return (to_x, to_w, to_target[0] if to_target else None, *to_bias)
+        return (to_x, to_w, to_target[0] if to_target else None, *to_more)
 
     losses.defvjp(forward, backward)
     made: Value = losses(*operands)
     return made
+
+
+def _apart(*values: Any) -> list[Any]:
+    """The values, of which none is made of another: a bias may be computed from the weight."""
+    return [apply(OptimizationBarrier(0), value) for value in values]
 
 
 def _cut(x: Any, rows: int) -> Any:
