@@ -87,6 +87,21 @@ def test_whoever_writes_them_has_them_packed_anew() -> None:
     case.check()
 
 
+def test_a_product_that_is_added_to_another_holds_its_weight_too() -> None:
+    rng = np.random.default_rng(0)
+    p, q = (sn.placeholder((64, 256), name=name) for name in "pq")
+    w, u = (sn.variable(rng.normal(size=(256, 256)).astype("f4")) for _ in "wu")
+    y = sn.tanh(0.01 * (p @ w + q @ u))
+    step, reference = (sn.function([p, q], y, device=device) for device in ("cpu", "numpy"))
+    feeds = [rng.normal(size=(64, 256)).astype("f4") for _ in "pq"]
+    for _ in range(2):
+        np.testing.assert_allclose(step(*feeds), reference(*feeds), atol=2e-6)
+        u.value = rng.normal(size=(256, 256)).astype("f4")
+    (made,) = step._specialized
+    assert len(held_weights(made.graph)) == 2
+    assert "matmul_add" in str(made.graph)
+
+
 def test_an_update_whose_caller_was_interrupted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case()
     case.check()

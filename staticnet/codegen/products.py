@@ -68,8 +68,7 @@ def held_product(
     at = held.get(Held(inputs.get(operand, -1), turned, k, n))
     if at is None:
         return []
-    first = begun(node, pointer) if isinstance(node.op, MatmulAdd) else []
-    return [*first, _held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]]
+    return _held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]
 
 
 def held_weight_product(
@@ -82,22 +81,23 @@ def held_weight_product(
     return [
         f"float *const panels = (float *)({held});",
         f"if (*(const int64_t *)weights) sn_hold_f32({packed}, panels);",
-        call,
+        *call,
     ]
 
 
 def _held_call(
     node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], panels: str
-) -> tuple[str, str]:
-    """The product by packed panels, and the sizes, address and steps of what is packed."""
+) -> tuple[list[str], str]:
+    """The statements of a product by panels; sizes, address and steps of what is packed."""
     (m, n), k = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
     left, right = (_matrix(x, (m, n), pointer, in_memory) for x in node.inputs[:2])
     (a, a_turned, lda), (b, b_turned, ldb) = left, right
     left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
     packed = f"{b}, 1, {ldb}" if b_turned else f"{b}, {ldb}, 1"
-    adds = int(isinstance(node.op, MatmulAdd))
+    adds = isinstance(node.op, MatmulAdd)
+    first = begun(node, pointer) if adds else []
     call = f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
-    return f"{call}{pointer(node)}, {adds});", f"{n}, {k}, {packed}"
+    return [*first, f"{call}{pointer(node)}, {int(adds)});"], f"{n}, {k}, {packed}"
 
 
 def _batch_place(shape: tuple[int, ...]) -> Index:

@@ -17,6 +17,7 @@ from staticnet.ir.dtype import FLOAT32
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.held import Held, held_right
+from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import Context, Pass
@@ -45,7 +46,7 @@ def held_weights(graph: Graph, context: Context) -> Graph:
             return keep(node, inputs)
         if isinstance(node.op, ConvolutionOp):
             return build(replace(node.op, weights="held"), inputs)
-        return build(node.op, (inputs[0], build(Held(), inputs[1:])))
+        return build(node.op, (inputs[0], build(Held(), inputs[1:2]), *inputs[2:]))
 
     return rebuild(graph, NAME, replaced)
 
@@ -70,7 +71,7 @@ def _weight(node: Node) -> Node:
 
 def _may_hold(node: Node) -> bool:
     """Whether it takes a variable's weights, of sizes that are known and worth it."""
-    if isinstance(node.op, Matmul):
+    if isinstance(node.op, Matmul | MatmulAdd):
         return _may_hold_panels(node)
     op = node.op
     if not isinstance(op, ConvolutionOp) or isinstance(op, ConvolutionWeight):

@@ -8,6 +8,7 @@ from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ops.held import Held
+from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
 from staticnet.plan.convolution import cut, geometry
 from staticnet.plan.held import PANEL
@@ -30,7 +31,7 @@ def held_weight_bytes(graph: Graph) -> int:
 
 def is_held_product(node: Node) -> bool:
     """Whether it is a product of matrices whose right one is held."""
-    return isinstance(node.op, Matmul) and isinstance(node.inputs[1].op, Held)
+    return isinstance(node.op, Matmul | MatmulAdd) and isinstance(node.inputs[1].op, Held)
 
 
 def _laid_out(graph: Graph) -> tuple[dict[Node, int], int]:

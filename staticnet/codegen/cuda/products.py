@@ -24,7 +24,9 @@ def describe_product(
     first, *beside = results_of(node)
     shape = fixed(first.shape)
     left, right = (_matrix(x, shape, locate, in_memory) for x in node.inputs[:2])
-    epilogue, bias, auxiliary = _epilogue(node, [locate(x) for x in (*node.inputs[2:], *beside)])
+    epilogue, bias, auxiliary = _epilogue(
+        node, [locate(x) for x in node.inputs[2:]], [locate(x) for x in beside]
+    )
     batch, (m, n) = shape[:-2], shape[-2:]
     result = Matrix(locate(first), False, max(1, n), _contiguous(batch, m * n))
     k = fixed(node.inputs[0].shape)[-1]
@@ -34,17 +36,20 @@ def describe_product(
     return _merged(product)
 
 
-def _epilogue(node: Node, others: Sequence[Address]) -> tuple[str, Address | None, Address | None]:
-    """The epilogue of a product, its bias, and what is auxiliary; of its other operands."""
-    op, (bias, auxiliary, *_) = node.op, (*others, None, None)
-    if isinstance(op, MatmulEpilogue):
-        return op.epilogue(len(node.inputs)), bias, None
-    if not isinstance(op, AuxiliaryProduct):
+def _epilogue(
+    node: Node, given: Sequence[Address], beside: Sequence[Address]
+) -> tuple[str, Address | None, Address | None]:
+    """The epilogue of a product, its bias, and what is auxiliary.
+
+    given: its operands behind the matrices; beside: its results behind the product
+    """
+    op, third, second = node.op, next(iter(given), None), next(iter(beside), None)
+    if not isinstance(op, MatmulEpilogue | AuxiliaryProduct):
         return "none", None, None
-    epilogue = op.epilogue(len(node.inputs))
-    if isinstance(op, MatmulAuxiliary):
-        return epilogue, *((bias, auxiliary) if len(node.inputs) > 2 else (None, bias))
-    return epilogue, *((auxiliary, bias) if auxiliary else (bias, None))
+    # a gradient's second result is the bias' one, and a third operand what the activation left
+    is_gradient = not isinstance(op, MatmulEpilogue | MatmulAuxiliary)
+    bias, auxiliary = (second, third) if is_gradient else (third, second)
+    return op.epilogue(len(node.inputs)), bias, auxiliary
 
 
 def by_library(product: Product) -> bool:
