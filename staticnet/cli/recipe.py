@@ -22,7 +22,11 @@ class _Looked(BaseException):
 
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
-    parser = commands.add_parser("recipe", help="look at what a script would train")
+    parser = commands.add_parser(
+        "recipe",
+        help="look at what a script would train",
+        description="Look at what a script would train. Faults are told; the status is 0 anyway.",
+    )
     parser.add_argument("script", type=Path, help="a Python script that calls Trainer.fit")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
     parser.set_defaults(run=run)

@@ -61,7 +61,6 @@ def compiled_told(engine: Engine, generation: int, seconds: float) -> dict[str, 
             "before": len(function.graph.nodes),
             "after": len(plan.graph.nodes),
             "kernels": len(plan.numbers),
-            "launches": plan.launches,
             "arena": plan.arena_bytes,
             "passes": {record.name: [record.before, record.after] for record in function.passes()},
         }
