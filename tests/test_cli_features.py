@@ -118,3 +118,7 @@ def test_what_features_refuses(tmp_path: Path, capsys: Any) -> None:
     ):
         assert run("features", *arguments, "--device", "numpy") == 2
         assert told in capsys.readouterr().err
+    np.save(tmp_path / "x.npy", RNG.random((12, 3, 8, 8)).astype(np.float32))
+    np.save(tmp_path / "y.npy", np.linspace(0, 1, 12, dtype=np.float32))
+    assert run("features", "--data", tmp_path, "--device", "numpy") == 2
+    assert "takes images in classes" in capsys.readouterr().err

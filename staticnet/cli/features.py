@@ -76,10 +76,10 @@ def _model(config: Config, options: argparse.Namespace) -> tuple[Any, Any]:
 
     data = load(config)
     shape = data.training.layout.types[0][1]
-    if len(shape) != 3 or shape[0] not in (1, 3) or not data.classes:
-        raise ArgumentError(
-            f"features: takes images of 1 or 3 channels, in classes, not {data.training.layout}"
-        )
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ArgumentError(f"features: takes images of 1 or 3 channels, not {list(shape)}")
+    if not data.classes:
+        raise ArgumentError(f"features: takes images in classes, not {data.training.layout}")
     if options.run_folder is not None:
         made, _ = trainer(config, data, options.device)
         tensors, _ = checkpoint.read(checkpoint_of(options.run_folder))
