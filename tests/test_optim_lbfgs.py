@@ -19,6 +19,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"lr": 0.5, "max_iter": 4},
     {"history_size": 3, "max_iter": 7},
     {"lr": 0.8, "max_iter": 20, "max_eval": 5, "tolerance_grad": 1e-2},
+    {"line_search_fn": "strong_wolfe", "max_iter": 4},
+    {"line_search_fn": "strong_wolfe", "lr": 0.01, "max_iter": 6, "max_eval": 9},
+    {"line_search_fn": "strong_wolfe", "lr": 60.0, "max_iter": 3},
+    {"line_search_fn": "strong_wolfe", "max_eval": 1, "max_iter": 3},
 ]
 
 
@@ -68,6 +72,6 @@ def test_what_it_does_not_take() -> None:
     w = sn.variable(W, "w")
     with pytest.raises(ArgumentError, match="takes the loss, by minimize"):
         optim.LBFGS().apply({w: w})
-    for options in ({"max_iter": 0}, {"lr": -1}, {"line_search_fn": "strong_wolfe"}):
+    for options in ({"max_iter": 0}, {"lr": -1}, {"line_search_fn": "armijo"}):
         with pytest.raises(ArgumentError, match="LBFGS: "):
             optim.LBFGS(**options)  # type: ignore[arg-type]

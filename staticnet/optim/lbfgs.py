@@ -33,6 +33,7 @@ from staticnet.optim.base import (
     parameters_of,
     trainable_of,
 )
+from staticnet.optim.line_search import StrongWolfe
 from staticnet.optim.updates import Updates
 
 Carry = dict[str, Any]
@@ -46,12 +47,12 @@ class LBFGS(Optimizer):
     A run ends before where no element of the gradient exceeds `tolerance_grad`, or a step or the
     change of the loss is below `tolerance_change`; it evaluates the loss `max_eval` times at most,
     by default 5/4 of `max_iter`. The batch, and what is drawn at random, are those of the run.
-    There is no line search: `line_search_fn` is None.
+    With `line_search_fn="strong_wolfe"` a search along the direction, from lr on, finds the step.
     Nocedal, Wright, "Numerical optimization", 2006, algorithm 7.4; names, defaults and rule are
     PyTorch's. It takes a loss, not gradients: nothing wraps it.
 
     Raises:
-        ArgumentError: if an argument is out of its range, or there is a line search.
+        ArgumentError: if an argument is out of its range.
     """
 
     lr: float = 1.0
@@ -69,9 +70,10 @@ class LBFGS(Optimizer):
             as_size(self.max_eval, "LBFGS: max_eval")
         for name in ("lr", "tolerance_grad", "tolerance_change"):
             checked_number("LBFGS", "eps" if name != "lr" else name, getattr(self, name))
-        if self.line_search_fn is not None:
+        if self.line_search_fn not in (None, "strong_wolfe"):
             raise ArgumentError(
-                f"LBFGS: line_search_fn={self.line_search_fn!r:.60} is not there; take a smaller lr"
+                f"LBFGS: line_search_fn must be None or 'strong_wolfe', not "
+                f"{self.line_search_fn!r:.60}"
             )
 
     def minimize(self, loss: Value, wrt: Parameters | None = None) -> Updates:
@@ -147,6 +149,7 @@ class _Problem:
             "loss": loss,
             "g": g,
             "i": constant(0),
+            "evaluations": constant(1),
             "go": max(abs(g)) > self.rule.tolerance_grad,
             **state,
         }
@@ -159,17 +162,35 @@ class _Problem:
         kept = self._remembered(c, first)
         d = where(first, -c["g"], self._direction(kept, c["g"]))
         t = where(first, minimum(1.0, 1 / sum(abs(c["g"]))) * rule.lr, rule.lr)
-        falls = ~(sum(c["g"] * d) > -rule.tolerance_change)
-        x = where(falls, c["x"] + t * d, c["x"])
-        loss, g = self.at(x)
-        i = c["i"] + 1
-        limit = rule.max_iter * 5 // 4 if rule.max_eval is None else rule.max_eval
+        slope = sum(c["g"] * d)
+        falls = ~(slope > -rule.tolerance_change)
+        t = astype(t, self.dtype)
+        loss, g, t, evaluated = self._moved(c, d, t, slope, falls)
+        i, evaluations = c["i"] + 1, c["evaluations"] + evaluated
         small = max(abs(d * t)) <= rule.tolerance_change
         small = small | (abs(loss - c["loss"]) < rule.tolerance_change)
         flat = max(abs(g)) <= rule.tolerance_grad
-        go = falls & (i < rule.max_iter) & (i + 1 < limit) & ~flat & ~small
-        new = {"x": x, "loss": loss, "g": g, "i": i, "go": go, "d": d, "t": astype(t, self.dtype)}
-        return {**kept, **new, "gradient_before": c["g"], "iterations": c["iterations"] + 1}
+        go = falls & (i < rule.max_iter) & (evaluations < self.limit) & ~flat & ~small
+        x = where(falls, c["x"] + t * d, c["x"])
+        new = {"x": x, "loss": loss, "g": g, "i": i, "evaluations": evaluations, "go": go}
+        more = {"d": d, "t": t, "gradient_before": c["g"], "iterations": c["iterations"] + 1}
+        return {**kept, **new, **more}
+
+    @property
+    def limit(self) -> int:
+        """How often a run evaluates the loss, unless its last search does once more."""
+        rule = self.rule
+        return rule.max_iter * 5 // 4 if rule.max_eval is None else rule.max_eval
+
+    def _moved(self, c: Carry, d: Any, t: Any, slope: Any, falls: Any) -> tuple[Any, ...]:
+        """Loss, gradient and step where d leads, and how many evaluations found it."""
+        if self.rule.line_search_fn is None:
+            loss, g = self.at(where(falls, c["x"] + t * d, c["x"]))
+            return loss, g, t, 1
+        most = self.limit - c["evaluations"]
+        search = StrongWolfe(self.at, c["x"], d, most, self.rule.tolerance_change)
+        point, evaluated = search.solved(t, c["loss"], c["g"], slope, falls)
+        return point["loss"], point["g"], where(falls, point["t"], t), evaluated
 
     def _remembered(self, c: Carry, first: Any) -> Carry:
         """The history with the last step, where the curvature along it is positive."""
