@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Self
 from weakref import ref
 
 import numpy as np
@@ -17,16 +17,14 @@ from staticnet.ir.modes import Mode, changed, note, reading, retyped
 from staticnet.ir.node import Node
 from staticnet.ir.user_functions import guarded
 from staticnet.nn.calls import Call
-from staticnet.nn.parts import Holder, check_key, join, parts
+from staticnet.nn.parts import Holder, parts
 from staticnet.nn.retyping import DEVICE, as_target, convert_variables
 from staticnet.nn.summary import Summary, SummaryRow
 from staticnet.ops.state import Variable
-from staticnet.ops.state import variable as make_variable
 from staticnet.ops.with_update import pending
 from staticnet.state_dict import LoadResult, load
 
 Array = np.ndarray[Any, Any]
-T = TypeVar("T")
 HINTS = {
     "cuda": DEVICE,
     "cpu": DEVICE,
@@ -58,8 +56,6 @@ class Module(Holder):
     """
 
     _training: bool = True
-    _path: str = ""  # where the module was first attached, as far up as it is known
-    _transient: frozenset[str] = frozenset()  # the buffers that state_dict leaves out
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A module whose `__init__` takes the arguments that are given."""
@@ -81,6 +77,9 @@ class Module(Holder):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's result; what a call of the module gives."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def _is_list(self) -> bool:
+        return type(self).forward is Module.forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What `forward` gives; the nodes that it makes know the module's path."""
@@ -110,158 +109,6 @@ class Module(Holder):
         before, self._training = self._training, mode
         if mode != before:
             changed(self, mode)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            found = list(parts(name, value))
-        except ArgumentError as error:
-            raise ArgumentError(f"{type(self).__name__}.{error}") from None
-        object.__setattr__(self, name, value)
-        for local, part in found:
-            self._attach(local, part)
-
-    def _attach(self, local: str, part: Module | Variable) -> None:
-        """Name a part after its place here, unless it has another name already."""
-        path = join(self._path, local)
-        if isinstance(part, Variable):
-            if part.name in ("", local):
-                part.name = path
-        elif not part._path and all(module is not self for _, module in part._paths()):
-            part._move(path)
-
-    def _move(self, path: str) -> None:
-        """Rename what is named after this module's place: parts first attached elsewhere are not.
-
-        The names are for reading; nothing looks a part up by them.
-        """
-        before = self._path
-        self._path = path
-        for local, part in self._parts():
-            if isinstance(part, Module):
-                if part._path == join(before, local):
-                    part._move(join(path, local))
-            elif part.name == join(before, local):
-                part.name = join(path, local)
-
-    def _parts(self) -> Iterator[tuple[str, Any]]:
-        """(name, part) of each part held directly, those in lists and dicts included."""
-        for name, value in self._held():
-            yield from parts(name, value)
-
-    def _held(self) -> list[tuple[str, Any]]:
-        """(name, value) of what may be a part or hold some."""
-        return list(vars(self).items())
-
-    def _variables(self) -> Iterator[tuple[str, Variable]]:
-        for name, part in self._parts():
-            if isinstance(part, Variable):
-                yield name, part
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of each module held directly."""
-        for name, part in self._parts():
-            if isinstance(part, Module):
-                yield name, part
-
-    def children(self) -> Iterator[Module]:
-        """Each module held directly, once."""
-        return iter({id(module): module for _, module in self.named_children()}.values())
-
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) of this module (named "") and all below it, each once."""
-        seen: set[int] = set()
-        for name, module in self._all_modules():
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-
-    def _all_modules(self) -> Iterator[tuple[str, Module]]:
-        """Every path to a module, once its parts have names: some may be new in a list."""
-        for path, module in self._paths():
-            for local, part in module._parts():
-                module._attach(local, part)
-            yield path, module
-
-    def _paths(
-        self, path: str = "", above: tuple[int, ...] = (), near: bool = False
-    ) -> Iterator[tuple[str, Module]]:
-        """Every path to a module; one that leads back to a module `above` ends there.
-
-        `near` ones lead through lists and dicts of modules only, which have no `forward`.
-        """
-        yield path, self
-        above = (*above, id(self))
-        for name, child in self.named_children():
-            if near and type(child).forward is not Module.forward:
-                yield join(path, name), child
-            elif id(child) not in above:
-                yield from child._paths(join(path, name), above, near)
-
-    def modules(self) -> list[Module]:
-        """This module and all below it, each once."""
-        return [module for _, module in self.named_modules()]
-
-    def get_submodule(self, target: str) -> Module:
-        """The module of a dotted name; this one for "".
-
-        Raises:
-            MissingNameError: if none has that name.
-        """
-        return self._find(target, dict(self._all_modules()), "module")
-
-    def get_parameter(self, target: str) -> Variable:
-        """The parameter of a dotted name, frozen ones included.
-
-        Raises:
-            MissingNameError: if none has that name.
-        """
-        named = {name: v for name, v in self._all_variables() if not v.buffer}
-        return self._find(target, named, "parameter")
-
-    def get_buffer(self, target: str) -> Variable:
-        """The buffer of a dotted name.
-
-        Raises:
-            MissingNameError: if none has that name.
-        """
-        named = {name: v for name, v in self._all_variables() if v.buffer}
-        return self._find(target, named, "buffer")
-
-    def _find(self, target: Any, named: dict[str, T], what: str) -> T:
-        if target not in named:
-            raise missing_name(
-                f"{type(self).__name__}, {what}s below it included,", str(target), list(named), {}
-            )
-        return named[target]
-
-    def _all_variables(self) -> Iterator[tuple[str, Variable]]:
-        """Every dotted name: a shared Variable comes under each of its names."""
-        for path, module in self._all_modules():
-            for name, variable in module._variables():
-                yield join(path, name), variable
-
-    def _named_variables(self, trainable: bool) -> list[tuple[str, Variable]]:
-        first: dict[int, tuple[str, Variable]] = {}
-        for name, variable in self._all_variables():
-            if variable.trainable == trainable:
-                first.setdefault(id(variable), (name, variable))
-        return list(first.values())
-
-    def named_parameters(self) -> list[tuple[str, Variable]]:
-        """(dotted name, Variable) of what is trainable, each once, under its first name."""
-        return self._named_variables(trainable=True)
-
-    def parameters(self) -> list[Variable]:
-        """What is trainable, each once: `sn.grad(loss, model.parameters())`."""
-        return [variable for _, variable in self.named_parameters()]
-
-    def named_buffers(self) -> list[tuple[str, Variable]]:
-        """(dotted name, Variable) of the other state: buffers and frozen parameters, each once."""
-        return self._named_variables(trainable=False)
-
-    def buffers(self) -> list[Variable]:
-        """State that is not trained: buffers and frozen parameters, each once."""
-        return [variable for _, variable in self.named_buffers()]
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze the parameters, or train them again; buffers stay as they are."""
@@ -308,12 +155,6 @@ class Module(Holder):
         """
         return load(type(self).__name__, list(self._all_state()), state, strict)
 
-    def _all_state(self) -> Iterator[tuple[str, Variable, bool]]:
-        """Each dotted name with its Variable, and whether `state_dict` has it."""
-        for path, module in self._all_modules():
-            for name, variable in module._variables():
-                yield join(path, name), variable, name not in module._transient
-
     def updates(self) -> dict[Variable, Node]:
         """{variable: node of its next value} of the state that calls in training change.
 
@@ -324,56 +165,6 @@ class Module(Holder):
         """
         own = [variable for _, variable in self._all_variables()]
         return updates_in(pending(own))[1]
-
-    def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
-        """Hold state that is not trained as `self.name`; None holds nothing yet.
-
-        One that is not `persistent` is no part of `state_dict`.
-
-        Raises:
-            ArgumentError: if the name is none, or another attribute's.
-            DTypeError: if the value has no supported dtype.
-        """
-        if value is not None and not isinstance(value, Variable):
-            value = make_variable(value, trainable=False)
-        if value is not None:
-            value.trainable, value.buffer = False, True
-        self._register("register_buffer", name, value, Variable)
-        kept = self._transient - {name}
-        object.__setattr__(self, "_transient", kept if persistent else kept | {name})
-
-    def register_parameter(self, name: str, value: Any) -> None:
-        """Hold a Variable, or one made of an array, as the parameter `self.name`; None is none yet.
-
-        Raises:
-            ArgumentError: if the name is none, or another attribute's.
-            DTypeError: if the value has no supported dtype.
-        """
-        if value is not None and not isinstance(value, Variable):
-            value = make_variable(value)
-        self._register("register_parameter", name, value, Variable)
-
-    def add_module(self, name: str, module: Module | None) -> None:
-        """Hold a module as `self.name`; None is none yet.
-
-        Raises:
-            ArgumentError: if it is no Module, or the name is none or another attribute's.
-        """
-        if module is not None and not isinstance(module, Module):
-            raise ArgumentError(f"add_module: {name!r:.60} is no Module: {module!r:.60}")
-        self._register("add_module", name, module, Module)
-
-    register_module = add_module
-
-    def _register(self, what: str, name: Any, value: Any, kind: type) -> None:
-        check_key(name, what)
-        held = vars(self).get(name)
-        if name in dir(type(self)) or not (held is None or isinstance(held, kind)):
-            raise ArgumentError(
-                f"{what}: {type(self).__name__} has an attribute {name!r:.60} already; choose "
-                "another name"
-            )
-        setattr(self, name, value)
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` on each module below, and last on this one; -> this one."""
