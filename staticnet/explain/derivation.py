@@ -21,6 +21,7 @@ from staticnet.explain.checking import Checked, check
 from staticnet.explain.expression import parse
 from staticnet.explain.rules import operation, rule_of, statement
 from staticnet.explain.simplify import computed, replaced, rewrites
+from staticnet.explain.values import is_float
 from staticnet.explain.writing import LINE, free_name, letter_for, text_of
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.formula import Latex, write
@@ -286,10 +287,6 @@ def _differentiated(order: int, y: Node, x: Node, direction: Node | None) -> Ite
 def _resolved(u: Node, x: Node, moving: set[Node]) -> Any:
     """What the rule of u's op makes of its operands' derivatives."""
     operation_ = operation(u)
-    floats = [o for o in operation_.inputs if o in moving and _is_float(o)]
+    floats = [o for o in operation_.inputs if o in moving and is_float(o)]
     made = push([u], {o: apply(_DERIVATIVE, o, x) for o in floats})[0]
     return zeros_like(u) if made is None else computed(made, set(topological([u])))
-
-
-def _is_float(node: Node) -> bool:
-    return not isinstance(node.type, TupleType) and is_floating(node.dtype)

@@ -19,7 +19,7 @@ from staticnet.errors import ArgumentError, GradientError
 from staticnet.explain.checking import given_values
 from staticnet.explain.expression import parse
 from staticnet.explain.simplify import computed, simplified
-from staticnet.explain.values import all_values, evaluated
+from staticnet.explain.values import all_values, evaluated, is_float
 from staticnet.explain.writing import free_name, letter_for, number_text, text_of
 from staticnet.feeds import bind_dims
 from staticnet.ir.dtype import is_floating
@@ -216,7 +216,9 @@ class _Sweep:
         symbols, values = _symbols(node, g, free_name("g", self.y))
         products = local_products(node, symbols, self.moving)
         for operand, product in zip(node.inputs, products, strict=True):
-            if product is None or operand not in self.moving or not _is_float(operand):
+            if product is None or operand not in self.moving:
+                continue
+            if _is_one(operand) and not is_float(operand):
                 continue
             if isinstance(product, NoDerivative):
                 raise product.error
@@ -229,10 +231,6 @@ class _Sweep:
 
 def _is_one(node: Node) -> bool:
     return not isinstance(node.type, TupleType)
-
-
-def _is_float(node: Node) -> bool:
-    return isinstance(node.type, TupleType) or is_floating(node.dtype)
 
 
 def _symbols(node: Node, g: Any, name: str) -> tuple[Any, dict[Node, Any]]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, topological
+from staticnet.ir.types import TupleType
 from staticnet.ops.evaluate import evaluate
 
 
@@ -32,3 +34,8 @@ def all_values(nodes: Sequence[Node], values: Mapping[Node, Any]) -> dict[Node, 
         made = evaluate(node, [known[x] for x in node.inputs])
         known[node] = made if isinstance(made, tuple) else np.asarray(made)
     return known
+
+
+def is_float(node: Node) -> bool:
+    """Whether a node has one value, and that is floating-point."""
+    return not isinstance(node.type, TupleType) and is_floating(node.dtype)

@@ -17,7 +17,7 @@ from staticnet.autodiff.reverse import pull
 from staticnet.control.scan import Scan
 from staticnet.control.traced import substitute
 from staticnet.errors import ArgumentError
-from staticnet.explain.values import all_values
+from staticnet.explain.values import all_values, is_float
 from staticnet.feeds import bind_dims
 from staticnet.function import Function
 from staticnet.ir import location
@@ -158,7 +158,7 @@ def measure(step: Function, arrays: Sequence[Any], loss: Node | None) -> Measure
     order = tuple(topological([end]))
     loops = [loop for loop in loops if loop.node in set(order)]  # not those of the gradient
     held = dependents(order, [n for n in order if is_parameter(n) or n in set(zeros)])
-    wanted = [n for n in order if n in held and _is_float(n)]
+    wanted = [n for n in order if n in held and is_float(n)]
     found = pull([end], [ones_like(end)], wanted)
     made: Any = zip(wanted, found, strict=True)
     known: dict[Node, Node] = {n: g for n, g in made if g is not None}
@@ -173,10 +173,6 @@ def measure(step: Function, arrays: Sequence[Any], loss: Node | None) -> Measure
         end, order, values, gradients, {v: n for (v, _), n in zip(updates, following, strict=True)},
         tuple(loops), sizes[0] if sizes else 1, tuple(fixed.inputs),
     )  # fmt: skip
-
-
-def _is_float(node: Node) -> bool:
-    return not isinstance(node.type, TupleType) and is_floating(node.dtype)
 
 
 def _results_of(order: Sequence[Node]) -> list[Node]:
@@ -211,7 +207,7 @@ def _loss_of(graph: Graph) -> Node:
 
 
 def _check_loss(step: Function, loss: Node) -> None:
-    if loss not in set(step.graph.nodes) or not _is_float(loss) or loss.shape != ():
+    if loss not in set(step.graph.nodes) or not is_float(loss) or loss.shape != ():
         raise ArgumentError(
             f"diagnose: the loss {loss!r:.60} is no floating-point scalar of {step.graph.name}"
         )
@@ -235,7 +231,7 @@ def _with_loops_open(graph: Graph) -> tuple[list[Node], list[Loop]]:
 
 def _opened(op: Scan, operands: tuple[Node, ...], number: int) -> tuple[Node, list[Node]]:
     carries = op.body.inputs[: op.carries]
-    moved = [c for c in carries if _is_float(c)]
+    moved = [c for c in carries if is_float(c)]
     added = [placeholder(c.shape, c.dtype, f"moved_{i}") for i, c in enumerate(moved)]
     sums = dict(zip(moved, (c + z for c, z in zip(moved, added, strict=True)), strict=True))
     shown = activations(op.body)
