@@ -278,8 +278,11 @@ class TestModel:
         for kind in (Compiled, Dynamic):
             model = Model(state)
             engine = kind(model)
+            engine.advance(points.train, points.train_labels, 1, 0.0)  # of the dynamic one a step
             before = [v.value.copy() for v in engine.updates]
+            at = engine.next_batch
             assert seconds_per_step(engine, points.train, points.train_labels) > 0
+            assert engine.next_batch == at == int(kind is Dynamic)
             for variable, value in zip(engine.updates, before, strict=True):
                 np.testing.assert_array_equal(variable.value, value)
 

@@ -20,6 +20,7 @@ class Engine(Protocol):
     """What trains a model."""
 
     function: Function | None
+    next_batch: int  # of the epoch: where `advance` goes on
 
     def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
         """Train for some epochs; one that is slow may end after so many seconds. -> the steps"""
@@ -32,13 +33,14 @@ class Engine(Protocol):
 
 
 def seconds_per_step(engine: Engine, points: Array, labels: Array) -> float:
-    """The shortest of some bursts of steps, which leave every variable as it was.
+    """The shortest of some bursts of steps; variables and the place in the epoch stay as they were.
 
     On the host it is the time of this thread, whatever else the machine does; a GPU has no such.
     """
     on_gpu = engine.function is not None and engine.function.device == "cuda"
     clock = time.perf_counter if on_gpu else time.thread_time
     before = {variable: variable.value.copy() for variable in engine.updates}
+    next_batch = engine.next_batch
     epochs, best = 1, math.inf
     for _ in range(ROUNDS):
         start = clock()
@@ -48,6 +50,7 @@ def seconds_per_step(engine: Engine, points: Array, labels: Array) -> float:
         epochs = max(epochs, min(10_000, round(epochs * ROUND / seconds)))
     for variable, value in before.items():
         variable.value = value
+    engine.next_batch = next_batch
     return best
 
 
@@ -58,6 +61,7 @@ class Compiled:
         self.function: Function | None = model.compile(device)
         self._step = self.function
         self._model = model
+        self.next_batch = 0
 
     def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
         """Whole epochs, however long they take: a step takes a microsecond or a few."""
@@ -83,7 +87,7 @@ class Dynamic:
         self._optimizer = dynamic.Optimizer(
             lambda grads: updates_of(name, grads, lr), model.parameters
         )
-        self._next = 0
+        self.next_batch = 0
 
     def advance(self, points: Array, labels: Array, epochs: int, seconds: float) -> int:
         """Steps until the epochs are over or the time is; the next call goes on from there."""
@@ -92,13 +96,13 @@ class Dynamic:
         until = time.perf_counter() + seconds
         steps = 0
         while steps < epochs * per_epoch and (not steps or time.perf_counter() < until):
-            rows = slice(self._next * batch, (self._next + 1) * batch)
+            rows = slice(self.next_batch * batch, (self.next_batch + 1) * batch)
             batch_of = dynamic.as_tensor(points[rows]), dynamic.as_tensor(labels[rows])
             loss = model.objective(model.net.judged(*batch_of))
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
-            self._next = (self._next + 1) % per_epoch
+            self.next_batch = (self.next_batch + 1) % per_epoch
             steps += 1
         return steps
 
