@@ -2,6 +2,7 @@
 
 All blocks of a page share their names. Those marked with a library, "```python torch", have names
 of their own and need that library, and their page is a slow test, as one with "```python slow".
+What such a library warns of is its own affair.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,19 @@ def pages() -> list[Any]:
     ]
 
 
-def said_by(code: str, name: str, line: int, names: dict[str, Any]) -> str:
+def keras_backend() -> str | None:
+    """What Keras can compute by; without being told it takes TensorFlow, installed or not."""
+    known = ("tensorflow", "torch", "jax")
+    return next((name for name in known if importlib.util.find_spec(name) is not None), None)
+
+
+def said_by(code: str, name: str, line: int, names: dict[str, Any], library: str | None) -> str:
     """What code prints, or the error that it ends with; its lines are the document's."""
     shown = io.StringIO()
     try:
-        with contextlib.redirect_stdout(shown):
+        with contextlib.redirect_stdout(shown), warnings.catch_warnings():
+            if library:
+                warnings.simplefilter("ignore")
             exec(compile("\n" * line + code, name, "exec", dont_inherit=True), names)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -52,6 +63,8 @@ def test_a_page_does_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     sn.manual_seed(0)
+    if "KERAS_BACKEND" not in os.environ and (backend := keras_backend()) is not None:
+        monkeypatch.setenv("KERAS_BACKEND", backend)
     text, name = page.read_text("utf-8"), page.relative_to(ROOT).as_posix()
     spaces: dict[str, dict[str, Any]] = {}
     found = []
@@ -61,7 +74,7 @@ def test_a_page_does_what_it_says(
             continue
         names = spaces.setdefault(library or "", {"__name__": page.stem})
         line = text[: block.start(2)].count("\n")
-        found.append((block, said_by(block[2], name, line, names)))
+        found.append((block, said_by(block[2], name, line, names, library)))
     assert sum("Error: " in said for _, said in found) == ERRORS.get(name, 0), found
     if request.config.getoption("--update-golden"):
         for block, said in reversed(found):
