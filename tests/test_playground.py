@@ -22,6 +22,7 @@ from staticnet.playground.mailbox import MOST, Mailbox
 from staticnet.playground.messages import Act, Assign, Configure, Place, Select, Show
 from staticnet.playground.model import SIDE, SMALL, Model
 from staticnet.playground.session import Session
+from staticnet.playground.told import welcome
 
 BAD = {
     "dataset": ["moon", 1, None, ["xor"]],
@@ -107,6 +108,12 @@ class TestStates:
         } - {"UpdateRule"}
         assert rules | {"Momentum", "Nesterov", "AMSGrad"} == set(config.OPTIMIZERS)
 
+    def test_a_page_is_told_the_bounds(self) -> None:
+        bounds = json.loads(json.dumps(welcome("key")))["bounds"]
+        assert (bounds["split"], bounds["noise"], bounds["batch"]) == ([10, 90], [0, 50], [1, 30])
+        assert (bounds["layers"], bounds["units"]) == ([0, 6], [1, 8])
+        assert bounds["value"] == [-1000, 1000]
+
 
 class TestMessages:
     def test_messages_are_read(self) -> None:
@@ -124,7 +131,7 @@ class TestMessages:
         "text",
         [b"\0", b'{"kind": "play"}', "", "{", "[]", "null", "3", '"play"', "{}", '{"kind": 1}',
          '{"kind": ["play"]}', '{"kind": "stop"}', '{"kind": "play", "more": 1}', "[" * 5000,
-         '{"kind": "show", "unit": [8, 0]}', '{"kind": "show", "unit": [0]}',
+         '{"kind": "show", "unit": [7, 0]}', '{"kind": "show", "unit": [0]}',
          '{"kind": "show", "unit": {"0": 1}}', '{"kind": "open", "query": 1, "serial": 1}',
          '{"kind": "open", "query": "", "serial": -1}',
          '{"kind": "configure", "config": null}', '{"kind": "configure"}',
@@ -379,6 +386,15 @@ class TestSession:
             tab.session.ask(lambda s: s.config).result(60)
 
     @pytest.mark.slow
+    def test_a_state_that_comes_while_a_tab_closes_ends_no_thread_by_an_error(
+        self, tab: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tab.said("compiled")
+        tab.session._builder.shutdown()
+        tab.session.post(Configure(Config(layers=(3,))))
+        assert tab.session.ask(lambda s: s.config.layers).result(60) == (3,)
+        assert not caplog.records
+
     def test_a_change_keeps_what_it_can(self, tab: Any) -> None:
         tab.said("compiled")
         tab.session.post(Act("step"))

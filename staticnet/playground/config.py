@@ -24,6 +24,7 @@ OPTIMIZERS = (
     *("SGD", "Momentum", "Nesterov", "Adam", "AMSGrad", "AdamW", "Adamax", "NAdam", "RAdam"),
     *("RMSprop", "Adagrad", "Adadelta", "Adafactor", "LAMB", "Lion", "Muon"),
 )
+MOST_LAYERS, MOST_UNITS = 6, 8
 MOST_CHARS = 2000  # of an address
 
 
@@ -115,7 +116,7 @@ FIELDS: dict[str, Field[Any]] = {
     "noise": Whole(0, 50),
     "split": Whole(10, 90),
     "features": SomeOf(FEATURES, least=1),
-    "layers": Sizes(most=6, largest=8),
+    "layers": Sizes(MOST_LAYERS, MOST_UNITS),
     "activation": OneOf(ACTIVATIONS),
     "loss": OneOf(LOSSES),
     "optimizer": OneOf(OPTIMIZERS),

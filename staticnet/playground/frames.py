@@ -25,6 +25,7 @@ NUMBERS = (
     "seconds_per_step", "steps_per_second", "playing", "side",
 )  # fmt: skip
 CONSTANT = 1e-3  # a unit that varies by less is dead
+AHEAD = 2  # frames that a tab may ask for: one is on its way while another is drawn
 
 
 def pack(

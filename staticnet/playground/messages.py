@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticnet.errors import ArgumentError
-from staticnet.playground.config import Config
+from staticnet.playground.config import FEATURES, MOST_LAYERS, MOST_UNITS, Config
 from staticnet.playground.fields import Number, Whole
 
 MOST_BYTES = 8192
 ACTS = ("play", "pause", "step", "reset", "drawn", "details")
-_INDEX = Whole(0, 7)
-_VALUE = Number(-1e3, 1e3)
+VALUE = Number(-1e3, 1e3)  # of a weight
+_LAYER = Whole(0, MOST_LAYERS)  # the last one is the output's
+_UNIT = Whole(0, MOST_UNITS - 1)
+_SOURCE = Whole(0, max(MOST_UNITS, len(FEATURES)) - 1)
 _SERIAL = Whole(0, 2**53)
 
 
@@ -117,15 +119,15 @@ def _show(kind: str, given: dict[str, Any]) -> Message:
         return Show(None)
     if not isinstance(unit, list) or len(unit) != 2:
         raise ArgumentError(f"playground: unit must be [layer, unit] or null, not {unit!r:.60}")
-    return Show((_INDEX.check("layer", unit[0]), _INDEX.check("unit", unit[1])))
+    return Show((_LAYER.check("layer", unit[0]), _UNIT.check("unit", unit[1])))
 
 
 def _place(given: dict[str, Any]) -> Place:
     source = given["source"]
     return Place(
-        _INDEX.check("layer", given["layer"]),
-        _INDEX.check("to", given["to"]),
-        None if source is None else _INDEX.check("source", source),
+        _LAYER.check("layer", given["layer"]),
+        _UNIT.check("to", given["to"]),
+        None if source is None else _SOURCE.check("source", source),
     )
 
 
@@ -134,7 +136,7 @@ def _select(kind: str, given: dict[str, Any]) -> Message:
 
 
 def _assign(kind: str, given: dict[str, Any]) -> Message:
-    return Assign(_place(given), _VALUE.check("value", given["value"]))
+    return Assign(_place(given), VALUE.check("value", given["value"]))
 
 
 _PLACE = ("layer", "to", "source")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 FRAME = 1 / 60  # seconds between two frames
-BURST = 0.01  # seconds of training between two frames at full speed
+BURST = 0.0075  # seconds of training between two frames at full speed: a frame waits for it
 WINDOW = 1.0  # seconds over which steps are counted
 TELL = 0.2  # seconds between two texts about what is selected
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -29,7 +30,6 @@ from staticnet.playground.told import compiled_told, config_told, points_told
 log = logging.getLogger("staticnet")
 T = TypeVar("T")
 
-AHEAD = 2  # frames that a tab may ask for
 VIEW = {"discrete", "test", "pace"}
 RATES = {"lr", "rate"}  # variables of the step: nothing is built anew
 KEEPS = {"batch", "optimizer", "engine", "without"}  # another step on the same parameters
@@ -121,7 +121,7 @@ class Session:
             case Configure(config, serial):
                 self._configure(config, serial)
             case Act("drawn"):
-                self._wanted = min(self._wanted + 1, AHEAD)
+                self._wanted = min(self._wanted + 1, frames.AHEAD)
             case Act("play") | Act("pause"):
                 self._playing = message.kind == "play"
                 self._changed = True
@@ -174,7 +174,8 @@ class Session:
         self._changed = True
         self._tell({"kind": "compiling", "generation": self._generation})
         generation, make = self._generation, ENGINES[self.config.engine]
-        self._builder.submit(self._build, generation, make, model)
+        with suppress(RuntimeError):  # the tab has been closed meanwhile
+            self._builder.submit(self._build, generation, make, model)
 
     def _build(self, generation: int, make: Callable[[Model, str], Engine], model: Model) -> None:
         """Compile, in the builder's thread, unless a newer model is there."""

@@ -12,7 +12,10 @@ from staticnet.compilation import FUSION, PASSES, PERSISTENT, PIPELINE
 from staticnet.playground.config import (
     ACTIVATIONS,
     ENGINES,
+    FIELDS,
     LOSSES,
+    MOST_LAYERS,
+    MOST_UNITS,
     OPTIMIZERS,
     PACES,
     PENALTIES,
@@ -20,7 +23,9 @@ from staticnet.playground.config import (
 )
 from staticnet.playground.data import DATASETS, EDGE, Array, Points, sample
 from staticnet.playground.engines import Engine
-from staticnet.playground.frames import NUMBERS, quantised
+from staticnet.playground.fields import Number, Whole
+from staticnet.playground.frames import AHEAD, NUMBERS, quantised
+from staticnet.playground.messages import VALUE
 from staticnet.playground.model import LABELS, SMALL, feature_surfaces, formula_of
 
 
@@ -92,6 +97,9 @@ def _same_for_all() -> dict[str, Any]:
         "small": SMALL,
         "edge": EDGE,
         "numbers": NUMBERS,
+        "ahead": AHEAD,
+        "bounds": _bounds(),
+        "classes": [name for name, kind in DATASETS.items() if kind.classes],
         "choices": {
             "dataset": list(DATASETS),
             "activation": ACTIVATIONS,
@@ -108,6 +116,14 @@ def _same_for_all() -> dict[str, Any]:
             for name, label in LABELS.items()
         ],
     }
+
+
+def _bounds() -> dict[str, tuple[float, float]]:
+    """The least and the largest value of what is a number."""
+    fields = {name: f for name, f in FIELDS.items() if isinstance(f, Whole | Number)}
+    told: dict[str, tuple[float, float]] = {name: (f.low, f.high) for name, f in fields.items()}
+    told |= {"layers": (0, MOST_LAYERS), "units": (1, MOST_UNITS)}
+    return told | {"value": (VALUE.low, VALUE.high)}
 
 
 def _thumb(dataset: str) -> list[float]:

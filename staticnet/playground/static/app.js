@@ -5,7 +5,7 @@ import { Controls } from "./controls.js";
 import { count, loss, percent, seconds } from "./element.js";
 import { generationOf, readFrame, shapeOf } from "./frame.js";
 import { Compiled } from "./graph.js";
-import { MOST_LAYERS, Net } from "./net.js";
+import { Net } from "./net.js";
 import { Speed } from "./speed.js";
 import { paintScale, Surface } from "./surface.js";
 import { Weights } from "./weights.js";
@@ -13,7 +13,6 @@ import { Weights } from "./weights.js";
 const byId = (id) => document.getElementById(id);
 const tab = new WebSocket(`ws://${location.host}/tab`);
 tab.binaryType = "arraybuffer";
-const AHEAD = 2; // one frame is on its way while another is drawn
 const page = { playing: false, generation: -1, frames: 0, serial: 0 };
 let config = null, told = null, shape = null, waiting = null;
 let parts = null;
@@ -49,7 +48,7 @@ const messages = {
     };
     paintScale(byId("scale"));
     open(location.hash.slice(1));
-    for (let i = 0; i < AHEAD; i++) send("drawn");
+    for (let i = 0; i < welcome.ahead; i++) send("drawn");
   },
   config(message) {
     told = message;
@@ -60,7 +59,7 @@ const messages = {
     parts.speed.show(config);
     byId("count").textContent = config.layers.length === 1 ? "1 hidden layer" : `${config.layers.length} hidden layers`;
     byId("fewer").disabled = config.layers.length === 0;
-    byId("more").disabled = config.layers.length === MOST_LAYERS;
+    byId("more").disabled = config.layers.length === parts.welcome.bounds.layers[1];
     for (const row of document.querySelectorAll(".accuracy")) row.hidden = !message.classifies;
     parts.net.discrete = config.discrete;
     parts.surface.showTest(config.test);
@@ -165,7 +164,7 @@ byId("play").addEventListener("click", () => {
 byId("step").addEventListener("click", () => send("step"));
 byId("reset").addEventListener("click", reset);
 byId("renew").addEventListener("click", () => change({ seed: Math.floor(Math.random() * 2 ** 31) }));
-byId("more").addEventListener("click", () => change(({ layers }) => ({ layers: [...layers, 2].slice(0, MOST_LAYERS) })));
+byId("more").addEventListener("click", () => change(({ layers }) => ({ layers: [...layers, 2].slice(0, parts.welcome.bounds.layers[1]) })));
 byId("fewer").addEventListener("click", () => change(({ layers }) => ({ layers: layers.slice(0, -1) })));
 function reset() {
   parts.losses.clear();

@@ -18,13 +18,13 @@ const SELECTS = [
   ["rate", "Penalty rate", PENALTY_RATES],
 ];
 const SLIDERS = [
-  ["split", "Training share", 10, 90, 10, (v) => `${v} %`], ["noise", "Noise", 0, 50, 5, String],
-  ["batch", "Batch size", 1, 30, 1, String],
+  ["split", "Training share", 10, (v) => `${v} %`], ["noise", "Noise", 5, String], ["batch", "Batch size", 1, String],
 ];
 
 export class Controls {
   constructor(welcome, change) {
     this.change = change;
+    this.welcome = welcome;
     this.fields = new Map();
     const settings = document.getElementById("settings");
     settings.addEventListener("submit", (event) => event.preventDefault());
@@ -47,14 +47,15 @@ export class Controls {
       if (![...made.options].some((option) => option.value === value)) made.append(element("option", { value }, value));
       made.value = value;
       if (name === "loss") {
-        for (const option of made.options) option.disabled = option.value === "logistic" && !classes(config.dataset);
+        for (const option of made.options) option.disabled = option.value === "logistic" && !this.welcome.classes.includes(config.dataset);
       }
       if (name === "rate") made.disabled = config.penalty === "none";
     });
     return element("label", {}, element("span", {}, label), made);
   }
 
-  slider(name, label, min, max, step, told) {
+  slider(name, label, step, told) {
+    const [min, max] = this.welcome.bounds[name];
     const shown = element("output", { for: name });
     const made = element("input", { type: "range", id: name, min, max, step });
     made.addEventListener("input", () => { shown.textContent = told(Number(made.value)); });
@@ -80,7 +81,7 @@ export class Controls {
     draw();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
     radio.addEventListener("change", () => {
-      const more = classes(name) || this.config?.loss !== "logistic" ? {} : { loss: "square" };
+      const more = welcome.classes.includes(name) || this.config?.loss !== "logistic" ? {} : { loss: "square" };
       this.change({ dataset: name, ...more });
     });
     this.fields.set(`dataset ${name}`, (config) => { radio.checked = config.dataset === name; });
@@ -93,5 +94,3 @@ export class Controls {
     this.fields.forEach((show) => show(config));
   }
 }
-
-const classes = (dataset) => !["plane", "bumps"].includes(dataset);

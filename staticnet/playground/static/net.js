@@ -4,7 +4,6 @@ import { element } from "./element.js";
 import { lineColour, paint } from "./surface.js";
 
 const TILE = 38, GAP = 14, HEAD = 62, WIDE = 210, NARROW = 92;
-const MOST_LAYERS = 6, MOST_UNITS = 8;
 
 // on.change(fields or a function of the state), on.unit([layer, unit] or null), on.weight({layer, to, source}), on.hover(unit)
 export class Net {
@@ -65,13 +64,14 @@ export class Net {
   }
 
   head(units, layer) {
+    const [least, most] = this.welcome.bounds.units;
     const change = (by) => this.on.change(({ layers }) => ({
-      layers: layers.map((n, i) => (i === layer ? Math.max(1, Math.min(MOST_UNITS, n + by)) : n)) }));
+      layers: layers.map((n, i) => (i === layer ? Math.max(least, Math.min(most, n + by)) : n)) }));
     const button = (sign, what, by, off) => element("button", { type: "button", disabled: off,
       "data-name": `h-${layer}-${by}`,
       "aria-label": `${what} unit of hidden layer ${layer + 1}`, onclick: () => change(by) }, sign);
-    return element("div", { class: "column" }, button("−", "Remove a", -1, units <= 1),
-      button("+", "Add a", 1, units >= MOST_UNITS), element("span", {}, `${units} ${units > 1 ? "units" : "unit"}`));
+    return element("div", { class: "column" }, button("−", "Remove a", -1, units <= least),
+      button("+", "Add a", 1, units >= most), element("span", {}, `${units} ${units > 1 ? "units" : "unit"}`));
   }
 
   // one unit is reached by the tab key, the others by arrows
@@ -216,5 +216,3 @@ function height(x, a, b, c, d) {
   const t = low, s = 1 - t;
   return b * (s ** 3 + 3 * s * s * t) + d * (3 * s * t * t + t ** 3);
 }
-
-export { MOST_LAYERS };

@@ -27,10 +27,12 @@ export class Weights {
   }
 
   row(name, source) {
+    const [least, most] = this.welcome.bounds.value;
     const place = { layer: this.layer, to: this.to, source }, what = name ?? "bias";
-    const input = element("input", { type: "number", step: "any", "aria-label": `weight from ${what}` });
+    const input = element("input", { type: "number", step: "any", min: least, max: most, "aria-label": `weight from ${what}` });
     input.addEventListener("change", () => {
-      if (input.value !== "" && Math.abs(input.valueAsNumber) <= 1000) this.on.assign(place, input.valueAsNumber);
+      const value = input.valueAsNumber;
+      if (value >= least && value <= most) this.on.assign(place, value);
     });
     const gradient = element("td", { class: "number" });
     const button = element("button", { type: "button", "aria-label": `derive by ${what}`, onclick: () => this.on.select(place) }, "derive");
