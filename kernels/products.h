@@ -249,6 +249,77 @@ void sn_times_held(int64_t m, int64_t n, int64_t k, int64_t first, int64_t last,
   }
 }
 
+/* The sum of a vector's elements, in an order of its own. */
+static float sn_sum_of(sn_wide x) {
+  _Alignas(64) float part[sn_lanes];
+  *(sn_wide *)part = x;
+  for (int half = sn_lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) part[j] += part[j + half];
+  return part[0];
+}
+
+/* c = a row of a times b whose columns lie each in one piece, COLUMNS of them: sums of vectors along
+   k, in the order of no other product. */
+#define SN_ALONG(COLUMNS)                                                                          \
+  static void sn_along_##COLUMNS(int64_t k, const float *a, const float *b, int64_t bj, float *c,  \
+                                 int adds) {                                                       \
+    sn_wide sum[COLUMNS][2];                                                                       \
+    _Pragma("GCC unroll 4") for (int j = 0; j < COLUMNS; ++j) sum[j][0] = sum[j][1] = SN_ALL(0);   \
+    int64_t l = 0;                                                                                 \
+    for (; l + sn_panel <= k; l += sn_panel)                                                       \
+      _Pragma("GCC unroll 2") for (int v = 0; v < 2; ++v) {                                        \
+        const sn_wide left = *(const sn_wide_anywhere *)(a + l + v * sn_lanes);                    \
+        _Pragma("GCC unroll 4") for (int j = 0; j < COLUMNS; ++j) sum[j][v] = SN_FMA(              \
+            left, *(const sn_wide_anywhere *)(b + j * bj + l + v * sn_lanes), sum[j][v]);          \
+      }                                                                                            \
+    for (int j = 0; j < COLUMNS; ++j) {                                                            \
+      float total = sn_sum_of(sum[j][0] + sum[j][1]);                                              \
+      for (int64_t r = l; r < k; ++r) total = __builtin_fmaf(a[r], b[j * bj + r], total);          \
+      c[j] = adds ? c[j] + total : total;                                                          \
+    }                                                                                              \
+  }
+SN_ALONG(1) SN_ALONG(4)
+
+/* The sum of LINES elements of a times as many lines of b, n elements long, as c or added to it: in
+   vectors, and the last elements one by one. */
+#define SN_ACROSS(LINES)                                                                           \
+  static void sn_across_##LINES(int64_t n, const float *a, int64_t al, const float *b, int64_t bl, \
+                                float *c, int begins) {                                            \
+    int64_t j = 0;                                                                                 \
+    for (; j + sn_lanes <= n; j += sn_lanes) {                                                     \
+      sn_wide sum = SN_ALL(0);                                                                     \
+      _Pragma("GCC unroll 8") for (int l = 0; l < LINES; ++l) sum =                                \
+          SN_FMA(SN_ALL(a[l * al]), *(const sn_wide_anywhere *)(b + l * bl + j), sum);             \
+      if (!begins) sum += *(sn_wide_anywhere *)(c + j);                                            \
+      *(sn_wide_anywhere *)(c + j) = sum;                                                          \
+    }                                                                                              \
+    for (; j < n; ++j) {                                                                           \
+      float sum = 0;                                                                               \
+      for (int l = 0; l < LINES; ++l) sum = __builtin_fmaf(a[l * al], b[l * bl + j], sum);         \
+      c[j] = begins ? sum : c[j] + sum;                                                            \
+    }                                                                                              \
+  }
+SN_ACROSS(1) SN_ACROSS(8)
+
+/* Few rows by b as it lies, along its columns or across its lines: to pack it would take longest. */
+static void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
+                   const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
+  if (bl == 1 && al == 1)
+    for (int64_t j = 0; j < n; j += j + 4 <= n ? 4 : 1)
+      for (int64_t i = 0; i < m; ++i)
+        (j + 4 <= n ? sn_along_4 : sn_along_1)(k, a + i * ai, b + j * bj, bj, c + i * ldc + j, adds);
+  else
+    for (int64_t l = 0; l < k; l += l + 8 <= k ? 8 : 1)
+      for (int64_t i = 0; i < m; ++i)
+        (l + 8 <= k ? sn_across_8 : sn_across_1)(n, a + i * ai + l * al, al, b + l * bl, bl,
+                                                 c + i * ldc, l == 0 && !adds);
+}
+
+/* Whether few rows have their own way: b's columns or lines lie in one piece, worth vectors. */
+static int sn_are_few(int64_t m, int64_t n, int64_t k, int64_t al, int64_t bl) {
+  return m < sn_lowest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
+}
+
 /* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
@@ -259,10 +330,13 @@ static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
 void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const int *k,
               const float *alpha, const float *a, const int *lda, const float *b, const int *ldb,
               const float *beta, float *c, const int *ldc) {
-  const int at = *ta != 'N', bt = *tb != 'N';
-  if (*alpha == 1 && (*beta == 0 || *beta == 1) && sn_is_ours(*n, *m, *k))
-    sn_product(*n, *m, *k, b, bt ? 1 : *ldb, bt ? *ldb : 1, a, at ? 1 : *lda, at ? *lda : 1, c,
-               *ldc, *beta == 1);
+  const int plain = *alpha == 1 && (*beta == 0 || *beta == 1);
+  const int64_t ai = *tb == 'N' ? *ldb : 1, al = *tb == 'N' ? 1 : *ldb;
+  const int64_t bl = *ta == 'N' ? *lda : 1, bj = *ta == 'N' ? 1 : *lda;
+  if (plain && sn_are_few(*n, *m, *k, al, bl))
+    sn_few(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1);
+  else if (plain && sn_is_ours(*n, *m, *k))
+    sn_product(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1);
   else
     sn_blas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

@@ -87,6 +87,43 @@ static inline int64_t sn_index(int64_t i, int64_t n, volatile int *error, int si
       }                                                                                            \
   }
 
+/* The same sums of T itself; columns that lie beside each other are COUNT vectors of BYTES at a time. */
+#define SN_PRODUCT_IN_VECTORS(NAME, T)                                                             \
+  SN_PRODUCT(NAME##_one_by_one, T, T, , )                                                          \
+  typedef T NAME##_64 __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));             \
+  typedef T NAME##_16 __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));             \
+  static inline __attribute__((always_inline)) void NAME(                                          \
+      int64_t m, int64_t n, int64_t k, const T *a, int64_t ar, int64_t ac, const T *b, int64_t br, \
+      int64_t bc, T *c) {                                                                          \
+    int64_t first = 0;                                                                             \
+    if (bc == 1) {                                                                                 \
+      SN_PRODUCT_COLUMNS(NAME##_64, T, 4)                                                          \
+      SN_PRODUCT_COLUMNS(NAME##_64, T, 1)                                                          \
+      SN_PRODUCT_COLUMNS(NAME##_16, T, 1)                                                          \
+    }                                                                                              \
+    for (int64_t i = 0; i < m && first < n; ++i)                                                   \
+      NAME##_one_by_one(1, n - first, k, a + i * ar, ar, ac, b + first * bc, br, bc,               \
+                        c + i * n + first);                                                        \
+  }
+#define SN_PRODUCT_COLUMNS(VECTOR, T, COUNT)                                                       \
+  for (const int64_t wide = COUNT * sizeof(VECTOR) / sizeof(T); first + wide <= n; first += wide)  \
+    for (int64_t i = 0; i < m; ++i) {                                                              \
+      VECTOR sum[COUNT] = {{0}};                                                                   \
+      for (int64_t l = 0; l < k; ++l) {                                                            \
+        const VECTOR *const row = (const VECTOR *)(b + l * br + first);                            \
+        const T x = a[i * ar + l * ac];                                                            \
+        _Pragma("GCC unroll 4") for (int v = 0; v < COUNT; ++v) sum[v] += x * row[v];              \
+      }                                                                                            \
+      VECTOR *const to = (VECTOR *)(c + i * n + first);                                            \
+      _Pragma("GCC unroll 4") for (int v = 0; v < COUNT; ++v) to[v] = sum[v];                      \
+    }
+
+/* The lines of b: [k, n], whose columns lie `apart`. */
+static inline void sn_lines_f32(int64_t n, int64_t k, const float *b, int64_t apart, float *to) {
+  for (int64_t l = 0; l < k; ++l)
+    for (int64_t j = 0; j < n; ++j) to[l * n + j] = b[j * apart + l];
+}
+
 /* The indices that sort n elements `step` apart, by merging; stable; NaN is greatest. Where there is
    no memory to merge in, they are inserted one by one. */
 #define SN_ARGSORT(NAME, T, LOAD)                                                                  \

@@ -71,3 +71,25 @@ def test_panels_are_in_the_certificate() -> None:
 @pytest.mark.parametrize("rows", [1, 300])
 def test_many_rows_and_one_are_multiplied_as_elsewhere(rows: int) -> None:
     assert "sn_hold_f32(" not in step(rows).source()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_lines_of_a_small_matrix_that_lies_transposed_are_made_once(rows: int) -> None:
+    """It may be a part of what the loop takes; bits are those without a loop."""
+    rng = np.random.default_rng(0)
+    first, ws = rng.normal(size=(rows, 9)).astype("f"), rng.normal(size=(2, 21, 9)).astype("f")
+    c, w = sn.placeholder(first.shape, name="c"), sn.placeholder(ws.shape, name="w")
+
+    def body(c: Any) -> Any:
+        return sn.tanh((c @ w[1].T)[:, 3:12])
+
+    looped, unrolled = sn.scan(lambda c, _: (body(c), None), c, length=3)[0], c
+    for _ in range(3):
+        unrolled = body(unrolled)
+    f = sn.function([c, w], [looped, unrolled], device="cpu")
+    assert f.source().count("sn_lines_f32(21, 9, ") == 1
+    got, wanted = f(first, ws)
+    np.testing.assert_array_equal(got, wanted)
+    for _ in range(3):
+        first = np.tanh((first @ ws[1].T.astype("d"))[:, 3:12])
+    np.testing.assert_allclose(got, first, rtol=0, atol=1e-5)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.products import pointers
 
@@ -25,6 +26,9 @@ SHAPES = [
     (200, 600, 260),
     (300, 1000, 4),
     (33, 40, 1024),  # rows so far apart are packed
+    (1, 37, 300),  # rows by a matrix as it lies
+    (2, 70, 33),
+    (1, 16, 7),
 ]
 
 
@@ -74,6 +78,26 @@ def test_an_element_has_the_same_bits_in_a_part_of_the_product(
 ) -> None:
     a, b = operands(75, 300, 520)
     whole = gemm(ours, a, b, turned)
+    few = gemm(ours, a[:2], b, turned)
+    np.testing.assert_array_equal(gemm(ours, a[:2], b[:, 16:133], turned), few[:, 16:133])
     for rows, columns in ((slice(0, 50), slice(0, 300)), (slice(13, 75), slice(32, 133))):
         part = gemm(ours, a[rows], b[:, columns], turned)
         np.testing.assert_array_equal(part, whole[rows, columns])
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
+def test_small_products_in_vectors_of_columns() -> None:
+    """Columns fill vectors of two lengths, or lie apart, or are too few."""
+    rng = np.random.default_rng(0)
+    placeholders, fetches, feeds, wanted = list[Any](), list[Any](), list[Any](), list[Any]()
+    for dtype, n in itertools.product(("float32", "int64"), (3, 16, 23, 64, 85)):
+        a, b = (rng.integers(-9, 10, shape).astype(dtype) for shape in ((2, 5), (5, n)))
+        x, y, z = (sn.placeholder(v.shape, dtype) for v in (a, b, b.T))
+        placeholders += [x, y, z]
+        fetches += [x @ y, x @ z.T]
+        feeds += [a, b, np.ascontiguousarray(b.T)]
+        wanted += [a @ b, a @ b]
+    for got, value in zip(
+        sn.function(placeholders, fetches, device="cpu")(*feeds), wanted, strict=True
+    ):
+        np.testing.assert_array_equal(got, value)

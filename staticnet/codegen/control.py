@@ -56,12 +56,16 @@ def _scan(node: Node, op: Scan, pointer: Pointer, call: Call) -> list[str]:
 
 
 def _packed(node: Node, op: Scan, pointer: Pointer, held: str) -> list[str]:
-    """Statements before a loop, which pack the panels of what stays."""
+    """Statements before a loop, which pack the panels or lines of what stays."""
     lines = []
     for each, offset in held_operands(op).items():
-        n, k, at = each.columns, each.depth, pointer(node.inputs[each.place])
-        steps = f"1, {k}" if each.turned else f"{n}, 1"
-        lines.append(f"sn_hold_f32({n}, {k}, {at}, {steps}, (float *)({held} + {offset}));")
+        n, k, apart = each.columns, each.depth, each.apart
+        at = f"{pointer(node.inputs[each.place])} + {each.first}"
+        steps, to = f"1, {apart}" if each.turned else f"{apart}, 1", f"(float *)({held} + {offset})"
+        if each.lines:
+            lines.append(f"sn_lines_f32({n}, {k}, {at}, {apart}, {to});")
+        else:
+            lines.append(f"sn_hold_f32({n}, {k}, {at}, {steps}, {to});")
     return lines
 
 

@@ -9,14 +9,12 @@ from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.ops.held import held_right
 from staticnet.ops.library import MatmulAdd
-from staticnet.plan.held import Held
+from staticnet.ops.linalg import Matmul
+from staticnet.plan.held import FEWEST_ROWS, SMALL_PRODUCT, Held, held_in
 from staticnet.plan.layouts import matrix_layout
 
-FEWEST_ROWS = 3  # that panels are multiplied by
 _OF_BLAS = (FLOAT32, FLOAT64)
-SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
 Pointer = Callable[[Node], str]
 
 
@@ -57,18 +55,23 @@ def held_product(
     inputs: Mapping[Node, int],
     held: Mapping[Held, int],
 ) -> list[str]:
-    """The statement of a product in a loop whose right operand is packed; none if it is not.
+    """The statements of a product in a loop whose right operand is packed; none if it is not.
 
-    inputs: the loop's operands, and held: where behind the address `held` their panels lie
+    inputs: the loop's operands, and held: where behind the address `held` their panels or lines lie
     """
     if node.ndim != 2:
         return []
-    (operand, turned), n = held_right(node), fixed(node.shape)[1]
-    k = fixed(node.inputs[0].shape)[-1]
-    at = held.get(Held(inputs.get(operand, -1), turned, k, n))
-    if at is None:
+    (m, n), k = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
+    found = held_in(node, inputs)
+    at = None if found is None else held.get(found.sized(m))
+    lines = m < FEWEST_ROWS
+    if at is None or (lines and not isinstance(node.op, Matmul)):
         return []
-    return _held_call(node, pointer, in_memory, f"(const float *)(held + {at})")[0]
+    packed = f"(const float *)(held + {at})"
+    if not lines:
+        return _held_call(node, pointer, in_memory, packed)[0]
+    left = _matrix(node.inputs[0], (m, n), pointer, in_memory)
+    return [_small(node.dtype, (m, n, k), left, (packed, False, n), pointer(node))]
 
 
 def held_weight_product(

@@ -295,6 +295,8 @@ def helper(need: str) -> str:
     load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":
         return f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, {load})"
+    product, kind = f"sn_product_{name}", c_type(dtype)
+    if dtype not in HALVES:
+        return f"SN_PRODUCT_IN_VECTORS({product}, {kind})"
     inner = c_type(compute_dtype(dtype))
-    save = f"sn_store_{name}" if dtype in HALVES else ""
-    return f"SN_PRODUCT(sn_product_{name}, {c_type(dtype)}, {inner}, {load}, {save})"
+    return f"SN_PRODUCT({product}, {kind}, {inner}, sn_load_{name}, sn_store_{name})"

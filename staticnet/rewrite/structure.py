@@ -10,9 +10,12 @@ from typing import Any
 
 from staticnet.ir.dtype import UINT64, is_floating
 from staticnet.ir.node import Node
+from staticnet.ir.op import Op
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, broadcast_shapes
+from staticnet.ops.arithmetic import Maximum, Minimum, maximum
 from staticnet.ops.base import Constant, Elementwise, apply, constant
+from staticnet.ops.comparison import Greater, GreaterEqual, Less, LessEqual
 from staticnet.ops.creation import eye
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.implicit import Implicit, PseudoInverse
@@ -38,6 +41,34 @@ def where_of_constant(node: Node) -> Value | None:
     if is_number(condition, True):
         return x
     return y if is_number(condition, False) else None
+
+
+@structural(
+    Where,
+    lambda x: where(x >= astype(2, x.dtype), x, maximum(x, astype(2, x.dtype))),
+    EXACT,
+    NUMBERS,
+)
+def limit_by_number(node: Node) -> Value | None:
+    """x limited by a number, written so that its derivative at a tie is 1: one choice.
+
+    Where x is not beyond the number it is the result, NaN too, and else the number is.
+    """
+    within, x, extremum = node.inputs
+    beyond: Op | None = None
+    if isinstance(within.op, GreaterEqual) and isinstance(extremum.op, Maximum):
+        beyond = Less()
+    elif isinstance(within.op, LessEqual) and isinstance(extremum.op, Minimum):
+        beyond = Greater()
+    if beyond is None or within.inputs != extremum.inputs or within.inputs[0] is not x:
+        return None
+    number = limit = within.inputs[1]
+    if isinstance(number.op, BroadcastTo):
+        (number,) = number.inputs
+    if not isinstance(number.op, Constant) or number.type.size != 1:
+        return None
+    value = number.op.value.scalar
+    return where(apply(beyond, x, limit), limit, x) if value == value else None
 
 
 @structural(Reshape, lambda x: reshape(reshape(x, (-1, 1)), -1))
@@ -237,6 +268,7 @@ def expand(x: Any) -> Any:
 
 STRUCTURE_RULES = (
     where_of_constant,
+    limit_by_number,
     reshape_of_reshape,
     permute_of_permute,
     transpose_of_product,

@@ -69,8 +69,8 @@ def hard_sigmoid(call: Call, x: Any) -> Any:
 
 @operator("HardSwish")
 def hard_swish(call: Call, x: Any) -> Any:
-    """x * the hard sigmoid of slope 1/6."""
-    return F.hardswish(x)
+    """x * the hard sigmoid of slope 1/6, as the schema has it: of -infinity NaN, unlike PyTorch."""
+    return x * sn.clip(x * (1 / 6) + 0.5, 0, 1)
 
 
 @operator("Mish")
