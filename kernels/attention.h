@@ -99,13 +99,38 @@ static sn_attention_rows_f32 sn_attention_take_rows_f32(int64_t rows, int64_t n,
   return (sn_attention_rows_f32){copy, step};
 }
 
+/* to = the transpose of a square of as many rows as a vector has lanes. Rows i and i + half a square
+   become alternating vectors 2 i and 2 i + 1: that turns the bits of an element's row and column by
+   one, and after as many turns as a row has bits it has changed places with the column. */
+static inline void sn_attention_square_f32(const sn_real_f32 *x, int64_t step, sn_real_f32 *to,
+                                           int64_t to_step) {
+  enum { width = sn_attention_width_f32, half = width / 2 };
+  sn_attention_lanes_f32 rows[width], turned[width];
+  _Pragma("GCC unroll 16") for (int i = 0; i < width; ++i)
+      rows[i] = *(const sn_attention_lanes_f32 *)(x + i * step);
+  _Pragma("GCC unroll 4") for (int bit = 1; bit < width; bit *= 2) {
+    _Pragma("GCC unroll 8") for (int i = 0; i < half; ++i) {
+      turned[2 * i] = SN_MIXED_f32(rows[i], rows[i + half], 0);
+      turned[2 * i + 1] = SN_MIXED_f32(rows[i], rows[i + half], half);
+    }
+    _Pragma("GCC unroll 16") for (int i = 0; i < width; ++i) rows[i] = turned[i];
+  }
+  _Pragma("GCC unroll 16") for (int i = 0; i < width; ++i)
+      *(sn_attention_lanes_f32 *)(to + i * to_step) = rows[i];
+}
+
 /* to [n, lanes] = the transpose of rows [rows, n], 0 where there is none. */
 static void sn_attention_turn_f32(int64_t rows, int64_t n, int64_t lanes, sn_attention_rows_f32 x,
                         sn_real_f32 *to, int64_t to_step) {
-  for (int64_t q = 0; q < lanes; q += sn_attention_width_f32)
-    for (int64_t j = 0; j < n; ++j)
-      for (int64_t l = q; l < q + sn_attention_width_f32; ++l)
+  enum { width = sn_attention_width_f32 };
+  for (int64_t q = 0; q < lanes; q += width) {
+    int64_t j = 0;
+    for (; j + width <= n && q + width <= rows; j += width)
+      sn_attention_square_f32(x.at + q * x.step + j, x.step, to + j * to_step + q, to_step);
+    for (; j < n; ++j)
+      for (int64_t l = q; l < q + width; ++l)
         to[j * to_step + l] = l < rows ? x.at[l * x.step + j] : 0;
+  }
 }
 
 typedef struct {

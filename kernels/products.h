@@ -40,6 +40,7 @@ enum {
   sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
   sn_sharing = 1 << 10,    /* rows that lie a multiple of it apart share one set of the first cache */
   sn_group = 16,           /* strips that are packed at a time */
+  sn_ahead = 12,           /* lines from one that is packed to one that is fetched */
   sn_room = 1 << 16,       /* elements of packed panels, which lie in the second cache */
   sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
@@ -99,6 +100,7 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
   for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_cut(m, count, s);
   for (int64_t l = 0; l < depth; ++l, a += al)
     for (int64_t s = 0; s < end - begin; ++s) {
+      __builtin_prefetch(a + first[s] + sn_ahead * al);
       const int64_t rows = first[s + 1] - first[s];
       float *const line = to + s * sn_strip_room + l * rows;
       if (l + 1 < depth)
@@ -160,8 +162,12 @@ static void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl,
   float *const last = to + whole * depth;
   if (bj == 1)
     for (int64_t l = 0; l < depth; ++l)
-      for (int64_t j = 0; j < whole; j += sn_panel)
-        memcpy(to + j * depth + l * sn_panel, b + l * bl + j, sn_panel * sizeof *to);
+      for (int64_t j = 0; j < whole; j += sn_panel) {
+        const float *const line = b + l * bl + j;
+        __builtin_prefetch(line + sn_ahead * bl);
+        __builtin_prefetch(line + sn_ahead * bl + sn_lanes);
+        memcpy(to + j * depth + l * sn_panel, line, sn_panel * sizeof *to);
+      }
   else
     for (int64_t j = 0; j < whole; j += sn_lanes)
       sn_turn(depth, b + j * bj, bj, to + j / sn_panel * sn_panel * depth + j % sn_panel, sn_panel);

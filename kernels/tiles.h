@@ -25,6 +25,28 @@
 #define SN_FUSED_END _Pragma("GCC pop_options")
 #endif
 
+/* SN_MIXED: elements of two vectors that alternate, from the h-th of both on. */
+#define SN_MIXED_2(h, width) (h), (h) + (width)
+#define SN_MIXED_4(h, width) SN_MIXED_2(h, width), SN_MIXED_2((h) + 1, width)
+#define SN_MIXED_8(h, width) SN_MIXED_4(h, width), SN_MIXED_4((h) + 2, width)
+#define SN_MIXED_16(h, width) SN_MIXED_8(h, width), SN_MIXED_8((h) + 4, width)
+#if defined(__clang__)
+#define SN_CHOSEN(lane, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SN_CHOSEN(lane, x, y, ...)                                                               \
+  __builtin_shuffle(x, y, (lane __attribute__((vector_size(SN_LANES)))){__VA_ARGS__})
+#endif
+#if SN_LANES == 64
+#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_16(h, 16))
+#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_8(h, 8))
+#elif SN_LANES == 32
+#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_8(h, 8))
+#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_4(h, 4))
+#else
+#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_4(h, 4))
+#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_2(h, 2))
+#endif
+
 /* Asks for n elements, to be in the second cache when they are read. */
 #define SN_FETCH(x, n)                                                     \
   for (const char *line = (const char *)(x); line < (const char *)((x) + (n)); line += 64) \

@@ -118,7 +118,7 @@ def attention_helper(name: str) -> str:
         f"#define sn_put_{name}(x) {f'sn_store_{name}(x)' if half else '(x)'}",
         f"#define sn_weight_{name}(x) {weight}(x)",
     ]
-    text = kernel_text("attention_dropout.h", "attention.h").replace("sn_log_f32", f"sn_log_{real}")
-    if name != "f32":
-        text = text.replace("_f32", f"_{name}").replace(f"sn_log_{name}", f"sn_log_{real}")
+    text = kernel_text("attention_dropout.h", "attention.h").replace("_f32", f"_{name}")
+    for of_sums in ("sn_log", "SN_MIXED"):
+        text = text.replace(f"{of_sums}_{name}", f"{of_sums}_{real}")
     return "\n".join([*head, text])
