@@ -24,16 +24,16 @@ void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 #define SN_FMA SN_FMA_f32
 typedef sn_wide_f32 sn_wide;
 #if defined(__AVX512F__)
-#define SN_PRODUCT_HEIGHTS(S) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
+#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
 enum { sn_tallest = 14 };
 #else
-#define SN_PRODUCT_HEIGHTS(S) S(3) S(4) S(5) S(6)
+#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
 enum { sn_tallest = 6 };
 #endif
 typedef sn_wide sn_wide_anywhere __attribute__((aligned(sizeof(float))));
 
 enum {
-  sn_lowest = 3, /* rows of a strip, as of a product that is ours */
+  sn_fewest = 3, /* rows of a product that is ours */
   sn_lanes = sizeof(sn_wide) / sizeof(float),
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
@@ -188,7 +188,7 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
     const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
-    sn_strip *const run = sn_strips[rows - sn_lowest][turned][wide / sn_lanes - 1];
+    sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
     if (width == wide) {
       run(depth, strip, ai, panels + j * depth, c + j, ldc, begins);
       continue;
@@ -234,12 +234,15 @@ static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t 
   }
 }
 
-/* The panels of all of b, part after part, for products with it; to: [k, n up to 32]. */
-void sn_hold_panels(int64_t n, int64_t k, const float *b, int64_t bl, int64_t bj, float *to) {
+/* The panels of the columns of b from `first` to `last`, part after part, for products with it;
+   to: [k, n up to 32]. `first` is a multiple of 32, and `last` if it is not n. */
+void sn_hold_panels(int64_t n, int64_t k, int64_t first, int64_t last, const float *b, int64_t bl,
+                    int64_t bj, float *to) {
   const int64_t parts = (k + sn_deep - 1) / sn_deep, apart = (n + 31) / 32 * 32;
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
-    sn_pack_panels(depth, n, b + l * bl, bl, bj, to + l * apart);
+    sn_pack_panels(depth, last - first, b + l * bl + first * bj, bl, bj,
+                   to + l * apart + first * depth);
   }
 }
 
@@ -323,13 +326,13 @@ static void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, 
 
 /* Whether few rows have their own way: b's columns or lines lie in one piece, worth vectors. */
 static int sn_are_few(int64_t m, int64_t n, int64_t k, int64_t al, int64_t bl) {
-  return m < sn_lowest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
+  return m < sn_fewest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
 }
 
 /* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
-  return m >= sn_lowest && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
+  return m >= sn_fewest && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
 }
 
 /* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1, beta 0 or 1. */

@@ -24,6 +24,13 @@
 #define SN_CUT(n, share, unit) \
   ((share) >= shares ? (int64_t)(n) : (int64_t)(n) * (share) / shares / (unit) * (unit))
 
+/* A thread's part of a copy, which begins at a multiple of `piece` bytes. */
+static inline void sn_copy(int64_t share, int64_t shares, void *to, const void *from, int64_t n,
+                           int64_t piece) {
+  const int64_t begin = SN_CUT(n, share, piece), end = SN_CUT(n, share + 1, piece);
+  memcpy((char *)to + begin, (const char *)from + begin, (size_t)(end - begin));
+}
+
 /* Copies to memory that is not read again soon, without first fetching what it holds. */
 static inline void sn_stream(void *to, const void *from, size_t bytes) {
 #if defined(__AVX__)

@@ -17,6 +17,7 @@ from staticnet.codegen.kernel import (
     merged_axes,
     turned_loads,
 )
+from staticnet.codegen.regions import LINE, rows_of
 from staticnet.codegen.scope import Scope
 from staticnet.ir.dtype import HALVES, compute_dtype
 from staticnet.ir.index import Index, Symbol, linear
@@ -83,8 +84,13 @@ class Builder:
         tiled = _is_tiled(self.group, outer, loops)
         return Kernel(
             self.group.kind, parameters, outer, tuple(loops), tuple(after), keeps, self.may_fail,
-            blocks, block_lines(self.group) if blocks else 0, tiled=tiled,
+            blocks, block_lines(self.group) if blocks else 0, tiled=tiled, unit=self._unit(),
         )  # fmt: skip
+
+    def _unit(self) -> int:
+        """The points of a map that one thread computes: of a row, or of a line in the cache."""
+        rows = rows_of(self.group.domain) if self.group.kind == "map" else 0
+        return _size(self.group.domain) // rows if rows else LINE
 
     def _store(self, scope: Scope, node: Node, index: tuple[Index, ...], text: str) -> None:
         buffer = self._parameter(node, written=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from staticnet.codegen.c_loops import Printer, for_, indent, positions, share_of
-from staticnet.codegen.c_maps import LINE
 from staticnet.codegen.c_statements import combined, initial, reduces_of, room, statements
 from staticnet.codegen.kernel import Loop, Reduce
+from staticnet.codegen.regions import LINE
 from staticnet.codegen.scope import c_type
 
 BLOCK = 1024  # rows that are summed at a time, so that the error grows slowly

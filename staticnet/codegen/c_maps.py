@@ -12,7 +12,6 @@ from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.index import Symbol
 
 TILE = 32  # of each axis of a map that reads across its inner one
-LINE = 16  # elements that no two threads write: a cache line or more
 
 
 class Maps(Printer):
@@ -26,7 +25,10 @@ class Maps(Printer):
         (loop,) = self.kernel.loops
         (v,) = loop.symbols
         if not self.kernel.outer:
-            return [*share_of(v.extent, LINE), *self.innermost(v, "begin", "end", loop.body)]
+            return [
+                *share_of(v.extent, self.kernel.unit),
+                *self.innermost(v, "begin", "end", loop.body),
+            ]
         n = v.extent
         inside = [
             f"const int64_t first = SN_MAX(begin - o*{n}, 0), last = SN_MIN(end - o*{n}, {n});",
@@ -34,7 +36,7 @@ class Maps(Printer):
             *self.innermost(v, "first", "last", loop.body),
         ]
         head = f"for (int64_t o = begin / {n}; o*{n} < end; ++o) {{"
-        return [*share_of(self.kernel.size, LINE), head, *indent(inside), "}"]
+        return [*share_of(self.kernel.size, self.kernel.unit), head, *indent(inside), "}"]
 
     def _tiled(self) -> list[str]:
         """Tiles of the last two axes; what lies along the first is turned in a local array."""

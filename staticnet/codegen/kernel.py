@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from staticnet.codegen.regions import LINE
 from staticnet.ir.dtype import DType
 from staticnet.ir.index import Index, Symbol
 
@@ -162,6 +163,7 @@ class Kernel:
     With `blocks`, threads share each reduction: of a row the first reduced axis is cut into so many
     blocks of `lines`, of columns the rows are. `streams` are buffers that are written around the
     caches. `tiled` maps read something along their last outer axis, so both axes go in tiles.
+    Threads cut a map at multiples of `unit` points.
     """
 
     kind: str
@@ -175,6 +177,7 @@ class Kernel:
     lines: int = 0
     streams: frozenset[str] = frozenset()
     tiled: bool = False
+    unit: int = LINE
 
     @property
     def rows(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from staticnet.codegen.regions import BARRIER, CORES, ROWS, Way, cut_in_rows, cut_of
 from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
@@ -15,6 +17,7 @@ from staticnet.plan.held import FEWEST_ROWS, SMALL_PRODUCT, Held, held_in
 from staticnet.plan.layouts import matrix_layout
 
 _OF_BLAS = (FLOAT32, FLOAT64)
+SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product, of which a thread makes one or more
 Pointer = Callable[[Node], str]
 
 
@@ -23,22 +26,46 @@ def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], boo
     shape = fixed(node.shape)
     adds = isinstance(node.op, MatmulAdd)
     rows, columns = shape[-2:]
+    cut = _shared_axis(node)
     inner = fixed(node.inputs[0].shape)[-1]
     out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
     left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs[:2])
     if inner == 0:
         call = "" if adds else f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
     elif adds or (node.dtype in _OF_BLAS and rows * columns * inner > SMALL_PRODUCT):
-        call = _blas(node.dtype, (rows, columns, inner), left, right, out, adds)
+        who = "share, shares" if cut is None else "0, 1"
+        call = _blas(node.dtype, (rows, columns, inner), left, right, out, adds, who)
     else:
         call = _small(node.dtype, (rows, columns, inner), left, right, out)
     lines = [call] if call and 0 not in shape else []
     if adds:
-        return [*begun(node, pointer), *lines]
+        return [*_begun_together(node, pointer), *lines]
     for axis in reversed(range(len(shape) - 2)):
-        head = f"for (int64_t i{axis} = 0; i{axis} < {shape[axis]}; ++i{axis}) {{"
+        i, n = f"i{axis}", shape[axis]
+        low, high = "0", str(n)
+        if axis == cut:
+            low, high = (f"SN_CUT({n}, {share}, 1)" for share in ("share", "share + 1"))
+        head = f"for (int64_t {i} = {low}; {i} < {high}; ++{i}) {{"
         lines = [head, *(f"  {line}" for line in lines), "}"]
     return lines
+
+
+def _shared_axis(node: Node) -> int | None:
+    """The axis of a stack whose products threads share, if each is too small to be cut."""
+    shape, inner = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
+    if shape[-1] * shape[-2] * inner >= 2 * SLAB_WORK:
+        return None
+    return next((axis for axis, n in enumerate(shape[:-2]) if n > 1), None)
+
+
+def product_way(node: Node) -> tuple[Way, bool]:
+    """How threads make a product, and whether it is worth them."""
+    shape, inner = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
+    own = shape[-1] * shape[-2] * inner
+    by_blas = isinstance(node.op, MatmulAdd) or (node.dtype in _OF_BLAS and own > SMALL_PRODUCT)
+    if inner == 0 or not (by_blas or _shared_axis(node) is not None):
+        return Way.FIRST, False
+    return Way.SHARED, math.prod(shape) * inner >= 2 * SLAB_WORK
 
 
 def begun(node: Node, pointer: Pointer) -> list[str]:
@@ -46,6 +73,29 @@ def begun(node: Node, pointer: Pointer) -> list[str]:
     assert node.op.begins_as is not None
     target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
     return [f"memcpy({target}, {source}, {node.type.nbytes});"] if target != source else []
+
+
+def product_cuts(node: Node, held: bool) -> tuple[str, str]:
+    """How threads cut a product's result, and its left operand; nothing if each needs all of it."""
+    if node.ndim != 2:
+        return "", ""
+    rows = fixed(node.shape)[0]
+    if held and rows >= ROWS * CORES:
+        return cut_in_rows(rows), cut_in_rows(rows)
+    return f"{'panels' if held else 'slabs'} of {node.type} by {node.inputs[0].shape[-1]}", ""
+
+
+def _begun_together(node: Node, pointer: Pointer) -> list[str]:
+    """The same by all threads, who cut the product otherwise than the copy."""
+    assert node.op.begins_as is not None
+    target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
+    return [copied_together(target, source, node), BARRIER] if target != source else []
+
+
+def copied_together(target: str, source: str, node: Node) -> str:
+    """The statement by which all threads copy an array."""
+    _, piece = cut_of(fixed(node.shape), node.dtype.itemsize)
+    return f"sn_copy(share, shares, {target}, {source}, {node.type.nbytes}, {piece});"
 
 
 def held_product(
@@ -83,7 +133,10 @@ def held_weight_product(
     call, packed = _held_call(node, pointer, in_memory, "panels")
     return [
         f"float *const panels = (float *)({held});",
-        f"if (*(const int64_t *)weights) sn_hold_f32({packed}, panels);",
+        "if (*(const int64_t *)weights) {",
+        f"  sn_hold_f32(share, shares, {packed}, panels);",
+        BARRIER,
+        "}",
         *call,
     ]
 
@@ -98,8 +151,8 @@ def _held_call(
     left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
     packed = f"{b}, 1, {ldb}" if b_turned else f"{b}, {ldb}, 1"
     adds = isinstance(node.op, MatmulAdd)
-    first = begun(node, pointer) if adds else []
-    call = f"sn_call_held_f32({m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
+    first = _begun_together(node, pointer) if adds else []
+    call = f"sn_call_held_f32(share, shares, {m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
     return [*first, f"{call}{pointer(node)}, {int(adds)});"], f"{n}, {k}, {packed}"
 
 
@@ -135,7 +188,7 @@ def _matrix(
 
 
 def _blas(
-    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str, adds: bool
+    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str, adds: bool, who: str
 ) -> str:
     """Row-major c = a b is column-major c' = b' a': the operands change places."""
     m, n, k = sizes
@@ -143,7 +196,7 @@ def _blas(
     name = f"sn_call_gemm_{short_name(dtype)}"
     (a, _, lda), (b, _, ldb) = left, right
     given = f"{n}, {m}, {k}, {b}, {ldb}, {a}, {lda}"
-    return f"{name}('{flags[0]}', '{flags[1]}', {given}, {out}, {int(adds)});"
+    return f"{name}({who}, '{flags[0]}', '{flags[1]}', {given}, {out}, {int(adds)});"
 
 
 def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:

@@ -9,19 +9,19 @@ the memory of packed weights, which begins with a number that says whether to pa
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cache
 
+from staticnet.codegen.products import SLAB_WORK
+from staticnet.codegen.regions import CORES, ROWS, indent, regions
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.codegen.routines import helper
-from staticnet.codegen.steps import Parts, StepWriter, indent
+from staticnet.codegen.steps import Parts, StepWriter
 from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Place, Plan
 
 PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
-SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product
 _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
@@ -29,15 +29,15 @@ _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 # a slab is then one piece of memory, the one that its core works on in the kernels around; else the
 # longer side is. BLAS itself runs on one thread meanwhile.
 _PRODUCT = """
-static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const {t} *a, int lda,
-                                   const {t} *b, int ldb, {t} *c, int adds) {{
+static inline void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb, int m, int n,
+                                   int k, const {t} *a, int lda, const {t} *b, int ldb, {t} *c,
+                                   int adds) {{
   const {t} one = 1, beta = ({t})adds;
   const int64_t along_m = m >= n && n < 64 * SN_CORES, length = along_m ? m : n;
   const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
   const int64_t slabs = sn_clamp(wanted, 1, SN_CORES);
-#pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
-  for (int64_t s = 0; s < slabs; ++s) {{
+  for (int64_t s = slabs * share / shares; s < slabs * (share + 1) / shares; ++s) {{
     const int64_t tiles = (length + 15) / 16;
     const int64_t first = 16 * (tiles * s / slabs);
     const int64_t last = SN_MIN(16 * (tiles * (s + 1) / slabs), length);
@@ -50,10 +50,13 @@ static inline void sn_call_gemm_{s}(char ta, char tb, int m, int n, int k, const
 """
 
 # A product with what stays, whose panels were packed: as many columns at a time as lie in the
-# second cache. Without the library of products, and in an exported program, it is a plain one.
+# second cache. Threads cut it between rows where there are enough, as they do the maps around it,
+# or else between panels. Without the library of products, and in an exported program, it is a plain
+# one, for which they wait.
 _HELD = """
 #define SN_NEAR 256
-typedef void sn_holder(int64_t, int64_t, const float *, int64_t, int64_t, float *);
+typedef void sn_holder(int64_t, int64_t, int64_t, int64_t, const float *, int64_t, int64_t,
+                       float *);
 typedef void sn_held_product(int64_t, int64_t, int64_t, int64_t, int64_t, const float *, int64_t,
                              int64_t, const float *, float *, int);
 static sn_holder *sn_hold_panels;
@@ -64,22 +67,32 @@ void sn_set_held(void *hold, void *times) {
   sn_times_held = (sn_held_product *)times;
 }
 
-static void sn_hold_f32(int64_t n, int64_t k, const float *b, int64_t bl, int64_t bj, float *to) {
-  if (sn_hold_panels) sn_hold_panels(n, k, b, bl, bj, to);
+static void sn_hold_f32(int64_t share, int64_t shares, int64_t n, int64_t k, const float *b,
+                        int64_t bl, int64_t bj, float *to) {
+  if (sn_hold_panels)
+    sn_hold_panels(n, k, SN_CUT(n, share, 32), SN_CUT(n, share + 1, 32), b, bl, bj, to);
 }
 
-static void sn_call_held_f32(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai,
-                             int64_t al, const float *b, int64_t bl, int64_t bj,
-                             const float *panels, float *c, int adds) {
+static void sn_call_held_f32(int64_t share, int64_t shares, int64_t m, int64_t n, int64_t k,
+                             const float *a, int64_t ai, int64_t al, const float *b, int64_t bl,
+                             int64_t bj, const float *panels, float *c, int adds) {
   if (!sn_times_held) {
-    sn_call_gemm_f32(bj == 1 ? 'N' : 'T', al == 1 ? 'N' : 'T', (int)n, (int)m, (int)k, b,
-                     (int)(bj == 1 ? bl : bj), a, (int)(al == 1 ? ai : al), c, adds);
+#pragma omp barrier
+    sn_call_gemm_f32(share, shares, bj == 1 ? 'N' : 'T', al == 1 ? 'N' : 'T', (int)n, (int)m,
+                     (int)k, b, (int)(bj == 1 ? bl : bj), a, (int)(al == 1 ? ai : al), c, adds);
+#pragma omp barrier
+    return;
+  }
+  if (m >= SN_ROWS) {
+    const int64_t first = SN_CUT(m, share, 1), rows = SN_CUT(m, share + 1, 1) - first;
+    for (int64_t j = 0; j < n && rows; j += SN_NEAR)
+      sn_times_held(rows, n, k, j, SN_MIN(j + SN_NEAR, n), a + first * ai, ai, al, panels,
+                    c + first * n, adds);
     return;
   }
   const int64_t tiles = (n + 31) / 32, most = SN_MIN(tiles, SN_CORES);
   const int64_t slabs = sn_clamp(m * n * k / SN_SLAB_WORK, 1, most);
-#pragma omp parallel for schedule(static) if (slabs > 1 && SN_TOGETHER)
-  for (int64_t s = 0; s < slabs; ++s) {
+  for (int64_t s = slabs * share / shares; s < slabs * (share + 1) / shares; ++s) {
     const int64_t end = SN_MIN(32 * (tiles * (s + 1) / slabs), n);
     for (int64_t j = 32 * (tiles * s / slabs); j < end; j += SN_NEAR)
       sn_times_held(m, n, k, j, SN_MIN(j + SN_NEAR, end), a, ai, al, panels, c,
@@ -151,7 +164,7 @@ class _Writer:
         self.parts = parts = Parts(marked)
         steps = StepWriter(plan, parts, self._slot)
         steps.write()
-        body = self._body(steps.lines)
+        body = self._body(regions(steps.launches))
         self.program = Program(
             self._file(blas, body),
             body,
@@ -189,7 +202,8 @@ class _Writer:
         shares = uses_blas or bool(self._libraries("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,
-            "CORES": os.cpu_count() or 1,
+            "CORES": CORES,
+            "ROWS": ROWS * CORES,
             "USES_BLAS": int(uses_blas),
             "USES_THREADS": int(shares or "#pragma omp parallel" in body),
             "PARALLEL_COPY": PARALLEL_COPY,

@@ -16,7 +16,8 @@ from staticnet.codegen.convolution import (
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
-from staticnet.codegen.products import begun, matmul_routine
+from staticnet.codegen.products import begun, matmul_routine, product_way
+from staticnet.codegen.regions import Way
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
@@ -66,6 +67,14 @@ def routine(
     if node.op.name in ATTENTION:
         return attention_routine(node, pointer, in_memory, scratch)
     return _ROUTINES[node.op.name](node, node.op, pointer)
+
+
+def routine_way(node: Node) -> tuple[Way, bool]:
+    """How threads make a routine, and whether it is worth them; some have threads of their own."""
+    if node.op.name in ("matmul", "matmul_add"):
+        return product_way(node)
+    alone = isinstance(node.op, Implicit) or node.op.name in _ROUTINES
+    return Way.FIRST if alone else Way.APART, False
 
 
 def _load(dtype: DType, text: str) -> str:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from staticnet.codegen import c
+from staticnet.codegen.accesses import Accesses, merged
 from staticnet.codegen.build import Builder
 from staticnet.codegen.control import control_statements
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.products import held_product, held_weight_product
-from staticnet.codegen.routines import needs, routine
+from staticnet.codegen.products import (
+    copied_together,
+    held_product,
+    held_weight_product,
+    product_cuts,
+    product_way,
+)
+from staticnet.codegen.regions import BARRIER, Launch, Way, indent, regions, team_lines
+from staticnet.codegen.routines import needs, routine, routine_way
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
+from staticnet.control.scan import Scan
 from staticnet.ir.location import in_module
 from staticnet.ir.node import Node, modules_of
 from staticnet.ops.library import MatmulAdd
@@ -28,10 +38,19 @@ from staticnet.plan.text import space
 from staticnet.plan.weights import held_weights
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
+LARGE_COPY = 1 << 18  # bytes from which threads share a copy
 SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
 SMALL_ARENA = 512  # bytes of a body's arena that are local, so that small values are in registers
 TIMED_BYTES = 1 << 10  # a kernel of a held graph moves, below which a clock would time itself
 STREAM_BYTES = 32 << 20  # of a kernel's buffers, beyond which results do not stay in the caches
+
+
+class Function(NamedTuple):
+    """The C function of a held graph: its name, whether a team calls it, or it gathers teams."""
+
+    name: str
+    team: bool
+    has_threads: bool
 
 
 @dataclass
@@ -68,8 +87,8 @@ class Parts:
         self.laps.append(label)
         return len(self.laps) - 1
 
-    def body(self, body: Body, label: str, held: Mapping[Held, int]) -> str:
-        """The name of the function of a graph that the routine of this label runs."""
+    def body(self, body: Body, label: str, held: Mapping[Held, int], shares: bool) -> Function:
+        """The function of a graph that the routine of a label runs, by a team if it `shares`."""
         plan = body.plan
 
         def spell(place: Place) -> str:
@@ -77,16 +96,20 @@ class Parts:
 
         writer = StepWriter(plan, self, spell, Inside(body.inside, body.first, held))
         writer.write()
+        team = shares and writer.is_for_a_team
         names = [f"void *{spell(place)}" for place in _places(plan)]
-        head = f"static void NAME({', '.join([*names, 'char *arena'])}, volatile int *error) {{"
+        first = ["int64_t share", "int64_t shares"] if team else []
+        taken = ", ".join([*first, *names, "char *arena", "volatile int *error"])
         room = [f"char room[{plan.arena_bytes}] SN_ALIGNED;", "arena = room;"]
-        local = room if 0 < plan.arena_bytes <= SMALL_ARENA else []
+        local = room if 0 < plan.arena_bytes <= SMALL_ARENA and not team else []
         beyond = f"const char *const held = arena + {padded(plan.arena_bytes)};"
-        local = [*([beyond] if held else []), *local]
-        text = "\n".join([head, *indent([*local, *writer.lines]), "}"])
+        start = ["SN_START;"] if writer.marked else []
+        local = [*([beyond] if held else []), *local, *start]
+        lines = team_lines(writer.launches, again=True) if team else regions(writer.launches)
+        text = "\n".join([f"static void NAME({taken}) {{", *indent([*local, *lines]), "}"])
         name = self.functions.setdefault(text, f"{body.name}{label.replace('.', '_')}")
         self.told.setdefault(name, [body.name]).append(label)
-        return name
+        return Function(name, team, writer.has_threads)
 
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The functions, each with a line that says what it runs: `kernels 4, 6: map [16,20]`."""
@@ -129,13 +152,8 @@ class Inside:
     held: Mapping[Held, int] = field(default_factory=dict)
 
 
-def indent(lines: Iterable[str]) -> list[str]:
-    """Statements of a function; directives begin their lines."""
-    return [line if line.startswith("#") else f"  {line}" for line in lines]
-
-
 class StepWriter:
-    """Writes the steps of one plan to `lines`.
+    """Writes the steps of one plan as `launches`.
 
     `spell` gives the address of a place outside the arena, a `void *`. The statements use
     the names `arena`, and `error`, where a failure is noted.
@@ -151,12 +169,24 @@ class StepWriter:
         self.spell = spell
         self.inside = inside
         self.marked = parts.marked and (inside is None or _lasts(plan))
-        self.lines: list[str] = []
+        self.accesses = Accesses(plan)
+        self.launches: list[Launch] = []
+
+    @property
+    def is_for_a_team(self) -> bool:
+        """Whether one team can run it from its first launch to its last, and is worth it."""
+        apart = any(launch.way is Way.APART for launch in self.launches)
+        return not apart and any(launch.together for launch in self.launches)
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether it may gather threads, or has those wait that run it."""
+        return any(x.way is Way.APART or x.together or x.meet for x in self.launches)
 
     def write(self) -> None:
         """Write all of it: copies before, steps, copies after."""
         if self.held:
-            self.lines.append(f"char *const weights = (char *){self.spell(WEIGHTS)};")
+            self._apart(f"char *const weights = (char *){self.spell(WEIGHTS)};")
         self._copy_before()
         for i, step in enumerate(self.plan.steps):
             if i == self.plan.guard:
@@ -169,28 +199,29 @@ class StepWriter:
         if self.plan.last_copies:
             self._leave()
         for node, place in self.plan.last_copies:
-            target = self.spell(place)
             if node in self.plan.saved:
-                block = self.plan.saved[node]
-                self.lines.append(f"memcpy({target}, arena + {block.offset}, {node.type.nbytes});")
+                self._copy(node, place, Place("arena", self.plan.saved[node].offset))
             else:
-                self._copy(target, node)
+                self._copy(node, place)
         if self.held:
-            self.lines.append("*(int64_t *)weights = 0;")
+            self._apart("*(int64_t *)weights = 0;")
         self._mark(len(self.plan.steps) + 2)
+
+    def _apart(self, *lines: str) -> None:
+        self.launches.append(Launch(list(lines)))
 
     def _copy_before(self) -> None:
         self._mark(0)
         for node, output in self.plan.first_copies:
-            self._copy(self.spell(Place("output", output)), node)
+            self._copy(node, Place("output", output))
         for node, block in self.plan.saved.items():
-            self._copy(f"arena + {block.offset}", node)
+            self._copy(node, Place("arena", block.offset))
         self._mark(1)
 
     def _leave(self) -> None:
         """Before state is written, a failure ends the step."""
         if self.inside is None:
-            self.lines.append("if (failed) return failed;")
+            self._apart("if (failed) return failed;")
 
     def _mark(self, number: int) -> None:
         """The time now, of a step; of a held graph, what each launch takes is summed."""
@@ -198,68 +229,96 @@ class StepWriter:
             return
         launch = number - 2
         if self.inside is None:
-            self.lines.append(f"SN_MARK({number});")
-        elif launch == -1:
-            self.lines.append("SN_START;")
+            self._apart(f"SN_MARK({number});")
         elif 0 <= launch < len(self.plan.steps):
             label = self._label(self.plan.steps[launch].groups[0])
-            self.lines.append(f"SN_LAP({self.parts.lap(label)});")
+            lap = [f"SN_LAP({self.parts.lap(label)});"]
+            self.launches.append(Launch(lap, Way.FIRST, waits=True))
 
     def pointer(self, node: Node) -> str:
         """The address of a node's memory, typed."""
         holder = self.plan.holder(node)
         if holder is None:
             return self._room(node)
-        place = self.plan.places[holder]
-        at = f"(arena + {place.at})" if place.kind == "arena" else self.spell(place)
-        return f"(({c_type(node.dtype)} *){at})"
+        return f"(({c_type(node.dtype)} *){self._address(self.plan.places[holder])})"
+
+    def _address(self, place: Place) -> str:
+        return f"(arena + {place.at})" if place.kind == "arena" else self.spell(place)
 
     def _room(self, item: Node) -> str:
         """The scratch memory of a result that nobody reads."""
         at = self.plan.scratch + room_offset(self.plan, item)
         return f"(({c_type(item.dtype)} *)(arena + {at}))"
 
-    def _copy(self, target: str, node: Node) -> None:
-        self.lines.append(f"memcpy({target}, {self.pointer(node)}, {node.type.nbytes});")
+    def _copy(self, node: Node, target: Place, source: Place | None = None) -> None:
+        """A value is copied from where it lies, or from `source`."""
+        given = self._address(source) if source else self.pointer(node)
+        to = self._address(target)
+        reads, writes = self.accesses.copy(node, target, source)
+        together = int(node.type.nbytes) >= LARGE_COPY
+        lines = [copied_together(to, given, node)]
+        alone = [f"memcpy({to}, {given}, {node.type.nbytes});"]
+        self.launches.append(Launch(lines, Way.SHARED, together, reads, writes, alone))
 
     def _routine(self, group: Group) -> None:
         node = group.nodes[0]
         self.parts.helpers |= dict.fromkeys(needs(node))
-        lines = self._statements(group)
+        lines, way, together = self._statements(group)
         self.parts.texts[group] = "\n".join(lines)
-        told = f"kernel {self._label(group)}, {node.op.name} {node.type}: {node.provenance}"
-        self.lines.append(f"{{ // {told}")
         if any("site" in line for line in lines):
-            self.lines.append(f"  const int site = {self._site(group)};")
-        self.lines += [*indent(lines), "}"]
+            lines = [f"const int site = {self._site(group)};", *lines]
+        told = f"kernel {self._label(group)}, {node.op.name} {node.type}: {node.provenance}"
+        lines = [f"{{ // {told}", *indent(lines), "}"]
+        held = any("sn_call_held" in line for line in lines)
+        cuts = product_cuts(node, held) if isinstance(node.op, Matmul | MatmulAdd) else ()
+        found = self.accesses.routine(group, *cuts)
+        reads, writes = found or ([], [])
+        alone = lines
+        if way is Way.SHARED:
+            alone = [lines[0], "  SN_ALONE", *(line for line in lines[1:] if line != BARRIER)]
+        meet = held or BARRIER in lines
+        waits = found is None
+        self.launches.append(Launch(lines, way, together, reads, writes, alone, waits, meet))
 
     def _label(self, group: Group) -> str:
         """What a kernel is called in the program: its number, below that of the loop it is in."""
         inside = self.inside or Inside()
         return f"{inside.label}{inside.first + self.numbers[group]}"
 
-    def _statements(self, group: Group) -> list[str]:
+    def _statements(self, group: Group) -> tuple[list[str], Way, bool]:
+        """The statements of a routine, how threads make it, and whether they are worth it."""
         node = group.nodes[0]
         if node.op.on_host:
-            return self._host_call(node)
-        if not group.bodies:
-            held = f"weights + {self.held[node]}" if node in self.held else ""
-            if lines := self._held_product(node, held):
-                return lines
-            scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
-            return routine(node, self.pointer, self.plan.places.__contains__, scratch, held)
-        names = self._write_bodies(group)
+            return self._host_call(node), Way.APART, False
+        if group.bodies:
+            return self._control(group)
+        held = f"weights + {self.held[node]}" if node in self.held else ""
+        if lines := self._held_product(node, held):
+            return lines, *product_way(node)
+        scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
+        in_memory = self.plan.places.__contains__
+        return routine(node, self.pointer, in_memory, scratch, held), *routine_way(node)
+
+    def _control(self, group: Group) -> tuple[list[str], Way, bool]:
+        """A loop or a choice; a loop is for a team if its graph is."""
+        functions = self._write_bodies(group)
+        team = any(function.team for function in functions.values())
 
         def call(name: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
             body = group.bodies[name]
+            share = ["share", "shares"] if team else []
             constants = [self.pointer(node) for node in body.constants]
             host = [self.spell(HOST)] if body.calls_host else []
             arena = f"arena + {self.plan.scratch + room_bytes(group)}"
-            arguments = ", ".join([*inputs, *outputs, *constants, *host, arena, "error"])
-            return f"{names[name]}({arguments});"
+            arguments = [*share, *inputs, *outputs, *constants, *host, arena, "error"]
+            return f"{functions[name].name}({', '.join(arguments)});"
 
         room = self.plan.scratch + room_bytes(group) + body_bytes(group)
-        return control_statements(node, self.pointer, call, f"arena + {room}")
+        lines = control_statements(group.nodes[0], self.pointer, call, f"arena + {room}", team)
+        if team:
+            return lines, Way.SHARED, True
+        threads = any(function.has_threads for function in functions.values())
+        return lines, Way.APART if threads else Way.FIRST, False
 
     def _held_product(self, node: Node, held: str) -> list[str]:
         """The statements of a product with what is packed before; none if it is not."""
@@ -273,11 +332,14 @@ class StepWriter:
         places = {x: i for i, x in enumerate(self.plan.graph.inputs)}
         return held_product(node, self.pointer, in_memory, places, self.inside.held)
 
-    def _write_bodies(self, group: Group) -> dict[str, str]:
-        """Write the functions of the graphs that a routine holds; -> their names"""
-        label = self._label(group)
-        held = held_operands(group.nodes[0].op)
-        return {body.name: self.parts.body(body, label, held) for body in bodies_of(group, label)}
+    def _write_bodies(self, group: Group) -> dict[str, Function]:
+        """Write the functions of the graphs that a routine holds; -> them by attribute"""
+        op, label = group.nodes[0].op, self._label(group)
+        held, shares = held_operands(op), isinstance(op, Scan)
+        return {
+            body.name: self.parts.body(body, label, held, shares)
+            for body in bodies_of(group, label)
+        }
 
     def _host_call(self, node: Node) -> list[str]:
         """A call of Python; nothing is updated if it fails, or something before it did."""
@@ -299,12 +361,14 @@ class StepWriter:
     def _kernels(self, step: Step) -> None:
         """The calls of a step's kernels; threads share each kernel's outer space."""
         calls, work, shared, scratch = [], 0, False, self.plan.scratch
+        accesses, meet = [], False
         for group in step.groups:
             builder = Builder(group, self.plan.stored)
             kernel = builder.build()
             if kernel.empty:
                 continue
             pointers = [self.pointer(node) for node in builder.buffers]
+            accesses.append(self.accesses.kernel(group, kernel, builder.buffers))
             kernel = replace(kernel, streams=self._streams(kernel, builder.buffers, pointers))
             body = c.function(kernel, "NAME", self.inside is not None and kernel.size <= SMALL)
             name = self.parts.kernel(group, body, self._label(group))
@@ -314,11 +378,11 @@ class StepWriter:
             calls.append(self._call(group, name, pointers))
             work += kernel.work
             shared |= kernel.shared
-        if work >= PARALLEL_WORK and shared:
-            self.lines += ["#pragma omp parallel if (SN_TOGETHER)", "{", "  SN_THREAD"]
-        else:
-            self.lines += ["{", "  SN_ALONE"]
-        self.lines += [*(f"  {call}" for call in calls), "}"]
+            meet |= kernel.blocks > 0
+        if not calls:
+            return
+        together = work >= PARALLEL_WORK and shared
+        self.launches.append(Launch(calls, Way.SHARED, together, *merged(accesses), meet=meet))
 
     def _streams(self, kernel: Kernel, buffers: list[Node], pointers: list[str]) -> frozenset[str]:
         """The results of a large kernel that it does not read: they go around the caches."""
