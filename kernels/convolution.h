@@ -86,27 +86,42 @@ SN_APART void sn_gather_f32(int64_t n, const sn_stored_f32 *from, int64_t step, 
   for (int64_t i = 0; i < n; ++i) to[i] = SN_READ_f32(from[i * step]);
 }
 
+/* The weights of `deep` channels of the source for a panel, turned as they lie: to: [deep, kernel,
+   width] */
+SN_APART void sn_turn_weights_f32(const sn_convolution *v, const sn_product_sizes *p, int64_t some,
+                                  int64_t deep, int64_t width, const sn_stored_f32 *w, float *to) {
+  const int64_t taps = sn_volume(v->kernel);
+  if (p->of_depth == taps)
+    sn_turn_in_f32(some, deep * taps, w, p->of_width, to, width);
+  else
+    for (int64_t l = 0; l < deep; ++l)
+      sn_turn_in_f32(some, taps, w + l * p->of_depth, p->of_width, to + l * taps * width, width);
+}
+
 /* A panel of the taps of some axes, run after run; what lacks is 0. */
 SN_APART void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes *p,
                                 const sn_axis *axis, int64_t j, const sn_stored_f32 *w, float *to) {
   const int64_t width = sn_panel_width_f32(v, p->width, j), some = SN_LEAST(width, p->width - j);
-  const int64_t taps = sn_taps(axis);
+  const int64_t taps = sn_taps(axis), kernel = sn_volume(v->kernel);
+  const int64_t most = SN_TURNED / kernel, turns = most && 2 * taps > kernel;
+  _Alignas(64) float turned[SN_TURNED * sn_panel_f32];
   if (some < width) sn_zero_f32(to, taps * p->depth * width);
-  for (int64_t first = 0; first < p->depth; first += 16) {
-    const int64_t deep = SN_LEAST(16, p->depth - first);
+  if (some < width) sn_zero_f32(turned, SN_TURNED * width);
+  for (int64_t first = 0, deep; first < p->depth; first += deep) {
+    deep = SN_LEAST(turns ? most : 16, p->depth - first);
+    const sn_stored_f32 *const all = w + j * p->of_width + first * p->of_depth;
+    if (turns) sn_turn_weights_f32(v, p, some, deep, width, all, turned);
     for (int64_t t = 0; t < taps; ++t) {
       const int64_t a = t / axis[2].taps / axis[1].taps, b = t / axis[2].taps % axis[1].taps;
       const int64_t x = axis[0].tap + a * axis[0].tap_step, y = axis[1].tap + b * axis[1].tap_step;
       const int64_t z = axis[2].tap + t % axis[2].taps * axis[2].tap_step;
       const int64_t tap = (x * v->kernel[1] + y) * v->kernel[2] + z;
-      const sn_stored_f32 *const from =
-          w + j * p->of_width + tap + first * p->of_depth;
       float *const line = to + (t * p->depth + first) * width;
-      if (p->of_depth == 1)
-        sn_turn_in_f32(some, deep, from, p->of_width, line, width);
-      else
-        for (int64_t l = 0; l < deep; ++l)
-          sn_gather_f32(some, from + l * p->of_depth, p->of_width, line + l * width);
+      for (int64_t l = 0; l < deep; ++l)
+        if (turns)
+          memcpy(line + l * width, turned + (l * kernel + tap) * width, width * sizeof *to);
+        else
+          sn_gather_f32(some, all + tap + l * p->of_depth, p->of_width, line + l * width);
     }
   }
 }
@@ -135,32 +150,59 @@ typedef struct {
   int64_t of[3], of_image;
 } sn_place_f32;
 
+/* Where a band's pixels of a remainder lie in its box and in the result, line after line. */
+typedef struct {
+  const sn_axis *axis;
+  const sn_box *box;
+  const sn_place_f32 *place;
+  int64_t image, a, b, c; /* of the next pixel */
+} sn_walk_f32;
+
+/* The next pixels, as many as a strip has rows: where they begin in the box, and in the result. */
+SN_APART void sn_next_pixels_f32(sn_walk_f32 *walk, int64_t many, const float *x, float *y,
+                                 const float **at, float **to) {
+  const sn_axis *const axis = walk->axis;
+  const int64_t *const along = walk->box->along, *const of = walk->place->of;
+  const int in = axis[2].count > 1 ? 2 : 1; /* the axis that lines lie along */
+  int64_t *const next = in == 2 ? &walk->c : &walk->b;
+  const int64_t every = axis[in].stride * along[in], apart = axis[in].step * of[in];
+  while (many > 0) {
+    const int64_t some = SN_LEAST(many, axis[in].count - *next);
+    const float *from = x + walk->image * walk->box->size + walk->a * axis[0].stride * along[0] +
+                        walk->b * axis[1].stride * along[1] + walk->c * axis[2].stride * along[2];
+    float *line = y + walk->image * walk->place->of_image + walk->a * axis[0].step * of[0] +
+                  walk->b * axis[1].step * of[1] + walk->c * axis[2].step * of[2];
+    for (int64_t u = 0; u < some; ++u, from += every, line += apart) *at++ = from, *to++ = line;
+    many -= some;
+    if ((*next += some) < axis[in].count) return;
+    *next = 0;
+    if (in == 2 && ++walk->b < axis[1].count) continue;
+    walk->b = 0;
+    if (++walk->a == axis[0].count) walk->a = 0, ++walk->image;
+  }
+}
+
 /* The outputs of a panel for the pixels of one remainder. */
 SN_APART void sn_pixels_f32(sn_strip_call_f32 *strip, const sn_axis *axis, const sn_box *box,
                             int64_t images, int64_t runs, int64_t length, const int64_t *offset,
                             const float *x, const float *w, int64_t width, const sn_place_f32 *y) {
   const int64_t all = images * axis[0].count * axis[1].count * axis[2].count;
   const int64_t rows = sn_height(all);
+  const int lies = axis[0].step == 1 && axis[1].step == 1 && axis[2].step == 1;
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
   const float *at[SN_TALLEST];
   float *to[SN_TALLEST], *const first = y->first + axis[0].first * y->of[0] +
                                         axis[1].first * y->of[1] + axis[2].first * y->of[2];
-  int64_t a = 0, b = 0, c = 0, m = 0;
+  sn_walk_f32 walk = {axis, box, y, 0, 0, 0, 0};
   for (int k = 0; k < 3; ++k) x += axis[k].from * box->along[k];
   for (int64_t i = 0; i < all; i += rows) {
     const int64_t high = SN_LEAST(rows, all - i);
-    for (int64_t u = 0; u < high; ++u) {
-      at[u] = x + m * box->size + a * axis[0].stride * box->along[0] +
-              b * axis[1].stride * box->along[1] + c * axis[2].stride * box->along[2];
-      to[u] = first + m * y->of_image + a * axis[0].step * y->of[0] + b * axis[1].step * y->of[1] +
-              c * axis[2].step * y->of[2];
-      if (++c < axis[2].count) continue;
-      c = 0;
-      if (++b < axis[1].count) continue;
-      b = 0;
-      if (++a == axis[0].count) a = 0, ++m;
-    }
+    sn_next_pixels_f32(&walk, high, x, first, at, to);
     for (int64_t u = high; u < rows; ++u) at[u] = at[0];
+    if (lies && high == rows) {
+      strip(rows, width, runs, length, 1, offset, at, w, to[0]);
+      continue;
+    }
     strip(rows, width, runs, length, 1, offset, at, w, tile);
     for (int64_t u = 0; u < high; ++u) memcpy(to[u], tile + u * width, width * sizeof *tile);
   }
@@ -204,6 +246,41 @@ SN_APART void sn_unpack_panel_f32(const sn_convolution *v, const sn_product_size
         for (int64_t l = 0; l < some; ++l) y[i * all + l] = SN_WRITE_f32(from[i * width + l]);
 }
 
+/* Asks for where some outputs of a piece of a band are to be written, channels first. */
+SN_APART void sn_ask_for_outputs_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                     int64_t group, const sn_band *band, int64_t j,
+                                     const sn_stored_f32 *y) {
+  const int64_t pixels = sn_volume(p->result), line = p->result[1] * p->result[2];
+  const int64_t some = SN_LEAST(sn_panel_f32, p->width - j), each = (band->high - band->low) * line;
+  for (int64_t m = band->image; m < band->image + band->images; ++m)
+    for (int64_t l = 0; l < some; ++l) {
+      const sn_stored_f32 *const to =
+          y + ((m * v->groups + group) * p->width + j + l) * pixels + band->low * line;
+      for (int64_t i = 0; i < each; i += 64 / sizeof *y) __builtin_prefetch(to + i, 1);
+    }
+}
+
+/* A panel of a band's outputs, from output j of a group on, piece by piece: what is to be turned
+   stays in the first cache, and where it goes is there when it is written. */
+SN_APART void sn_outputs_of_band_f32(sn_strip_call_f32 *strip, const sn_convolution *v,
+                                     const sn_product_sizes *p, int64_t group, const sn_band *band,
+                                     const sn_box *box, int64_t *offset, const float *x,
+                                     const float *w, int64_t j, float *room, sn_stored_f32 *y) {
+  const int64_t line = p->result[1] * p->result[2], all = band->high - band->low;
+  const int whole = sn_volume(p->remainders) > 1;
+  const int64_t rows = whole ? all : SN_LEAST(all, SN_MOST(1, SN_PIECE / line));
+  const int64_t some = rows < all ? 1 : SN_MOST(1, SN_PIECE / (line * all));
+  const int64_t images = whole ? band->images : SN_LEAST(some, band->images);
+  for (int64_t m = 0; m < band->images; m += images)
+    for (int64_t low = band->low; low < band->high; low += rows) {
+      const sn_band piece = {band->image + m, SN_LEAST(images, band->images - m), low,
+                             SN_LEAST(low + rows, band->high)};
+      if (!v->last) sn_ask_for_outputs_f32(v, p, group, &piece, j, y);
+      sn_panel_of_band_f32(strip, v, p, &piece, box, offset, x + m * box->size, w, j, room);
+      sn_unpack_panel_f32(v, p, group, &piece, j, room, y);
+    }
+}
+
 /* Packs all weights, for calls of what is `held`. */
 static void sn_hold_product_f32(const sn_convolution *v, const void *x, const void *w, void *to,
                                 void *scratch, int together) {
@@ -238,8 +315,8 @@ static void sn_convolve_f32(const sn_convolution *v, const sn_stored_f32 *x, con
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32;
         const float *const panel = weights + group * of_group + j * taps * p.depth;
-        sn_panel_of_band_f32(sn_strip_f32, v, &p, &band, &box, offset, room, panel, j, result);
-        sn_unpack_panel_f32(v, &p, group, &band, j, result, y);
+        sn_outputs_of_band_f32(sn_strip_f32, v, &p, group, &band, &box, offset, room, panel, j,
+                               result, y);
       }
     }
   }

@@ -24,6 +24,20 @@
 #define SN_APART static __attribute__((noipa, unused))
 #endif
 
+/* Keeps a vector in a register: gcc would read memory again for each multiply-add that takes it. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__AVX2__)
+#define SN_LOADED(x) __asm__("" : "+v"(x))
+#else
+#define SN_LOADED(x) (void)(x)
+#endif
+
+/* COUNT lines of a matrix that is turned, if from line i on so many are left. */
+#define SN_FEW_LINES(COUNT, READ, WRITE)                             \
+  for (; i + COUNT <= m; i += COUNT)                                 \
+    for (int64_t j = 0; j < n; ++j)                                  \
+      _Pragma("GCC unroll 4") for (int u = 0; u < COUNT; ++u)        \
+          to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));
+
 /* One axis of a product. Pixels of the result are first, first + step, …; what one needs begins
    at `from` in the box, and `stride` further for the next. Of the kernel so many taps: tap,
    tap + tap_step, …, each `reach` further in the box. */
@@ -108,7 +122,8 @@ SN_APART sn_axis sn_axis_of(const sn_convolution *v, const sn_product_sizes *p, 
                             int k, int64_t low, int64_t high, int64_t r) {
   const int64_t s = v->stride[k], d = v->dilation[k], taps = v->kernel[k];
   if (!p->backward)
-    return (sn_axis){low, 1, high - low, 0, s / box->every[k], taps, 0, 1, d};
+    return (sn_axis){low, 1, high - low, (low * s - v->low[k] - box->start[k]) / box->every[k],
+                     s / box->every[k], taps, 0, 1, d};
   const int64_t q = sn_floor(low + v->low[k] - r + s - 1, s);
   const int64_t end = sn_floor(high - 1 + v->low[k] - r, s);
   const int64_t tap_step = s / sn_gcd(s, d), reach = d / sn_gcd(s, d);
@@ -127,6 +142,17 @@ SN_APART void sn_axes_of(const sn_convolution *v, const sn_product_sizes *p, con
                          int64_t low, int64_t high, int64_t r, sn_axis *axis) {
   for (int k = 2; k >= 0; r /= p->remainders[k--])
     axis[k] = sn_axis_of(v, p, box, k, k ? 0 : low, k ? p->result[k] : high, r % p->remainders[k]);
+}
+
+/* Where the pixel of x lies in its plane that each pixel of y has, of one tap and no padding; after
+   them, where the plane ends. */
+SN_APART void sn_places(const sn_convolution *v, int64_t *where) {
+  const int64_t *const s = v->stride;
+  for (int64_t a = 0; a < v->out[0]; ++a)
+    for (int64_t b = 0; b < v->out[1]; ++b)
+      for (int64_t c = 0; c < v->out[2]; ++c)
+        *where++ = (a * s[0] * v->size[1] + b * s[1]) * v->size[2] + c * s[2];
+  *where = sn_volume(v->size);
 }
 
 static int64_t sn_taps(const sn_axis *axis) { return axis[0].taps * axis[1].taps * axis[2].taps; }
@@ -175,6 +201,12 @@ SN_APART int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *off
 #define SN_TALLEST 6
 #define SN_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
 #endif
+
+/* So many lines of a panel of weights are turned at a time. */
+#define SN_TURNED 160
+
+/* About so many pixels of a panel's outputs, whole strips of most sizes, are turned at a time. */
+#define SN_PIECE 336
 
 /* Vectors of a panel that are asked for so many lines before they are read. */
 #define SN_AHEAD 16

@@ -8,52 +8,72 @@
 
    An output is one chain of fused multiply-adds. The gradient of a weight is a chain for each place
    in a vector, of a part of the bands; these are added as a tree. Included after convolution.h. */
-enum { sn_broad = SN_TALLEST / 3 }; /* vectors of pixels of a tile */
+#if SN_TALLEST >= 12
+/* Vectors of pixels of a tile, vectors whose products are summed, and rows of these, in registers. */
+enum { sn_broad = 4, sn_summed = 3, sn_high = 8 };
+#define SN_SUM_HEIGHTS(S) S(8) S(7) SN_PLANE_HEIGHTS(S)
+#else
+enum { sn_broad = 2, sn_summed = 2, sn_high = 6 };
+#define SN_SUM_HEIGHTS(S) SN_PLANE_HEIGHTS(S)
+#endif
 #define SN_PLANE_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
 typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
 
-/* tile (+)= what is at each offset of some vectors, times a strip of HIGH. */
-#define SN_TILE_f32(NAME, HIGH, BEGIN, TAKE, LEFT, LINE)                                           \
-  SN_APART void NAME(int64_t steps, const int64_t *offset, const float *const *at, const float *w, \
-                     const sn_keep_f32 *mask, float *tile) {                                       \
-    sn_wide_f32 sum[HIGH][sn_broad];                                                               \
-    _Pragma("GCC unroll 6") for (int i = 0; i < HIGH; ++i)                                         \
-        _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j)                                 \
-            sum[i][j] = BEGIN(tile + (i * sn_broad + j) * sn_wide_lanes_f32);                      \
-    for (int64_t s = 0; s < steps; ++s, w += HIGH * LINE) {                                        \
-      sn_wide_f32 x[sn_broad];                                                                     \
-      _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j)                                   \
+/* tile (+)= what is at each offset of some vectors, times HIGH rows of a strip whose steps lie `apart`. */
+#define SN_TILE_f32(NAME, HIGH, BROAD, BEGIN, TAKE, LEFT, LINE)                                    \
+  SN_APART void NAME(int64_t steps, int64_t apart, const int64_t *offset, const float *const *at,  \
+                     const float *w, const sn_keep_f32 *mask, float *tile) {                       \
+    sn_wide_f32 sum[HIGH][BROAD];                                                                  \
+    _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i)                                         \
+        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                    \
+            sum[i][j] = BEGIN(tile + (i * BROAD + j) * sn_wide_lanes_f32);                         \
+    for (int64_t s = 0; s < steps; ++s, w += apart) {                                              \
+      sn_wide_f32 x[BROAD];                                                                        \
+      _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                      \
           x[j] = TAKE(sn_beside_f32(at[j] + offset[s]), *mask);                                    \
-      _Pragma("GCC unroll 6") for (int i = 0; i < HIGH; ++i) {                                     \
-        const sn_wide_f32 left = LEFT(w + i * LINE);                                               \
-        _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j)                                 \
+      _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i) {                                     \
+        sn_wide_f32 left = LEFT(w + i * LINE);                                                     \
+        SN_LOADED(left);                                                                           \
+        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                    \
             sum[i][j] = SN_FMA_f32(left, x[j], sum[i][j]);                                         \
       }                                                                                            \
     }                                                                                              \
-    _Pragma("GCC unroll 6") for (int i = 0; i < HIGH; ++i)                                         \
-        _Pragma("GCC unroll 4") for (int j = 0; j < sn_broad; ++j) memcpy(                         \
-            tile + (i * sn_broad + j) * sn_wide_lanes_f32, &sum[i][j], sizeof sum[i][j]);          \
+    _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i)                                         \
+        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j) memcpy(                            \
+            tile + (i * BROAD + j) * sn_wide_lanes_f32, &sum[i][j], sizeof sum[i][j]);             \
   }
 #define SN_NOTHING_f32(tile) SN_ALL_f32(0)
 #define SN_WHOLE_f32(x, mask) (x)
 #define SN_MASKED_f32(x, mask) ((sn_wide_f32)((sn_keep_f32)(x) & (mask)))
 #define SN_SAME_f32(w) SN_ALL_f32(*(w))
 #define SN_TILES_f32(HIGH)                                                                         \
-  SN_TILE_f32(sn_outputs_##HIGH##_f32, HIGH, SN_NOTHING_f32, SN_WHOLE_f32, SN_SAME_f32, 1)         \
-  SN_TILE_f32(sn_sums_##HIGH##_f32, HIGH, sn_beside_f32, SN_WHOLE_f32, sn_beside_f32,              \
-              sn_wide_lanes_f32)                                                                   \
-  SN_TILE_f32(sn_rest_##HIGH##_f32, HIGH, sn_beside_f32, SN_MASKED_f32, sn_beside_f32,             \
-              sn_wide_lanes_f32)
+  SN_TILE_f32(sn_outputs_##HIGH##_f32, HIGH, sn_broad, SN_NOTHING_f32, SN_WHOLE_f32, SN_SAME_f32, 1)
+#define SN_TILES_OF_SUMS_f32(HIGH)                                                                 \
+  SN_TILE_f32(sn_sums_##HIGH##_f32, HIGH, sn_summed, sn_beside_f32, SN_WHOLE_f32,                  \
+              sn_beside_f32, sn_wide_lanes_f32)                                                    \
+  SN_TILE_f32(sn_rest_##HIGH##_f32, HIGH, sn_summed, sn_beside_f32, SN_MASKED_f32,                 \
+              sn_beside_f32, sn_wide_lanes_f32)
 SN_PLANE_HEIGHTS(SN_TILES_f32)
+SN_SUM_HEIGHTS(SN_TILES_OF_SUMS_f32)
 
-typedef void sn_tile_call_f32(int64_t, const int64_t *, const float *const *, const float *,
-                              const sn_keep_f32 *, float *);
+typedef void sn_tile_call_f32(int64_t, int64_t, const int64_t *, const float *const *,
+                              const float *, const sn_keep_f32 *, float *);
 #define SN_OF_OUTPUTS_f32(HIGH) [HIGH] = sn_outputs_##HIGH##_f32,
 #define SN_OF_SUMS_f32(HIGH) [HIGH] = sn_sums_##HIGH##_f32,
 #define SN_OF_REST_f32(HIGH) [HIGH] = sn_rest_##HIGH##_f32,
 static sn_tile_call_f32 *const sn_outputs_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_OUTPUTS_f32)};
-static sn_tile_call_f32 *const sn_sums_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_SUMS_f32)};
-static sn_tile_call_f32 *const sn_rest_of_f32[] = {SN_PLANE_HEIGHTS(SN_OF_REST_f32)};
+static sn_tile_call_f32 *const sn_sums_of_f32[] = {SN_SUM_HEIGHTS(SN_OF_SUMS_f32)};
+static sn_tile_call_f32 *const sn_rest_of_f32[] = {SN_SUM_HEIGHTS(SN_OF_REST_f32)};
+
+/* A tile of a strip of `high`, whose rows lie `line` apart: in halves, if it has more than registers. */
+SN_INLINE void sn_tile_of_f32(sn_tile_call_f32 *const *of, int64_t high, int64_t broad,
+                              int64_t line, int64_t steps, const int64_t *offset, const float *const *at,
+                              const float *w, const sn_keep_f32 *mask, float *tile) {
+  const int64_t some = high > sn_high ? (high + 1) / 2 : high;
+  for (int64_t i = 0; i < high; i += some)
+    of[SN_LEAST(some, high - i)](steps, high * line, offset, at, w + i * line, mask,
+                                 tile + i * broad * sn_wide_lanes_f32);
+}
 
 /* A channel with its padding in a box. */
 SN_APART void sn_pad_f32(const sn_box *box, const int64_t *size, const sn_stored_f32 *x,
@@ -168,7 +188,8 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
       line = x + m * rows->of_image + sn_row_offset(rows, row);
     }
     for (int64_t o = 0; o < p->width; o += high) {
-      sn_outputs_of_f32[high](steps, offset, at, w + o * steps, NULL, tile);
+      sn_tile_of_f32(sn_outputs_of_f32, high, sn_broad, 1, steps, offset, at, w + o * steps, NULL,
+                     tile);
       for (int64_t u = 0; u < SN_LEAST(high, p->width - o); ++u)
         for (int64_t j = 0; j < sn_broad; ++j)
           sn_write_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels);
@@ -259,11 +280,15 @@ SN_APART void sn_add_band_f32(const sn_convolution *v, const sn_product_sizes *p
   for (int64_t o = 0; o < p->width; o += v->planes) {
     float *const others = sn_pack_vectors_f32(v, p, &rows, o, 0, y, strip);
     sn_pack_vectors_f32(v, p, &rows, o, 1, y, others);
-    for (int64_t e = 0; e < elements; e += sn_broad, sum += v->planes * sn_broad * lanes) {
-      const float *at[sn_broad];
-      for (int64_t j = 0; j < sn_broad; ++j) at[j] = room + element[e + j < elements ? e + j : 0];
-      if (whole) sn_sums_of_f32[v->planes](whole, offset, at, strip, &mask, sum);
-      if (rest) sn_rest_of_f32[v->planes](rest, offset + whole, at, others, &mask, sum);
+    for (int64_t e = 0; e < elements; e += sn_summed, sum += v->planes * sn_summed * lanes) {
+      const float *at[sn_summed];
+      for (int64_t j = 0; j < sn_summed; ++j) at[j] = room + element[e + j < elements ? e + j : 0];
+      if (whole)
+        sn_tile_of_f32(sn_sums_of_f32, v->planes, sn_summed, lanes, whole, offset, at, strip, &mask,
+                       sum);
+      if (rest)
+        sn_tile_of_f32(sn_rest_of_f32, v->planes, sn_summed, lanes, rest, offset + whole, at,
+                       others, &mask, sum);
     }
   }
 }
@@ -281,9 +306,9 @@ SN_APART void sn_add_vectors_f32(const sn_convolution *v, const sn_product_sizes
                                  const float *sum, float *to) {
   const int64_t elements = sn_volume(v->kernel) * p->depth, high = v->planes;
   for (int64_t o = 0; o < p->width; o += high)
-    for (int64_t e = 0; e < elements; e += sn_broad)
+    for (int64_t e = 0; e < elements; e += sn_summed)
       for (int64_t u = 0; u < high; ++u)
-        for (int64_t j = 0; j < sn_broad; ++j, sum += sn_wide_lanes_f32)
+        for (int64_t j = 0; j < sn_summed; ++j, sum += sn_wide_lanes_f32)
           if (o + u < p->width && e + j < elements)
             to[(o + u) * elements + e + j] = sn_tree_f32(sum);
 }
@@ -296,7 +321,7 @@ static void sn_correlate_planes_f32(const sn_convolution *v, const sn_stored_f32
   const int64_t elements = sn_volume(v->kernel) * p.depth;
   const int64_t of_part = v->groups * p.width * elements;
   const int64_t strips = (p.width + v->planes - 1) / v->planes;
-  const int64_t vectors = (elements + sn_broad - 1) / sn_broad * sn_broad * strips * v->planes;
+  const int64_t vectors = (elements + sn_summed - 1) / sn_summed * sn_summed * strips * v->planes;
   float *const rooms = scratch + (v->sums * of_part + 15) / 16 * 16;
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
 #pragma omp parallel if (together) num_threads(threads)

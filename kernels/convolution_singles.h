@@ -53,9 +53,8 @@ static void sn_convolve_singles_f32(const sn_convolution *v, const sn_stored_f32
       float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
       int64_t *const offset = (int64_t *)(room + v->room) - taps;
       const sn_box box = sn_pack_channels_f32(&one, &p, &band, j, x, room);
-      sn_panel_of_band_f32(sn_single_strip_f32, &one, &p, &band, &box, offset, room,
-                           weights + j * taps, j, result);
-      sn_unpack_panel_f32(&one, &p, 0, &band, j, result, y);
+      sn_outputs_of_band_f32(sn_single_strip_f32, &one, &p, 0, &band, &box, offset, room,
+                             weights + j * taps, j, result, y);
     }
   }
 }

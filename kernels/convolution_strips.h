@@ -99,11 +99,26 @@ SN_INLINE void sn_turn_f32(sn_eight_f32 *x) {
   }
 }
 
+#define SN_TURN_AHEAD 64 /* elements, whether they follow in the matrix or beside it */
+
+/* The first lines of a matrix of m of n elements, turned by the widest vectors; -> how many. */
+#ifdef SN_TURNS_f32
+SN_INLINE int64_t sn_turn_wide_f32(int64_t m, int64_t n, const float *from, int64_t step, float *to,
+                                   int64_t to_step) {
+  int64_t i = 0;
+  for (; i + sn_wide_lanes_f32 <= m; i += sn_wide_lanes_f32)
+    sn_turn_lanes(n, from + i * step, step, to + i, to_step, SN_TURN_AHEAD);
+  return i;
+}
+#else
+#define sn_turn_wide_f32(m, n, from, step, to, to_step) 0
+#endif
+
 /* to[j][i] = from[i][j] of m lines of n; if SPARE, elements up to 8 further may be read. */
 #define SN_TRANSPOSE_f32(NAME, FROM, TO, READ, WRITE, SPARE)                                       \
   SN_APART void NAME(int64_t m, int64_t n, const FROM *from, int64_t step, TO *to,                 \
                      int64_t to_step) {                                                            \
-    int64_t i = 0;                                                                                 \
+    int64_t i = sn_turn_wide_f32(m, n, from, step, to, to_step);                                   \
     for (; i + 8 <= m; i += 8) {                                                                   \
       int64_t j = 0;                                                                               \
       for (; j + 8 <= n || (SPARE && j < n); j += 8) {                                             \
@@ -123,8 +138,10 @@ SN_INLINE void sn_turn_f32(sn_eight_f32 *x) {
         for (int u = 0; u < 8; ++u)                                                                \
           to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));                         \
     }                                                                                              \
-    for (; i < m; ++i)                                                                             \
-      for (int64_t j = 0; j < n; ++j) to[j * to_step + i] = WRITE(READ(from[i * step + j]));       \
+    SN_FEW_LINES(4, READ, WRITE)                                                                   \
+    SN_FEW_LINES(3, READ, WRITE)                                                                   \
+    SN_FEW_LINES(2, READ, WRITE)                                                                   \
+    SN_FEW_LINES(1, READ, WRITE)                                                                   \
   }
 #define SN_AS_IT_IS_f32(x) (x)
 SN_TRANSPOSE_f32(sn_turn_in_f32, sn_stored_f32, float, SN_READ_f32, SN_AS_IT_IS_f32, 0)

@@ -43,23 +43,24 @@ SN_APART sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_a
   return lines;
 }
 
-/* The lines of a flat band: one for each image. */
-static sn_lines sn_flat_lines(const sn_convolution *v, const sn_product_sizes *p,
-                              const sn_band *band, int64_t *offset) {
-  const int64_t line = p->result[1] * p->result[2];
-  for (int64_t m = 0; m < band->images; ++m)
-    offset[m] = m * v->groups * p->depth * p->result[0] * line;
-  return (sn_lines){band->images, (band->high - band->low) * line, 1, offset};
-}
-
-/* A flat band's channels, where they are. */
-SN_APART void sn_flat_elements_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                   int64_t group, const sn_band *band, const float *x,
-                                   const float **element) {
-  const int64_t pixels = sn_volume(p->result);
-  x += (band->image * v->groups + group) * p->depth * pixels;
-  x += band->low * p->result[1] * p->result[2];
-  for (int64_t l = 0; l < p->depth; ++l) element[l] = x + l * pixels;
+/* The lines of a flat band, one for each image, and its channels: where they are, or in a box of those
+   pixels that y has. */
+SN_APART sn_lines sn_flat_lines_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                    int64_t group, const sn_band *band, const float *x,
+                                    const int64_t *places, float *box, int64_t *offset,
+                                    const float **element) {
+  const int64_t line = p->result[1] * p->result[2], some = (band->high - band->low) * line;
+  const int64_t plane = places ? some : sn_volume(p->source);
+  const int64_t apart = (places ? 1 : v->groups) * p->depth * plane;
+  for (int64_t m = 0; m < band->images; ++m) offset[m] = m * apart;
+  x += (band->image * v->groups + group) * p->depth * sn_volume(p->source);
+  for (int64_t m = 0; m < (places ? band->images : 0); ++m)
+    for (int64_t l = 0; l < p->depth; ++l)
+      sn_some_pixels_f32(some, x + (m * v->groups * p->depth + l) * sn_volume(p->source),
+                         places + band->low * line, box + m * apart + l * plane);
+  for (int64_t l = 0; l < p->depth; ++l)
+    element[l] = places ? box + l * plane : x + l * plane + band->low * line;
+  return (sn_lines){band->images, some, 1, offset};
 }
 
 /* The elements of the kernel's taps that the first pixel needs. */
@@ -177,17 +178,20 @@ SN_APART void sn_sum_band_f32(const sn_convolution *v, const sn_product_sizes *p
   const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
   const float **const element = (const float **)(room + v->room) - v->deep;
   int64_t *const offset = (int64_t *)element - v->lines;
+  int64_t *const places = sn_volume(v->stride) > 1 ? offset - sn_volume(v->out) - 1 : 0;
   const int64_t pixels = band->images * (band->high - band->low) * p->result[1] * p->result[2];
   const int64_t end = SN_LEAST(panels * (split + 1) / v->splits * sn_panel_f32, p->width);
   const int64_t most = v->panels * sn_panel_f32, of_output = sn_volume(v->kernel) * p->depth;
   float *const result = room + v->box;
+  sn_lines lines;
+  if (v->flat && places) sn_places(v, places);
+  if (v->flat)
+    lines = sn_flat_lines_f32(v, p, group, band, (const float *)x, places, room, offset, element);
   for (int64_t j = panels * split / v->splits * sn_panel_f32; j < end; j += most) {
     const int64_t n = SN_LEAST(most, end - j);
     for (int64_t i = 0; i < n; i += sn_panel_f32)
       sn_pack_result_f32(v, p, group, band, j + i, y, result + i * pixels);
     if (v->flat) {
-      const sn_lines lines = sn_flat_lines(v, p, band, offset);
-      sn_flat_elements_f32(v, p, group, band, (const float *)x, element);
       sn_sum_panels_f32(v, 0, p->depth, element, &lines, result, n, begins, sum + j * of_output);
     } else {
       for (int64_t first = 0; first < p->depth; first += v->deep)

@@ -1,4 +1,4 @@
-/* float32 products, with the signature of Fortran's sgemm. Included after vectors.h.
+/* float32 products, with the signature of Fortran's sgemm. Included after turns.h.
 
    The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
    panel meet in a tile of c that stays in registers. The panels are packed once into the second cache.
@@ -30,7 +30,6 @@ enum { sn_tallest = 14 };
 #define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
 enum { sn_tallest = 6 };
 #endif
-typedef sn_wide sn_wide_anywhere __attribute__((aligned(sizeof(float))));
 
 enum {
   sn_fewest = 3, /* rows of a product that is ours */
@@ -110,48 +109,6 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
     }
 }
 
-/* SN_PIECES: a vector is put together of fours that lie `apart`. SN_PICKED: elements of two vectors,
-   those of the second counted on, the same of each four of both as SN_FOURS has them. */
-#if defined(__AVX512F__)
-#define SN_PIECES(to, at, apart)                                                                   \
-  SN_FOUR_f32(to, 0, at) SN_FOUR_f32(to, 1, (at) + (apart)) SN_FOUR_f32(to, 2, (at) + 2 * (apart)) \
-      SN_FOUR_f32(to, 3, (at) + 3 * (apart))
-#define SN_FOURS(a, b, c, d)                                                                       \
-  a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12
-#else
-#define SN_PIECES(to, at, apart) SN_FOUR_f32(to, 0, at) SN_FOUR_f32(to, 1, (at) + (apart))
-#define SN_FOURS(a, b, c, d) a, b, c, d, a + 4, b + 4, c + 4, d + 4
-#endif
-#ifdef __clang__
-#define SN_PICKED(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-typedef int32_t sn_choice __attribute__((vector_size(sizeof(sn_wide))));
-#define SN_PICKED(x, y, ...) __builtin_shuffle(x, y, (sn_choice){__VA_ARGS__})
-#endif
-
-/* Columns of b whose elements lie beside each other, as many as lanes, as `depth` lines. */
-static void sn_turn(int64_t depth, const float *b, int64_t bj, float *to, int64_t wide) {
-  enum { other = sn_lanes };
-  int64_t l = 0;
-  for (; l + 4 <= depth; l += 4, b += 4, to += 4 * wide) {
-    sn_wide x[4];
-    _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) {
-      x[j] = SN_ALL(0);
-      SN_PIECES(x[j], b + j * bj, 4 * bj)
-    }
-    const sn_wide a0 = SN_PICKED(x[0], x[1], SN_FOURS(0, other, 1, other + 1));
-    const sn_wide a1 = SN_PICKED(x[2], x[3], SN_FOURS(0, other, 1, other + 1));
-    const sn_wide a2 = SN_PICKED(x[0], x[1], SN_FOURS(2, other + 2, 3, other + 3));
-    const sn_wide a3 = SN_PICKED(x[2], x[3], SN_FOURS(2, other + 2, 3, other + 3));
-    *(sn_wide *)to = SN_PICKED(a0, a1, SN_FOURS(0, 1, other, other + 1));
-    *(sn_wide *)(to + wide) = SN_PICKED(a0, a1, SN_FOURS(2, 3, other + 2, other + 3));
-    *(sn_wide *)(to + 2 * wide) = SN_PICKED(a2, a3, SN_FOURS(0, 1, other, other + 1));
-    *(sn_wide *)(to + 3 * wide) = SN_PICKED(a2, a3, SN_FOURS(2, 3, other + 2, other + 3));
-  }
-  for (; l < depth; ++l, ++b, to += wide)
-    for (int64_t j = 0; j < sn_lanes; ++j) to[j] = b[j * bj];
-}
-
 /* The columns of the panel of so many: one vector or two. */
 static int64_t sn_wide_of(int64_t width) { return width <= sn_lanes ? sn_lanes : sn_panel; }
 
@@ -170,7 +127,8 @@ static void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl,
       }
   else
     for (int64_t j = 0; j < whole; j += sn_lanes)
-      sn_turn(depth, b + j * bj, bj, to + j / sn_panel * sn_panel * depth + j % sn_panel, sn_panel);
+      sn_turn_lanes(depth, b + j * bj, bj, to + j / sn_panel * sn_panel * depth + j % sn_panel,
+                    sn_panel, 0);
   for (int64_t l = 0; l < depth && width; ++l)
     for (int64_t j = 0; j < wide; ++j)
       last[l * wide + j] = j < width ? b[l * bl + (whole + j) * bj] : 0;

@@ -107,6 +107,25 @@ def test_columns_of_many_channels_agree() -> None:
     agree("float32", [(op, x, w)])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_pixels_apart_agree(dtype: str) -> None:
+    """One tap with strides: some pixels of x, the last of which need not be one of them."""
+    found = []
+    for size, steps, (groups, inputs, outputs) in (
+        ((16, 34), (2, 3), (2, 40, 15)),
+        ((95,), (3,), (1, 5, 70)),
+        ((3, 8, 8), (2, 1, 2), (1, 33, 16)),
+    ):
+        none = (0,) * len(size)
+        op = Convolution(steps, none, none, (1,) * len(size), (groups,), "first")
+        x, w = (3, groups * inputs, *size), (groups * outputs, inputs, *(1 for _ in size))
+        y = (3, groups * outputs, *(-(-n // step) for n, step in zip(size, steps, strict=True)))
+        sizes = plan.geometry(op, groups, x, w, y)
+        assert plan.cut(op, sizes, sn.float32).flat
+        found.append((op, x, w))
+    agree(dtype, found)
+
+
 def test_bits_do_not_depend_on_the_number_of_threads(set_threads: Callable[[int], None]) -> None:
     op = Convolution((1, 1), (1, 1), (1, 1), (1, 1), (1,), "first")
     inputs, results, feeds = graph("float32", [(op, (3, 40, 20, 20), (70, 40, 3, 3))])

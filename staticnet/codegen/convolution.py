@@ -91,7 +91,7 @@ def convolution_library(dtype: str) -> str:
         text = text.replace("float", "double")
     if dtype in _HALVES:
         text = kernel_text("convolution_halves.h").replace("f16", dtype) + text
-    return kernel_text("vectors.h", "convolution_parts.h") + text
+    return kernel_text("vectors.h", "turns.h", "convolution_parts.h") + text
 
 
 def convolution_routines(way: str) -> str:

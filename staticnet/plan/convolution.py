@@ -36,7 +36,8 @@ LONG_ROW = 48  # pixels, of which several vectors are filled
 WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
 TURNED = 8  # channels that are turned together
 PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
-MOST_BROAD = 4  # vectors of a tile
+MOST_SUMMED = 3  # vectors of a tile that sums pixels
+HIGHEST, HIGHEST_SUMMED = 6, 8  # outputs of a strip that meets vectors of pixels; in such a tile
 TILE = 4  # pixels along each axis of a tile of Winograd's
 POINTS = 36  # at which it is evaluated
 BOX_OF_TILES = 1 << 17  # elements of a band's tiles at all points
@@ -146,7 +147,7 @@ def _cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
         return _cut_planes(g, op, backward, dtype)
     if of_weight:
         return _cut_sum(g, dtype, flat)
-    return _cut_flat(g, backward) if flat else _cut_product(g, backward, dtype)
+    return _cut_flat(g, backward, dtype) if flat else _cut_product(g, backward, dtype)
 
 
 def convolution_bytes(op: ConvolutionOp, groups: int, shapes: Sequence[Ints], dtype: DType) -> int:
@@ -213,8 +214,11 @@ def _cut_singles(g: Geometry, op: ConvolutionOp, dtype: DType) -> Cut:
 
 
 def _is_product(g: Geometry) -> bool:
-    """Whether it is one of matrices as they are."""
-    return g.taps == 1 and math.prod(g.stride) == 1 and g.size == g.out and not any(g.low)
+    """Whether it is one of matrices, whose pixels are those of x or some of them."""
+    if g.taps > 1 or any(g.low):
+        return False
+    lie = zip(g.size, g.out, g.stride, strict=True)
+    return all((out - 1) * step < size for size, out, step in lie)
 
 
 def _is_flat(g: Geometry) -> bool:
@@ -223,7 +227,12 @@ def _is_flat(g: Geometry) -> bool:
     return _is_product(g) and (-pixels % half) * FLAT_WASTE <= pixels
 
 
-def _cut_flat(g: Geometry, backward: bool) -> Cut:
+def _places(g: Geometry, dtype: DType) -> int:
+    """Elements of a table of where the pixels lie that a result has, if strides part them."""
+    return _aligned((math.prod(g.out) + 1) * _slots(dtype)) if math.prod(g.stride) > 1 else 0
+
+
+def _cut_flat(g: Geometry, backward: bool, dtype: DType) -> Cut:
     """Of a flat one: panels are of pixels."""
     tasks, panels = g.n * g.groups, -(-math.prod(g.out) // PANEL)
     splits = min(panels, -(-TASKS * _cores() // tasks))
@@ -231,7 +240,8 @@ def _cut_flat(g: Geometry, backward: bool) -> Cut:
     at_once = max(1, min(panels // splits, BOX // (depth * PANEL)))
     threads = min(_cores(), tasks * splits)
     packed = _aligned(g.groups * depth * (width + TALLEST))
-    return Cut(0, 1, splits, 0, depth * PANEL * at_once, threads, 1, 0, at_once, 0, packed)
+    room = depth * PANEL * at_once + _places(g, dtype)
+    return Cut(0, 1, splits, 0, room, threads, 1, 0, at_once, 0, packed)
 
 
 def _by_patches(g: Geometry, op: ConvolutionOp) -> bool:
@@ -313,7 +323,7 @@ def _cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) ->
     depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
     rows, images = _band(g, backward, depth, FEW_PIXELS)
     bands, pixels, box = _bands(g, backward, depth, rows, images)
-    high = _strip_of(width)
+    high = _strip_of(width, HIGHEST_SUMMED if isinstance(op, ConvolutionWeight) else HIGHEST)
     elements, outputs = g.taps * depth, -(-width // high) * high
     box = _aligned(box + ALIGNED)
     room, sums, lines = box + _aligned(elements * _slots(dtype)), 1, 0
@@ -330,7 +340,7 @@ def _cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) ->
 
 
 def _sum_of_vectors(elements: int, outputs: int) -> int:
-    return outputs * -(-elements // MOST_BROAD) * MOST_BROAD * ALIGNED
+    return outputs * (elements + MOST_SUMMED - 1) * ALIGNED
 
 
 def _cut_tiles(g: Geometry, backward: bool, of_weight: bool) -> Cut:
@@ -367,9 +377,9 @@ def _band_of_tiles(n: int, result: Ints, depth: int) -> tuple[int, int]:
     return TILE * -(-down // -(-down // lines)), 0
 
 
-def _strip_of(width: int) -> int:
+def _strip_of(width: int, highest: int) -> int:
     """The height of strips of outputs that wastes least."""
-    return min(range(TALLEST // 2, 0, -1), key=lambda high: -(-width // high) * (high + 1))
+    return min(range(highest, 0, -1), key=lambda high: -(-width // high) * (high + 1))
 
 
 def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
@@ -380,13 +390,16 @@ def _cut_sum(g: Geometry, dtype: DType, flat: bool) -> Cut:
     deep = min(g.inputs, DEEP)
     rows, images = _band(g, False, deep, few)
     bands, pixels, box = _bands(g, False, deep, rows, images)
-    box, deep = (0, g.inputs) if flat else (_aligned(box), deep)
+    box, places = _aligned(box), 0
+    if flat:
+        deep, places = g.inputs, _places(g, dtype)
+        box = _aligned(g.inputs * pixels) if places else 0
     sums = max(1, min(bands, MOST_SUMS, LARGE_WEIGHT // weights))
     splits = min(panels, -(-_cores() // (sums * g.groups)))
     lines = (rows or images * g.out[0]) * (g.out[1] if g.out[2] > 1 else 1)
     of_panel = pixels * PANEL
     of_y = min(-(-panels // splits) * of_panel, max(of_panel, BOX))
-    tables = _aligned((lines + g.taps * deep) * _slots(dtype))
+    tables = _aligned((lines + g.taps * deep) * _slots(dtype)) + places
     threads = min(_cores(), max(sums * g.groups * splits, g.groups * panels))
     return Cut(
         rows, images, splits, box, box + _aligned(of_y) + tables, threads, sums, lines, int(flat),

@@ -40,4 +40,4 @@ def held_pointers(compiler: Compiler) -> tuple[int | None, ...]:
 
 def source() -> str:
     """The C text of the library."""
-    return kernel_text("vectors.h", "products.h")
+    return kernel_text("vectors.h", "turns.h", "products.h")
