@@ -33,6 +33,7 @@ enum { sn_tallest = 6 };
 
 enum {
   sn_fewest = 3, /* rows of a product that is ours */
+  sn_narrowest = 4, /* columns of such a one, of which a vector is filled too little */
   sn_lanes = sizeof(sn_wide) / sizeof(float),
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
@@ -287,10 +288,9 @@ static int sn_are_few(int64_t m, int64_t n, int64_t k, int64_t al, int64_t bl) {
   return m < sn_fewest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
 }
 
-/* Whether this is faster than BLAS, which packs little for a few elements, and a large product once. */
+/* Whether this is faster than BLAS, which packs a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
-  const int64_t work = m * n * k;
-  return m >= sn_fewest && n >= 32 && k >= 4 && work > 1 << 18 && work <= 1 << 30;
+  return m >= sn_fewest && n >= sn_narrowest && m * n * k <= 1 << 30;
 }
 
 /* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1, beta 0 or 1. */
@@ -302,6 +302,8 @@ void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const 
   const int64_t bl = *ta == 'N' ? *lda : 1, bj = *ta == 'N' ? 1 : *lda;
   if (plain && sn_are_few(*n, *m, *k, al, bl))
     sn_few(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1);
+  else if (plain && *m == 1 && *ldc == 1 && sn_are_few(1, *n, *k, bl, al)) /* c' = b' a' */
+    sn_few(1, *n, *k, a, bj, bl, b, al, ai, c, 1, *beta == 1);
   else if (plain && sn_is_ours(*n, *m, *k))
     sn_product(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1);
   else

@@ -20,7 +20,7 @@ from staticnet.plan.layouts import matrix_layout
 from staticnet.plan.memory import padded
 
 MOST_ROWS = 256  # of a product, beyond which packing takes little of its time
-LEAST_WORK, MOST_WORK = 1 << 19, 1 << 30  # multiply-adds that `kernels/products.h` takes itself
+MOST_WORK = 1 << 30  # multiply-adds of a product that `kernels/products.h` takes itself
 PANEL = 32  # columns of a panel, the last of which is filled up
 FEWEST_ROWS = 3  # that panels are multiplied by
 SMALL_PRODUCT = 4096  # multiply-adds below which a loop beats a call of BLAS
@@ -119,8 +119,8 @@ def _is_worth(rows: int, held: Held) -> bool:
     work = rows * held.depth * held.columns
     if held.lines:
         return held.turned and held.columns >= LEAST_LINE and 0 < work <= SMALL_PRODUCT
-    few = FEWEST_ROWS <= rows <= MOST_ROWS and held.columns >= PANEL and held.depth >= 4
-    return few and LEAST_WORK < work <= MOST_WORK
+    few = FEWEST_ROWS <= rows <= MOST_ROWS and held.columns >= PANEL // 2
+    return few and SMALL_PRODUCT < work <= MOST_WORK
 
 
 def _elements(held: Held) -> int:
