@@ -93,3 +93,26 @@ def test_lines_of_a_small_matrix_that_lies_transposed_are_made_once(rows: int) -
     for _ in range(3):
         first = np.tanh((first @ ws[1].T.astype("d"))[:, 3:12])
     np.testing.assert_allclose(got, first, rtol=0, atol=1e-5)
+
+
+def test_a_product_by_what_a_loop_in_the_loop_gives() -> None:
+    """Of several results one is shown; no shape is asked of all."""
+    x = sn.placeholder((3, 4, 4), name="x_of_loops")
+
+    def body(c: Any, row: Any) -> Any:
+        last, rows = sn.scan(lambda s, r: (sn.tanh(s + r), s), row[0], row)
+        return sn.tanh(c @ rows.T + last), None
+
+    def follow(c: Any, row: Any) -> Any:
+        last, rows = row[0], []
+        for r in row:
+            rows.append(last)
+            last = np.tanh(last + r)
+        return np.tanh(c @ np.stack(rows).T + last)
+
+    feed = np.random.default_rng(0).normal(size=x.shape).astype("f")
+    c = np.ones((4, 4), "f")
+    got = sn.function([x], sn.scan(body, c, x)[0], device="cpu")(feed)
+    for row in feed:
+        c = follow(c, row)
+    np.testing.assert_allclose(got, c, rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from staticnet.control.scan import Scan
 from staticnet.ir.dtype import FLOAT32
-from staticnet.ir.node import Node, topological
+from staticnet.ir.node import Node
 from staticnet.ops.held import held_right
 from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
@@ -106,13 +106,21 @@ def held_in(node: Node, places: Mapping[Node, int]) -> Held | None:
         depth, columns = operand.shape[::-1] if turned else operand.shape
         return Held(places[operand], turned, depth, columns, operand.shape[1])
     right = node.inputs[1]
-    known = all(isinstance(n, int) for x in topological([right]) for n in x.shape)
+    known = all(isinstance(n, int) for x in _shown(right) for n in x.shape)
     layout = matrix_layout(right) if known and right.op.moves else None
     if layout is None or layout[0] not in places:
         return None
     below, first, turned, apart = layout
     depth, columns = right.shape
     return Held(places[below], turned, depth, columns, apart, first.constant)
+
+
+def _shown(x: Node) -> Iterator[Node]:
+    """A view and what it shows, step by step."""
+    yield x
+    while x.op.moves:
+        (x,) = x.inputs
+        yield x
 
 
 def _is_worth(rows: int, held: Held) -> bool:
