@@ -1,5 +1,6 @@
 /* Matrices of float turned by the widest vectors: as many lines as a vector has lanes, four elements
    of each at a time. Included after vectors.h, before what asks whether there is SN_TURNS_f32. */
+#include <stdint.h>
 #ifndef SN_TURNS
 #define SN_TURNS
 
