@@ -4,6 +4,8 @@
 #ifndef SN_TURNS
 #define SN_TURNS
 
+#include <stdint.h>
+
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #define SN_TURNS_f32
 typedef sn_wide_f32 sn_wide_anywhere __attribute__((aligned(sizeof(float))));

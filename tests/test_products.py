@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+from staticnet.backends.cpu import products
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.products import pointers, source
@@ -106,3 +107,14 @@ def test_small_products_in_vectors_of_columns() -> None:
         sn.function(placeholders, fetches, device="cpu")(*feeds), wanted, strict=True
     ):
         np.testing.assert_array_equal(got, value)
+
+
+def test_that_our_own_do_not_compile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be BLAS' from then on, right and slower, and nobody would know."""
+    compiler = find_compiler()
+    assert compiler is not None
+    monkeypatch.setattr(products, "source", lambda: "this is no C")
+    products._library.cache_clear()
+    with pytest.warns(RuntimeWarning, match="products are those of BLAS.*do not compile"):
+        assert products.held_pointers(compiler) == (None, None)
+    products._library.cache_clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import warnings
 
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
@@ -14,12 +16,11 @@ from staticnet.errors import CompileError
 def pointers(compiler: Compiler) -> tuple[int, int]:
     """The addresses of sgemm and dgemm for programs: those of BLAS, behind one of our own.
 
-    Where that does not compile, they are BLAS' alone.
+    Where that does not compile, they are BLAS' alone, and a warning says so.
     """
     sgemm, dgemm = blas.pointers(["sgemm", "dgemm"]).values()
-    try:
-        library = load(source(), compiler)
-    except CompileError:
+    library = _library(compiler)
+    if library is None:
         return sgemm, dgemm
     library.sn_set_sgemm(ctypes.c_void_p(sgemm))
     ours = ctypes.cast(library.sn_sgemm, ctypes.c_void_p).value
@@ -28,14 +29,22 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
 
 def held_pointers(compiler: Compiler) -> tuple[int | None, ...]:
     """The addresses of what packs a matrix and multiplies by it; None where there is no such."""
-    try:
-        library = load(source(), compiler)
-    except CompileError:
-        return None, None
+    library = _library(compiler)
     names = ("sn_hold_panels", "sn_times_held")
-    if not all(hasattr(library, name) for name in names):
+    if library is None or not all(hasattr(library, name) for name in names):
         return None, None
     return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+
+
+@functools.cache
+def _library(compiler: Compiler) -> ctypes.CDLL | None:
+    """The library, or None, and a warning, where it does not compile."""
+    try:
+        return load(source(), compiler)
+    except CompileError as error:
+        told = f"float32 products are those of BLAS, for ours do not compile here: {error}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
+        return None
 
 
 def source() -> str:
