@@ -2,12 +2,13 @@
 
     python -m bench.loops [--rounds 20] [--lengths 50 1000] [--batches 50] [--compile] [--out FILE]
 
-`ode` is 10,000 Euler steps of van der Pol's oscillator, whose carry are two float32 scalars. `lstm`
-is a training step (forward, gradient, SGD) of an LSTM of 128 units on a batch, written with
-`sn.scan`; its peers are `torch.nn.LSTM`, with `--compile` under `torch.compile` too, and `jax.jit`
-of a `lax.scan`, all with the same weights. All give the same loss, to rounding. Each round times
-all in an order drawn anew. To hold all to one core: `OMP_NUM_THREADS=1 taskset -c 0 python …`;
-`--cpu-time` then counts a process' seconds on it, where others want the core, too.
+`ode` are 10,000 Euler steps of float32 scalars: of x' = 1 - x, of logistic growth, and of van der
+Pol's oscillator, whose carry are two. `lstm` is a training step (forward, gradient, SGD) of an LSTM
+of 128 units on a batch, written with `sn.scan`; its peers are `torch.nn.LSTM`, with `--compile`
+under `torch.compile` too, and `jax.jit` of a `lax.scan`, all with the same weights. All give the
+same loss, to rounding. Each round times all in an order drawn anew. To hold all to one core:
+`OMP_NUM_THREADS=1 taskset -c 0 python …`; `--cpu-time` then counts a process' seconds on it, where
+others want the core, too.
 """
 
 from __future__ import annotations
@@ -34,17 +35,29 @@ RATE = 0.1
 Ways = dict[str, Callable[[], Any]]
 
 
-def ode() -> Ways:
-    """Ways to make all steps of the oscillator; each gives where it ends."""
+def _oscillator(x: Any, y: Any) -> Any:
+    return x + 0.01 * y, y + 0.01 * (1.5 * (1 - x * x) * y - x)
+
+
+EQUATIONS: dict[str, tuple[Callable[..., Any], list[float]]] = {
+    "relaxation": (lambda x: (x + 0.01 * (1 - x),), [0.1]),
+    "logistic growth": (lambda x: (x + 0.01 * x * (1 - x),), [0.1]),
+    "van der Pol": (_oscillator, [1.0, 0.5]),
+}
+
+
+def ode(name: str) -> Ways:
+    """Ways to make all steps of an equation; each gives where it ends."""
     import jax
 
-    def step(carry: Any, _: Any) -> Any:
-        x, y = carry
-        return (x + 0.01 * y, y + 0.01 * (1.5 * (1 - x * x) * y - x)), None
+    next_of, first = EQUATIONS[name]
 
-    start = np.float32(1.0), np.float32(0.5)
-    a, b = (sn.placeholder((), name=name) for name in "ab")
-    ours = sn.function([a, b], list(sn.scan(step, (a, b), length=STEPS)[0]), device="cpu")
+    def step(carry: Any, _: Any) -> Any:
+        return next_of(*carry), None
+
+    start = tuple(map(np.float32, first))
+    given = tuple(sn.placeholder((), name=letter) for letter, _ in zip("ab", first, strict=False))
+    ours = sn.function(given, list(sn.scan(step, given, length=STEPS)[0]), device="cpu")
     theirs = jax.jit(lambda *c: jax.lax.scan(step, c, None, length=STEPS)[0])
     np.testing.assert_allclose(ours(*start), theirs(*start), rtol=1e-3)
     return {
@@ -196,9 +209,10 @@ def main(arguments: list[str] | None = None) -> None:
     clock = time.process_time if options.cpu_time else time.perf_counter
     about = environment.describe(2) | {"load": os.getloadavg(), "clock": clock.__name__}
     records: list[dict[str, Any]] = []
-    times = race(ode(), options.rounds, clock)
-    tell(f"ode of {STEPS:,}", STEPS, times)
-    records.append({"workload": "ode", "steps": STEPS, "seconds": times})
+    for name in EQUATIONS:
+        times = race(ode(name), options.rounds, clock)
+        tell(f"{name} of {STEPS:,}", STEPS, times)
+        records.append({"workload": "ode", "of": name, "steps": STEPS, "seconds": times})
     for length, batch in itertools.product(options.lengths, options.batches):
         ways, told = lstm(length, batch, options.compile)
         times = race(ways, max(3, options.rounds * 50 // length), clock)
