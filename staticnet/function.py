@@ -383,16 +383,7 @@ def function(
     """
     limit = None if memory_limit is None else as_bytes(memory_limit, "memory_limit")
     most = as_size(max_specializations, "max_specializations")
-    if numerics not in ("exact", "fast"):
-        raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
-    if precision not in PRECISIONS:
-        raise ArgumentError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
-    if numerics == "exact" and precision != "float32":
-        raise ArgumentError(
-            f"precision {precision!r} rounds, and numerics 'exact' keeps every bit; use "
-            "numerics='fast' or precision='float32'"
-        )
-    backend = choose(device, BACKENDS)
+    backend = backend_for(device, numerics, precision)
     if precision == "tf32" and "tf32" not in backend.products:
         log.info(
             "precision tf32: device %s has no such units; it computes in float32, which is at "
@@ -404,3 +395,21 @@ def function(
     return Function(
         graph, single, backend, numerics, disabled_passes, limit, precision, most, pipeline
     )
+
+
+def backend_for(device: str, numerics: str, precision: str) -> Backend:
+    """The backend of a device, once the three are known and go together.
+
+    Raises:
+        ArgumentError, DeviceError: as `function` says.
+    """
+    if numerics not in ("exact", "fast"):
+        raise ArgumentError(f"numerics {numerics!r}: use 'exact' or 'fast'")
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    if numerics == "exact" and precision != "float32":
+        raise ArgumentError(
+            f"precision {precision!r} rounds, and numerics 'exact' keeps every bit; use "
+            "numerics='fast' or precision='float32'"
+        )
+    return choose(device, BACKENDS)

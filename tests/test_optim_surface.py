@@ -160,6 +160,19 @@ def test_a_group_may_say_learning_rate():
     np.testing.assert_allclose(b.value, 1 - 0.1 * 3 * 4)
 
 
+def test_a_group_may_have_a_rule_of_its_own():
+    w, b, loss = two_parameters()
+    groups = [{"params": w}, {"params": [b], "optimizer": optim.Adam(0.5), "lr": 0.25}]
+    run(optim.SGD(0.1).minimize(loss, groups))
+    found = [w.value, b.value]
+    w, b, loss = two_parameters()
+    run(optim.SGD(0.1).minimize(loss, [w]) | optim.Adam(0.25).minimize(loss, [b]))
+    np.testing.assert_array_equal(found[0], w.value)
+    np.testing.assert_array_equal(found[1], b.value)
+    with pytest.raises(ArgumentError, match="a group's optimizer must be a rule, not 'adam'"):
+        optim.SGD(0.1).minimize(loss, [{"params": w, "optimizer": "adam"}])
+
+
 def test_gradients_can_change_on_their_way_to_the_optimizer():
     w, b, loss = two_parameters()
     grads = dict(zip([w, b], sn.grad(loss, [w, b]), strict=True))

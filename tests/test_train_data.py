@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 import staticnet as sn
 from staticnet import nn, optim
-from staticnet.errors import ArgumentError, DataError
+from staticnet.errors import ArgumentError, DataError, DependencyError
 from staticnet.train import Trainer
-from staticnet.train.data import ImageFolder, Plan, Table, Text, npy
+from staticnet.train.data import ImageFolder, Plan, Table, Text, files, npy
 from staticnet.train.data.prefetch import Prefetch
 
 RNG = np.random.default_rng(0)
@@ -128,13 +129,18 @@ def test_images_that_are_wrong_are_named(folder: Path, tmp_path: Path) -> None:
     for wrong in ({"size": 0}, {"size": (1, 2, 3)}, {"mode": "CMYK"}, {"workers": 0}):
         with pytest.raises(ArgumentError, match="ImageFolder: "):
             ImageFolder(folder, **wrong)  # type: ignore[arg-type]
+    ours = ImageFolder(folder, (5, 4), targets=False)
+    assert ours.files == ImageFolder(folder).files
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="empty: a class without an image"):
         ImageFolder(folder)
     with pytest.raises(DataError, match="no such folder"):
         ImageFolder(tmp_path / "nothing")
-    with pytest.raises(DataError, match="no images in folders of classes"):
-        ImageFolder(folder / "empty")
+    with pytest.raises(DataError, match=r"no images in folders of classes.*give targets=False"):
+        ImageFolder(folder / "cat")
+    assert ImageFolder(folder / "cat", (5, 4), targets=False).files == ours.files[:3]
+    with pytest.raises(DataError, match="empty: no images; their names end in"):
+        ImageFolder(folder / "empty", targets=False)
 
 
 def test_a_mapped_array(tmp_path: Path) -> None:
@@ -200,8 +206,25 @@ def test_a_table(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(DataError, match="no readable table"):
         Table(file, "b")
+    file.write_bytes(b"a,b\n1,2\n\xff,3\n")
+    with pytest.raises(DataError, match=r"table.csv: line 3: byte 8 is 0xff, which is no UTF-8"):
+        Table(file, "b")
+    with pytest.raises(ArgumentError, match=r"Table: takes a file, not dict; .* frame\['b'\]"):
+        Table({"b": [1]}, "b")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no such file"):
         Table(tmp_path / "other.csv", "b")
+
+
+@pytest.mark.parametrize("there", [("pandas", "polars"), ("pandas", "pyarrow"), ("pandas",), ()])
+def test_the_library_that_reads_a_table(there: Sequence[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(files, "_has", lambda library: library in there)
+    for parquet in (False, True):
+        if not there or (parquet and len(there) == 1):
+            with pytest.raises(DependencyError, match="pyarrow or fastparquet|neither pandas nor"):
+                files._reader(parquet)
+        else:
+            own = "polars" if parquet and "polars" in there else "pandas"
+            assert files._reader(parquet) == own
 
 
 def test_what_is_read_ahead_is_bounded_and_ends() -> None:

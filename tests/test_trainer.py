@@ -280,9 +280,35 @@ def test_lines_where_there_is_no_terminal_and_a_bar_where_there_is(capsys: Any) 
     assert "epoch 1/1" in capsys.readouterr().out
 
 
+class Examples:
+    """A data set as PyTorch has them: one example after another."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, number: int) -> Any:
+        return X[number], Y[number]
+
+
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "model": (lambda: Trainer(len, nn.cross_entropy), ArgumentError, "must be an sn.nn.Module"),  # type: ignore[arg-type]
     "optimizer": (lambda: plain(optimizer="adam"), ArgumentError, "one of sn.optim"),
+    "device": (
+        lambda: Trainer(network(), nn.cross_entropy, device="gpu"), ArgumentError,
+        "use one of auto, cuda, cpu, numpy",
+    ),
+    "precision": (lambda: plain(precision="float8"), ArgumentError, "precision 'float8': use one"),
+    "clip": (lambda: plain(clip_norm=-1.0), ArgumentError, "max_norm must be a number >= 0"),
+    "average": (lambda: plain(ema=2.0), ArgumentError, r"decay must be a number in \[0, 1\]"),
+    "wrapped": (
+        lambda: plain(optimizer=optim.LBFGS(), accumulate=2).fit((X, Y)), ArgumentError,
+        "nothing wraps it: leave out clipping, accumulation and scaling",
+    ),
+    "inputs": (
+        lambda: plain().predict((X, Y)), ArgumentError, "Sequential: the inputs: too many",
+    ),
+    "input": (lambda: plain().fit(({"input": X}, Y)), ArgumentError, "it is called x"),
+    "single examples": (lambda: plain().fit(Examples()), ArgumentError, "come in batches by torch"),
     "loss name": (lambda: Trainer(network(), "crossentropy"), ArgumentError, "cross_entropy"),
     "loss class": (
         lambda: Trainer(network(), nn.CrossEntropyLoss), ArgumentError, "must be a function",
@@ -310,6 +336,14 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         ArgumentError, "on_epoch_begin would never be called; did you mean on_epoch_end",
     ),
     "callback": (lambda: plain().fit((X, Y), callbacks=[3]), ArgumentError, "3 is no callback"),
+    "callback class": (
+        lambda: plain().fit((X, Y), callbacks=EarlyStopping), ArgumentError,
+        r"give EarlyStopping\(",
+    ),
+    "monitor name": (
+        lambda: plain().fit((X, Y), validation=(X, Y), callbacks=EarlyStopping("val_los")),
+        ArgumentError, "no 'val_los', but loss, val_loss, lr$",
+    ),
     "monitor": (
         lambda: plain().fit((X, Y), callbacks=EarlyStopping(), progress=False), ArgumentError,
         "EarlyStopping: an epoch has no 'val_loss', but loss, lr; give fit",

@@ -78,8 +78,9 @@ class Optimizer:
 
         `wrt` says which variables: None is every trainable one that the loss needs, in the graph's
         order; or a list of them; or groups, as PyTorch's, each overriding some hyper-parameters:
-        `[{"params": [...], "lr": 1e-2, "weight_decay": 0}, {"params": [...]}]`. Updates that stand
-        in the loss, as those of running statistics, are among them.
+        `[{"params": [...], "lr": 1e-2, "weight_decay": 0}, {"params": [...]}]`. A group's
+        `optimizer` is a rule that it has in place of this one. Updates that stand in the loss, as
+        those of running statistics, are among them.
 
         loss: []
 
@@ -246,11 +247,18 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
                 yield rule, w
 
     def override(self, options: Mapping[str, Any]) -> UpdateRule:
-        """This rule with some hyper-parameters replaced.
+        """This rule, or the one that is called `optimizer`, with some hyper-parameters replaced.
 
         Raises:
             ArgumentError: if one has no such name or a value out of its range.
         """
+        if "optimizer" in options:
+            other = options["optimizer"]
+            if not isinstance(other, UpdateRule):
+                raise ArgumentError(
+                    f"minimize: a group's optimizer must be a rule, not {other!r:.60}"
+                )
+            return other.override({k: x for k, x in options.items() if k != "optimizer"})
         legal = [each.name for each in dataclasses.fields(self)]
         changes = with_lr(options)
         for name in changes:

@@ -105,7 +105,10 @@ class LBFGS(Optimizer):
         Raises:
             ArgumentError: always.
         """
-        raise ArgumentError("LBFGS: takes the loss, by minimize(loss); gradients alone do not do")
+        raise ArgumentError(
+            "LBFGS: takes the loss, by minimize(loss), for it looks at several places; gradients "
+            "alone do not do, so nothing wraps it: leave out clipping, accumulation and scaling"
+        )
 
 
 class _Problem:

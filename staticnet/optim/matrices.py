@@ -90,7 +90,11 @@ class Muon(UpdateRule):
 
     O is `ns_steps` iterations x <- a x + (b A + c A A) x, A = x x^T, from x of norm 1, with (a, b,
     c) `ns_coefficients`. k is sqrt(max(1, n / m)), or with adjust_lr_fn="match_rms_adamw"
-    0.2 * sqrt(max(n, m)). It is for matrices [n, m]; give biases and embeddings to another rule.
+    0.2 * sqrt(max(n, m)). It is for matrices [n, m]; give biases and embeddings to another rule:
+
+        groups = [{"params": matrices}, {"params": others, "optimizer": sn.optim.AdamW(1e-3)}]
+        updates = sn.optim.Muon(0.02).minimize(loss, groups)
+
     The iterations are in at least float32, where PyTorch takes bfloat16.
     Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; names and
     defaults are PyTorch's.
@@ -124,8 +128,8 @@ class Muon(UpdateRule):
     def initial_state(self, w: Variable) -> dict[str, np.ndarray[Any, Any]]:
         if w.ndim != 2:
             raise ShapeError(
-                f"Muon: takes matrices, and {describe(w)} is none; give those to another rule, as "
-                "minimize(loss, matrices)"
+                f"Muon: takes matrices, and {describe(w)} is none; give those a rule of their own, "
+                "as minimize(loss, [{'params': matrices}, {'params': others, 'optimizer': Adam()}])"
             )
         return {"momentum_buffer": zeros(w)}
 

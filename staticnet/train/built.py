@@ -127,7 +127,7 @@ class Built:
             if schedule.monitor not in row:
                 raise ArgumentError(
                     f"ReduceLROnPlateau: an epoch has no {schedule.monitor!r}, but "
-                    f"{', '.join(row)}; give fit(validation=…), or monitor='loss'"
+                    f"{', '.join(row)}; give fit(validation=…), or monitor one of those"
                 )
             schedule.step(row[schedule.monitor])
 

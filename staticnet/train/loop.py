@@ -134,8 +134,8 @@ def _open(trainer: Trainer, options: Options) -> Any:
     known = checkpoint.found(options.out)
     if known and not own:
         raise StateError(
-            f"fit: {options.out} has a run of {known[-1][0]} steps; go on with it by resume=True, "
-            "or choose another out"
+            f"fit: {options.out} has a run of {known[-1][0]} steps; go on with it by resume=True "
+            "(--resume), or choose another out"
         )
     return None
 

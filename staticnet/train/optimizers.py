@@ -75,8 +75,12 @@ def with_lr(optimizer: Any, lr: Any) -> Any:
 def plateaus(optimizer: Any, groups: Any) -> list[ReduceLROnPlateau]:
     """The schedules of an optimizer, and of its groups of parameters, that need measured values."""
     rates = [vars(each).get("lr") for each in chain(optimizer)]
-    if isinstance(groups, list | tuple):
-        rates += [group.get("lr") for group in groups if isinstance(group, dict)]
+    listed = groups if isinstance(groups, list | tuple) else ()
+    for group in (group for group in listed if isinstance(group, dict)):
+        rates += [
+            group.get("lr"),
+            *(vars(each).get("lr") for each in chain(group.get("optimizer"))),
+        ]
     found: dict[int, ReduceLROnPlateau] = {}
     while rates:
         rate = rates.pop()

@@ -12,6 +12,7 @@ from staticnet.control.traced import substitute
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.function import Function, function
 from staticnet.ir.dtype import FLOAT32, is_floating
+from staticnet.ir.hints import check_call
 from staticnet.ir.modes import settled
 from staticnet.ir.node import Node, describe
 from staticnet.ir.tree import Tree, flatten
@@ -107,11 +108,10 @@ class Recipe:
         given = [astype(x, own) if is_floating(x.dtype) else x for x in feeds]
         inputs = layout.inputs.unflatten(given[: layout.inputs.leaves])
         targets = layout.targets.unflatten(given[layout.inputs.leaves :])
-        if isinstance(inputs, dict):
-            return self.model(**inputs), targets
-        return self.model(*inputs) if isinstance(inputs, tuple | list) else self.model(
-            inputs
-        ), targets
+        named = inputs if isinstance(inputs, dict) else {}
+        listed = inputs if isinstance(inputs, tuple | list) else () if named else (inputs,)
+        check_call(f"{type(self.model).__name__}: the inputs", self.model.forward, listed, named)
+        return self.model(*listed, **named), targets
 
     def loss_of(self, outputs: Any, targets: Any) -> Value:
         """The loss of a batch: a scalar."""

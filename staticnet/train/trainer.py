@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError
+from staticnet.function import backend_for
 from staticnet.ir.hints import missing_name
 from staticnet.nn import functional
 from staticnet.nn.module import Module
@@ -22,9 +23,7 @@ from staticnet.train.data.sources import as_source, inputs_only
 from staticnet.train.history import History
 from staticnet.train.loaded import Reader
 from staticnet.train.metrics.named import as_metrics
-from staticnet.train.optimizers import (
-    check_optimizer,
-)
+from staticnet.train.optimizers import check_optimizer, composed
 from staticnet.train.state import restore, set_position, snapshot
 
 Array = np.ndarray[Any, Any]
@@ -49,6 +48,7 @@ class Trainer(Built):
 
     Raises:
         ArgumentError: if an argument is none of these.
+        DeviceError: if the device is not there.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Trainer(Built):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: the model must be an sn.nn.Module, not {model!r:.60}")
         check_optimizer(optimizer)
-        around = {
+        around: dict[str, Any] = {
             "precision": precision,
             "clip_norm": clip_norm,
             "clip_value": clip_value,
@@ -85,6 +85,9 @@ class Trainer(Built):
             "memory_limit": memory_limit,
         }
         chosen = as_metrics(metrics)
+        backend_for(device, numerics, precision)
+        if optimizer is not None:
+            composed(optimizer, **around)
         super().__init__(model, _as_loss(loss), optimizer, chosen, parameters, around, options)
         self.history = History()
         self.step = self.epoch = self.batch = 0

@@ -74,9 +74,9 @@ def as_callbacks(given: Any) -> list[Any]:
             name for name in dir(each) if name.startswith("on_") and callable(getattr(each, name))
         ]
         if isinstance(each, type) or not hooks:
-            raise ArgumentError(
-                f"callbacks: {each!r:.60} is no callback: an object with methods {', '.join(HOOKS)}"
-            )
+            made = isinstance(each, type) and hooks
+            hint = f"give {each.__name__}()" if made else f"one has methods {', '.join(HOOKS)}"
+            raise ArgumentError(f"callbacks: {each!r:.80} is no callback; {hint}")
         for name in hooks:
             if name not in HOOKS:
                 hint = str(missing_name(type(each).__name__, name, HOOKS)).partition("; ")[2]
@@ -107,7 +107,8 @@ class Best:
         """
         row = trainer.history.epochs[-1]
         if self.monitor not in row:
-            hint = "; give fit(validation=...)" if self.monitor.startswith("val_") else ""
+            unmeasured = self.monitor.startswith("val_") and "val_loss" not in row
+            hint = "; give fit(validation=...)" if unmeasured else ""
             raise ArgumentError(
                 f"{self.what}: an epoch has no {self.monitor!r}, but {', '.join(row)}{hint}"
             )

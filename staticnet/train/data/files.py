@@ -117,10 +117,16 @@ class Table(ArraySource):
     Raises:
         DataError: if the file is damaged, a column is missing, or a value is missing or no number;
             names the row and the column.
-        DependencyError: if neither library is installed.
+        DependencyError: if neither library is installed, or what pandas needs for Parquet.
+        ArgumentError: if it is no file, or there is no column beside the target.
     """
 
     def __init__(self, file: File, target: str, columns: Sequence[str] | None = None) -> None:
+        if not isinstance(file, str | os.PathLike):
+            raise ArgumentError(
+                f"Table: takes a file, not {type(file).__name__}; a frame's columns are data "
+                f"themselves: fit((frame.drop(columns={target!r}), frame[{target!r}]))"
+            )
         self.file = Path(file)
         table = read_table(self.file)
         chosen = [name for name in table if name != target] if columns is None else list(columns)
@@ -179,21 +185,35 @@ def read_table(file: Path) -> dict[str, Array]:
         DataError: if the file is damaged.
         DependencyError: if neither pandas nor polars is installed, or what they need for Parquet.
     """
-    library = next((lib for lib in ("pandas", "polars") if _has(lib)), None)
-    if library is None:
-        raise DependencyError(f"Table: neither pandas nor polars found; {install('data')}")
+    library = _reader(file.suffix.lower() in PARQUET)
     module = importlib.import_module(library)
     read = module.read_parquet if file.suffix.lower() in PARQUET else module.read_csv
     try:
         frame = read(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except ImportError as error:
-        raise DependencyError(f"{file}: {library} cannot read it: {error}".split("\n")[0]) from None
+    except UnicodeDecodeError:
+        read_text(file)  # says where
+        raise
     except Exception as error:  # each library has errors of its own
         told = " ".join(str(error).split())
         raise DataError(f"{file}: no readable table: {told}; write it again") from None
     return {str(name): frame[name].to_numpy() for name in frame.columns}
+
+
+def _reader(parquet: bool) -> str:
+    """The library that reads a file: pandas, which needs another one for Parquet, or polars."""
+    needed = _has("pyarrow") or _has("fastparquet") or not parquet
+    if _has("pandas") and needed:
+        return "pandas"
+    if _has("polars"):
+        return "polars"
+    if _has("pandas"):
+        raise DependencyError(
+            "Table: pandas reads Parquet by pyarrow or fastparquet, and neither was found; "
+            f"{install('data')}"
+        )
+    raise DependencyError(f"Table: neither pandas nor polars found; {install('data')}")
 
 
 def _has(library: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class ImageFolder:
     Pixels are float32 in [0, 1], channels first, by Pillow: 16 bits are scaled, palettes and
     transparency made colours, of an animation the first image is taken. All must have one size;
     with `size`, an int or (height, width), they are resized to it. `workers` threads read
-    `prefetch` batches ahead, so that many are in memory. `classes` are the folders' names.
+    `prefetch` batches ahead, so that many are in memory. `classes` are the folders' names. With
+    `targets=False` all images below FOLDER are taken, for `predict`, in whatever folders; `files`
+    says which.
 
     x: [n, 3, h, w], or [n, 1, h, w] with mode="L"; y: int64 [n]
 
@@ -57,7 +60,7 @@ class ImageFolder:
                 f"ImageFolder: mode is one of {', '.join(_CHANNELS)}, not {mode!r:.60}"
             )
         self.folder, self.mode = Path(folder), mode
-        self.classes, self.files, labels = _found(self.folder)
+        self.classes, self.files, labels = _found(self.folder) if targets else _all(self.folder)
         self.labels = np.array(labels, np.int64)
         self.size = _size(size) if size is not None else None
         self._resize = size is not None
@@ -66,9 +69,13 @@ class ImageFolder:
         self._targets = targets
         if self.size is None:
             self.size = self._image(self.files[0]).shape[1:]
-        shape = (_CHANNELS[mode], *self.size)
-        example = np.zeros((1, *shape), np.float32), self.labels[:1] if targets else None
-        self.layout, _ = Layout.of(example)
+
+    @property
+    def layout(self) -> Layout:
+        """What a batch is."""
+        assert self.size is not None
+        x = np.zeros((1, _CHANNELS[self.mode], *self.size), np.float32)
+        return Layout.of((x, self.labels[:1] if self._targets else None))[0]
 
     @property
     def examples(self) -> int:
@@ -77,10 +84,9 @@ class ImageFolder:
 
     def inputs(self) -> ImageFolder:
         """The images alone."""
-        return ImageFolder(
-            self.folder, self.size if self._resize else None, mode=self.mode, targets=False,
-            workers=self._workers, prefetch=self._prefetch,
-        )  # fmt: skip
+        alone = copy(self)
+        alone._targets = False
+        return alone
 
     def epoch(self, plan: Plan) -> BatchEpoch:
         """The batches of an epoch, in the order that arrays have under the same plan."""
@@ -156,7 +162,7 @@ def _found(folder: Path) -> tuple[list[str], list[Path], list[int]]:
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
-        own = sorted(f for f in (folder / name).rglob("*") if f.suffix.lower() in SUFFIXES)
+        own = _images(folder / name)
         if not own:
             raise DataError(f"{folder / name}: a class without an image; remove the folder")
         files += own
@@ -164,9 +170,22 @@ def _found(folder: Path) -> tuple[list[str], list[Path], list[int]]:
     if not files:
         raise DataError(
             f"{folder}: no images in folders of classes, as {folder}/cat/1.png; their names end in "
-            f"{', '.join(SUFFIXES)}"
+            f"{', '.join(SUFFIXES)}; to predict of some without classes, give targets=False"
         )
     return classes, files, labels
+
+
+def _all(folder: Path) -> tuple[list[str], list[Path], list[int]]:
+    """No classes, and all images below a folder."""
+    files = _images(folder)
+    if not files:
+        raise DataError(f"{folder}: no images; their names end in {', '.join(SUFFIXES)}")
+    return [], files, [0] * len(files)
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images below a folder, in the order of their names."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
 def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:

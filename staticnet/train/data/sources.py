@@ -27,7 +27,11 @@ def as_source(what: str, data: Any, steps_per_epoch: int | None = None) -> Sourc
     if _is_pair(data):
         return ArraySource(*data)
     if isinstance(data, str | dict) or not (isinstance(data, Iterable) or callable(data)):
-        raise ArgumentError(f"{what}: data is {_KINDS}; not {data!r:.60}")
+        single = not isinstance(data, str | dict) and hasattr(data, "__getitem__")
+        hint = (
+            "; single examples come in batches by torch.utils.data.DataLoader(data, batch_size=…)"
+        )
+        raise ArgumentError(f"{what}: data is {_KINDS}; not {data!r:.60}{hint if single else ''}")
     if hasattr(data, "ndim") or isinstance(data, tuple):
         raise ArgumentError(
             f"{what}: data is {_KINDS}; {type(data).__name__} has no targets: give (inputs, "
