@@ -7,10 +7,14 @@ from staticnet.io import datasets
 from staticnet.train import EarlyStopping, Trainer
 
 
+def norm(width):
+    return nn.BatchNorm2d(width, momentum=0.01, eps=1e-3)  # Keras's defaults
+
+
 def block(before, width):
     return (
-        *(nn.Conv2d(before, width, 3, padding="same"), nn.BatchNorm2d(width), nn.ReLU()),
-        *(nn.Conv2d(width, width, 3, padding="same"), nn.BatchNorm2d(width), nn.ReLU()),
+        *(nn.Conv2d(before, width, 3, padding="same"), norm(width), nn.ReLU()),
+        *(nn.Conv2d(width, width, 3, padding="same"), norm(width), nn.ReLU()),
         *(nn.MaxPool2d(2), nn.Dropout(0.1)),
     )
 
@@ -39,7 +43,7 @@ def main():
     data = datasets.cifar10(options.data)
     held = (data.test_images, data.test_labels)
     model = network()
-    rate = optim.ReduceLROnPlateau(1e-3, patience=2)
+    rate = optim.ReduceLROnPlateau(1e-3, patience=1)  # of which Keras says 2
     trainer = Trainer(
         model, nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
     )
