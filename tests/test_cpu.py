@@ -404,3 +404,19 @@ def test_large_memory_begins_within_the_first_pages_of_a_huge_one() -> None:
             pages = arrays.address(memory) % arrays.HUGE_PAGE // mmap.PAGESIZE
             assert pages < arrays.STARTS
         memory[0] = memory[-1] = 1
+
+
+def test_reduced_axes_that_lie_in_order_are_one_loop() -> None:
+    """Short axes fill no vectors; the bits are those of one axis from the beginning."""
+    x = sn.placeholder((2, 3, 9, 9), name="x")
+    y = sn.tanh(x)
+    f = sn.function(
+        x, [sn.mean(y, axis=(2, 3)), sn.max(y[:, :, :7, :5], axis=(2, 3))], device="cpu"
+    )
+    assert "<= 81; " in f.source()  # in pieces
+    flat = sn.placeholder((2, 3, 81), name="flat")
+    wanted = sn.function(flat, sn.mean(sn.tanh(flat), axis=2), device="cpu")
+    value = np.random.default_rng(0).normal(size=(2, 3, 9, 9)).astype("f")
+    mean, most = f(value)
+    np.testing.assert_array_equal(mean, wanted(value.reshape(2, 3, 81)))
+    np.testing.assert_allclose(most, np.tanh(value[:, :, :7, :5]).max((2, 3)), rtol=1e-6)

@@ -20,7 +20,17 @@ from staticnet.codegen.c_statements import (
     statement,
     statements,
 )
-from staticnet.codegen.kernel import At, Keep, Load, Loop, Reduce, Statement, Store, names_in
+from staticnet.codegen.kernel import (
+    At,
+    Keep,
+    Load,
+    Loop,
+    Reduce,
+    Statement,
+    Store,
+    merged_axes,
+    names_in,
+)
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.index import Index, Symbol, linear
@@ -180,8 +190,8 @@ class Rows(Printer):
             return []  # a block has at least one element
         gathered = tuple(r for r in reduces if is_gathered(r))
         others = tuple(r for r in reduces if r not in gathered)
-        tile = _Tile.of(loop.symbols, self.kernel.blocks > 0)
-        body, sources = _gathering(loop.body, gathered, tile)
+        symbols, body, tile = _flat(loop, bool(gathered), self.kernel.blocks > 0)
+        body, sources = _gathering(body, gathered, tile)
 
         def around(symbols: tuple[Symbol, ...], lines: list[str]) -> list[str]:
             for i, symbol in reversed(list(enumerate(symbols))):
@@ -189,14 +199,15 @@ class Rows(Printer):
                 lines = for_(symbol.text, ends[0], ends[1], lines)
             return lines
 
-        v = loop.symbols[-1]
+        v = symbols[-1]
         if not gathered:
-            ends = ("0", str(v.extent)) if len(loop.symbols) > 1 else (low, high)
-            return around(loop.symbols[:-1], self.innermost(v, *ends, body, others, ahead))
+            ends = ("0", str(v.extent)) if symbols != loop.symbols[:1] else (low, high)
+            return around(symbols[:-1], self.innermost(v, *ends, body, others, ahead))
         block = self._tile(tile, v, body, sources, others, ahead)
         if tile.whole:
             return around(tile.before, ["{", *indent(block), "}"])
-        bounds = ("0", str(tile.cut.extent)) if tile.before else (low, high)
+        is_first = tile.cut == loop.symbols[0]
+        bounds = (low, high) if is_first else ("0", str(tile.cut.extent))
         cut = f"const int64_t {tile.last} = SN_MIN({tile.first} + {tile.step}, {bounds[1]});"
         return around(tile.before, for_(tile.first, *bounds, [cut, *block], tile.step))
 
@@ -276,6 +287,28 @@ class Rows(Printer):
         if kernel.rows > 1:
             inside.append("#pragma omp barrier")
         return for_("o", 0, kernel.rows, inside)
+
+
+def _flat(
+    loop: Loop, gathers: bool, shared: bool
+) -> tuple[tuple[Symbol, ...], tuple[Statement, ...], _Tile]:
+    """A loop's axes, body and tile; axes of a tile, or all if nothing is gathered, are one if that
+    is all the same to what is read and written: short ones fill no vectors.
+
+    A tile has the elements that it had, and so a sum its bits.
+    """
+    symbols, body = loop.symbols, loop.body
+    tile = _Tile.of(symbols, shared)
+    if shared:
+        return symbols, body, tile
+    front = tile.before if gathers else ()
+    group = symbols[len(front) :]
+    outer, inner, merged = merged_axes(group[:-1], group[-1:], body)
+    if not gathers:
+        return (*outer, *inner), merged, tile
+    if outer or len(group) == 1:
+        return symbols, body, tile
+    return (*front, *inner), merged, _Tile(front, inner[0], (), tile.step * tile.inner, tile.whole)
 
 
 def _block(r: Reduce) -> str:

@@ -110,7 +110,7 @@ def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuar
 def merged_axes(
     outer: Axes, inner: Axes, body: tuple[Statement, ...]
 ) -> tuple[Axes, Axes, tuple[Statement, ...]]:
-    """A map's last axes as one, as far as all that it reads and writes lies along them in order."""
+    """A loop's last axes as one, as far as all that it reads and writes is in their order."""
     while outer and all(_in_order(s, outer[-1], inner[-1]) for s in body):
         u, v = outer[-1], inner[-1]
         both = Symbol(v.text, u.extent * v.extent)
@@ -122,7 +122,7 @@ def merged_axes(
 def _in_order(statement: Statement, u: Symbol, v: Symbol) -> bool:
     """Whether a step along u is as far as all along v, and no text has either."""
     texts = {getattr(statement, "text", "")}
-    if isinstance(statement, Load | Store):
+    if isinstance(statement, Load | Store | Keep):
         steps = dict(statement.at.terms)
         if u.extent > 1 < v.extent and steps.get(u, 0) != v.extent * steps.get(v, 0):
             return False
@@ -131,7 +131,7 @@ def _in_order(statement: Statement, u: Symbol, v: Symbol) -> bool:
 
 
 def _along(statement: Statement, u: Symbol, v: Symbol, both: Symbol) -> Statement:
-    if not isinstance(statement, Load | Store):
+    if not isinstance(statement, Load | Store | Keep):
         return statement
     kept, gone = (v, u) if v.extent > 1 else (u, v)
     terms = ((both if s == kept else s, step) for s, step in statement.at.terms if s != gone)
