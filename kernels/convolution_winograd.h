@@ -9,6 +9,8 @@
 
    Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. */
 enum { sn_points = 6, sn_tile = 4, sn_taps_of_tile = 3 };
+/* Elements between the values at one point and the next, lest these share sets of a cache. */
+enum { sn_spare_f32 = sn_wide_lanes_f32 };
 #define SN_A2 (121. / 256) /* a * a, as b = 2 * a */
 #define SN_B2 (121. / 64)
 #define SN_A (11. / 16)
@@ -98,29 +100,39 @@ SN_APART sn_box sn_box_of_tiles(const sn_convolution *v, const sn_product_sizes 
   return sn_box_of(v, &whole, band->low, band->low + tiles.down * sn_tile);
 }
 
-/* All panels of weights at the points: to: [panels, points, depth, width]. Each thread has room for
-   a panel as it was: [taps, depth, width] */
+/* The elements of a panel of so many channels at all points, as of the others. */
+SN_INLINE int64_t sn_panel_at_points_f32(int64_t depth) {
+  return sn_points * sn_points * (depth * sn_panel_f32 + sn_spare_f32);
+}
+
+/* A panel of weights at the points: to: [points, depth, width], with room for it as it was: [taps,
+   depth, width] */
 SN_APART void sn_weights_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                       const sn_stored_f32 *w, float *room, float *to) {
-  const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
+                                       int64_t j, const sn_stored_f32 *w, float *room, float *to) {
+  const int64_t plane = p->depth * sn_panel_width_f32(v, p->width, j);
   const sn_box box = sn_box_of(v, p, 0, p->result[0]);
   sn_axis axis[3];
   sn_axes_of(v, p, &box, 0, p->result[0], 0, axis);
+  sn_pack_panel_f32(v, p, axis, j, w, room);
+  for (int64_t l = 0; l < plane; l += sn_wide_lanes_f32)
+    sn_kernel_at_points_f32(room + l, sn_taps_of_tile * plane, plane, to + l,
+                            sn_points * (plane + sn_spare_f32), plane + sn_spare_f32);
+}
+
+/* All of them. */
+SN_APART void sn_all_at_points_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                   const sn_stored_f32 *w, float *room, float *to) {
+  const int64_t panels = (p->width + sn_panel_f32 - 1) / sn_panel_f32;
 #pragma omp for schedule(static)
-  for (int64_t k = 0; k < panels; ++k) {
-    const int64_t j = k * sn_panel_f32, plane = p->depth * sn_panel_width_f32(v, p->width, j);
-    float *const panel = to + j * sn_points * sn_points * p->depth;
-    sn_pack_panel_f32(v, p, axis, j, w, room);
-    for (int64_t l = 0; l < plane; l += sn_wide_lanes_f32)
-      sn_kernel_at_points_f32(room + l, sn_taps_of_tile * plane, plane, panel + l,
-                              sn_points * plane, plane);
-  }
+  for (int64_t k = 0; k < panels; ++k)
+    sn_weights_at_points_f32(v, p, k * sn_panel_f32, w, room,
+                             to + k * sn_panel_at_points_f32(p->depth));
 }
 
 /* The tiles of a box at the points: to: [points, tiles, depth] */
 SN_APART void sn_tiles_at_points_f32(const sn_tiles *tiles, const sn_box *box, int64_t depth,
                                      const float *x, float *to) {
-  const int64_t plane = tiles->all * depth;
+  const int64_t plane = tiles->all * depth + sn_spare_f32;
   for (int64_t m = 0; m < tiles->images; ++m)
     for (int64_t i = 0; i < tiles->down; ++i)
       for (int64_t j = 0; j < tiles->across; ++j, to += depth) {
@@ -148,11 +160,13 @@ SN_APART void sn_multiply_points_f32(int64_t tiles, int64_t tall, int64_t depth,
                                      const float *w, int64_t width, float *to) {
   const int64_t rows = sn_height(tiles), zero = 0;
   const float *at[SN_TALLEST];
-  for (int64_t q = 0; q < sn_points * sn_points; ++q, x += tiles * depth, w += depth * width)
+  for (int64_t q = 0; q < sn_points * sn_points; ++q, x += sn_spare_f32, w += sn_spare_f32) {
     for (int64_t t = 0; t < tiles; t += rows) {
       for (int64_t u = 0; u < rows; ++u) at[u] = x + SN_LEAST(t + u, tiles - 1) * depth;
       sn_strip_f32(rows, width, 1, depth, 1, &zero, at, w, to + (q * tall + t) * width);
     }
+    x += tiles * depth, w += depth * width;
+  }
 }
 
 /* A panel of the outputs of a band from its tiles at the points: y: [images, pixels, width] */
@@ -185,25 +199,28 @@ static void sn_hold_points_f32(const sn_convolution *v, const void *x, const voi
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
   (void)x;
 #pragma omp parallel if (together) num_threads(threads)
-  sn_weights_at_points_f32(v, &p, w, (float *)scratch + SN_THREAD_NUMBER * v->room, to);
+  sn_all_at_points_f32(v, &p, w, (float *)scratch + SN_THREAD_NUMBER * v->room, to);
 }
 
 /* The convolution or its gradient of the input, of one group. Of a thread's room the result comes
-   after the box, and then the tiles and the panel's products at the points. */
+   after the box, and then the tiles and the panel's products at the points. A single band meets each
+   panel of weights once, so each thread has but one of these. */
 static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 *x, const void *w,
                                    sn_stored_f32 *y, float *scratch, int together) {
   const sn_product_sizes p = sn_sizes(v);
   const int64_t panels = (p.width + sn_panel_f32 - 1) / sn_panel_f32;
   const int64_t points = sn_points * sn_points, tall = v->tiles + SN_TALLEST;
-  float *const rooms = v->held ? scratch : scratch + panels * sn_panel_f32 * points * p.depth;
+  const int64_t of_panel = sn_panel_at_points_f32(p.depth), single = p.bands == 1 && !v->held;
+  float *const rooms = v->held ? scratch : scratch + (single ? v->threads : panels) * of_panel;
   const float *const weights = v->held ? w : scratch;
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
 #pragma omp parallel if (together) num_threads(threads)
   {
     float *const room = rooms + SN_THREAD_NUMBER * v->room;
     float *const sums = room + v->room - points * tall * sn_panel_f32;
-    float *const source = sums - points * v->tiles * p.depth;
-    if (!v->held) sn_weights_at_points_f32(v, &p, w, room, scratch);
+    float *const source = sums - points * (v->tiles * p.depth + sn_spare_f32);
+    float *const own = scratch + SN_THREAD_NUMBER * of_panel;
+    if (!v->held && !single) sn_all_at_points_f32(v, &p, w, room, scratch);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < p.bands * v->splits; ++task) {
       const int64_t split = task % v->splits;
@@ -211,8 +228,9 @@ static void sn_convolve_points_f32(const sn_convolution *v, const sn_stored_f32 
       const int64_t tiles = sn_band_at_points_f32(v, &p, &band, x, room, source);
       for (int64_t k = panels * split / v->splits; k < panels * (split + 1) / v->splits; ++k) {
         const int64_t j = k * sn_panel_f32, width = sn_panel_width_f32(v, p.width, j);
-        sn_multiply_points_f32(tiles, tall, p.depth, source, weights + j * points * p.depth,
-                               width, sums);
+        if (single) sn_weights_at_points_f32(v, &p, j, w, room, own);
+        sn_multiply_points_f32(tiles, tall, p.depth, source,
+                               single ? own : weights + k * of_panel, width, sums);
         sn_pixels_of_tiles_f32(&p, &band, tall, sums, width, room + v->box);
         sn_unpack_panel_f32(v, &p, 0, &band, j, room + v->box, y);
       }

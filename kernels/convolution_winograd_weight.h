@@ -60,7 +60,7 @@ SN_APART void sn_sum_points_f32(int64_t tiles, int64_t depth, const float *x, co
   const int64_t rows = sn_height(depth), zero = 0;
   _Alignas(64) float tile[SN_TALLEST * sn_panel_f32];
   const float *at[SN_TALLEST];
-  for (int64_t q = 0; q < sn_points * sn_points; ++q, x += tiles * depth, y += tiles * width)
+  for (int64_t q = 0; q < sn_points * sn_points; ++q, x += tiles * depth + sn_spare_f32) {
     for (int64_t l = 0; l < depth; l += rows) {
       const int64_t some = SN_LEAST(rows, depth - l) * width;
       for (int64_t u = 0; u < rows; ++u) at[u] = x + SN_LEAST(l + u, depth - 1);
@@ -68,6 +68,8 @@ SN_APART void sn_sum_points_f32(int64_t tiles, int64_t depth, const float *x, co
       for (int64_t i = 0; i < some; ++i) sum[i] = begins ? tile[i] : sum[i] + tile[i];
       sum += some;
     }
+    y += tiles * width;
+  }
 }
 
 /* A panel of the weights from the parts of its sums at the points, with room for it. */
@@ -101,7 +103,7 @@ static void sn_correlate_points_f32(const sn_convolution *v, const sn_stored_f32
     float *const own = scratch + SN_THREAD_NUMBER * of_panel;
     float *const room = rooms + SN_THREAD_NUMBER * v->room, *const result = room + v->box;
     float *const pixels = room + v->room - of_tiles * sn_panel_f32;
-    float *const source = pixels - of_tiles * p.depth;
+    float *const source = pixels - of_tiles * p.depth - sn_points * sn_points * sn_spare_f32;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < v->sums * v->splits; ++task) {
       const int64_t split = task % v->splits, part = task / v->splits;

@@ -21,6 +21,7 @@ from staticnet.ops.library import MatmulAdd
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.state import Variable
 from staticnet.passes.manager import Context, Pass
+from staticnet.passes.winograd import FEW_HELD, fewer_tiles
 from staticnet.rewrite.driver import keep, rebuild
 from staticnet.rewrite.pattern import Numerics
 from staticnet.spatial.convolution import ConvolutionOp, ConvolutionWeight
@@ -45,7 +46,7 @@ def held_weights(graph: Graph, context: Context) -> Graph:
         if node not in staying:
             return keep(node, inputs)
         if isinstance(node.op, ConvolutionOp):
-            return build(replace(node.op, weights="held"), inputs)
+            return build(_held(node.op, node), inputs)
         return build(node.op, (inputs[0], build(Held(), inputs[1:2]), *inputs[2:]))
 
     return rebuild(graph, NAME, replaced)
@@ -62,6 +63,13 @@ def released(graph: Graph) -> Graph:
         return keep(node, inputs)
 
     return rebuild(graph, NAME, replaced)
+
+
+def _held(op: ConvolutionOp, node: Node) -> ConvolutionOp:
+    """The convolution by weights that stay, which are not read at all points for few tiles."""
+    if op.algorithm == "winograd" and fewer_tiles(op, node, FEW_HELD):
+        op = replace(op, algorithm="direct")
+    return replace(op, weights="held")
 
 
 def _weight(node: Node) -> Node:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
+from staticnet.ir.types import Shape
 from staticnet.passes.manager import Context
 from staticnet.rewrite.driver import keep, rebuild
 from staticnet.spatial.convolution import ConvolutionOp, ConvolutionWeight
@@ -19,7 +20,8 @@ OFFER = "winograd"  # of a backend's `products`
 TILE = 4  # pixels along each axis that are computed together
 UNIT, LEAST = 16, 32  # channels are a multiple of one and at least the other
 WASTE = 2  # times as many pixels as there are may be computed
-FEW_TILES, FEW_SUMMED = 48, 16  # for which to transform all weights would take longest
+FEW_TILES, FEW_SUMMED = 4, 8  # for which to transform all weights would take longest
+FEW_HELD = 48  # for which to read weights at all points, that stay, would
 
 
 def by_winograd(graph: Graph, context: Context) -> Graph:
@@ -38,22 +40,34 @@ def by_winograd(graph: Graph, context: Context) -> Graph:
     return rebuild(graph, "library", chosen) if found else graph
 
 
+def fewer_tiles(op: ConvolutionOp, node: Node, least: int) -> bool:
+    """Whether a result of known sizes has fewer than so many tiles."""
+    shapes = dict(zip(op.roles, [x.shape for x in (*node.inputs, node)], strict=True))
+    examples = op.apart("x", shapes["x"])[0]
+    return isinstance(examples, int) and examples * _tiles(op, shapes) < least
+
+
+def _tiles(op: ConvolutionOp, shapes: dict[str, Shape]) -> int:
+    """Of an example."""
+    result = op.apart(*(("x", shapes["x"]) if op.roles[-1] == "x" else ("y", shapes["y"])))[2]
+    return math.prod(-(-n // TILE) for n in result)
+
+
 def _gains(op: ConvolutionOp, node: Node) -> bool:
     """Whether all sizes but the number of examples are known, and are worth it."""
     shapes = dict(zip(op.roles, [x.shape for x in (*node.inputs, node)], strict=True))
     _, outputs, out = op.apart("y", shapes["y"])
     _, inputs, kernel = op.apart("w", shapes["w"])
-    examples, _, size = op.apart("x", shapes["x"])
+    size = op.apart("x", shapes["x"])[2]
     if node.dtype.name != "float32" or (tuple(kernel), op.groups) != ((3, 3), (1,)):
         return False
     known = all(isinstance(n, int) for n in (outputs, inputs, *out, *size))
     if {*op.strides, *op.dilations} != {1} or not known:
         return False
     result = size if op.roles[-1] == "x" else out
-    tiles = math.prod(-(-n // TILE) for n in result)
     least = FEW_SUMMED if isinstance(op, ConvolutionWeight) else FEW_TILES
     return (
         all(n % UNIT == 0 and n >= LEAST for n in (inputs, outputs))
-        and tiles * TILE**2 <= WASTE * math.prod(result)
-        and (not isinstance(examples, int) or examples * tiles >= least)
+        and _tiles(op, shapes) * TILE**2 <= WASTE * math.prod(result)
+        and not fewer_tiles(op, node, least)
     )

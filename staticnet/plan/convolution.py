@@ -140,7 +140,7 @@ def _cut(op: ConvolutionOp, g: Geometry, dtype: DType) -> Cut:
     flat = op.layout == "first" and dtype not in HALVES and lies
     backward = isinstance(op, ConvolutionInput)
     if op.algorithm == "winograd":
-        return _cut_tiles(g, backward, of_weight)
+        return _cut_tiles(g, backward, of_weight, op.weights == "held")
     if op.layout == "first" and dtype not in HALVES and _by_patches(g, op):
         return _cut_patches(g, op, dtype)
     if op.layout == "first" and not flat and _by_planes(g, op):
@@ -343,7 +343,7 @@ def _sum_of_vectors(elements: int, outputs: int) -> int:
     return outputs * (elements + MOST_SUMMED - 1) * ALIGNED
 
 
-def _cut_tiles(g: Geometry, backward: bool, of_weight: bool) -> Cut:
+def _cut_tiles(g: Geometry, backward: bool, of_weight: bool, held: bool) -> Cut:
     """Of Winograd's algorithm: bands of as many tiles as stay near while panels of weights pass."""
     depth, width = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
     result = g.size if backward else g.out
@@ -353,15 +353,15 @@ def _cut_tiles(g: Geometry, backward: bool, of_weight: bool) -> Cut:
     tiles, panels = each * down * across, -(-width // PANEL)
     bands = g.n * -(-result[0] // rows) if rows else -(-g.n // images)
     box = each * depth * (down * TILE + 2) * (across * TILE + 2)
-    of_panel = POINTS * depth * PANEL
+    of_panel = POINTS * (depth * PANEL + ALIGNED)
     most = 2 * LARGE_WEIGHT // (panels * of_panel)
     sums = max(1, min(bands, MOST_SUMS, most)) if of_weight else 1
     tasks = sums if of_weight else bands
     splits = min(panels, -(-(1 if of_weight else TASKS) * _cores() // tasks))
     room = _aligned(max(box, g.taps * depth * PANEL)) + each * high * result[1] * PANEL
-    room += POINTS * (tiles * depth + (tiles + TALLEST) * PANEL)
+    room += POINTS * (tiles * depth + ALIGNED + (tiles + TALLEST) * PANEL)
     threads = min(_cores(), max(tasks * splits, panels))
-    packed = (threads if of_weight and bands == 1 else sums * panels) * of_panel
+    packed = (threads if bands == 1 and not held else sums * panels) * of_panel
     return Cut(
         rows, images, splits, _aligned(box), room, threads, sums, 0, 0, 0, packed, 0, tiles
     )  # fmt: skip
