@@ -7,7 +7,8 @@
    registers.
 
    An output is one chain of fused multiply-adds. The gradient of a weight is a chain for each place
-   in a vector, of a part of the bands; these are added as a tree. Included after convolution.h. */
+   in a vector, of a part of the bands; these are added as a tree. Included after convolution.h
+   and convolution_depthwise.h. */
 #if SN_TALLEST >= 12
 /* Vectors of pixels of a tile, vectors whose products are summed, and rows of these, in registers. */
 enum { sn_broad = 4, sn_summed = 3, sn_high = 8 };
@@ -216,11 +217,16 @@ static void sn_convolve_planes_f32(const sn_convolution *v, const sn_stored_f32 
       const int64_t group = task / p.bands;
       const sn_band band = sn_band_of(v, &p, task % p.bands);
       float *const room = rooms + SN_THREAD_NUMBER * v->room;
+      const float *const strips_of_group = scratch + group * of_group;
+      if (sn_is_depthwise(v, &p)) {
+        sn_depthwise_band_f32(v, &p, group, &band, x, strips_of_group, room, y);
+        continue;
+      }
       int64_t *const offset = (int64_t *)(room + v->box);
       const sn_box box = sn_pack_planes_f32(v, &p, group, &band, x, room);
       const sn_rows rows = sn_rows_of(&p, &band, &box);
       sn_plane_offsets(v, &p, &box, offset);
-      sn_outputs_of_planes_f32(v, &p, &rows, offset, room, scratch + group * of_group,
+      sn_outputs_of_planes_f32(v, &p, &rows, offset, room, strips_of_group,
                                y + (band.image * v->groups + group) * p.width * pixels +
                                    band.low * p.result[1] * p.result[2]);
     }

@@ -195,3 +195,23 @@ def test_the_certificate_counts_the_scratch_memory(height: Any) -> None:
         slack = substitute(certificate.arena.slack, dims)
         least = min(max(int(substitute(t, dims)) for t in c) for c in certificate.arena.cases)
         assert least <= memory.arena <= least + slack
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_depthwise_convolutions_of_rows_in_vectors_agree(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of less and more than a vector, which the next rows write after; and bands of rows."""
+    monkeypatch.setattr(plan, "BOX", 400)
+    monkeypatch.setattr(plan, "LONG_ROW", 3)
+    found = []
+    for size, k, low, high in (
+        ((9, 3), 3, 1, 1),
+        ((6, 17), 5, 2, 2),
+        ((7, 32), 3, 0, 2),
+        ((10, 41), 7, 3, 3),
+        ((1, 16), 3, 1, 1),
+    ):
+        op = Convolution((1, 1), (low, low), (high, high), (1, 1), (4,), "first")
+        found.append((op, (2, 4, *size), (4, 1, k, k)))
+    agree(dtype, found)

@@ -24,8 +24,8 @@ Pointer = Callable[[Node], str]
 
 _FILES = (
     "convolution_strips.h", "convolution.h", "convolution_flat.h", "convolution_weight.h",
-    "convolution_singles.h", "convolution_planes.h", "convolution_winograd.h",
-    "convolution_winograd_weight.h",
+    "convolution_singles.h", "convolution_depthwise.h", "convolution_planes.h",
+    "convolution_winograd.h", "convolution_winograd_weight.h",
 )  # fmt: skip
 _PATCHES = (
     "convolution_columns.h",

@@ -32,7 +32,7 @@ FEW_TO_SUM = (
 )
 LARGE_WEIGHT = 1 << 18  # elements of weights whose gradient does not stay in the cache
 MOST_SUMS = 8  # parts that threads sum a small gradient of weights in
-LONG_ROW = 48  # pixels, of which several vectors are filled
+LONG_ROW = 16  # pixels, which fill a vector
 WORTH_PLANES = 1.5  # times as much of vectors filled by pixels as by outputs
 TURNED = 8  # channels that are turned together
 PLANE_SUMS = 4  # parts that threads sum a gradient of weights in, whose vectors are of pixels
