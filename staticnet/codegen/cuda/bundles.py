@@ -62,7 +62,8 @@ def side_by_side(calls: Sequence[tuple[str, Call, int]], guarded: bool) -> Call:
         parameters.append("int *error")
         arguments.append(FAILED)
     body = tuple(_choice(members))
-    return Call(tuple(parameters), body, tuple(arguments), first, THREADS)
+    together = max(call.together for _, call, _ in calls)
+    return Call(tuple(parameters), body, tuple(arguments), first, THREADS, together=together)
 
 
 def _renamed(parameter: str, prefix: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from staticnet.codegen.scope import c_type
 WANTED_BLOCKS = 512  # that share the rows
 MIN_ROWS = 64  # of a block that shares them
 TILE = 32  # columns of a block
+TOGETHER = 4  # blocks; to have one more of its own accord the compiler may spill a register
 
 
 def column_parts(kernel: Kernel, writer: Writer) -> list[Part]:
@@ -97,7 +98,8 @@ def _part(
         *down,
         *block(f"if (threadIdx.x < {across} && c < {kernel.rows})", finish),
     ]
-    return Part(tuple(filter(None, lines)), tiles * chunks, THREADS, scratch=scratch or chunks > 1)
+    text, scratch = tuple(filter(None, lines)), scratch or chunks > 1
+    return Part(text, tiles * chunks, THREADS, scratch=scratch, together=TOGETHER)
 
 
 def _room(r: Reduce, slot: int) -> str:

@@ -14,7 +14,8 @@ class Part:
     """A function's body, in which `block` of `blocks` blocks of `threads` threads works.
 
     It takes the kernel's buffers, then `scratch` if it has partial results to keep or combine,
-    then a number `n` if the size is no part of the text, so that more kernels are equal.
+    then a number `n` if the size is no part of the text, so that more kernels are equal. For
+    `together` see `Call`.
     """
 
     body: tuple[str, ...]
@@ -22,6 +23,7 @@ class Part:
     threads: int = THREADS
     scratch: bool = False
     n: int | None = None
+    together: int = 0
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -1,4 +1,4 @@
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
 k0(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   const int block = blockIdx.x;
   const int chunk = block / 2;
@@ -20,7 +20,7 @@ k0(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
 k0_1(const float *__restrict__ p0, float *__restrict__ p1, char *scratch) {
   const int block = blockIdx.x;
   const int c = (block % 2) * 32 + threadIdx.x % 32;
