@@ -14,15 +14,16 @@ Arrays = Sequence[Any]
 
 
 def updated(
-    xp: Any, t: Any, params: Arrays, grads: Arrays, ms: Arrays, vs: Arrays, decay: float = 0.0
-) -> list[Any]:
+    xp: Any, t: Any, params: Arrays, grads: Arrays, ms: Arrays, vs: Arrays, decay: float = 0.0,
+    lr: float = LR,
+) -> list[Any]:  # fmt: skip
     """The next parameters, first and second moments as three lists; t counts from 1."""
-    rate, root = LR / (1 - BETA1**t), xp.sqrt(1 - BETA2**t)
+    rate, root = lr / (1 - BETA1**t), xp.sqrt(1 - BETA2**t)
     new = []
     for p, g, m, v in zip(params, grads, ms, vs, strict=True):
         m = BETA1 * m + (1 - BETA1) * g
         v = BETA2 * v + (1 - BETA2) * g * g
-        p = (1 - LR * decay) * p
+        p = (1 - lr * decay) * p
         new.append((p - rate * (m / (xp.sqrt(v) / root + EPS)), m, v))
     return [list(column) for column in zip(*new, strict=True)]
 

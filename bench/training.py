@@ -111,7 +111,7 @@ def jax_program(descend: Callable[[Any, Any], Any], state: Any, data: Arrays, si
 
     one = jax.jit(descend, donate_argnums=0)
     many = jax.jit(functools.partial(jax.lax.scan, descend), donate_argnums=0)
-    feeds = [(x, y.astype(np.int32) if y.dtype == np.int64 else y) for x, y in batches(data, size)]
+    feeds = [(_narrow(x), _narrow(y)) for x, y in batches(data, size)]
     resident = jax.device_put(tuple(np.stack(column) for column in zip(*feeds, strict=True)))
 
     def step(x: Array, y: Array) -> float:
@@ -130,6 +130,11 @@ def jax_program(descend: Callable[[Any, Any], Any], state: Any, data: Arrays, si
         return {name: getattr(analysis, f"{name}_size_in_bytes") for name in names}
 
     return training_program(step, epoch, feeds, memory)
+
+
+def _narrow(a: Array) -> Array:
+    """An array of integers as JAX has them."""
+    return a.astype(np.int32) if a.dtype == np.int64 else a
 
 
 def staticnet_network(layers: Sequence[str], widths: Sequence[int], data: Arrays) -> Any:

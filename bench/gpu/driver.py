@@ -1,8 +1,9 @@
 """Runs the GPU's suite: each contender in a process of its own, their rounds interleaved.
 
-`torch.compile` searches for its kernels, for minutes a network. So it comes last, when all else has
-been measured: its processes compile side by side, and are timed when none compiles any more. What
-does not fit the limit is recorded as cut off; a run that resumes measures that, and keeps the rest.
+`torch.compile` searches for its kernels, for minutes a network, and JAX for those of large ones. So
+they come last, when all else has been measured: the processes of one of them compile side by side,
+and are timed when none compiles any more. What does not fit the limit is recorded as cut off; a run
+that resumes measures that, and keeps the rest.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bench import report as cpu_report
 from bench.client import Client, WorkerError
 from bench.driver import Log, Settings, expected
 from bench.gpu import report
+from bench.gpu.networks import NETWORKS_OF_THE_GPU
 from bench.gpu.workloads import REPLAYED, WORKLOADS
 from bench.program import Workload
 from bench.rounds import Race, new_line
@@ -26,6 +28,8 @@ from staticnet.compare.process import NoAnswerError
 
 LATE = "torch.compile"
 CONTENDERS = ("staticnet", "torch", REPLAYED, "jax", LATE)
+COMPILERS = ("jax", LATE)  # in the order in which they are measured last
+LARGE = frozenset(network.name for network in NETWORKS_OF_THE_GPU)  # that JAX, too, compiles late
 MODULE = "bench.gpu.worker"
 EXTRA = {
     "JAX_PLATFORMS": "cuda,cpu",
@@ -39,6 +43,11 @@ START_SECONDS, COMPILE_SECONDS = 60.0, 200.0  # at most, of a contender, and of 
 TURN_SECONDS = 4.0  # that a compiled contender takes to be timed, about
 GRACE = 10.0  # seconds beyond the limit for what has begun
 Record = dict[str, Any]
+
+
+def is_late(name: str, contender: str) -> bool:
+    """Whether a contender of a workload compiles beside others, when all else is measured."""
+    return contender == LATE or (contender == "jax" and name in LARGE)
 
 
 class Budget:
@@ -116,13 +125,13 @@ def plan(settings: Settings, done: Sequence[Record] = ()) -> tuple[list[Unit], l
         named = [c for c in settings.contenders or CONTENDERS if c in workload.contenders]
         for size in workload.sizes[-1:] if settings.quick else workload.sizes:
             left = [c for c in named if (name, size, c) not in have]
-            early = tuple(c for c in left if c != LATE)
+            early = tuple(c for c in left if not is_late(name, c))
             before = first[-1] if first else None
             if before and before.workload is workload and before.contenders == early:
                 first[-1] = replace(before, sizes=(*before.sizes, size))
             elif early:
                 first.append(Unit(workload, (size,), early))
-            last += [Unit(workload, (size,), (LATE,))] if LATE in left else []
+            last += [Unit(workload, (size,), (c,)) for c in left if is_late(name, c)]
     return first, last
 
 
@@ -164,7 +173,8 @@ class _Suite:
         first, last = plan(self.settings, self.done)
         for unit in first:
             self._interleaved(unit)
-        self._compiled(last)
+        for c in COMPILERS:
+            self._compiled(c, [unit for unit in last if unit.contenders == (c,)])
 
     def _client(self, workload: str, contender: str) -> GpuClient:
         return GpuClient(workload, contender, self.threads, self.budget)
@@ -193,15 +203,15 @@ class _Suite:
                     return
                 self._race(unit.workload, size, clients)
 
-    def _compiled(self, units: Sequence[Unit]) -> None:
+    def _compiled(self, c: str, units: Sequence[Unit]) -> None:
         """Each in a process; all compile side by side, and are then timed one after the other."""
-        if reason := environment.missing(LATE) if units else None:
+        if reason := environment.missing(c) if units else None:
             for unit in units:
-                self._skip(unit, LATE, reason)
+                self._skip(unit, c, reason)
             return
         with contextlib.ExitStack() as stack:
             started = [
-                (unit, stack.enter_context(self._client(unit.workload.name, LATE)))
+                (unit, stack.enter_context(self._client(unit.workload.name, c)))
                 for unit in units
                 if self.budget.left() or self._cut(unit, unit.sizes)
             ]
@@ -209,7 +219,7 @@ class _Suite:
             bound = min(COMPILE_SECONDS, self.budget.left() - TURN_SECONDS * len(waiting))
             end = time.monotonic() + bound
             for unit, client in [pair for pair in waiting if self._compiles(*pair, end, bound)]:
-                self._race(unit.workload, *unit.sizes, {LATE: client})
+                self._race(unit.workload, *unit.sizes, {c: client})
 
     def _begins(self, unit: Unit, client: GpuClient) -> bool:
         """Whether a process has started; then it has been asked to compile."""
@@ -217,7 +227,7 @@ class _Suite:
             client.ready()
             client.send("prepare", size=unit.sizes[0], steps=unit.workload.check_steps)
         except WorkerError as error:
-            self._skip(unit, LATE, str(error))
+            self._skip(unit, client.contender, str(error))
             return False
         return True
 
@@ -229,7 +239,7 @@ class _Suite:
             self._cut(unit, unit.sizes, f"it had not compiled after {max(0.0, bound):.0f} s")
             return False
         except WorkerError as error:
-            self._skip(unit, LATE, str(error), "failed")
+            self._skip(unit, client.contender, str(error), "failed")
             return False
         return True
 

@@ -119,6 +119,15 @@ class Network:
         """Model and loss compiled."""
         return torch_program(self._descent(data, True, device), data, self.batch)
 
+    def jax(self, data: Arrays, device: str) -> Program:
+        """One jitted step, all state donated."""
+        from bench.gpu import jax_layers, jax_networks
+
+        return jax_networks.program(
+            self.model(jax_layers), data, self.batch, self.classes, self.precision, self.rule,
+            self.options,
+        )  # fmt: skip
+
     def reference(self, data: Arrays) -> Any:
         """The losses of eager PyTorch, on a GPU if it has one."""
         import torch
@@ -146,6 +155,7 @@ class Network:
                 "staticnet": self.staticnet,
                 "torch": self.torch,
                 "torch.compile": self.torch_compile,
+                "jax": self.jax,
             },
             rtol=self.rtol,
             atol=1e-3,
