@@ -178,16 +178,15 @@ def gpt(layers: int) -> Any:
 
 
 @pytest.mark.slow
-def test_a_layer_of_gpt2_compiles_whole() -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_layer_of_gpt2_compiles_whole(architecture: str) -> None:
     """Forward, backward and update; what more layers are of is the same text."""
-    f = gpt(1)
-    for architecture in ARCHITECTURES:
-        found = check(f, architecture)
-        assert len(found["attention"]) == 1
-        for kernel in (*found["attention"], *found["attention_gradient"]):
-            assert kernel.does["HMMA"]
-            assert kernel.does["LDG.128"]
-        assert any(kernel.does["LDG.128"] and kernel.does["STG.128"] for kernel in found["beside"])
+    found = check(gpt(1), architecture)
+    assert len(found["attention"]) == 1
+    for kernel in (*found["attention"], *found["attention_gradient"]):
+        assert kernel.does["HMMA"]
+        assert kernel.does["LDG.128"]
+    assert any(kernel.does["LDG.128"] and kernel.does["STG.128"] for kernel in found["beside"])
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from staticnet.codegen.scope import c_type
 WANTED_BLOCKS = 512  # that share the rows
 MIN_ROWS = 64  # of a block that shares them
 TILE = 32  # columns of a block
-TOGETHER = 4  # blocks; to have one more of its own accord the compiler may spill a register
+TOGETHER = 4  # blocks, as for those of several: bundles.TOGETHER
 
 
 def column_parts(kernel: Kernel, writer: Writer) -> list[Part]:
