@@ -457,6 +457,9 @@ def test_latencies_are_measured(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> No
     compile(latency.FIRST, "first", "exec")
     assert latency.on_streams(1, data, 8).specialize().executable.program.streams == 1
     assert latency.on_streams(0, data, 8).specialize().executable.program.stages
+    monkeypatch.setattr(latency, "LENGTH", 4)
+    made = [latency.lstm(stays, 2, 4)[0].specialize().executable for stays in (True, False)]
+    assert ["loop1(" in x.program.source for x in made] == [True, False]
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

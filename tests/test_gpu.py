@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
 from test_control_cuda import GO, ROWS, W, X, function, loops, scans
+from test_cuda_loops import CASES, kernels_of_loops
 from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
-from staticnet.codegen.cuda import control
+from staticnet.codegen.cuda import choice, control
+from staticnet.codegen.cuda import loops as kernels
 from staticnet.errors import ExecutionError, MemoryLimitError
 
 MISSING = CudaBackend().missing()
@@ -423,3 +425,34 @@ def test_profile(cupy: Any) -> None:
 def test_loops(make: Callable[..., Any], most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "MOST_COMMANDS", most)
     agree(function(make), [X, ROWS, W, GO])
+
+
+@pytest.mark.parametrize("blocks", [1, 8, 128])
+@pytest.mark.parametrize("name", CASES)
+def test_loops_as_one_kernel(name: str, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are captured follow NumPy's, and have the same bits again."""
+    monkeypatch.setattr(kernels, "COUNTS", (blocks,))
+    monkeypatch.setattr(kernels, "LEAST_GAIN", -1e9)
+    monkeypatch.setattr(choice, "LEAST_GAIN", 1.0)
+    f, feeds = CASES[name]()
+    start = [v.value for v in f.graph.variables]
+    wanted = [f(*feeds) for _ in range(4)]
+    state = [v.value for v in f.graph.variables]
+    runs = []
+    for _ in range(2):
+        for variable, value in zip(f.graph.variables, start, strict=True):
+            variable.value = value
+        step = on_cuda(f)
+        assert kernels_of_loops(step.specialize().executable.program)
+        runs.append([step(*feeds) for _ in range(4)])
+        runs[-1] = [np.asarray(x.get()) for xs in runs[-1] for x in _several(xs)]
+        runs[-1] += [v.value for v in f.graph.variables]
+    for once, again, right in zip(
+        *runs, [*(x for xs in wanted for x in _several(xs)), *state], strict=True
+    ):
+        np.testing.assert_array_equal(once, again)
+        close(once, right, 1e-5)
+
+
+def _several(results: Any) -> list[Any]:
+    return list(results) if isinstance(results, list | tuple) else [results]

@@ -4,7 +4,8 @@
 
 - the host's time of a captured step of `mlp`, its feeds on the host and on the device;
 - the first step of `mlp` in a fresh process, with an empty cache and with a full one;
-- a step of `mlp` on one stream, on as many as the estimate takes, and as one kernel, by batch.
+- a step of `mlp` on one stream, on as many as the estimate takes, and as one kernel, by batch;
+- a training step of an LSTM over 50 steps, its loops launch by launch and as kernels that stay.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from bench.environment import ROOT
 from bench.report import duration
 from bench.workloads import mlp
 
 WARM_UP, BLOCKS, CALLS = 20, 20, 20
 BATCHES = (64, 256, 1024)
+LENGTH, LSTMS = 50, ((8, 128), (50, 128), (16, 512))
 FIRST = """
 import time, cupy; cupy.zeros(1).sum().get()
 from bench.workloads import mlp
@@ -88,6 +92,24 @@ def on_streams(most: int, data: Any, batch: int) -> Any:
         streams.MOST_STREAMS, choice.LEAST_GAIN = before
 
 
+def lstm(stays: bool, batch: int, units: int) -> tuple[Any, list[Any]]:
+    """A training step of an LSTM, with its loops as kernels or launch by launch, and its feeds."""
+    import staticnet as sn
+    from staticnet.codegen.cuda import choice, loops
+
+    x = sn.placeholder((batch, LENGTH, units), name="x")
+    loss = sn.mean(sn.square(sn.nn.LSTM(units, units, batch_first=True)(x)[0]))
+    updates = sn.optim.SGD(lr=0.1).minimize(loss)
+    before = loops.LEAST_GAIN, choice.LEAST_GAIN
+    loops.LEAST_GAIN, choice.LEAST_GAIN = -math.inf if stays else math.inf, 1.0
+    try:
+        step = sn.function(x, loss, updates=updates, device="cuda")
+        step.specialize()
+    finally:
+        loops.LEAST_GAIN, choice.LEAST_GAIN = before
+    return step, [np.zeros((batch, LENGTH, units), np.float32)]
+
+
 def main() -> None:
     """Measure and print."""
     import cupy
@@ -110,6 +132,15 @@ def main() -> None:
         print(
             f"batch {batch}: {duration(took[1])} on one stream, {duration(took[4])} on {used}, "
             f"{duration(took[0])} as one kernel"
+        )
+    for batch, units in LSTMS:
+        took = {}
+        for stays in (False, True):
+            made, given = lstm(stays, batch, units)
+            took[stays] = device_seconds(made, [cupy.asarray(x) for x in given], cupy)
+        print(
+            f"LSTM of {units} units, batch {batch}: {duration(took[False])} launch by launch, "
+            f"{duration(took[True])} with loops that are kernels"
         )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from staticnet.codegen.cuda.loops import one_kernel
+from staticnet.codegen.cuda.routines import headers_of
 from staticnet.codegen.cuda.unrolled import written_out
 from staticnet.codegen.launches import Address, Branch, Command, Loop, While
 from staticnet.control.cond import Cond
@@ -80,6 +82,11 @@ class _Held:
         self.first += len(plan.launched)
         return tuple(writer.commands)
 
+    def routines(self, name: str) -> list[Node]:
+        """The nodes of the graph of an attribute that no kernel is written for."""
+        groups = [group for _, group in self.group.bodies[name].launched]
+        return [group.nodes[0] for group in groups if not group.fused]
+
 
 def _scan(outer: StepWriter, node: Node, op: Scan, held: _Held) -> None:
     (length,) = fixed(op.length)
@@ -93,6 +100,12 @@ def _scan(outer: StepWriter, node: Node, op: Scan, held: _Held) -> None:
     captured = [outer.address(x) for x in node.inputs[last:]]
     commands = held.write("body", [*carries, *xs, *captured], ys)
     loop = Loop(number, commands, length, op.reverse, outer.step)
+    if outer.parts.loops_stay and length > 1:
+        headers = [h for node in held.routines("body") for h in headers_of(node)]
+        if (launch := one_kernel(loop, carries, headers, outer.parts)) is not None:
+            outer.commands.append(launch)
+            outer.parts.called.setdefault(held.group, {})[launch.function] = None
+            return
     hosted = any(isinstance(each, Loop) for each in commands)
     if hosted or length * len(commands) > MOST_COMMANDS:
         outer.commands.append(loop)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from staticnet.codegen.cuda.bundles import arrays_of
 from staticnet.codegen.cuda.call import Function
@@ -79,60 +79,17 @@ def is_block_wide(function: Function) -> bool:
 
 
 @dataclass
-class PersistentWriter:
-    """Writes the kernel of a step.
+class StageWriter:
+    """Writes stages: what launches, products and copies do, by the blocks of one kernel.
 
-    `blocks` run together. `functions` are those that its stages call.
+    `blocks` run together. `kernels` are the functions that stages call.
     """
 
-    plan: Plan
     kernels: Mapping[str, Function]
     blocks: int
-    pointers: dict[tuple[str, int], str] = field(default_factory=dict)
+    pointers: dict[Address, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     barriers: int = 0
-
-    def write(self, stages: Sequence[Sequence[Command]]) -> tuple[str, Launch]:
-        """The kernel's text and its launch."""
-        body: list[str] = []
-        draws, last = list(self._draws()), list(self._keeps("steps - 1"))
-        keeps = block("if (step)", self._keeps("step - 1")) if last else []
-        if draws or keeps:
-            body += block("if (table)", [*draws, *keeps, self._barrier()])
-        for number, stage in enumerate(stages):
-            body += [self._barrier()] if number else []
-            body += self._stage(stage)
-        body.append(f"if (step + 1 < steps || table) {self._barrier()}")
-        end = ["if (blockIdx.x == 0 && threadIdx.x == 0) table[0] = first + steps;", *last]
-        products = any(isinstance(c, Product) for stage in stages for c in stage)
-        room = [f"alignas(16) __shared__ char room[{ROOM}];"] if products else []
-        names = list(self.pointers.values())
-        declared = ["sn_word *table", "int steps", "unsigned *barrier"]
-        lines = [
-            # one block a multiprocessor is enough: with fewer registers some would lie in memory
-            f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
-            f"{NAME}({', '.join([*declared, *(f'char *{name}' for name in names)])}) {{",
-            *indent(room),
-            "  const sn_word first = table ? table[0] : 0;",
-            *indent(block("for (int step = 0; step < steps; ++step)", body)),
-            *indent(block("if (table)", end)),
-            "}\n",
-        ]
-        return "\n".join(lines), self._launch(stages)
-
-    def _launch(self, stages: Sequence[Sequence[Command]]) -> Launch:
-        commands = [command for stage in stages for command in stage]
-        sites = (command.site for command in commands if isinstance(command, Launch))
-        return Launch(
-            NAME,
-            (self.blocks, 1, 1),
-            (THREADS, 1, 1),
-            (Number(0, 8), Number(1), BARRIER, *(Address(*at) for at in self.pointers)),
-            (True, False, True, *(name in self.written for name in self.pointers.values())),
-            0,
-            max(sites, default=0),
-            cooperative=self.blocks > 1,
-        )
 
     def _barrier(self) -> str:
         self.barriers += 1
@@ -142,40 +99,11 @@ class PersistentWriter:
 
     def _pointer(self, address: Address, written: bool) -> str:
         """The bytes from an address on."""
-        key = address.kind, address.at
+        key = replace(address, offset=0)
         name = self.pointers.setdefault(key, f"p{len(self.pointers)}")
         if written:
             self.written.add(name)
         return f"{name} + {address.offset}" if address.offset else name
-
-    # many steps
-
-    def _draws(self) -> Iterator[str]:
-        """The rows of each data set that a step takes, where the step finds them."""
-        for i, node in enumerate(self.plan.graph.inputs):
-            nbytes = int(node.type.nbytes)
-            if nbytes == 0 or not node.shape:
-                continue
-            rows = int(node.shape[0])
-            to = self._pointer(Address("feed", i), True)
-            yield (
-                f"sn_gather_rows<{_unit(nbytes // rows)}>(table, first + step, {FIRST_SLOT + i}, "
-                f"{to}, {rows}, {nbytes // rows});"
-            )
-
-    def _keeps(self, step: str) -> Iterator[str]:
-        """Each output of a step into its stack."""
-        first = FIRST_SLOT + len(self.plan.graph.inputs)
-        for i, node in enumerate(self.plan.graph.outputs):
-            nbytes = int(node.type.nbytes)
-            if nbytes:
-                place = self._pointer(Address("output", i), False)
-                yield (
-                    f"sn_keep_output<{_unit(nbytes)}>(table, first + {step}, {first + i}, {place}, "
-                    f"{nbytes});"
-                )
-
-    # stages
 
     def _stage(self, commands: Sequence[Command]) -> list[str]:
         lines: list[str] = []
@@ -260,6 +188,82 @@ class PersistentWriter:
             f"{bias}, {operands[2]}, room);"
         )
         return self._turns(before, squares(p), lines)
+
+
+@dataclass
+class PersistentWriter(StageWriter):
+    """Writes the kernel of a step."""
+
+    plan: Plan = field(kw_only=True)
+
+    def write(self, stages: Sequence[Sequence[Command]]) -> tuple[str, Launch]:
+        """The kernel's text and its launch."""
+        body: list[str] = []
+        draws, last = list(self._draws()), list(self._keeps("steps - 1"))
+        keeps = block("if (step)", self._keeps("step - 1")) if last else []
+        if draws or keeps:
+            body += block("if (table)", [*draws, *keeps, self._barrier()])
+        for number, stage in enumerate(stages):
+            body += [self._barrier()] if number else []
+            body += self._stage(stage)
+        body.append(f"if (step + 1 < steps || table) {self._barrier()}")
+        end = ["if (blockIdx.x == 0 && threadIdx.x == 0) table[0] = first + steps;", *last]
+        products = any(isinstance(c, Product) for stage in stages for c in stage)
+        room = [f"alignas(16) __shared__ char room[{ROOM}];"] if products else []
+        names = list(self.pointers.values())
+        declared = ["sn_word *table", "int steps", "unsigned *barrier"]
+        lines = [
+            # one block a multiprocessor is enough: with fewer registers some would lie in memory
+            f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
+            f"{NAME}({', '.join([*declared, *(f'char *{name}' for name in names)])}) {{",
+            *indent(room),
+            "  const sn_word first = table ? table[0] : 0;",
+            *indent(block("for (int step = 0; step < steps; ++step)", body)),
+            *indent(block("if (table)", end)),
+            "}\n",
+        ]
+        return "\n".join(lines), self._launch(stages)
+
+    def _launch(self, stages: Sequence[Sequence[Command]]) -> Launch:
+        commands = [command for stage in stages for command in stage]
+        sites = (command.site for command in commands if isinstance(command, Launch))
+        return Launch(
+            NAME,
+            (self.blocks, 1, 1),
+            (THREADS, 1, 1),
+            (Number(0, 8), Number(1), BARRIER, *self.pointers),
+            (True, False, True, *(name in self.written for name in self.pointers.values())),
+            0,
+            max(sites, default=0),
+            cooperative=self.blocks > 1,
+        )
+
+    # many steps
+
+    def _draws(self) -> Iterator[str]:
+        """The rows of each data set that a step takes, where the step finds them."""
+        for i, node in enumerate(self.plan.graph.inputs):
+            nbytes = int(node.type.nbytes)
+            if nbytes == 0 or not node.shape:
+                continue
+            rows = int(node.shape[0])
+            to = self._pointer(Address("feed", i), True)
+            yield (
+                f"sn_gather_rows<{_unit(nbytes // rows)}>(table, first + step, {FIRST_SLOT + i}, "
+                f"{to}, {rows}, {nbytes // rows});"
+            )
+
+    def _keeps(self, step: str) -> Iterator[str]:
+        """Each output of a step into its stack."""
+        first = FIRST_SLOT + len(self.plan.graph.inputs)
+        for i, node in enumerate(self.plan.graph.outputs):
+            nbytes = int(node.type.nbytes)
+            if nbytes:
+                place = self._pointer(Address("output", i), False)
+                yield (
+                    f"sn_keep_output<{_unit(nbytes)}>(table, first + {step}, {first + i}, {place}, "
+                    f"{nbytes});"
+                )
 
 
 def stretches(p: Product) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
 from staticnet.codegen.cuda.choice import HOSTED, choose
+from staticnet.codegen.cuda.parts import Parts
 from staticnet.codegen.cuda.persistent import PersistentWriter, stages_of
 from staticnet.codegen.cuda.spans import dependences, spans_of
-from staticnet.codegen.cuda.steps import Frame, Parts, StepWriter
+from staticnet.codegen.cuda.steps import Frame, StepWriter
 from staticnet.codegen.cuda.streams import schedule_of
 from staticnet.codegen.launches import (
     Address,
@@ -19,6 +21,7 @@ from staticnet.codegen.launches import (
     Launch,
     format_command,
     parts_of,
+    walk,
 )
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.plan.fusion import Group
@@ -40,29 +43,64 @@ def write_cuda_program(plan: Plan, tf32: bool = False, persistent: bool = False)
     persistent: whether the step may be one kernel, where an estimate says that it pays
     """
     parts = Parts(tf32=tf32)
+    program = _launch_list(plan, parts)
+    if not persistent:
+        return _on_streams(plan, program)[0]
+    whole = _in_one(plan, program, parts)
+    if whole.stages or not parts.loops:
+        return whole
+    parts = Parts(tf32=tf32, loops_stay=True)
+    program = _launch_list(plan, parts)
+    told = "; ".join([whole.choice, *parts.told])
+    launched = {c.function for c in walk(program.launches) if isinstance(c, Launch)}
+    if launched <= parts.kernels.keys():  # no loop became a kernel
+        return replace(whole, choice=told)
+    return replace(_on_streams(plan, program)[0], choice=told)
+
+
+def _launch_list(plan: Plan, parts: Parts) -> CudaProgram:
+    """The launches of a step in order, on one stream, with the functions that they call."""
     writer = StepWriter(plan, parts, Frame(lambda place: Address(place.kind, place.at)))
     writer.write()
-    texts = {name: text.replace("NAME", name, 1) for text, name in parts.functions.items()}
+    launched = {c.function for c in walk(writer.commands) if isinstance(c, Launch)}
+    unused = parts.kernels.keys() - launched  # what only stages of a loop's kernel compute
+    texts = {
+        name: text.replace("NAME", name, 1)
+        for text, name in parts.functions.items()
+        if name not in unused
+    }
     body = "\n".join(texts.values())
-    program = CudaProgram(
+    return CudaProgram(
         prelude(*parts.headers) + body,
         body,
         tuple(writer.commands),
         plan.scratch + writer.most_scratch,
         tuple(parts.sites),
         _texts(plan, writer.commands, texts),
-        {group: ", ".join(names) for group, names in parts.called.items()},
+        {
+            group: ", ".join(name for name in names if name not in unused)
+            for group, names in parts.called.items()
+        },
     )
+
+
+def _on_streams(plan: Plan, program: CudaProgram) -> tuple[CudaProgram, float]:
+    """The program on as many streams as pay, and the estimate of its step in seconds."""
     if program.waits_for_host:
-        return replace(program, choice=f"launch by launch: {HOSTED}" if persistent else "")
+        return program, math.inf
     spans = spans_of(plan, program)
-    before = dependences(spans)
-    schedule = schedule_of(plan, program.launches, spans, before)
-    program = replace(program, lanes=schedule.lanes)
-    if not persistent:
-        return program
-    stages = stages_of(before)
-    choice = choose(program, parts, spans, stages, schedule.seconds)
+    schedule = schedule_of(plan, program.launches, spans, dependences(spans))
+    return replace(program, lanes=schedule.lanes), schedule.seconds
+
+
+def _in_one(plan: Plan, program: CudaProgram, parts: Parts) -> CudaProgram:
+    """The program as one kernel, if an estimate says that it pays; what was chosen, and why."""
+    if program.waits_for_host:
+        return replace(program, choice=f"launch by launch: {HOSTED}")
+    program, apart = _on_streams(plan, program)
+    spans = spans_of(plan, program)
+    stages = stages_of(dependences(spans))
+    choice = choose(program, parts, spans, stages, apart)
     program = replace(program, choice=choice.why)
     return as_one_kernel(plan, program, parts, stages, choice.blocks) if choice.blocks else program
 
@@ -71,7 +109,7 @@ def as_one_kernel(
     plan: Plan, program: CudaProgram, parts: Parts, stages: Sequence[Sequence[int]], blocks: int
 ) -> CudaProgram:
     """The program whose step is one kernel of so many blocks; nothing must stand in its way."""
-    writer = PersistentWriter(plan, parts.kernels, blocks)
+    writer = PersistentWriter(parts.kernels, blocks, plan=plan)
     commands = [[program.launches[i] for i in stage] for stage in stages]
     kernel, launch = writer.write(commands)
     texts = {
@@ -113,5 +151,5 @@ def _told(command: Command, functions: Mapping[str, str], by: str) -> list[str]:
     if not isinstance(command, Launch):
         return [f"// {format_command(command, by)}"]
     text = functions[command.function]
-    called = dict.fromkeys(re.findall(r"\bm\d+(?:_\d+)?\b", text))
+    called = dict.fromkeys(re.findall(r"\bs?[mk]\d+(?:_\d+)*\b", text))
     return [*(functions[name] for name in called if name in functions), text]

@@ -86,6 +86,8 @@ class _Finder:
                 continue
             if argument.kind == "failed":
                 yield Span(("failed", 0), 0, FLAG_BYTES, launch.site > 0)
+            elif argument.kind == "barrier":
+                yield Span(("barrier", 0), 0, FLAG_BYTES, True)
             elif launch.scratch is not None and argument.at == launch.scratch.at:
                 yield _span(launch.scratch, launch.scratch_bytes, written)
             else:

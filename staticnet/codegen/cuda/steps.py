@@ -9,9 +9,8 @@ their side was chosen.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from staticnet.codegen.build import Builder
@@ -20,6 +19,7 @@ from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side
 from staticnet.codegen.cuda.call import Call, Function, device_function
 from staticnet.codegen.cuda.control import write_control
 from staticnet.codegen.cuda.maps import map_parts
+from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
 from staticnet.codegen.cuda.routines import copy, headers_of, product, routine, starts_from
 from staticnet.codegen.cuda.signatures import call_of, writer_of
@@ -41,36 +41,6 @@ from staticnet.plan.plan import Place, Plan
 from staticnet.plan.results import results_of, room_offset
 from staticnet.plan.roles import Role, role
 from staticnet.plan.schedule import Step
-
-MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
-
-
-@dataclass
-class Parts:
-    """What the plans of a program share.
-
-    `functions` are names by texts, `kernels` those that are launched, by name; `taken` is how many
-    have begun with a name, `called` a kernel's or routine's functions. `sites` are the nodes that
-    may fail, `loops` counts loops; `headers` are the files of kernels that the routines are in,
-    beside those of every program; `tf32` says that matrix units may take float32 operands so.
-    """
-
-    functions: dict[str, str] = field(default_factory=dict)
-    kernels: dict[str, Function] = field(default_factory=dict)
-    taken: Counter[str] = field(default_factory=Counter)
-    called: dict[Group, dict[str, None]] = field(default_factory=dict)
-    sites: list[Node] = field(default_factory=list)
-    loops: int = 0
-    headers: dict[str, None] = field(default_factory=dict)
-    tf32: bool = False
-
-    def named(self, name: str, text: str) -> str:
-        """The name of a text's function: this one or, where others have it, with a number more."""
-        if text not in self.functions:
-            others = self.taken[name]
-            self.taken[name] += 1
-            self.functions[text] = f"{name}_{others}" if others else name
-        return self.functions[text]
 
 
 @dataclass(frozen=True)

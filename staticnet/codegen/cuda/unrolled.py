@@ -23,7 +23,7 @@ from staticnet.codegen.launches import (
 
 def written_out(loop: Loop, carries: Sequence[Address]) -> Iterator[Command]:
     """The commands of all steps of a loop, in order."""
-    copies = _needless(loop, carries)
+    copies = needless_copies(loop, carries)
     order = list(loop.order)
     rows: dict[Address, Address] = {}  # where the carries are stacked that the step before made
     for t in order:
@@ -48,7 +48,7 @@ def _found(rows: Mapping[Address, Address], sizes: Mapping[Address, int], x: Add
     return x
 
 
-def _needless(loop: Loop, carries: Sequence[Address]) -> dict[int, Copy]:
+def needless_copies(loop: Loop, carries: Sequence[Address]) -> dict[int, Copy]:
     """The copies of stacked rows to carries, by number, that all steps but the last can spare.
 
     Nothing else in the step writes the carry, nor reads it after the copy. Rows must be as aligned

@@ -1,0 +1,43 @@
+"""What the plans of a program share: functions, the nodes that may fail, what is included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from staticnet.codegen.cuda.call import Function
+from staticnet.ir.node import Node
+from staticnet.plan.fusion import Group
+
+MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
+
+
+@dataclass
+class Parts:
+    """What the plans of a program share.
+
+    `functions` are names by texts, `kernels` those that are launched, by name; `taken` is how many
+    have begun with a name, `called` a kernel's or routine's functions. `sites` are the nodes that
+    may fail, `loops` counts loops; `headers` are the files of kernels that the routines are in,
+    beside those of every program; `tf32` says that matrix units may take float32 operands so.
+    Loops may be kernels where `loops_stay`; what was decided of them, and why, is `told`.
+    """
+
+    functions: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, Function] = field(default_factory=dict)
+    taken: Counter[str] = field(default_factory=Counter)
+    called: dict[Group, dict[str, None]] = field(default_factory=dict)
+    sites: list[Node] = field(default_factory=list)
+    loops: int = 0
+    headers: dict[str, None] = field(default_factory=dict)
+    tf32: bool = False
+    loops_stay: bool = False
+    told: dict[str, None] = field(default_factory=dict)
+
+    def named(self, name: str, text: str) -> str:
+        """The name of a text's function: this one or, where others have it, with a number more."""
+        if text not in self.functions:
+            others = self.taken[name]
+            self.taken[name] += 1
+            self.functions[text] = f"{name}_{others}" if others else name
+        return self.functions[text]
