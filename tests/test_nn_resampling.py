@@ -44,6 +44,11 @@ def interpolate_cases() -> list[Case]:
                     continue
                 x = rng.normal(size=shape)
                 made.append(case("interpolate", x, mode=mode, align_corners=aligned, **size))
+        # these keep an axis' size, or double it; of what is left out PyTorch's gradient is not that
+        # of its result
+        for mode in ("nearest-exact", LINEAR[n], *["nearest"] * (n == 2)):
+            for factor in (1.1, 2.15):
+                made.append(case("interpolate", rng.normal(size=shape), None, factor, mode))
     for mode, aligned in itertools.product(("bilinear", "bicubic"), (None, True)):
         for size in ({"size": (3, 4)}, {"size": (9, 2)}, {"scale_factor": (0.4, 1.5)}):
             x = rng.normal(size=(1, 2, 9, 11))

@@ -73,7 +73,8 @@ def interpolate(
         if mode == "nearest" and _is_repeated(n, count, scale):
             x = _repeated(x, axis, int(scale))  # type: ignore[arg-type]
             continue
-        tables = _tables(n, count, scale, mode, bool(align_corners), bool(antialias))
+        factor = None if _sizes_say(n, count, mode, axes, bool(antialias)) else scale
+        tables = _tables(n, count, factor, mode, bool(align_corners), bool(antialias))
         x = _resampled(x, axis, *tables)
     return x
 
@@ -135,6 +136,16 @@ def _sizes(
 def _is_repeated(n: int | Dim, count: int | Dim, scale: float | None) -> bool:
     """Whether each element is repeated so many times."""
     return scale is not None and scale == int(scale) and count == n * int(scale)
+
+
+def _sizes_say(n: int | Dim, count: int | Dim, mode: str, axes: int, smooth: bool) -> bool:
+    """Whether sizes alone say what is read, and not a scale factor: PyTorch's special cases.
+
+    An axis that keeps its size is copied, and one of an image that doubles has each element twice.
+    """
+    if mode == "nearest":
+        return axes == 2 and count in (n, 2 * n)
+    return count == n and (smooth or mode in ("linear", "bilinear", "trilinear"))
 
 
 def _repeated(x: Value, axis: int, times: int) -> Value:
