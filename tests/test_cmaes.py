@@ -9,6 +9,7 @@ import pytest
 
 import staticnet as sn
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.optim.evolution.spread import Decomposed, Factored
 
 COMPILES = True
 Array = np.ndarray[Any, Any]
@@ -45,6 +46,64 @@ def test_learns_what_cmaes_learns(n: int, popsize: int, separable: bool, device:
         np.testing.assert_allclose(es.sigma.value, other._sigma, rtol=1e-9)
         assert best == values.min()
     assert es.evaluations.value == 40 * step.popsize
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_covariance_of_many_variables_is_learned_without_a_decomposition(active: bool) -> None:
+    """Equation 47 by hand, of the points that were drawn; z is what A y = z gives."""
+    n, scales = 60, np.arange(1, 61)
+    es = sn.optim.CMAES(0.5, 4, seed=3, active=active)
+    step = es.minimize(lambda x: sn.sum(scales * x * x), np.ones(n), device="numpy")
+    spread, r = step.state.spread, step.rates
+    assert isinstance(spread, Factored)
+    w, path, path_sigma, wanted = r.weights, np.zeros(n), np.zeros(n), np.eye(n)
+    for number in range(1, 25):
+        center, sigma, factor = (v.value.copy() for v in (es.mean, es.sigma, spread.factor))
+        step()
+        y = ((es.population.value - center) / sigma)[np.argsort(es.values.value)]
+        z = np.linalg.solve(factor, y.T).T
+        y_mean, z_mean = (w[: r.mu] @ rows[: r.mu] for rows in (y, z))
+        path_sigma *= 1 - r.c_sigma
+        path_sigma += np.sqrt(r.c_sigma * (2 - r.c_sigma) * r.mu_eff) * z_mean
+        filled = np.sqrt(1 - (1 - r.c_sigma) ** (2 * (number + 1)))
+        calm = np.linalg.norm(path_sigma) / filled < (1.4 + 2 / (n + 1)) * r.chi
+        path = (1 - r.c_c) * path + calm * np.sqrt(r.c_c * (2 - r.c_c) * r.mu_eff) * y_mean
+        shares = np.where(w >= 0, w, w * n / (z * z).sum(1))
+        kept = 1 + r.c_1 * (1 - calm) * r.c_c * (2 - r.c_c) - r.c_1 - r.c_mu * w.sum()
+        wanted = kept * wanted + r.c_1 * np.outer(path, path) + r.c_mu * (y.T * shares) @ y
+        np.testing.assert_allclose(es.mean.value, center + sigma * y_mean, rtol=1e-12)
+    np.testing.assert_allclose(spread.matrix(), wanted, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(spread.variances.value, np.diag(wanted), rtol=1e-12)
+    np.testing.assert_allclose(factor_path(spread), step.state.path_c.value, atol=1e-12)
+    np.testing.assert_allclose(step.state.path_sigma.value, path_sigma, atol=1e-12)
+
+
+def factor_path(spread: Factored) -> Array:
+    """A times the path in the coordinates of z."""
+    made: Array = spread.factor.value @ spread.path.value
+    return made
+
+
+def test_the_ends_of_a_factored_covariance_are_looked_at() -> None:
+    es = sn.optim.CMAES(0.5, 4, seed=3)
+    step = es.minimize(sphere, np.ones(45), device="numpy")
+    period = int(1 / (10 * (step.rates.c_1 + step.rates.c_mu)))
+    step.run(period - 1)
+    before = np.linalg.svd(step.state.spread.factor.value, compute_uv=False)
+    np.testing.assert_array_equal(step.state.spread.ends.value, 1)
+    step()
+    np.testing.assert_allclose(step.state.spread.ends.value, [before[0], before[-1]], rtol=1e-12)
+
+
+def test_a_larger_population_may_need_the_axes() -> None:
+    es = sn.optim.CMAES(0.5, 4, seed=3, restarts=2)
+    step = es.minimize(lambda x: sn.sum(x * 0), np.ones(60), device="numpy")
+    kinds = [type(step.state.spread)]
+    while step.restarts_left or not step.stopped:
+        step()
+        if type(step.state.spread) is not kinds[-1]:
+            kinds.append(type(step.state.spread))
+    assert kinds == [Factored, Decomposed]
 
 
 def test_without_active_weights_the_worse_half_is_not_looked_at() -> None:

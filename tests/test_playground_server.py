@@ -122,7 +122,9 @@ class TestTabs:
             held = zipfile.ZipFile(io.BytesIO(client.get(f"/tab/{key}/step.zip").content))
             assert sorted(held.namelist()) == ["step.c", "step.h"]
             assert client.get(f"/tab/{key}/other").status_code == 404
-            assert client.get("/tab/other/graph.html").status_code == 404
+            nothing = client.get("/tab/other/graph.html")  # in a frame, it is told there
+            assert nothing.status_code == 404
+            assert "frame-ancestors 'self'" in nothing.headers["content-security-policy"]
 
     def test_an_address_that_says_nothing_is_told(self, client: Any) -> None:
         with connect(client) as tab:

@@ -143,7 +143,7 @@ def searched(landscape: Landscape, generations: int = STEPS, device: str = "auto
     while len(populations) < generations and not step.stopped:
         step()
         means.append(es.mean.value.copy())
-        covariances.append(es.sigma.value**2 * step.state.covariance.value)
+        covariances.append(es.sigma.value**2 * step.state.spread.matrix())
         populations.append(es.population.value.copy())
     return Searched(np.array(means), np.array(covariances), np.array(populations))
 

@@ -113,11 +113,11 @@ class Tabs:
         session = self.sessions.get(request.path_params["key"])
         make = _PARTS.get(request.path_params["part"])
         if session is None or make is None:
-            return Response("there is no such tab or part\n", 404)
+            return Response("there is no such tab or part\n", 404, headers=_FRAMED)
         try:
             return await asyncio.wrap_future(session.ask(make))
         except ArgumentError as error:
-            return Response(f"{error}\n", 202)  # there is nothing yet
+            return Response(f"{error}\n", 202, headers=_FRAMED)  # there is nothing yet
 
 
 async def _listen(tab: WebSocket, session: Session, outbox: Outbox) -> None:

@@ -101,7 +101,7 @@ class CMAES:
         popsize = self.popsize or max(LEAST_POPSIZE, default_popsize(len(start)))
         self._search = Search(
             f,
-            State.begin(start, self._sigma, popsize, self.separable),
+            State.begin(start, self._sigma, self._rates(len(start), popsize), self.separable),
             partial(self._rates, len(start)),
             popsize=popsize,
             sigma=self._sigma,

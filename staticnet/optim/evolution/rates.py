@@ -40,9 +40,9 @@ class Rates:
         return math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
 
     @property
-    def gap(self) -> int:
-        """Generations after which the axes are computed anew: C changes little in them."""
-        return max(1, int(1 / (10 * self.n * (self.c_1 + self.c_mu))))
+    def decomposed(self) -> bool:
+        """Whether C changes so much in a generation that it is decomposed anew after each."""
+        return 20 * self.n * (self.c_1 + self.c_mu) > 1
 
 
 def default_popsize(n: int) -> int:

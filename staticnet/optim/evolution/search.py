@@ -14,11 +14,12 @@ from staticnet.optim.evolution.bounds import Bounds
 from staticnet.optim.evolution.generation import State, generation
 from staticnet.optim.evolution.rates import Rates
 from staticnet.optim.evolution.restarts import Restarts
+from staticnet.optim.evolution.spread import Separable
 from staticnet.optim.evolution.stopping import Stopping, Told, longest_run
 
 Array = np.ndarray[Any, Any]
 OVER_ALL_RUNS = ("evaluations", "draws", "best", "best_value")
-OF_A_SIZE = ("population", "values")
+OF_A_RUN = ("population", "values")
 
 
 class Search:
@@ -104,18 +105,19 @@ class Search:
         self.restarts_left -= plan.counts
         self._begun = evaluations
         sigma = self._sigma * plan.widens
-        self._forget(State.begin(self._start, sigma, plan.popsize, self.state.axes is None))
+        rates, separable = self._rates_of(plan.popsize), isinstance(self.state.spread, Separable)
+        self._forget(State.begin(self._start, sigma, rates, separable))
         self._begin(plan.popsize, sigma, plan.generations)
 
     def _forget(self, fresh: State) -> None:
         """Set all back to what it is in `fresh` but for what counts over all runs."""
         kept = self.state.variables()
         for name, variable in fresh.variables().items():
-            if name in OF_A_SIZE:
+            if name in OF_A_RUN:
                 kept[name] = variable
             elif name not in OVER_ALL_RUNS:
                 kept[name].value = variable.value
-        self.state = replace(self.state, **kept)
+        self.state = replace(self.state, spread=fresh.spread, **kept)
 
 
 def _row(told: Any) -> Told:
