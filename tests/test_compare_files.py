@@ -235,12 +235,12 @@ def test_peers_train_alike(name: str, peer: str) -> None:
 
 
 def test_the_example_trains_fails_and_compares(capsys: pytest.CaptureFixture[str]) -> None:
-    example = runpy.run_path(str(ROOT / "examples" / "dynamic_or_static.py"))
+    example = runpy.run_path(str(ROOT / "examples" / "static_vs_dynamic.py"))
     example["main"](40, device="numpy", rounds=1, seconds=0.002, steps=10)
     out = capsys.readouterr().out
     assert len(out.split("iterations [")[1].split("]")[0].split(",")) > 1
     line = example["Equilibrium"].forward.__code__.co_firstlineno + 10
-    assert re.search(rf"compiled as it stands: bool: .*dynamic_or_static\.py:{line} depends", out)
+    assert re.search(rf"compiled as it stands: bool: .*static_vs_dynamic\.py:{line} depends", out)
     assert "sn.where" in out
     assert "the bounded layer" in out
     feeds = example["batches"](10)

@@ -1,6 +1,6 @@
 """A layer that iterates until it has settled: dynamic as it is written, compiled with a bound.
 
-    python examples/dynamic_or_static.py
+    python examples/static_vs_dynamic.py
 
 How often the layer iterates depends on values (a small deep equilibrium model: Bai, Kolter and
 Koltun, 2019). Dynamic execution trains it as it stands. A graph has no values, so `sn.function`
