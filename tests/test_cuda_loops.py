@@ -69,6 +69,32 @@ def carried() -> Case:
     return sn.function([xs, start], [y, count, seen, *stacks], device="numpy"), feeds
 
 
+def nested() -> Case:
+    """Loops in a loop, one of them on a side of a choice, and the gradient of all."""
+    xs, w = sn.placeholder((4, 3, 5, 6), name="xs"), sn.placeholder((6, 6), name="w")
+    go = sn.placeholder((), "bool", "go")
+
+    def row(h: Any, x: Any) -> Any:
+        h = sn.tanh(h @ w + x)
+        return h, (h, sn.sum(h, axis=0))
+
+    def body(c: Any, x: Any) -> Any:
+        h, (hs, sums) = sn.scan(row, c, x)
+
+        def chosen(a: Any) -> Any:
+            return sn.scan(lambda u, v: (u * v + a, ()), a, hs)[0]
+
+        h = sn.cond(go, chosen, lambda a: a * 2, h)
+        return h, (hs, sums)
+
+    c, (hs, sums) = sn.scan(body, sn.zeros((5, 6)), xs)
+    (slope,) = sn.grad(sn.sum(c * c) + sn.sum(hs * hs), [w])
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=s).astype("f") for s in ((4, 3, 5, 6), (6, 6))]
+    feeds[1] *= 0.3
+    return sn.function([xs, w, go], [c, hs, sums, slope], device="numpy"), [*feeds, np.array(True)]
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "lstm": lambda: recurrent("LSTM", 8, 16),  # rows of 512 bytes, of which no carry is copied
     "lstm_odd": lambda: recurrent("LSTM", 3, 7),
@@ -76,6 +102,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "gru": lambda: recurrent("GRU", 8, 16),
     "rnn": lambda: recurrent("RNN", 5, 6),
     "carried": carried,
+    "nested": nested,
 }
 DEFAULT = (("lstm", 3), ("lstm_odd", 1), ("carried", 3))
 
@@ -106,7 +133,7 @@ def test_loops_follow_the_reference(
     f, feeds = CASES[name]()
     machine = Machine(lower(f), tmp_path, persistent=True)
     found = kernels_of_loops(machine.program)
-    assert len(found) == {"carried": 1, "lstm_both_ways": 8}.get(name, 2)
+    assert len(found) == {"carried": 1, "lstm_both_ways": 8, "nested": 20}.get(name, 2)
     assert all(c.cooperative == (blocks > 1) for c in found)
     state = states(machine.graph)
     for _ in range(2):
@@ -117,7 +144,7 @@ def test_loops_follow_the_reference(
             np.testing.assert_array_equal(a, b)
         wanted = f(*feeds)
         for got, right in zip(outputs, wanted if len(outputs) > 1 else [wanted], strict=True):
-            close(got, right, 1e-5)
+            close(got, right, 1e-4 if name == "nested" else 1e-5)
         state = after
     for got, right in zip(state, states(machine.graph), strict=True):
         close(got, right, 1e-5)
