@@ -14,6 +14,7 @@ import pytest
 import staticnet as sn
 from staticnet.ir.dim import substitute
 from staticnet.ops.base import apply
+from staticnet.plan import boxes, planes
 from staticnet.plan import convolution as plan
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
 
@@ -86,14 +87,14 @@ def agree(dtype: str, found: list[tuple[Any, ...]]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BOX", 2000)  # so that there are bands of rows
-    monkeypatch.setattr(plan, "MOST_BOX", 8000)
+    monkeypatch.setattr(boxes, "BOX", 2000)  # so that there are bands of rows
+    monkeypatch.setattr(boxes, "MOST_BOX", 8000)
     agree(dtype, cases(1, 60 if dtype == "float32" else 20))
 
 
 def test_weights_as_they_lie_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_by_patches", lambda g, op: g.groups == 1)
-    monkeypatch.setattr(plan, "BOX", 2000)  # so that some channels are taken at a time
+    monkeypatch.setattr(planes, "by_patches", lambda g, op: g.groups == 1)
+    monkeypatch.setattr(boxes, "BOX", 2000)  # so that some channels are taken at a time
     agree("float32", cases(2, 24))
 
 
@@ -202,8 +203,8 @@ def test_depthwise_convolutions_of_rows_in_vectors_agree(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of less and more than a vector, which the next rows write after; and bands of rows."""
-    monkeypatch.setattr(plan, "BOX", 400)
-    monkeypatch.setattr(plan, "LONG_ROW", 3)
+    monkeypatch.setattr(boxes, "BOX", 400)
+    monkeypatch.setattr(planes, "LONG_ROW", 3)
     found = []
     for size, k, low, high in (
         ((9, 3), 3, 1, 1),

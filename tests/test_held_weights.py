@@ -14,7 +14,7 @@ from test_convolution_cpu import cases as drawn_cases
 import staticnet as sn
 from staticnet.ir.dtype import as_dtype
 from staticnet.ops.base import apply
-from staticnet.plan import convolution as plan
+from staticnet.plan import boxes
 from staticnet.plan.weights import held_weight_bytes, held_weights
 from staticnet.spatial.convolution import ConvolutionInput
 
@@ -173,8 +173,8 @@ def test_memory_counts_them_and_exported_code_holds_none(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_all_options_agree(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BOX", 2000)  # so that there are bands of rows
-    monkeypatch.setattr(plan, "MOST_BOX", 8000)
+    monkeypatch.setattr(boxes, "BOX", 2000)  # so that there are bands of rows
+    monkeypatch.setattr(boxes, "MOST_BOX", 8000)
     found = drawn_cases(1, 60 if dtype == "float32" else 20)
     rng = np.random.default_rng(0)
 

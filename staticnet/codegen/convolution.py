@@ -11,7 +11,8 @@ from staticnet.codegen.resources import kernel_text
 from staticnet.ir.dtype import HALVES, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
-from staticnet.plan.convolution import Cut, Geometry, cut, geometry
+from staticnet.plan.boxes import Cut, Geometry
+from staticnet.plan.convolution import cut, geometry
 from staticnet.spatial.convolution import (
     MAX_SPATIAL,
     ConvolutionInput,

@@ -14,13 +14,13 @@ from staticnet.ir.node import Node, build
 from staticnet.ir.types import Shape
 from staticnet.passes.manager import Context
 from staticnet.rewrite.driver import keep, rebuild
-from staticnet.spatial.convolution import ConvolutionOp, ConvolutionWeight
+from staticnet.spatial.convolution import ConvolutionOp
 
 OFFER = "winograd"  # of a backend's `products`
 TILE = 4  # pixels along each axis that are computed together
 UNIT, LEAST = 16, 32  # channels are a multiple of one and at least the other
 WASTE = 2  # times as many pixels as there are may be computed
-FEW_TILES, FEW_SUMMED = 4, 8  # for which to transform all weights would take longest
+FEW_TILES = 8  # for which to transform all weights would take longest
 FEW_HELD = 48  # for which to read weights at all points, that stay, would
 
 
@@ -65,9 +65,8 @@ def _gains(op: ConvolutionOp, node: Node) -> bool:
     if {*op.strides, *op.dilations} != {1} or not known:
         return False
     result = size if op.roles[-1] == "x" else out
-    least = FEW_SUMMED if isinstance(op, ConvolutionWeight) else FEW_TILES
     return (
         all(n % UNIT == 0 and n >= LEAST for n in (inputs, outputs))
         and _tiles(op, shapes) * TILE**2 <= WASTE * math.prod(result)
-        and not fewer_tiles(op, node, least)
+        and not fewer_tiles(op, node, FEW_TILES)
     )
