@@ -148,6 +148,10 @@ class TestInTheBrowser:
     ) -> None:
         page = opened(graph_html(step().graph), size=(1280, 800))
         held(page)
+        assert page.locator("#view .e.backward[data-to='u0']").count() >= 2  # the gradients' ways
+        empty = "document.querySelector('#view').clientHeight - picture().clientHeight"
+        picture = "const picture = () => document.querySelector('#view svg');"
+        assert 0 <= page.evaluate(f"() => {{ {picture} return {empty}; }}") <= 24
         page.click("#view .box >> nth=2")
         page.wait_for_selector("#view .box.open")
         assert page.evaluate(CROSSED)["crossed"] == []

@@ -37,6 +37,14 @@ function makePicture(view, on) {
     if (zoom >= LEGIBLE || view.clientWidth > PHONE) return;
     setZoom(LEGIBLE, 0, 0);
     view.scrollTo(0, 0);
+    settle();
+  }
+
+  // a picture that is less high than there is room for has no empty ground below it
+  function settle() {
+    view.style.height = "";
+    view.style.height = `${Math.min(view.offsetHeight, Math.ceil(laid.height * zoom) + 20)}px`;
+    seen();
   }
 
   async function redraw(focus = null) {
@@ -56,6 +64,7 @@ function makePicture(view, on) {
     if (kept) kept.focus({ preventScroll: true });
     drawMap();
     setZoom(fitted ? Math.max(fitting(), Math.min(zoom, 1), 0.6) : zoom);
+    settle();
     if (kept) reveal(kept);
     mark();
   }
@@ -306,14 +315,18 @@ function makePicture(view, on) {
     view.scrollTo(left, top);
     seen();
   }
-  const fitting = () =>
-    Math.min((view.clientWidth - 4) / laid.width, (view.clientHeight - 4) / laid.height, 1.5);
+  function fitting() {
+    view.style.height = "";
+    return Math.min((view.clientWidth - 4) / laid.width, (view.clientHeight - 4) / laid.height, 1.5);
+  }
   function fit() {
     setZoom(fitting(), 0, 0);
+    settle();
     fitted = true;
   }
   function scale(by) {
     setZoom(zoom * by);
+    settle();
     fitted = false;
   }
   new ResizeObserver(() => { if (laid && fitted) begin(); }).observe(view);
@@ -334,6 +347,7 @@ function makePicture(view, on) {
     event.preventDefault();
     const box = view.getBoundingClientRect();
     setZoom(zoom * Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
+    settle();
     fitted = false;
   }, { passive: false });
   view.addEventListener("scroll", seen);
