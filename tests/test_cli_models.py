@@ -124,7 +124,9 @@ def test_what_is_wrong_with_inputs_is_told(folder: Path, tmp_path: Path, capsys:
     told = refused(capsys, *run, "--input", tmp_path / "named.npz")
     assert "there is no input 'other' to give; the inputs are ['image']" in told
     np.save(bad, FEED[0])
-    assert "image" in refused(capsys, *run, "--input", bad)
+    told = refused(capsys, *run, "--input", bad)
+    assert "image" in told
+    assert "model.onnx:1" in told  # no line of the package
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(model.read_bytes()[:-9])
     for command in ("inspect", "run", "export", "compare"):

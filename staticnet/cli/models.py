@@ -15,6 +15,7 @@ from staticnet.errors import ArgumentError, OnnxError, ParseError, StateError
 from staticnet.io import onnx, safetensors
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
+from staticnet.ir.location import Location, Provenance, attributed
 from staticnet.ir.text import parse
 from staticnet.ir.tree import flatten
 from staticnet.ops.state import Variable
@@ -84,7 +85,8 @@ def _read_onnx(file: Path, known: Mapping[str, Array]) -> ModelFile:
     dims = _sizes(dict(zip(model.input_names, model.placeholders(), strict=True)), known)
     fixed: list[str] = []
     while True:
-        xs = dict(zip(model.input_names, model.placeholders(dims), strict=True))
+        with attributed(Provenance((Location(str(file), 1),))):  # it is nobody's line
+            xs = dict(zip(model.input_names, model.placeholders(dims), strict=True))
         try:
             made = model(*(known[name] if name in fixed else x for name, x in xs.items()))
             break
