@@ -124,8 +124,9 @@ class Derivation(Shown):
         Raises:
             ArgumentError: if a name is none of y's inputs, or one has no value.
         """
-        self.check(**point)
-        return replace(self, point=point)
+        made = replace(self, point=point)
+        _ = made.checked  # what is wrong with the point is told here
+        return made
 
     @cached_property
     def checked(self) -> Checked:
