@@ -160,6 +160,26 @@ def test_what_leaves_it_out_and_why() -> None:
     assert "the threads of k0 wait for each other, 128 a block" in told(f)
 
 
+@needs_shim
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_what_runs_side_by_side_has_shared_memory_in_turn(
+    blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two calls of one function in a stage, which keeps there what it was given."""
+    of_blocks(blocks, monkeypatch)
+    x, y = (sn.placeholder((1, 1030), "int32", name) for name in "xy")
+    outputs = [sn.concat([a, a[:, :1]], axis=1) for a in (x * y, x, y)]
+    machine = Machine(
+        lower(sn.function([x, y], outputs, device="numpy")), tmp_path, persistent=True
+    )
+    assert any(len(stage) > 2 for stage in machine.program.stages)
+    feeds = [np.arange(1030, dtype="i")[None] + n for n in (2, 5000)]
+    for reverse in (False, True):
+        _, got, _ = machine.run(feeds, [], reverse)
+        for a, b in zip(got, (feeds[0] * feeds[1], *feeds), strict=True):
+            np.testing.assert_array_equal(a, np.concatenate([b, b[:, :1]], 1))
+
+
 BARRIER = re.compile(r"__syncthreads\(\)|sn_grid_sync\(barrier, \d+\)")
 
 

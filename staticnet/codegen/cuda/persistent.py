@@ -108,7 +108,9 @@ class StageWriter:
     def _stage(self, commands: Sequence[Command]) -> list[str]:
         lines: list[str] = []
         before = 0  # blocks of the commands side by side, which the grid's share out in turn
-        for command in commands:
+        for number, command in enumerate(commands):
+            if number:  # they may work in the same shared memory
+                lines.append("__syncthreads();")
             if isinstance(command, Product):
                 lines += self._product(command, before)
                 before += squares(command)
