@@ -18,10 +18,9 @@ from exported import write_feeds
 
 import staticnet as sn
 from staticnet.codegen.regions import BARRIER, Launch, Span, Way, barriers, regions
-from staticnet.codegen.resources import kernel_text
 
 HERE = Path(__file__).parent
-SANITIZER = ["cc", "-std=c11", "-O1", "-g", "-march=native", "-ffp-contract=off", "-w"]
+SANITIZER = ["cc", "-std=c11", "-O0", "-g", "-w", "-D_GNU_SOURCE", "-fsanitize=thread"]
 
 
 def launch(
@@ -134,6 +133,21 @@ def carried_sums() -> tuple[sn.Function, list[Any]]:
     return function, [np.random.default_rng(0).normal(size=x.shape).astype(np.float32)]
 
 
+def sums_of_products() -> tuple[sn.Function, list[Any]]:
+    """Products that are added to each other, where they lie and, once, to a copy."""
+    x = sn.placeholder((3, 64, 128), name="of_products")
+
+    def body(c: Any, row: Any) -> Any:
+        near = (row @ c.mT) @ row * 0.01
+        far = c @ (c.mT @ row) * 0.01
+        return sn.tanh(near + far @ (row.mT @ c)), near
+
+    last, ys = sn.scan(body, np.full((64, 128), 0.1, np.float32), x)
+    loss = sn.mean(last * last) + sn.mean(ys)
+    function = sn.function([x], [loss, *sn.grad(loss, [x])], device="cpu")
+    return function, [np.random.default_rng(0).normal(size=x.shape).astype(np.float32)]
+
+
 PROGRAMS: dict[str, Callable[[], tuple[sn.Function, list[Any]]]] = {
     "lstm": lambda: lstm(4, 50, 128),
     "two layers": lambda: lstm(3, 26, 96, 2),
@@ -141,25 +155,17 @@ PROGRAMS: dict[str, Callable[[], tuple[sn.Function, list[Any]]]] = {
     "mlp": mlp,
     "stacks": stacks,
     "carried sums": carried_sums,
+    "sums of products": sums_of_products,
 }
 
 
 def raced(folder: Path, source: str, feeds: list[Any], team: int) -> str:
-    """What ThreadSanitizer says of a run of a program, with the library of products."""
-    products = kernel_text("vectors.h", "products.h") + (
-        "void sn_set_held(void *, void *);\n"
-        "__attribute__((constructor)) static void set(void) {\n"
-        "  sn_set_held((void *)sn_hold_panels, (void *)sn_times_held);\n}\n"
-    )
-    texts = {"program": source, "gomp": (HERE / "gomp.c").read_text(encoding="utf-8")}
-    texts |= {"products": products} if "sn_set_held" in source else {}
-    for name, text in texts.items():
-        (folder / f"{name}.c").write_text(text, encoding="utf-8")
-        flags = ["-fopenmp"] if name == "program" else []
-        command = [*SANITIZER, *flags, "-fsanitize=thread", "-D_GNU_SOURCE", "-c", f"{name}.c"]
-        subprocess.run(command, cwd=folder, check=True)
-    objects = [f"{name}.o" for name in texts]
-    link = ["cc", "-fsanitize=thread", *objects, "-o", "program", "-lpthread", "-lm"]
+    """What ThreadSanitizer says of a run of a program."""
+    (folder / "program.c").write_text(source, encoding="utf-8")
+    holds = ["-DHOLDS"] if "sn_set_held" in source else []
+    for flags, file in ((["-fopenmp", "-DSN_CBLAS"], "program.c"), (holds, str(HERE / "traced.c"))):
+        subprocess.run([*SANITIZER, *flags, "-c", file], cwd=folder, check=True)
+    link = ["cc", "-fsanitize=thread", "program.o", "traced.o", "-o", "program", "-lpthread", "-lm"]
     subprocess.run(link, cwd=folder, check=True)
     given = write_feeds(folder / "feeds", [tuple(feeds)])
     done = subprocess.run(
@@ -173,7 +179,7 @@ def raced(folder: Path, source: str, feeds: list[Any], team: int) -> str:
 
 def sanitizes() -> bool:
     """Whether this machine compiles for ThreadSanitizer."""
-    command = [*SANITIZER, "-fsanitize=thread", "-x", "c", "-", "-o", os.devnull]
+    command = [*SANITIZER, "-x", "c", "-", "-o", os.devnull]
     try:
         done = subprocess.run(
             command,

@@ -43,7 +43,9 @@ class Accesses:
         if left:
             cuts[node.inputs[0]] = left
         if cut and node.op.begins_as is not None:
-            cuts[node.inputs[node.op.begins_as]] = cut
+            first = node.inputs[node.op.begins_as]
+            if self.plan.places.get(first) == self.plan.places.get(node):  # else it is copied
+                cuts[first] = cut
         if left or cut:
             cuts[self.plan.fusion.memory(node.inputs[1], True)] = ""  # each thread needs all of it
         reads = [self._of(x, cuts.get(x, "")) for x in traffic.reads]
