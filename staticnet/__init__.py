@@ -109,7 +109,9 @@ from staticnet.ops.creation import (
     eye,
     full,
     full_like,
+    geomspace,
     linspace,
+    logspace,
     one_hot,
     ones,
     ones_like,
@@ -119,6 +121,14 @@ from staticnet.ops.creation import (
     zeros_like,
 )
 from staticnet.ops.cumulative import cummax, cummin, diff, logcumsumexp
+from staticnet.ops.curves import (
+    cumulative_trapezoid,
+    gradient,
+    interp,
+    polyval,
+    trapezoid,
+    unwrap,
+)
 from staticnet.ops.custom import custom_op
 from staticnet.ops.data_type import can_cast, finfo, iinfo, isdtype, result_type
 from staticnet.ops.diagonals import (
@@ -199,7 +209,9 @@ from staticnet.ops.products import (
 from staticnet.ops.quantiles import (
     median,
     nanmedian,
+    nanpercentile,
     nanquantile,
+    percentile,
     quantile,
 )
 from staticnet.ops.rearranging import flip, roll
@@ -245,12 +257,12 @@ from staticnet.ops.sorting import (
 from staticnet.ops.special import digamma, erfc, erfinv, lgamma, polygamma
 from staticnet.ops.state import Variable, placeholder, variable
 from staticnet.ops.statistics import (
+    average,
     bincount,
     corrcoef,
     cov,
-    cumulative_trapezoid,
     digitize,
-    interp,
+    histogram,
     nanmax,
     nanmean,
     nanmin,
@@ -258,8 +270,8 @@ from staticnet.ops.statistics import (
     nanstd,
     nansum,
     nanvar,
+    ptp,
     std_mean,
-    trapezoid,
     var_mean,
 )
 from staticnet.ops.tiling import meshgrid, repeat, tile
@@ -327,6 +339,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "average",
     "backprop",
     "baddbmm",
     "bfloat16",
@@ -409,11 +422,14 @@ __all__ = [
     "full_like",
     "function",
     "gather",
+    "geomspace",
     "grad",
+    "gradient",
     "greater",
     "greater_equal",
     "heaviside",
     "hessian",
+    "histogram",
     "hypot",
     "iinfo",
     "imag",
@@ -461,6 +477,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logit",
+    "logspace",
     "logsumexp",
     "manual_seed",
     "map",
@@ -483,6 +500,7 @@ __all__ = [
     "nanmean",
     "nanmedian",
     "nanmin",
+    "nanpercentile",
     "nanprod",
     "nanquantile",
     "nanstd",
@@ -501,13 +519,16 @@ __all__ = [
     "pad",
     "parse",
     "passes",
+    "percentile",
     "permute_dims",
     "pi",
     "placeholder",
     "polygamma",
+    "polyval",
     "positive",
     "pow",
     "prod",
+    "ptp",
     "quantile",
     "rad2deg",
     "random",
@@ -567,6 +588,7 @@ __all__ = [
     "uint64",
     "unflatten",
     "unstack",
+    "unwrap",
     "value_and_grad",
     "vander",
     "var",

@@ -172,7 +172,7 @@ def test_ufuncs(device: str) -> None:
         (lambda x: np.asarray(x), r"numpy.asarray: x: .*sn.function"),
         (lambda x: np.array([x, x], dtype=object), r"numpy.asarray: x: "),
         (lambda x: len(x[0, 0]), r"len: .*has no axes"),
-        (lambda x: list(x), r"iter: .*sn.unstack"),
+        (lambda x: list(x[0, 0]), r"unstack: .*axis 0"),
         (lambda x: x.numpy(), r"no 'numpy'; .*no value until sn.function runs"),
         (lambda x: x.item(), r"no 'item'; .*no value until sn.function runs"),
         (lambda x: x.transpose(0, 1), r"transpose: \(0, 1\) leaves a matrix .*take x.T"),
@@ -266,3 +266,14 @@ def test_no_hint_shadows_a_name() -> None:
     assert not {name for name in METHOD_HINTS if not is_elsewhere(Value, name)} & set(NAMES) - {
         "transpose", "cumsum", "cumprod"
     }  # fmt: skip
+
+
+def test_the_first_axis_is_walked() -> None:
+    """As NumPy, PyTorch and JAX walk it: `a, b = x`, and sums over rows."""
+    x = sn.placeholder((2, 3), "float64", name="walked")
+    a, b = x
+    f = sn.function([x], [a - b, sum(x), [2 * row for row in x][1]], device="cpu")
+    for got, wanted in zip(f(X[:2, :3]), (X[0] - X[1], X[0] + X[1], 2 * X[1]), strict=True):
+        np.testing.assert_allclose(got, wanted[:3])
+    with pytest.raises(sn.errors.ShapeError, match="unstack: axis 0 has length rows"):
+        list(sn.placeholder((sn.Dim("rows"), 3), name="walked_rows"))

@@ -46,7 +46,8 @@ def test_values(name: str) -> None:
 
 SQUARE = {  # whose shapes need numbers
     "diagonal", "diagonal above", "diagonal below", "diagonal, turned", "diagonal beyond",
-    "diag of a matrix", "trace", "trace of stacks",
+    "diag of a matrix", "trace", "trace of stacks", "gradient, places", "polyval", "logspace",
+    "geomspace", "geomspace, open", "average, a vector",
 }  # fmt: skip
 _CONSTANTS = ("HOLES", "nan", "NaN", "heaviside at", "isclose, s", "beta 0", "bincount")
 MIXED = {name for name in CASES if any(part in name for part in _CONSTANTS)}

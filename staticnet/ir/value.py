@@ -300,7 +300,8 @@ class Value:
         return bool(FUNCTIONS["any"](self == element))
 
     def __iter__(self) -> Any:
-        self._no_value("iter", "index it (x[0], x[1], …) or use sn.unstack(x)")
+        """Its slices along the first axis, as `sn.unstack` gives them."""
+        return iter(FUNCTIONS["unstack"](self))
 
     def __float__(self) -> float:
         self._no_value("float", _RETURN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +212,49 @@ def linspace(
         return astype(index * 0 + start, target)
     ramp = index * ((stop - start) / intervals) + start
     return astype(where(index == count - 1, stop, ramp) if endpoint else ramp, target)
+
+
+@function
+def logspace(
+    start: float, stop: float, num: int, dtype: Any = FLOAT32, endpoint: bool = True,
+    base: float = 10.0,
+) -> Value:  # fmt: skip
+    """y[i] = base ** x[i], where x are `num` even steps from start to stop, or before it.
+
+    -> y: [num], computed in float64 and rounded once
+
+    Raises:
+        DTypeError: if the dtype is not floating-point.
+    """
+    target = as_dtype(dtype)
+    check_kind(target, FLOATS)
+    return astype(python_number(base) ** linspace(start, stop, num, FLOAT64, endpoint), target)
+
+
+@function
+def geomspace(
+    start: float, stop: float, num: int, dtype: Any = FLOAT32, endpoint: bool = True
+) -> Value:
+    """`num` values from start to stop, or before it, each the same multiple of the one before.
+
+    -> y: [num], computed in float64 and rounded once; both of one sign, and not 0
+
+    Raises:
+        DTypeError: if the dtype is not floating-point.
+        ArgumentError: if start or stop is 0, or their signs differ.
+    """
+    target = as_dtype(dtype)
+    check_kind(target, FLOATS)
+    start, stop = python_number(start), python_number(stop)
+    if not start * stop > 0:
+        raise ArgumentError(f"start and stop must have one sign and not be 0: {start}, {stop}")
+    sign = math.copysign(1.0, start)
+    low, high = math.log10(abs(start)), math.log10(abs(stop))
+    x = sign * logspace(low, high, num, FLOAT64, endpoint)
+    index = iota(x.shape, 0)
+    x = where(index == 0, start, x)
+    last = index == as_int(num, "num") - 1
+    return astype(where(last, stop, x) if endpoint and num > 1 else x, target)
 
 
 @function

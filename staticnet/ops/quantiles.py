@@ -72,6 +72,36 @@ def nanquantile(
 
 @function
 @rounded_once()
+def percentile(
+    x: Any, q: Any, axis: Any = None, keepdims: bool = False, method: str = "linear"
+) -> Value:
+    """y = `quantile` of q / 100.  x: [*s], q: [*t] in [0, 100] -> y: [*t, s without axis]
+
+    Raises:
+        ShapeError, ArgumentError: as `quantile`.
+    """
+    return _quantile(x, _hundredths(q), axis, keepdims, method, skips=False)
+
+
+@function
+@rounded_once()
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, keepdims: bool = False, method: str = "linear"
+) -> Value:
+    """y = `nanquantile` of q / 100.  x: [*s], q: [*t] in [0, 100] -> y: [*t, s without axis]
+
+    Raises:
+        ShapeError, ArgumentError: as `quantile`.
+    """
+    return _quantile(x, _hundredths(q), axis, keepdims, method, skips=True)
+
+
+def _hundredths(q: Any) -> Any:
+    return q / 100 if isinstance(q, Value) else np.asarray(q, np.float64) / 100
+
+
+@function
+@rounded_once()
 def median(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """y = the middle of x along `axis` (None: all), of an even number the mean of the middle two.
 

@@ -1,4 +1,4 @@
-"""Statistics: moments and sums that pass over NaN, covariance, counts, areas under curves."""
+"""Statistics: moments and sums that pass over NaN, averages with weights, covariance, counts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from staticnet.ops.arguments import (
 )
 from staticnet.ops.base import as_value, as_values, function, promoted
 from staticnet.ops.comparison import isnan
-from staticnet.ops.creation import dim_value, ones_like, zeros
+from staticnet.ops.creation import dim_value, linspace, ones_like, zeros, zeros_like
 from staticnet.ops.diagonals import diagonal
-from staticnet.ops.indexing import scatter_add, take
+from staticnet.ops.indexing import scatter_add
 from staticnet.ops.linalg import matmul
 from staticnet.ops.movement import matrix_transpose
-from staticnet.ops.reduction import all, cumulative_sum, max, mean, min, prod, std, var
+from staticnet.ops.reduction import all, max, mean, min, prod, std, var
 from staticnet.ops.selection import as_floats, astype, relu, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.sorting import searchsorted
@@ -253,60 +253,102 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Value:
 
 
 @function
-@rounded_once()
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
-    """z = the area under y along `axis`: the sum of (y[i] + y[i + 1]) / 2 times the step.
+def average(
+    x: Any, axis: Any = None, weights: Any = None, returned: bool = False, keepdims: bool = False
+) -> Any:
+    """y = sum(w * x) / sum(w) along `axis` (None: all); without weights the mean.
 
-    Steps are those of x, which has the length of the axis or y's shape, or all `dx`.
-
-    y: [.., n, ..] -> z: the other axes
-    """
-    return sum(_trapezoids(y, x, dx, axis), axis)
-
-
-@function
-@rounded_once()
-def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
-    """z[i] = the area under y along `axis` from its first element to the one after i.
-
-    y: [.., n, ..] -> z: [.., n - 1, ..]; x and dx as `trapezoid` has them
-    """
-    areas = _trapezoids(y, x, dx, axis)
-    return cumulative_sum(areas, normalize_axis(axis, areas.ndim))
-
-
-def _trapezoids(y: Any, x: Any, dx: Any, axis: int) -> Value:
-    y = as_floats(y)
-    place = normalize_axis(axis, y.ndim)
-    first, last = ([slice(None)] * y.ndim for _ in range(2))
-    first[place], last[place] = slice(None, -1), slice(1, None)
-    steps: Any = dx
-    if x is not None:
-        x = as_values(y, promoted("trapezoid", y, x)[1])[1]
-        steps = x[1:] - x[:-1] if x.ndim == 1 else x[tuple(last)] - x[tuple(first)]
-        if x.ndim == 1:
-            steps = reshape(steps, [-1 if i == place else 1 for i in range(y.ndim)])
-    return (y[tuple(last)] + y[tuple(first)]) / 2 * steps
-
-
-@function
-@rounded_once(3)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Value:
-    """y = the value at x of the line through the points (xp, fp); beyond them the first and last.
-
-    x: [*s], xp: [n], ascending, fp: [n], n >= 2 -> y: [*s]; `left` and `right` are what y is
-    beyond the points, if given
+    x: [*s], weights: [*s], or of one axis its length -> y: [s without axis]; with `returned` also
+    the sum of the weights, in y's shape
 
     Raises:
-        ShapeError: if there are not as many xp as fp, at least two.
+        ShapeError: if the weights have another shape than x, and are not those of one axis.
     """
-    x, xp, fp = map(as_floats, promoted("interp", x, xp, fp))
-    if xp.ndim != 1 or xp.shape != fp.shape or xp.shape[0] in (0, 1):
-        raise ShapeError(f"takes two vectors of points, not {list(xp.shape)} and {list(fp.shape)}")
-    n = xp.shape[0]
-    above = searchsorted(xp, x, "right").clip(1, n - 1)
-    x0, x1, y0, y1 = (take(v, i, 0) for v in (xp, fp) for i in (above - 1, above))
-    width = where(x1 == x0, 1, x1 - x0)
-    y = y0 + (x - x0) / width * (y1 - y0)
-    y = where(x < xp[0], fp[0] if left is None else left, y)
-    return where(x > xp[-1], fp[-1] if right is None else right, y)
+    is_told = as_bool(returned, "returned")
+    x = as_floats(x)
+    if weights is None:
+        w = ones_like(x)
+        y = mean(x, axis, keepdims)
+    else:
+        x, w = map(as_floats, promoted("average", x, weights))
+        w = w if w.shape == x.shape else _along(w, x, axis)
+        y = _weighted(x, w + zeros_like(x), axis, keepdims)
+    return (y, sum(w + zeros_like(x), axis, keepdims)) if is_told else y
+
+
+@rounded_once()
+def _weighted(x: Value, w: Value, axis: Any, keepdims: bool) -> Value:
+    return sum(x * w, axis, keepdims) / sum(w, axis, keepdims)
+
+
+def _along(w: Value, x: Value, axis: Any) -> Value:
+    """Weights of the elements along one axis, to be multiplied with x."""
+    if not isinstance(axis, int) or w.ndim != 1:
+        told = "pass weights in the shape of x, or a vector and its axis="
+        raise ShapeError(f"weights {list(w.shape)} for {list(x.shape)}, axis {axis}: {told}")
+    place = normalize_axis(axis, x.ndim)
+    if w.shape[0] != x.shape[place]:
+        raise ShapeError(f"{w.shape[0]} weights for an axis of length {x.shape[place]}")
+    return reshape(w, [-1 if i == place else 1 for i in range(x.ndim)])
+
+
+@function
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
+    """y = the greatest of x along `axis` (None: all) minus the least ("peak to peak").
+
+    x: [*s] -> y: [s without axis]
+
+    Raises:
+        ShapeError: if an axis is empty.
+    """
+    return max(x, axis, keepdims) - min(x, axis, keepdims)
+
+
+@function
+def histogram(
+    x: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
+) -> tuple[Value, Value]:
+    """y[i] = how many x are in bin i, edges[i] <= x < edges[i + 1]; in the last one x <= edges[-1].
+
+    `bins` are the edges, ascending, or how many of one width there are in `range`, (low, high), by
+    default from the least of x to its greatest. With `density` the area of y is 1.
+
+    x: [*s], weights: [*s] -> y: int64, or as weights, or floats [bins]; edges: [bins + 1]
+
+    Raises:
+        ArgumentError: if there are no bins, or the range does not ascend.
+        ShapeError: if the weights are not as many as x's elements.
+    """
+    x = reshape(as_value(x), -1)
+    edges = as_floats(_edges(x, bins, range))
+    count = edges.shape[0] - 1
+    place = searchsorted(edges, x, "right") - 1
+    place = where(x == edges[-1], count - 1, place)
+    inside = (place >= 0) & (place < count)
+    w = ones_like(x, INT64) if weights is None else reshape(as_value(weights), -1)
+    if w.shape != x.shape:
+        raise ShapeError(f"{list(w.shape)} weights for {list(x.shape)} elements")
+    start, w = as_values(zeros(count + 1, w.dtype), w)
+    y = scatter_add(start, where(inside, place, count), w)[:count]
+    if as_bool(density, "density"):
+        y = astype(y, edges.dtype) / (edges[1:] - edges[:-1]) / astype(sum(y), edges.dtype)
+    return y, edges
+
+
+def _edges(x: Value, bins: Any, limits: Any) -> Value:
+    if not isinstance(bins, int):
+        edges = as_value(bins)
+        if edges.ndim != 1 or edges.shape[0] in (0, 1):
+            raise ArgumentError(f"bins must be a number or a vector of edges, not {bins!r:.60}")
+        return edges
+    count = as_int(bins, "bins", 1, kind="an int >= 1")
+    if limits is None:
+        floats = as_floats(x)
+        low, high = min(floats), max(floats)
+    else:
+        low, high = (promoted("histogram", as_floats(x), limit)[1] for limit in limits)
+        if not isinstance(limits[0], Value) and not limits[0] <= limits[1]:
+            raise ArgumentError(f"range must ascend, not be {limits!r:.60}")
+    low, high = where(low == high, low - 0.5, low), where(low == high, high + 0.5, high)
+    share = linspace(0, 1, count + 1, dtype=low.dtype)
+    return where(share == 1, high, low + (high - low) * share)
