@@ -60,6 +60,48 @@ def test_it_agrees_with_pytorch(name: str, exporter: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max()))
 
 
+@pytest.mark.parametrize("name", ["tagger", "bert"])  # a detector's grid would be a Variable, too
+def test_ten_steps_after_import_follow_pytorch(name: str, tmp_path: Path) -> None:
+    """Losses and outputs do, and the weights whose names and layout the exporter keeps."""
+    if name == "bert":
+        pytest.importorskip("transformers")
+        torch.manual_seed(0)
+        network, x = of_transformers(name, 1), torch.randint(0, 1000, (2, 16))
+    else:
+        network, x = made(name)
+    network.eval()  # without dropout
+    with torch.no_grad():  # the exporter writes equal weights once, and one would train for all
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape)
+    file, rate = tmp_path / "model.onnx", 0.01
+    torch.onnx.export(network, (x,), str(file), verbose=False)
+    model = sn.io.onnx.load(file)
+    node = sn.placeholder(tuple(x.shape), str(x.numpy().dtype), "x")
+    y = model(node)
+    loss = sn.mean(y**2)
+    device = "cpu" if find_compiler() is not None else "numpy"
+    step = sn.function(node, loss, updates=sn.optim.SGD(lr=rate).minimize(loss), device=device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    for _ in range(10):
+        optimizer.zero_grad()
+        wanted = (network(x) ** 2).mean()
+        wanted.backward()
+        optimizer.step()
+        np.testing.assert_allclose(step(x.numpy()), wanted.item(), rtol=1e-4)
+    trained, own = network.state_dict(), model.state_dict()
+    same = [key for key in own if key in trained and own[key].shape == trained[key].shape]
+    assert max(float((trained[key] - before[key]).abs().max()) for key in same) > 1e-3
+    for key in same:
+        np.testing.assert_allclose(
+            own[key], trained[key].numpy(), rtol=1e-3, atol=1e-5, err_msg=key
+        )
+    with torch.no_grad():
+        after = network(x).numpy()
+    got = sn.function(node, y, device=device)(x.numpy())
+    np.testing.assert_allclose(got, after, rtol=1e-3, atol=1e-4 * float(np.abs(after).max()))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_named_dims_stay_symbolic(name: str, tmp_path: Path) -> None:
     """One graph of any batch and, of the tagger, of any number of words."""
