@@ -19,7 +19,7 @@ def network():
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
-            layers.RandomTranslation(0.125, 0.125, fill_mode="constant"),
+            layers.RandomTranslation(0.125, 0.125, fill_mode="constant", interpolation="nearest"),
             layers.RandomFlip("horizontal"),
             *block(32),
             *block(64),
