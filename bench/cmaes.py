@@ -72,17 +72,19 @@ def asked_by_cma(name: str, setting: str, n: int, seed: int, budget: int) -> int
     import cma
 
     f, start, sigma = FUNCTIONS[name]
-    asked = 0
+    asked, best = 0, float("inf")
 
     def counted(x: Array) -> float:
-        nonlocal asked
+        nonlocal asked, best
         asked += 1
-        return float(f(np, x))
+        value = float(f(np, x))
+        best = min(best, value)
+        return value
 
     options = {"verbose": -9, "seed": seed + 1, "ftarget": TARGET, "maxfevals": budget}
     bipop = setting == "bipop"
     cma.fmin2(counted, np.full(n, start), sigma, options, restarts=RESTARTS[setting], bipop=bipop)
-    return asked
+    return asked if best < TARGET else budget
 
 
 def asked_by_us(name: str, setting: str, n: int, seed: int, budget: int) -> int:

@@ -31,20 +31,20 @@
 #define SN_MIXED_8(h, width) SN_MIXED_4(h, width), SN_MIXED_4((h) + 2, width)
 #define SN_MIXED_16(h, width) SN_MIXED_8(h, width), SN_MIXED_8((h) + 4, width)
 #if defined(__clang__)
-#define SN_CHOSEN(lane, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define SN_SHUFFLED(lane, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
-#define SN_CHOSEN(lane, x, y, ...)                                                               \
+#define SN_SHUFFLED(lane, x, y, ...)                                                               \
   __builtin_shuffle(x, y, (lane __attribute__((vector_size(SN_LANES)))){__VA_ARGS__})
 #endif
 #if SN_LANES == 64
-#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_16(h, 16))
-#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_8(h, 8))
+#define SN_MIXED_f32(x, y, h) SN_SHUFFLED(int32_t, x, y, SN_MIXED_16(h, 16))
+#define SN_MIXED_f64(x, y, h) SN_SHUFFLED(int64_t, x, y, SN_MIXED_8(h, 8))
 #elif SN_LANES == 32
-#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_8(h, 8))
-#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_4(h, 4))
+#define SN_MIXED_f32(x, y, h) SN_SHUFFLED(int32_t, x, y, SN_MIXED_8(h, 8))
+#define SN_MIXED_f64(x, y, h) SN_SHUFFLED(int64_t, x, y, SN_MIXED_4(h, 4))
 #else
-#define SN_MIXED_f32(x, y, h) SN_CHOSEN(int32_t, x, y, SN_MIXED_4(h, 4))
-#define SN_MIXED_f64(x, y, h) SN_CHOSEN(int64_t, x, y, SN_MIXED_2(h, 2))
+#define SN_MIXED_f32(x, y, h) SN_SHUFFLED(int32_t, x, y, SN_MIXED_4(h, 4))
+#define SN_MIXED_f64(x, y, h) SN_SHUFFLED(int64_t, x, y, SN_MIXED_2(h, 2))
 #endif
 
 /* Asks for n elements, to be in the second cache when they are read. */

@@ -292,7 +292,6 @@ def test_python_asks_a_node_for_a_value() -> None:
     x = sn.placeholder((2,), name="x")
     for act, remedy in [
         (bool, "sn.where"),
-        (list, "sn.unstack"),
         (float, "sn.function"),
         (int, "sn.function"),
         (np.asarray, "sn.function"),

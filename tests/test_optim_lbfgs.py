@@ -75,3 +75,16 @@ def test_what_it_does_not_take() -> None:
     for options in ({"max_iter": 0}, {"lr": -1}, {"line_search_fn": "armijo"}):
         with pytest.raises(ArgumentError, match="LBFGS: "):
             optim.LBFGS(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", [(50.0, 20.0, 0.5), (300.0, 1.0, 1.0)])
+def test_a_search_turns_back_from_where_there_is_no_loss(first: tuple[float, ...]) -> None:
+    """A step beyond the domain of a logarithm gives NaN, which is no descent."""
+    w = sn.variable(np.array(first), name=f"w{first[0]}")
+    loss = sn.sum(w) - 5 * sn.sum(sn.log(w))
+    updates = sn.optim.LBFGS(line_search_fn="strong_wolfe").minimize(loss, [w])
+    step = sn.function([], loss, updates=updates, device="numpy")
+    with np.errstate(invalid="ignore"):
+        for _ in range(5):
+            step()
+    np.testing.assert_allclose(w.value, 5, rtol=1e-5)

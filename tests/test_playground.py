@@ -385,7 +385,6 @@ class TestSession:
         with pytest.raises(ArgumentError, match="busy or closed"):
             tab.session.ask(lambda s: s.config).result(60)
 
-    @pytest.mark.slow
     def test_a_state_that_comes_while_a_tab_closes_ends_no_thread_by_an_error(
         self, tab: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -395,6 +394,7 @@ class TestSession:
         assert tab.session.ask(lambda s: s.config.layers).result(60) == (3,)
         assert not caplog.records
 
+    @pytest.mark.slow
     def test_a_change_keeps_what_it_can(self, tab: Any) -> None:
         tab.said("compiled")
         tab.session.post(Act("step"))

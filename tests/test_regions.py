@@ -17,6 +17,10 @@ import pytest
 from exported import write_feeds
 
 import staticnet as sn
+import staticnet.codegen.products
+import staticnet.codegen.program
+import staticnet.codegen.regions
+from staticnet import codegen
 from staticnet.codegen.regions import BARRIER, Launch, Span, Way, barriers, regions
 
 HERE = Path(__file__).parent
@@ -90,14 +94,16 @@ def lstm(length: int, batch: int, units: int, layers: int = 1) -> tuple[sn.Funct
     return function, [np.random.default_rng(0).normal(size=x.shape).astype(np.float32)]
 
 
-def test_rows_of_a_recurrent_net_do_not_wait_for_each_other() -> None:
-    source = lstm(4, 64 * (os.cpu_count() or 1), 128)[0].source()
+def test_rows_of_a_recurrent_net_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On two cores; the weights' gradients are made behind the loops."""
+    for module in (codegen.regions, codegen.products, codegen.program):
+        monkeypatch.setattr(module, "CORES", 2)
+    source = lstm(4, 128, 128)[0].source()
     bodies = re.findall(r"static void body\d+\(int64_t share.*?\n}", source, re.DOTALL)
     assert len(bodies) == 2
-    assert [body.count(BARRIER) for body in bodies] == [
-        0,
-        0,
-    ]  # the weights' gradients are made behind the loop
+    assert not any(BARRIER in body for body in bodies)
 
 
 def mlp() -> tuple[sn.Function, list[Any]]:

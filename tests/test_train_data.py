@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +127,9 @@ def test_images_that_are_wrong_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         batches(ImageFolder(folder), Plan(0, 7))
     assert batches(ImageFolder(folder, (5, 4)), Plan(0, 7))[0][0].shape == (7, 3, 5, 4)
+    for name in ("nowhere", "cat/3.png"):
+        with pytest.raises(DataError, match="no such folder; images lie in FOLDER/NAME.png"):
+            ImageFolder(folder / name, targets=False)
     for wrong in ({"size": 0}, {"size": (1, 2, 3)}, {"mode": "CMYK"}, {"workers": 0}):
         with pytest.raises(ArgumentError, match="ImageFolder: "):
             ImageFolder(folder, **wrong)  # type: ignore[arg-type]
@@ -209,6 +213,10 @@ def test_a_table(tmp_path: Path) -> None:
     file.write_bytes(b"a,b\n1,2\n\xff,3\n")
     with pytest.raises(DataError, match=r"table.csv: line 3: byte 8 is 0xff, which is no UTF-8"):
         Table(file, "b")
+    packed = tmp_path / "packed.csv.gz"
+    packed.write_bytes(gzip.compress(b"a,b\n1,2\n\xff,3\n"))
+    with pytest.raises(DataError, match="packed.csv.gz: no readable table: "):
+        Table(packed, "b")
     with pytest.raises(ArgumentError, match=r"Table: takes a file, not dict; .* frame\['b'\]"):
         Table({"b": [1]}, "b")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no such file"):

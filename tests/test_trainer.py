@@ -301,8 +301,8 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "clip": (lambda: plain(clip_norm=-1.0), ArgumentError, "max_norm must be a number >= 0"),
     "average": (lambda: plain(ema=2.0), ArgumentError, r"decay must be a number in \[0, 1\]"),
     "wrapped": (
-        lambda: plain(optimizer=optim.LBFGS(), accumulate=2).fit((X, Y)), ArgumentError,
-        "nothing wraps it: leave out clipping, accumulation and scaling",
+        lambda: plain(optimizer=optim.LBFGS(), accumulate=2), ArgumentError,
+        "nothing wraps it: leave out clipping, averages, accumulation and scaling",
     ),
     "inputs": (
         lambda: plain().predict((X, Y)), ArgumentError, "Sequential: the inputs: too many",

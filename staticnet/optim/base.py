@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -67,7 +67,12 @@ HINTS = {
 
 
 class Optimizer:
-    """Gives each parameter, and each variable of its own, the node of its next value."""
+    """Gives each parameter, and each variable of its own, the node of its next value.
+
+    One that is `wrappable` takes gradients, and others may stand around it.
+    """
+
+    wrappable: ClassVar[bool] = True
 
     def __getattr__(self, name: str) -> NoReturn:
         raise_own(self, name)
@@ -311,6 +316,18 @@ def _checked(what: str, each: dataclasses.Field[Any], value: Any) -> Any:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ArgumentError(f"{what}: betas must be {_RANGES['betas'][1]}, not {value!r:.60}")
     return tuple(checked_number(what, "betas", beta) for beta in value)
+
+
+def check_inner(what: str, optimizer: Any) -> None:
+    """Raise ArgumentError unless `what` may stand around it: an optimizer that takes gradients."""
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"{what}: {optimizer!r:.60} is no optimizer")
+    if not optimizer.wrappable:
+        name = type(optimizer).__name__
+        raise ArgumentError(
+            f"{what}: {name} takes the loss, for it looks at several places, and gradients alone "
+            "do not do, so nothing wraps it: leave out clipping, averages, accumulation and scaling"
+        )
 
 
 def parameters_of(wrt: Parameters) -> list[Variable]:

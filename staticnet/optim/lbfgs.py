@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,7 +46,8 @@ class LBFGS(Optimizer):
     H is the inverse Hessian that the last `history_size` changes of parameters and gradients tell.
     A run ends before where no element of the gradient exceeds `tolerance_grad`, or a step or the
     change of the loss is below `tolerance_change`; it evaluates the loss `max_eval` times at most,
-    by default 5/4 of `max_iter`. The batch, and what is drawn at random, are those of the run.
+    by default 5/4 of `max_iter`, but ends a search that it has begun. The batch, and what is drawn
+    at random, are those of the run.
     With `line_search_fn="strong_wolfe"` a search along the direction, from lr on, finds the step.
     Nocedal, Wright, "Numerical optimization", 2006, algorithm 7.4; names, defaults and rule are
     PyTorch's. It takes a loss, not gradients: nothing wraps it.
@@ -54,6 +55,8 @@ class LBFGS(Optimizer):
     Raises:
         ArgumentError: if an argument is out of its range.
     """
+
+    wrappable: ClassVar[bool] = False
 
     lr: float = 1.0
     max_iter: int = 20
@@ -107,7 +110,8 @@ class LBFGS(Optimizer):
         """
         raise ArgumentError(
             "LBFGS: takes the loss, by minimize(loss), for it looks at several places; gradients "
-            "alone do not do, so nothing wraps it: leave out clipping, accumulation and scaling"
+            "alone do not do, so nothing wraps it: leave out clipping, averages, accumulation and "
+            "scaling"
         )
 
 

@@ -61,8 +61,8 @@ class StrongWolfe:
         new: Point = {"t": c["t"], "loss": loss, "g": g, "slope": sum(g * self.d)}
         paired, count, low = c["paired"], c["count"], c["low"]
         ends = ~paired & (count >= self.most)
-        rises = loss > start["loss"] + FALL * c["t"] * start["slope"]
-        worse = rises | ((paired | (count > 1)) & (loss >= low["loss"]))
+        rises = ~(loss <= start["loss"] + FALL * c["t"] * start["slope"])  # so does NaN
+        worse = rises | ((paired | (count > 1)) & ~(loss < low["loss"]))
         found = ~ends & ~worse & (abs(new["slope"]) <= -FLAT * start["slope"])
         meets = ends | (~found & (worse | (~paired & (new["slope"] >= 0))))
         met = _ordered(_chosen(ends, start, low), new, c["low_first"])
@@ -92,8 +92,8 @@ def _chosen(condition: Any, a: Point, b: Point) -> Point:
 
 
 def _ordered(low: Point, high: Point, low_first: Any) -> Carry:
-    """A pair whose lower one is `low`; of equal ones the first, and which that is."""
-    stays = where(low_first, low["loss"] <= high["loss"], low["loss"] < high["loss"])
+    """A pair whose lower one is `low`; of equal ones the first, and which that is. NaN is high."""
+    stays = where(low_first, ~(low["loss"] > high["loss"]), ~(low["loss"] >= high["loss"]))
     ordered = {"low": _chosen(stays, low, high), "high": _chosen(stays, high, low)}
     return {**ordered, "low_first": low_first == stays}
 

@@ -23,6 +23,7 @@ from staticnet.optim.base import (
     Optimizer,
     Parameters,
     check_gradients,
+    check_inner,
     checked_number,
 )
 from staticnet.optim.updates import Updates
@@ -55,8 +56,7 @@ class LossScaling(Optimizer):
 
     def __post_init__(self) -> None:
         what = "LossScaling"
-        if not isinstance(self.optimizer, Optimizer):
-            raise ArgumentError(f"{what}: {self.optimizer!r:.60} is no optimizer")
+        check_inner(what, self.optimizer)
         for name in ("init_scale", "growth_factor", "backoff_factor"):
             object.__setattr__(self, name, checked_number(what, name, getattr(self, name)))
         interval = as_size(self.growth_interval, f"{what}: growth_interval")

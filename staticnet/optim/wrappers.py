@@ -24,6 +24,7 @@ from staticnet.optim.base import (
     Parameters,
     Rate,
     check_gradients,
+    check_inner,
     checked_number,
     lerp,
     rate_at,
@@ -47,8 +48,7 @@ class Accumulate(Optimizer):
     steps: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise ArgumentError(f"Accumulate: {self.optimizer!r:.60} is no optimizer")
+        check_inner("Accumulate", self.optimizer)
         object.__setattr__(self, "steps", as_size(self.steps, "Accumulate: steps"))
 
     def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:
@@ -84,8 +84,7 @@ class Clipped(Optimizer):
     clip_value: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise ArgumentError(f"Clipped: {self.optimizer!r:.60} is no optimizer")
+        check_inner("Clipped", self.optimizer)
         for name in ("max_norm", "clip_value"):
             if getattr(self, name) is not None:
                 checked_number("Clipped", name, getattr(self, name))
@@ -118,8 +117,7 @@ class Averaged(Optimizer):
     decay: float = 0.999
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise ArgumentError(f"Averaged: {self.optimizer!r:.60} is no optimizer")
+        check_inner("Averaged", self.optimizer)
         checked_number("Averaged", "decay", self.decay)
 
     def gradients(self, loss: Value, wrt: Sequence[Variable]) -> dict[Variable, Value]:

@@ -74,7 +74,7 @@ def compiled_told(engine: Engine, generation: int, seconds: float) -> dict[str, 
 
 _ABOUT = {
     FUSION: "one kernel computes many nodes",
-    PERSISTENT: "a small step is one kernel, on a GPU",
+    PERSISTENT: "a small step, or a loop of small ones, is one kernel, on a GPU",
 }
 
 

@@ -108,8 +108,9 @@ class Recipe:
         given = [astype(x, own) if is_floating(x.dtype) else x for x in feeds]
         inputs = layout.inputs.unflatten(given[: layout.inputs.leaves])
         targets = layout.targets.unflatten(given[layout.inputs.leaves :])
-        named = inputs if isinstance(inputs, dict) else {}
-        listed = inputs if isinstance(inputs, tuple | list) else () if named else (inputs,)
+        by_name = isinstance(inputs, dict)
+        named = inputs if by_name else {}
+        listed = inputs if isinstance(inputs, tuple | list) else () if by_name else (inputs,)
         check_call(f"{type(self.model).__name__}: the inputs", self.model.forward, listed, named)
         return self.model(*listed, **named), targets
 

@@ -14,7 +14,7 @@ from staticnet.codegen.launches import FAILED, Argument, Number
 
 _WIDE = ("double", "int64_t", "uint64_t")
 MAX_SHARED_BYTES = 48 * 1024  # that a block has without asking
-TOGETHER = 3  # blocks; to have one more of its own accord the compiler may spill a register
+BUNDLE_BLOCKS = 3  # at once; to have one more of its own accord the compiler may spill a register
 
 
 def shared_arrays(call: Call) -> dict[Any, int]:
@@ -63,7 +63,7 @@ def side_by_side(calls: Sequence[tuple[str, Call, int]], guarded: bool) -> Call:
         parameters.append("int *error")
         arguments.append(FAILED)
     body = tuple(_choice(members))
-    together = max(call.together for _, call, _ in calls) or TOGETHER
+    together = max(call.together for _, call, _ in calls) or BUNDLE_BLOCKS
     return Call(tuple(parameters), body, tuple(arguments), first, THREADS, together=together)
 
 

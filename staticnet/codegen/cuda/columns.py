@@ -20,7 +20,7 @@ from staticnet.codegen.scope import c_type
 WANTED_BLOCKS = 512  # that share the rows
 MIN_ROWS = 64  # of a block that shares them
 TILE = 32  # columns of a block
-TOGETHER = 4  # blocks, as for those of several: bundles.TOGETHER
+COLUMN_BLOCKS = 4  # at once; to have one more of its own accord the compiler may spill
 
 
 def column_parts(kernel: Kernel, writer: Writer) -> list[Part]:
@@ -99,7 +99,7 @@ def _part(
         *block(f"if (threadIdx.x < {across} && c < {kernel.rows})", finish),
     ]
     text, scratch = tuple(filter(None, lines)), scratch or chunks > 1
-    return Part(text, tiles * chunks, THREADS, scratch=scratch, together=TOGETHER)
+    return Part(text, tiles * chunks, THREADS, scratch=scratch, together=COLUMN_BLOCKS)
 
 
 def _room(r: Reduce, slot: int) -> str:

@@ -25,7 +25,7 @@ from staticnet.codegen.cuda.parts import Parts
 from staticnet.codegen.cuda.persistent import ROOM, StageWriter
 from staticnet.codegen.cuda.statements import block, indent
 from staticnet.codegen.cuda.streams import RATES
-from staticnet.codegen.cuda.unrolled import needless_copies
+from staticnet.codegen.cuda.unrolled import is_within, needless_copies
 from staticnet.codegen.launches import (
     BARRIER,
     Address,
@@ -102,7 +102,7 @@ class LoopWriter(StageWriter):
         Nothing writes such a carry but the copies that are left out.
         """
         for copy in self.carried.values():
-            if _is_in(address, copy):
+            if is_within(address, copy.target, copy.nbytes):
                 before = "t + 1" if self.loop.reverse else "t - 1"
                 row = self._place(copy.source.further(address.offset - copy.target.offset), before)
                 first = self._place(address, "t")
@@ -165,12 +165,6 @@ def _base(address: Address, loop: int) -> Address:
     """What a pointer of the kernel is given: the same in all its steps."""
     rest = tuple(entry for entry in address.advance if entry[0] != loop)
     return replace(address, offset=0, advance=rest)
-
-
-def _is_in(x: Address, copy: Copy) -> bool:
-    to = copy.target
-    same = (x.kind, x.at, x.advance) == (to.kind, to.at, to.advance)
-    return same and 0 <= x.offset - to.offset < copy.nbytes
 
 
 def one_kernel(

@@ -51,11 +51,12 @@ def write_cuda_program(plan: Plan, tf32: bool = False, persistent: bool = False)
         return whole
     parts = Parts(tf32=tf32, loops_stay=True)
     program = _launch_list(plan, parts)
-    told = "; ".join([whole.choice, *parts.told])
     launched = {c.function for c in walk(program.launches) if isinstance(c, Launch)}
     if launched <= parts.kernels.keys():  # no loop became a kernel
-        return replace(whole, choice=told)
-    return replace(_on_streams(plan, program)[0], choice=told)
+        return replace(whole, choice="; ".join([whole.choice, *parts.told]))
+    after = _on_streams(plan, program)[0]
+    why = [] if HOSTED in whole.choice and not after.waits_for_host else [whole.choice]
+    return replace(after, choice="; ".join([*why, *parts.told]))
 
 
 def _launch_list(plan: Plan, parts: Parts) -> CudaProgram:

@@ -43,7 +43,7 @@ def written_out(loop: Loop, carries: Sequence[Address]) -> Iterator[Command]:
 def _found(rows: Mapping[Address, Address], sizes: Mapping[Address, int], x: Address) -> Address:
     """Where what a step reads at an address lies."""
     for carry, row in rows.items():
-        if _is_within(x, carry, sizes[carry]):
+        if is_within(x, carry, sizes[carry]):
             return row.further(x.offset - carry.offset)
     return x
 
@@ -70,7 +70,7 @@ def needless_copies(loop: Loop, carries: Sequence[Address]) -> dict[int, Copy]:
 def _is_otherwise_used(commands: Sequence[Command], number: int, copy: Copy) -> bool:
     for i, command in enumerate(commands):
         used = _addresses(command) if i > number else _written(command)
-        if i != number and any(_is_within(x, copy.target, copy.nbytes) for x in used):
+        if i != number and any(is_within(x, copy.target, copy.nbytes) for x in used):
             return True
     return False
 
@@ -92,7 +92,7 @@ def _written(command: Command) -> list[Address]:
     return [command.result.address, *(x for x in beside if x is not None)]
 
 
-def _is_within(x: Address, first: Address, nbytes: int) -> bool:
+def is_within(x: Address, first: Address, nbytes: int) -> bool:
     """Whether an address lies in the bytes of a value."""
     same = (x.kind, x.at, x.advance) == (first.kind, first.at, first.advance)
     return same and 0 <= x.offset - first.offset < nbytes

@@ -19,6 +19,7 @@ from staticnet.train.data.source import Array
 
 File = str | os.PathLike[str]
 PARQUET = (".parquet", ".pq")
+PACKED = (*PARQUET, ".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")  # what is read is not text
 
 
 def npy(file: File) -> Array:
@@ -192,9 +193,10 @@ def read_table(file: Path) -> dict[str, Array]:
         frame = read(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except UnicodeDecodeError:
-        read_text(file)  # says where
-        raise
+    except UnicodeDecodeError as error:
+        if file.suffix.lower() not in PACKED:
+            read_text(file)  # says where
+        raise DataError(f"{file}: no readable table: {error}; write it again") from None
     except Exception as error:  # each library has errors of its own
         told = " ".join(str(error).split())
         raise DataError(f"{file}: no readable table: {told}; write it again") from None

@@ -156,8 +156,7 @@ def _size(size: Any) -> tuple[int, int]:
 
 def _found(folder: Path) -> tuple[list[str], list[Path], list[int]]:
     """The classes, the images and the class of each."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; images lie in FOLDER/CLASS/NAME.png")
+    _check_folder(folder, "FOLDER/CLASS/NAME.png")
     classes = sorted(each.name for each in folder.iterdir() if each.is_dir())
     files: list[Path] = []
     labels: list[int] = []
@@ -177,15 +176,22 @@ def _found(folder: Path) -> tuple[list[str], list[Path], list[int]]:
 
 def _all(folder: Path) -> tuple[list[str], list[Path], list[int]]:
     """No classes, and all images below a folder."""
+    _check_folder(folder, "FOLDER/NAME.png")
     files = _images(folder)
     if not files:
         raise DataError(f"{folder}: no images; their names end in {', '.join(SUFFIXES)}")
     return [], files, [0] * len(files)
 
 
+def _check_folder(folder: Path, layout: str) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; images lie in {layout}")
+
+
 def _images(folder: Path) -> list[Path]:
     """The images below a folder, in the order of their names."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in found if file.is_file())
 
 
 def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:
