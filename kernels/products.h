@@ -5,7 +5,8 @@
    A strip is read where it lies, unless its rows would push each other out of the first cache or are
    columns in memory: then it is packed. Strips are as equal as m allows, so that none computes rows
    which are not there. An element is a chain of fused multiply-adds over each part of k, and the parts
-   are added in order: its bits depend on k alone. What is faster there goes to BLAS.
+   are added in order: its bits depend on k alone, but for one or two rows, whose sums have an order
+   of their own. What is faster there goes to BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 #include <stdint.h>
@@ -285,12 +286,12 @@ static void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, 
 
 /* Whether few rows have their own way: b's columns or lines lie in one piece, worth vectors. */
 static int sn_are_few(int64_t m, int64_t n, int64_t k, int64_t al, int64_t bl) {
-  return m < sn_fewest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
+  return k > 0 && m < sn_fewest && (bl == 1 ? al == 1 && k >= sn_panel : n >= sn_lanes);
 }
 
 /* Whether this is faster than BLAS, which packs a large product once. */
 static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
-  return m >= sn_fewest && n >= sn_narrowest && m * n * k <= 1 << 30;
+  return k > 0 && m >= sn_fewest && n >= sn_narrowest && m * n * k <= 1 << 30;
 }
 
 /* Column-major c = op(a) op(b) is row-major c' = op(b)' op(a)'; alpha is 1, beta 0 or 1. */

@@ -97,9 +97,9 @@ def lstm(length: int, batch: int, units: int, layers: int = 1) -> tuple[sn.Funct
 def test_rows_of_a_recurrent_net_do_not_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On two cores; the weights' gradients are made behind the loops."""
+    """As on two cores; the weights' gradients are made behind the loops."""
     for module in (codegen.regions, codegen.products, codegen.program):
-        monkeypatch.setattr(module, "CORES", 2)
+        monkeypatch.setattr(module, "ROWS", 24)
     source = lstm(4, 128, 128)[0].source()
     bodies = re.findall(r"static void body\d+\(int64_t share.*?\n}", source, re.DOTALL)
     assert len(bodies) == 2
@@ -152,6 +152,50 @@ def sums_of_products() -> tuple[sn.Function, list[Any]]:
     loss = sn.mean(last * last) + sn.mean(ys)
     function = sn.function([x], [loss, *sn.grad(loss, [x])], device="cpu")
     return function, [np.random.default_rng(0).normal(size=x.shape).astype(np.float32)]
+
+
+def sums(rows: Any, inner: Any) -> sn.Function:
+    """A loop that adds two small products of sizes that are known late, beside what is large."""
+    sizes = f"{rows}_{inner}"
+    x = sn.placeholder((rows, inner), name=f"x_{sizes}")
+    a, b = (sn.placeholder((inner, 16), name=f"{name}_{sizes}") for name in "ab")
+    large = sn.placeholder((3, 256, 1024), name=f"large_{sizes}")
+
+    def body(state: Any, row: Any) -> Any:
+        state = sn.tanh(state * 0.5 + row)
+        y = x * state[0, 0]
+        return state, sn.tanh(y @ a + (y * 2) @ b)
+
+    _, ys = sn.scan(body, np.zeros((256, 1024), np.float32), large)
+    return sn.function([x, a, b, large], ys, device="cpu")
+
+
+def fed(rows: int, inner: int) -> list[Any]:
+    rng = np.random.default_rng(0)
+    shapes = ((rows, inner), (inner, 16), (inner, 16), (3, 256, 1024))
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+@pytest.mark.parametrize("inner", [0, 3])
+def test_sums_of_small_products_and_of_none(inner: int, set_threads: Callable[[int], None]) -> None:
+    function, feeds = sums(8, sn.Dim("inner")), fed(8, inner)
+    set_threads(2)
+    x, a, b, large = feeds
+    state, wanted = np.zeros_like(large[0]), []
+    for row in large:
+        state = np.tanh(state * 0.5 + row)
+        wanted.append(np.tanh(state[0, 0] * (x @ a + 2 * (x @ b))))
+    for _ in range(3):
+        np.testing.assert_allclose(function(*feeds), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_stacks_of_products_over_nothing() -> None:
+    a, b = sn.placeholder((3, 5, 0), name="no_columns"), sn.placeholder((3, 0, 8), name="no_rows")
+    y = a @ b
+    function = sn.function([a, b], [y, *sn.grad(sn.sum(y), [a])], device="cpu")
+    y, g = function(np.zeros((3, 5, 0), "f"), np.zeros((3, 0, 8), "f"))
+    assert not y.any()
+    assert (y.shape, g.shape) == ((3, 5, 8), (3, 5, 0))
 
 
 PROGRAMS: dict[str, Callable[[], tuple[sn.Function, list[Any]]]] = {

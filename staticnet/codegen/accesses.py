@@ -44,8 +44,10 @@ class Accesses:
             cuts[node.inputs[0]] = left
         if cut and node.op.begins_as is not None:
             first = node.inputs[node.op.begins_as]
-            if self.plan.places.get(first) == self.plan.places.get(node):  # else it is copied
+            if self.plan.places.get(first) == self.plan.places.get(node):
                 cuts[first] = cut
+            else:
+                cut = ""  # it is copied first, and cut otherwise
         if left or cut:
             cuts[self.plan.fusion.memory(node.inputs[1], True)] = ""  # each thread needs all of it
         reads = [self._of(x, cuts.get(x, "")) for x in traffic.reads]

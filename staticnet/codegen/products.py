@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from staticnet.codegen.regions import BARRIER, CORES, ROWS, Way, cut_in_rows, cut_of
+from staticnet.codegen.regions import BARRIER, ROWS, Way, cut_in_rows, cut_of
 from staticnet.ir.dtype import FLOAT32, FLOAT64, DType, short_name
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node
@@ -26,7 +26,8 @@ def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], boo
     shape = fixed(node.shape)
     adds = isinstance(node.op, MatmulAdd)
     rows, columns = shape[-2:]
-    cut = _shared_axis(node)
+    way, _ = product_way(node)
+    cut = _shared_axis(node) if way is Way.SHARED else None
     inner = fixed(node.inputs[0].shape)[-1]
     out = f"{pointer(node)} + ({_batch_place(shape)})*{rows * columns}"
     left, right = (_matrix(x, shape, pointer, in_memory) for x in node.inputs[:2])
@@ -39,7 +40,8 @@ def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], boo
         call = _small(node.dtype, (rows, columns, inner), left, right, out)
     lines = [call] if call and 0 not in shape else []
     if adds:
-        return [*_begun_together(node, pointer), *lines]
+        first = _begun_together if way is Way.SHARED else begun
+        return [*first(node, pointer), *lines]
     for axis in reversed(range(len(shape) - 2)):
         i, n = f"i{axis}", shape[axis]
         low, high = "0", str(n)
@@ -80,7 +82,7 @@ def product_cuts(node: Node, held: bool) -> tuple[str, str]:
     if node.ndim != 2:
         return "", ""
     rows = fixed(node.shape)[0]
-    if held and rows >= ROWS * CORES:
+    if held and rows >= ROWS:
         return cut_in_rows(rows), cut_in_rows(rows)
     return f"{'panels' if held else 'slabs'} of {node.type} by {node.inputs[0].shape[-1]}", ""
 

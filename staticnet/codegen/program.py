@@ -203,7 +203,7 @@ class _Writer:
         numbers = {
             "SLAB_WORK": SLAB_WORK,
             "CORES": CORES,
-            "ROWS": ROWS * CORES,
+            "ROWS": ROWS,
             "USES_BLAS": int(uses_blas),
             "USES_THREADS": int(shares or "#pragma omp parallel" in body),
             "PARALLEL_COPY": PARALLEL_COPY,

@@ -17,13 +17,13 @@ from itertools import groupby
 
 BARRIER = "#pragma omp barrier"
 CORES = os.cpu_count() or 1
-ROWS = 12  # of an array for each core, from which threads cut it between rows
+ROWS = 12 * CORES  # of an array, from which threads cut it between rows
 LINE = 16  # elements that no two threads write: a cache line or more
 
 
 def rows_of(shape: Sequence[int]) -> int:
     """The rows between which threads cut an array; 0 if they cut it anywhere."""
-    if len(shape) < 2 or shape[0] < ROWS * CORES:
+    if len(shape) < 2 or shape[0] < ROWS:
         return 0
     row = math.prod(shape[1:])
     return shape[0] if row and row % LINE == 0 else 0
@@ -57,11 +57,17 @@ class Span:
 
     def meets(self, other: Span) -> bool:
         """Whether a thread may find here what another one does there."""
+        if "anywhere" in (self.kind, other.kind):
+            return True
         if (self.kind, self.number) != (other.kind, other.number):
             return False
         if self == other and self.cut:
             return False
         return self.start < other.stop and other.start < self.stop
+
+
+ANYTHING = Span("anywhere", 0, 0, 0)
+"""What is read or written if nobody knows what."""
 
 
 class Way(Enum):

@@ -18,7 +18,7 @@ from staticnet.codegen.products import (
     product_cuts,
     product_way,
 )
-from staticnet.codegen.regions import BARRIER, Launch, Way, indent, regions, team_lines
+from staticnet.codegen.regions import ANYTHING, BARRIER, Launch, Way, indent, regions, team_lines
 from staticnet.codegen.routines import needs, routine, routine_way
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
@@ -270,15 +270,15 @@ class StepWriter:
         told = f"kernel {self._label(group)}, {node.op.name} {node.type}: {node.provenance}"
         lines = [f"{{ // {told}", *indent(lines), "}"]
         held = any("sn_call_held" in line for line in lines)
-        cuts = product_cuts(node, held) if isinstance(node.op, Matmul | MatmulAdd) else ()
+        shared = way is Way.SHARED and isinstance(node.op, Matmul | MatmulAdd)
+        cuts = product_cuts(node, held) if shared else ()
         found = self.accesses.routine(group, *cuts)
-        reads, writes = found or ([], [])
+        reads, writes = found or ([ANYTHING], [ANYTHING])
         alone = lines
         if way is Way.SHARED:
             alone = [lines[0], "  SN_ALONE", *(line for line in lines[1:] if line != BARRIER)]
         meet = held or BARRIER in lines
-        waits = found is None
-        self.launches.append(Launch(lines, way, together, reads, writes, alone, waits, meet))
+        self.launches.append(Launch(lines, way, together, reads, writes, alone, meet=meet))
 
     def _label(self, group: Group) -> str:
         """What a kernel is called in the program: its number, below that of the loop it is in."""
