@@ -247,3 +247,31 @@ def test_running_extrema_of_any_dtype_on_the_cpu() -> None:
             got, wanted = next(results), f.accumulate(x, 1)
             assert got.dtype == wanted.dtype
             np.testing.assert_array_equal(got, wanted)
+
+
+def test_sums_of_16_bits_do_not_overflow() -> None:
+    x, w = np.full((4000, 1), 3, "f2"), np.full((4000, 1), 20, "f2")
+    wide = sn.average(sn.constant(x), weights=sn.constant(w))
+    counts, edges = sn.histogram(sn.constant(np.array([-6e4, 0, 6e4], "f2")), 2)
+    slow = sn.polyval(sn.constant(np.array([1, 0, 0], "f2")), sn.constant(np.array([300], "f4")))
+    got = sn.function([], [wide, counts, edges, slow], device="numpy")()
+    for a, b in zip(got, (3, [1, 2], [-6e4, 0, 6e4], [9e4]), strict=True):
+        np.testing.assert_allclose(a, np.array(b, a.dtype))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: sn.histogram(x, range=(1,)), r"range must be \(low, high\)"),
+        (lambda x: sn.histogram(x, range=(2, 1)), "range must ascend"),
+        (lambda x: sn.histogram(x, [3, 2, 1]), "edges must ascend"),
+        (lambda x: sn.percentile(x, 101), r"q must be numbers in \[0, 100\], not 101"),
+        (lambda x: sn.unwrap(x, period=-3), "period must be positive"),
+        (lambda x: sn.geomspace("a", 2, 3), "start and stop must be numbers"),
+        (lambda x: sn.geomspace(-1, 2, 3), "must have one sign"),
+        (lambda x: sn.gradient(x, axis=(0, 0)), "(?i)axes|axis"),
+    ],
+)
+def test_what_curves_and_counts_refuse(call: Any, message: str) -> None:
+    with pytest.raises(sn.errors.StaticnetError, match=message):
+        call(sn.placeholder((4,), name="refused"))

@@ -245,8 +245,10 @@ def geomspace(
     """
     target = as_dtype(dtype)
     check_kind(target, FLOATS)
+    if not is_scalar(start) or not is_scalar(stop):
+        raise ArgumentError(f"start and stop must be numbers, not {start!r:.40} and {stop!r:.40}")
     start, stop = python_number(start), python_number(stop)
-    if not start * stop > 0:
+    if 0 in (start, stop) or (start > 0) != (stop > 0):
         raise ArgumentError(f"start and stop must have one sign and not be 0: {start}, {stop}")
     sign = math.copysign(1.0, start)
     low, high = math.log10(abs(start)), math.log10(abs(stop))

@@ -7,7 +7,8 @@ from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
-from staticnet.ops.arguments import normalize_axis
+from staticnet.ops.arguments import normalize_axes, normalize_axis
+from staticnet.ops.arithmetic import maximum
 from staticnet.ops.base import as_value, as_values, function, promoted
 from staticnet.ops.indexing import take
 from staticnet.ops.movement import concat
@@ -19,7 +20,7 @@ from staticnet.ops.widening import rounded_once
 
 
 @function
-@rounded_once()
+@rounded_once(2)
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     """z = the area under y along `axis`: the sum of (y[i] + y[i + 1]) / 2 times the step.
 
@@ -31,7 +32,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
 
 
 @function
-@rounded_once()
+@rounded_once(2)
 def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     """z[i] = the area under y along `axis` from its first element to the one after i.
 
@@ -73,7 +74,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Val
     above = searchsorted(xp, x, "right").clip(1, n - 1)
     x0, x1, y0, y1 = (take(v, i, 0) for v in (xp, fp) for i in (above - 1, above))
     width = where(x1 == x0, 1, x1 - x0)
-    y = y0 + (x - x0) / width * (y1 - y0)
+    y = where(x == x0, y0, y0 + (x - x0) / width * (y1 - y0))  # y1 may be infinite
     y = where(x < xp[0], fp[0] if left is None else left, y)
     return where(x > xp[-1], fp[-1] if right is None else right, y)
 
@@ -88,21 +89,22 @@ def gradient(f: Any, *spacing: Any, axis: Any = None) -> Any:
     f: [*s] -> as f, of one axis; a list of them, one for each `axis` (None: all)
 
     Raises:
-        ShapeError: if an axis has less than two points, or as many places as it has none.
-        ArgumentError: if there are not as many spacings as axes.
+        ShapeError: if an axis has less than two points, or not as many as there are places.
+        ArgumentError: if there are not as many spacings as axes, or an axis is named twice.
     """
     f = as_floats(f)
-    axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple | list) else [axis]
-    places = [normalize_axis(each, f.ndim) for each in axes]
+    given = axis if isinstance(axis, tuple | list) else normalize_axes(axis, f.ndim)
+    places = [normalize_axis(each, f.ndim) for each in given]
+    normalize_axes(tuple(places), f.ndim)  # none twice
     steps = list(spacing) * (len(places) if len(spacing) == 1 else 1) or [1.0] * len(places)
     if len(steps) != len(places):
         raise ArgumentError(f"{len(steps)} spacings for {len(places)} axes; pass one, or one each")
     slopes = [_slope(f, step, place) for step, place in zip(steps, places, strict=True)]
-    single = isinstance(axis, int) or (axis is None and f.ndim == 1)
+    single = f.ndim == 1 if axis is None else not isinstance(axis, tuple | list)
     return slopes[0] if single else slopes
 
 
-@rounded_once()
+@rounded_once(2)
 def _slope(f: Value, spacing: Any, axis: int) -> Value:
     def part(x: Value, first: int | None, last: int | None) -> Value:
         cut = [slice(None)] * x.ndim
@@ -111,7 +113,7 @@ def _slope(f: Value, spacing: Any, axis: int) -> Value:
 
     if f.shape[axis] in (0, 1):
         raise ShapeError(f"axis {axis} has {f.shape[axis]} points; a slope takes at least 2")
-    f, h = promoted("gradient", f, spacing)
+    f, h = map(as_floats, promoted("gradient", f, spacing))
     rises = part(f, 1, None) - part(f, None, -1)
     if h.ndim == 0:
         ends = part(rises, None, 1) / h, part(rises, -1, None) / h
@@ -127,7 +129,7 @@ def _slope(f: Value, spacing: Any, axis: int) -> Value:
 
 
 @function
-@rounded_once()
+@rounded_once(2)
 def polyval(p: Any, x: Any) -> Value:
     """y = p[0] * x**(n - 1) + … + p[n - 2] * x + p[n - 1], by Horner's rule.
 
@@ -152,15 +154,20 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: float = 2 * math
     """Phases without jumps: whole periods are added where neighbours differ by over a half.
 
     p: [*s] -> [*s]; with `discont` only jumps of at least so much are taken out
+
+    Raises:
+        ArgumentError: if the period is not positive.
     """
     p = as_floats(p)
+    if not isinstance(period, Value) and not period > 0:
+        raise ArgumentError(f"period must be positive, not {period!r:.40}")
     place = normalize_axis(axis, p.ndim)
     first, rest, short = ([slice(None)] * p.ndim for _ in range(3))
     first[place], rest[place], short[place] = slice(None, 1), slice(1, None), slice(None, -1)
     jump = p[tuple(rest)] - p[tuple(short)]
     wrapped = (jump + period / 2) % period - period / 2
     wrapped = where((wrapped == -period / 2) & (jump > 0), period / 2, wrapped)
-    least = period / 2 if discont is None else max(discont, period / 2)
+    least = period / 2 if discont is None else maximum(discont, period / 2)
     added = where(abs(jump) < least, 0.0, wrapped - jump)
     shifted = p[tuple(rest)] + cumulative_sum(added, place)
     return concat([p[tuple(first)], shifted], place)

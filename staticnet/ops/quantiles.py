@@ -97,7 +97,12 @@ def nanpercentile(
 
 
 def _hundredths(q: Any) -> Any:
-    return q / 100 if isinstance(q, Value) else np.asarray(q, np.float64) / 100
+    if isinstance(q, Value):
+        return q / 100
+    array = as_array(q, FLOAT64)
+    if not np.all((array >= 0) & (array <= 100)):
+        raise ArgumentError(f"q must be numbers in [0, 100], not {q!r:.60}")
+    return array / 100
 
 
 @function

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, ShapeError
-from staticnet.ir.dtype import INT64, is_floating
+from staticnet.ir.dtype import FLOAT64, HALVES, INT64, is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import (
     INTEGERS,
     as_bool,
     as_int,
     check_kind,
-    normalize_axis,
+    normalize_axes,
 )
 from staticnet.ops.base import as_value, as_values, function, promoted
 from staticnet.ops.comparison import isnan
@@ -29,7 +29,7 @@ from staticnet.ops.selection import as_floats, astype, relu, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.sorting import searchsorted
 from staticnet.ops.transcendental import sqrt
-from staticnet.ops.widening import rounded_once
+from staticnet.ops.widening import rounded_once, widened
 
 
 @function
@@ -276,17 +276,18 @@ def average(
     return (y, sum(w + zeros_like(x), axis, keepdims)) if is_told else y
 
 
-@rounded_once()
+@rounded_once(2)
 def _weighted(x: Value, w: Value, axis: Any, keepdims: bool) -> Value:
     return sum(x * w, axis, keepdims) / sum(w, axis, keepdims)
 
 
 def _along(w: Value, x: Value, axis: Any) -> Value:
     """Weights of the elements along one axis, to be multiplied with x."""
-    if not isinstance(axis, int) or w.ndim != 1:
+    places = () if axis is None else normalize_axes(axis, x.ndim)
+    if len(places) != 1 or w.ndim != 1:
         told = "pass weights in the shape of x, or a vector and its axis="
         raise ShapeError(f"weights {list(w.shape)} for {list(x.shape)}, axis {axis}: {told}")
-    place = normalize_axis(axis, x.ndim)
+    (place,) = places
     if w.shape[0] != x.shape[place]:
         raise ShapeError(f"{w.shape[0]} weights for an axis of length {x.shape[place]}")
     return reshape(w, [-1 if i == place else 1 for i in range(x.ndim)])
@@ -311,44 +312,59 @@ def histogram(
     """y[i] = how many x are in bin i, edges[i] <= x < edges[i + 1]; in the last one x <= edges[-1].
 
     `bins` are the edges, ascending, or how many of one width there are in `range`, (low, high), by
-    default from the least of x to its greatest. With `density` the area of y is 1.
+    default from the least of x to its greatest. With `density` the area of y is 1. Integers are
+    compared in float64.
 
     x: [*s], weights: [*s] -> y: int64, or as weights, or floats [bins]; edges: [bins + 1]
 
     Raises:
-        ArgumentError: if there are no bins, or the range does not ascend.
-        ShapeError: if the weights are not as many as x's elements.
+        ArgumentError: if there are no bins, or edges or range do not ascend.
+        ShapeError: if the weights are not as many as x's elements, or x has none, and no range.
     """
-    x = reshape(as_value(x), -1)
-    edges = as_floats(_edges(x, bins, range))
+    x = as_value(x)
+    w = ones_like(x, INT64) if weights is None else as_value(weights)
+    if w.shape != x.shape:
+        raise ShapeError(f"weights {list(w.shape)} for {list(x.shape)}")
+    own = x.dtype if is_floating(x.dtype) else FLOAT64
+    x, w = reshape(widened(astype(x, own)), -1), reshape(w, -1)
+    x, edges = promoted("histogram", x, _edges(x, bins, range))
     count = edges.shape[0] - 1
     place = searchsorted(edges, x, "right") - 1
     place = where(x == edges[-1], count - 1, place)
     inside = (place >= 0) & (place < count)
-    w = ones_like(x, INT64) if weights is None else reshape(as_value(weights), -1)
-    if w.shape != x.shape:
-        raise ShapeError(f"{list(w.shape)} weights for {list(x.shape)} elements")
     start, w = as_values(zeros(count + 1, w.dtype), w)
     y = scatter_add(start, where(inside, place, count), w)[:count]
+    narrow = own if own in HALVES else edges.dtype
     if as_bool(density, "density"):
         y = astype(y, edges.dtype) / (edges[1:] - edges[:-1]) / astype(sum(y), edges.dtype)
-    return y, edges
+        y = astype(y, narrow)
+    return y, astype(edges, narrow)
 
 
-def _edges(x: Value, bins: Any, limits: Any) -> Value:
-    if not isinstance(bins, int):
-        edges = as_value(bins)
-        if edges.ndim != 1 or edges.shape[0] in (0, 1):
-            raise ArgumentError(f"bins must be a number or a vector of edges, not {bins!r:.60}")
-        return edges
+def _edges(x: Value, bins: Any, limits: Any) -> Any:
+    """The edges, of as many dtypes as they are given in; x: floats [n]"""
+    if not isinstance(bins, int | np.integer):
+        return _given_edges(x, bins)
     count = as_int(bins, "bins", 1, kind="an int >= 1")
-    if limits is None:
-        floats = as_floats(x)
-        low, high = min(floats), max(floats)
-    else:
-        low, high = (promoted("histogram", as_floats(x), limit)[1] for limit in limits)
-        if not isinstance(limits[0], Value) and not limits[0] <= limits[1]:
-            raise ArgumentError(f"range must ascend, not be {limits!r:.60}")
+    low, high = (min(x), max(x)) if limits is None else _limits(x, limits)
     low, high = where(low == high, low - 0.5, low), where(low == high, high + 0.5, high)
     share = linspace(0, 1, count + 1, dtype=low.dtype)
     return where(share == 1, high, low + (high - low) * share)
+
+
+def _given_edges(x: Value, bins: Any) -> Value:
+    edges = as_values(x, bins)[1]
+    if edges.ndim != 1 or edges.shape[0] in (0, 1):
+        raise ArgumentError(f"bins must be a number or a vector of edges, not {bins!r:.60}")
+    if not isinstance(bins, Value) and not np.all(np.diff(np.asarray(bins)) >= 0):
+        raise ArgumentError(f"edges must ascend, not be {bins!r:.60}")
+    return edges
+
+
+def _limits(x: Value, limits: Any) -> tuple[Value, Value]:
+    if not isinstance(limits, tuple | list) or len(limits) != 2:
+        raise ArgumentError(f"range must be (low, high), not {limits!r:.60}")
+    if not any(isinstance(limit, Value) for limit in limits) and not limits[0] <= limits[1]:
+        raise ArgumentError(f"range must ascend, not be {limits!r:.60}")
+    low, high = (astype(as_values(x, limit)[1], x.dtype) for limit in limits)
+    return low, high
