@@ -33,7 +33,7 @@ class Most(NamedTuple):
 
 MOST = {
     "map": Most(72, 0),
-    "beside": Most(72, 4096),  # maps or columns in one launch
+    "beside": Most(80, 4096),  # maps or columns in one launch
     "rows": Most(128, 4096),
     "columns": Most(64, 1024),
     "attention": Most(128, 28 << 10),

@@ -253,3 +253,11 @@ def test_extrema_of_both_zeros_keep_their_operands_order(device: str, tmp_path: 
     ]
     for got, wanted in zip(on(device, tmp_path, both, x, y), alone, strict=True):
         assert got.tobytes() == wanted.tobytes()
+
+
+def test_a_choice_between_nodes_that_are_no_number_is_left() -> None:
+    """Nodes are told apart by what they are, not by whether they are equal."""
+    x, y, z = (sn.placeholder((3,), name=name) for name in ("left_x", "left_y", "left_z"))
+    f = sn.function([x, y, z], sn.where(x <= y, x, sn.minimum(z, y)), device="numpy")
+    a, b, c = np.array([[1, 2, 3], [2, 2, 2], [0, 1, 5]], "f")
+    np.testing.assert_array_equal(f(a, b, c), np.where(a <= b, a, np.minimum(c, b)))

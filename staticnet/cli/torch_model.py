@@ -82,6 +82,9 @@ class TorchModel:
             rank, eps = given["axis"], given["epsilon"]
             has = isinstance(group.operands[1], Node)
             return lambda x, *w: f.layer_norm(x, x.shape[rank:], *(w if has else ()), eps=eps)
+        if group.operator == "BatchNormalization":
+            eps = given["epsilon"]
+            return lambda x, w, b, mean, var: f.batch_norm(x, mean, var, w, b, eps=eps)
         if group.operator == "Gemm":
             turned = given["transB"]
             return lambda x, w, b: f.linear(x, w if turned else w.T, b)

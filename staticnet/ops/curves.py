@@ -8,10 +8,10 @@ from typing import Any
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axes, normalize_axis
-from staticnet.ops.arithmetic import maximum
 from staticnet.ops.base import as_value, as_values, function, promoted
 from staticnet.ops.indexing import take
-from staticnet.ops.movement import concat
+from staticnet.ops.movement import MAX_PARTS, concat
+from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import cumulative_sum
 from staticnet.ops.selection import as_floats, where
 from staticnet.ops.shape import reshape, sum
@@ -139,8 +139,9 @@ def polyval(p: Any, x: Any) -> Value:
         ShapeError: if the coefficients are no vector of a static length.
     """
     p, x = as_value(p), as_value(x)
-    if p.ndim != 1 or not isinstance(p.shape[0], int):
-        raise ShapeError(f"takes a vector of a known number of coefficients, not {list(p.shape)}")
+    if p.ndim != 1 or not isinstance(p.shape[0], int) or p.shape[0] > MAX_PARTS:
+        told = f"takes a vector of at most {MAX_PARTS} coefficients, their number known"
+        raise ShapeError(f"{told}, not {list(p.shape)}")
     p, x = promoted("polyval", p, x)
     y = x * 0
     for i in range(p.shape[0]):
@@ -159,7 +160,10 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: float = 2 * math
         ArgumentError: if the period is not positive.
     """
     p = as_floats(p)
-    if not isinstance(period, Value) and not period > 0:
+    for given in (period, 0.0 if discont is None else discont):
+        if not is_scalar(given):
+            raise ArgumentError(f"period and discont must be numbers, not {given!r:.40}")
+    if not python_number(period) > 0:
         raise ArgumentError(f"period must be positive, not {period!r:.40}")
     place = normalize_axis(axis, p.ndim)
     first, rest, short = ([slice(None)] * p.ndim for _ in range(3))
@@ -167,7 +171,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: float = 2 * math
     jump = p[tuple(rest)] - p[tuple(short)]
     wrapped = (jump + period / 2) % period - period / 2
     wrapped = where((wrapped == -period / 2) & (jump > 0), period / 2, wrapped)
-    least = period / 2 if discont is None else maximum(discont, period / 2)
+    least = period / 2 if discont is None else max(discont, period / 2)
     added = where(abs(jump) < least, 0.0, wrapped - jump)
     shifted = p[tuple(rest)] + cumulative_sum(added, place)
     return concat([p[tuple(first)], shifted], place)

@@ -60,9 +60,12 @@ def limit_by_number(node: Node) -> Value | None:
         beyond = Less()
     elif isinstance(within.op, LessEqual) and isinstance(extremum.op, Minimum):
         beyond = Greater()
-    if beyond is None or within.inputs != extremum.inputs or within.inputs[0] is not x:
+    if beyond is None:
         return None
-    number = limit = within.inputs[1]
+    first, limit = within.inputs
+    if first is not x or extremum.inputs[0] is not x or extremum.inputs[1] is not limit:
+        return None
+    number = limit
     if isinstance(number.op, BroadcastTo):
         (number,) = number.inputs
     if not isinstance(number.op, Constant) or number.type.size != 1:
