@@ -31,12 +31,13 @@ class Graph:
             or differs in type from its value.
     """
 
-    __slots__ = ("__weakref__", "_nodes", "inputs", "name", "outputs", "updates")
+    __slots__ = ("__weakref__", "_nodes", "_symbols", "inputs", "name", "outputs", "updates")
     name: str
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     updates: Updates
     _nodes: tuple[Node, ...]
+    _symbols: frozenset[str] | None
     draw: ClassVar[Callable[[Graph], str] | None] = None
     """How a notebook shows a graph, as HTML. `import staticnet` sets it: see docs/adr/0014."""
 
@@ -58,6 +59,7 @@ class Graph:
         settle(graph, "outputs", tuple(outputs))
         settle(graph, "updates", tuple((target, value) for target, value in updates))
         settle(graph, "_nodes", tuple(topological((*graph.inputs, *graph.roots))))
+        settle(graph, "_symbols", None)
         _check(graph)
         with _lock:
             return _table.setdefault(key, graph)
@@ -95,6 +97,13 @@ class Graph:
     @property
     def symbols(self) -> frozenset[str]:
         """The names of all symbolic dims."""
+        found = self._symbols
+        if found is None:  # a call asks, and a graph may be large
+            found = self._find_symbols()
+            object.__setattr__(self, "_symbols", found)
+        return found
+
+    def _find_symbols(self) -> frozenset[str]:
         names: frozenset[str] = frozenset()
         for type_ in {node.type for node in self._nodes}:
             names |= type_.symbols
