@@ -58,8 +58,8 @@ SN_APART void sn_pack_strips_f32(const sn_convolution *v, const sn_product_sizes
 SN_INLINE void sn_flat_tile_f32(const float *strip, int64_t rows, int64_t depth, const float *panel,
                                 int64_t width, float *tile) {
   const int64_t zero = 0;
-  const float *at[SN_TALLEST];
-  for (int64_t u = 0; u < rows; ++u) at[u] = strip + u;
+  const float *at[SN_TALLEST] = {strip};
+  for (int64_t u = 1; u < rows; ++u) at[u] = strip + u;
   sn_strip_f32(rows, width, 1, depth * rows, rows, &zero, at, panel, tile);
 }
 
