@@ -168,3 +168,8 @@ STEPS: dict[str, Callable[[], tuple[Any, Feeds]]] = {
     f.__name__: f
     for f in (playground, mlp, mlp_bfloat16, softmax, layer_norm, attention, embedding, convnet)
 }
+
+
+def states(graph: Any) -> list[Any]:
+    """The values of a graph's variables."""
+    return [v.value for v in graph.variables]

@@ -12,7 +12,7 @@ import pytest
 from cubin import kernels_of
 from cuda_shim import CXX, KernelFailure, Machine
 from fake_gpu import Gpu
-from gpu_cases import lower
+from gpu_cases import lower, states
 from tolerance import close
 
 import staticnet as sn
@@ -110,10 +110,6 @@ DEFAULT = (("lstm", 3), ("lstm_odd", 1), ("carried", 3))
 def kernels_of_loops(program: CudaProgram) -> list[Launch]:
     launches = [c for c in walk(program.launches) if isinstance(c, Launch)]
     return [c for c in launches if c.function.startswith("loop")]
-
-
-def states(graph: Any) -> list[Any]:
-    return [v.value for v in graph.variables]
 
 
 @needs_shim

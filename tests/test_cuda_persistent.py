@@ -11,7 +11,7 @@ import pytest
 from cubin import kernels_of
 from cuda_shim import CXX, Guarded, KernelFailure, Machine, build, run_kernel
 from fake_gpu import FakeArray, Gpu
-from gpu_cases import STEPS, lower
+from gpu_cases import STEPS, lower, states
 from tolerance import close
 
 import staticnet as sn
@@ -34,10 +34,6 @@ def of_blocks(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate finds so many blocks of one kernel best, whatever they compute."""
     monkeypatch.setattr(choice, "COUNTS", (count,))
     monkeypatch.setattr(choice, "LEAST_GAIN", -1e9)
-
-
-def states(graph: Any) -> list[Any]:
-    return [v.value for v in graph.variables]
 
 
 @needs_shim

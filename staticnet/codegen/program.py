@@ -16,12 +16,11 @@ from staticnet.codegen.products import SLAB_WORK
 from staticnet.codegen.regions import CORES, ROWS, indent, regions
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.codegen.routines import helper
-from staticnet.codegen.steps import Parts, StepWriter
+from staticnet.codegen.steps import LARGE_COPY, Parts, StepWriter
 from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Place, Plan
 
-PARALLEL_COPY = 1 << 18  # bytes of a batch, beyond which threads share the copying of its rows
 _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
@@ -206,7 +205,7 @@ class _Writer:
             "ROWS": ROWS,
             "USES_BLAS": int(uses_blas),
             "USES_THREADS": int(shares or "#pragma omp parallel" in body),
-            "PARALLEL_COPY": PARALLEL_COPY,
+            "PARALLEL_COPY": LARGE_COPY,
             "FIRST_OUTPUT": self._starts()["output"],
         }
         parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]

@@ -38,7 +38,7 @@ from staticnet.plan.text import space
 from staticnet.plan.weights import held_weights
 
 PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
-LARGE_COPY = 1 << 18  # bytes from which threads share a copy
+LARGE_COPY = 1 << 18  # bytes from which threads share a copy, or that of a batch's rows
 SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
 SMALL_ARENA = 512  # bytes of a body's arena that are local, so that small values are in registers
 TIMED_BYTES = 1 << 10  # a kernel of a held graph moves, below which a clock would time itself

@@ -323,11 +323,15 @@ def check_inner(what: str, optimizer: Any) -> None:
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(f"{what}: {optimizer!r:.60} is no optimizer")
     if not optimizer.wrappable:
-        name = type(optimizer).__name__
-        raise ArgumentError(
-            f"{what}: {name} takes the loss, for it looks at several places, and gradients alone "
-            "do not do, so nothing wraps it: leave out clipping, averages, accumulation and scaling"
-        )
+        raise takes_the_loss(f"{what}: {type(optimizer).__name__}")
+
+
+def takes_the_loss(who: str) -> ArgumentError:
+    """The error of an optimizer that is given gradients."""
+    return ArgumentError(
+        f"{who} takes the loss, by minimize(loss), for it looks at several places; gradients alone "
+        "do not do, so nothing wraps it: leave out clipping, averages, accumulation and scaling"
+    )
 
 
 def parameters_of(wrt: Parameters) -> list[Variable]:

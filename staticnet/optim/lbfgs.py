@@ -31,6 +31,7 @@ from staticnet.optim.base import (
     check_used,
     checked_number,
     parameters_of,
+    takes_the_loss,
     trainable_of,
 )
 from staticnet.optim.line_search import StrongWolfe
@@ -108,11 +109,7 @@ class LBFGS(Optimizer):
         Raises:
             ArgumentError: always.
         """
-        raise ArgumentError(
-            "LBFGS: takes the loss, by minimize(loss), for it looks at several places; gradients "
-            "alone do not do, so nothing wraps it: leave out clipping, averages, accumulation and "
-            "scaling"
-        )
+        raise takes_the_loss("LBFGS")
 
 
 class _Problem:
