@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import staticnet as sn
+from bench import adam_rule
 from bench.gpu import networks
-from bench.workloads import char_gpt, mlp, playground
+from bench.workloads import char_gpt, layer_norm, matmul, mlp, playground, pointwise, softmax
 from staticnet.backends.cuda import CudaBackend
 from staticnet.cli.networks import NETWORKS, network
 from staticnet.cli.text_networks import character_gpt
@@ -49,6 +51,28 @@ def gpt2_layer(nn: Any) -> Any:
     return character_gpt(nn, length=1024, width=768, heads=12, layers=1, characters=50257)
 
 
+def of_formula(
+    formula: Callable[..., Any], *shapes: tuple[int, ...], dtype: str = "float32"
+) -> Any:
+    """A kernel of the GPU's suite, of arrays of 4 MiB: the next value of a variable."""
+
+    def build() -> Any:
+        inputs = [sn.placeholder(shape, dtype) for shape in shapes]
+        result = formula(*inputs)
+        out = sn.variable(np.zeros(result.shape, result.dtype), "out")
+        return sn.function(inputs, [], updates={out: result}, device="numpy")
+
+    return build
+
+
+def adam_update() -> Any:
+    """Adam's update of an array of 4 MiB."""
+    p, g = (sn.variable(np.zeros(1 << 20, "f"), name) for name in "pg")
+    updates = sn.optim.Adam(**adam_rule.OPTIONS).apply({p: g})
+    return sn.function([], [], updates=updates, device="numpy")
+
+
+ROWS, SQUARE = (1024, 1024), (8192, 8192)
 CASES: dict[str, Callable[[], Any]] = {
     "playground": of_module(playground),
     "mlp": of_module(mlp),
@@ -57,9 +81,18 @@ CASES: dict[str, Callable[[], Any]] = {
     "char_lstm": of_network("char_lstm"),
     "resnet18": of_network("cifar_bn", model=lambda nn: network(nn, NETWORKS["resnet18"])),
     "resnet50": of_network("resnet50"),
+    "vit_b16": of_network("vit_b16"),
     "gpt2_layer": of_network("gpt2_124m", model=gpt2_layer),
+    "gpt2_124m": of_network("gpt2_124m"),
+    "gpt2_124m_32": of_network("gpt2_124m_32"),
+    "pointwise": of_formula(pointwise.staticnet, (1 << 20,), (1 << 20,)),
+    "softmax": of_formula(softmax.staticnet, ROWS),
+    "layer_norm": of_formula(layer_norm.staticnet, ROWS, (1024,), (1024,)),
+    "adam": adam_update,
+    "matmul": of_formula(matmul.staticnet, ROWS, ROWS),
+    "matmul_bf16": of_formula(matmul.staticnet, SQUARE, SQUARE, dtype="bfloat16"),
 }
-DEFAULT = ("playground", "mlp")
+DEFAULT = ("playground", "mlp", "pointwise", "softmax", "layer_norm", "adam", "matmul")
 
 
 def planned(f: Any) -> tuple[Plan, CudaProgram]:
