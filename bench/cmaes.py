@@ -5,7 +5,8 @@
 
 `evaluations` searches to 1e-9 by `cma` and by `sn.optim.CMAES`, with negative weights and one run,
 and with BIPOP restarts; a line has the medians over the seeds and their ratio. A search that does
-not come so far within the budget counts as all of it.
+not come so far within the budget counts as all of it. Cases that FILE has are kept, so that a run
+may go on where one before it was ended.
 
 `speed` times generations of 64 points in 1,000 variables, each contender in a process of its own,
 in turns. evosax may be in another environment: PYTHON is its interpreter.
@@ -65,6 +66,8 @@ CASES = [
     *(("bipop", name) for name in FUNCTIONS),
 ]
 """A single run does not find Rastrigin's optimum."""
+BEGUN = {("rastrigin", 40): 480}
+"""Points of the first run: of 15, BIPOP would have to make 480 before it finds the optimum."""
 
 
 def asked_by_cma(name: str, setting: str, n: int, seed: int, budget: int) -> int:
@@ -82,6 +85,8 @@ def asked_by_cma(name: str, setting: str, n: int, seed: int, budget: int) -> int
         return value
 
     options = {"verbose": -9, "seed": seed + 1, "ftarget": TARGET, "maxfevals": budget}
+    if (name, n) in BEGUN:
+        options["popsize"] = BEGUN[name, n]
     bipop = setting == "bipop"
     cma.fmin2(counted, np.full(n, start), sigma, options, restarts=RESTARTS[setting], bipop=bipop)
     return asked if best < TARGET else budget
@@ -93,7 +98,8 @@ def asked_by_us(name: str, setting: str, n: int, seed: int, budget: int) -> int:
 
     f, start, sigma = FUNCTIONS[name]
     bipop = setting == "bipop"
-    es = sn.optim.CMAES(sigma, seed=seed, restarts=RESTARTS[setting], bipop=bipop)
+    popsize, restarts = BEGUN.get((name, n)), RESTARTS[setting]
+    es = sn.optim.CMAES(sigma, popsize, seed=seed, restarts=restarts, bipop=bipop)
     step = es.minimize(lambda x: f(sn, x), np.full(n, start), device="numpy")
     asked = 0
     while asked < budget and not (step.stopped and not step.restarts_left):
@@ -105,26 +111,40 @@ def asked_by_us(name: str, setting: str, n: int, seed: int, budget: int) -> int:
 
 
 def evaluations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A record for each setting, function and dimension."""
+    """A record for each setting, function and dimension; one that FILE has is not made again."""
     records = []
+    if options.out and options.out.exists():
+        records = json.loads(options.out.read_text(encoding="utf-8"))["records"]
+    known = {(each["setting"], each["function"], each["n"]) for each in records}
     for n in options.dims:
         for setting, name in CASES:
-            if options.only and name not in options.only:
+            if (options.only and name not in options.only) or (setting, name, n) in known:
                 continue
             record: dict[str, Any] = {"setting": setting, "function": name, "n": n}
             for who, ask in (("staticnet", asked_by_us), ("cma", asked_by_cma)):
-                each = [
+                record[who] = [
                     ask(name, setting, n, seed, options.budget) for seed in range(options.seeds)
                 ]
-                record[who] = each
-            ours, theirs = np.median(record["staticnet"]), np.median(record["cma"])
-            print(
-                f"{setting} {name} {n}-d: {ours:,.0f} evaluations, cma {theirs:,.0f}, "
-                f"ratio {ours / theirs:.2f}",
-                flush=True,
-            )
             records.append(record)
+            write(records, options)
+            print(row(record), flush=True)
     return records
+
+
+def row(record: dict[str, Any]) -> str:
+    """The medians of a record, and their ratio."""
+    ours, theirs = np.median(record["staticnet"]), np.median(record["cma"])
+    return (
+        f"{record['setting']} {record['function']} {record['n']}-d: {ours:,.0f} evaluations, "
+        f"cma {theirs:,.0f}, ratio {ours / theirs:.2f}"
+    )
+
+
+def write(records: Any, options: argparse.Namespace) -> None:
+    """Keep the samples in FILE, if one was named."""
+    if options.out:
+        made = {"about": environment.describe(2), "records": records}
+        options.out.write_text(json.dumps(made) + "\n", encoding="utf-8")
 
 
 def stepper(name: str) -> Callable[[], Any]:
@@ -242,10 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.way == "serve":
         serve(options.name)
         return
-    records = evaluations(options) if options.way == "evaluations" else speed(options)
-    if options.out:
-        made = {"about": environment.describe(2), "records": records}
-        options.out.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    write(evaluations(options) if options.way == "evaluations" else speed(options), options)
 
 
 if __name__ == "__main__":

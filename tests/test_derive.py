@@ -208,10 +208,13 @@ def test_the_command(capsys: Any, tmp_path: Path) -> None:
     assert main(["derive", "w*x^2", "--wrt", "x", "--at", "x=2", "w=3"]) == 0
     assert "x = 2" in capsys.readouterr().out
     assert main(["derive", "sum(x*x)", "--shape", "x=3"]) == 0
+    capsys.readouterr()
+    assert main(["derive", "sum(w*x)", "--wrt", "w", "--at", "x=[1,2]", "w=[3,4]"]) == 0
+    assert re.search(r"dw = \[\S+, \S+\]  11  ", capsys.readouterr().out)
     for wrong in (
         ["w*x"], ["w*x", "--wrt", "z"], ["x", "--shape", "x"], ["x", "--shape", "x=-1"],
         ["x", "--at", "y=1"], ["x", "--at", "x"], ["x*w", "--wrt", "x", "--at", "x=2"],
-        ["x", "--shape", "y=3"], ["x", "--at", "x=[1,2]"], ["x", "--order", "0"],
+        ["x", "--shape", "y=3"], ["x", "--shape", "x=3", "--at", "x=[1,2]"], ["x", "--order", "0"],
     ):  # fmt: skip
         assert main(["derive", *wrong]) == 2, wrong
         assert capsys.readouterr().err.startswith(("staticnet derive: ", "  "))

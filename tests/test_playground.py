@@ -16,7 +16,7 @@ from staticnet.errors import ArgumentError
 from staticnet.playground import compiled, config, frames, messages
 from staticnet.playground.config import Config
 from staticnet.playground.data import DATASETS, grid, sample
-from staticnet.playground.derivation import Derivation, unit_rules
+from staticnet.playground.derivation import Derivation, slope, unit_rules
 from staticnet.playground.engines import Compiled, Dynamic, seconds_per_step
 from staticnet.playground.mailbox import MOST, Mailbox
 from staticnet.playground.messages import Act, Assign, Configure, Place, Select, Show
@@ -264,8 +264,10 @@ class TestModel:
         first, *_ = unit_rules("tanh", bias=False)
         assert first[0].startswith("d/dw[tanh(w * x + rest)] = d/dw[w * x + rest] * (1 - tanh(")
         assert "chain rule" in first[1]
+        assert [slope(a) for a in ("tanh", "linear")] == ["1 - tanh(z)**2", "1"]
         for activation in config.ACTIVATIONS:
             assert unit_rules(activation, bias=True)
+            assert "…" not in slope(activation)
 
     def test_a_dead_unit_is_seen(self) -> None:
         model, points = Model(Config(activation="relu")), sample("circle", 0, 50, 0)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from staticnet.cli.expressions import arrays, read
+from staticnet.cli.expressions import arrays, read, shapes_of
 from staticnet.explain import backprop
 
 
@@ -32,8 +32,7 @@ def run(options: argparse.Namespace) -> None:
         OSError: if the page cannot be written.
     """
     values = arrays(options.at, "--at")
-    shapes = [f"{name}={','.join(map(str, value.shape))}" for name, value in values.items()]
-    expression = read(options.expression, shapes)
+    expression = read(options.expression, shapes_of(values))
     made = backprop(expression.node, **values)
     print(made)
     if options.html is not None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from staticnet.cli.expressions import arrays, read
+from staticnet.cli.expressions import arrays, read, shapes_of
 from staticnet.errors import ArgumentError
 from staticnet.explain import derive
 
@@ -20,7 +20,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--wrt", metavar="NAME", help="the variable (if there is only one: that)")
     parser.add_argument("--order", type=int, default=1, help="how often (%(default)s)")
     parser.add_argument(
-        "--shape", nargs="+", default=[], metavar="NAME=N[,N]", help="of variables: x=3 or w=3,4"
+        "--shape",
+        nargs="+",
+        default=[],
+        metavar="NAME=N[,N]",
+        help="of variables: x=3 or w=3,4; one with a value has its",
     )
     parser.add_argument(
         "--at", nargs="+", default=[], metavar="NAME=VALUE", help="the point to check it at"
@@ -38,15 +42,16 @@ def run(options: argparse.Namespace) -> None:
         ArgumentError: if an option does not fit it.
         OSError: if the page cannot be written.
     """
-    expression = read(options.expression, options.shape)
+    point = arrays(options.at, "--at")
+    expression = read(options.expression, [*shapes_of(point), *options.shape])
     names = list(expression.variables)
     wrt = options.wrt or (names[0] if len(names) == 1 else None)
     if wrt not in names:
         has = f"it has {', '.join(names)}" if names else "it has no variables"
         raise ArgumentError(f"--wrt: which variable of {options.expression!r:.60}? {has}")
     made = derive(expression.node, expression.variables[wrt], options.order)
-    if options.at:
-        made = made.at(**arrays(options.at, "--at"))
+    if point:
+        made = made.at(**point)
     print(made.steps_latex() if options.latex else made)
     if options.html is not None:
         print(f"wrote {made.html(options.html)}")

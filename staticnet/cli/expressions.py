@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,3 +53,8 @@ def arrays(given: Sequence[str], option: str) -> dict[str, Any]:
         if not sign or not name.isidentifier():
             raise ArgumentError(f"{option}: write NAME=VALUE, as x=2 or x=[1,2]; not {each!r:.60}")
     return values
+
+
+def shapes_of(values: Mapping[str, Any]) -> list[str]:
+    """The shapes of arrays as `read` takes them."""
+    return [f"{name}={','.join(map(str, value.shape))}" for name, value in values.items()]

@@ -64,7 +64,7 @@ def parse(text: str, shapes: Mapping[str, Shape] | None = None) -> Expression:
         reader.fail(0, "is nested too deeply", "take a part of it")
     for name in reader.shapes:
         if name not in reader.variables:
-            reader.fail(0, f"has no variable {name}", "leave its shape out")
+            reader.fail(0, f"has no variable {name}", "leave it out")
     return Expression(made, reader.variables)
 
 

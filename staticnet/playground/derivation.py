@@ -11,21 +11,12 @@ from typing import Any
 
 import staticnet as sn
 from staticnet.explain import derive
+from staticnet.explain.writing import text_of
 from staticnet.nn import functional as F
 from staticnet.playground.data import Array
 from staticnet.playground.messages import Place
 from staticnet.playground.model import LABELS, Chain, Model
 
-_SLOPES = {
-    "tanh": "1 − a²",
-    "relu": "1 where z > 0, else 0",
-    "sigmoid": "a (1 − a)",
-    "linear": "1",
-    "leaky_relu": "1 where z > 0, else 0.01",
-    "elu": "1 where z > 0, else a + 1",
-    "gelu": "Φ(z) + z φ(z)",
-    "silu": "σ(z) + a (1 − σ(z))",
-}
 _STEP = 2e-3  # of the difference, in float32
 
 
@@ -79,7 +70,7 @@ class Derivation:
                 {"what": f"∂L/∂a of {name}", "rule": f"Wᵀ of {above} times its ∂L/∂z",
                  "numbers": _numbers(values.units[layer + 1])},
                 {"what": f"∂L/∂z of {name}",
-                 "rule": f"times a′ = {_SLOPES[self.model.config.activation]}",
+                 "rule": f"times a′ = {slope(self.model.config.activation)}",
                  "numbers": _numbers(values.sums[layer])},
             ]  # fmt: skip
         return [*steps, self._at_weight(values)]
@@ -124,12 +115,22 @@ class Derivation:
 
 
 @cache
+def slope(activation: str) -> str:
+    """d a / d z of a = activation(z), as on paper."""
+    z = sn.placeholder((), name="z")
+    return text_of(derive(_activated(activation, z), z).result)
+
+
+@cache
 def unit_rules(activation: str, bias: bool) -> list[list[str]]:
     """d a / d w of a unit a = activation(w x + rest), as on paper: [what became what, the rule]"""
     w, x, rest = (sn.placeholder((), name=name) for name in ("w", "x", "rest"))
-    z = rest + w if bias else w * x + rest
-    made = derive(z if activation == "linear" else getattr(F, activation)(z), w)
+    made = derive(_activated(activation, rest + w if bias else w * x + rest), w)
     return [[f"{step}", step.rule] for step in made.steps]
+
+
+def _activated(activation: str, z: Any) -> Any:
+    return z if activation == "linear" else getattr(F, activation)(z)
 
 
 def _layer_name(layer: int, last: int) -> str:
