@@ -378,8 +378,8 @@ SORTED = np.array([-1.0, 0.0, 0.0, 2.0, np.inf, np.nan])
 PLACES = np.array([[0.0, -0.0, 2.0], [np.nan, -np.inf, 1.5]])
 CASES: dict[str, Case] = {
     "diff": (sn.diff, np.diff, (X,)),
-    "diff twice": (lambda x: sn.diff(x, 0, 2), lambda x: np.diff(x, 2, 0), (X,)),
-    "diff of all": (lambda x: sn.diff(x, 1, 6), lambda x: np.diff(x, 6), (X,)),
+    "diff twice": (lambda x: sn.diff(x, 2, 0), lambda x: np.diff(x, 2, 0), (X,)),
+    "diff of all": (lambda x: sn.diff(x, 6), lambda x: np.diff(x, 6), (X,)),
     "diff between": (
         lambda x, p: sn.diff(x, prepend=p, append=[[1], [2], [3]]),
         lambda x, p: np.diff(x, prepend=p, append=[[1], [2], [3]]),

@@ -78,6 +78,7 @@ def test_limits_and_gradients(name: str) -> None:
     x = np.random.default_rng(4).normal(size=shape)
     np.testing.assert_array_equal(run(x, lambda x: f(x, 0)), x)
     np.testing.assert_array_equal(run(x, lambda x: f(x, 1.0, KEY)), np.zeros(shape))
+    np.testing.assert_array_equal(run(x, lambda x: sn.grad(sn.sum(f(x, 1.0, KEY)), [x])[0]), 0 * x)
     np.testing.assert_array_equal(run(x, lambda x: f(x, 0.5, training=False)), x)
     assert run(np.zeros((0, *shape[1:])), lambda x: f(x, 0.5, KEY)).shape == (0, *shape[1:])
     half = run(x.astype("float16"), lambda x: f(x, 0.5, KEY))
@@ -94,6 +95,14 @@ def test_limits_and_gradients(name: str) -> None:
     if name not in ("dropout", "alpha_dropout"):
         with pytest.raises(ShapeError, match="axes"):
             f(sn.placeholder((3,)), 0.5, KEY)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_scalar_is_kept_or_dropped(device: str) -> None:
+    x = sn.placeholder((), "float64", name="lone")
+    step = sn.function(x, [F.dropout(x, 0.5, KEY), sn.random.uniform(KEY)], device=device)
+    y, u = step(3.0)
+    assert float(y) == (6.0 if float(u) < 0.5 else 0.0)
 
 
 @pytest.mark.parametrize("name", LAYERS)

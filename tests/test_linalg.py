@@ -254,6 +254,17 @@ def test_names_of_others_say_what_to_use() -> None:
         _ = L.eig
 
 
+@pytest.mark.parametrize("order", [0.5, -1, -3.5, 1.5, 3])
+def test_gradients_of_norms_at_zeros_are_pytorchs(order: float) -> None:
+    torch = pytest.importorskip("torch")
+    for values in ([0.0, 1.0, -2.0, 0.0], [0.0, 0.0]):
+        x = np.array(values)
+        leaf = torch.tensor(x, requires_grad=True)
+        torch.linalg.vector_norm(leaf, order).backward()
+        (got,) = on("numpy", lambda x: sn.grad(L.vector_norm(x, ord=order), [x])[0], x)
+        close(got, leaf.grad.numpy())
+
+
 def test_norms_of_16_bits_are_rounded_once() -> None:
     x = np.full((40, 40), 200.0, "float16")  # whose squares add up to infinity
     for build in (L.norm, L.vector_norm, L.matrix_norm, lambda x: L.matrix_norm(x, ord=2)):

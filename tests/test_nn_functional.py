@@ -116,6 +116,20 @@ def test_activation_at_infinity(name):
     assert np.isfinite(mine[1][:2]).all(), "first derivative"
 
 
+@pytest.mark.parametrize("f", [nn.softmax, nn.log_softmax, nn.softmin])
+@pytest.mark.parametrize("dtypes", [("float16", "float64"), ("bfloat16", "float32")])
+def test_softmax_in_a_dtype_that_is_asked_for(f, dtypes):
+    given, asked = dtypes
+    x = torch.arange(6.0).reshape(2, 3).to(getattr(torch, given))
+    name = f.__name__
+    wanted = getattr(F, name)(x, -1, dtype=getattr(torch, asked)).numpy()
+    node = sn.placeholder((2, 3), given, name="narrow")
+    y = f(node, -1, dtype=asked)
+    (got,) = sn.function(node, [y], device="numpy")(x.float().numpy().astype(node.dtype))
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
 def test_softmax_of_minus_infinity_is_zero():
     x = np.array([0.0, -np.inf, 1.0])
     np.testing.assert_allclose(

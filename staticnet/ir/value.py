@@ -241,8 +241,8 @@ class Value:
     def __abs__(self) -> Value:
         return FUNCTIONS["abs"](self)
 
-    def __round__(self) -> Value:
-        return FUNCTIONS["round"](self)
+    def __round__(self, decimals: int = 0) -> Value:
+        return FUNCTIONS["round"](self, decimals)
 
     def __invert__(self) -> Value:
         return FUNCTIONS["bitwise_invert"](self)

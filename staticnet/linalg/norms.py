@@ -49,7 +49,15 @@ def vector_norm(x: Any, *, axis: Any = None, keepdims: Any = False, ord: Any = 2
         return sum(abs(x), axes, keepdims=kept)
     if ord == 2:
         return _root(sum(x * x, axes, keepdims=kept), sqrt)
-    return _root(sum(pow(abs(x), ord), axes, keepdims=kept), lambda y: pow(y, 1 / ord))
+    return _root(sum(_power(abs(x), ord), axes, keepdims=kept), lambda y: pow(y, 1 / ord))
+
+
+def _power(size: Any, ord: float) -> Value:
+    """|x|^ord, whose derivative at 0 is 0, not infinite, where ord < 1."""
+    if ord >= 1:
+        return pow(size, ord)
+    zero = size == 0
+    return where(zero, 0 if ord > 0 else math.inf, pow(where(zero, 1, size), ord))
 
 
 def _root(x: Any, root: Any) -> Value:

@@ -135,7 +135,7 @@ def _along(op: type[Scan], x: Value, axis: int | None) -> Value:
 
 
 @function
-def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Value:
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Value:
     """y[i] = x[i + 1] - x[i] along `axis`, `n` times, of x between `prepend` and `append`.
 
     x: [.., m, ..], prepend and append: [.., *, ..] -> y: [.., max(0, m - n), ..]

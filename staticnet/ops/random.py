@@ -70,7 +70,7 @@ def random_words(key: Any, counter: Any, size: int, xp: Any = np) -> Any:
     block = xp.arange(-(-size // 4), dtype=np.uint64)
     counter, key = (xp.asarray(word, np.uint64)[..., None] for word in (counter, key))
     words = xp.stack(_words_of_blocks(key, counter, block, xp), axis=-1)
-    return words.reshape(*words.shape[:-2], 4 * block.size)[..., :size]
+    return words.reshape((*words.shape[:-2], 4 * block.size))[..., :size]
 
 
 def random_words_at(key: Any, counter: Any, places: Any, xp: Any = np) -> Any:
@@ -113,7 +113,7 @@ class RandomBits(TensorOp, name="random_bits"):
 
     def eval(self, xp: Any, key: Any, counter: Any) -> Any:
         words = random_words(key, counter, int(size_of(self.shape)), xp)
-        return words.reshape(*words.shape[:-1], *self.shape)
+        return words.reshape((*words.shape[:-1], *self.shape))
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         return apply(self, *align(batched, operands))

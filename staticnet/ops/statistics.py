@@ -155,7 +155,7 @@ def std_mean(
 def cov(x: Any, correction: float = 1, rowvar: bool = True) -> Value:
     """y[i, j] = the covariance of the variables i and j: the rows of x, or its columns.
 
-    x: [v, n], or [n, v] without `rowvar` -> y: [v, v]; x: [n] -> y: []
+    x: [v, n], or [n, v] without `rowvar` -> y: [v, v]; x: [n], or of one variable -> y: []
 
     Raises:
         ShapeError: if x has more axes.
@@ -163,9 +163,9 @@ def cov(x: Any, correction: float = 1, rowvar: bool = True) -> Value:
     x = as_floats(x)
     if not 1 <= x.ndim <= 2:
         raise ShapeError(f"takes a vector or a matrix, not {x.ndim} axes")
-    if x.ndim == 1:
-        return var(x, correction=correction)
-    rows = x if as_bool(rowvar, "rowvar") else matrix_transpose(x)
+    rows = x if as_bool(rowvar, "rowvar") or x.ndim == 1 else matrix_transpose(x)
+    if x.ndim == 1 or rows.shape[0] == 1:
+        return var(reshape(rows, -1), correction=correction)
     centered = rows - mean(rows, 1, keepdims=True)
     return matmul(centered, matrix_transpose(centered)) / relu(
         dim_value(rows.shape[1], rows) - correction
@@ -177,7 +177,8 @@ def cov(x: Any, correction: float = 1, rowvar: bool = True) -> Value:
 def corrcoef(x: Any, rowvar: bool = True) -> Value:
     """y[i, j] = the correlation of the variables i and j: the rows of x, or its columns.
 
-    x: [v, n], or [n, v] without `rowvar` -> y: [v, v], in [-1, 1]; x: [n] -> y: []
+    x: [v, n], or [n, v] without `rowvar` -> y: [v, v], in [-1, 1]; x: [n], or of one variable ->
+    y: []
 
     Raises:
         ShapeError: if x has more axes.
@@ -307,7 +308,7 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Value:
 
 @function
 def histogram(
-    x: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
+    x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
 ) -> tuple[Value, Value]:
     """y[i] = how many x are in bin i, edges[i] <= x < edges[i + 1]; in the last one x <= edges[-1].
 

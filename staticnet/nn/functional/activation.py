@@ -163,26 +163,32 @@ def hardtanh(
 
 
 @function
-@rounded_once()
 def softmax(input: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Value:
     """y = e**x / sum(e**x) along `axis`, which PyTorch calls `dim`.  input x: [*s] -> y: [*s]
 
     dtype: what x is cast to beforehand.
     """
-    axis = axis if dim is None else dim
-    powers = exp(_below_zero(_cast(input, dtype), axis))
+    return _softmax(_cast(input, dtype), axis if dim is None else dim)
+
+
+@rounded_once()
+def _softmax(x: Any, axis: int) -> Value:
+    powers = exp(_below_zero(x, axis))
     return powers * (1 / sum(powers, axis, keepdims=True))  # the sum is at least 1: one power is
 
 
 @function
-@rounded_once()
 def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Value:
     """y = x - ln(sum(e**x)) along `axis`, which PyTorch calls `dim`.  input x: [*s] -> y: [*s]
 
     dtype: what x is cast to beforehand.
     """
-    axis = axis if dim is None else dim
-    shifted = _below_zero(_cast(input, dtype), axis)
+    return _log_softmax(_cast(input, dtype), axis if dim is None else dim)
+
+
+@rounded_once()
+def _log_softmax(x: Any, axis: int) -> Value:
+    shifted = _below_zero(x, axis)
     return shifted - log(sum(exp(shifted), axis, keepdims=True))
 
 

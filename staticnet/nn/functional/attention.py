@@ -14,10 +14,10 @@ from staticnet.ir.dtype import BOOL, compute_dtype, is_floating
 from staticnet.ir.types import Shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
-from staticnet.nn.functional.dropout import key_for
+from staticnet.nn.functional.dropout import key_for, none_of
 from staticnet.ops.arguments import broadcast_shapes
 from staticnet.ops.base import apply, as_value, as_values, constant, function, items, promoted
-from staticnet.ops.creation import dim_value, zeros_like
+from staticnet.ops.creation import dim_value
 from staticnet.ops.promotion import is_scalar
 from staticnet.ops.random import Key
 from staticnet.ops.selection import astype
@@ -73,7 +73,7 @@ def scaled_dot_product_attention(
     drops = _drops(p, q, dropout_key)
     op = Attention(bool(is_causal), drops=bool(drops))
     y = items(apply(op, q, k, v, factor, *mask, *drops))[0]
-    y = zeros_like(y) if p == 1 else y
+    y = none_of(y) if p == 1 else y
     return reshape(y, (*lead, t, e))
 
 

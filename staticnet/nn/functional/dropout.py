@@ -14,7 +14,6 @@ from staticnet.nn.functional.activation import SELU_ALPHA, SELU_SCALE
 from staticnet.nn.seed import next_seed
 from staticnet.ops.arguments import as_bool
 from staticnet.ops.base import function
-from staticnet.ops.creation import zeros_like
 from staticnet.ops.random import Generator, Key, bernoulli
 from staticnet.ops.selection import where
 from staticnet.ops.widening import rounded_once
@@ -155,8 +154,13 @@ def _dropped(x: Value, p: Any, training: Any, key: Any, shape: Sequence[Any]) ->
     if not trains or p == 0:
         return x
     if p == 1:
-        return zeros_like(x)
+        return none_of(x)
     return where(bernoulli(key_for(x, key), 1 - p, shape), x / (1 - p), 0)
+
+
+def none_of(x: Value) -> Value:
+    """Zeros that depend on x, so that what drops all of it has a gradient, which is 0."""
+    return where(False, x, 0)
 
 
 def _dropped_channels(x: Any, p: Any, training: Any, key: Any, kept: dict[int, int]) -> Value:
@@ -178,7 +182,7 @@ def _saturated(x: Value, p: Any, training: Any, key: Any, shape: Sequence[Any]) 
     if not trains or p == 0:
         return x
     if p == 1:
-        return zeros_like(x)
+        return none_of(x)
     a = 1 / math.sqrt((1 - p) * (1 + p * SATURATED**2))
     return where(bernoulli(key_for(x, key), 1 - p, shape), x, SATURATED) * a - a * p * SATURATED
 

@@ -140,6 +140,7 @@ def hinge_embedding_loss(
 ) -> Value:
     """y = input where target is 1, max(0, margin - input) where it is -1; input is a distance.
 
+    Where the target is neither, y is the sum of both, as PyTorch's is.
     input, target: [*s] -> y: [], or [*s] if not reduced
 
     Raises:
@@ -147,7 +148,8 @@ def hinge_embedding_loss(
     """
     input, target = pair(input, target)
     apart = clip(margin - input, 0)  # with derivative -1 at the margin
-    return reduce_loss(where(target == 1, input, apart), reduction)
+    near = where(target == -1, 0, input)
+    return reduce_loss(near + where(target == 1, 0, apart), reduction)
 
 
 @function
