@@ -19,15 +19,15 @@ def block(before, width):
     )
 
 
-def network():
+def network(width):
     return nn.Sequential(
         nn.RandomCrop(32, padding=4),
         nn.RandomHorizontalFlip(),
-        *block(3, 32),
-        *block(32, 64),
-        *block(64, 128),
+        *block(3, width),
+        *block(width, 2 * width),
+        *block(2 * width, 4 * width),
         nn.Flatten(),
-        nn.Linear(2048, 10),
+        nn.Linear(64 * width, 10),
     )
 
 
@@ -35,14 +35,16 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/cifar_keras")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
 
-    nn.manual_seed(0)
+    nn.manual_seed(options.seed)
     data = datasets.cifar10(options.data)
     held = (data.test_images, data.test_labels)
-    model = network()
+    model = network(options.width)
     rate = optim.ReduceLROnPlateau(1e-3, patience=1)  # of which Keras says 2
     trainer = Trainer(
         model, nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
@@ -53,6 +55,7 @@ def main():
         validation=held,
         epochs=options.epochs,
         batch_size=64,
+        seed=options.seed,
         callbacks=EarlyStopping(patience=3, restore_best_weights=True),
         out=options.out,
         resume=True,

@@ -67,20 +67,30 @@ def test_the_text_tells_the_same(capsys: Any) -> None:
     for check in told["checks"]:
         assert re.search(rf"^  {check['state']:7}  {re.escape(check['name'])} ", shown, re.M)
         assert check["remedy"] in shown
-    assert shown.endswith("Devices that work: cpu, numpy.\n")
+    working = [c["name"] for c in told["checks"] if (c["section"], c["state"]) == ("devices", "ok")]
+    assert {"cpu", "numpy"} <= set(working)
+    assert shown.endswith(f"Devices that work: {', '.join(working)}.\n")
 
 
-def test_it_imports_no_optional_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize("installed", [False, True])
+def test_it_imports_no_optional_package_but_cupy(tmp_path: Path, installed: bool) -> None:
+    """CuPy is tried where it is installed: here a stand-in that fails, or none whatever is there."""
+    if installed:
+        (tmp_path / "cupy.py").write_text("__version__ = '14.0'\n")  # without arange
+    hidden = "" if installed else "sys.modules['cupy'] = None;"
+    names = ("torch", "jax", "cupy", "matplotlib", "sklearn")
     code = (
-        "import sys; from staticnet.cli.main import main; main(['doctor']);"
-        "print([n for n in ('torch', 'jax', 'cupy', 'matplotlib', 'sklearn') if n in sys.modules])"
+        f"import sys; {hidden} from staticnet.cli.main import main; main(['doctor']);"
+        f"print([n for n in {names} if sys.modules.get(n)])"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     command = [sys.executable, "-c", code]
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == str(["cupy"] if installed else [])
+    state = "broken " if installed else "missing"
+    assert re.search(rf"^  {state}  cupy ", done.stdout, re.MULTILINE | re.IGNORECASE)
 
 
 @pytest.mark.parametrize("command", ["no-such-compiler", "false", "'unclosed"])

@@ -15,15 +15,15 @@ def block(width):
     )
 
 
-def network():
+def network(width):
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
             layers.RandomTranslation(0.125, 0.125, fill_mode="constant", interpolation="nearest"),
             layers.RandomFlip("horizontal"),
-            *block(32),
-            *block(64),
-            *block(128),
+            *block(width),
+            *block(2 * width),
+            *block(4 * width),
             layers.Flatten(),
             layers.Dense(10),
         ]
@@ -33,13 +33,15 @@ def network():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/cifar_keras"))
     options = parser.parse_args()
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(options.seed)
     (x, y), (x_test, y_test) = keras.datasets.cifar10.load_data()
     x, x_test = x.astype("float32") / 255, x_test.astype("float32") / 255
-    model = network()
+    model = network(options.width)
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

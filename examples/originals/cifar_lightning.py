@@ -23,11 +23,11 @@ def block(before, width):
 
 
 class Classifier(L.LightningModule):
-    def __init__(self, lr=0.05, epochs=10, steps=7820):
+    def __init__(self, width=32, lr=0.05, steps=7820):
         super().__init__()
         self.save_hyperparameters()
-        layers = (*block(3, 32), *block(32, 64), *block(64, 128), nn.Flatten())
-        self.network = nn.Sequential(*layers, nn.Linear(2048, 10))
+        layers = (*block(3, width), *block(width, 2 * width), *block(2 * width, 4 * width))
+        self.network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * width, 10))
         self.train_accuracy = MulticlassAccuracy(10, average="micro")
         self.accuracy = MulticlassAccuracy(10, average="micro")
 
@@ -81,12 +81,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="data")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/cifar")
     options = parser.parse_args()
 
-    L.seed_everything(0)
+    L.seed_everything(options.seed)
     training, held = loaders(options.data, batch_size=64)
-    model = Classifier(epochs=options.epochs, steps=options.epochs * len(training))
+    model = Classifier(options.width, steps=options.epochs * len(training))
     trainer = L.Trainer(
         max_epochs=options.epochs,
         gradient_clip_val=1.0,
