@@ -84,6 +84,10 @@ CONTRASTS = """
 
 CROSSED = """
 () => {
+  const drawn = document.querySelector('#view svg'), { width, height } = drawn.viewBox.baseVal;
+  const sizes = ['width', 'height'].map((name) => drawn.getAttribute(name));
+  drawn.setAttribute('width', width); // small letters are of other widths than their pictures
+  drawn.setAttribute('height', height);
   const lines = [...document.querySelectorAll('#view .e .way')].flatMap((path) => {
     const points = path.getAttribute('d').slice(1).split('L').map((p) => p.split(' ').map(Number));
     return points.slice(1).map((p, i) => [points[i], p, path.parentNode.dataset]);
@@ -98,7 +102,18 @@ CROSSED = """
   const crossed = texts.flatMap(({ text, left, top, width, height }) => lines.filter(
     ([[x, y], [u, v]]) => Math.max(x, u) > left && Math.min(x, u) < left + width
       && Math.max(y, v) > top && Math.min(y, v) < top + height).map((line) => [text, ...line]));
-  return { crossed, slanted, texts: texts.length, lines: lines.length };
+  const cells = [...document.querySelectorAll('#view .item.closed .cell rect:not(.under)')];
+  const through = cells.flatMap((cell) => {
+    const { x, y, width, height } = cell.getBBox(), m = cell.getCTM();
+    const { e, f } = cell.ownerSVGElement.getCTM().inverse().multiply(m);
+    const { id } = cell.closest('.item').dataset;
+    return lines.filter(([[a, b], [u, v], { from, to }]) => from !== id && to !== id
+      && Math.max(a, u) > x + e + 0.1 && Math.min(a, u) < x + e + width - 0.1
+      && Math.max(b, v) > y + f + 0.1 && Math.min(b, v) < y + f + height - 0.1)
+      .map((line) => [id, ...line]);
+  });
+  ['width', 'height'].forEach((name, i) => drawn.setAttribute(name, sizes[i]));
+  return { crossed, slanted, through, texts: texts.length, lines: lines.length };
 }
 """
 FITS = """

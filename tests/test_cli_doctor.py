@@ -74,7 +74,7 @@ def test_the_text_tells_the_same(capsys: Any) -> None:
 
 @pytest.mark.parametrize("installed", [False, True])
 def test_it_imports_no_optional_package_but_cupy(tmp_path: Path, installed: bool) -> None:
-    """CuPy is tried where it is installed: here a stand-in that fails, or none whatever is there."""
+    """CuPy is tried where it is installed: here one that fails, or none."""
     if installed:
         (tmp_path / "cupy.py").write_text("__version__ = '14.0'\n")  # without arange
     hidden = "" if installed else "sys.modules['cupy'] = None;"

@@ -148,13 +148,23 @@ class TestInTheBrowser:
     ) -> None:
         page = opened(graph_html(step().graph), size=(1280, 800))
         held(page)
-        assert page.locator("#view .e.backward[data-to='u0']").count() >= 2  # the gradients' ways
+        assert ways_to_update(page) == givers(step().graph, page)
         empty = "document.querySelector('#view').clientHeight - picture().clientHeight"
         picture = "const picture = () => document.querySelector('#view svg');"
         assert 0 <= page.evaluate(f"() => {{ {picture} return {empty}; }}") <= 24
         page.click("#view .box >> nth=2")
         page.wait_for_selector("#view .box.open")
-        assert page.evaluate(CROSSED)["crossed"] == []
+        uncrossed(page)
+        assert ways_to_update(page) == givers(step().graph, page)
+
+    def test_unfolded_it_can_be_read_and_all_gradients_have_a_way(self, opened: Any) -> None:
+        page = opened(graph_html(demo().graph), size=(1280, 800))
+        page.click("#unfold")
+        page.wait_for_selector("#view .box.open[data-id='u0']")
+        assert page.evaluate(FITS)["height"] >= 9
+        uncrossed(page)
+        assert len(givers(demo().graph, page)) == 4  # of two weights and two biases
+        assert ways_to_update(page) == givers(demo().graph, page)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("step", [demo, resnet, gpt])
@@ -167,12 +177,12 @@ class TestInTheBrowser:
         held(page)
         page.get_by_label("kernels", exact=True).check()
         page.wait_for_selector("#view .box[aria-label^='kernel']")
-        assert page.evaluate(CROSSED)["crossed"] == []
+        uncrossed(page)
         page.get_by_label("after the passes").check()
         page.wait_for_selector("#view .box[data-id='u0']")
         page.click("#unfold")
         page.wait_for_selector("#view .box.open[data-id='u0']")
-        assert page.evaluate(CROSSED)["crossed"] == []
+        uncrossed(page)
 
     def test_searching_unfolds_what_it_finds(self, opened: Any) -> None:
         page = opened(graph_html(classifier("numpy").graph), size=(390, 800))
@@ -214,5 +224,42 @@ def held(page: Any) -> None:
     assert seen["height"] >= 9  # pixels of a line of text
     assert lines["lines"] > 10
     assert lines["texts"] > 10
-    assert lines["crossed"] == []
+    assert lines["crossed"] == lines["through"] == []
     assert lines["slanted"] == []
+
+
+def uncrossed(page: Any) -> None:
+    """No edge runs over a label, or through a box that is not its own."""
+    lines = page.evaluate(CROSSED)
+    assert lines["crossed"] == lines["through"] == []
+
+
+def ways_to_update(page: Any) -> list[str]:
+    """What the drawn ways of gradients come from."""
+    found = "lines => lines.map((line) => line.dataset.from)"
+    return sorted(page.locator("#view .e.backward[data-to='u0']").evaluate_all(found))
+
+
+def givers(graph: Any, page: Any) -> list[str]:
+    """What they should come from: the closed boxes that hold the gradients of the update."""
+    told = graph_document(graph)["graphs"][0]
+    shown = set(
+        page.locator("#view .item.closed").evaluate_all("all => all.map((a) => a.dataset.id)")
+    )
+    place: dict[int, str] = {}
+
+    def walk(item: Any, name: str, above: str) -> None:
+        name = f"n{item}" if isinstance(item, int) else name
+        found = above or (name if name in shown else "")
+        if isinstance(item, int):
+            place[item] = found
+        else:
+            for i, each in enumerate(item["items"]):
+                walk(each, f"{name}.{i}", found)
+
+    for letter, part in (("b", "main"), ("u", "apart")):
+        for i, item in enumerate(told["views"][0][part]):
+            walk(item, f"{letter}{i}", "")
+    nodes, apart = told["nodes"], set(numbers(told["views"][0]["apart"]))
+    operands = {x for i in apart for x in nodes[i]["operands"] if x in place} - apart
+    return sorted({place[x] for x in operands if nodes[x]["role"] == "backward"})

@@ -167,32 +167,6 @@ async function layOut(items) {
   return { width: Math.max(1, left - 40), height: Math.max(1, height), boxes, edges };
 }
 
-// The gradients' ways: out of a layer to the right, and along one line to the update. One that would
-// cross another box is left out.
-function waysToUpdate(items, boxes) {
-  const target = boxes.find((box) => box.item === items.apart[0]);
-  if (!target) return [];
-  const { nodes } = items.graph, from = new Set();
-  nodes.forEach((node, i) => {
-    if (!shownItem(items, i)?.apart) return;
-    for (const operand of node.operands) {
-      const item = shownItem(items, operand);
-      if (item && !item.apart && halfOf(items, nodes[operand]) === "backward") from.add(item);
-    }
-  });
-  const line = target.x - 20, end = [target.x, target.y + target.height / 2];
-  return boxes.filter((box) => from.has(box.item)).flatMap((box) => {
-    const y = box.y + box.height / 2, right = box.x + box.width;
-    const above = new Set();
-    for (let each = box.item; each; each = each.parent) above.add(each);
-    const blocked = boxes.some((other) => !above.has(other.item) && other.x < line &&
-      other.x + other.width > right && other.y < y && other.y + other.height > y);
-    if (blocked) return [];
-    const edge = { from: box.item, to: target.item, a: "backward", b: "backward" };
-    return [{ edge, points: [[right, y], [line, y], [line, end[1]], end] }];
-  });
-}
-
 async function layPart(items, list) {
   const cells = new Map(), children = forLayout(items, list, cells);
   const edges = edgesOf(items).filter(({ from, to }) =>

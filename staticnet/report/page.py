@@ -21,7 +21,7 @@ from staticnet.report.roles import ROLES
 from staticnet.report.shell import html_page, part
 from staticnet.report.units import format_bytes, format_seconds
 
-_SCRIPTS = ("table.js", "lay.js", "picture.js", "page.js")
+_SCRIPTS = ("table.js", "lay.js", "ways.js", "picture.js", "page.js")
 _COMPARED = ("columns", "rows", "environment", "warnings", "notes")
 _LIBRARY = """<script>
 // elkjs 0.12.1, copyright Kiel University and others, under the Eclipse Public License 2.0; its

@@ -31,13 +31,19 @@ function makePicture(view, on) {
     begin();
   }
 
-  // all of it, unless it could not be read: on a phone its upper left, beside the map
+  // all of it, but on a phone only if it can be read
   function begin() {
     fit();
-    if (zoom >= LEGIBLE || view.clientWidth > PHONE) return;
+    if (view.clientWidth <= PHONE) legible();
+  }
+
+  // what could not be read when all of it is seen: its beginning, beside the map
+  function legible() {
+    if (zoom >= LEGIBLE) return;
     setZoom(LEGIBLE, 0, 0);
     view.scrollTo(0, 0);
     settle();
+    if (current) reveal(current);
   }
 
   // a picture that is less high than there is room for has no empty ground below it
@@ -214,6 +220,9 @@ function makePicture(view, on) {
     boxes.forEach((item) => (open ? items.open.add(item.id) : items.open.delete(item.id)));
     await redraw();
     fit();
+    if (!open || zoom >= LEGIBLE) return;
+    legible();
+    fitted = false;
   }
 
   // the graphs that a node holds; -> the element that shows them
