@@ -30,6 +30,7 @@ from staticnet.compare import stats
 
 TARGET = 1e-9
 DIMENSION, POPSIZE, GENERATIONS = 1000, 64, 45
+REST = 0.5  # s between turns: threads of OpenBLAS and XLA spin for a while after their last product
 Array = np.ndarray[Any, Any]
 
 
@@ -229,6 +230,7 @@ def speed(options: argparse.Namespace) -> dict[str, list[float]]:
             process = running[name]
             assert process.stdin is not None
             assert process.stdout is not None
+            time.sleep(REST)
             process.stdin.write("\n")
             process.stdin.flush()
             times[name].append(float(process.stdout.readline()))
