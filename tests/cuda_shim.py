@@ -127,7 +127,7 @@ def _version() -> str:
 
 def run_kernel(
     library: ctypes.CDLL, name: str, grid: Size, block: Size, values: Sequence[Any],
-    reverse: bool = False, cooperative: bool = False,
+    reverse: bool = False, cooperative: bool = False, shared: int = 0,
 ) -> None:  # fmt: skip
     """Run a kernel of a library on addresses and ctypes numbers.
 
@@ -139,7 +139,7 @@ def run_kernel(
     sizes = [(ctypes.c_uint * 3)(*x) for x in (grid, block)]
     run = getattr(library, f"shim_{name}")
     run.restype = ctypes.c_char_p
-    message = run(*sizes, table, int(reverse), int(cooperative))
+    message = run(*sizes, table, int(reverse), int(cooperative), shared)
     if message:
         raise KernelFailure(f"{name}: {message.decode()}")
 
@@ -278,7 +278,7 @@ class Machine:
         grid = (min(command.grid[0], TOGETHER), 1, 1) if command.cooperative else command.grid
         run_kernel(
             self.library, command.function, grid, command.block, values, reverse,
-            command.cooperative,
+            command.cooperative, command.shared_bytes,
         )  # fmt: skip
 
     def _key(self, address: Address) -> tuple[Key, int]:

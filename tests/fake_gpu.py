@@ -25,6 +25,7 @@ ALIGNMENT = 512
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\)\s*)?(\w+)\(')
 MACRO = re.compile(r"^SN_RUN_KERNELS\((\d+), \w+\)$", re.MULTILINE)
 H2D, D2H, D2D = 1, 2, 3
+SHARED = 163 << 10  # bytes that a block may ask for
 
 
 class CUDARuntimeError(RuntimeError):
@@ -267,6 +268,7 @@ class Function:
 
     def __init__(self, gpu: Gpu, name: str, run: Any) -> None:
         self.gpu, self.name, self.run = gpu, name, run
+        self.ptr, self.most_shared = self, 48 << 10
         run.restype = ctypes.c_char_p
 
     def __call__(
@@ -277,13 +279,20 @@ class Function:
         given = [ctypes.create_string_buffer(x.tobytes()) for x in arguments]
         table = (ctypes.c_void_p * max(1, len(given)))(*map(ctypes.addressof, given))
         sizes = [(ctypes.c_uint * 3)(*x) for x in (grid, block)]
+        assert shared <= self.most_shared, "a kernel asks for what it was not allowed"
         self.gpu.log.append(("kernel", self.name))
 
         def work(keep: Any = given) -> None:
-            message = self.run(*sizes, table, 0, int(cooperative))
+            message = self.run(*sizes, table, 0, int(cooperative), shared)
             assert not message, f"{self.name}: {message.decode()}"
 
         stream.put(work)
+
+
+def _allow(function: Function, attribute: int, value: int) -> None:
+    assert attribute == 8, "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"
+    assert value <= SHARED
+    function.most_shared = value
 
 
 class Module:
@@ -363,7 +372,13 @@ class Gpu:
 
     def _module(self) -> Any:
         space = types.SimpleNamespace
-        properties = {"name": b"Fake GPU", "major": 9, "minor": 0, "multiProcessorCount": 3}
+        properties = {
+            "name": b"Fake GPU",
+            "major": 9,
+            "minor": 0,
+            "multiProcessorCount": 3,
+            "sharedMemPerBlockOptin": SHARED,
+        }
         runtime = space(
             CUDARuntimeError=CUDARuntimeError, memcpyHostToDevice=H2D, memcpyDeviceToHost=D2H,
             memcpyDeviceToDevice=D2D, memcpyAsync=self._copy, memsetAsync=self._fill,
@@ -375,8 +390,9 @@ class Gpu:
         array = type("ndarray", (FakeArray,), {"gpu": self})
         FakeArray.gpu = self
         pool = space(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+        driver = space(CUDADriverError=CUDADriverError, funcSetAttribute=_allow)
         cuda = space(
-            runtime=runtime, driver=space(CUDADriverError=CUDADriverError), alloc=self.alloc,
+            runtime=runtime, driver=driver, alloc=self.alloc,
             memory=space(OutOfMemoryError=OutOfMemoryError),
             alloc_pinned_memory=lambda nbytes: Pinned(nbytes),
             Stream=lambda non_blocking: Stream(self), Event=Event,

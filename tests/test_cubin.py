@@ -189,15 +189,17 @@ def test_a_layer_of_gpt2_compiles_whole(architecture: str) -> None:
     assert any(kernel.does["LDG.128"] and kernel.does["STG.128"] for kernel in found["beside"])
 
 
+WORKLOADS = (
+    "playground", "mlp", "cifar_bn", "char_gpt", "char_lstm", "resnet18", "resnet50", "vit_b16",
+    "gpt2_124m", "pointwise", "softmax", "layer_norm", "adam",
+)  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "architecture"),
-    [
-        *((name, a) for name in ("mlp", "cifar_bn") for a in ARCHITECTURES),
-        ("char_gpt", "sm_80"), ("char_gpt", "sm_90"), ("playground", "sm_80"),
-        ("char_lstm", "sm_90"), ("resnet50", "sm_90"),
-    ],
-)  # fmt: skip
+    [(name, a) for name in WORKLOADS for a in ARCHITECTURES],
+)
 def test_workloads_keep_within_the_table(name: str, architecture: str) -> None:
     """No spills; 16-bit convolutions on matrix units; rows and updates by 16 bytes."""
     cases = pytest.importorskip("test_workload_launches")

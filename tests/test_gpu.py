@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from random_graphs import graphs
 from test_control_cuda import GO, ROWS, W, X, function, loops, scans
 from test_cuda_loops import CASES, kernels_of_loops
+from test_cuda_resident import CASES as RESIDENT
+from test_cuda_resident import recurrent
 from tolerance import close
 
 import staticnet as sn
@@ -432,9 +434,26 @@ def test_loops(make: Callable[..., Any], most: int, monkeypatch: pytest.MonkeyPa
 def test_loops_as_one_kernel(name: str, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that are captured follow NumPy's, and have the same bits again."""
     monkeypatch.setattr(kernels, "COUNTS", (blocks,))
+    loops_agree(CASES[name], monkeypatch, lambda x: 1e-4)
+
+
+@pytest.mark.parametrize("name", [*RESIDENT, "large"])
+def test_loops_whose_weights_stay(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 16 bits and TF32, in up to 145 KiB of shared memory a block."""
+    monkeypatch.setattr(kernels, "COUNTS", ())
+    make = (
+        (lambda: recurrent("LSTM", 128, 512, "bfloat16")) if name == "large" else RESIDENT[name][0]
+    )
+    loops_agree(make, monkeypatch, lambda x: 2e-2 if x.dtype.itemsize == 2 else 2e-3)
+
+
+def loops_agree(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, most: Callable[[Any], float]
+) -> None:
+    """Loops that are kernels follow NumPy's, twice with the same bits."""
     monkeypatch.setattr(kernels, "LEAST_GAIN", -1e9)
     monkeypatch.setattr(choice, "LEAST_GAIN", 1.0)
-    f, feeds = CASES[name]()
+    f, feeds = make()
     start = [v.value for v in f.graph.variables]
     wanted = [f(*feeds) for _ in range(4)]
     state = [v.value for v in f.graph.variables]
@@ -451,7 +470,7 @@ def test_loops_as_one_kernel(name: str, blocks: int, monkeypatch: pytest.MonkeyP
         *runs, [*(x for xs in wanted for x in _several(xs)), *state], strict=True
     ):
         np.testing.assert_array_equal(once, again)
-        close(once, right, 1e-4)
+        close(once, right, most(once))
 
 
 def _several(results: Any) -> list[Any]:

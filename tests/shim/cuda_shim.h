@@ -5,7 +5,8 @@
 //
 // The blocks of a cooperative launch change places at barriers of the grid alone: between two of
 // them each block in turn does all that it can, so that one which relies on more finds old values.
-// Shared memory is the same for all, and a block must not rely on it beyond such a barrier.
+// Shared memory is the same for all, and a block must not rely on it beyond such a barrier; what the
+// launch asks for beside it is each block's own, and ends where memory does.
 
 #pragma once
 
@@ -52,7 +53,8 @@ namespace shim {
 
 constexpr int kMaxThreads = 1024, kWarp = 32;  // of a block
 constexpr int kMaxTogether = 4, kMaxFibers = 1024;  // blocks and threads of a cooperative launch
-constexpr size_t kStack = 64 << 10;
+constexpr size_t kStack = 64 << 10, kPage = 4096;
+constexpr size_t kMostShared = 227 << 10;  // that a block may ask for
 
 enum State { kIdle, kRunning, kAtBarrier, kAtGrid, kAtExchange, kReady };
 
@@ -81,6 +83,7 @@ inline jmp_buf scheduler;
 inline sigjmp_buf failure;
 inline int threads, next_of_warp, end_of_warp, done;
 inline bool backwards, together;
+inline char *rooms[kMaxTogether];  // what each block has asked for
 inline char message[256];
 inline void (*body)(void **);
 inline void **arguments;
@@ -326,6 +329,23 @@ inline void run_together(const unsigned *grid) {
   } while (release_grid(count));
 }
 
+inline char *own_room() { return rooms[together ? blockIdx.x : 0]; }
+
+// Gives each block the shared memory that the launch asks for, in which nothing of use lies.
+inline void make_rooms(size_t bytes) {
+  constexpr size_t kEach = (kMostShared + kPage - 1) / kPage * kPage + kPage;
+  static char *all;
+  if (!all) {
+    all = (char *)mmap(nullptr, kEach * kMaxTogether, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (int b = 0; b < kMaxTogether; ++b) mprotect(all + kEach * (b + 1) - kPage, kPage, PROT_NONE);
+  }
+  for (int b = 0; b < kMaxTogether; ++b) {
+    rooms[b] = all + kEach * (b + 1) - kPage - (bytes + 15) / 16 * 16;
+    std::memset(rooms[b], 0xFF, bytes);
+  }
+}
+
 inline void on_fault(int signal, siginfo_t *info, void *) {
   const char *what = signal == SIGILL ? "a pack that is not aligned, or an index beyond an array"
                                       : "an access outside all buffers";
@@ -353,7 +373,7 @@ inline void make_fibers() {
 
 // Runs a kernel; -> what went wrong, or null. `reversed` blocks and threads run last ones first.
 inline const char *launch(void (*kernel)(void **), const unsigned *grid, const unsigned *block,
-                          void **given, int reversed, int cooperative) {
+                          void **given, int reversed, int cooperative, int shared) {
   static bool ready;
   if (!ready) make_fibers();
   ready = true;
@@ -364,6 +384,8 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   threads = (int)(block[0] * block[1] * block[2]);
+  if ((size_t)shared > kMostShared) return "a block has not so much shared memory";
+  make_rooms(shared);
   if (threads < 1 || threads > kMaxThreads) return "a block has 1 to 1024 threads";
   struct sigaction action = {}, segv, bus, ill;
   action.sa_sigaction = on_fault;
@@ -400,10 +422,10 @@ inline void call(void (*kernel)(A...), void **given) {
 
 }  // namespace shim
 
-// `shim_<kernel>(grid, block, arguments, reversed, cooperative)` for a kernel of this file.
+// `shim_<kernel>(grid, block, arguments, reversed, cooperative, shared)` for a kernel of this file.
 #define SHIM_KERNEL(kernel)                                                                        \
   extern "C" const char *shim_##kernel(const unsigned *grid, const unsigned *block, void **given,  \
-                                       int reversed, int cooperative) {                            \
+                                       int reversed, int cooperative, int shared) {                \
     return shim::launch([](void **a) { shim::call(kernel, a); }, grid, block, given, reversed,     \
-                        cooperative);                                                              \
+                        cooperative, shared);                                                      \
   }

@@ -30,6 +30,7 @@ from staticnet.codegen.launches import (
 from staticnet.ir.types import fixed
 
 Resolve = Callable[[Address], int]
+UNASKED_BYTES = 48 << 10  # of shared memory that a kernel may have without being allowed more
 Choose = Callable[["BoundProduct"], Algorithm]
 
 
@@ -56,16 +57,16 @@ class _NoProducts:
 class BoundLaunch(_NoProducts):
     """A kernel with its arguments, prepared once."""
 
-    def __init__(
-        self, launch: Launch, function: Any, resolve: Resolve, multiprocessors: int = 1
-    ) -> None:
+    def __init__(self, launch: Launch, function: Any, resolve: Resolve, device: Device) -> None:
         self.step = launch.step
         self.name = launch.function
         self.grid, self.block = launch.grid, launch.block
         self.cooperative = launch.cooperative
         if launch.cooperative:  # its blocks must all find room at once
-            self.grid = (min(launch.grid[0], multiprocessors), 1, 1)
+            self.grid = (min(launch.grid[0], device.chip.multiprocessors), 1, 1)
         self.shared_bytes = launch.shared_bytes
+        if launch.shared_bytes > UNASKED_BYTES:
+            device.allow_shared(function, launch.shared_bytes)
         self.arguments = tuple(pack(argument, resolve) for argument in launch.arguments)
         self._function = function
 
@@ -298,7 +299,7 @@ class Binder:
         """A command, ready to run."""
         if isinstance(command, Launch):
             function = self._function(command.function)
-            return BoundLaunch(command, function, self.resolve, self.device.multiprocessors)
+            return BoundLaunch(command, function, self.resolve, self.device)
         if isinstance(command, Product):
             return BoundProduct(command, self.device, self.resolve, self._tf32)
         if isinstance(command, HostCall):

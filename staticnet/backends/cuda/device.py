@@ -20,12 +20,14 @@ from staticnet.backends.cuda.availability import find_missing
 from staticnet.backends.cuda.cublaslt import CublasLt, find_library
 from staticnet.backends.cuda.faults import translate
 from staticnet.backends.cuda.nvrtc import OPTIONS, Nvrtc, find_nvrtc
+from staticnet.codegen.cuda.parts import Chip
 from staticnet.errors import DeviceError
 from staticnet.ir.types import fixed
 from staticnet.ops.state import Variable
 
 log = logging.getLogger("staticnet")
 SUFFIX = ".cubin"
+_MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 POLL_SECONDS = 1e-4  # between two looks whether the device has got so far
 
 
@@ -51,7 +53,9 @@ class Device:
         properties = self.runtime.getDeviceProperties(self.id)
         self.name = properties["name"].decode()
         self.architecture = f"sm_{properties['major']}{properties['minor']}"
-        self.multiprocessors = int(properties["multiProcessorCount"])
+        self.chip = Chip(
+            int(properties["multiProcessorCount"]), int(properties["sharedMemPerBlockOptin"])
+        )
         self._modules: dict[str, Any] = {}
         self._homes: dict[int, Any] = {}  # by id: nodes compare into nodes
         self._last: Any = None
@@ -92,6 +96,10 @@ class Device:
             milliseconds = (time.perf_counter() - start) * 1e3
             log.info("cuda: module %s %s in %.1f ms", key[:12], act, milliseconds)
         return self._modules.setdefault(key, module)
+
+    def allow_shared(self, function: Any, nbytes: int) -> None:
+        """Let a kernel's blocks have so much shared memory."""
+        self.cupy.cuda.driver.funcSetAttribute(function.ptr, _MOST_SHARED, nbytes)
 
     def stream(self) -> Any:
         """CuPy's current stream, made to wait for what this package put on another one before.

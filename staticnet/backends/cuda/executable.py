@@ -45,7 +45,7 @@ class CudaExecutable:
     ) -> None:
         self.plan = plan
         self.device = device
-        self.program: CudaProgram = write_cuda_program(plan, tf32, persistent)
+        self.program: CudaProgram = write_cuda_program(plan, tf32, persistent, device.chip)
         self.layout = memory.lay_out(plan, self.program.arena_bytes)
         self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
         homeless = [v for v in self._variables if not device.has_home(v)]

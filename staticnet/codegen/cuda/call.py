@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from staticnet.codegen.cuda.part import Points
 from staticnet.codegen.cuda.statements import indent
 from staticnet.codegen.launches import Address, Argument
 from staticnet.ir.node import Node
@@ -19,7 +20,8 @@ class Call:
 
     In the body, `block` of `blocks` blocks works; `error` and `site` tell a failure. `together` is
     how many blocks a multiprocessor has at once, 0 for what the compiler expects: it gives threads
-    no more registers than that many blocks leave, and rather spills.
+    no more registers than that many blocks leave, and rather spills. `points` are those of a map,
+    see `Part`; it may be no more than a cast.
     """
 
     parameters: tuple[str, ...]
@@ -30,6 +32,8 @@ class Call:
     may_fail: bool = False
     scratch_bytes: int = 0
     together: int = 0
+    points: Points | None = None
+    casts: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Function:
 
     Its body may ask for `block` and `blocks`; then it computes the same whatever blocks there are,
     as long as it is called once for each `block` below `blocks`. `guards` are statements before it
-    that may return; for `together` see `Call`.
+    that may return; for `together`, `points` and `casts` see `Call`.
     """
 
     parameters: tuple[str, ...]
@@ -46,6 +50,8 @@ class Function:
     body: tuple[str, ...]
     threads: int
     together: int = 0
+    points: Points | None = None
+    casts: bool = False
 
     @property
     def by_block(self) -> bool:

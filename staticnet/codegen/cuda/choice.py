@@ -30,13 +30,15 @@ class StageRates:
     """What the estimate takes a kernel's stages for. Seconds.
 
     block, grid: of a barrier in one block and among several; turn: of a block of a stage, from its
-    first read to its last write; stretch: of a product's block, each time that it waits for terms
+    first read to its last write; stretch: of a product's block, each time that it waits for terms;
+    cache: bytes a second that all blocks together read from the second cache
     """
 
     block: float = 0.05e-6
     grid: float = 1.2e-6
     turn: float = 0.5e-6
     stretch: float = 0.4e-6
+    cache: float = 5.5e12
 
 
 STAGE_RATES = StageRates()

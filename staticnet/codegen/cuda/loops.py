@@ -16,13 +16,24 @@ from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.choice import (
     COUNTS,
     LEAST_GAIN,
+    STAGE_RATES,
     obstacle_of,
     seconds_apart,
     seconds_of,
 )
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import Parts
-from staticnet.codegen.cuda.persistent import ROOM, StageWriter
+from staticnet.codegen.cuda.persistent import ROOM, StageWriter, shared_bytes
+from staticnet.codegen.cuda.reach import overlap, reach
+from staticnet.codegen.cuda.resident import (
+    HEADERS,
+    Resident,
+    Stage,
+    residents_of,
+    with_residents,
+    write_tile,
+)
+from staticnet.codegen.cuda.spans import Span
 from staticnet.codegen.cuda.statements import block, indent
 from staticnet.codegen.cuda.streams import RATES
 from staticnet.codegen.cuda.unrolled import is_within, needless_copies
@@ -35,6 +46,9 @@ from staticnet.codegen.launches import (
     Loop,
     Product,
 )
+from staticnet.codegen.scope import c_type
+from staticnet.ir.dtype import short_name
+from staticnet.ops.library import ACTIVATIONS
 
 HEADER = "persistent.cuh"
 _DEVICE = re.compile(r"\bm\d+(?:_\d+)*\b")  # a function that kernels call for one of several
@@ -44,26 +58,37 @@ _DEVICE = re.compile(r"\bm\d+(?:_\d+)*\b")  # a function that kernels call for o
 class LoopWriter(StageWriter):
     """Writes the kernel of a loop.
 
-    `carried` are, by number, the copies of stacked rows to carries that only the last step makes.
+    `stages` are those of a step; `carried` are, by number, the copies of stacked rows to carries
+    that only the last step makes.
     """
 
     loop: Loop = field(kw_only=True)
+    stages: Sequence[Stage] = field(kw_only=True)
     carried: Mapping[int, Copy] = field(kw_only=True)
 
     def write_loop(self) -> tuple[str, Launch]:
         """The kernel's text, with NAME for its name, and its launch, with no name yet."""
         loop, body = self.loop, list[str]()
-        for stage in stages_of(loop, self.carried):
+        kept: list[str] = []
+        for stage in self.stages:
             body += [self._barrier()] if body else []
-            body += self._stage(stage)
+            if residents := residents_of([stage]):
+                for resident in residents:
+                    begin, lines = self._resident(resident, len(kept))
+                    kept += begin
+                    body += lines
+            else:
+                body += self._stage([c for c in stage if not isinstance(c, Resident)])
         body.append(f"if (step + 1 < {loop.count}) {self._barrier()}")
         last = [self._row(copy) for copy in self.carried.values()]
-        products = any(isinstance(c, Product) for c in loop.commands)
+        products = any(isinstance(c, Product) for stage in self.stages for c in stage)
         turn = f"{loop.count - 1} - step" if loop.reverse else "step"
         lines = [
             f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
             f"NAME({', '.join(['unsigned *barrier', *self._declared()])}) {{",
             *indent([f"alignas(16) __shared__ char room[{ROOM}];"] if products else []),
+            *indent(["unsigned *const own = (unsigned *)sn_own_room();"] if kept else []),
+            *indent(kept),
             *indent(block(f"for (int step = 0; step < {loop.count}; ++step)", [
                 f"const int t = {turn};", *body
             ])),
@@ -85,8 +110,43 @@ class LoopWriter(StageWriter):
             (True, *(name in self.written for name in self.pointers.values())),
             loop.step,
             max((command.site for command in inside), default=0),
+            shared_bytes=max((r.room + r.nbytes for r in residents_of(self.stages)), default=0),
             cooperative=self.blocks > 1,
         )
+
+    def _resident(self, r: Resident, number: int) -> tuple[list[str], list[str]]:
+        """Lines before the first step, and those of each, of a product whose matrix stays."""
+        p, name = r.product, short_name(r.product.dtype)
+        steps = (1, p.right.leading) if p.right.transposed else (p.right.leading, 1)
+        leading = p.k if r.source else p.left.leading
+        sizes = (p.m, p.n, p.k, leading, *steps, p.result.leading, r.groups, r.each, r.turns)
+        kind, sizes_of = f"const {c_type(p.dtype)} *", f"resident{number}"
+        matrix, kept = self._pointer(p.right.address, False), f"own + {r.room // 4}"
+        call = f"sn_take_resident<sn_of_{name}, {r.across}>"
+        given = f"{sizes_of}, ({kind})({matrix}), {kept});"
+        begin = [
+            f"const sn_resident {sizes_of} = {{{', '.join(map(str, sizes))}}};",
+            f"const bool stays{number} = gridDim.x >= {r.tiles};",
+            f"if (stays{number} && blockIdx.x < {r.tiles}) {call}(blockIdx.x, {given}",
+        ]
+        left = "f32" if r.source else name
+        activation = ACTIVATIONS.index(p.epilogue.replace("_bias", "").replace("bias", "none"))
+        options = f"sn_of_{name}, sn_of_{left}, {activation}, {r.across}"
+        x = f"(const sn_of_{left}::memory *)({self._pointer(r.source or p.left.address, False)})"
+        bias = f"({kind})({self._pointer(p.bias, False)})" if p.bias else "nullptr"
+        z = self._pointer(p.result.address, True)
+        lines = [
+            f"sn_resident_product<{options}>(block, turn, {sizes_of}, {x}, {kept}, {bias}, "
+            f"({c_type(p.dtype)} *)({z}), own);",
+        ]
+        if r.then is not None:
+            pairs = zip(self.kernels[r.then.function].parameters, r.then.arguments, strict=True)
+            arguments = [self._argument(parameter, argument) for parameter, argument in pairs]
+            places = [f"sn_first_row({sizes_of}, block, turn)", f"sn_first_unit({sizes_of}, block)"]
+            lines.append(f"{r.then.function}({', '.join([*places, *arguments])});")
+        take = f"if (!stays{number}) {call}(block, {given}"
+        turns = block(f"for (int turn = 0; turn < {r.turns}; ++turn)", lines)
+        return begin, self._turns(0, r.tiles, [take, *turns])
 
     def _row(self, copy: Copy) -> str:
         """A carry's bytes from where the last step stacked them."""
@@ -141,24 +201,12 @@ def _are_apart(loop: Loop, one: Command, other: Command) -> bool:
     if not (isinstance(one, Copy) and isinstance(other, Copy)):
         return False
     (x, y), (u, v) = (
-        [_reach(loop, address, copy.nbytes) for address in (copy.source, copy.target)]
+        [reach(loop, address, copy.nbytes) for address in (copy.source, copy.target)]
         for copy in (one, other)
     )
-    if any(number != loop.number for span in (x, y, u, v) for number, _ in span[0].advance):
+    if not all(each.known for each in (x, y, u, v)):
         return False
-    pairs = ((x, v), (y, u), (y, v))
-    return not any(
-        a[0].kind == b[0].kind and a[1] < b[2] and b[1] < a[2]
-        for a, b in pairs
-        if a[0].kind == "arena" or a[0].at == b[0].at
-    )
-
-
-def _reach(loop: Loop, address: Address, nbytes: int) -> tuple[Address, int, int]:
-    """An address, and the bytes of its memory, from and to, that it leads to in all steps."""
-    moved = sum(n for number, n in address.advance if number == loop.number)
-    start = address.offset + (address.at if address.kind == "arena" else 0)
-    return address, start, start + nbytes + moved * (loop.count - 1)
+    return not any(overlap(a, b) for a, b in ((x, v), (y, u), (y, v)))
 
 
 def _base(address: Address, loop: int) -> Address:
@@ -181,19 +229,38 @@ def one_kernel(
     carried = needless_copies(loop, carries)
     stages = stages_of(loop, carried)
     commands = [command for stage in stages for command in stage]
-    numbers = iter(range(len(commands)))
-    each, spans = [[next(numbers) for _ in stage] for stage in stages], [() for _ in commands]
-    tried = {n: seconds_of(commands, spans, each, n) - RATES.launch for n in COUNTS}
-    best = min(tried, key=lambda n: (tried[n], n))
+    tried: list[tuple[float, int, Sequence[Stage]]] = [
+        (_seconds(stages, n), n, stages) for n in COUNTS
+    ]
+    for rounds in (True, False):
+        own = _with_residents(loop, stages, carries, carried, parts, rounds)
+        if count := max((r.tiles for r in residents_of(own)), default=0):
+            tried.append((_seconds(own, count), count, own))
+    seconds, best, chosen = min(tried, key=lambda each: each[:2])
     apart = seconds_apart(commands)
-    estimate = f"{tried[best] * 1e6:.1f} µs a step by the estimate, {len(commands)} launches"
+    estimate = f"{seconds * 1e6:.1f} µs a step by the estimate, {len(commands)} launches"
     estimate = f"{estimate} {apart * 1e6:.1f} µs"
-    if tried[best] > apart * (1 - LEAST_GAIN):
+    if seconds > apart * (1 - LEAST_GAIN):
         parts.told[f"{what} is launched step by step: one kernel {estimate}"] = None
         return None
     several = f"{best} blocks" if best > 1 else "one block"
-    parts.told[f"{what} is one kernel of {several}: {estimate}"] = None
-    return write_kernel(loop, carried, best, parts)
+    kept = sum(r.nbytes for r in residents_of(chosen))
+    stays = f", with {kept:,} bytes of weights in each" if kept else ""
+    parts.told[f"{what} is one kernel of {several}{stays}: {estimate}"] = None
+    return write_kernel(loop, chosen, carried, best, parts)
+
+
+def _seconds(stages: Sequence[Stage], blocks: int) -> float:
+    """The estimate of a step of so many blocks."""
+    total = 0.0
+    for stage in stages:
+        if residents := residents_of([stage]):
+            total += STAGE_RATES.grid + sum(r.seconds() for r in residents)
+            continue
+        commands = [c for c in stage if not isinstance(c, Resident)]
+        spans: list[Sequence[Span]] = [() for _ in commands]
+        total += seconds_of(commands, spans, [range(len(commands))], blocks) - RATES.launch
+    return total
 
 
 def _obstacle(loop: Loop, headers: Sequence[str], parts: Parts) -> str:
@@ -201,27 +268,55 @@ def _obstacle(loop: Loop, headers: Sequence[str], parts: Parts) -> str:
         return "it has loops or the host in it"
     if any(isinstance(c, Launch) and c.function not in parts.kernels for c in loop.commands):
         return "it has loops in it"
+    return obstacle_of(loop.commands, headers, parts.kernels, _texts(loop, parts))
+
+
+def _texts(loop: Loop, parts: Parts) -> dict[str, str]:
+    """The functions that a loop's steps launch and call."""
     known = {name: text for text, name in parts.functions.items()}
     launched = {c.function: known[c.function] for c in loop.commands if isinstance(c, Launch)}
     inner = {name for text in launched.values() for name in _DEVICE.findall(text)}
-    texts = launched | {name: known[name] for name in inner}
-    return obstacle_of(loop.commands, headers, parts.kernels, texts)
+    return launched | {name: known[name] for name in inner}
 
 
-def write_kernel(loop: Loop, carried: Mapping[int, Copy], blocks: int, parts: Parts) -> Launch:
+def _with_residents(
+    loop: Loop, stages: Sequence[Sequence[Command]], carries: Sequence[Address],
+    carried: Mapping[int, Copy], parts: Parts, rounds: bool,
+) -> Sequence[Stage]:  # fmt: skip
+    """The stages with what can stay on the chip, beside what other products work in, if any."""
+    texts = _texts(loop, parts)
+    for beside in ((), loop.commands):
+        taken = shared_bytes(texts, beside)
+        found = with_residents(loop, stages, carries, carried, parts, taken, rounds)
+        if not any(isinstance(command, Product) for stage in found for command in stage):
+            break
+    return found
+
+
+def write_kernel(
+    loop: Loop, stages: Sequence[Stage], carried: Mapping[int, Copy], blocks: int, parts: Parts
+) -> Launch:
     """Write a loop's kernel of so many blocks. -> its launch"""
-    stages, kernels = list[Command](), dict[str, Function]()
-    for command in loop.commands:
+    kernels: dict[str, Function] = {}
+
+    def own(command: Command | Resident) -> Command | Resident:
+        if isinstance(command, Resident) and command.then is not None:
+            function = command.then.function
+            made = parts.kernels[function]
+            name = parts.named(f"t{function}", write_tile(made, command.then, command))
+            kernels[name] = made
+            return replace(command, then=replace(command.then, function=name))
         if isinstance(command, Launch):
             made = parts.kernels[command.function]
-            command = replace(command, function=_stage_of(command.function, made, parts))
-            kernels[command.function] = made
-        stages.append(command)
-    writer = LoopWriter(
-        kernels, blocks, loop=replace(loop, commands=tuple(stages)), carried=carried
-    )
+            name = _stage_of(command.function, made, parts)
+            kernels[name] = made
+            return replace(command, function=name)
+        return command
+
+    written = [[own(command) for command in stage] for stage in stages]
+    writer = LoopWriter(kernels, blocks, loop=loop, stages=written, carried=carried)
     text, launch = writer.write_loop()
-    parts.headers[HEADER] = None
+    parts.headers |= dict.fromkeys(HEADERS if residents_of(written) else (HEADER,))
     name = parts.named(f"loop{loop.number}", text)
     return replace(launch, function=name)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, Part, ceil_div
+from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, Part, Points, ceil_div
 from staticnet.codegen.cuda.statements import Writer, block, pack_width
-from staticnet.codegen.kernel import Kernel, Let, Load, turned_loads
+from staticnet.codegen.kernel import Kernel, Let, Load, Statement, Store, turned_loads
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import compute_dtype
-from staticnet.ir.index import Symbol
+from staticnet.ir.index import Index, Symbol
 
 TILE = 32  # of each axis of a map that reads across its inner one
 MAX_TILES = 4  # buffers that go through shared memory, of which a block has 48 KiB
@@ -44,15 +45,19 @@ def _line(kernel: Kernel, writer: Writer) -> Part:
     (loop,) = kernel.loops
     (v,) = loop.symbols
     width = pack_width(loop.body, v, 8)
+    one = writer.lines(loop.body)
     if width == 1:
-        lines = _each(writer, v.text, "", "n", writer.lines(loop.body), 1)
-        return Part(tuple(lines), _blocks(v.extent, 1), n=v.extent)
+        points = _points(kernel, v.text, width, one, loop.body)
+        lines = _each(writer, v.text, "", "n", one, 1)
+        return Part(tuple(lines), _blocks(v.extent, 1), n=v.extent, points=points)
     packs = f"n / {width} * {width}"
+    pack = writer.pack(loop.body, v, width)
     lines = [
-        *_each(writer, f"{v.text}_0", "", packs, writer.pack(loop.body, v, width), width),
-        *_each(writer, v.text, f"{packs} + ", "n", writer.lines(loop.body), 1),
+        *_each(writer, f"{v.text}_0", "", packs, pack, width),
+        *_each(writer, v.text, f"{packs} + ", "n", one, 1),
     ]
-    return Part(tuple(lines), _blocks(v.extent, width), n=v.extent)
+    points = _points(kernel, f"{v.text}_0", width, pack, loop.body)
+    return Part(tuple(lines), _blocks(v.extent, width), n=v.extent, points=points)
 
 
 def _space(kernel: Kernel, writer: Writer) -> Part:
@@ -64,7 +69,30 @@ def _space(kernel: Kernel, writer: Writer) -> Part:
         *writer.pack(loop.body, v, width),
     ]
     lines = _each(writer, "o", "", str(kernel.size), inside, width)
-    return Part(tuple(lines), _blocks(kernel.size, width))
+    points = _points(kernel, "o", width, inside, loop.body)
+    return Part(tuple(lines), _blocks(kernel.size, width), points=points)
+
+
+def _points(
+    kernel: Kernel, variable: str, width: int, lines: Sequence[str], body: Sequence[Statement]
+) -> Points:
+    axes = (*kernel.outer, *kernel.loops[0].symbols)
+    numbers = {parameter.name: i for i, parameter in enumerate(kernel.parameters)}
+    extents = [
+        (numbers[s.buffer], (_last(s.at) + 1) * s.dtype.itemsize)
+        for s in body
+        if isinstance(s, Store)
+    ]
+    reads = [(numbers[s.buffer], s.at) for s in body if isinstance(s, Load)]
+    return Points(
+        variable, width, tuple(lines), tuple(s.text for s in axes),
+        tuple(s.extent for s in axes), tuple(reads), tuple(extents),
+    )  # fmt: skip
+
+
+def _last(at: Index) -> int:
+    """The largest that an index comes to."""
+    return at.constant + sum(max(0, c) * (symbol.extent - 1) for symbol, c in at.terms)
 
 
 def _tiled(kernel: Kernel, writer: Writer, turned: list[Load]) -> Part:

@@ -12,6 +12,21 @@ from staticnet.plan.fusion import Group
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
 
 
+@dataclass(frozen=True)
+class Chip:
+    """What a GPU offers a kernel whose blocks stay: one on each multiprocessor, and shared memory.
+
+    shared_bytes: that a block may ask for; without a GPU those of compute capability 8.0, of which
+    9.0 has more
+    """
+
+    multiprocessors: int = 132
+    shared_bytes: int = 163 << 10
+
+
+ANY_CHIP = Chip()
+
+
 @dataclass
 class Parts:
     """What the plans of a program share.
@@ -20,7 +35,8 @@ class Parts:
     have begun with a name, `called` a kernel's or routine's functions. `sites` are the nodes that
     may fail, `loops` counts loops; `headers` are the files of kernels that the routines are in,
     beside those of every program; `tf32` says that matrix units may take float32 operands so.
-    Loops may be kernels where `loops_stay`; what was decided of them, and why, is `told`.
+    Loops may be kernels where `loops_stay`; what was decided of them, and why, is `told`. `chip` is
+    the GPU that they are for.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -33,6 +49,7 @@ class Parts:
     tf32: bool = False
     loops_stay: bool = False
     told: dict[str, None] = field(default_factory=dict)
+    chip: Chip = ANY_CHIP
 
     def named(self, name: str, text: str) -> str:
         """The name of a text's function: this one or, where others have it, with a number more."""

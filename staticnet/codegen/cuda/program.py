@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 from staticnet.codegen.cuda.choice import HOSTED, choose
-from staticnet.codegen.cuda.parts import Parts
+from staticnet.codegen.cuda.parts import ANY_CHIP, Chip, Parts
 from staticnet.codegen.cuda.persistent import PersistentWriter, stages_of
 from staticnet.codegen.cuda.spans import dependences, spans_of
 from staticnet.codegen.cuda.steps import Frame, StepWriter
@@ -36,11 +36,14 @@ def prelude(*more: str) -> str:
     return kernel_text(*HEADERS, *more)
 
 
-def write_cuda_program(plan: Plan, tf32: bool = False, persistent: bool = False) -> CudaProgram:
+def write_cuda_program(
+    plan: Plan, tf32: bool = False, persistent: bool = False, chip: Chip = ANY_CHIP
+) -> CudaProgram:
     """The CUDA source of a plan's kernels, and the launches of a step.
 
     tf32: whether kernels may give float32 operands to matrix units in that mode
     persistent: whether the step may be one kernel, where an estimate says that it pays
+    chip: the GPU that it is for
     """
     parts = Parts(tf32=tf32)
     program = _launch_list(plan, parts)
@@ -49,7 +52,7 @@ def write_cuda_program(plan: Plan, tf32: bool = False, persistent: bool = False)
     whole = _in_one(plan, program, parts)
     if whole.stages or not parts.loops:
         return whole
-    parts = Parts(tf32=tf32, loops_stay=True)
+    parts = Parts(tf32=tf32, loops_stay=True, chip=chip)
     program = _launch_list(plan, parts)
     launched = {c.function for c in walk(program.launches) if isinstance(c, Launch)}
     if launched <= parts.kernels.keys():  # no loop became a kernel

@@ -66,5 +66,5 @@ def call_of(
         arguments.append(Number(part.n, 4 if writer.index == "int" else 8))
     return Call(
         tuple(parameters), part.body, tuple(arguments), part.blocks, part.threads,
-        kernel.may_fail, nbytes if part.scratch else 0, part.together,
+        kernel.may_fail, nbytes if part.scratch else 0, part.together, part.points,
     )  # fmt: skip

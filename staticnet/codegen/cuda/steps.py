@@ -35,6 +35,7 @@ from staticnet.codegen.launches import (
 )
 from staticnet.codegen.sites import site_of
 from staticnet.ir.node import Node
+from staticnet.ops.selection import Cast
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import padded
 from staticnet.plan.plan import Place, Plan
@@ -245,7 +246,9 @@ class StepWriter:
             site = self._site(group)
             if kernel.kind == "map":
                 (part,) = map_parts(kernel, writer)
-                maps.append(_Beside(group, call_of(kernel, part, writer, addresses), site))
+                call = call_of(kernel, part, writer, addresses)
+                call = replace(call, casts=[type(node.op) for node in group.nodes] == [Cast])
+                maps.append(_Beside(group, call, site))
                 continue
             family = rows if kernel.kind == "rows" else columns
             nbytes = family.scratch_bytes(kernel)
@@ -331,7 +334,10 @@ class StepWriter:
             parameters.append("int site")
             arguments.append(Number(site))
         lines += ["if (*error) return;"] if self.guarded else []
-        made = Function(tuple(parameters), tuple(lines), call.body, call.threads, call.together)
+        made = Function(
+            tuple(parameters), tuple(lines), call.body, call.threads, call.together, call.points,
+            call.casts,
+        )  # fmt: skip
         name = self.parts.named(name, made.kernel())
         self.parts.kernels.setdefault(name, made)
         nbytes = call.scratch_bytes if scratch is not None else 0

@@ -69,19 +69,21 @@ def needless_copies(loop: Loop, carries: Sequence[Address]) -> dict[int, Copy]:
 
 def _is_otherwise_used(commands: Sequence[Command], number: int, copy: Copy) -> bool:
     for i, command in enumerate(commands):
-        used = _addresses(command) if i > number else _written(command)
+        used = addresses(command) if i > number else written(command)
         if i != number and any(is_within(x, copy.target, copy.nbytes) for x in used):
             return True
     return False
 
 
-def _addresses(command: Command) -> list[Address]:
+def addresses(command: Command) -> list[Address]:
+    """All that a command is given."""
     found: list[Address] = []
     with_addresses(command, lambda x: found.append(x) or x)  # type: ignore[func-returns-value]
     return found
 
 
-def _written(command: Command) -> list[Address]:
+def written(command: Command) -> list[Address]:
+    """What a launch, a product or a copy writes."""
     if isinstance(command, Launch):
         pairs = zip(command.arguments, command.written, strict=True)
         return [x for x, written in pairs if written and isinstance(x, Address)]
