@@ -1,11 +1,11 @@
-/* float32 products, with the signature of Fortran's sgemm. Included after turns.h.
+/* float32 products, with the signature of Fortran's sgemm. Included after strips.h.
 
    The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
    panel meet in a tile of c that stays in registers. The panels are packed once into the second cache.
    A strip is read where it lies, unless its rows would push each other out of the first cache or are
    columns in memory: then it is packed. Strips are as equal as m allows, so that none computes rows
-   which are not there. An element is a chain of fused multiply-adds over each part of k, and the parts
-   are added in order: its bits depend on k alone, but for one or two rows, whose sums have an order
+   which are not there, or of a few heights as long as there are no others. An element is a chain of
+   fused multiply-adds over each part of k, and the parts are added in order: its bits depend on k alone, but for one or two rows, whose sums have an order
    of their own. What is faster there goes to BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
@@ -19,23 +19,13 @@ static sn_gemm *sn_blas;
 
 void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#ifdef SN_HAS_STRIPS
 #define SN_PRODUCT_LEAST(a, b) ((a) < (b) ? (a) : (b))
-#define SN_ALL SN_ALL_f32
-#define SN_FMA SN_FMA_f32
-typedef sn_wide_f32 sn_wide;
-#if defined(__AVX512F__)
-#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14)
-enum { sn_tallest = 14 };
-#else
-#define SN_PRODUCT_HEIGHTS(S) S(1) S(2) S(3) S(4) S(5) S(6)
-enum { sn_tallest = 6 };
-#endif
+#define SN_APART static __attribute__((noinline)) /* a copy at each call is long to compile */
 
 enum {
   sn_fewest = 3, /* rows of a product that is ours */
   sn_narrowest = 4, /* columns of such a one, of which a vector is filled too little */
-  sn_lanes = sizeof(sn_wide) / sizeof(float),
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
   sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
@@ -46,48 +36,35 @@ enum {
   sn_strip_room = sn_tallest * sn_apart + sn_lanes,
 };
 
-/* c = a strip of ROWS rows times a panel of WIDE vectors, or added to c. a's element (i, l) is AT,
-   where rows lie `ai` apart; of each three the first has an address, which the registers hold. */
-#define SN_STRIP(NAME, AT, ROWS, WIDE)                                                             \
-  static void sn_##NAME##_##ROWS##_##WIDE(int64_t depth, const float *a, int64_t ai,               \
-                                          const float *b, float *c, int64_t ldc, int begins) {     \
-    const float *third[(ROWS + 2) / 3];                                                            \
-    _Pragma("GCC unroll 5") for (int i = 0; i < ROWS; i += 3) third[i / 3] = a + i * ai;           \
-    sn_wide sum[ROWS][WIDE];                                                                       \
-    _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                      \
-      __builtin_prefetch(c + i * ldc, 1);                                                          \
-      __builtin_prefetch(c + i * ldc + WIDE * sn_lanes - 1, 1);                                    \
-      _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) sum[i][j] = SN_ALL(0);                \
-    }                                                                                              \
-    _Pragma("GCC unroll 2") for (int64_t l = 0; l < depth; ++l, b += WIDE * sn_lanes) {            \
-      sn_wide right[WIDE];                                                                         \
-      _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) right[j] = ((const sn_wide *)b)[j];   \
-      _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i) {                                    \
-        const sn_wide left = SN_ALL(AT(ROWS, i, l));                                               \
-        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j)                                     \
-            sum[i][j] = SN_FMA(left, right[j], sum[i][j]);                                         \
-      }                                                                                            \
-    }                                                                                              \
-    _Pragma("GCC unroll 14") for (int i = 0; i < ROWS; ++i)                                        \
-        _Pragma("GCC unroll 2") for (int j = 0; j < WIDE; ++j) {                                   \
-      sn_wide_anywhere *const to = (sn_wide_anywhere *)(c + i * ldc + j * sn_lanes);               \
-      if (begins) *to = sum[i][j]; else *to += sum[i][j];                                          \
-    }                                                                                              \
-  }
-#define SN_IN_ROWS(ROWS, i, l) third[(i) / 3][(i) % 3 * ai + (l)]
-#define SN_IN_COLUMNS(ROWS, i, l) third[0][(l) * ROWS + (i)]
-#define SN_PRODUCT_STRIPS(ROWS)                                                                    \
-  SN_STRIP(rows, SN_IN_ROWS, ROWS, 1) SN_STRIP(rows, SN_IN_ROWS, ROWS, 2)                          \
-  SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 1) SN_STRIP(columns, SN_IN_COLUMNS, ROWS, 2)
-SN_PRODUCT_HEIGHTS(SN_PRODUCT_STRIPS)
+SN_FEW_HEIGHTS(SN_PRODUCT_STRIPS)
+static const sn_strips sn_few_strips = {SN_FEW_HEIGHTS(SN_NAMES)};
+static const sn_strips *sn_known = &sn_few_strips;
 
-typedef void sn_strip(int64_t, const float *, int64_t, const float *, float *, int64_t, int);
-#define SN_NAMES(ROWS)                                                                             \
-  {{sn_rows_##ROWS##_1, sn_rows_##ROWS##_2}, {sn_columns_##ROWS##_1, sn_columns_##ROWS##_2}},
-static sn_strip *const sn_strips[][2][2] = {SN_PRODUCT_HEIGHTS(SN_NAMES)};
+/* Strips of all heights, from now on. */
+void sn_set_strips(const void *every) {
+  __atomic_store_n(&sn_known, (const sn_strips *)every, __ATOMIC_RELEASE);
+}
+
+static const sn_strips *sn_strips_now(void) { return __atomic_load_n(&sn_known, __ATOMIC_ACQUIRE); }
+
+/* Where piece s of `count` begins, of m, which are cut as equally as can be. */
+static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
+
+/* The strips of m rows; the few heights are powers of two, and the highest come first. */
+static int64_t sn_count_strips(const sn_strips *by, int64_t m) {
+  if (by != &sn_few_strips) return (m + sn_tallest - 1) / sn_tallest;
+  return m / sn_tallest_of_few + __builtin_popcountll(m % sn_tallest_of_few);
+}
 
 /* Where strip s of `count` begins, of m rows. */
-static int64_t sn_cut(int64_t m, int64_t count, int64_t s) { return m * s / count; }
+static int64_t sn_strip_at(const sn_strips *by, int64_t m, int64_t count, int64_t s) {
+  if (by != &sn_few_strips) return sn_cut(m, count, s);
+  const int64_t whole = m / sn_tallest_of_few;
+  if (s <= whole) return s * sn_tallest_of_few;
+  int64_t lower = m % sn_tallest_of_few;
+  for (int64_t after = count - s; after > 0; --after) lower &= lower - 1;
+  return whole * sn_tallest_of_few + lower;
+}
 
 /* Rows of a, each in one piece. */
 static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, float *to) {
@@ -95,10 +72,10 @@ static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, f
 }
 
 /* Strips of columns of a: of each l the elements of a strip beside each other. */
-static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end, int64_t depth,
-                            const float *a, int64_t al, float *to) {
+SN_APART void sn_pack_columns(const sn_strips *by, int64_t m, int64_t count, int64_t begin,
+                              int64_t end, int64_t depth, const float *a, int64_t al, float *to) {
   int64_t first[sn_group + 1];
-  for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_cut(m, count, s);
+  for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_strip_at(by, m, count, s);
   for (int64_t l = 0; l < depth; ++l, a += al)
     for (int64_t s = 0; s < end - begin; ++s) {
       __builtin_prefetch(a + first[s] + sn_ahead * al);
@@ -115,8 +92,8 @@ static void sn_pack_columns(int64_t m, int64_t count, int64_t begin, int64_t end
 static int64_t sn_wide_of(int64_t width) { return width <= sn_lanes ? sn_lanes : sn_panel; }
 
 /* n columns as panels one behind the other, each line by line; what lacks is 0. */
-static void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl, int64_t bj,
-                           float *to) {
+SN_APART void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl, int64_t bj,
+                             float *to) {
   const int64_t whole = n / sn_panel * sn_panel, width = n - whole, wide = sn_wide_of(width);
   float *const last = to + whole * depth;
   if (bj == 1)
@@ -136,19 +113,20 @@ static void sn_pack_panels(int64_t depth, int64_t n, const float *b, int64_t bl,
       last[l * wide + j] = j < width ? b[l * bl + (whole + j) * bj] : 0;
 }
 
-static void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile, float *c,
-                   int64_t ldc, int begins) {
+SN_APART void sn_put(int64_t rows, int64_t width, int64_t wide, const float *tile, float *c,
+                     int64_t ldc, int begins) {
   for (int64_t i = 0; i < rows; ++i, tile += wide, c += ldc)
     for (int64_t j = 0; j < width; ++j) c[j] = begins ? tile[j] : c[j] + tile[j];
 }
 
 /* A strip times the panels of n columns, which lie one behind the other. */
-static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, int64_t ai,
-                    int turned, const float *panels, float *c, int64_t ldc, int begins) {
+SN_APART void sn_line(const sn_strips *by, int64_t rows, int64_t n, int64_t depth,
+                      const float *strip, int64_t ai, int turned, const float *panels, float *c,
+                      int64_t ldc, int begins) {
   _Alignas(64) float tile[sn_tallest * sn_panel];
   for (int64_t j = 0; j < n; j += sn_panel) {
     const int64_t width = SN_PRODUCT_LEAST(sn_panel, n - j), wide = sn_wide_of(width);
-    sn_strip *const run = sn_strips[rows - 1][turned][wide / sn_lanes - 1];
+    sn_strip *const run = (*by)[rows - 1][turned][wide / sn_lanes - 1];
     if (width == wide) {
       run(depth, strip, ai, panels + j * depth, c + j, ldc, begins);
       continue;
@@ -160,36 +138,38 @@ static void sn_line(int64_t rows, int64_t n, int64_t depth, const float *strip, 
 
 /* All rows of a times packed panels of n columns. Of the product before, `again` says, a was the same:
    its strips lie packed if they are few. */
-static void sn_lines(int64_t m, int64_t n, int64_t depth, const float *a, int64_t ai, int64_t al,
-                     const float *panels, float *c, int64_t ldc, int begins, int again) {
+SN_APART void sn_lines(const sn_strips *by, int64_t m, int64_t n, int64_t depth, const float *a,
+                       int64_t ai, int64_t al, const float *panels, float *c, int64_t ldc, int begins,
+                       int again) {
   static _Thread_local _Alignas(64) float strips[sn_group * sn_strip_room];
-  const int64_t count = (m + sn_tallest - 1) / sn_tallest;
+  const int64_t count = sn_count_strips(by, m);
   const int turned = al != 1, packs = turned || ai % sn_sharing == 0;
   const int lie = again && count <= sn_group;
   for (int64_t s = 0; s < count; ++s) {
-    const int64_t i = sn_cut(m, count, s), rows = sn_cut(m, count, s + 1) - i;
+    const int64_t i = sn_strip_at(by, m, count, s), rows = sn_strip_at(by, m, count, s + 1) - i;
     float *const strip = strips + s % sn_group * sn_strip_room;
     if (!turned && packs)
       sn_pack_rows(rows, depth, a + i * ai, ai, strip);
     else if (turned && s % sn_group == 0 && !lie)
-      sn_pack_columns(m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
-    sn_line(rows, n, depth, packs ? strip : a + i * ai, packs ? sn_apart : ai, turned, panels,
+      sn_pack_columns(by, m, count, s, SN_PRODUCT_LEAST(s + sn_group, count), depth, a, al, strips);
+    sn_line(by, rows, n, depth, packs ? strip : a + i * ai, packs ? sn_apart : ai, turned, panels,
             c + i * ldc, ldc, begins);
   }
 }
 
 /* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. */
-static void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
-                       const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
+SN_APART void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
+                         const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
   static _Thread_local _Alignas(64) float panels[sn_room];
   const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
   const int64_t most = sn_room / deepest / sn_panel * sn_panel;
+  const sn_strips *const by = sn_strips_now(); /* one choice: strips that lie packed are used again */
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
     for (int64_t j = 0; j < n; j += most) {
       const int64_t width = SN_PRODUCT_LEAST(most, n - j);
       sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
-      sn_lines(m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0 && !adds, j > 0);
+      sn_lines(by, m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0 && !adds, j > 0);
     }
   }
 }
@@ -211,9 +191,10 @@ void sn_hold_panels(int64_t n, int64_t k, int64_t first, int64_t last, const flo
 void sn_times_held(int64_t m, int64_t n, int64_t k, int64_t first, int64_t last, const float *a,
                    int64_t ai, int64_t al, const float *panels, float *c, int adds) {
   const int64_t parts = (k + sn_deep - 1) / sn_deep, apart = (n + 31) / 32 * 32;
+  const sn_strips *const by = sn_strips_now();
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
-    sn_lines(m, last - first, depth, a + l * al, ai, al, panels + l * apart + first * depth,
+    sn_lines(by, m, last - first, depth, a + l * al, ai, al, panels + l * apart + first * depth,
              c + first, n, p == 0 && !adds, 0);
   }
 }
@@ -271,8 +252,8 @@ SN_ALONG(1) SN_ALONG(4)
 SN_ACROSS(1) SN_ACROSS(8)
 
 /* Few rows by b as it lies, along its columns or across its lines: to pack it would take longest. */
-static void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
-                   const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
+SN_APART void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
+                     const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
   if (bl == 1 && al == 1)
     for (int64_t j = 0; j < n; j += j + 4 <= n ? 4 : 1)
       for (int64_t i = 0; i < m; ++i)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +109,42 @@ def test_small_products_in_vectors_of_columns() -> None:
         sn.function(placeholders, fetches, device="cpu")(*feeds), wanted, strict=True
     ):
         np.testing.assert_array_equal(got, value)
+
+
+@pytest.fixture(scope="module")
+def few(ours: int) -> Any:
+    """A library of products that is given no strips of other heights than it begins with."""
+    library = load(source() + "/* for itself */\n", find_compiler())  # type: ignore[arg-type]
+    if not hasattr(library, "sn_set_strips"):
+        pytest.skip("this machine's products have no strips")
+    return library
+
+
+def test_few_heights_of_strips_have_the_bits_of_all(ours: int, few: Any) -> None:
+    """A first program multiplies by the few, until a library of the others is built."""
+    compiler = find_compiler()
+    assert compiler is not None
+    products.complete(compiler)
+    builder = products._complete(compiler, os.getpid())
+    if builder is not None:
+        builder.join()
+    own = ctypes.cast(few.sn_sgemm, ctypes.c_void_p).value
+    assert own is not None
+    for m, n, k in [*((m, 35, 19) for m in range(3, 32)), (250, 33, 530)]:
+        a, b = operands(m, n, k)
+        for turned in ((False, False), (True, False)):
+            np.testing.assert_array_equal(gemm(own, a, b, turned), gemm(ours, a, b, turned))
+
+
+def test_strips_that_do_not_compile_are_told(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    monkeypatch.setattr(products, "strips_source", lambda: "these are no strips")
+    with pytest.warns(RuntimeWarning, match="few heights.*do not compile"):
+        products._take_strips(few, compiler)
+    a, b = operands(20, 30, 40)
+    own = ctypes.cast(few.sn_sgemm, ctypes.c_void_p).value or 0
+    np.testing.assert_allclose(gemm(own, a, b, (False, False)), a @ b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

@@ -26,11 +26,12 @@ _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
 # each thread: so the bits do not depend on their number. Rows are cut where there are enough, since
 # a slab is then one piece of memory, the one that its core works on in the kernels around; else the
-# longer side is. BLAS itself runs on one thread meanwhile.
+# longer side is. BLAS itself runs on one thread meanwhile. A copy of this at each call would take
+# gcc as long as a dozen kernels, and save nothing that a product notices.
 _PRODUCT = """
-static inline void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb, int m, int n,
-                                   int k, const {t} *a, int lda, const {t} *b, int ldb, {t} *c,
-                                   int adds) {{
+SN_CALLED void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb, int m, int n,
+                                int k, const {t} *a, int lda, const {t} *b, int ldb, {t} *c,
+                                int adds) {{
   const {t} one = 1, beta = ({t})adds;
   const int64_t along_m = m >= n && n < 64 * SN_CORES, length = along_m ? m : n;
   const int64_t work = (int64_t)m * n * k;

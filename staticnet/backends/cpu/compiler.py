@@ -61,12 +61,16 @@ _OPENMP = "#include <omp.h>\nint staticnet_probe(void) { return omp_get_max_thre
 
 @dataclass(frozen=True)
 class Compiler:
-    """A command that builds shared libraries from C, with all flags but the file names."""
+    """A command that builds shared libraries from C, with all flags but the file names.
+
+    `runner` is a command that runs it, if not this process itself.
+    """
 
     command: tuple[str, ...]
     version: str
     flags: tuple[str, ...]
     openmp: bool
+    runner: tuple[str, ...] = ()
 
     def identity(self) -> str:
         """All that decides the code made from a source: command, version, flags and CPU."""
@@ -84,6 +88,11 @@ class Compiler:
         levels = (_BY_HAND if flag == "-O3" else (flag,) for flag in self.flags)
         return dataclasses.replace(self, flags=tuple(itertools.chain(*levels)))
 
+    def idle(self) -> Compiler:
+        """The same, run when nobody else needs the core."""
+        nice = shutil.which("nice", path=flags.read().path)
+        return dataclasses.replace(self, runner=(nice, "-n", "19") if nice else ())
+
     def compile(self, source: str, output: Path) -> None:
         """Build a shared library; the source is kept beside it, as `.c`.
 
@@ -93,7 +102,8 @@ class Compiler:
         """
         file = output.with_suffix(".c")
         file.write_text(source, encoding="utf-8")
-        _run((*self.command, *self.flags, str(file), "-o", str(output), *LIBRARIES), file)
+        command = (*self.command, *self.flags, str(file), "-o", str(output), *LIBRARIES)
+        _run((*self.runner, *command), file)
 
 
 def find_compiler() -> Compiler | None:

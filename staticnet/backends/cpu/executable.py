@@ -100,6 +100,8 @@ class CpuExecutable(HostExecutable):
         for i, array in enumerate(self._constants, self._first_constant):
             self._table[i] = address(array)
         self._c_arena = ctypes.c_void_p(address(self._arena))
+        if self.program.multiplies:
+            products.complete(compiler)
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """One step: fresh outputs; the variables are updated in place."""

@@ -45,6 +45,12 @@ def load(source: str, compiler: Compiler) -> ctypes.CDLL:
     return _loaded.setdefault(key, library)
 
 
+def is_built(source: str, compiler: Compiler) -> bool:
+    """Whether `load` has nothing to compile."""
+    key = cache.digest(compiler.identity(), source)
+    return key in _loaded or cache.open_cache().find(key, SUFFIX) is not None
+
+
 def load_together(sources: Sequence[tuple[str, Compiler]]) -> None:
     """Build what of several C sources has to be built at the same time, on as many cores.
 

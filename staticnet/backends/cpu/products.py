@@ -1,16 +1,24 @@
-"""float32 products: faster than BLAS where they are not large, and built once for all programs."""
+"""float32 products: faster than BLAS where they are not large, and built once for all programs.
+
+Their strips of all heights are a library of their own, which a first program does not wait for: it
+multiplies by strips of a few heights meanwhile, to the same bits.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import threading
 import warnings
 
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
-from staticnet.backends.cpu.library import load
+from staticnet.backends.cpu.library import is_built, load
 from staticnet.codegen.resources import kernel_text
 from staticnet.errors import CompileError
+
+_STRIPS = ("vectors.h", "turns.h", "strips.h")
 
 
 def pointers(compiler: Compiler) -> tuple[int, int]:
@@ -49,4 +57,46 @@ def _library(compiler: Compiler) -> ctypes.CDLL | None:
 
 def source() -> str:
     """The C text of the library."""
-    return kernel_text("vectors.h", "turns.h", "products.h")
+    return kernel_text(*_STRIPS, "products.h")
+
+
+def strips_source() -> str:
+    """The C text of the strips of all heights."""
+    return kernel_text(*_STRIPS, "every_strip.h")
+
+
+def complete(compiler: Compiler) -> None:
+    """Give the products strips of all heights: now if they are built, else as soon as they are.
+
+    They are built beside what the process does then, by what the system runs when a core is idle.
+    """
+    process = os.getpid()  # of a forked child the parent's threads do not build
+    _complete(compiler, process)
+
+
+@functools.cache
+def _complete(compiler: Compiler, _process: int) -> threading.Thread | None:
+    """The thread that builds the strips; None if there are some, or they are none of this machine.
+
+    Its end is waited for at that of the process, so that they are built once.
+    """
+    library = _library(compiler)
+    if library is None or not hasattr(library, "sn_set_strips"):
+        return None
+    if is_built(strips_source(), compiler):
+        _take_strips(library, compiler)
+        return None
+    builder = threading.Thread(target=_take_strips, args=(library, compiler.idle()))
+    builder.start()
+    return builder
+
+
+def _take_strips(library: ctypes.CDLL, compiler: Compiler) -> None:
+    """Build and load the strips of all heights; without them, the few serve as well, slower."""
+    try:
+        strips = load(strips_source(), compiler)
+    except CompileError as error:
+        told = f"float32 products have few heights, for the others do not compile here: {error}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
+        return
+    library.sn_set_strips(ctypes.byref(ctypes.c_char.in_dll(strips, "sn_every_strip")))
