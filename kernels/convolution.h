@@ -112,10 +112,7 @@ SN_APART void sn_pack_panel_f32(const sn_convolution *v, const sn_product_sizes 
     const sn_stored_f32 *const all = w + j * p->of_width + first * p->of_depth;
     if (turns) sn_turn_weights_f32(v, p, some, deep, width, all, turned);
     for (int64_t t = 0; t < taps; ++t) {
-      const int64_t a = t / axis[2].taps / axis[1].taps, b = t / axis[2].taps % axis[1].taps;
-      const int64_t x = axis[0].tap + a * axis[0].tap_step, y = axis[1].tap + b * axis[1].tap_step;
-      const int64_t z = axis[2].tap + t % axis[2].taps * axis[2].tap_step;
-      const int64_t tap = (x * v->kernel[1] + y) * v->kernel[2] + z;
+      const int64_t tap = sn_tap_of(v, axis, t);
       float *const line = to + (t * p->depth + first) * width;
       for (int64_t l = 0; l < deep; ++l)
         if (turns)

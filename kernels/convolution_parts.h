@@ -31,11 +31,18 @@
 #define SN_LOADED(x) (void)(x)
 #endif
 
-/* COUNT lines of a matrix that is turned, if from line i on so many are left. */
-#define SN_FEW_LINES(COUNT, READ, WRITE)                             \
-  for (; i + COUNT <= m; i += COUNT)                                 \
-    for (int64_t j = 0; j < n; ++j)                                  \
-      _Pragma("GCC unroll 4") for (int u = 0; u < COUNT; ++u)        \
+/* COUNT lines of a matrix that is turned, if from line i on so many are left; if they are all that the
+   result has beside each other, by vectors. */
+#define SN_FEW_LINES(COUNT, READ, WRITE)                                                        \
+  if (i + COUNT == m && to_step == COUNT) {                                                     \
+    _Pragma("GCC ivdep") for (int64_t j = 0; j < n; ++j)                                        \
+        _Pragma("GCC unroll 4") for (int u = 0; u < COUNT; ++u)                                 \
+            to[j * COUNT + u] = WRITE(READ(from[u * step + j]));                                \
+    return;                                                                                     \
+  }                                                                                             \
+  for (; i + COUNT <= m; i += COUNT)                                                            \
+    for (int64_t j = 0; j < n; ++j)                                                             \
+      _Pragma("GCC unroll 4") for (int u = 0; u < COUNT; ++u)                                   \
           to[j * to_step + i + u] = WRITE(READ(from[(i + u) * step + j]));
 
 /* One axis of a product. Pixels of the result are first, first + step, …; what one needs begins
@@ -156,6 +163,13 @@ SN_APART void sn_places(const sn_convolution *v, int64_t *where) {
 }
 
 static int64_t sn_taps(const sn_axis *axis) { return axis[0].taps * axis[1].taps * axis[2].taps; }
+
+/* Which element of the kernel tap t of the axes is. */
+static int64_t sn_tap_of(const sn_convolution *v, const sn_axis *axis, int64_t t) {
+  const int64_t a = t / axis[2].taps / axis[1].taps, b = t / axis[2].taps % axis[1].taps;
+  const int64_t x = axis[0].tap + a * axis[0].tap_step, y = axis[1].tap + b * axis[1].tap_step;
+  return (x * v->kernel[1] + y) * v->kernel[2] + axis[2].tap + t % axis[2].taps * axis[2].tap_step;
+}
 
 /* Where the runs of a product begin, after the first; -> how many, and the length of each */
 SN_APART int64_t sn_runs(const sn_axis *axis, const sn_box *box, int64_t depth, int64_t *offset,

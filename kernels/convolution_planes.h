@@ -1,8 +1,9 @@
-/* Convolutions without strides of few outputs, channels first: vectors are of pixels, not of
-   outputs.
+/* Convolutions without strides, and gradients of strided ones by the input, of few outputs, channels
+   first: vectors are of pixels, not of outputs.
 
    A box has planes of channels with their padding, where what an element of the kernel meets of a
-   row of pixels lies together, as the row does in the result. A strip of outputs, or for the
+   row of pixels lies together, as the row does in the result: of strides, the pixels of a remainder.
+   A strip of outputs, or for the
    gradient of the weights of channels of y, and some vectors of pixels meet in a tile that stays in
    registers.
 
@@ -113,75 +114,86 @@ SN_APART sn_box sn_pack_planes_f32(const sn_convolution *v, const sn_product_siz
 }
 
 /* Where what a pixel meets of each channel and tap lies in a box, after the first. */
-SN_APART void sn_plane_offsets(const sn_convolution *v, const sn_product_sizes *p,
-                               const sn_box *box, int64_t *offset) {
-  for (int64_t l = 0; l < p->depth; ++l)
-    for (int64_t a = 0; a < v->kernel[0]; ++a)
-      for (int64_t b = 0; b < v->kernel[1]; ++b)
-        for (int64_t c = 0; c < v->kernel[2]; ++c)
-          *offset++ = l * box->size + a * v->dilation[0] * box->along[0] +
-                      b * v->dilation[1] * box->along[1] + c * v->dilation[2];
+SN_APART void sn_plane_offsets(const sn_axis *axis, const sn_box *box, int64_t depth,
+                               int64_t *offset) {
+  int64_t length;
+  for (int64_t l = 0; l < depth; ++l, offset += sn_taps(axis)) {
+    sn_offsets(axis, box, offset, &length);
+    for (int64_t t = 0; t < sn_taps(axis); ++t) offset[t] += l * box->size;
+  }
 }
 
-/* A band's rows of pixels that lie together: `rows` of `count`, of which the box has those of
-   an axis before beside each other, `middle` of them. */
+/* A band's rows of pixels of a remainder that lie together in the box, after `from`: `rows` of `count`,
+   of which the box has those of an axis before beside each other, `middle` of them. In the result
+   they lie after `first`, and their pixels `apart`. */
 typedef struct {
   int64_t images, rows, count, middle, along[2], of_image;
+  int64_t from, first, to[2], apart;
 } sn_rows;
 
-SN_APART sn_rows sn_rows_of(const sn_product_sizes *p, const sn_band *band, const sn_box *box) {
+SN_APART sn_rows sn_rows_of(const sn_product_sizes *p, const sn_band *band, const sn_box *box,
+                            const sn_axis *axis) {
   const int in = box->count[2] > 1 ? 2 : box->count[1] > 1 ? 1 : 0;
-  const int64_t high = band->high - band->low, middle = in == 2 ? p->result[1] : 1;
-  return (sn_rows){band->images, in ? high * middle : 1,         in ? p->result[in] : high,
-                   middle,       {box->along[0], box->along[1]}, p->depth * box->size};
+  const int64_t of[3] = {p->result[1] * p->result[2], p->result[2], 1};
+  sn_rows rows = {.images = band->images, .count = axis[in].count, .of_image = p->depth * box->size};
+  rows.middle = in == 2 ? axis[1].count : 1, rows.rows = in ? axis[0].count * rows.middle : 1;
+  rows.first = -band->low * of[0], rows.apart = axis[in].step * of[in];
+  for (int k = 0; k < 3; ++k) {
+    rows.from += axis[k].from * box->along[k], rows.first += axis[k].first * of[k];
+    if (k < 2) rows.along[k] = box->along[k], rows.to[k] = axis[k].step * of[k];
+    if (axis[k].count == 0) rows.rows = 0;
+  }
+  return rows;
 }
 
 /* Where row i of an image begins in its planes. */
 static int64_t sn_row_offset(const sn_rows *rows, int64_t i) {
-  return i / rows->middle * rows->along[0] + i % rows->middle * rows->along[1];
+  return rows->from + i / rows->middle * rows->along[0] + i % rows->middle * rows->along[1];
 }
 
-/* Strips of the weights: to: [strips, depth, taps, high]; outputs that lack are 0. */
+/* And in a plane of the result, whose first row is the band's. */
+static int64_t sn_row_place(const sn_rows *rows, int64_t i) {
+  return rows->first + i / rows->middle * rows->to[0] + i % rows->middle * rows->to[1];
+}
+
+/* Strips of the weights of the taps of some axes: to: [strips, depth, taps, high]; outputs that lack
+   are 0. */
 SN_APART void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
-                              const sn_stored_f32 *w, float *to) {
-  const int64_t taps = sn_volume(v->kernel), high = v->planes;
-  const int64_t strips = (p->width + high - 1) / high;
-#pragma omp for schedule(static)
-  for (int64_t each = 0; each < v->groups * strips; ++each) {
-    const int64_t i = each % strips * high, some = SN_LEAST(high, p->width - i);
-    const sn_stored_f32 *from = w + each / strips * v->outputs * v->inputs * taps + i * p->of_width;
-    float *strip = to + each * taps * p->depth * high;
+                              const sn_axis *axis, const sn_stored_f32 *w, float *to) {
+  const int64_t taps = sn_taps(axis), high = v->planes;
+  for (int64_t i = 0; i < p->width; i += high, w += high * p->of_width)
     for (int64_t l = 0; l < p->depth; ++l)
-      for (int64_t t = 0; t < taps; ++t)
-        for (int64_t u = 0; u < high; ++u) {
-          const int64_t at = u * p->of_width + l * p->of_depth + (p->backward ? taps - 1 - t : t);
-          *strip++ = u < some ? SN_READ_f32(from[at]) : 0;
-        }
-  }
+      for (int64_t t = 0; t < taps; ++t) {
+        const int64_t at = l * p->of_depth + sn_tap_of(v, axis, t);
+        for (int64_t u = 0; u < high; ++u)
+          *to++ = u < p->width - i ? SN_READ_f32(w[u * p->of_width + at]) : 0;
+      }
 }
 
-/* The first n places of a vector. */
-SN_INLINE void sn_write_f32(int64_t n, const float *from, sn_stored_f32 *to) {
-  if (n == sn_wide_lanes_f32)
+/* The first n places of a vector, so far `apart`. */
+SN_INLINE void sn_write_f32(int64_t n, const float *from, sn_stored_f32 *to, int64_t apart) {
+  if (apart > 1)
+    for (int64_t i = 0; i < n; ++i) to[i * apart] = SN_WRITE_f32(from[i]);
+  else if (n == sn_wide_lanes_f32)
     sn_copy_out_f32(sn_wide_lanes_f32, from, to);
   else
     sn_copy_out_f32(n, from, to);
 }
 
-/* The outputs of a group for a band's pixels, from its box: y: [images, width, pixels] */
+/* The outputs of a group for a band's pixels of a remainder, whose weights have so many `steps`, from
+   its box: y: [images, width, pixels] */
 SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product_sizes *p,
-                                       const sn_rows *rows, const int64_t *offset, const float *x,
-                                       const float *w, sn_stored_f32 *y) {
+                                       const sn_rows *rows, int64_t steps, const int64_t *offset,
+                                       const float *x, const float *w, sn_stored_f32 *y) {
   const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32, high = v->planes;
-  const int64_t steps = sn_volume(v->kernel) * p->depth;
   const int64_t all = rows->images * rows->rows * ((rows->count + lanes - 1) / lanes);
   float tile[6 * sn_broad * sn_wide_lanes_f32];
-  const float *at[sn_broad], *line = x;
+  const float *at[sn_broad], *line = x + sn_row_offset(rows, 0);
   int64_t to[sn_broad], some[sn_broad], m = 0, row = 0, first = 0;
   for (int64_t i = 0; i < all; i += sn_broad) {
     for (int64_t j = 0; j < sn_broad; ++j) {
       at[j] = line + first;
-      to[j] = m * v->groups * p->width * pixels + row * rows->count + first;
+      to[j] = m * v->groups * p->width * pixels + sn_row_place(rows, row) + first * rows->apart;
       some[j] = SN_LEAST(lanes, rows->count - first);
       if (i + j + 1 >= all || (first += lanes) < rows->count) continue;
       first = 0;
@@ -193,8 +205,42 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
                      tile);
       for (int64_t u = 0; u < SN_LEAST(high, p->width - o); ++u)
         for (int64_t j = 0; j < sn_broad; ++j)
-          sn_write_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels);
+          sn_write_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels,
+                       rows->apart);
     }
+  }
+}
+
+/* All outputs of a group for a band, remainder after remainder. */
+SN_APART void sn_band_of_planes_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                    int64_t group, const sn_band *band, const sn_stored_f32 *x,
+                                    const float *w, float *room, sn_stored_f32 *y) {
+  int64_t *const offset = (int64_t *)(room + v->box);
+  const int64_t strips = (p->width + v->planes - 1) / v->planes;
+  const sn_box box = sn_pack_planes_f32(v, p, group, band, x, room);
+  for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
+    sn_axis axis[3];
+    sn_axes_of(v, p, &box, band->low, band->high, r, axis);
+    const sn_rows rows = sn_rows_of(p, band, &box, axis);
+    const int64_t steps = sn_taps(axis) * p->depth;
+    sn_plane_offsets(axis, &box, p->depth, offset);
+    sn_outputs_of_planes_f32(v, p, &rows, steps, offset, room, w, y);
+    w += strips * v->planes * steps;
+  }
+}
+
+/* All strips of all groups, those of one remainder after the other. */
+SN_APART void sn_pack_planes_of_weights_f32(const sn_convolution *v, const sn_product_sizes *p,
+                                            int64_t of_group, const sn_stored_f32 *w, float *to) {
+  const sn_box box = sn_box_of(v, p, 0, p->result[0]);
+  const int64_t kernel = sn_volume(v->kernel), of_step = of_group / (kernel * p->depth);
+  for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
+    sn_axis axis[3];
+    sn_axes_of(v, p, &box, 0, p->result[0], r, axis);
+#pragma omp for schedule(static)
+    for (int64_t group = 0; group < v->groups; ++group)
+      sn_pack_few_f32(v, p, axis, w + group * v->outputs * v->inputs * kernel, to + group * of_group);
+    to += of_step * sn_taps(axis) * p->depth;
   }
 }
 
@@ -211,24 +257,20 @@ static void sn_convolve_planes_f32(const sn_convolution *v, const sn_stored_f32 
   const int threads = SN_LEAST((int)v->threads, SN_THREADS);
 #pragma omp parallel if (together) num_threads(threads)
   {
-    sn_pack_few_f32(v, &p, w, scratch);
+    sn_pack_planes_of_weights_f32(v, &p, of_group, w, scratch);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < v->groups * p.bands; ++task) {
-      const int64_t group = task / p.bands;
-      const sn_band band = sn_band_of(v, &p, task % p.bands);
+      const int64_t group = task % v->groups; /* as images lie */
+      const sn_band band = sn_band_of(v, &p, task / v->groups);
       float *const room = rooms + SN_THREAD_NUMBER * v->room;
       const float *const strips_of_group = scratch + group * of_group;
       if (sn_is_depthwise(v, &p)) {
         sn_depthwise_band_f32(v, &p, group, &band, x, strips_of_group, room, y);
         continue;
       }
-      int64_t *const offset = (int64_t *)(room + v->box);
-      const sn_box box = sn_pack_planes_f32(v, &p, group, &band, x, room);
-      const sn_rows rows = sn_rows_of(&p, &band, &box);
-      sn_plane_offsets(v, &p, &box, offset);
-      sn_outputs_of_planes_f32(v, &p, &rows, offset, room, strips_of_group,
-                               y + (band.image * v->groups + group) * p.width * pixels +
-                                   band.low * p.result[1] * p.result[2]);
+      sn_band_of_planes_f32(v, &p, group, &band, x, strips_of_group, room,
+                            y + (band.image * v->groups + group) * p.width * pixels +
+                                band.low * p.result[1] * p.result[2]);
     }
   }
 }
@@ -246,27 +288,43 @@ SN_APART int64_t sn_vector_offsets(const sn_rows *rows, int rest, int64_t lanes,
   return offset - first;
 }
 
-/* A strip of y in these vectors, from output o on: to: [vectors, high, lanes]; what lacks is 0 */
+/* A strip of y in these vectors, from output o on: to: [vectors, high, lanes]; what lacks is 0. Read
+   as it lies, plane after plane. */
 SN_APART float *sn_pack_vectors_f32(const sn_convolution *v, const sn_product_sizes *p,
                                     const sn_rows *rows, int64_t o, int rest,
                                     const sn_stored_f32 *y, float *to) {
-  const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32;
-  const int64_t whole = rows->count / lanes * lanes;
-  for (int64_t m = 0; m < rows->images; ++m)
-    for (int64_t i = 0; i < rows->rows; ++i)
-      for (int64_t k = rest ? whole : 0; k < (rest ? rows->count : whole); k += lanes)
-        for (int64_t u = o; u < o + v->planes; ++u, to += lanes) {
-          const int64_t some = u < p->width ? SN_LEAST(lanes, rows->count - k) : 0;
-          const sn_stored_f32 *const from =
-              y + (m * v->groups * p->width + u) * pixels + i * rows->count + k;
-          if (some == lanes) {
-            sn_copy_in_f32(lanes, from, to);
-          } else {
-            sn_zero_f32(to, lanes);
-            sn_copy_in_f32(some, from, to);
-          }
+  const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32, line = v->planes * lanes;
+  const int64_t whole = rows->count / lanes, last = rows->count % lanes;
+  const int64_t vectors = rest ? last > 0 : whole, of_image = rows->rows * vectors * line;
+  for (int64_t m = 0; m < rows->images; ++m, to += of_image)
+    for (int64_t u = o; u < o + v->planes; ++u) {
+      float *vector = to + (u - o) * lanes;
+      const sn_stored_f32 *const plane = y + (m * v->groups * p->width + u) * pixels;
+      for (int64_t i = 0; i < rows->rows; ++i)
+        for (int64_t k = 0; k < vectors; ++k, vector += line) {
+          const sn_stored_f32 *const from = plane + i * rows->count + (rest ? whole : k) * lanes;
+          if (u >= p->width || rest) sn_zero_f32(vector, lanes);
+          if (u < p->width && rest) sn_copy_in_f32(last, from, vector);
+          else if (u < p->width) sn_copy_in_f32(lanes, from, vector);
         }
+    }
   return to;
+}
+
+/* So many vectors of a strip are met by all elements of the kernel while they are in the first cache. */
+#define SN_NEAR 64
+
+/* sum: [elements, high, lanes] += what so many vectors of a strip add, if `mask` in these lanes */
+SN_APART void sn_add_vectors_f32(const sn_convolution *v, int64_t elements, const int64_t *element,
+                                 const float *x, int64_t vectors, const int64_t *offset,
+                                 const float *strip, const sn_keep_f32 *mask, float *sum) {
+  sn_tile_call_f32 *const *const of = mask ? sn_rest_of_f32 : sn_sums_of_f32;
+  for (int64_t e = 0; e < elements; e += sn_summed) {
+    const float *at[sn_summed];
+    for (int64_t j = 0; j < sn_summed; ++j) at[j] = x + element[e + j < elements ? e + j : 0];
+    sn_tile_of_f32(of, v->planes, sn_summed, sn_wide_lanes_f32, vectors, offset, at, strip, mask, sum);
+    sum += v->planes * sn_summed * sn_wide_lanes_f32;
+  }
 }
 
 /* sum: [strips, elements, high, lanes] += what the pixels of a band add; y begins at them */
@@ -275,27 +333,27 @@ SN_APART void sn_add_band_f32(const sn_convolution *v, const sn_product_sizes *p
                               float *room, float *sum) {
   const int64_t lanes = sn_wide_lanes_f32, elements = sn_volume(v->kernel) * p->depth;
   const sn_box box = sn_pack_planes_f32(v, p, group, band, x, room);
-  const sn_rows rows = sn_rows_of(p, band, &box);
+  sn_axis axis[3];
+  sn_axes_of(v, p, &box, band->low, band->high, 0, axis);
+  const sn_rows rows = sn_rows_of(p, band, &box, axis);
   int64_t *const element = (int64_t *)(room + v->box), *const offset = element + elements;
-  float *const strip = (float *)(offset + v->lines);
+  const int64_t tables = (elements + v->lines) * sizeof *offset / sizeof *room;
+  float *const strip = room + v->box + (tables + 15) / 16 * 16;
   sn_keep_f32 mask;
   for (int64_t i = 0; i < lanes; ++i) mask[i] = i < rows.count % lanes ? -1 : 0;
-  sn_plane_offsets(v, p, &box, element);
+  sn_plane_offsets(axis, &box, p->depth, element);
   const int64_t whole = sn_vector_offsets(&rows, 0, lanes, offset);
   const int64_t rest = sn_vector_offsets(&rows, 1, lanes, offset + whole);
   for (int64_t o = 0; o < p->width; o += v->planes) {
     float *const others = sn_pack_vectors_f32(v, p, &rows, o, 0, y, strip);
     sn_pack_vectors_f32(v, p, &rows, o, 1, y, others);
-    for (int64_t e = 0; e < elements; e += sn_summed, sum += v->planes * sn_summed * lanes) {
-      const float *at[sn_summed];
-      for (int64_t j = 0; j < sn_summed; ++j) at[j] = room + element[e + j < elements ? e + j : 0];
-      if (whole)
-        sn_tile_of_f32(sn_sums_of_f32, v->planes, sn_summed, lanes, whole, offset, at, strip, &mask,
-                       sum);
-      if (rest)
-        sn_tile_of_f32(sn_rest_of_f32, v->planes, sn_summed, lanes, rest, offset + whole, at,
-                       others, &mask, sum);
-    }
+    for (int64_t first = 0; first < whole; first += SN_NEAR)
+      sn_add_vectors_f32(v, elements, element, room, SN_LEAST(SN_NEAR, whole - first), offset + first,
+                         strip + first * v->planes * lanes, NULL, sum);
+    for (int64_t first = 0; first < rest; first += SN_NEAR)
+      sn_add_vectors_f32(v, elements, element, room, SN_LEAST(SN_NEAR, rest - first),
+                         offset + whole + first, others + first * v->planes * lanes, &mask, sum);
+    sum += (elements + sn_summed - 1) / sn_summed * sn_summed * v->planes * lanes;
   }
 }
 
@@ -308,7 +366,7 @@ SN_INLINE float sn_tree_f32(const float *lane) {
 }
 
 /* The sums of a part of the bands, of vectors.  to: [width, elements] */
-SN_APART void sn_add_vectors_f32(const sn_convolution *v, const sn_product_sizes *p,
+SN_APART void sn_add_lanes_f32(const sn_convolution *v, const sn_product_sizes *p,
                                  const float *sum, float *to) {
   const int64_t elements = sn_volume(v->kernel) * p->depth, high = v->planes;
   for (int64_t o = 0; o < p->width; o += high)
@@ -345,7 +403,7 @@ static void sn_correlate_planes_f32(const sn_convolution *v, const sn_stored_f32
                             band.low * p.result[1] * p.result[2],
                         room, sum);
       }
-      sn_add_vectors_f32(v, &p, sum, scratch + part * of_part + group * p.width * elements);
+      sn_add_lanes_f32(v, &p, sum, scratch + part * of_part + group * p.width * elements);
     }
 #pragma omp for schedule(static)
     for (int64_t each = 0; each < v->groups * p.width; ++each)

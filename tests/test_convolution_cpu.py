@@ -172,6 +172,27 @@ def test_depthwise_convolutions_of_long_rows_agree() -> None:
         np.testing.assert_allclose(got, wanted, atol=1e-5 * float(np.abs(wanted).max()))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_of_strides_in_vectors_of_pixels_agree(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of few channels: a remainder of the pixels at a time, also those that no element reaches."""
+    monkeypatch.setattr(boxes, "BOX", 4000)  # so that there are bands of rows
+    found = []
+    for x, w, steps, low, dilations in (
+        ((2, 3, 46, 60), (20, 3, 7, 7), (2, 2), (3, 3), (1, 1)),
+        ((1, 8, 9, 50), (6, 4, 2, 2), (3, 4), (0, 1), (1, 1)),
+        ((3, 1, 95), (7, 1, 5), (2,), (2,), (3,)),
+        ((1, 2, 6, 5, 48), (4, 2, 3, 1, 4), (2, 1, 3), (1, 0, 2), (1, 1, 2)),
+    ):
+        op = Convolution(steps, low, low, dilations, (x[1] // w[1],), "first")
+        gradient = op._as(ConvolutionInput, x[2:])
+        sizes = plan.geometry(gradient, x[1] // w[1], op._result(x, w), w, x)
+        assert plan.cut(gradient, sizes, getattr(sn, dtype)).planes
+        found.append((op, x, w))
+    agree(dtype, found)
+
+
 def test_sums_of_nothing_are_zero() -> None:
     op = Convolution((1,), (0,), (0,), (1,), (1,), "first")
     inputs, results, feeds = graph(

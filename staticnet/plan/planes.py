@@ -87,16 +87,19 @@ def _cut_columns(g: Geometry, pixels: int) -> Cut:
 def by_planes(g: Geometry, op: ConvolutionOp) -> bool:
     """Whether vectors are filled better by rows of pixels than panels are by outputs.
 
-    Few channels are slow to turn, so they need not be filled that much better.
+    Few channels are slow to turn, so they need not be filled that much better. What lies apart in a
+    result is slower to write than half a panel.
     """
     backward = isinstance(op, ConvolutionInput)
     width, depth = (g.inputs, g.outputs) if backward else (g.outputs, g.inputs)
     count, _ = _pixel_rows(g, backward)
-    by_outputs = width / (-(-width // PANEL) * PANEL)
+    apart = math.prod(g.stride) > 1
+    panel = ALIGNED if apart and width <= ALIGNED else PANEL
+    by_outputs = width / (-(-width // panel) * panel)
     by_pixels = count / aligned(count)
     slow = depth < TURNED and not isinstance(op, ConvolutionWeight)
     return (
-        math.prod(g.stride) == 1
+        (backward or not apart)
         and by_pixels >= (1 if slow else WORTH_PLANES) * by_outputs
         and box_elements(g, backward, depth, 1) <= boxes.BOX
     )
@@ -105,17 +108,21 @@ def by_planes(g: Geometry, op: ConvolutionOp) -> bool:
 def by_long_rows(g: Geometry, op: ConvolutionOp) -> bool:
     """Whether a depthwise one goes by planes: of short rows, each channel's beginning is most."""
     backward = isinstance(op, ConvolutionInput)
-    if op.layout == "last" or isinstance(op, ConvolutionWeight):
+    if op.layout == "last" or isinstance(op, ConvolutionWeight) or math.prod(g.stride) > 1:
         return False
     return _pixel_rows(g, backward)[0] >= LONG_ROW and by_planes(g, op)
 
 
 def _pixel_rows(g: Geometry, backward: bool) -> tuple[int, int]:
-    """How many pixels of a result lie together in a box's plane; how many such rows one has."""
+    """How many pixels of a result lie together in a box's plane; how many such rows one has.
+
+    Of a gradient by the input of strides, those of a remainder that has most.
+    """
     result = g.size if backward else g.out
     boxes = [box_axis(g, backward, axis, n) for axis, n in enumerate(result)]
     axis = max((axis for axis in range(1, MAX_SPATIAL) if boxes[axis] > 1), default=0)
-    return result[axis], math.prod(result[1:axis])
+    stride = g.stride[axis] if backward else 1
+    return -(-result[axis] // stride), math.prod(result[1:axis])
 
 
 def cut_planes(g: Geometry, op: ConvolutionOp, backward: bool, dtype: DType) -> Cut:
