@@ -25,6 +25,16 @@ __device__ inline void sn_grid_sync(unsigned *barrier, int number) {
 #endif
 }
 
+// The memory of this block that the launch asks for; it keeps what it holds until the kernel ends.
+__device__ inline char *sn_own_room() {
+#if defined(__CUDACC__)
+  extern __shared__ __align__(16) char sn_room[];
+  return sn_room;
+#else
+  return shim::own_room();
+#endif
+}
+
 // The first of a stage's blocks that this block of the grid computes, if `before` blocks of others
 // run side by side with it; the next ones are gridDim.x further.
 __device__ inline int sn_turn(int before) {

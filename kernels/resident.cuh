@@ -22,16 +22,6 @@ struct sn_resident {
 template <class X>
 constexpr int sn_depth = 32 / sizeof(typename X::memory);  // terms of a fragment's step
 
-// The memory of this block that the launch asks for; it keeps what it holds until the kernel ends.
-__device__ inline char *sn_own_room() {
-#if defined(__CUDACC__)
-  extern __shared__ __align__(16) char sn_room[];
-  return sn_room;
-#else
-  return shim::own_room();
-#endif
-}
-
 // Tiles of a product: those with the same columns are neighbours.
 __device__ inline int sn_tiles_down(const sn_resident &s) {
   return (s.m + SN_TALL * s.turns - 1) / (SN_TALL * s.turns);

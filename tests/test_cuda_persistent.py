@@ -18,8 +18,9 @@ import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.codegen.cuda import choice
+from staticnet.codegen.cuda.parts import Chip
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Product
+from staticnet.codegen.launches import Launch, Product
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.errors import OutOfRangeError
 from staticnet.plan.planner import make_plan
@@ -174,6 +175,46 @@ def test_what_runs_side_by_side_has_shared_memory_in_turn(
         _, got, _ = machine.run(feeds, [], reverse)
         for a, b in zip(got, (feeds[0] * feeds[1], *feeds), strict=True):
             np.testing.assert_array_equal(a, np.concatenate([b, b[:, :1]], 1))
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    "taken", ["barrier", *(pytest.param(x, marks=pytest.mark.slow) for x in ("weights", "result"))]
+)
+def test_what_one_block_works_in_is_its_own(
+    taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read once and written once; each part of that is missed where it is taken out."""
+    of_blocks(1, monkeypatch)
+    f, feeds = STEPS["playground"]()
+    machine = Machine(lower(f), tmp_path, persistent=True)
+    whole = machine.program.source
+    at = whole.index("sn_step(sn_word")
+    (launch,) = machine.program.launches
+    assert isinstance(launch, Launch)
+    told = f"; all that it works in lies in {launch.shared_bytes:,} bytes of shared memory"
+    assert machine.program.choice.endswith(told)
+    assert not re.search(r"\bg\d", whole[whole.index("for (int step", at) : whole.rindex("sync")])
+    part = {
+        "barrier": r"__syncthreads\(\);",
+        "weights": r"sn_copy\(\(const unsigned char \*\)g\d+, \(unsigned char \*\)p\d+, 32\);",
+        "result": r"sn_copy\(\(const unsigned char \*\)p\d+, \(unsigned char \*\)g\d+, 32\);",
+    }[taken]
+    x = re.compile(part).search(whole, at)
+    assert x
+    assert changes(machine, feeds, whole[: x.start()] + whole[x.end() :], tmp_path)
+
+
+def test_what_does_not_fit_stays_in_global_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_blocks(1, monkeypatch)
+    for name, chip, own in (
+        ("playground", Chip(), True), ("playground", Chip(132, 3 << 10), False),
+        ("mlp", Chip(132, 40 << 10), False),
+    ):  # fmt: skip
+        plan = make_plan(lower(STEPS[name]()[0]))
+        (launch,) = write_cuda_program(plan, persistent=True, chip=chip).launches
+        assert isinstance(launch, Launch)
+        assert (launch.shared_bytes > 0) == own
 
 
 BARRIER = re.compile(r"__syncthreads\(\)|sn_grid_sync\(barrier, \d+\)")

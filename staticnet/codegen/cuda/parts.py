@@ -12,6 +12,9 @@ from staticnet.plan.fusion import Group
 MAX_ARGUMENT_BYTES = 32_000  # of a launch; CUDA 12.1 and later take 32,764
 
 
+RESERVED = 1024  # bytes of a block's shared memory that the hardware takes
+
+
 @dataclass(frozen=True)
 class Chip:
     """What a GPU offers a kernel whose blocks stay: one on each multiprocessor, and shared memory.

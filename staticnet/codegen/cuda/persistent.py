@@ -194,9 +194,16 @@ class StageWriter:
 
 @dataclass
 class PersistentWriter(StageWriter):
-    """Writes the kernel of a step."""
+    """Writes the kernel of a step.
+
+    Of one block all memory that it works in is its own, if it fits `most` bytes: what it keeps from
+    step to step is read once and written once, however many steps it makes.
+    """
 
     plan: Plan = field(kw_only=True)
+    arena_bytes: int = field(kw_only=True)
+    most: int = 0
+    own_bytes: int = 0
 
     def write(self, stages: Sequence[Sequence[Command]]) -> tuple[str, Launch]:
         """The kernel's text and its launch."""
@@ -212,16 +219,17 @@ class PersistentWriter(StageWriter):
         end = ["if (blockIdx.x == 0 && threadIdx.x == 0) table[0] = first + steps;", *last]
         products = any(isinstance(c, Product) for stage in stages for c in stage)
         room = [f"alignas(16) __shared__ char room[{ROOM}];"] if products else []
-        names = list(self.pointers.values())
+        begin, finish = self._in_own_memory()
+        names = [f"g{name[1:]}" if begin else name for name in self.pointers.values()]
         declared = ["sn_word *table", "int steps", "unsigned *barrier"]
         lines = [
             # one block a multiprocessor is enough: with fewer registers some would lie in memory
             f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
             f"{NAME}({', '.join([*declared, *(f'char *{name}' for name in names)])}) {{",
-            *indent(room),
+            *indent([*room, *begin]),
             "  const sn_word first = table ? table[0] : 0;",
             *indent(block("for (int step = 0; step < steps; ++step)", body)),
-            *indent(block("if (table)", end)),
+            *indent([*block("if (table)", end), *finish]),
             "}\n",
         ]
         return "\n".join(lines), self._launch(stages)
@@ -237,8 +245,38 @@ class PersistentWriter(StageWriter):
             (True, False, True, *(name in self.written for name in self.pointers.values())),
             0,
             max(sites, default=0),
+            shared_bytes=self.own_bytes,
             cooperative=self.blocks > 1,
         )
+
+    # own memory
+
+    def _in_own_memory(self) -> tuple[list[str], list[str]]:
+        """Lines before the first step and after the last one; none if it stays where it is."""
+        graph = self.plan.graph
+        nodes = {
+            "feed": graph.inputs, "state": graph.variables, "output": graph.outputs,
+            "constant": self.plan.constants,
+        }  # fmt: skip
+        names = {x: name for x, name in self.pointers.items() if x.kind in (*nodes, "arena")}
+        sizes = {x: int(nodes[x.kind][x.at].type.nbytes) for x in names if x.kind in nodes}
+        total = padded(self.arena_bytes)
+        begin, copied, finish = ["char *const own = sn_own_room();"], list[str](), list[str]()
+        for address, name in self.pointers.items():
+            given, nbytes = f"g{name[1:]}", sizes.get(address, 0)
+            if address not in names:
+                begin.append(f"char *const {name} = {given};")
+                continue
+            begin.append(f"char *const {name} = own + {total if nbytes else address.at};")
+            total += padded(nbytes)
+            if address.kind not in ("arena", "output"):
+                copied.append(_copied(given, name, nbytes))
+            if address.kind in ("state", "output"):
+                finish.append(_copied(name, given, nbytes))
+        if self.blocks > 1 or total > self.most:
+            return [], []
+        self.own_bytes = total
+        return [*begin, *copied, "__syncthreads();"], ["__syncthreads();", *finish]
 
     # many steps
 
@@ -271,6 +309,15 @@ class PersistentWriter(StageWriter):
 def stretches(p: Product) -> int:
     """How often a block of a product waits for the next terms of its sums."""
     return ceil_div(p.k * compute_dtype(p.dtype).itemsize, STRETCH_BYTES)
+
+
+def padded(nbytes: int) -> int:
+    """Bytes up to where the next pack may begin."""
+    return ceil_div(nbytes, 16) * 16
+
+
+def _copied(source: str, target: str, nbytes: int) -> str:
+    return f"sn_copy((const unsigned char *){source}, (unsigned char *){target}, {nbytes});"
 
 
 def _unit(nbytes: int) -> str:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import cache
 
 from staticnet.codegen.cuda.choice import HOSTED, choose
-from staticnet.codegen.cuda.parts import ANY_CHIP, Chip, Parts
-from staticnet.codegen.cuda.persistent import PersistentWriter, stages_of
+from staticnet.codegen.cuda.parts import ANY_CHIP, RESERVED, Chip, Parts
+from staticnet.codegen.cuda.persistent import PersistentWriter, shared_bytes, stages_of
 from staticnet.codegen.cuda.spans import dependences, spans_of
 from staticnet.codegen.cuda.steps import Frame, StepWriter
 from staticnet.codegen.cuda.streams import schedule_of
@@ -45,7 +45,7 @@ def write_cuda_program(
     persistent: whether the step may be one kernel, where an estimate says that it pays
     chip: the GPU that it is for
     """
-    parts = Parts(tf32=tf32)
+    parts = Parts(tf32=tf32, chip=chip)
     program = _launch_list(plan, parts)
     if not persistent:
         return _on_streams(plan, program)[0]
@@ -113,7 +113,12 @@ def as_one_kernel(
     plan: Plan, program: CudaProgram, parts: Parts, stages: Sequence[Sequence[int]], blocks: int
 ) -> CudaProgram:
     """The program whose step is one kernel of so many blocks; nothing must stand in its way."""
-    writer = PersistentWriter(parts.kernels, blocks, plan=plan)
+    functions = {name: text for text, name in parts.functions.items()}
+    taken = RESERVED + shared_bytes(functions, program.launches)
+    writer = PersistentWriter(
+        parts.kernels, blocks, plan=plan, arena_bytes=program.arena_bytes,
+        most=parts.chip.shared_bytes - taken,
+    )  # fmt: skip
     commands = [[program.launches[i] for i in stage] for stage in stages]
     kernel, launch = writer.write(commands)
     texts = {
@@ -123,8 +128,10 @@ def as_one_kernel(
     }
     texts |= {name: made.stage().replace("NAME", name, 1) for name, made in parts.kernels.items()}
     body = "\n".join([*texts.values(), kernel])
+    own = f"; all that it works in lies in {launch.shared_bytes:,} bytes of shared memory"
     return replace(
         program,
+        choice=program.choice + own * bool(launch.shared_bytes),
         source=prelude(*parts.headers, "draw.cuh", "persistent.cuh") + body,
         body=body,
         launches=(launch,),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from staticnet.codegen.cuda.call import Function, function
 from staticnet.codegen.cuda.choice import MOST_ELEMENTS, STAGE_RATES, StageRates
 from staticnet.codegen.cuda.part import THREADS, Points, ceil_div
-from staticnet.codegen.cuda.parts import Parts
+from staticnet.codegen.cuda.parts import RESERVED, Parts
 from staticnet.codegen.cuda.reach import overlap, reach
 from staticnet.codegen.cuda.statements import block
 from staticnet.codegen.cuda.streams import RATES, Rates
@@ -32,7 +32,6 @@ LEFT_BYTES = 4 * STEPS * (4 * 32 + 4)  # SN_LEFT_BYTES
 TURNS = (1, 2, 4, 8)  # in which a block may take its rows
 ACROSS = (8, 16, 32, 64, 128)  # columns that a tile may have
 SHARE = 0.5  # of the matrix units' rate that a block alone reaches
-RESERVED = 1024  # bytes of a block's shared memory that the hardware takes
 
 
 @dataclass(frozen=True)
