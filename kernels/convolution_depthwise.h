@@ -36,12 +36,16 @@ typedef void sn_depthwise_call_f32(int64_t, const float *, const float *, float 
 static sn_depthwise_call_f32 *const sn_depthwises_f32[3][2][2] = {
     SN_DEPTHWISE_OF_f32(3), SN_DEPTHWISE_OF_f32(5), SN_DEPTHWISE_OF_f32(7)};
 
-/* Whether a group's convolution is one of these. */
-static int sn_is_depthwise(const sn_convolution *v, const sn_product_sizes *p) {
+/* Whether a group's convolution is one of these; none is where their library is another. */
+static inline int sn_is_depthwise(const sn_convolution *v, const sn_product_sizes *p) {
+#ifdef SN_NO_DEPTHWISE
+  return (void)v, (void)p, 0;
+#else
   const int64_t k = v->kernel[0];
   return p->depth == 1 && p->width == 1 && v->kernel[1] == k && v->kernel[2] == 1 &&
          v->dilation[0] == 1 && v->dilation[1] == 1 && (k == 3 || k == 5 || k == 7) &&
          p->result[2] == 1 && p->source[2] == 1;
+#endif
 }
 
 /* n elements, by whole vectors, of which the last two may share some. */

@@ -15,6 +15,8 @@ from tolerance import close
 import staticnet as sn
 from staticnet import nn
 from staticnet.backends.cpu.blas import PROTOTYPES
+from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.backends.cpu.convolutions import routines
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 
@@ -423,6 +425,7 @@ def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
     few, each = sn.placeholder((3, 32, 3, 3)), sn.placeholder((32, 1, 3, 3))
     near, many = sn.placeholder((1, 32, 6, 6)), sn.placeholder((64, 32, 3, 3))
     wide = sn.placeholder((2, 32, 6, 6), "float64"), sn.placeholder((32, 32, 1, 1), "float64")
+    large = sn.placeholder((2, 32, 28, 28))
     made = {
         (): ([x], x + 1),
         ("product_f32",): ([x, w], F.conv2d(x, w, stride=2)),
@@ -430,13 +433,30 @@ def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
         ("singles_f32",): ([x, each], F.conv2d(x, each, groups=32)),
         ("product_f64",): (list(wide), F.conv2d(*wide)),
         ("patches_f32",): ([near, many], F.conv2d(near, many)),
+        ("depthwise_f32",): ([large, each], F.conv2d(large, each, groups=32)),
     }
     for ways, (inputs, y) in made.items():
         program = program_of(inputs, y)
         assert program.convolutions == ways
         assert not program.multiplies
+        assert [program.convolution_routines(way) for way in ways] == [[0] for _ in ways]
     square = sn.placeholder((64, 64))
     assert program_of([square], square @ square).multiplies
+    gradient = sn.grad(sn.sum(F.conv2d(x, w, stride=2)), [w])[0]
+    program = program_of([x, w], gradient)
+    assert program.convolution_routines("product_f32") == [1]
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
+def test_a_library_holds_what_its_program_calls() -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    x, w = sn.placeholder((2, 3, 6, 6)), sn.placeholder((3, 3, 3, 3))
+    y = F.conv2d(x, w)
+    for fetched, wanted in ((y, [True, False]), (sn.grad(sn.sum(y), [w])[0], [False, True])):
+        program = program_of([x, w], fetched)
+        addresses = routines(program, "planes_f32", compiler)
+        assert [bool(address) for address in addresses][:2] == wanted
 
 
 def program_of(inputs: list[sn.Tensor], y: sn.Tensor) -> Program:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,7 @@ _PATCHES = (
 )  # for elements that are computed with as they are stored
 _HALVES = [short_name(dtype) for dtype in HALVES]
 HOLD = 2  # the routine that packs weights
+ROUTINES = range(3)  # a convolution or its gradient by the input, that by the weight, and HOLD
 FEW = 1 << 18  # multiply-adds below which one thread is faster than two
 
 
@@ -58,7 +59,7 @@ def convolution_routine(node: Node, pointer: Pointer, scratch: str, held: str) -
     del values["packed"]
     members = ", ".join(f".{name} = {_literal(value)}" for name, value in values.items())
     routine = int(isinstance(op, ConvolutionWeight))
-    name = f"sn_convolutions_{_way(pieces)}_{short_name(node.dtype)}"
+    name = f"sn_convolutions_{_way(sizes, pieces)}_{short_name(node.dtype)}"
     together = (
         "SN_TOGETHER" if int(op.flops(node.type, *[x.type for x in node.inputs])) > 2 * FEW else "0"
     )
@@ -75,7 +76,7 @@ def convolution_needs(node: Node) -> tuple[str, ...]:
     """What a program must define that convolves: sizes, and the routines of a way and a dtype."""
     if node.type.size == 0 or any(x.type.size == 0 for x in node.inputs):
         return ()
-    way = _way(_sizes_and_cut(node)[1])
+    way = _way(*_sizes_and_cut(node))
     return "convolution_sizes", f"convolution {way}_{short_name(node.dtype)}"
 
 
@@ -84,20 +85,31 @@ def convolution_helper(way: str) -> str:
     return kernel_text("convolutions.h").replace("planes_f32", way)
 
 
-def convolution_library(dtype: str) -> str:
-    """The C text of all ways for a dtype, after `convolution_sizes.h`."""
+def convolution_library(dtype: str, depthwise: bool = True) -> str:
+    """The C text of all ways for a dtype, after `convolution_sizes.h`, or all but `depthwise`."""
     files = _FILES if dtype in _HALVES else (*_FILES, *_PATCHES)
     text = kernel_text(*files).replace("_f32", f"_{dtype}")
     if dtype == "f64":
         text = text.replace("float", "double")
     if dtype in _HALVES:
         text = kernel_text("convolution_halves.h").replace("f16", dtype) + text
-    return kernel_text("vectors.h", "turns.h", "convolution_parts.h") + text
+    without = "" if depthwise else "#define SN_NO_DEPTHWISE\n"
+    return without + kernel_text("vectors.h", "turns.h", "convolution_parts.h") + text
 
 
-def convolution_routines(way: str) -> str:
-    """The C text, after that of its dtype, of what `convolution_helper` takes the addresses of."""
-    return kernel_text("convolution_routines.h").replace("planes_f32", way)
+def convolution_routines(way: str, used: Collection[int] = ROUTINES) -> str:
+    """The C text, after that of its dtype, of what `convolution_helper` takes the addresses of.
+
+    Those that are not `used`, by their places, are 0, and the compiler leaves out what they need.
+    """
+    text = kernel_text("convolution_routines.h")
+    for name, is_used in (("CONVOLVE", not {0, HOLD}.isdisjoint(used)), ("CORRELATE", 1 in used)):
+        text = text.replace(f"SN_{name}S", str(int(is_used)))
+    kind, _, dtype = way.partition("_")
+    if kind == "depthwise":  # a library of planes whose groups have one channel each
+        text = text.replace("planes_f32[]", f"{way}[]")
+        way = f"planes_{dtype}"
+    return text.replace("planes_f32", way)
 
 
 def _sizes_and_cut(node: Node) -> tuple[Geometry, Cut]:
@@ -108,10 +120,10 @@ def _sizes_and_cut(node: Node) -> tuple[Geometry, Cut]:
     return sizes, cut(op, sizes, node.dtype)
 
 
-def _way(pieces: Cut) -> str:
+def _way(sizes: Geometry, pieces: Cut) -> str:
     """The way that a convolution goes which is cut so."""
     if pieces.planes:
-        return "planes"
+        return "depthwise" if sizes.inputs == sizes.outputs == 1 else "planes"
     if pieces.tiles:
         return "points"
     if pieces.patches:

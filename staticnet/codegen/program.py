@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 
+from staticnet.codegen.convolution import ROUTINES
 from staticnet.codegen.products import SLAB_WORK
 from staticnet.codegen.regions import CORES, ROWS, indent, regions
 from staticnet.codegen.resources import SCALARS, kernel_text
@@ -132,6 +133,10 @@ class Program:
     def multiplies(self) -> bool:
         """Whether it calls products, whose addresses `sn_set_blas` takes."""
         return "sn_call_gemm" in self.body or self.holds
+
+    def convolution_routines(self, way: str) -> list[int]:
+        """The places of the routines that it calls of a way to convolve."""
+        return [k for k in ROUTINES if f"sn_convolutions_{way}[{k}](" in self.body]
 
     @property
     def holds(self) -> bool:

@@ -62,7 +62,9 @@ class CpuExecutable(HostExecutable):
         self.compiler = compiler
         own = clock + self.program.source
         by_hand = compiler.by_hand()
-        shared = [(convolutions.source(way), by_hand) for way in self.program.convolutions]
+        shared = [
+            (convolutions.source(self.program, way), by_hand) for way in self.program.convolutions
+        ]
         shared += [(products.source(), compiler)] if self.program.multiplies else []
         load_together([(own, compiler), *shared])
         self._library = library = load(own, compiler)
@@ -76,7 +78,8 @@ class CpuExecutable(HostExecutable):
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
         for way in self.program.convolutions:
-            getattr(library, f"sn_set_convolutions_{way}")(convolutions.routines(way, compiler))
+            routines = convolutions.routines(self.program, way, compiler)
+            getattr(library, f"sn_set_convolutions_{way}")(routines)
         self._step = library.sn_step
         self._many = library.sn_run
         self._arena = allocate(plan.arena_bytes)
