@@ -28,6 +28,7 @@ from staticnet.passes.merge_loops import MERGE_LOOPS
 from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
 from staticnet.passes.scatter_updates import SCATTER_UPDATES
+from staticnet.passes.sink import SINK
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
 from staticnet.plan.formula import check_dims
@@ -47,6 +48,7 @@ PIPELINE = (
     KEEP_CASTS,
     CONTRACT,
     DCE,
+    SINK,
     LAYOUT,
     HELD_WEIGHTS,
     INFER_SHAPE,

@@ -163,3 +163,23 @@ def test_that_our_own_do_not_compile_is_told(no_library: Any) -> None:
     """They would be BLAS' from then on, right and slower, and nobody would know."""
     with pytest.warns(RuntimeWarning, match="products are those of BLAS.*do not compile"):
         assert products.held_pointers(no_library) == (None, None)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 17), (17, 64, 1), (1, 64, 1), (3, 64, 17)])
+def test_the_references_bits_do_not_depend_on_the_order_in_memory(
+    shape: tuple[int, int, int],
+) -> None:
+    """NumPy's products of one row or column do."""
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=s).astype(np.float32) for s in ((m, k), (k, n)))
+    ways = [
+        sn.ops.linalg.Matmul().eval(np, a, b)
+        for a in (x, np.asfortranarray(x))
+        for b in (y, np.asfortranarray(y))
+    ]
+    for z in ways:
+        np.testing.assert_array_equal(z, ways[0])
+    turned = sn.placeholder((n, k), name="turned")
+    other = sn.function(turned, sn.constant(x) @ sn.matrix_transpose(turned), device="numpy")
+    np.testing.assert_array_equal(other(np.ascontiguousarray(y.T)), ways[0])

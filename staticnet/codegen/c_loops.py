@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from staticnet.codegen.c_statements import clauses, statements, stored
-from staticnet.codegen.kernel import Kernel, Load, Reduce, Statement, Store
+from staticnet.codegen.kernel import Kernel, Load, Reduce, Statement, Store, may_fail
 from staticnet.ir.index import Index, Symbol
 
 STREAM = 256  # elements that are gathered before they go around the caches
@@ -62,7 +62,8 @@ class Printer:
         In lines where stores are streamed, which gather there first, or where loads go ahead: what
         they read of the next row is fetched.
         """
-        pragma = [" ".join(["#pragma omp simd", *clauses(reduces)])] if self.simd else []
+        simd = self.simd or not any(map(may_fail, body))
+        pragma = [" ".join(["#pragma omp simd", *clauses(reduces)])] if simd else []
         streamed = [s for s in body if isinstance(s, Store) and self._streams(s, v)]
         if not streamed and not ahead:
             return [*pragma, *for_(v.text, low, high, statements(body))]

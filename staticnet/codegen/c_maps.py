@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from staticnet.codegen.c_loops import Printer, for_, indent, positions, share_of
-from staticnet.codegen.c_statements import loaded
-from staticnet.codegen.kernel import Let, turned_loads
+from staticnet.codegen.c_statements import loaded, statements
+from staticnet.codegen.kernel import Let, checked_in_row, turned_loads
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.index import Symbol
@@ -30,10 +30,12 @@ class Maps(Printer):
                 *self.innermost(v, "begin", "end", loop.body),
             ]
         n = v.extent
+        checked, body = checked_in_row(loop.body, v)
         inside = [
             f"const int64_t first = SN_MAX(begin - o*{n}, 0), last = SN_MIN(end - o*{n}, {n});",
             *positions(self.kernel.outer, "o"),
-            *self.innermost(v, "first", "last", loop.body),
+            *statements(checked),
+            *self.innermost(v, "first", "last", body),
         ]
         head = f"for (int64_t o = begin / {n}; o*{n} < end; ++o) {{"
         return [*share_of(self.kernel.size, self.kernel.unit), head, *indent(inside), "}"]

@@ -107,6 +107,38 @@ def _runs_along(statement: Statement, along: Symbol, across: Symbol) -> TypeGuar
     return steps.get(along) == 1 and steps.get(across, 0) > 1
 
 
+def may_fail(statement: Statement) -> bool:
+    """Whether a statement notes an error: that of an index out of range."""
+    return isinstance(statement, At) and statement.text.startswith("sn_index(")
+
+
+def checked_in_row(
+    body: tuple[Statement, ...], inner: Symbol
+) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """The indices that are checked once a row, with what they are read from; and what is left.
+
+    Those of a table's rows depend on no place in the row, and a loop that checks none is vectors'.
+    """
+    varying = {inner.text}
+    fixed: list[Let | Load | At] = []
+    for s in body:
+        if isinstance(s, Let | Load | At):
+            if inner.extent > 1 and not _read_names(s) & varying:
+                fixed.append(s)
+            else:
+                varying.add(s.name)
+    wanted: set[str] = set()
+    for s in reversed(fixed):
+        if may_fail(s) or s.name in wanted:
+            wanted |= {s.name, *_read_names(s)}
+    checked = tuple(s for s in fixed if s.name in wanted)
+    return checked, tuple(s for s in body if s not in checked)
+
+
+def _read_names(statement: Let | Load | At) -> set[str]:
+    return names_in(statement.at) if isinstance(statement, Load) else _names(statement.text)
+
+
 def merged_axes(
     outer: Axes, inner: Axes, body: tuple[Statement, ...]
 ) -> tuple[Axes, Axes, tuple[Statement, ...]]:

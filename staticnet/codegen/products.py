@@ -40,7 +40,7 @@ def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], boo
         call = _small(node.dtype, (rows, columns, inner), left, right, out)
     lines = [call] if call and 0 not in shape else []
     if adds:
-        first = _begun_together if way is Way.SHARED else begun
+        first = begun_together if way is Way.SHARED else begun
         return [*first(node, pointer), *lines]
     for axis in reversed(range(len(shape) - 2)):
         i, n = f"i{axis}", shape[axis]
@@ -87,7 +87,7 @@ def product_cuts(node: Node, held: bool) -> tuple[str, str]:
     return f"{'panels' if held else 'slabs'} of {node.type} by {node.inputs[0].shape[-1]}", ""
 
 
-def _begun_together(node: Node, pointer: Pointer) -> list[str]:
+def begun_together(node: Node, pointer: Pointer) -> list[str]:
     """The same by all threads, who cut the product otherwise than the copy."""
     assert node.op.begins_as is not None
     target, source = pointer(node), pointer(node.inputs[node.op.begins_as])
@@ -153,7 +153,7 @@ def _held_call(
     left_steps = f"1, {lda}" if a_turned else f"{lda}, 1"
     packed = f"{b}, 1, {ldb}" if b_turned else f"{b}, {ldb}, 1"
     adds = isinstance(node.op, MatmulAdd)
-    first = _begun_together(node, pointer) if adds else []
+    first = begun_together(node, pointer) if adds else []
     call = f"sn_call_held_f32(share, shares, {m}, {n}, {k}, {a}, {left_steps}, {packed}, {panels}, "
     return [*first, f"{call}{pointer(node)}, {int(adds)});"], f"{n}, {k}, {packed}"
 

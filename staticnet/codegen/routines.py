@@ -16,8 +16,8 @@ from staticnet.codegen.convolution import (
 from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
-from staticnet.codegen.products import begun, matmul_routine, product_way
-from staticnet.codegen.regions import Way
+from staticnet.codegen.products import begun, begun_together, matmul_routine, product_way
+from staticnet.codegen.regions import LINE, Way
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, spelled
 from staticnet.ir.dtype import (
@@ -31,6 +31,7 @@ from staticnet.ir.dtype import (
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.implicit import Implicit
+from staticnet.ops.indexing import ScatterAdd
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
@@ -40,6 +41,7 @@ from staticnet.spatial.pooling import WindowOp
 
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
 SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterProd))
+SCATTERED = 1 << 17  # elements that are added to others, from which two threads are faster
 Pointer = Callable[[Node], str]
 
 
@@ -73,6 +75,8 @@ def routine_way(node: Node) -> tuple[Way, bool]:
     """How threads make a routine, and whether it is worth them; some have threads of their own."""
     if node.op.name in ("matmul", "matmul_add"):
         return product_way(node)
+    if _is_cut(node):
+        return Way.SHARED, node.inputs[1].type.size >= SCATTERED
     alone = isinstance(node.op, Implicit) or node.op.name in _ROUTINES
     return Way.FIRST if alone else Way.APART, False
 
@@ -173,18 +177,28 @@ def _scatter(node: Node, op: Any, pointer: Pointer) -> list[str]:
     x, updates, indices = node.inputs
     before, n, after = _around(x, op.axis)
     count = math.prod(fixed(indices.shape))
+    low, high, start = "0", str(after), begun(node, pointer)
+    if _is_cut(node):
+        cuts = (f"SN_CUT({after}, {share}, {LINE})" for share in ("share", "share + 1"))
+        cut = "const int64_t first = {}, last = {};".format(*cuts)
+        low, high, start = "first", "last", [*begun_together(node, pointer), cut]
     return [
-        *begun(node, pointer),
+        *start,
         f"for (int64_t b = 0; b < {before}; ++b)",
         f"  for (int64_t j = 0; j < {count}; ++j) {{",
         f"    const int64_t i = sn_index({pointer(indices)}[j], {n}, error, site);",
         f"    const int64_t to = (b*{n} + i)*{after};",
-        f"    for (int64_t a = 0; a < {after}; ++a) {{",
+        f"    for (int64_t a = {low}; a < {high}; ++a) {{",
         f"      const int64_t from = (b*{count} + j)*{after} + a;",
         *_add(node, updates, "to + a", "from", pointer),
         "    }",
         "  }",
     ]
+
+
+def _is_cut(node: Node) -> bool:
+    """Whether threads cut a scatter along what lies behind its axis: rows of it are added."""
+    return isinstance(node.op, ScatterAdd) and _around(node, node.op.axis)[2] >= 2 * LINE
 
 
 def _scatter_along(node: Node, op: Any, pointer: Pointer) -> list[str]:

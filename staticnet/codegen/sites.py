@@ -11,7 +11,7 @@ def site_of(group: Group, sites: list[Node]) -> int:
 
     The node is added to the `sites` of the program.
     """
-    failing = [node for node in group.nodes if node.op.may_fail]
+    failing = [node for node in (*group.nodes, *group.again) if node.op.may_fail]
     if not failing:
         return 0
     sites.append(failing[0])

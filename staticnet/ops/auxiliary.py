@@ -135,7 +135,7 @@ class MatmulAuxiliary(_OfActivation, name="matmul_auxiliary"):
     def eval(self, xp: Any, *operands: Any) -> Any:
         dtype = operands[0].dtype
         x, w, *bias = (_wide_array(v) for v in operands)
-        z = xp.matmul(x, w)
+        z = Matmul().eval(xp, x, w)
         z = z + bias[0] if bias else z
         if self.activation == "gelu":
             y = gelu_tanh(z, lambda u: Sigmoid().eval(xp, u), xp.minimum)
@@ -187,7 +187,7 @@ class MatmulActivationGradient(_OfActivation, name="matmul_activation_gradient")
 
     def eval(self, xp: Any, *operands: Any) -> Any:
         x, w, a = (_wide_array(v) for v in operands)
-        product = xp.matmul(x, w)
+        product = Matmul().eval(xp, x, w)
         if self.activation == "gelu":
             d = product * gelu_slope(a, lambda u: Sigmoid().eval(xp, u), xp.minimum)
         else:
@@ -250,7 +250,7 @@ class MatmulBiasGradient(AuxiliaryProduct, name="matmul_bias_gradient"):
         x, y = (_wide_array(v) for v in operands)
         dtype = operands[0].dtype
         summed = (x, y)[self._axis].sum(1 - self._axis, dtype=x.dtype)
-        return xp.matmul(x, y).astype(dtype), summed.astype(dtype)
+        return Matmul().eval(xp, x, y).astype(dtype), summed.astype(dtype)
 
     def plain(self, *operands: Any) -> tuple[Any, Any]:
         x, y = operands

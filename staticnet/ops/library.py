@@ -116,7 +116,7 @@ class MatmulEpilogue(TensorOp, name="matmul_epilogue"):
         return z + bias[0] if bias else z
 
     def eval(self, xp: Any, x: Any, y: Any, *bias: Any) -> Any:
-        z = xp.matmul(x, y)
+        z = Matmul().eval(xp, x, y)
         z = z + bias[0] if bias else z
         if self.activation == "relu":
             return Relu().eval(xp, z)
@@ -172,7 +172,7 @@ class MatmulAdd(TensorOp, name="matmul_add"):
         return astype(c + apply(Matmul(), x, y), dtype)
 
     def eval(self, xp: Any, x: Any, y: Any, c: Any) -> Any:
-        return c + xp.matmul(x, y)
+        return c + Matmul().eval(xp, x, y)
 
     def vjp(self, z: Any, g: Any, x: Any, y: Any, c: Any) -> tuple[Any, ...]:
         return (*Matmul().vjp(z, g, x, y), g)

@@ -59,8 +59,9 @@ class Total:
 class Fission:
     """The scan of `parts`, and what is made before and after it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, most: int = MOST) -> None:
         self.parts = parts
+        self.most = most
         (self.length,) = cast(Scan, parts.op).length
         self.outside = {k.own: k.operand for k in parts.captured}
         self.rows = {x.own: x.operand for x in parts.xs}
@@ -79,6 +80,13 @@ class Fission:
             self._delay_ys()
         self._stack(y for y in self.parts.ys if y not in self.late)
         self._delay_sums()
+        return self._results(), self.found
+
+    def run_sums(self) -> tuple[list[Node], int]:
+        """The same, where all but sums of products stay in the steps."""
+        self._find_totals()
+        self._delay_products()
+        self._stack(self.parts.ys)
         return self._results(), self.found
 
     # before the steps
@@ -223,7 +231,7 @@ class Fission:
 
     def _is_worth(self, cut: Iterable[Node], spared: Node) -> bool:
         new = {node for node in cut if not self._is_there(node)} - set(self.parts.ys)
-        return sum(map(usual_bytes, new)) <= MOST * usual_bytes(spared)
+        return sum(map(usual_bytes, new)) <= self.most * usual_bytes(spared)
 
     def _stack(self, nodes: Iterable[Node]) -> None:
         self.stacked |= dict.fromkeys(node for node in nodes if not self._is_there(node))

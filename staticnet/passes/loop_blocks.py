@@ -2,7 +2,9 @@
 
 What is made for all steps is written to memory and read again where it does not fit into a cache:
 the rows `x[t] @ w` of 1,000 steps of an LSTM, and the factors of its weights' gradients, took a
-third of its time. Those of a block are still near when its steps, or its sums, read them.
+third of its time. Those of a block are still near when its steps, or its sums, read them. Where
+rows are so large that products stay in the step, the sum of those whose factors are stacked for
+others, and are not too many, is still one product after the loop: no thread waits for it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from staticnet.ops.shape import reshape
 from staticnet.passes.fission import Fission
 
 _WORTH = 8  # times the cache: loops whose rows are less are not taken in blocks
+_NEAR = 16  # times the cache: rows that are stacked anyway are still in the largest cache
 _LEAST = 8  # a block has at least so large a part of the cache, so that its products are large
 
 
@@ -31,6 +34,8 @@ def split(parts: Parts, cache: int) -> tuple[list[Node], int]:
     """
     steps = _steps_of_block(parts, cache)
     if steps == 1:
+        if _rows_of_all(parts) <= _NEAR * cache:
+            return Fission(parts, most=0).run_sums()
         carries, ys = parts.build()
         return [*carries, *ys], 0
     if steps is not None:
@@ -44,12 +49,17 @@ def _steps_of_block(parts: Parts, cache: int) -> int | None:
     """The steps of a block: 1 if products of one step are large enough, None for all steps."""
     (length,) = cast(Scan, parts.op).length
     row = max(_rows(parts), default=0)
-    if not isinstance(length, int) or length * row <= _WORTH * cache or cache == 0:
+    if not isinstance(length, int) or _rows_of_all(parts) <= _WORTH * cache or cache == 0:
         return None
     if row * _LEAST >= cache:
         return 1
     most, least = cache // row, cache // (row * _LEAST)
     return next((n for n in range(most, least, -1) if length % n == 0), None)
+
+
+def _rows_of_all(parts: Parts) -> int:
+    (length,) = cast(Scan, parts.op).length
+    return cast(int, length) * max(_rows(parts), default=0)
 
 
 def _rows(parts: Parts) -> Iterator[int]:

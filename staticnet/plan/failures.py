@@ -11,7 +11,8 @@ from staticnet.plan.fusion import Group
 
 def may_fail(group: Group) -> bool:
     """Whether a value that a group reads can be wrong, as an index out of range."""
-    return any(node.op.may_fail and not _adds_at_known_places(node) for node in group.nodes)
+    made = (*group.nodes, *group.again)
+    return any(node.op.may_fail and not _adds_at_known_places(node) for node in made)
 
 
 def _adds_at_known_places(node: Node) -> bool:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from staticnet.ir.node import Node
 from staticnet.ops.base import Elementwise
+from staticnet.ops.indexing import Take
 from staticnet.ops.movement import Concat
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 
@@ -81,14 +82,17 @@ class Recompute:
         """The kernels that may compute a value again: all, if then nothing makes it; or the late.
 
         All do only what costs next to nothing, as a cast: some of them pass over it several times.
+        What is gathered, only maps do, which check an index once a row.
         """
         late = self._late_readers(node, group)
         alone = not any(
             self.readers[n] - {group} or n in self.fixed for n in group.nodes if n is not node
         )
-        if group.kind != "map" or not alone or again.cost > CHEAP:
-            return [late]
-        return [sorted(self.readers[node] - {group}, key=lambda g: g.number), late]
+        cheap = group.kind == "map" and alone and again.cost <= CHEAP
+        all_of_them = sorted(self.readers[node] - {group}, key=lambda g: g.number)
+        if any(isinstance(n.op, Take) for n in again.nodes):
+            return [all_of_them] if cheap and all(g.kind == "map" for g in all_of_them) else []
+        return [all_of_them, late] if cheap else [late]
 
     def _late_readers(self, node: Node, group: Group) -> list[Group]:
         """The kernels for which a value lies idle while others run."""
@@ -100,6 +104,8 @@ class Recompute:
         """Whether a value is one that kernels may compute at any of their points."""
         op = node.op
         free = group.fused and node not in group.rows and node not in self.fixed
+        if isinstance(op, Take):  # rows of a table
+            return free and op.axis == 0 and node.ndim > 1
         return free and isinstance(op, Elementwise) and not (op.may_fail or op.where)
 
     def _from_memory(self, node: Node) -> _Again | None:
@@ -111,7 +117,7 @@ class Recompute:
             if current in again.nodes:
                 continue
             again.nodes.add(current)
-            again.cost += COSTLY if _FUNCTION.search(current.op.scalar) else 1
+            again.cost += _cost(current)
             if again.cost > MAX_COST:
                 return None
             for operand in current.inputs:
@@ -195,6 +201,12 @@ class Recompute:
             for source in again.sources:
                 self.readers[source].add(group)
         self.readers[node] -= set(late)
+
+
+def _cost(node: Node) -> int:
+    """Operations for an element."""
+    costly = isinstance(node.op, Elementwise) and _FUNCTION.search(node.op.scalar)
+    return COSTLY if costly else 1
 
 
 def _bytes(node: Node) -> int:

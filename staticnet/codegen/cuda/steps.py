@@ -79,7 +79,8 @@ class StepWriter:
         self.commands: list[Command] = []
         self.numbers = plan.numbers
         self.most_scratch = 0
-        self.may_fail = any(n.op.may_fail for step in plan.steps for n in step.nodes)
+        groups = [group for step in plan.steps for group in step.groups]
+        self.may_fail = any(n.op.may_fail for g in groups for n in (*g.nodes, *g.again))
         self._at = -1
         self._scratch = 0
 
