@@ -45,10 +45,13 @@ def main():
     data = datasets.cifar10(options.data)
     held = (data.test_images, data.test_labels)
     model = network(options.width)
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):  # begins as Keras's do
+            layer.weight.value = nn.init.xavier_uniform(layer.weight.shape)
+            layer.bias.value = nn.init.zeros(layer.bias.shape)
     rate = optim.ReduceLROnPlateau(1e-3, patience=1)  # of which Keras says 2
-    trainer = Trainer(
-        model, nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
-    )
+    rule = optim.Adam(rate, eps=1e-7)
+    trainer = Trainer(model, nn.cross_entropy, rule, metrics="accuracy", device=options.device)
     print(model.summary())
     history = trainer.fit(
         (data.train_images, data.train_labels),

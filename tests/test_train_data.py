@@ -13,7 +13,7 @@ import pytest
 
 import staticnet as sn
 from staticnet import nn, optim
-from staticnet.errors import ArgumentError, DataError, DependencyError
+from staticnet.errors import ArgumentError, DataError, DependencyError, OutOfRangeError
 from staticnet.train import Trainer
 from staticnet.train.data import ImageFolder, Plan, Table, Text, files, npy
 from staticnet.train.data.prefetch import Prefetch
@@ -100,6 +100,10 @@ def test_images_of_all_modes(tmp_path: Path) -> None:
     image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "a" / "6.tiff")
     image.fromarray(grey > 127).save(tmp_path / "a" / "7.png")
     source = ImageFolder(tmp_path)
+    (tmp_path / "b").mkdir()
+    image.fromarray(np.full((6, 5), np.nan, "f")).save(tmp_path / "b" / "nan.tiff")
+    with pytest.raises(DataError, match="nan.tiff: no readable image: pixels that are no numbers"):
+        ImageFolder(tmp_path / "b", targets=False)
     expected = np.broadcast_to(grey / np.float32(255), (3, 6, 5))
     for number in range(6):
         np.testing.assert_allclose(source.read(number)[0], expected, rtol=1e-6, err_msg=str(number))
@@ -163,6 +167,9 @@ def test_a_mapped_array(tmp_path: Path) -> None:
     np.save(tmp_path / "z.npy", np.array([{}, []], object))
     with pytest.raises(DataError, match="z.npy: no readable"):
         npy(tmp_path / "z.npy")
+    np.savez(tmp_path / "w.npz", first=array, second=array)
+    with pytest.raises(DataError, match="w.npz: an archive of first, second; take what it holds"):
+        npy(tmp_path / "w.npz")
 
 
 def test_a_text(tmp_path: Path) -> None:
@@ -183,6 +190,15 @@ def test_a_text(tmp_path: Path) -> None:
     file.write_text("abc\nabd")
     with pytest.raises(DataError, match=r"line 2: 'd' is none of the 4 characters"):
         Text(file, 2, characters="abc\n")
+    for wrong in ("", "aab", ["ab", "c"], [97]):
+        with pytest.raises(ArgumentError, match="Text: characters are single ones, each once"):
+            Text(file, 2, characters=wrong)  # type: ignore[arg-type]
+    source = Text(file, 2)
+    with pytest.raises(DataError, match=r"'\\ud800' is none of the 5 characters"):
+        source.encode("a\ud800")
+    for code in (5, -1, 0.5, np.nan):
+        with pytest.raises(DataError, match=f"decode: {code} is no number of one of 5 characters"):
+            source.decode([0, code])
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -219,8 +235,35 @@ def test_a_table(tmp_path: Path) -> None:
         Table(packed, "b")
     with pytest.raises(ArgumentError, match=r"Table: takes a file, not dict; .* frame\['b'\]"):
         Table({"b": [1]}, "b")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"columns is a list of names: \['age'\]"):
+        Table(tmp_path / "other.csv", "b", columns="age")
     with pytest.raises(DataError, match="no such file"):
         Table(tmp_path / "other.csv", "b")
+
+
+def test_values_of_a_library_that_are_none_or_several(monkeypatch: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    for value, told in ((pandas.NA, "a missing value"), (np.array([1, 2]), "which is no number")):
+        column = np.empty(2, object)
+        column[:] = [True, value]
+        monkeypatch.setattr(files, "read_table", lambda file, c=column: {"a": c, "b": np.ones(2)})
+        with pytest.raises(DataError, match=f"row 2, column 'a': .*{told}"):
+            Table("table.parquet", "b")
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_record_of_a_label_that_is_no_class_is_told(shuffle: bool) -> None:
+    x, y = RNG.normal(size=(40, 4)).astype("f"), np.arange(40) % 3
+    for wrong, told in ((3, "y goes from 0 in record .* to 3 in record 37"),
+                        (-1, "y goes from -1 in record 37 to 2 in record")):  # fmt: skip
+        labels = np.where(np.arange(40) == 37, wrong, y)
+        ours = Trainer(nn.Linear(4, 3), nn.cross_entropy, optim.SGD(0.1), device="numpy")
+        with pytest.raises(OutOfRangeError, match=told):
+            ours.fit((x, labels), batch_size=8, shuffle=shuffle, progress=False)
+        batches = [(x[i : i + 8], labels[i : i + 8]) for i in range(0, 40, 8)]
+        told = told.replace("37", "5")
+        with pytest.raises(OutOfRangeError, match=f"data: batch 5: .*{told}"):
+            ours.fit(batches, progress=False)
 
 
 @pytest.mark.parametrize("there", [("pandas", "polars"), ("pandas", "pyarrow"), ("pandas",), ()])

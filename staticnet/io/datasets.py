@@ -162,7 +162,8 @@ def _mnist_part(folders: Sequence[Path], part: str) -> tuple[Array, Array]:
     images, labels = load_idx(images_file), load_idx(labels_file).astype(np.int64)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise DataError(
-            f"{images_file}: expected uint8[n,28,28], got {images.dtype}{list(images.shape)}"
+            f"{images_file}: expected uint8[n,28,28], got {images.dtype}{list(images.shape)}; "
+            "fetch the file again, under its own name"
         )
     _check_labels(labels_file, labels, len(images))
     return _pixels(images), labels
@@ -191,7 +192,8 @@ def _pixels(images: Array) -> Array:
 
 def _check_labels(file: Path, labels: Array, images: int) -> None:
     if labels.shape != (images,):
-        raise DataError(f"{file}: labels of shape {list(labels.shape)} for {images} images")
+        told = f"{file}: labels of shape {list(labels.shape)} for {images} images"
+        raise DataError(f"{told}; fetch both files again")
     wrong = np.flatnonzero((labels < 0) | (labels > 9))
     if wrong.size:
         raise DataError(
@@ -216,7 +218,8 @@ def _find(folders: Iterable[Path], file_names: Sequence[str]) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise DataError(f"no data set found; looked for {_listed(candidates)}")
+    looked = _listed(candidates)
+    raise DataError(f"no data set found; looked for {looked}; give the folder that has its files")
 
 
 def _listed(paths: Iterable[Path]) -> str:
@@ -231,4 +234,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: the gzip data is damaged: {error}") from None
+        raise DataError(
+            f"{path}: the gzip data is damaged: {error}; fetch the file again"
+        ) from None

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from staticnet.backends.base import Executable
-from staticnet.errors import ArgumentError
+from staticnet.errors import ArgumentError, OutOfRangeError
 from staticnet.function import Function
 from staticnet.ops.random import permutation_array
 from staticnet.ops.state import Variable
 from staticnet.specialization import Specialization
-from staticnet.train.data.source import Array, Layout, Plan, length_of, on_host
+from staticnet.train.data.source import Array, Layout, Plan, integers_of, length_of, on_host
 
 LARGEST_COPY = 2**31  # bytes of a data set that a device with memory of its own is given whole
 
@@ -100,9 +100,19 @@ class ArrayEpoch:
             sets = [x[first:last] for x in sets]
         try:
             return [on_host(output) for output in executable.run_many(sets, steps, size, order)]
+        except OutOfRangeError as error:
+            begin = self._done * self._size
+            told = self._integers(begin, begin + steps * size)
+            raise OutOfRangeError(f"{error}; {told}") from error
         finally:
             if Variable.watched:
                 function.count_writes()
+
+    def _integers(self, first: int, last: int) -> str:
+        """Those of examples in the epoch's order."""
+        rows = np.arange(first, last) if self._order is None else self._order[first:last]
+        source = self._source
+        return integers_of(source.layout, [x[rows] for x in source.arrays], rows)
 
     def close(self) -> None:
         """There is nothing that reads ahead."""

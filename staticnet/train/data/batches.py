@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DataError, FeedError
+from staticnet.errors import ArgumentError, DataError, FeedError, OutOfRangeError
 from staticnet.function import Function
 from staticnet.train.data.prefetch import Prefetch
-from staticnet.train.data.source import Array, Layout, Plan, on_host
+from staticnet.train.data.source import Array, Layout, Plan, integers_of, on_host
 
 Batches = Iterable[Any]
 
@@ -129,6 +129,9 @@ class BatchEpoch:
                 rows.append(function(*arrays))
             except FeedError as error:
                 raise DataError(f"data: batch {self._number}: {error}") from error
+            except OutOfRangeError as error:
+                told = integers_of(self._layout, arrays)
+                raise OutOfRangeError(f"data: batch {self._number}: {error}; {told}") from error
         if not rows:
             return None
         return [_stacked(column) for column in zip(*rows, strict=True)], np.full(len(rows), size)

@@ -30,11 +30,18 @@ def npy(file: File) -> Array:
         OSError: if it cannot be read.
     """
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, SyntaxError) as error:
         raise DataError(
             f"{os.fspath(file)}: no readable .npy file: {error}; write it again by numpy.save"
         ) from None
+    if isinstance(array, np.ndarray):
+        return array
+    with array:
+        raise DataError(
+            f"{os.fspath(file)}: an archive of {', '.join(array.files) or 'nothing'}; take what it "
+            "holds by numpy.load(file)[name], and write that by numpy.save"
+        )
 
 
 class Text(ArraySource):
@@ -47,18 +54,20 @@ class Text(ArraySource):
     Raises:
         DataError: if the file is no UTF-8 text, is too short, or has a character that is not among
             those given; names the line.
+        ArgumentError: if `characters` are no single ones, or one is there twice.
         OSError: if it cannot be read.
     """
 
     def __init__(self, file: File, length: int, characters: Sequence[str] | None = None) -> None:
         self.file, self.length = Path(file), as_size(length, "Text: length")
+        given = None if characters is None else _characters(characters)
         text = read_text(self.file)
         if len(text) <= self.length:
             raise DataError(
                 f"{self.file}: {len(text)} characters hold no piece of {self.length} and the next "
                 "one; take shorter pieces or a longer text"
             )
-        self.characters = sorted(set(text)) if characters is None else list(characters)
+        self.characters = sorted(set(text)) if given is None else given
         codes = self.encode(text)
         pieces = (len(codes) - 1) // self.length
         end = pieces * self.length
@@ -71,7 +80,7 @@ class Text(ArraySource):
         Raises:
             DataError: if one is not among `characters`.
         """
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         known = np.array([ord(c) for c in self.characters], np.uint32)
         order = np.argsort(known)
         places = np.minimum(np.searchsorted(known[order], points), len(known) - 1)
@@ -86,8 +95,30 @@ class Text(ArraySource):
         return codes
 
     def decode(self, codes: Any) -> str:
-        """The text of numbers."""
-        return "".join(self.characters[int(code)] for code in np.ravel(codes))
+        """The text of numbers.
+
+        Raises:
+            DataError: if one is no number of a character.
+        """
+        numbers, count = np.ravel(codes), len(self.characters)
+        wrong = np.flatnonzero(~((numbers >= 0) & (numbers < count) & (numbers == numbers // 1)))
+        if wrong.size:
+            raise DataError(
+                f"decode: {numbers[wrong[0]]} is no number of one of {count} characters; take the "
+                "argmax of a model's scores"
+            )
+        return "".join(self.characters[int(code)] for code in numbers)
+
+
+def _characters(given: Sequence[str]) -> list[str]:
+    """The characters that a user gives, each once."""
+    found = list(given)
+    single = all(isinstance(each, str) and len(each) == 1 for each in found)
+    if not found or not single or len(set(found)) < len(found):
+        raise ArgumentError(
+            f"Text: characters are single ones, each once, in a text or a list, not {given!r:.60}"
+        )
+    return found
 
 
 def read_text(file: Path) -> str:
@@ -128,6 +159,8 @@ class Table(ArraySource):
                 f"Table: takes a file, not {type(file).__name__}; a frame's columns are data "
                 f"themselves: fit((frame.drop(columns={target!r}), frame[{target!r}]))"
             )
+        if isinstance(columns, str):
+            raise ArgumentError(f"Table: columns is a list of names: [{columns!r}]")
         self.file = Path(file)
         table = read_table(self.file)
         chosen = [name for name in table if name != target] if columns is None else list(columns)
@@ -155,8 +188,7 @@ class Table(ArraySource):
             except (TypeError, ValueError):
                 found[row] = np.nan
             if np.isnan(found[row]):
-                missing = value is None or value != value
-                told = "a missing value" if missing else f"{value!r}, which is no number"
+                told = "a missing value" if _missing(value) else f"{value!r}, which is no number"
                 raise DataError(
                     f"{self.file}: row {row + 1}, column {name!r}: {told}; fill it, or leave the "
                     "row or the column out"
@@ -177,6 +209,16 @@ class Table(ArraySource):
         found = self._numbers(name, values)
         whole = values.dtype.kind in "biu"
         return found.astype(np.int64 if whole else np.float32)
+
+
+def _missing(value: Any) -> bool:
+    """Whether a value of a table is none: None, NaN, or a library's own, which equals nothing."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA
+        return True
+    except ValueError:  # an array
+        return False
 
 
 def read_table(file: Path) -> dict[str, Array]:

@@ -212,4 +212,6 @@ def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:
 def _scaled(pixels: Array) -> Array:
     """16 bits as 8, rounded; of floats those in [0, 1]."""
     most = 1.0 if pixels.dtype.kind == "f" else 65535.0
+    if np.isnan(pixels).any():
+        raise ValueError("pixels that are no numbers")
     return np.rint(np.clip(pixels / most, 0, 1) * 255).astype(np.uint8)

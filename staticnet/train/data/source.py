@@ -149,6 +149,21 @@ class Source(Protocol):
         ...
 
 
+def integers_of(layout: Layout, arrays: Sequence[Array], rows: Array | None = None) -> str:
+    """Where the least and the greatest of an array's integers stand: one of them is out of range.
+
+    rows: the records that arrays hold, in their order; by default from 0 on
+    """
+    told = []
+    for name, x in zip(layout.names, arrays, strict=True):
+        if x.dtype.kind in "iu" and x.size:
+            flat = x.reshape(len(x), -1)
+            ends = [(flat.min(1).argmin(), flat.min()), (flat.max(1).argmax(), flat.max())]
+            low, high = (f"{v} in record {i if rows is None else rows[i]}" for i, v in ends)
+            told.append(f"{name} goes from {low} to {high}")
+    return "; ".join(told)
+
+
 def length_of(arrays: Sequence[Array], names: Sequence[str]) -> int:
     """The number of examples.
 
