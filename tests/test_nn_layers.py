@@ -87,6 +87,62 @@ def test_defaults_and_repr_are_pytorchs(torch, name):
     np.testing.assert_allclose(compute(getattr(nn, name)(), X), wanted, rtol=1e-10, atol=1e-12)
 
 
+WEIGHTED = (
+    *("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "MultiMarginLoss"),
+    "MultiLabelSoftMarginLoss",
+)
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_of_losses_are_state(torch, name):
+    weight = np.array([1.0, 2.0, 0.5])
+    theirs = getattr(torch.nn, name)(weight=torch.tensor(weight))
+    state = {f"0.{k}": v + 1 for k, v in theirs.state_dict().items()}
+    ours = nn.Sequential(getattr(nn, name)(weight=weight))
+    ours.load_state_dict(state)
+    assert list(ours.state_dict()) == list(state)
+    assert not ours.parameters()
+    labels = name in ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
+    x = np.random.default_rng(3).uniform(0.1, 0.9, (4, 3))
+    target = np.array([0, 2, 1, 1]) if labels else (x > 0.5).astype("float64")
+    theirs.load_state_dict({k[2:]: v for k, v in state.items()})
+    wanted = theirs(input=torch.tensor(x), target=torch.tensor(target)).item()
+    got = ours[0](input=sn.dynamic.tensor(x), target=sn.dynamic.tensor(target))
+    assert got.item() == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "bool", "uint8"])
+@pytest.mark.parametrize(
+    "name", ["margin_ranking_loss", "soft_margin_loss", "multilabel_soft_margin_loss",
+             "hinge_embedding_loss", "cosine_embedding_loss"],
+)  # fmt: skip
+def test_signs_may_be_integers(torch, name, kind):
+    x = [np.random.default_rng(i).normal(size=(4, 3)) for i in range(2)]
+    unsigned = kind in ("bool", "uint8")
+    target = np.array([[1, 0, 1]] * 4 if unsigned else [[1, -1, 1]] * 4).astype(kind)
+    operands = x if name in ("margin_ranking_loss", "cosine_embedding_loss") else x[:1]
+    target = target[:, 0] if name == "cosine_embedding_loss" else target
+    f = getattr(torch.nn.functional, name)
+    wanted = f(*map(torch.tensor, operands), torch.tensor(target.astype("float64"))).item()
+    got = getattr(nn.functional, name)(*map(sn.dynamic.tensor, operands), target)
+    assert got.item() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_inputs_may_be_named_as_pytorchs(torch):
+    x = np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")
+    for name, args in (
+        ("Linear", (6, 2)), ("Conv1d", (4, 2, 3)), ("BatchNorm1d", (4,)), ("ReLU", ()),
+        ("MaxPool1d", (2,)), ("LayerNorm", (6,)), ("Identity", ()), ("Softmax2d", ()),
+        ("ZeroPad1d", (1,)), ("Unflatten", (1, (2, 2))),
+    ):  # fmt: skip
+        ours, theirs = getattr(nn, name)(*args), getattr(torch.nn, name)(*args)
+        ours.load_state_dict(theirs.state_dict())
+        got = ours(input=sn.dynamic.tensor(x)).numpy()
+        np.testing.assert_allclose(got, theirs(torch.tensor(x)).detach(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ArgumentError, match="CrossEntropyLoss: reduction is set when"):
+        nn.CrossEntropyLoss()(input=x, target=x, reduction="sum")
+
+
 def test_layers_of_functions_refuse_unknown_arguments():
     with pytest.raises(TypeError, match="slope"):
         nn.LeakyReLU(slope=0.1)

@@ -72,6 +72,24 @@ def test_stacks_are_pytorchs(torch):
         agree(torch, a, b, [rng.normal(size=(T, N, SIZE)) for _ in range(inputs)], {}, {})
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested")
+def test_the_whole_is_pytorchs(torch):
+    """Of an encoder and a decoder, with masks by name; its matrices begin within xavier's bound."""
+    fresh = nn.Transformer(SIZE, 2, 1, 1, 5, seed=0)
+    for p in fresh.parameters():
+        if p.ndim > 1:
+            assert 0 < np.abs(p.value).max() <= np.sqrt(6 / sum(p.shape)) + 1e-6
+    for first in (False, True):
+        layers = pair(torch, "Transformer", SIZE, 2, 2, 1, 5, 0.0, batch_first=first)
+        x, y = rng.normal(size=(N, S, SIZE)), rng.normal(size=(N, T, SIZE))
+        arrays = [x, y] if first else [x.swapaxes(0, 1), y.swapaxes(0, 1)]
+        causal = nn.Transformer.generate_square_subsequent_mask(T, "float64")
+        np.testing.assert_array_equal(
+            causal, torch.nn.Transformer.generate_square_subsequent_mask(T).numpy()
+        )
+        agree(torch, *layers, arrays, {"tgt_mask": causal}, {"tgt_is_causal": True})
+
+
 def test_copies_drop_by_keys_of_their_own():
     layer = nn.TransformerEncoderLayer(SIZE, 2, 5, dropout=0.5)
     first, second = nn.TransformerEncoder(layer, 2).layers
@@ -88,5 +106,8 @@ def test_copies_drop_by_keys_of_their_own():
 def test_bad_arguments_are_named():
     with pytest.raises(ArgumentError, match="activation"):
         nn.TransformerEncoderLayer(6, 2, activation="tanh")
+    broken = nn.TransformerDecoderLayer(6, 2, 5, activation=lambda x: x.no_such)
+    with pytest.raises(ArgumentError, match=r"TransformerDecoderLayer: activation .* failed"):
+        broken(np.zeros((1, 1, 6), "f4"), np.zeros((1, 1, 6), "f4"))
     with pytest.raises(ArgumentError, match="num_layers"):
         nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2), 0)

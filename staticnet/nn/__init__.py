@@ -160,6 +160,7 @@ from staticnet.nn.layers.pooling import (
 from staticnet.nn.layers.recurrent import GRU, LSTM, RNN
 from staticnet.nn.layers.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from staticnet.nn.layers.transformer import (
+    Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,
     TransformerEncoder,
@@ -318,6 +319,7 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",

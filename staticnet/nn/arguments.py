@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError, ShapeError
-from staticnet.ir.dtype import FLOAT32, DType, as_dtype
+from staticnet.ir.dtype import FLOAT32, DType, as_dtype, is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, as_int, as_tuple, check_kind
-from staticnet.ops.base import Constant, as_value, promoted
+from staticnet.ops.base import Constant, as_value, as_values, promoted
 from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
@@ -113,6 +113,12 @@ def pair(input: Any, target: Any) -> tuple[Value, Value]:
     input = as_floating(input)
     check_same_shape(input, target)
     return input, target
+
+
+def signs_of(target: Any, input: Any) -> Value:
+    """A target of -1, 0 and 1 beside an input: integers and bools in the input's dtype."""
+    target, input = as_values(target, input)
+    return target if is_floating(target.dtype) else astype(target, input.dtype)
 
 
 def weighted(loss: Value, weight: Any) -> Value:

@@ -17,6 +17,7 @@ from staticnet.nn.arguments import (
     check_same_shape,
     pair,
     reduce_loss,
+    signs_of,
     times_log,
     weighted,
 )
@@ -146,7 +147,7 @@ def hinge_embedding_loss(
     Raises:
         ShapeError: if the shapes differ.
     """
-    input, target = pair(input, target)
+    input, target = pair(input, signs_of(target, input))
     apart = clip(margin - input, 0)  # with derivative -1 at the margin
     near = where(target == -1, 0, input)
     return reduce_loss(near + where(target == 1, 0, apart), reduction)

@@ -14,7 +14,14 @@ from staticnet.ir.dtype import INT64, is_integer
 from staticnet.ir.types import format_shape
 from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
-from staticnet.nn.arguments import as_floating, as_number, check_reduction, reduce_loss, weighted
+from staticnet.nn.arguments import (
+    as_floating,
+    as_number,
+    check_reduction,
+    reduce_loss,
+    signs_of,
+    weighted,
+)
 from staticnet.nn.functional.distance import pairwise_distance
 from staticnet.nn.functional.piecewise import logsigmoid
 from staticnet.ops.arguments import as_bool, as_int, broadcast_shapes
@@ -55,7 +62,7 @@ def margin_ranking_loss(
         ShapeError: if the shapes do not broadcast.
     """
     check_reduction(reduction)
-    first, second, target = _operands(input1, input2, target)
+    first, second, target = _operands(input1, input2, signs_of(target, input1))
     return reduce_loss(clip(_limit(margin) - target * (first - second), 0), reduction)
 
 
@@ -70,7 +77,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Value:
         ShapeError: if the shapes do not broadcast.
     """
     check_reduction(reduction)
-    input, target = _operands(input, target)
+    input, target = _operands(input, signs_of(target, input))
     return reduce_loss(logaddexp(-target * input, 0), reduction)
 
 
@@ -177,7 +184,7 @@ def multilabel_soft_margin_loss(
         ShapeError: if the shapes do not broadcast, or there is no axis of classes.
     """
     check_reduction(reduction)
-    input, target = _operands(input, target)
+    input, target = _operands(input, signs_of(target, input))
     if not input.ndim:
         raise ShapeError("the input needs an axis of classes")
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
@@ -270,7 +277,7 @@ def cosine_embedding_loss(
     """
     check_reduction(reduction)
     first, second = _operands(input1, input2)
-    target = as_value(target)
+    target = signs_of(target, first)
     rank = target.ndim + 1
     if rank > 2 or first.ndim != rank or second.ndim != rank:
         raise ShapeError(

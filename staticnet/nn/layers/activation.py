@@ -240,12 +240,12 @@ class Softmax2d(Module):
         ShapeError: if x has another number of axes.
     """
 
-    def forward(self, x: Any) -> Value:
+    def forward(self, input: Any) -> Value:
         """softmax along the axis of channels."""
-        x = as_value(x)
-        if x.ndim not in (3, 4):
-            raise ShapeError(f"Softmax2d: takes [n, c, h, w] or [c, h, w], not {x.type}")
-        return F.softmax(x, -3)
+        input = as_value(input)
+        if input.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d: takes [n, c, h, w] or [c, h, w], not {input.type}")
+        return F.softmax(input, -3)
 
 
 class PReLU(Module):
@@ -262,9 +262,9 @@ class PReLU(Module):
         start = as_number(init, "PReLU: init", -math.inf, math.inf)
         self.weight = variable(np.full(self.num_parameters, start, as_dtype(dtype)))
 
-    def forward(self, x: Any) -> Value:
-        """x with its negative elements times the weight."""
-        return F.prelu(x, self.weight)
+    def forward(self, input: Any) -> Value:
+        """The input, its negative elements times the weight."""
+        return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         """The number of parameters."""
@@ -296,11 +296,11 @@ class RReLU(Module):
         self._generator.counter.name = ""  # to be named after its place here
         self.register_buffer("counter", self._generator.counter, persistent=False)
 
-    def forward(self, x: Any) -> Value:
-        """x with random slopes, as the mode is now."""
+    def forward(self, input: Any) -> Value:
+        """The input with random slopes, as the mode is now."""
         training = self.training
-        key = self._generator.key(like=x) if training else None
-        return F.rrelu(x, self.lower, self.upper, training, key=key)
+        key = self._generator.key(like=input) if training else None
+        return F.rrelu(input, self.lower, self.upper, training, key=key)
 
     def extra_repr(self) -> str:
         """The range of the slopes."""

@@ -29,9 +29,9 @@ class Augmentation(Module):
         """x, augmented by what the key draws."""
         raise NotImplementedError(f"{type(self).__name__} defines no augment")
 
-    def forward(self, x: Any) -> Value:
-        """x, augmented as the mode is now."""
-        return self.augment(x, self._generator.key(like=x)) if self.training else x
+    def forward(self, input: Any) -> Value:
+        """The input, augmented as the mode is now."""
+        return self.augment(input, self._generator.key(like=input)) if self.training else input
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -143,9 +143,9 @@ class Normalize(Module):
     def __init__(self, mean: Any, std: Any) -> None:
         self.mean, self.std = mean, std
 
-    def forward(self, x: Any) -> Value:
-        """x with mean 0 and deviation 1, if these are its own."""
-        return F.standardize(x, self.mean, self.std)
+    def forward(self, input: Any) -> Value:
+        """The input with mean 0 and deviation 1, if these are its own."""
+        return F.standardize(input, self.mean, self.std)
 
     def extra_repr(self) -> str:
         """The mean and the deviation."""

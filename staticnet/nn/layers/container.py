@@ -17,9 +17,9 @@ T = TypeVar("T", bound=Module | Variable)
 class Identity(Module):
     """y = x"""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         """The input itself."""
-        return x
+        return input
 
 
 class _Container(Module):
@@ -219,11 +219,11 @@ class Sequential(_PartList[Module]):
                 )
         super().__init__(modules)
 
-    def forward(self, x: Any) -> Value:
+    def forward(self, input: Any) -> Value:
         """The modules applied one after another."""
         for layer in self:
-            x = layer(x)
-        return x
+            input = layer(input)
+        return input
 
     @overload
     def __getitem__(self, index: int) -> Module: ...

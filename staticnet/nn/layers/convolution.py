@@ -102,15 +102,17 @@ class _Forward(_Convolution):
         self._widths = widths
         self._set_weights(out_channels, in_channels // groups, bias, dtype, seed)
 
-    def forward(self, x: Any) -> Value:
-        """The convolution of x."""
+    def forward(self, input: Any) -> Value:
+        """The convolution of the input."""
         padding = self.padding
         if self.padding_mode != "zeros":
             pairs = zip(*self._widths, strict=True)
-            x = F.pad(x, [n for pair in reversed(list(pairs)) for n in pair], self.padding_mode)
+            input = F.pad(
+                input, [n for pair in reversed(list(pairs)) for n in pair], self.padding_mode
+            )
             padding = 0
         return type(self).function(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
 
@@ -172,16 +174,23 @@ class _Transposed(_Convolution):
         self.output_padding = as_axes(output_padding, self.axes, f"{name}: output_padding", 0)
         self._set_weights(in_channels, out_channels // groups, bias, dtype, seed)
 
-    def forward(self, x: Any, output_size: Any = None) -> Value:
-        """The transposed convolution of x, of that output_size, which replaces output_padding.
+    def forward(self, input: Any, output_size: Any = None) -> Value:
+        """The transposed convolution of the input; output_size replaces output_padding.
 
         Raises:
-            ShapeError: if no convolution takes an array of that size to x's.
+            ShapeError: if no convolution takes an array of that size to the input's.
         """
-        x = as_value(x)
-        more = self.output_padding if output_size is None else self._missing(x, output_size)
+        input = as_value(input)
+        more = self.output_padding if output_size is None else self._missing(input, output_size)
         return type(self).function(
-            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            more,
+            self.groups,
+            self.dilation,
         )
 
     def _missing(self, x: Value, output_size: Any) -> tuple[int, ...]:

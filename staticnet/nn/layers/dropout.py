@@ -34,11 +34,11 @@ class _Dropout(Module):
         self._generator.counter.name = ""  # to be named after its place here
         self.register_buffer("counter", self._generator.counter, persistent=False)
 
-    def forward(self, x: Any) -> Value:
-        """x with some dropped, as the mode is now."""
+    def forward(self, input: Any) -> Value:
+        """The input with some dropped, as the mode is now."""
         if not self.training or self.p == 0:
-            return x
-        return type(self).function(x, self.p, True, key=self._generator.key(like=x))
+            return input
+        return type(self).function(input, self.p, True, key=self._generator.key(like=input))
 
     def extra_repr(self) -> str:
         """The probability."""

@@ -114,10 +114,10 @@ class Embedding(_Lookup):
         layer.weight.trainable = not as_bool(freeze, "freeze")
         return layer
 
-    def forward(self, x: Any) -> Value:
-        """The rows of weight that x names."""
+    def forward(self, input: Any) -> Value:
+        """The rows of weight that the input names."""
         options = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
-        return F.embedding(x, self.weight, *options)
+        return F.embedding(input, self.weight, *options)
 
 
 class EmbeddingBag(_Lookup):
@@ -176,9 +176,9 @@ class EmbeddingBag(_Lookup):
         layer.weight.trainable = not as_bool(freeze, "freeze")
         return layer
 
-    def forward(self, x: Any, offsets: Any = None, per_sample_weights: Any = None) -> Value:
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Value:
         """What each bag gives."""
         return F.embedding_bag(
-            x, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
             self.mode, False, per_sample_weights, self.include_last_offset, self.padding_idx,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from staticnet.errors import ArgumentError
 from staticnet.ir.value import Value
 from staticnet.nn.module import Module
 from staticnet.ops import shape
@@ -22,9 +23,16 @@ class FunctionLayer(Module):
 
     function: ClassVar[Callable[..., Value]]
 
-    def forward(self, *inputs: Any) -> Value:
-        """The function of the inputs and the fields."""
-        return type(self).function(*inputs, **self._arguments())
+    def forward(self, *inputs: Any, **named: Any) -> Value:
+        """The function of the inputs, which may be named as it names them, and the fields.
+
+        Raises:
+            ArgumentError: if one of the names is a field's.
+        """
+        fixed = self._arguments()
+        for name in named.keys() & fixed.keys():
+            raise ArgumentError(f"{type(self).__name__}: {name} is set when the layer is made")
+        return type(self).function(*inputs, **named, **fixed)
 
     def _arguments(self) -> dict[str, Any]:
         names = (f.name for f in fields(self))  # type: ignore[arg-type]
@@ -56,9 +64,9 @@ class Unflatten(Module):
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         self.dim, self.unflattened_size = dim, unflattened_size
 
-    def forward(self, x: Any) -> Value:
-        """x in its other shape."""
-        return shape.unflatten(x, self.dim, self.unflattened_size)
+    def forward(self, input: Any) -> Value:
+        """The input in its other shape."""
+        return shape.unflatten(input, self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         """The axis and what it becomes."""

@@ -46,9 +46,9 @@ class Linear(Module):
             first = init.uniform((out_features,), -bound, bound, dtype, seed=for_bias)
             self.bias = variable(first)
 
-    def forward(self, x: Any) -> Value:
-        """x @ weight.T + bias"""
-        return linear(x, self.weight, self.bias)
+    def forward(self, input: Any) -> Value:
+        """input @ weight.T + bias"""
+        return linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -88,9 +88,9 @@ class Bilinear(Module):
             first = init.uniform((out_features,), -bound, bound, dtype, seed=for_bias)
             self.bias = variable(first)
 
-    def forward(self, x1: Any, x2: Any) -> Value:
-        """x1 . weight . x2 + bias"""
-        return bilinear(x1, x2, self.weight, self.bias)
+    def forward(self, input1: Any, input2: Any) -> Value:
+        """input1 . weight . input2 + bias"""
+        return bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""

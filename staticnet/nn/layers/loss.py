@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from staticnet.ir.dtype import FLOAT32, is_floating
 from staticnet.ir.value import Value
 from staticnet.nn import functional as F
 from staticnet.nn.arguments import check_reduction
@@ -15,7 +16,27 @@ from staticnet.nn.layers.functional import FunctionLayer, layer
 from staticnet.nn.layers.linear import Linear
 from staticnet.nn.module import Module
 from staticnet.ops.arguments import as_size
+from staticnet.ops.promotion import as_array
 from staticnet.ops.shape import reshape
+from staticnet.ops.state import variable
+
+
+class _Weighted(FunctionLayer):
+    """A loss whose weights, if they are arrays, are buffers: in `state_dict`, as PyTorch's are."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "pos_weight"):
+            given = getattr(self, name, None)
+            if given is not None and not isinstance(given, Value):
+                setattr(self, name, _buffer(given))
+
+
+def _buffer(weight: Any) -> Any:
+    """An array as a Variable that is not trained; integers and lists as float32."""
+    found = as_array(weight)
+    held = variable(found if is_floating(found.dtype) else found.astype(FLOAT32), trainable=False)
+    held.buffer = True
+    return held
 
 
 @layer
@@ -62,7 +83,7 @@ class HingeEmbeddingLoss(FunctionLayer):
 
 
 @layer
-class BCEWithLogitsLoss(FunctionLayer):
+class BCEWithLogitsLoss(_Weighted):
     """y = -weight * (pos_weight * t * ln s + (1 - t) * ln(1 - s)); s = sigmoid(input)"""
 
     function = staticmethod(F.binary_cross_entropy_with_logits)
@@ -81,7 +102,7 @@ class KLDivLoss(FunctionLayer):
 
 
 @layer
-class NLLLoss(FunctionLayer):
+class NLLLoss(_Weighted):
     """y = -weight[target] * input[target]"""
 
     function = staticmethod(F.nll_loss)
@@ -91,7 +112,7 @@ class NLLLoss(FunctionLayer):
 
 
 @layer
-class CrossEntropyLoss(FunctionLayer):
+class CrossEntropyLoss(_Weighted):
     """y = -sum over classes of weight * t * ln softmax(logits)"""
 
     function = staticmethod(F.cross_entropy)
@@ -133,16 +154,18 @@ class LinearCrossEntropyLoss(Module):
         self.out_features = tuple(sizes)
         rows = math.prod((self.num_classes, *sizes))
         self.linear = Linear(in_features, rows, bias, dtype, seed=seed)
-        self.reduction, self.weight = reduction, weight
+        self.reduction = reduction
+        is_node = weight is None or isinstance(weight, Value)
+        self.weight = weight if is_node else _buffer(weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.options = options
 
-    def forward(self, x: Any, target: Any) -> Value:
-        """The loss of logits x @ weight.T + bias."""
+    def forward(self, input: Any, target: Any) -> Value:
+        """The loss of logits input @ weight.T + bias."""
         outputs = (self.num_classes, *self.out_features)
         bias = self.linear.bias
         return F.linear_cross_entropy(
-            x,
+            input,
             reshape(self.linear.weight, (*outputs, self.linear.in_features)),
             target,
             linear_bias=None if bias is None else reshape(bias, outputs),
@@ -164,7 +187,7 @@ class SmoothL1Loss(FunctionLayer):
 
 
 @layer
-class BCELoss(FunctionLayer):
+class BCELoss(_Weighted):
     """y = -weight * (t * ln p + (1 - t) * ln(1 - p)); p = input, t = target"""
 
     function = staticmethod(F.binary_cross_entropy)
@@ -211,7 +234,7 @@ class SoftMarginLoss(FunctionLayer):
 
 
 @layer
-class MultiMarginLoss(FunctionLayer):
+class MultiMarginLoss(_Weighted):
     """y = sum over i != t of weight[t] * max(0, margin - input[t] + input[i])**p / c"""
 
     function = staticmethod(F.multi_margin_loss)
@@ -230,7 +253,7 @@ class MultiLabelMarginLoss(FunctionLayer):
 
 
 @layer
-class MultiLabelSoftMarginLoss(FunctionLayer):
+class MultiLabelSoftMarginLoss(_Weighted):
     """y = -mean over classes of weight * (t * ln s + (1 - t) * ln(1 - s)); s = sigmoid(input)"""
 
     function = staticmethod(F.multilabel_soft_margin_loss)

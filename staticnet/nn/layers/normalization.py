@@ -72,17 +72,17 @@ class _RunningNorm(_Affine):
             self.running_var.value = np.ones(self.num_features, self.running_var.dtype)
             self.num_batches_tracked.value = np.int64(0)
 
-    def forward(self, x: Any) -> Value:
-        """x, normalised as the mode is now."""
+    def forward(self, input: Any) -> Value:
+        """The input, normalised as the mode is now."""
         what = type(self).__name__
         try:
-            x = as_floating(x)
-            if x.ndim not in self._ranks:
-                raise ShapeError(f"takes {self._takes}, not {format_shape(x.shape)}")
-            return self._normalized(x)
+            input = as_floating(input)
+            if input.ndim not in self._ranks:
+                raise ShapeError(f"takes {self._takes}, not {format_shape(input.shape)}")
+            return self._normalized(input)
         except StaticnetError as error:
             raise with_context(
-                error, what, [x] if isinstance(x, Value) else []
+                error, what, [input] if isinstance(input, Value) else []
             ) from error.__cause__
 
     def _normalized(self, x: Value) -> Value:
@@ -257,9 +257,9 @@ class LayerNorm(_Affine):
         has_bias = as_bool(bias, "LayerNorm: bias") and self.elementwise_affine
         self._make_parameters(self.normalized_shape, dtype, self.elementwise_affine, has_bias)
 
-    def forward(self, x: Any) -> Value:
-        """x, normalised."""
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Any) -> Value:
+        """The input, normalised."""
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -290,9 +290,9 @@ class RMSNorm(_Affine):
         self.elementwise_affine = as_bool(elementwise_affine, "RMSNorm: elementwise_affine")
         self._make_parameters(self.normalized_shape, dtype, self.elementwise_affine, False)
 
-    def forward(self, x: Any) -> Value:
-        """x, normalised."""
-        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+    def forward(self, input: Any) -> Value:
+        """The input, normalised."""
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -331,13 +331,15 @@ class GroupNorm(_Affine):
         has_bias = as_bool(bias, "GroupNorm: bias") and self.affine
         self._make_parameters(num_channels, dtype, self.affine, has_bias)
 
-    def forward(self, x: Any) -> Value:
-        """x, normalised."""
-        x = as_floating(x)
-        if x.ndim < 2 or x.shape[1] != self.num_channels:
-            error = ShapeError(f"takes [n, {self.num_channels}, *s], not {format_shape(x.shape)}")
-            raise with_context(error, "GroupNorm", [x])
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+    def forward(self, input: Any) -> Value:
+        """The input, normalised."""
+        input = as_floating(input)
+        if input.ndim < 2 or input.shape[1] != self.num_channels:
+            error = ShapeError(
+                f"takes [n, {self.num_channels}, *s], not {format_shape(input.shape)}"
+            )
+            raise with_context(error, "GroupNorm", [input])
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """The arguments."""

@@ -33,9 +33,9 @@ class _Padding(Module):
             )
         self.padding = tuple(widths)
 
-    def forward(self, x: Any) -> Value:
-        """pad(x, padding, mode).  x: [n, c, *s] or [c, *s]"""
-        return pad(check_ndim(x, self.axes), self.padding, self.mode)
+    def forward(self, input: Any) -> Value:
+        """pad(input, padding, mode).  input: [n, c, *s] or [c, *s]"""
+        return pad(check_ndim(input, self.axes), self.padding, self.mode)
 
     def extra_repr(self) -> str:
         """The widths."""
@@ -51,9 +51,9 @@ class _Constant(_Padding):
         super().__init__(padding)
         self.value = value
 
-    def forward(self, x: Any) -> Value:
-        """pad(x, padding, value=value)"""
-        return pad(x, self.padding, value=self.value)
+    def forward(self, input: Any) -> Value:
+        """pad(input, padding, value=value)"""
+        return pad(input, self.padding, value=self.value)
 
     def extra_repr(self) -> str:
         """The widths and the value."""

@@ -203,10 +203,10 @@ class _MaxUnpool(Module):
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
 
-    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Value:
-        """The function of x and indices."""
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Value:
+        """The function of the input and the indices."""
         own = (self.kernel_size, self.stride, self.padding)
-        return type(self).function(x, indices, *own, output_size)
+        return type(self).function(input, indices, *own, output_size)
 
     def extra_repr(self) -> str:
         """The windows."""

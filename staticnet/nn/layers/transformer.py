@@ -6,11 +6,14 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from staticnet.errors import ArgumentError
 from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
-from staticnet.nn.arguments import check_choice
+from staticnet.nn.arguments import as_parameter_dtype, check_choice
 from staticnet.nn.functional.activation import gelu
+from staticnet.nn.init import xavier_uniform
 from staticnet.nn.layers.attention import MultiheadAttention
 from staticnet.nn.layers.container import ModuleList
 from staticnet.nn.layers.dropout import Dropout
@@ -103,7 +106,7 @@ class _Layer(Module):
         return part
 
     def _feed_forward(self, x: Value) -> Value:
-        activation = guarded("TransformerEncoderLayer: activation", self.activation)
+        activation = guarded(f"{type(self).__name__}: activation", self.activation)
         y: Value = self.linear2(self.dropout(activation(self.linear1(x))))
         return y
 
@@ -245,3 +248,85 @@ class TransformerDecoder(_Stack):
             tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
             bool(tgt_is_causal), memory_is_causal,
         )  # fmt: skip
+
+
+class Transformer(Module):
+    """An encoder of `src`, whose result a decoder of `tgt` attends to; each ends in a LayerNorm.
+
+    Matrices begin as `init.xavier_uniform` has them. `custom_encoder` and `custom_decoder` replace
+    the two. The masks are those of encoder and decoder.
+
+    src: [s, n, d_model], tgt: [t, n, d_model], or with n first if `batch_first`, or without
+    -> y: as tgt
+
+    Raises:
+        ArgumentError: if an argument is out of its range.
+        ShapeError: if src or tgt is not of d_model features.
+    """
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Value] = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = "float32",
+        *,
+        seed: int | None = None,
+    ) -> None:
+        own = next_seeds(seed, 3)
+        sizes = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first)
+
+        def made(
+            layer: type[_Layer], stack: Callable[..., Module], count: int, seed: int
+        ) -> Module:
+            norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            return stack(layer(*sizes, norm_first, bias, dtype, seed=seed), count, norm)
+
+        self.encoder = custom_encoder or made(
+            TransformerEncoderLayer, TransformerEncoder, num_encoder_layers, own[0]
+        )
+        self.decoder = custom_decoder or made(
+            TransformerDecoderLayer, TransformerDecoder, num_decoder_layers, own[1]
+        )
+        self.d_model, self.nhead, self.batch_first = d_model, nhead, bool(batch_first)
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        for p, start in zip(matrices, next_seeds(own[2], len(matrices)), strict=True):
+            p.value = xavier_uniform(p.shape, dtype=p.dtype, seed=start)
+
+    def forward(
+        self,
+        src: Any,
+        tgt: Any,
+        src_mask: Any = None,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Value:
+        """The decoder of tgt and the encoder of src."""
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        y: Value = self.decoder(
+            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
+            tgt_is_causal, memory_is_causal,
+        )  # fmt: skip
+        return y
+
+    @staticmethod
+    def generate_square_subsequent_mask(sz: int, dtype: Any = "float32") -> Any:
+        """y[i, j] = 0 where j <= i, else -inf: what may not be attended to.  -> y: [sz, sz]"""
+        later = np.triu(np.ones((as_size(sz, "sz"),) * 2, bool), 1)
+        return np.where(later, -np.inf, 0).astype(as_parameter_dtype(dtype))

@@ -31,9 +31,9 @@ class UpsamplingNearest2d(Module):
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         self.size, self.scale_factor = size, scale_factor
 
-    def forward(self, x: Any) -> Value:
-        """interpolate(x, size, scale_factor, "nearest")"""
-        return F.interpolate(x, self.size, self.scale_factor)
+    def forward(self, input: Any) -> Value:
+        """interpolate(input, size, scale_factor, "nearest")"""
+        return F.interpolate(input, self.size, self.scale_factor)
 
 
 class UpsamplingBilinear2d(Module):
@@ -45,9 +45,9 @@ class UpsamplingBilinear2d(Module):
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         self.size, self.scale_factor = size, scale_factor
 
-    def forward(self, x: Any) -> Value:
-        """interpolate(x, size, scale_factor, "bilinear", align_corners=True)"""
-        return F.interpolate(x, self.size, self.scale_factor, "bilinear", align_corners=True)
+    def forward(self, input: Any) -> Value:
+        """interpolate(input, size, scale_factor, "bilinear", align_corners=True)"""
+        return F.interpolate(input, self.size, self.scale_factor, "bilinear", align_corners=True)
 
 
 @layer
