@@ -73,6 +73,7 @@ tests() {
 
 figures() {
   once latency 45 "$python" -m bench.gpu.latency
+  "$python" -c 'import cudnn' 2> /dev/null && once cudnn 60 "$python" -m bench.gpu.cudnn
   local suite=$(($(left) - 25)) # seconds; what has begun then has some more
   [ "$suite" -gt 0 ] || suite=1
   watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \

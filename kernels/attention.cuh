@@ -348,6 +348,24 @@ __device__ inline void sn_attention_slopes(
   if constexpr (DROPS) sn_attention_drop(z, n, h, q0, k0, drops, c);
 }
 
+// delta of each row, a warp a row: the sum of a y, whose rows are `apart`.
+template <class X>
+__device__ inline void sn_attention_delta(const sn_attention_sizes &z, const int64_t (&apart)[3],
+                                          int block, int blocks, const typename X::memory *a,
+                                          const typename X::memory *y, typename X::value *delta) {
+  const int64_t warps = blockDim.x / 32, rows = z.n * z.heads * z.queries;
+  for (int64_t i = block * warps + threadIdx.x / 32; i < rows; i += blocks * warps) {
+    const int64_t n = i / z.queries / z.heads, h = i / z.queries % z.heads, row = i % z.queries;
+    const typename X::memory *left =
+        a + n * z.rows[SN_Y][0] + h * z.rows[SN_Y][1] + row * z.rows[SN_Y][2];
+    const typename X::memory *right = y + n * apart[0] + h * apart[1] + row * apart[2];
+    typename X::value sum = 0;
+    for (int64_t j = threadIdx.x % 32; j < z.e; j += 32) sum += X::load(left[j]) * X::load(right[j]);
+    for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+    if (threadIdx.x % 32 == 0) delta[i] = sum;
+  }
+}
+
 template <class X, int TILE, bool CAUSAL, int MASK, bool DROPS, class M>
 __device__ inline void sn_attention_to_queries(
     const sn_attention_sizes &z, int64_t tasks, int block, int blocks, const typename X::memory *q,

@@ -15,6 +15,7 @@ from staticnet.passes.auxiliary import AUXILIARY
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.contract import CONTRACT
 from staticnet.passes.cse import CSE
+from staticnet.passes.cudnn import CUDNN
 from staticnet.passes.dce import DCE
 from staticnet.passes.held_weights import HELD_WEIGHTS
 from staticnet.passes.hoist import HOIST
@@ -53,6 +54,7 @@ PIPELINE = (
     HELD_WEIGHTS,
     INFER_SHAPE,
     AUXILIARY,
+    CUDNN,
     SCATTER_UPDATES,
     REMAT,
 )
@@ -152,6 +154,7 @@ class Compilation:
             "keeps_casts": backend.keeps_casts,
             "loop_cache": backend.loop_cache,
             "channels_last": backend.channels_last,
+            "calls": backend.calls,
             "layout": lambda graph, recompute: layout_of(
                 self.plan(graph, dims, backend)
                 if recompute
@@ -202,7 +205,7 @@ class Compilation:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The passes that a backend is to do without: `numerics="exact"` keeps products' bits."""
-        exact = (PERSISTENT,) if self.numerics == "exact" else ()
+        exact = (PERSISTENT, CUDNN.name) if self.numerics == "exact" else ()
         return (*self.disabled_passes, *exact)
 
     @property

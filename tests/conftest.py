@@ -111,6 +111,27 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def cudnn(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A fake cuDNN beside the fake GPU, which device="cuda" finds."""
+    from fake_cudnn import FakeCudnn
+
+    import staticnet.backends.cuda as backend
+    from staticnet.backends.cuda.cudnn import Cudnn
+
+    made = FakeCudnn(gpu)
+    backend.open_device().cudnn = found = Cudnn(made)
+    monkeypatch.setattr(backend, "find_cudnn", lambda: found)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_cudnn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled for CUDA does not depend on what is installed, but where a GPU runs it."""
+    if not request.node.get_closest_marker("gpu"):
+        monkeypatch.setattr("staticnet.backends.cuda.find_cudnn", lambda: None)
+
+
+@pytest.fixture
 def launch_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step is one kernel, though the estimate says that it pays."""
     monkeypatch.setattr("staticnet.codegen.cuda.choice.LEAST_GAIN", 1.0)

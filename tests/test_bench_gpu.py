@@ -341,7 +341,7 @@ case "$0" in *timeout) shift 2; exec "$@" ;; esac
 
 PARTS = {
     "tests": ("doctor", "bench.gpu.kernels", "-m pytest"),
-    "figures": ("bench.gpu.latency", "--suite gpu"),
+    "figures": ("bench.gpu.latency", "bench.gpu.cudnn", "--suite gpu"),
 }
 
 

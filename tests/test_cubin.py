@@ -14,7 +14,7 @@ from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.codegen.cuda.persistent import NAME
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import CudaProgram, Launch, walk
+from staticnet.codegen.launches import CudaProgram, Launch, LibraryCall, walk
 from staticnet.compilation import Compilation
 
 nvrtc: Any = find_nvrtc()
@@ -169,6 +169,27 @@ def test_products_of_16_bits_are_on_matrix_units() -> None:
         assert len(kinds) == 3
         for kind in kinds:
             assert any(kernel.does["HMMA"] for kernel in found[kind]), kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_delta_is_made_of_the_result_that_cudnn_takes(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What own kernels do where cuDNN is offered: one more, which is small, for delta."""
+    monkeypatch.setattr("staticnet.backends.cuda.find_cudnn", object)
+    q = sn.placeholder((2, 4, 128, 64), "bfloat16", "q")
+    y = sn.nn.scaled_dot_product_attention(q, q, q, is_causal=True)
+    slope = sn.grad(sn.sum(sn.astype(y, "float32") ** 2), [q])
+    graph = sn.function(q, slope, device="numpy").graph
+    made = Compilation(graph, CudaBackend(), "fast", "float32", (), None)
+    program = CudaBackend().program(made.plan(made.compile({})[0], {}))
+    _, gradient = (x for x in program.launches if isinstance(x, LibraryCall))
+    delta, *others = (launch.function for launch in gradient.own)
+    kernels = kernels_of(nvrtc.compile(program.source, architecture))
+    assert len(others) == 2
+    assert kernels[delta].frame == 0
+    assert kernels[delta].registers <= OTHER.registers
 
 
 def gpt(layers: int) -> Any:

@@ -17,10 +17,12 @@ from test_control_cuda import GO, ROWS, W, X, function, loops, scans
 from test_cuda_loops import CASES, kernels_of_loops
 from test_cuda_resident import CASES as RESIDENT
 from test_cuda_resident import recurrent
+from test_cudnn import attention, convolution
 from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
+from staticnet.backends.cuda.cudnn import find_cudnn
 from staticnet.codegen.cuda import choice, control
 from staticnet.codegen.cuda import loops as kernels
 from staticnet.errors import ExecutionError, MemoryLimitError
@@ -295,6 +297,27 @@ def test_arrays_are_shared_with_other_frameworks(cupy: Any, framework: Any) -> N
     result = sn.function(x, x * 2, device="cuda")(tensor)
     assert address(result) == result.data.ptr
     np.testing.assert_array_equal(result.get(), array * 2)
+
+
+@pytest.mark.skipif(find_cudnn() is None, reason="no nvidia-cudnn-frontend")
+@pytest.mark.parametrize("make", [attention, convolution])
+@pytest.mark.parametrize("tune", ["0", "20"])
+def test_cudnn(
+    make: Callable[[], Any], tune: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its calls follow NumPy and repeat their bits, by its first plans and by the fastest."""
+    monkeypatch.setenv("STATICNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("STATICNET_TUNE", tune)
+    inputs, outputs, feeds = make()
+    wanted = sn.function(inputs, outputs, precision="bfloat16", device="numpy")(*feeds)
+    f = sn.function(inputs, outputs, precision="bfloat16", device="cuda")
+    print(f.explain().choice)
+    assert tune != "0" or "cuDNN computes 0" not in f.explain().choice
+    runs = [[y.get() for y in f(*feeds)] for _ in range(3)]  # the later ones captured
+    for right, *values in zip(wanted, *runs, strict=True):
+        np.testing.assert_allclose(values[0], right, rtol=0, atol=3e-2 * np.abs(right).max())
+        for again in values[1:]:
+            np.testing.assert_array_equal(again, values[0])
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])

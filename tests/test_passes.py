@@ -30,13 +30,14 @@ def settings(text: str) -> dict[str, Any]:
 
     `// epilogues: bias relu`, `// narrow_epilogues: gelu` and `// products: float32` are what the
     backend's library offers, and `// keeps_casts: True` is that it has casts of state as state;
-    `// channels_last: True` is that it prefers that, `// loop_cache: 4096` what it has of that.
+    `// channels_last: True` is that it prefers that, `// loop_cache: 4096` what it has of that, and
+    `// calls: attention` what it computes whole.
     """
     names = "dims|numerics|precision|epilogues|narrow_epilogues|products|memory_limit|keeps_casts"
-    names += "|channels_last|loop_cache"
+    names += "|channels_last|loop_cache|calls"
     found = dict(re.findall(rf"^// ({names}): (.*)", text, re.M))
     options: dict[str, Any] = {key: found[key] for key in found.keys() & {"numerics", "precision"}}
-    for key in found.keys() & {"epilogues", "narrow_epilogues", "products"}:
+    for key in found.keys() & {"epilogues", "narrow_epilogues", "products", "calls"}:
         options[key] = frozenset(found[key].split())
     options["keeps_casts"] = found.get("keeps_casts") == "True"
     options["channels_last"] = found.get("channels_last") == "True"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from staticnet.ops.widening import widened
 
 BLOCK = 1 << 22  # scores that `eval` has at a time
 LAYOUTS = ("first", "last")
+GIVEN = ("delta", "result")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Attention(TensorOp, name="attention"):
         super().__post_init__()
         if self.layout not in LAYOUTS:
             raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Which operands are rows of features."""
+        return (0, 1, 2)
 
     def infer(self, *operands: TensorType) -> TensorType:
         (q, k, v, scale), mask, drops = split_operands(self, operands)
@@ -138,25 +144,50 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
 
     q, k, v, scale, mask: as in `attention`, a: [n, h, t, e], l: [n, h, t], delta: [n, h, t], the
     sum of a y less l's cotangent; and what follows if it `drops` -> as q, k, v
+
+    Where `given` is "result", y: [n, h, t, e] stands in delta's place, and l has no cotangent.
     """
 
     causal: bool
     drops: bool = field(default=False, kw_only=True)
+    given: str = field(default="delta", kw_only=True)
     arity = None
     same_dtype: ClassVar[slice] = slice(0, 4)
     kinds: ClassVar[frozenset[str]] = FLOATS
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.given not in GIVEN:
+            raise ArgumentError(f"{self.name}: given must be one of {GIVEN}")
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Which operands are rows of features."""
+        return (0, 1, 2, 3, 6) if self.given == "result" else (0, 1, 2, 3)
+
     def infer(self, *operands: TensorType) -> TensorType:
         (q, k, v, a, scale, lse, delta), mask, drops = split_operands(self, operands)
         wide = _check((q, k, v, scale), mask, drops)
-        if lse != q.with_shape(q.shape[:3]).with_dtype(wide) or delta != lse:
-            raise ShapeError(f"l and delta must have a number for each query of {q}")
         if a != q.with_shape((*q.shape[:3], v.shape[3])):
             raise ShapeError(f"the cotangent {a} must have v's features for each query of {q}")
+        last = delta if self.given == "delta" else lse
+        if lse != q.with_shape(q.shape[:3]).with_dtype(wide) or last != lse:
+            raise ShapeError(f"l and delta must have a number for each query of {q}")
+        if self.given == "result" and delta != a:
+            raise ShapeError(f"the result {delta} must be as its cotangent {a}")
         return TupleType((q, k, v))
+
+    def by_delta(self, *operands: Any) -> Sequence[Any]:
+        """The same given delta, which is computed here if the result is given."""
+        own = list(operands)
+        if self.given == "result":
+            own[6] = sum(widened(own[3]) * widened(own[6]), -1)
+        return items(apply(replace(self, given="delta"), *own))
 
     def eval(self, xp: Any, *operands: Any) -> Any:
         (q, k, v, a, scale, lse, delta), mask, drops = split_operands(self, operands)
+        if self.given == "result":
+            delta = xp.sum(_wide(a) * _wide(delta), -1)
         g = k.shape[1]
         dq = xp.empty(q.shape, q.dtype)
         dk, dv = (xp.zeros(x.shape, compute_dtype(q.dtype)) for x in (k, v))
@@ -174,6 +205,8 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         """In plain ops, which have derivatives of any order."""
         (q, k, v, a, scale, lse, delta), mask, drops = split_operands(self, operands)
+        if self.given == "result":
+            return self._vjp_by_result(g, *operands)
         groups, factors = k.shape[1], plain.factors_of(q, k, drops)
         to_q, to_k, to_v = (
             zeros_like(widened(x)) if c is None else widened(c)
@@ -207,7 +240,24 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
             *(None for _ in drops),
         )
 
+    def _vjp_by_result(self, g: Any, *operands: Any) -> tuple[Any, ...]:
+        """Through delta, the sum of a y."""
+        a, y = operands[3], operands[6]
+        delta = sum(widened(a) * widened(y), -1)
+        plain_op = replace(self, given="delta")
+        made = list(plain_op.vjp(None, g, *operands[:6], delta, *operands[7:]))
+        to_delta = expand_dims(made[6], -1)
+        made[3] = astype(widened(made[3]) + to_delta * widened(y), a.dtype)
+        made[6] = astype(to_delta * widened(a), y.dtype)
+        return tuple(made)
+
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
+        if self.given == "result":
+            a, y = align((batched[3], batched[6]), (operands[3], operands[6]))
+            delta = sum(widened(a) * widened(y), -1)
+            own = (*batched[:6], batched[3] or batched[6], *batched[7:])
+            plain_op = replace(self, given="delta")
+            return plain_op.batch(size, own, *operands[:6], delta, *operands[7:])
         count = len(operands) - 3 * self.drops
         (q, k, v, a, lse, delta, *mask), scale, factor = _merged(
             size, batched[:count], operands[:count], 4

@@ -111,7 +111,8 @@ class Backend(Protocol):
     `library` pass leaves it no other products.
     `keeps_casts` is whether its executables keep a variable that has an `origin` equal to it.
     `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes no
-    loop in blocks. `channels_last` is whether its convolutions are faster between channels last.
+    loop in blocks. `channels_last` is whether its convolutions are faster between channels last,
+    and `calls` names the ops of `staticnet.passes.cudnn` that a library computes whole.
     `workspaces` are the bytes that its kernels and routines work in beside values, which its plans
     have room for.
     """
@@ -122,8 +123,17 @@ class Backend(Protocol):
     products: frozenset[str]
     keeps_casts: bool
     loop_cache: int
-    channels_last: bool
     workspaces: Workspaces
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether convolutions are faster between channels last."""
+        ...
+
+    @property
+    def calls(self) -> frozenset[str]:
+        """The ops that a library computes whole."""
+        ...
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -177,6 +187,7 @@ class HostBackend:
     keeps_casts = False
     loop_cache = 0
     channels_last = False
+    calls: frozenset[str] = frozenset()
     workspaces = ON_HOST
     arrays: tuple[type, ...] = (np.ndarray,)
 

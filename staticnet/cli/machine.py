@@ -25,6 +25,7 @@ from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cuda import availability
 from staticnet.backends.cuda.cublaslt import find_library
+from staticnet.backends.cuda.cudnn import find_cudnn
 from staticnet.backends.cuda.nvrtc import find_nvrtc
 from staticnet.errors import CompileError, FlagError, StaticnetError
 from staticnet.function import BACKENDS
@@ -186,7 +187,9 @@ def cuda() -> list[Check]:
     if frontend is None:
         cudnn = Check("cuda", "nvidia-cudnn-frontend", MISSING, "not installed", remedy)
     else:
-        cudnn = Check("cuda", "nvidia-cudnn-frontend", FOUND, frontend)
+        found = find_cudnn()
+        library = f"cuDNN {found.version}" if found else "its library, nvidia-cudnn, does not load"
+        cudnn = Check("cuda", "nvidia-cudnn-frontend", FOUND, f"{frontend}; {library}")
     return [driver, cupy(remedy, driver.remedy), nvrtc(version), cublaslt(version), cudnn]
 
 

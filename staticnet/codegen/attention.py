@@ -31,6 +31,7 @@ def attention_routine(
     node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
 ) -> list[str]:
     """The C statements of an attention or its gradient, which works in `scratch`."""
+    assert node.op.attributes().get("given") != "result", f"{node.op} is for a GPU: leave cudnn in"
     name = short_name(node.inputs[0].dtype)
     laid = [laid_out(x, in_memory) for x in node.inputs]
     own, mask, drops = attention_parts(node, [f"{pointer(x.below)} + {x.first}" for x in laid])

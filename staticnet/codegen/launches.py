@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from staticnet.ir.dtype import DType
+from staticnet.ir.dtype import DType, short_name
 from staticnet.ir.node import Node
 from staticnet.ops.auxiliary import mask_bytes
 from staticnet.plan.fusion import Group
@@ -159,6 +160,57 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Operand:
+    """An array that a library reads or writes: steps are the elements between neighbours."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes from its first element to its last."""
+        last = sum(step * (n - 1) for step, n in zip(self.steps, self.shape, strict=True))
+        return (last + 1) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a library computes in one call: an op's name, its arrays, and what else it is told.
+
+    `results` are the names of the arrays that it writes.
+    """
+
+    kind: str
+    arrays: tuple[Operand, ...]
+    results: frozenset[str]
+    options: tuple[tuple[str, Any], ...]
+
+    def option(self, name: str) -> Any:
+        """What it is told under a name."""
+        return dict(self.options)[name]
+
+    def __str__(self) -> str:
+        arrays = (f"{x.name} {short_name(x.dtype)}{list(x.shape)}" for x in self.arrays)
+        return f"{self.kind}: {', '.join(arrays)}"
+
+
+@dataclass(frozen=True)
+class LibraryCall:
+    """What cuDNN may compute, or launches of `own` do: which is chosen when they are bound.
+
+    `addresses` are where the signature's arrays begin.
+    """
+
+    node: Node
+    signature: Signature
+    addresses: tuple[Address, ...]
+    own: tuple[Launch, ...]
+    step: int
+
+
+@dataclass(frozen=True)
 class Copy:
     """Bytes that are copied on the device; `step` is -1 before the first step."""
 
@@ -234,7 +286,7 @@ class Branch:
     step: int
 
 
-Command = Launch | Product | Copy | HostCall | Loop | While | Branch
+Command = Launch | Product | LibraryCall | Copy | HostCall | Loop | While | Branch
 HOSTED = (HostCall, Loop, While, Branch)  # what no graph of a step can hold
 
 
@@ -244,6 +296,8 @@ def parts_of(command: Command) -> tuple[tuple[Command, ...], ...]:
         return (command.commands,)
     if isinstance(command, While):
         return command.test, command.body
+    if isinstance(command, LibraryCall):
+        return (command.own,)
     return (command.then, command.other) if isinstance(command, Branch) else ()
 
 
@@ -275,6 +329,10 @@ def with_addresses(command: Command, change: Callable[[Address], Address]) -> Co
         return replace(
             command, left=left, right=right, result=result, bias=bias, auxiliary=auxiliary
         )
+    if isinstance(command, LibraryCall):
+        own = tuple(with_addresses(each, change) for each in command.own)
+        addresses = tuple(map(change, command.addresses))
+        return replace(command, addresses=addresses, own=own)  # type: ignore[arg-type]
     if isinstance(command, Copy):
         return replace(command, source=change(command.source), target=change(command.target))
     if isinstance(command, HostCall):
@@ -371,6 +429,9 @@ def format_command(command: Command, by: str = "cuBLASLt") -> str:
         return f"copy of {command.nbytes:,} bytes"
     if isinstance(command, HostCall):
         return f"Python: {command.node.op.name} {command.node.type}, on copies in the host's memory"
+    if isinstance(command, LibraryCall):
+        own = "; ".join(map(format_command, command.own))
+        return f"cuDNN, or {own}: {command.signature}"
     if isinstance(command, Launch):
         return f"{command.function}<{command.grid[0]}, {command.block[0]}>"
     if isinstance(command, Loop | While | Branch):

@@ -37,6 +37,7 @@ CHOICES = {"numerics": ("exact", "fast"), "precision": ("float32", "tf32", *COMP
 OPTIONS = (
     "precision", "disabled", "epilogues", "narrow_epilogues", "products", "keeps_casts",
     "memory_limit", "layout", "loop_cache", "channels_last",
+    "calls",
 )  # fmt: skip
 Array = np.ndarray[Any, Any]
 Rules = Counter[str]
@@ -69,7 +70,7 @@ def check_numerics(
     Feeds are for the graph's inputs, in order; variables have their present values, and keep them.
     With numerics="exact" each pass that runs has to keep every bit. `options` are those of
     `run_passes`: precision, disabled, epilogues, narrow_epilogues, products, keeps_casts,
-    memory_limit, layout, loop_cache, channels_last.
+    memory_limit, layout, loop_cache, channels_last, calls.
 
     Raises:
         VerifyError: if a pass does not keep what it declares; names the pass, the rules if they are

@@ -37,9 +37,9 @@ class Context:
     `dims` binds symbolic dims; `numerics` is "exact" or "fast"; `notes` counts acts by name.
     `precision` is the type that products compute in. `epilogues`, `narrow_epilogues` and `products`
     are what the backend's library offers, and `keeps_casts` whether it has casts of state as state,
-    as `Backend` says, who says `loop_cache` and `channels_last`, too. `memory_limit` is in bytes;
-    `layout` plans a graph, with what kernels compute again or without, and says what `remat` has to
-    know of its memory.
+    as `Backend` says, who says `loop_cache`, `channels_last` and `calls`, too. `memory_limit` is in
+    bytes; `layout` plans a graph, with what kernels compute again or without, and says what `remat`
+    has to know of its memory.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class Context:
     narrow_epilogues: frozenset[str] = frozenset()
     loop_cache: int = 0
     channels_last: bool = False
+    calls: frozenset[str] = frozenset()
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -227,6 +228,7 @@ def run_passes(
     narrow_epilogues: frozenset[str] = frozenset(),
     loop_cache: int = 0,
     channels_last: bool = False,
+    calls: frozenset[str] = frozenset(),
     disabled: Collection[str] = (),
 ) -> tuple[Graph, list[Record]]:
     """The graph after the pipeline, and a record for each pass that ran.
@@ -246,7 +248,7 @@ def run_passes(
             continue
         context = Context(
             dims or {}, numerics, precision, epilogues, products, memory_limit, layout, keeps_casts,
-            narrow_epilogues, loop_cache, channels_last,
+            narrow_epilogues, loop_cache, channels_last, calls,
         )  # fmt: skip
         start = time.perf_counter()
         after = p(graph, context)

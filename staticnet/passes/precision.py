@@ -54,22 +54,23 @@ def precision(graph: Graph, context: Context) -> Graph:
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         if isinstance(node.op, ATTENTIONS) and node.inputs[0].dtype == FLOAT32:
             context.notes[f"{node.op.name} in {compute}"] += 1
-            count = node.op.same_dtype.stop
-            first = [cast_below_views(operand, compute) for operand in inputs[:count]]
-            return build(node.op, (*first, *inputs[count:]))
+            narrow = list(inputs)
+            for i in node.op.rows:
+                narrow[i] = cast_below_views(narrow[i], compute)
+            return build(node.op, tuple(narrow))
         if isinstance(node.op, Item):
             return cast(keep(node, inputs), node.dtype)
         if isinstance(node.op, Concat) and all(_was(operand, compute) for operand in inputs):
-            narrow = tuple([cast_below_views(operand, compute) for operand in inputs])
-            return build(Cast(node.dtype), (build(node.op, narrow),))
+            parts = tuple([cast_below_views(operand, compute) for operand in inputs])
+            return build(Cast(node.dtype), (build(node.op, parts),))
         if node.op.moves and _is_joined(inputs[0], compute):
             view = build(node.op, inputs[0].inputs)  # who reads it reads 16 bits
             return build(Cast(node.dtype), (view,))
         if not isinstance(node.op, PRODUCTS) or node.dtype != FLOAT32:
             return keep(node, inputs)
         context.notes[f"{node.op.name} in {compute}"] += 1
-        narrow = tuple([cast_below_views(operand, compute) for operand in inputs])
-        return build(Cast(FLOAT32), (build(node.op, narrow),))
+        operands = tuple([cast_below_views(operand, compute) for operand in inputs])
+        return build(Cast(FLOAT32), (build(node.op, operands),))
 
     graph = rebuild(graph, "precision", replace)
     graph = rewrite(graph, CASTS_TAKEN, "precision", context.notes)

@@ -5,6 +5,7 @@ What a room holds is cut in `kernels/attention.h`; here it is as large as the wi
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from staticnet.ir.dtype import HALVES, compute_dtype
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.plan.layouts import strided_layout
+from staticnet.plan.memory import padded
 
 ATTENTION = (Attention, AttentionGradient)
-OPERANDS = {Attention: (3, 1), AttentionGradient: (4, 3)}  # of rows of features, and others
+OTHERS = {Attention: (3,), AttentionGradient: (4, 5, 6)}  # operands that may be rows or numbers
 BLOCK_BYTES = 512  # of queries or keys in a block, a row of features
 VECTOR_BYTES = 64  # of the widest
 ALIGNED = 16  # elements
@@ -27,12 +29,21 @@ def reads_in_place(node: Node, operand: Node) -> bool:
 
     The features of a row lie side by side.
     """
-    rows, others = OPERANDS[type(node.op)]
+    op = node.op
+    assert isinstance(op, ATTENTION)
     layout = strided_layout(operand)
-    places = [i for i, x in enumerate(node.inputs) if x is operand]
-    if layout is None or any(rows <= i < rows + others for i in places):
+    places = {i for i, x in enumerate(node.inputs) if x is operand}
+    if layout is None or places & (set(OTHERS[type(op)]) - set(op.rows)):
         return False
-    return places[0] >= rows or layout[2][-1] == 1 or fixed(operand.shape)[-1] < 2
+    return not places & set(op.rows) or layout[2][-1] == 1 or fixed(operand.shape)[-1] < 2
+
+
+def delta_bytes(node: Node, size: Callable[[Any], Any] = int) -> Any:
+    """What delta takes in a routine's scratch memory on a GPU, where the result is given."""
+    op = node.op
+    if not isinstance(op, AttentionGradient) or op.given == "delta":
+        return 0
+    return padded(math.prod(map(size, node.inputs[0].shape[:3])) * _wide(node))
 
 
 class Rooms(NamedTuple):

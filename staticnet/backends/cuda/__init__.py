@@ -13,6 +13,7 @@ import numpy as np
 
 from staticnet.backends.base import Executable
 from staticnet.backends.cuda.availability import find_missing
+from staticnet.backends.cuda.cudnn import find_cudnn
 from staticnet.backends.cuda.device import open_device
 from staticnet.backends.cuda.executable import CudaExecutable
 from staticnet.backends.cuda.profile import profile
@@ -24,6 +25,8 @@ from staticnet.errors import FeedError
 from staticnet.ir.graph import Graph
 from staticnet.ops.auxiliary import AUXILIARY
 from staticnet.ops.library import EPILOGUES
+from staticnet.passes.cudnn import CALLS
+from staticnet.passes.cudnn import NAME as CUDNN
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
@@ -40,8 +43,17 @@ class CudaBackend:
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
     keeps_casts = True
     loop_cache = 0
-    channels_last = False
     workspaces = ON_DEVICE
+
+    @property
+    def calls(self) -> frozenset[str]:
+        """What cuDNN may compute, if it is there."""
+        return CALLS if find_cudnn() else frozenset()
+
+    @property
+    def channels_last(self) -> bool:
+        """As cuDNN's kernels read them; our own read either."""
+        return bool(self.calls)
 
     @property
     def arrays(self) -> tuple[type, ...]:
@@ -89,11 +101,15 @@ class CudaBackend:
         device = open_device()
         fuse = "fusion" not in disabled_passes
         planned = plan() if plan else make_plan(graph, fuse, workspaces=self.workspaces)
-        return CudaExecutable(planned, device, precision == "tf32", _may_persist(disabled_passes))
+        calls = self.calls if device.cudnn and CUDNN not in disabled_passes else frozenset()
+        return CudaExecutable(
+            planned, device, precision == "tf32", _may_persist(disabled_passes), calls
+        )
 
     def program(self, plan: Plan, disabled_passes: Collection[str] = ()) -> CudaProgram:
         """The CUDA program of a plan, not yet compiled."""
-        return write_cuda_program(plan, persistent=_may_persist(disabled_passes))
+        calls = frozenset() if CUDNN in disabled_passes else self.calls
+        return write_cuda_program(plan, persistent=_may_persist(disabled_passes), calls=calls)
 
     def profile(self, executable: Executable, feeds: Sequence[Any], repeat: int | None) -> Profile:
         """The time of each launch, taken by CUDA events."""

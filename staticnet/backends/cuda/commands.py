@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
 
 from staticnet.backends.cuda.cublaslt import Algorithm, Operation
+from staticnet.backends.cuda.cudnn import CallPlan
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, alignment, calls, describe
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.host import host_values
@@ -22,6 +23,7 @@ from staticnet.codegen.launches import (
     CudaProgram,
     HostCall,
     Launch,
+    LibraryCall,
     Loop,
     Number,
     Product,
@@ -31,7 +33,6 @@ from staticnet.ir.types import fixed
 
 Resolve = Callable[[Address], int]
 UNASKED_BYTES = 48 << 10  # of shared memory that a kernel may have without being allowed more
-Choose = Callable[["BoundProduct"], Algorithm]
 
 
 class Bound(Protocol):
@@ -43,13 +44,13 @@ class Bound(Protocol):
         """Put it on a stream."""
         ...
 
-    def products(self) -> Iterator[BoundProduct]:
-        """The products in it, each of which needs an algorithm."""
+    def products(self) -> Iterator[Chosen]:
+        """What is in it that needs an algorithm or a plan."""
         ...
 
 
 class _NoProducts:
-    def products(self) -> Iterator[BoundProduct]:
+    def products(self) -> Iterator[Chosen]:
         """There are none."""
         return iter(())
 
@@ -116,7 +117,7 @@ class BoundProduct:
         self.algorithm: Algorithm | None = None
         self.workspace = 0
 
-    def products(self) -> Iterator[BoundProduct]:
+    def products(self) -> Iterator[Chosen]:
         """Itself."""
         yield self
 
@@ -144,6 +145,57 @@ class BoundProduct:
             self._blas.multiply(
                 self.operation, self.algorithm, a, b, d, self.workspace, stream.ptr
             )  # fmt: skip
+
+
+class BoundCall:
+    """What cuDNN computes by a plan, or launches of our own do: `choice` says which.
+
+    `choice` and `workspace` are set before it runs.
+    """
+
+    def __init__(self, call: LibraryCall, binder: Binder, resolve: Resolve) -> None:
+        self.step = call.step
+        self.call = call
+        self.device = binder.device
+        self._binder, self._resolve = binder, resolve
+        self.addresses = [resolve(address) for address in call.addresses]
+        self.own = [binder.launch(launch, resolve) for launch in call.own]
+        self.algorithm: Algorithm | CallPlan | None = None
+        self.workspace = 0
+
+    def products(self) -> Iterator[Chosen]:
+        """Itself, which needs a plan."""
+        yield self
+
+    def elsewhere(self, rooms: Mapping[Address, int]) -> BoundCall:
+        """The same, with what it writes at other addresses."""
+        return BoundCall(
+            self.call, self._binder, lambda x: rooms[x] if x in rooms else self._resolve(x)
+        )
+
+    def enqueue(self, stream: Any) -> None:
+        """Start it."""
+        plan = self.algorithm
+        if isinstance(plan, CallPlan):
+            self.by_library(plan, self.workspace, stream)
+        else:
+            self.by_launches(stream)
+
+    def by_library(self, plan: CallPlan, workspace: int, stream: Any) -> None:
+        """Have cuDNN compute it."""
+        cudnn = self.device.cudnn
+        assert cudnn is not None
+        graph = cudnn.graph(self.call.signature)
+        assert graph is not None
+        cudnn.execute(graph, plan, self.addresses, workspace, stream.ptr)
+
+    def by_launches(self, stream: Any) -> None:
+        """Launch kernels of our own."""
+        for launch in self.own:
+            launch.enqueue(stream)
+
+
+Chosen = BoundProduct | BoundCall
 
 
 class BoundCopy(_NoProducts):
@@ -219,7 +271,7 @@ class BoundLoop:
                 take_algorithms([bound], [typical])
                 bound.enqueue(stream)
 
-    def products(self) -> Iterator[BoundProduct]:
+    def products(self) -> Iterator[Chosen]:
         """Those of a step."""
         return chain.from_iterable(each.products() for each in self._typical)
 
@@ -246,7 +298,7 @@ class BoundWhile:
             for each in self._body:
                 each.enqueue(stream)
 
-    def products(self) -> Iterator[BoundProduct]:
+    def products(self) -> Iterator[Chosen]:
         """Those of the test and of the body."""
         return chain.from_iterable(each.products() for each in (*self._test, *self._body))
 
@@ -268,7 +320,7 @@ class BoundBranch:
         for each in self._then if taken[0] else self._other:
             each.enqueue(stream)
 
-    def products(self) -> Iterator[BoundProduct]:
+    def products(self) -> Iterator[Chosen]:
         """Those of both sides."""
         return chain.from_iterable(each.products() for each in (*self._then, *self._other))
 
@@ -298,10 +350,11 @@ class Binder:
     def bind(self, command: Command) -> Bound:
         """A command, ready to run."""
         if isinstance(command, Launch):
-            function = self._function(command.function)
-            return BoundLaunch(command, function, self.resolve, self.device)
+            return self.launch(command, self.resolve)
         if isinstance(command, Product):
             return BoundProduct(command, self.device, self.resolve, self._tf32)
+        if isinstance(command, LibraryCall):
+            return BoundCall(command, self, self.resolve)
         if isinstance(command, HostCall):
             return BoundHostCall(command, self.device, self.resolve)
         if isinstance(command, Copy):
@@ -311,6 +364,11 @@ class Binder:
         return (
             BoundWhile(command, self) if isinstance(command, While) else BoundBranch(command, self)
         )
+
+    def launch(self, launch: Launch, resolve: Resolve) -> BoundLaunch:
+        """A kernel's call, at addresses that are resolved so."""
+        function = self._function(launch.function)
+        return BoundLaunch(launch, function, resolve, self.device)
 
     def _function(self, name: str) -> Any:
         if name not in self._functions:

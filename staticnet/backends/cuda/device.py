@@ -18,6 +18,7 @@ from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cuda.availability import find_missing
 from staticnet.backends.cuda.cublaslt import CublasLt, find_library
+from staticnet.backends.cuda.cudnn import Cudnn, find_cudnn
 from staticnet.backends.cuda.faults import translate
 from staticnet.backends.cuda.nvrtc import OPTIONS, Nvrtc, find_nvrtc
 from staticnet.codegen.cuda.parts import Chip
@@ -40,12 +41,16 @@ def _nobody() -> None:
 
 
 class Device:
-    """The current GPU. `cupy` is the module; all that runs goes through it, NVRTC and cuBLASLt."""
+    """The current GPU. `cupy` is the module; all that runs goes through it or NVIDIA's libraries.
 
-    def __init__(self, cupy: Any, nvrtc: Nvrtc, blas: CublasLt) -> None:
+    `cudnn` may be None: then kernels of our own compute what it would.
+    """
+
+    def __init__(self, cupy: Any, nvrtc: Nvrtc, blas: CublasLt, cudnn: Cudnn | None = None) -> None:
         self.cupy = cupy
         self.runtime = cupy.cuda.runtime
         self.blas = blas
+        self.cudnn = cudnn
         self.errors = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
         self.lock = threading.RLock()
         self._nvrtc = nvrtc
@@ -225,6 +230,6 @@ def _open(number: int) -> Device:
     assert blas is not None
     cupy = importlib.import_module("cupy")
     try:
-        return Device(cupy, nvrtc, blas)
+        return Device(cupy, nvrtc, blas, find_cudnn())
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         raise translate(error, f"opening CUDA device {number}") from error

@@ -11,11 +11,12 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from staticnet.backends.cuda import memory
-from staticnet.backends.cuda.commands import Bound, BoundProduct, bind, take_algorithms
+from staticnet.backends.cuda.commands import Bound, Chosen, bind, take_algorithms
 from staticnet.backends.cuda.copies import Copies
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.direct import DirectFeeds
@@ -23,7 +24,7 @@ from staticnet.backends.cuda.faults import translate
 from staticnet.backends.cuda.forks import Forks
 from staticnet.backends.cuda.many import Run
 from staticnet.backends.cuda.staging import Staging
-from staticnet.backends.cuda.tuning import choose
+from staticnet.backends.cuda.tuning import choose, told
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import FAILED, Address, CudaProgram
 from staticnet.ir.node import Node, failure
@@ -41,11 +42,12 @@ class CudaExecutable:
     """A program with its device memory, its commands and, after the first step, its CUDA graph."""
 
     def __init__(
-        self, plan: Plan, device: Device, tf32: bool = False, persistent: bool = False
-    ) -> None:
+        self, plan: Plan, device: Device, tf32: bool = False, persistent: bool = False,
+        calls: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.device = device
-        self.program: CudaProgram = write_cuda_program(plan, tf32, persistent, device.chip)
+        self.program: CudaProgram = write_cuda_program(plan, tf32, persistent, device.chip, calls)
         self.layout = memory.lay_out(plan, self.program.arena_bytes)
         self._variables = [v for v in plan.graph.variables if isinstance(v, Variable)]
         homeless = [v for v in self._variables if not device.has_home(v)]
@@ -102,8 +104,8 @@ class CudaExecutable:
         self._direct = DirectFeeds(nbytes, self._capture_direct)
 
     def _choose_algorithms(self, stream: Any) -> None:
-        """An algorithm for each product, and workspace: products of one stream share theirs."""
-        by_stream: dict[int, list[BoundProduct]] = {}
+        """How each product and call is made, and workspace: those of one stream share theirs."""
+        by_stream: dict[int, list[Chosen]] = {}
         for number, command in enumerate(self.commands):
             for each in command.products():
                 each.algorithm = choose(each, self.device, stream)
@@ -113,11 +115,13 @@ class CudaExecutable:
             nbytes = memory.aligned(nbytes)  # cuBLASLt refuses other addresses, even of no bytes
             for product in products:
                 product.workspace = nbytes
-            nbytes += max(c.algorithm.workspace for c in products if c.algorithm)
+            nbytes += max((c.algorithm.workspace for c in products if c.algorithm), default=0)
         self.workspace_bytes = nbytes
         self._workspace = memory.allocate(self.device, self.plan, nbytes) if nbytes else None
         for product in itertools.chain(*by_stream.values()):
             product.workspace += int(self._workspace.ptr) if self._workspace else 0
+        why = filter(None, (self.program.choice, told(itertools.chain(*by_stream.values()))))
+        self.program = replace(self.program, choice="; ".join(why))
 
     def apart(self) -> CudaExecutable:
         """The same step launch by launch, if it is one kernel here."""

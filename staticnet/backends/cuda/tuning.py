@@ -1,5 +1,7 @@
 """Which of cuBLASLt's algorithms computes a product: the fastest by measurement.
 
+What cuDNN may compute is timed likewise: by its plans, and by kernels of our own.
+
 Those that the library expects to be fast, among them such as split a sum among blocks, are timed
 when a product of a kind is first compiled, and the fastest is kept on disk, for this GPU, this
 version of cuBLAS and products of this shape, types and alignment. A process spends at most
@@ -8,41 +10,76 @@ STATICNET_TUNE seconds on it; then, or with 0, the library's first is taken and 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from staticnet import flags
 from staticnet.backends import cache
-from staticnet.backends.cuda.commands import BoundProduct
+from staticnet.backends.cuda.commands import BoundCall, BoundProduct, Chosen
 from staticnet.backends.cuda.cublaslt import WORKSPACE, Algorithm
+from staticnet.backends.cuda.cudnn import CallGraph, CallPlan
 from staticnet.backends.cuda.device import Device
 from staticnet.errors import ExecutionError
 
 log = logging.getLogger("staticnet")
 CANDIDATES = 16
+PLANS = 4  # of cuDNN, each of which takes a second to build
 WARM_UP, TIMED = 3, 10
 SUFFIX = ".json"
 
 
-def choose(product: BoundProduct, device: Device, stream: Any) -> Algorithm:
-    """The algorithm of a product.
+def choose(chosen: Chosen, device: Device, stream: Any) -> Algorithm | CallPlan | None:
+    """The algorithm of a product, or the plan of a call, None for launches of our own.
 
     Raises:
         ExecutionError: if there is none.
     """
+    if isinstance(chosen, BoundCall):
+        return _choose_plan(chosen, device, stream)
+    product = chosen
+    kept = _kept(tuning_key(product, device), device, lambda: _measured(product, device, stream))
+    if kept is None:
+        return product.algorithms(1)[0]
+    return Algorithm(bytes.fromhex(kept["algorithm"]), kept["workspace"])
+
+
+def _choose_plan(call: BoundCall, device: Device, stream: Any) -> CallPlan | None:
+    """The plan of a call: the library's first where nothing is timed."""
+    cudnn, signature = device.cudnn, call.call.signature
+    graph = cudnn.graph(signature) if cudnn else None
+    if cudnn is None or graph is None:
+        return None
+    key = cache.digest("cudnn", str(cudnn.version), device.name, repr(signature), _own(call))
+    kept = _kept(key, device, lambda: _measured_call(call, graph, device, stream))
+    if kept is None or (kept["plan"] and graph.plan(kept["plan"]) is None):
+        return next(iter(graph.plans(1)), None)
+    return graph.plan(kept["plan"]) if kept["plan"] else None
+
+
+def _own(call: BoundCall) -> str:
+    """What tells launches of our own from others, which may be faster some day."""
+    return repr([(x.name, x.grid, x.block) for x in call.own])
+
+
+def _kept(
+    key: str, device: Device, measured: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What was measured and kept; None where nothing is and there is no time for it."""
     budget = flags.read().tune
-    key = tuning_key(product, device)
     spent = device.seconds_tuned >= budget
     if budget == 0 or (spent and cache.open_cache().find(key, SUFFIX) is None):
-        return product.algorithms(1)[0]
+        return None
 
     def make(output: Path) -> None:
         start = time.perf_counter()
-        output.write_text(json.dumps(_measured(product, device, stream)), encoding="utf-8")
+        output.write_text(json.dumps(measured()), encoding="utf-8")
         device.seconds_tuned += time.perf_counter() - start
         if device.seconds_tuned >= budget:
             log.info(
@@ -51,8 +88,8 @@ def choose(product: BoundProduct, device: Device, stream: Any) -> Algorithm:
             )  # fmt: skip
 
     file, _ = cache.build(key, SUFFIX, make)
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return Algorithm(bytes.fromhex(kept["algorithm"]), kept["workspace"])
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def tuning_key(product: BoundProduct, device: Device) -> str:
@@ -99,6 +136,56 @@ def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, A
         "milliseconds": times,
         "cublas": device.blas.version,
     }
+
+
+def _measured_call(
+    call: BoundCall, graph: CallGraph, device: Device, stream: Any
+) -> dict[str, Any]:
+    """The fastest of a few plans and of our own launches, whose results go elsewhere."""
+    plans, cuda = graph.plans(PLANS), device.cupy.cuda
+    room = cuda.alloc(max((plan.workspace for plan in plans), default=0) or 1)
+    rooms = {}
+    signature = call.call.signature
+    for x, address in zip(signature.arrays, call.call.addresses, strict=True):
+        if x.name in signature.results:
+            rooms[address] = cuda.alloc(x.nbytes)
+    beside = call.elsewhere({address: int(made.ptr) for address, made in rooms.items()})
+    ways: dict[str, Callable[[], None]] = {"": lambda: beside.by_launches(stream)}
+    for plan in plans:
+        ways[plan.name] = functools.partial(beside.by_library, plan, int(room.ptr), stream)
+    times = {}
+    for name, act in ways.items():
+        try:
+            times[name] = _time(act, device, stream)
+        except ExecutionError as error:
+            log.info("cuda: %s: plan %s: %s", signature, name, error)
+            times[name] = math.inf
+    best = min(times, key=times.__getitem__)
+    log.info(
+        "cuda: %s: %s of %d ways, %.1f µs", signature, best or "own kernels", len(times),
+        times[best] * 1e3,
+    )  # fmt: skip
+    assert device.cudnn is not None
+    return {
+        "plan": best,
+        "milliseconds": times,
+        "cudnn": device.cudnn.version,
+        "call": str(signature),
+    }
+
+
+def told(calls: Iterable[Chosen]) -> str:
+    """`cuDNN computes 24 of 24 calls: attention ×12, …`; nothing where it could compute none."""
+    offered = [x for x in calls if isinstance(x, BoundCall)]
+    if not offered:
+        return ""
+    kinds = Counter(
+        f"{x.call.signature.kind} by {x.algorithm.name}"
+        for x in offered
+        if isinstance(x.algorithm, CallPlan)
+    )
+    named = ", ".join(f"{kind} ×{count}" for kind, count in kinds.items())
+    return f"cuDNN computes {kinds.total()} of {len(offered)} calls" + f": {named}" * bool(named)
 
 
 def _time(act: Any, device: Device, stream: Any) -> float:

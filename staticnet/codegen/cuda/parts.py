@@ -38,8 +38,8 @@ class Parts:
     have begun with a name, `called` a kernel's or routine's functions. `sites` are the nodes that
     may fail, `loops` counts loops; `headers` are the files of kernels that the routines are in,
     beside those of every program; `tf32` says that matrix units may take float32 operands so.
-    Loops may be kernels where `loops_stay`; what was decided of them, and why, is `told`. `chip` is
-    the GPU that they are for.
+    `calls` names the ops that cuDNN may compute. Loops may be kernels where `loops_stay`; what was
+    decided of them, and why, is `told`. `chip` is the GPU that they are for.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Parts:
     loops: int = 0
     headers: dict[str, None] = field(default_factory=dict)
     tf32: bool = False
+    calls: frozenset[str] = frozenset()
     loops_stay: bool = False
     told: dict[str, None] = field(default_factory=dict)
     chip: Chip = ANY_CHIP

@@ -19,6 +19,7 @@ from staticnet.codegen.launches import (
     Command,
     CudaProgram,
     Launch,
+    LibraryCall,
     format_command,
     parts_of,
     walk,
@@ -37,22 +38,24 @@ def prelude(*more: str) -> str:
 
 
 def write_cuda_program(
-    plan: Plan, tf32: bool = False, persistent: bool = False, chip: Chip = ANY_CHIP
-) -> CudaProgram:
+    plan: Plan, tf32: bool = False, persistent: bool = False, chip: Chip = ANY_CHIP,
+    calls: frozenset[str] = frozenset(),
+) -> CudaProgram:  # fmt: skip
     """The CUDA source of a plan's kernels, and the launches of a step.
 
     tf32: whether kernels may give float32 operands to matrix units in that mode
     persistent: whether the step may be one kernel, where an estimate says that it pays
     chip: the GPU that it is for
+    calls: the ops that cuDNN may compute; what they take no stage of one kernel does
     """
-    parts = Parts(tf32=tf32, chip=chip)
+    parts = Parts(tf32=tf32, calls=calls, chip=chip)
     program = _launch_list(plan, parts)
     if not persistent:
         return _on_streams(plan, program)[0]
     whole = _in_one(plan, program, parts)
     if whole.stages or not parts.loops:
         return whole
-    parts = Parts(tf32=tf32, loops_stay=True, chip=chip)
+    parts = Parts(tf32=tf32, calls=calls, loops_stay=True, chip=chip)
     program = _launch_list(plan, parts)
     launched = {c.function for c in walk(program.launches) if isinstance(c, Launch)}
     if launched <= parts.kernels.keys():  # no loop became a kernel
@@ -158,7 +161,9 @@ def _told(command: Command, functions: Mapping[str, str], by: str) -> list[str]:
     """A command as text: a launch by its function and those that it calls."""
     parts = parts_of(command)
     if parts:
-        return [text for part in parts for each in part for text in _told(each, functions, by)]
+        texts = [text for part in parts for each in part for text in _told(each, functions, by)]
+        offered = isinstance(command, LibraryCall)
+        return [f"// {format_command(command)}", *texts] if offered else texts
     if not isinstance(command, Launch):
         return [f"// {format_command(command, by)}"]
     text = functions[command.function]

@@ -12,6 +12,7 @@ from staticnet.codegen.launches import (
     CudaProgram,
     HostCall,
     Launch,
+    LibraryCall,
     Matrix,
     Product,
 )
@@ -69,6 +70,8 @@ class _Finder:
             yield _span(command.target, command.nbytes, True)
         elif isinstance(command, Product):
             yield from _product(command)
+        elif isinstance(command, LibraryCall):
+            yield from self._call(command)
         elif isinstance(command, HostCall):
             node = command.node
             for address, x in zip(command.operands, node.inputs, strict=True):
@@ -79,6 +82,14 @@ class _Finder:
             yield from self._launch(command)
         else:
             raise AssertionError(f"{command} runs others, on one stream")
+
+    def _call(self, command: LibraryCall) -> Iterator[Span]:
+        """What either way touches."""
+        signature = command.signature
+        for address, x in zip(command.addresses, signature.arrays, strict=True):
+            yield _span(address, x.nbytes, x.name in signature.results)
+        for launch in command.own:
+            yield from self._launch(launch)
 
     def _launch(self, launch: Launch) -> Iterator[Span]:
         for argument, written in zip(launch.arguments, launch.written, strict=True):

@@ -18,6 +18,7 @@ from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
 from staticnet.codegen.cuda.call import Call, Function, device_function
 from staticnet.codegen.cuda.control import write_control
+from staticnet.codegen.cuda.cudnn import describe_call
 from staticnet.codegen.cuda.maps import map_parts
 from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
@@ -31,6 +32,7 @@ from staticnet.codegen.launches import (
     Copy,
     HostCall,
     Launch,
+    LibraryCall,
     Number,
 )
 from staticnet.codegen.sites import site_of
@@ -199,8 +201,21 @@ class StepWriter:
         site = self._site(group)
         most = max((call.scratch_bytes for call in calls), default=0)
         scratch = self.reserve(most) if most else None
+        first = len(self.commands)
         for call in calls:
             self._run(group, call, site, scratch)
+        self._offer(node, first)
+
+    def _offer(self, node: Node, first: int) -> None:
+        """Have cuDNN compute, if it can, what the commands from `first` on do."""
+        alone = self.frame.step is None and not self.guarded and not self.frame.chosen
+        if node.op.name not in self.parts.calls or not alone:
+            return
+        own = tuple(c for c in self.commands[first:] if isinstance(c, Launch))
+        in_memory = self.plan.places.__contains__
+        told = describe_call(node, self._in_routine, in_memory, self.parts.tf32)
+        if told is not None:
+            self.commands[first:] = [LibraryCall(node, *told, own, self.step)]
 
     def _product(self, group: Group) -> None:
         node = group.nodes[0]

@@ -1,6 +1,7 @@
 """What kernels and routines work in on a GPU beside values: partial results, in global memory.
 
-Attention, statistics and pools need none: their tiles lie in registers and shared memory.
+Attention, statistics and pools need none: their tiles lie in registers and shared memory. But for
+the gradient of attention that is given the result and makes delta of it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.attention.op import AttentionGradient
 from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.convolution import MOST_PARTIAL, partial_bytes
 from staticnet.codegen.cuda.matrices import most_room_bytes, room_bytes
@@ -19,6 +21,7 @@ from staticnet.ir.types import Shape
 from staticnet.ops.base import Reduction
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.sorting import Argsort
+from staticnet.plan.attention import delta_bytes
 from staticnet.plan.fusion import Group
 from staticnet.plan.memory import ALIGNMENT, padded
 from staticnet.plan.partials import SLOT
@@ -61,6 +64,8 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
         return int(padded(partial_bytes(node, size)))
     if isinstance(op, MatrixOp):
         return int(padded(room_bytes(node, size)))
+    if isinstance(op, AttentionGradient):
+        return int(delta_bytes(node, size))
     if isinstance(op, Argsort):
         shape = [size(dim) for dim in node.shape]
         halves = 2 * math.prod(shape) * node.dtype.itemsize
@@ -75,6 +80,8 @@ def most_routine_bytes(node: Node) -> Any:
         return MOST_PARTIAL
     if isinstance(op, MatrixOp):
         return padded(most_room_bytes(node))
+    if isinstance(op, AttentionGradient):
+        return delta_bytes(node, lambda dim: dim)
     if isinstance(op, Argsort):
         return padded(2 * size_of(node.shape) * node.dtype.itemsize)
     return ALIGNMENT if isinstance(op, WhileLoop) else 0

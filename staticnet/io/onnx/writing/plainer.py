@@ -38,6 +38,7 @@ from staticnet.ops.reduction import mean
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import atan, exp, log, log1p, sigmoid, sqrt, tanh
+from staticnet.ops.widening import widened
 
 
 @composes(transcendental.Expm1)
@@ -200,5 +201,7 @@ def _attention_gradient(node: Node) -> Any:
     op = node.op
     assert isinstance(op, AttentionGradient)
     given, mask, drops = split_operands(op, node.inputs)
+    if op.given == "result":
+        given = (*given[:6], sum(widened(given[3]) * widened(given[6]), -1))
     factors = plain.factors_of(given[0], given[1], drops)
     return plain.attention_gradient(op.causal, given, mask, factors)

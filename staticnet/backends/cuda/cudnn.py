@@ -1,0 +1,223 @@
+"""cuDNN by its front end, `nvidia-cudnn-frontend`, which is optional: attention and convolutions.
+
+A signature becomes a graph of the front end, and that has plans: ways in which an engine of the
+library computes it. Only the library's own engines are taken, deterministic ones, with sums in
+float32. Graphs and plans can be made without a GPU, for one that is described by its properties.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from staticnet.codegen.launches import Operand, Signature
+from staticnet.errors import ExecutionError
+from staticnet.ir.dtype import FLOAT32
+
+log = logging.getLogger("staticnet")
+TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT"}
+INEXACT = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "WINOGRAD", "FFT")
+_ENGINE = "eng"  # how the library's own plans are called; others are the front end's
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """A way to compute a signature: its number in the graph, its name, and its workspace."""
+
+    index: int
+    name: str
+    workspace: int
+
+
+@dataclass
+class CallGraph:
+    """A signature as a graph of the front end, and the plans of it that were built."""
+
+    signature: Signature
+    graph: Any
+    names: list[str]
+    built: dict[str, CallPlan | None] = field(default_factory=dict)
+
+    def plan(self, name: str) -> CallPlan | None:
+        """The plan of a name; None if the library does not build it after all."""
+        if name not in self.built:
+            self.built[name] = self._build(self.names.index(name)) if name in self.names else None
+        return self.built[name]
+
+    def plans(self, count: int) -> list[CallPlan]:
+        """Up to `count` plans, the one expected to be fastest first."""
+        found: list[CallPlan] = []
+        for name in self.names:
+            if len(found) == count:
+                break
+            plan = self.plan(name)
+            found += [] if plan is None else [plan]
+        return found
+
+    def _build(self, index: int) -> CallPlan | None:
+        try:
+            self.graph.build_plan_at_index(index)
+            nbytes = int(self.graph.get_workspace_size_plan_at_index(index))
+        except Exception as error:  # of a plan that was left out, or that needs what is not there
+            log.debug("cuda: %s: plan %s: %s", self.signature, self.names[index], error)
+            return None
+        return CallPlan(index, self.names[index], nbytes)
+
+
+class Cudnn:
+    """The loaded front end. Its handle, which needs a device, is made for the first graph.
+
+    With `properties` plans are made for the device that they describe, and nothing runs.
+    """
+
+    def __init__(self, module: Any, properties: Any = None) -> None:
+        self.module = module
+        self.version = int(module.backend_version())
+        self.properties = properties
+        self._graphs: dict[Signature, CallGraph | None] = {}
+
+    @functools.cached_property
+    def _handle(self) -> Any:
+        return self.module.create_handle()
+
+    def graph(self, signature: Signature) -> CallGraph | None:
+        """A signature's graph, made once; None if the library does not support it."""
+        if signature not in self._graphs:
+            try:
+                self._graphs[signature] = self._make(signature)
+            except Exception as error:  # the front end has classes for few of its refusals
+                log.info("cuda: cuDNN %d: %s: %s", self.version, signature, error)
+                self._graphs[signature] = None
+        return self._graphs[signature]
+
+    def _make(self, signature: Signature) -> CallGraph:
+        cudnn = self.module
+        made = _Writer(cudnn, signature, self._placed()).write()
+        made.validate()
+        made.build_operation_graph()
+        made.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+        notes = [*INEXACT, "DOWN_CONVERT_INPUTS"] if _is_narrow(signature) else INEXACT
+        made.deselect_numeric_notes([getattr(cudnn.numerical_note, note) for note in notes])
+        made.check_support()
+        count = made.get_execution_plan_count()
+        names = [made.get_plan_name_at_index(i) for i in range(count)]
+        own = [name if name.startswith(_ENGINE) else "" for name in names]
+        return CallGraph(signature, made, own)
+
+    def _placed(self) -> dict[str, Any]:
+        """For which device a graph is."""
+        if self.properties is None:
+            return {"handle": self._handle}
+        return {"device_property": self.properties, "sm_version": 90, "sm_count": 132}
+
+    def execute(
+        self, graph: CallGraph, plan: CallPlan, addresses: Sequence[int], workspace: int,
+        stream: int,
+    ) -> None:  # fmt: skip
+        """Enqueue a call on a stream; all but `graph` and `plan` are addresses.
+
+        Raises:
+            ExecutionError: if cuDNN refuses it.
+        """
+        try:
+            self.module.set_stream(handle=self._handle, stream=stream)
+            given = dict(enumerate(addresses, 1))
+            graph.graph.execute_plan_at_index(given, workspace, plan.index, handle=self._handle)
+        except Exception as error:
+            raise ExecutionError(f"cuDNN {self.version}: {graph.signature}: {error}") from error
+
+
+class _Writer:
+    """Writes a signature as a graph, whose arrays have the numbers of their places, from 1."""
+
+    def __init__(self, cudnn: Any, signature: Signature, placed: Mapping[str, Any]) -> None:
+        self._cudnn, self._signature = cudnn, signature
+        wide = cudnn.data_type.FLOAT
+        io = self._dtype(signature.arrays[0])
+        self._graph = cudnn.pygraph(
+            io_data_type=io, intermediate_data_type=wide, compute_data_type=wide, **placed
+        )
+        self._uids = {x.name: uid for uid, x in enumerate(signature.arrays, 1)}
+        self._arrays = {x.name: x for x in signature.arrays}
+
+    def write(self) -> Any:
+        """The graph."""
+        kind = self._signature.kind
+        if kind == "attention":
+            self._attention()
+        elif kind == "attention_gradient":
+            self._attention_gradient()
+        else:
+            self._convolution(kind)
+        return self._graph
+
+    def _dtype(self, x: Operand) -> Any:
+        return getattr(self._cudnn.data_type, TYPES[x.dtype.name])
+
+    def _read(self, name: str) -> Any:
+        x = self._arrays[name]
+        return self._graph.tensor(
+            dim=list(x.shape), stride=list(x.steps), data_type=self._dtype(x), name=name,
+            uid=self._uids[name],
+        )  # fmt: skip
+
+    def _written(self, name: str, made: Any) -> None:
+        x = self._arrays[name]
+        made.set_output(True).set_dim(list(x.shape)).set_stride(list(x.steps))
+        made.set_data_type(self._dtype(x)).set_uid(self._uids[name])
+
+    def _attention(self) -> None:
+        told, keeps = self._signature, "l" in self._signature.results
+        y, logarithms = self._graph.sdpa(
+            *map(self._read, "qkv"), attn_scale=told.option("scale"),
+            use_causal_mask=told.option("causal"), generate_stats=keeps,
+        )  # fmt: skip
+        self._written("y", y)
+        if keeps:
+            self._written("l", logarithms)
+
+    def _attention_gradient(self) -> None:
+        told = self._signature
+        made = self._graph.sdpa_backward(
+            *map(self._read, "qkvyal"), attn_scale=told.option("scale"),
+            use_causal_mask=told.option("causal"), use_deterministic_algorithm=True,
+        )  # fmt: skip
+        for name, x in zip(("dq", "dk", "dv"), made, strict=True):
+            self._written(name, x)
+
+    def _convolution(self, kind: str) -> None:
+        options = {
+            "pre_padding": "low", "post_padding": "high", "stride": "strides",
+            "dilation": "dilations",
+        }  # fmt: skip
+        given = {name: list(self._signature.option(own)) for name, own in options.items()}
+        act = {
+            "convolution": "conv_fprop", "convolution_input": "conv_dgrad",
+            "convolution_weight": "conv_wgrad",
+        }[kind]  # fmt: skip
+        first, second, result = self._signature.arrays
+        made = getattr(self._graph, act)(self._read(first.name), self._read(second.name), **given)
+        self._written(result.name, made)
+
+
+def _is_narrow(signature: Signature) -> bool:
+    """Whether operands have 16 bits, which must not become fewer; TF32 makes fewer of 32."""
+    return signature.arrays[0].dtype != FLOAT32
+
+
+@functools.cache
+def find_cudnn() -> Cudnn | None:
+    """The installed front end with its library; None if one of them is missing."""
+    if importlib.util.find_spec("cudnn") is None:
+        return None
+    try:
+        module = importlib.import_module("cudnn")
+        return Cudnn(module) if hasattr(module, "pygraph") else None
+    except Exception as error:  # of a library that is missing, or of another version
+        log.info("cuda: nvidia-cudnn-frontend: %s", error)
+        return None

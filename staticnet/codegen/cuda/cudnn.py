@@ -1,0 +1,131 @@
+"""Nodes that cuDNN computes in one call, as it is told of them: arrays by sizes and steps.
+
+It has an axis of examples, one of channels or heads, and then the others, however they lie in
+memory. What it cannot be told of has no signature: masks and dropouts, a scale that is computed,
+views that repeat elements, rows at addresses that are not aligned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.codegen.attention import Laid, attention_parts, laid_out
+from staticnet.codegen.cuda.call import Locate
+from staticnet.codegen.launches import Address, Operand, Signature
+from staticnet.ir.dtype import FLOAT32, HALVES
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
+from staticnet.ops.base import Constant
+from staticnet.plan.results import results_of
+from staticnet.spatial.convolution import ConvolutionOp
+
+ALIGNED = 16  # bytes, at which every array begins
+Told = tuple[Signature, tuple[Address, ...]]
+_LEAST_AXES = 4
+_OF_ATTENTION = ("q", "k", "v")
+_OF_GRADIENT = ("q", "k", "v", "a", "", "l", "y")
+
+
+def describe_call(
+    node: Node, locate: Locate, in_memory: Callable[[Node], bool], tf32: bool
+) -> Told | None:
+    """What cuDNN is told to compute a node, and where its arrays begin; None if it cannot be."""
+    if isinstance(node.op, ConvolutionOp):
+        told = _convolution(node, locate, tf32)
+    elif isinstance(node.op, Attention | AttentionGradient):
+        told = _attention(node, locate, in_memory)
+    else:
+        return None
+    return told if told and all(x.is_aligned(ALIGNED) for x in told[1]) else None
+
+
+def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> Told | None:
+    op = node.op
+    own, mask, drops = attention_parts(node, node.inputs)
+    forward = isinstance(op, Attention)
+    scale = own[3 if forward else 4].op
+    known = isinstance(scale, Constant)
+    if mask or drops or not known or node.inputs[0].dtype not in HALVES:
+        return None
+    if isinstance(op, AttentionGradient) and op.given != "result":
+        return None
+    names = _OF_ATTENTION if forward else _OF_GRADIENT
+    read = [(name, x) for name, x in zip(names, own, strict=False) if name]
+    laid = [laid_out(x, in_memory) for _, x in read]
+    arrays = [_laid(name, x, at) for (name, x), at in zip(read, laid, strict=True)]
+    below = zip(laid, read, strict=True)
+    addresses = [locate(at.below).further(at.first * x.dtype.itemsize) for at, (_, x) in below]
+    results = results_of(node)
+    made = zip(("y", "l") if forward else ("dq", "dk", "dv"), results, strict=True)
+    written = [(name, x) for name, x in made if locate(x).kind != "scratch"]
+    wanted = ("y",) if forward else ("dq", "dk", "dv")
+    if any(name not in dict(written) for name in wanted):
+        return None
+    for name, x in written:
+        last = name == "y" and op.attributes()["layout"] == "last"
+        arrays.append(_dense(name, x, (0, 2, 1, 3) if last else range(x.ndim)))
+        addresses.append(locate(x))
+    assert isinstance(scale, Constant)
+    options = ("causal", bool(op.attributes()["causal"])), ("scale", float(scale.value.scalar))
+    return _told(node, arrays, {name for name, _ in written}, options, addresses)
+
+
+def _convolution(node: Node, locate: Locate, tf32: bool) -> Told | None:
+    op = node.op
+    assert isinstance(op, ConvolutionOp)
+    if node.dtype not in HALVES and not (tf32 and node.dtype == FLOAT32):
+        return None
+    nodes = (*node.inputs, node)
+    arrays = []
+    for role, x in zip(op.roles, nodes, strict=True):
+        first, channels, spatial = op.apart(role, range(x.ndim))
+        arrays.append(_dense(role, x, (first, channels, *spatial)))
+    pad = (0,) * max(0, 2 - len(op.strides))
+    ones = (1,) * len(pad)
+    options = (
+        ("low", (*pad, *op.low)), ("high", (*pad, *op.high)), ("strides", (*ones, *op.strides)),
+        ("dilations", (*ones, *op.dilations)),
+    )  # fmt: skip
+    return _told(node, arrays, {op.roles[-1]}, options, [locate(x) for x in nodes])
+
+
+def _told(
+    node: Node, arrays: Sequence[Operand | None], results: set[str],
+    options: tuple[tuple[str, object], ...], addresses: Sequence[Address],
+) -> Told | None:  # fmt: skip
+    found = [x for x in arrays if x is not None and 0 not in x.shape]
+    if len(found) < len(arrays):
+        return None
+    return Signature(node.op.name, tuple(found), frozenset(results), options), tuple(addresses)
+
+
+def _laid(name: str, x: Node, laid: Laid) -> Operand | None:
+    """An operand that may be a view."""
+    shape = fixed(x.shape)
+    repeats = any(step <= 0 and n > 1 for step, n in zip(laid.steps, shape, strict=True))
+    apart = laid.steps[-1] > 1 and name != "l"
+    return None if repeats or apart else _operand(name, x, shape, laid.steps)
+
+
+def _dense(name: str, x: Node, axes: Sequence[int]) -> Operand:
+    """An array in memory of its own, with its axes in another order."""
+    shape = fixed(x.shape)
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    made = _operand(name, x, [shape[axis] for axis in axes], [steps[axis] for axis in axes])
+    assert made is not None
+    return made
+
+
+def _operand(name: str, x: Node, shape: Sequence[int], steps: Sequence[int]) -> Operand | None:
+    """An array of four axes at least; what steps an axis of one element has is of no account."""
+    sizes, apart = list(shape), list(steps)
+    missing = _LEAST_AXES - len(sizes)
+    at = len(sizes) if name == "l" else 2  # rows have one logarithm; a line is an image's row
+    sizes[at:at], apart[at:at] = [1] * missing, [0] * missing
+    whole = max(step * n for step, n in zip(apart, sizes, strict=True)) if sizes else 1
+    for axis, n in enumerate(sizes):
+        if n == 1 and apart[axis] == 0:
+            apart[axis] = 1 if axis == len(sizes) - 1 else max(1, whole)
+    return Operand(name, x.dtype, tuple(sizes), tuple(apart))

@@ -1,0 +1,130 @@
+"""`cudnn`: what cuDNN computes in a call is given what that call takes.
+
+Its gradient of attention makes delta itself, of the result y and of y's cotangent a:
+
+    delta = sum(a y, -1); attention_gradient(…, a, scale, l, delta)
+    is    attention_gradient(…, a, scale, l, y, given="result")
+
+where y and l are those of one attention. The cotangent that is summed is a, rounded as it is fed.
+What the backend's library lacks is given delta again. Which of its calls run is decided when they
+are bound; see docs/adr/0062.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.ir.dtype import HALVES, is_floating
+from staticnet.ir.graph import Graph
+from staticnet.ir.index import Index, Symbol
+from staticnet.ir.node import Node, build
+from staticnet.ir.types import fixed
+from staticnet.ops.arithmetic import Multiply
+from staticnet.ops.base import Item
+from staticnet.ops.movement import PermuteDims
+from staticnet.ops.selection import Cast
+from staticnet.ops.shape import Sum
+from staticnet.passes.manager import Context, Pass
+from staticnet.rewrite.driver import keep, rebuild
+from staticnet.rewrite.pattern import Numerics
+
+NAME = "cudnn"
+ATTENTION, GRADIENT = "attention", "attention_gradient"
+CALLS = frozenset(
+    {ATTENTION, GRADIENT, "convolution", "convolution_input", "convolution_weight"}
+)  # fmt: skip
+_DELTA = 6  # which operand of the gradient it is
+Seen = tuple[Node, tuple[Index, ...]]
+
+
+def cudnn(graph: Graph, context: Context) -> Graph:
+    """The graph in terms of what `context.calls` take."""
+    gradients = [node for node in graph.nodes if isinstance(node.op, AttentionGradient)]
+    if GRADIENT not in context.calls:
+        return _by_delta(graph, context, gradients)
+    if context.numerics == "exact":
+        return graph
+    found = {node: y for node in gradients if (y := _result(node)) is not None}
+    if not found:
+        return graph
+    context.notes["attention_gradient given the result"] += len(found)
+
+    def change(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node not in found:
+            return keep(node, inputs)
+        assert isinstance(node.op, AttentionGradient)
+        attention = inputs[_DELTA - 1].inputs[0]  # l is an item of it
+        y: Node = build(Item(0), (attention,))
+        if attention.op.attributes()["layout"] == "last":
+            y = build(PermuteDims((0, 2, 1, 3)), (y,))
+        given = (*inputs[:_DELTA], y, *inputs[_DELTA + 1 :])
+        return build(replace(node.op, given="result"), given)
+
+    return rebuild(graph, NAME, change)
+
+
+def _by_delta(graph: Graph, context: Context, gradients: Sequence[Node]) -> Graph:
+    """The graph whose gradients are all given delta."""
+    found = {x for x in gradients if x.op.attributes()["given"] == "result"}
+    if not found:
+        return graph
+    context.notes["attention_gradient given delta"] += len(found)
+
+    def change(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if not (isinstance(node.op, Item) and node.inputs[0] in found):
+            return keep(node, inputs)
+        (old,) = inputs
+        assert isinstance(old.op, AttentionGradient)
+        made: Node = old.op.by_delta(*old.inputs)[node.op.index]
+        return made
+
+    return rebuild(graph, NAME, change)
+
+
+def _result(node: Node) -> Node | None:
+    """The attention whose result a gradient's delta is made of, if it may be given instead."""
+    op = node.op
+    assert isinstance(op, AttentionGradient)
+    q, a, lse, delta = (node.inputs[i] for i in (0, 3, 5, _DELTA))
+    if op.given == "result" or op.drops or len(node.inputs) > _DELTA + 1 or q.dtype not in HALVES:
+        return None
+    if not (isinstance(lse.op, Item) and lse.op.index == 1):
+        return None
+    (attention,) = lse.inputs
+    known = isinstance(a.type.size, int) and a.type.size > 0
+    if not isinstance(attention.op, Attention) or not known:
+        return None
+    index = tuple(Index.of(Symbol(f"i{axis}", n)) for axis, n in enumerate(fixed(a.shape)))
+    y_index = tuple(index[i] for i in (0, 2, 1, 3)) if attention.op.layout == "last" else index
+    wanted = (_seen(a, index), _seen(build(Item(0), (attention,)), y_index))
+    factors = _factors(delta, index)
+    return attention if factors in (wanted, wanted[::-1]) else None
+
+
+def _factors(delta: Node, index: tuple[Index, ...]) -> tuple[Seen, ...]:
+    """What is multiplied and summed along the last of the axes, at an element of all."""
+    total, at = _seen(delta, index[:-1])
+    if not isinstance(total.op, Sum) or total.op.keepdims or len(total.op.axes) != 1:
+        return ()
+    (axis,) = total.op.axes
+    product, at = _seen(total.inputs[0], (*at[:axis], index[-1], *at[axis:]))
+    if not isinstance(product.op, Multiply) or any(
+        x.shape != product.shape for x in product.inputs
+    ):
+        return ()
+    return tuple(_seen(x, at) for x in product.inputs)
+
+
+def _seen(node: Node, index: tuple[Index, ...]) -> Seen:
+    """The node below views and floating casts, and its element that `node` shows at `index`."""
+    while True:
+        if node.op.moves:
+            index = node.op.source(index, fixed(node.inputs[0].shape))
+        elif not (isinstance(node.op, Cast) and is_floating(node.inputs[0].dtype)):
+            return node, index
+        (node,) = node.inputs
+
+
+CUDNN = Pass(NAME, cudnn, Numerics.APPROXIMATES, selects=True)

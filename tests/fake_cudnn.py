@@ -1,0 +1,281 @@
+"""cuDNN's front end of Python's making: graphs whose calls NumPy computes on the fake GPU's memory.
+
+It refuses what the real one does: arrays without a number, results without sizes, heads that do not
+divide, workspaces that are too small or not aligned; and what must not be asked for: an algorithm
+that depends on chance, sums of 16 bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+ALIGNED = 16
+WORKSPACE = 4096
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+class data_type(enum.Enum):
+    HALF, BFLOAT16, FLOAT = np.dtype("float16"), BFLOAT16, np.dtype("float32")
+
+
+class heur_mode(enum.Enum):
+    A, FALLBACK = 0, 1
+
+
+class numerical_note(enum.Enum):
+    TENSOR_CORE, DOWN_CONVERT_INPUTS, REDUCED_PRECISION_REDUCTION = 0, 1, 2
+    FFT, NONDETERMINISTIC, WINOGRAD = 3, 4, 5
+
+
+class NotSupportedError(RuntimeError):
+    """What the front end raises for a graph that no engine computes."""
+
+
+class Array:
+    """A tensor of a graph."""
+
+    def __init__(self) -> None:
+        self.dim: list[int] = []
+        self.stride: list[int] = []
+        self.dtype: Any = None
+        self.uid = 0
+        self.output = False
+
+    def set_output(self, value: bool) -> Array:
+        self.output = value
+        return self
+
+    def set_dim(self, dim: list[int]) -> Array:
+        self.dim = dim
+        return self
+
+    def set_stride(self, stride: list[int]) -> Array:
+        self.stride = stride
+        return self
+
+    def set_data_type(self, dtype: Any) -> Array:
+        self.dtype = dtype
+        return self
+
+    def set_uid(self, uid: int) -> Array:
+        self.uid = uid
+        return self
+
+    def at(self, address: int) -> Any:
+        """The array in memory, as NumPy sees it."""
+        assert address % ALIGNED == 0, "cuDNN's arrays are aligned"
+        dtype = self.dtype.value
+        count = 1 + sum(s * (n - 1) for s, n in zip(self.stride, self.dim, strict=True))
+        buffer = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+        steps = [s * dtype.itemsize for s in self.stride]
+        flat = np.frombuffer(buffer, dtype)
+        return np.lib.stride_tricks.as_strided(flat, self.dim, steps)
+
+
+class pygraph:
+    """A graph of one op."""
+
+    def __init__(self, owner: FakeCudnn, **options: Any) -> None:
+        self.owner = owner
+        assert options["compute_data_type"] is options["intermediate_data_type"] is data_type.FLOAT
+        assert options["handle"] == "handle"
+        self.arrays: list[Array] = []
+        self.results: list[Array] = []
+        self.kind = ""
+        self.options: dict[str, Any] = {}
+        self.steps: list[str] = []
+        self.built: set[int] = set()
+
+    def tensor(self, dim: Any, stride: Any, data_type: Any, name: str, uid: int) -> Array:
+        assert len(dim) == len(stride) >= 4
+        assert all(s > 0 for s in stride)
+        made = Array().set_dim(dim).set_stride(stride).set_data_type(data_type).set_uid(uid)
+        self.arrays.append(made)
+        return made
+
+    def _op(self, kind: str, count: int, options: dict[str, Any]) -> list[Array]:
+        self.kind, self.options = kind, options
+        self.results = [Array() for _ in range(count)]
+        self.owner.asked.append((kind, options))
+        return self.results
+
+    def sdpa(self, q: Array, k: Array, v: Array, **options: Any) -> list[Any]:
+        y, stats = self._op("sdpa", 2, options)
+        if options["generate_stats"]:
+            return [y, stats]
+        self.results = [y]
+        return [y, None]
+
+    def sdpa_backward(self, *operands: Array, **options: Any) -> list[Array]:
+        assert options["use_deterministic_algorithm"]
+        return self._op("sdpa_backward", 3, options)
+
+    def conv_fprop(self, image: Array, weight: Array, **options: Any) -> Array:
+        return self._op("convolution", 1, options)[0]
+
+    def conv_dgrad(self, loss: Array, filter: Array, **options: Any) -> Array:
+        return self._op("convolution_input", 1, options)[0]
+
+    def conv_wgrad(self, image: Array, loss: Array, **options: Any) -> Array:
+        return self._op("convolution_weight", 1, options)[0]
+
+    def validate(self) -> None:
+        every = [*self.arrays, *self.results]
+        assert sorted(x.uid for x in every) == list(range(1, len(every) + 1))
+        assert all(x.output and x.dim and x.stride for x in self.results)
+        if self.kind.startswith("sdpa"):
+            q, k = self.arrays[:2]
+            if q.dtype is data_type.FLOAT or q.dim[3] % 8 or q.dim[1] % k.dim[1]:
+                raise NotSupportedError("no engine for this attention")
+        self.steps.append("validate")
+
+    def build_operation_graph(self) -> None:
+        self.steps.append("build")
+
+    def create_execution_plans(self, modes: list[Any]) -> None:
+        assert modes == [heur_mode.A, heur_mode.FALLBACK]
+        self.steps.append("plans")
+
+    def deselect_numeric_notes(self, notes: list[Any]) -> None:
+        assert self.steps[-1] == "plans", "earlier it is lost"
+        self.left_out = set(notes)
+        assert numerical_note.NONDETERMINISTIC in self.left_out
+
+    def check_support(self) -> None:
+        if self.owner.refuses:
+            raise NotSupportedError(self.owner.refuses)
+        self.steps.append("support")
+
+    def get_execution_plan_count(self) -> int:
+        return 4
+
+    def get_plan_name_at_index(self, index: int) -> str:
+        return ("python_engine", "eng7", "eng1_k2=3", "eng5")[index]
+
+    def build_plan_at_index(self, index: int) -> None:
+        assert self.steps == ["validate", "build", "plans", "support"]
+        assert index, "engines of the front end's own are left alone"
+        if index == 1:
+            raise NotSupportedError("excluded by a note filter")
+        self.built.add(index)
+
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
+        assert index in self.built
+        return WORKSPACE * index
+
+    def execute_plan_at_index(
+        self, addresses: dict[int, int], workspace: int, index: int, handle: Any
+    ) -> None:
+        assert index in self.built
+        assert workspace % ALIGNED == 0
+        assert workspace
+        self.owner.gpu.log.append(("cudnn", self.kind, index))
+        ctypes.memset(workspace, 0, WORKSPACE * index)  # it must be there
+
+        def work() -> None:
+            ctypes.memset(workspace, 0x5A, WORKSPACE * index)
+            given = [x.at(addresses[x.uid]).astype(np.float64) for x in self.arrays]
+            made = getattr(self, f"_{self.kind}")(*given)
+            for x, value in zip(self.results, made, strict=False):
+                x.at(addresses[x.uid])[...] = value.astype(x.dtype.value)
+
+        self.owner.gpu.streams[self.owner.stream].put(work)
+
+    def _scores(self, q: Any, k: Any) -> Any:
+        each = q.shape[1] // k.shape[1]
+        s = self.options["attn_scale"] * q @ np.repeat(k, each, 1).swapaxes(2, 3)
+        if self.options["use_causal_mask"]:
+            s = np.where(np.tri(*s.shape[2:]) > 0, s, -np.inf)
+        return s
+
+    def _sdpa(self, q: Any, k: Any, v: Any) -> list[Any]:
+        s = self._scores(q, k)
+        stats = np.log(np.exp(s).sum(-1, keepdims=True))
+        return [np.exp(s - stats) @ np.repeat(v, q.shape[1] // v.shape[1], 1), stats]
+
+    def _sdpa_backward(self, q: Any, k: Any, v: Any, y: Any, a: Any, stats: Any) -> list[Any]:
+        each = q.shape[1] // k.shape[1]
+        keys, values = (np.repeat(x, each, 1) for x in (k, v))
+        w = np.exp(self._scores(q, k) - stats)
+        to_w = a @ values.swapaxes(2, 3)
+        ds = w * (to_w - (a * y).sum(-1, keepdims=True)) * self.options["attn_scale"]
+        dk, dv = ds.swapaxes(2, 3) @ q, w.swapaxes(2, 3) @ a
+        shared = [x.reshape(x.shape[0], -1, each, *x.shape[2:]).sum(2) for x in (dk, dv)]
+        return [ds @ keys, *shared]
+
+    def _places(self, x: Any, w: Any, t: Any) -> Any:
+        """Of each element of the kernel its place, and where it meets a padded x."""
+        low, high = self.options["pre_padding"], self.options["post_padding"]
+        padded = np.pad(x, [(0, 0), (0, 0), *zip(low, high, strict=True)])
+        for place in np.ndindex(*w[2:]):
+            steps = zip(place, self.options["dilation"], self.options["stride"], t[2:], strict=True)
+            cuts = [slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, s, n in steps]
+            yield place, padded, (slice(None), slice(None), *cuts)
+
+    def _groups(self, x: Any, w: Any) -> Any:
+        """The channels of x, and the outputs of w, of each group."""
+        groups = x[1] // w[1]
+        for g in range(groups):
+            each = w[0] // groups
+            yield slice(g * w[1], (g + 1) * w[1]), slice(g * each, (g + 1) * each)
+
+    def _convolution(self, x: Any, w: Any) -> list[Any]:
+        t = self.results[0].dim
+        y = np.zeros(t)
+        for place, padded, cut in self._places(x, w.shape, t):
+            for c, o in self._groups(x.shape, w.shape):
+                part = padded[cut][:, c]
+                y[:, o] += np.einsum("nc...,oc->no...", part, w[(o, slice(None), *place)])
+        return [y]
+
+    def _convolution_input(self, y: Any, w: Any) -> list[Any]:
+        shape = self.results[0].dim
+        dx = None
+        for place, padded, cut in self._places(np.zeros(shape), w.shape, y.shape):
+            dx = np.zeros(padded.shape) if dx is None else dx
+            for c, o in self._groups(shape, w.shape):
+                part = np.einsum("no...,oc->nc...", y[:, o], w[(o, slice(None), *place)])
+                dx[cut][:, c] += part
+        assert dx is not None
+        inner = zip(self.options["pre_padding"], shape[2:], strict=True)
+        return [dx[(slice(None), slice(None), *(slice(p, p + n) for p, n in inner))]]
+
+    def _convolution_weight(self, x: Any, y: Any) -> list[Any]:
+        shape = self.results[0].dim
+        dw = np.zeros(shape)
+        for place, padded, cut in self._places(x, shape, y.shape):
+            for c, o in self._groups(x.shape, shape):
+                part = padded[cut][:, c].reshape(len(x), shape[1], -1)
+                rows = y[:, o].reshape(len(x), part.shape[1] and y[:, o].shape[1], -1)
+                dw[(o, slice(None), *place)] = np.einsum("nct,not->oc", part, rows)
+        return [dw]
+
+
+class FakeCudnn:
+    """The module `cudnn`. `asked` are the ops that graphs were made of, `refuses` why none runs."""
+
+    data_type, heur_mode, numerical_note = data_type, heur_mode, numerical_note
+
+    def __init__(self, gpu: Any) -> None:
+        self.gpu = gpu
+        self.stream = 0
+        self.refuses = ""
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def backend_version(self) -> int:
+        return 92801
+
+    def create_handle(self) -> Any:
+        return "handle"
+
+    def set_stream(self, handle: Any, stream: int) -> None:
+        assert handle == "handle"
+        self.stream = stream
+
+    def pygraph(self, **options: Any) -> pygraph:
+        return pygraph(self, **options)

@@ -1,0 +1,271 @@
+"""What cuDNN computes: on a fake one beside the fake GPU, and by the graph what it is asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_shim import CXX
+from everywhere import on
+from fake_cudnn import FakeCudnn
+from fake_gpu import Gpu
+
+import staticnet as sn
+from staticnet import nn
+from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.codegen.launches import LibraryCall
+from staticnet.ops.base import apply, items
+
+pytestmark = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+RNG = np.random.default_rng(3)
+MORE = ("dropout", "float32", "disabled", "odd")
+OPTIONS: dict[str, Any] = {"device": "cuda", "precision": "bfloat16"}
+
+
+def attention(
+    heads: int = 4, groups: int = 2, causal: bool = True, width: int = 8
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Inputs, outputs and feeds: rows that are projected, cut in heads, joined, and gradients."""
+    x = sn.placeholder((2, 12, 16), name="x")
+    shapes = [(16, heads * width), *[(16, groups * width)] * 2]
+    weights = [sn.placeholder(shape, name=f"w{i}") for i, shape in enumerate(shapes)]
+
+    def cut(w: Any, count: int) -> Any:
+        return sn.permute_dims(sn.reshape(x @ w, (2, 12, count, width)), (0, 2, 1, 3))
+
+    q, k, v = map(cut, weights, (heads, groups, groups))
+    y = nn.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+    joined = sn.reshape(sn.permute_dims(y, (0, 2, 1, 3)), (2, 12, heads * width))
+    loss = sn.sum(sn.tanh(joined @ sn.permute_dims(weights[0], (1, 0))) ** 2)
+    inputs = [x, *weights]
+    rng = np.random.default_rng(5)
+    feeds = [rng.normal(scale=0.4, size=a.shape).astype("f") for a in inputs]
+    return inputs, [loss, *sn.grad(loss, inputs)], feeds
+
+
+def convolution(ndim: int = 2, groups: int = 1) -> tuple[list[Any], list[Any], list[Any]]:
+    """A convolution with everything, and its gradients."""
+    x = sn.placeholder((2, 8, *(9, 7, 5)[:ndim]), name="x")
+    w = sn.placeholder((12, 8 // groups, *(3, 3, 3)[:ndim]), name="w")
+    function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}[ndim]
+    y = function(x, w, stride=2, padding=1, groups=groups)
+    loss = sn.sum(sn.tanh(y) ** 2)
+    feeds = [RNG.normal(size=a.shape).astype("f") for a in (x, w)]
+    return [x, w], [loss, *sn.grad(loss, [x, w])], feeds
+
+
+def run(made: Any, **options: Any) -> tuple[Any, list[Any]]:
+    inputs, outputs, feeds = made
+    f = sn.function(inputs, outputs, **options)
+    return f, [getattr(y, "get", lambda y=y: y)() for y in f(*feeds)]
+
+
+def check(made: Any, rough: float = 3e-2, **options: Any) -> Any:
+    """The function on the fake GPU, whose results must be NumPy's; it runs twice, once captured."""
+    _, wanted = run(made, device="numpy", precision=options.get("precision", "float32"))
+    f, got = run(made, **options)
+    for again in (got, [y.get() for y in f(*made[2])]):
+        for a, b in zip(again, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=rough * np.abs(b).max())
+    return f
+
+
+def calls(gpu: Gpu) -> list[str]:
+    return [entry[1] for entry in gpu.log if entry[0] == "cudnn"]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_and_its_gradient(causal: bool, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    f = check(attention(causal=causal), **OPTIONS)
+    assert set(calls(gpu)) == {"sdpa", "sdpa_backward"}
+    assert [options["use_causal_mask"] for _, options in cudnn.asked] == [causal] * 2
+    (record,) = (r for r in f.passes() if r.name == "cudnn")
+    assert record.notes == {"attention_gradient given the result": 1}
+    told = str(f.explain())
+    assert "cuDNN computes 2 of 2 calls: attention by eng1_k2=3 ×1, attention_gradient by" in told
+    assert "cuDNN, or k" in str(f.specialize().executable.program)
+
+
+def test_only_a_result_needs_no_logarithms(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    inputs, outputs, feeds = attention()
+    check((inputs, outputs[:1], feeds), **OPTIONS)
+    assert [options["generate_stats"] for _, options in cudnn.asked] == [False]
+
+
+@pytest.mark.parametrize(("ndim", "groups"), [(1, 1), (2, 1), (2, 4), (3, 2)])
+def test_convolutions(ndim: int, groups: int, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    check(convolution(ndim, groups), **OPTIONS)
+    assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
+
+
+def test_tf32_goes_to_cudnn_and_float32_does_not(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    check(convolution(), rough=1e-5, device="cuda")
+    assert not calls(gpu)
+    check(convolution(), rough=1e-5, device="cuda", precision="tf32")
+    assert len(set(calls(gpu))) == 3
+
+
+def test_images_between_convolutions_have_channels_last(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    x, v, w = (sn.placeholder(s) for s in ((2, 8, 6, 6), (8, 8, 3, 3), (8, 8, 3, 3)))
+    y = nn.conv2d(nn.relu(nn.conv2d(x, v, padding=1)), w, padding=1)
+    f = sn.function([x, v, w], sn.sum(y), **OPTIONS)
+    signatures = [c.signature for c in program(f) if isinstance(c, LibraryCall)]
+    assert [s.arrays[2].steps[1] for s in signatures] == [1, 1]
+
+
+def program(f: Any) -> Any:
+    return f.specialize().executable.program.launches
+
+
+class TestWhatIsLeftToOwnKernels:
+    @pytest.mark.parametrize(
+        "what",
+        ["mask", "refused", *(pytest.param(x, marks=pytest.mark.slow) for x in MORE)],
+    )
+    def test_is(self, what: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
+        options = dict(OPTIONS)
+        made = attention(width=6 if what == "odd" else 8)
+        if what in ("mask", "dropout"):
+            q = sn.placeholder((1, 2, 8, 8), name="q")
+            more: dict[str, Any] = {"attn_mask": np.tri(8) > 0}
+            if what == "dropout":
+                more = {"dropout_p": 0.5, "dropout_key": sn.random.key(1, 2)}
+            y = nn.scaled_dot_product_attention(q, q, q, **more)
+            loss = sn.sum(y * y)
+            made = [q], [loss, *sn.grad(loss, [q])], [RNG.normal(size=q.shape).astype("f")]
+        elif what == "float32":
+            del options["precision"]
+        elif what == "disabled":
+            options["disabled_passes"] = ("cudnn",)
+        elif what == "refused":
+            cudnn.refuses = "no engine"
+        check(made, **options)
+        assert not calls(gpu)
+
+    def test_also_when_compilation_is_exact(self, gpu: Gpu, cudnn: FakeCudnn) -> None:
+        x, w = sn.placeholder((1, 8, 5, 5), "float16"), sn.placeholder((8, 8, 3, 3), "float16")
+        f = sn.function([x, w], nn.conv2d(x, w), device="cuda", numerics="exact")
+        f(np.ones(x.shape, "e"), np.ones(w.shape, "e"))
+        assert not calls(gpu)
+
+    def test_a_cotangent_of_the_logarithms_keeps_delta(self, gpu: Gpu, cudnn: FakeCudnn) -> None:
+        q = sn.placeholder((1, 2, 8, 8), "float16", name="q")
+        scale = sn.constant(np.float32(0.3))
+        y, lse = items(apply(Attention(True), q, q, q, scale))
+        loss = sn.sum(sn.astype(y, "float32") ** 2) + sn.sum(lse)
+        f = sn.function(q, sn.grad(loss, [q]), device="cuda")
+        assert 'given="delta"' in f.as_text(after="cudnn")
+        f(RNG.normal(size=q.shape).astype("e"))
+        assert set(calls(gpu)) == {"sdpa"}
+
+
+def test_ways_are_timed_and_the_fastest_is_kept(
+    gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STATICNET_TUNE", "60")
+    seconds = {"eng1_k2=3": 3.0, "eng5": 2.0, "own": 1.0}
+    fastest: list[str] = []
+
+    def timed(act: Any, device: Any, stream: Any) -> float:
+        before = len(gpu.log)
+        act()
+        entry = gpu.log[before]
+        name = {2: "eng1_k2=3", 3: "eng5"}[entry[2]] if entry[0] == "cudnn" else "own"
+        fastest.append(name)
+        return seconds[name]
+
+    monkeypatch.setattr("staticnet.backends.cuda.tuning._time", timed)
+    inputs, outputs, feeds = attention()
+    made = inputs, outputs[:1], feeds
+    check(made, **OPTIONS)
+    assert {"eng1_k2=3", "eng5", "own"} <= set(fastest)
+    kept = [json.loads(f.read_text()) for f in tmp_path.rglob("*.json")]
+    assert [x["plan"] for x in kept if "plan" in x] == [""]
+    tried = len(fastest)
+    check(made, **OPTIONS)
+    assert len(fastest) == tried, "what was measured is on disk"
+
+
+def test_what_is_timed_writes_nowhere_else(
+    gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATICNET_TUNE", "60")
+    w = sn.variable(np.zeros((8, 8, 3, 3), "e"), "w")
+    x, y = sn.placeholder((1, 8, 5, 5), "float16"), sn.placeholder((1, 8, 3, 3), "float16")
+    gradient = sn.grad(sn.sum(nn.conv2d(x, w) * y), [w])[0]
+    f = sn.function([x, y], [], updates={w: gradient}, device="cuda").specialize()
+    assert np.all(w.value == 0)
+    assert f is not None
+
+
+def test_workspaces_are_planned(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    f, _ = run(attention(), **OPTIONS)
+    executable = f.specialize().executable
+    assert executable.workspace_bytes >= 2 * 4096
+
+
+def test_the_result_in_deltas_place(tmp_path: Path) -> None:
+    """By the shim: delta is made by a kernel; and by NumPy, after expansion, and its derivative."""
+    args = [RNG.normal(size=s).astype("f") for s in ((2, 4, 5, 3), (2, 2, 6, 3), (2, 2, 6, 5))]
+
+    def build(q: Any, k: Any, v: Any) -> list[Any]:
+        scale = sn.sum(q) * 0 + np.float32(0.4)
+        y, lse = items(apply(Attention(True), q, k, v, scale))
+        a = sn.tanh(y * 2)
+        op = AttentionGradient(True)
+        delta = sn.sum(a * y, -1)
+        plain = items(apply(op, q, k, v, a, scale, lse, delta))
+        given = items(apply(replace(op, given="result"), q, k, v, a, scale, lse, y))
+        return [x for pair in zip(plain, given, strict=True) for x in pair]
+
+    def second(*xs: Any) -> list[Any]:
+        made = build(*xs)
+        totals = (sn.sum(sn.sin(x)) for x in made)
+        return [g for total in totals for g in sn.grad(total, list(xs))]
+
+    for device in ("numpy", "cuda", "cpu"):
+        values = on(device, tmp_path, build, *args)
+        for plain, given in zip(values[::2], values[1::2], strict=True):
+            np.testing.assert_allclose(given, plain, rtol=1e-5, atol=1e-6)
+    values = on("numpy", tmp_path, second, *args)
+    for at in range(0, 18, 6):
+        for plain, given in zip(values[at : at + 3], values[at + 3 : at + 6], strict=True):
+            np.testing.assert_allclose(given, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_nvidias_cudnn_makes_plans_for_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    """Its engines take what they are told, and its kernels compile: nothing runs."""
+    if importlib.util.find_spec("cudnn") is None:
+        pytest.skip("no cuDNN: pip install --no-deps nvidia-cudnn-frontend nvidia-cudnn-cu13")
+    wheels = importlib.util.find_spec("nvidia")
+    places = (wheels and wheels.submodule_search_locations) or ()
+    folders = [str(x.parent) for place in places for x in Path(place).rglob("lib*.so.*")]
+    paths = [*dict.fromkeys(folders), os.environ.get("LD_LIBRARY_PATH", "")]
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": ":".join(filter(None, paths)),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    script = Path(__file__).with_name("cudnn_plans.py")
+    ran = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    *told, first, second = map(json.loads, ran.stdout.splitlines())
+    counts = Counter(x["kind"] for x in told)
+    convolutions = ("convolution", "convolution_input", "convolution_weight")
+    assert counts == dict.fromkeys(convolutions, 5) | {"attention": 2, "attention_gradient": 2}
+    for x in told:
+        assert x["plans"], x
+        assert all(name.startswith("eng") and nbytes < 1 << 26 for name, nbytes in x["plans"]), x
+    assert not first["plans"] + second["plans"], "heads of 7 features"
