@@ -39,6 +39,7 @@ MOST = {
     "attention": Most(128, 28 << 10),
     "attention_gradient": Most(255, 37 << 10),
     "scatter_add": Most(48, 4096),
+    "scan": Most(168, 0),  # a loop as one kernel, beside what its launch asks for
     "persistent": Most(255, 25 << 10),  # a step as one kernel
     "convolution": Most(255, 48 << 10),
     "convolution_input": Most(255, 48 << 10),

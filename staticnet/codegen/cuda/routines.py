@@ -73,7 +73,9 @@ def headers_of(node: Node) -> tuple[str, ...]:
         return ("moments.cuh",)
     if node.op.name in ATTENTION:
         return "mma.cuh", "attention.cuh"
-    return ("mma.cuh", "convolution.cuh") if isinstance(node.op, ConvolutionOp) else ()
+    if isinstance(node.op, ConvolutionOp):
+        return "mma.cuh", "convolution_places.cuh", "convolution.cuh"
+    return ()
 
 
 def starts_from(node: Node) -> Node | None:
