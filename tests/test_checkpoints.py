@@ -20,7 +20,7 @@ import staticnet as sn
 from staticnet import nn, optim
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import StateError
-from staticnet.io import safetensors
+from staticnet.io import files, safetensors
 from staticnet.train import Callback, Checkpoint, EarlyStopping, Trainer, checkpoint
 
 COMPILES = True
@@ -319,6 +319,27 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     run(whole)
     run(again, out=tmp_path, resume=True)
     same(again, whole)
+
+
+def test_what_is_not_written_is_named(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "old").write_text("old")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        for act, name in ((files.write, "old"), (files.append, "new")):
+            with pytest.raises(OSError, match=name) as caught:
+                act(tmp_path / name, bytes(9000))
+            assert caught.value.filename == str(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "old").read_text() == "old"
+    (tmp_path / "link").symlink_to("old")
+    files.write(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "old").read_text() == "new"
+    files.write(os.devnull, "nothing")
+    assert not Path(os.devnull).is_file()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from staticnet import nn, optim
 from staticnet.cli.extras import require
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
-from staticnet.io import safetensors
+from staticnet.io import files, safetensors
 from staticnet.nn.mode import in_mode
 from staticnet.passes.manager import Records
 from staticnet.report import graph_html
@@ -136,8 +136,8 @@ def write(
 
     safetensors.save(out / "weights.safetensors", model.state_dict())
     for name, graph in graphs.items():
-        (out / f"{name}.sn").write_text(f"{graph}\n", encoding="utf-8")
-    (out / "graph.html").write_text(graph_html(graphs["graph"]), encoding="utf-8")
+        files.write(out / f"{name}.sn", f"{graph}\n")
+    files.write(out / "graph.html", graph_html(graphs["graph"]))
     plots.save_loss(out / "loss.png", history)
     plots.save_confusion(out / "confusion.png", matrix, CLASSES)
     print(

@@ -14,6 +14,7 @@ from staticnet import features, nn
 from staticnet.cli.plots import save_maps
 from staticnet.cli.run_data import RunData, images_of
 from staticnet.errors import DataError
+from staticnet.io import files
 from staticnet.report import article
 from staticnet.report.pixels import as_pixels, coloured, glowing, sheet, signed, stretched
 from staticnet.report.png import png
@@ -39,7 +40,7 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     parts: list[article.Part] = []
 
     def add(name: str, title: str, said: str, pixels: Array) -> str:
-        (out / f"{name}.png").write_bytes(png(pixels))
+        files.write(out / f"{name}.png", png(pixels))
         shown = article.figure(article.image(pixels, title), said)
         parts.extend([article.heading(title), shown])
         return f"{name}.png: {title.lower()}"
@@ -58,7 +59,7 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     )
     yield maps(out, parts, activations(model, images[:MAPPED], device), labels, data.classes)
     page = article.page("What the network looks at", parts)
-    (out / "features.html").write_text(page, encoding="utf-8")
+    files.write(out / "features.html", page)
 
 
 _FILTERS = "Each in its own range; of colour images red, green and blue are the three channels."

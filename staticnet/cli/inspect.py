@@ -14,7 +14,7 @@ from staticnet.cli.models import ModelFile, is_onnx, read_model
 from staticnet.compare.table import plain
 from staticnet.cost import analyse
 from staticnet.errors import ArgumentError
-from staticnet.io import safetensors
+from staticnet.io import files, safetensors
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, modules_of
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     if options.html is not None:
         from staticnet.report import graph_html
 
-        options.html.write_text(graph_html(model.graph), encoding="utf-8")
+        files.write(options.html, graph_html(model.graph))
         print(f"wrote {options.html}", file=sys.stderr if options.dot else sys.stdout)
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from staticnet.io import files
+
 
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
@@ -33,5 +35,5 @@ def run(options: argparse.Namespace) -> None:
         parts += [article.heading(title), *section(options.device)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     page = article.page("An introduction to deep learning", parts)
-    options.out.write_text(page, encoding="utf-8")
+    files.write(options.out, page)
     print(f"wrote {options.out}")

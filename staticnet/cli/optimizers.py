@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.errors import ArgumentError
+from staticnet.io import files
 from staticnet.report.paths import paths_page
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError(f"optimizers: --steps must be at least 1, not {options.steps}")
     shown = [described(each, options.steps, options.device) for each in LANDSCAPES]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(paths_page("How optimizers walk", shown), encoding="utf-8")
+    files.write(options.out, paths_page("How optimizers walk", shown))
     for landscape in shown:
         least = min(landscape["ways"], key=lambda way: way["values"][-1])
         print(f"{landscape['name']:22} {least['name']} is lowest: {least['values'][-1]:.3g}")

@@ -80,8 +80,9 @@ def call(trainer: Trainer, hook: str) -> None:
             if isinstance(error, StaticnetError):
                 raise
             where = f" {error.filename}" if error.filename else ""
+            told = f"{type(each).__name__} could not write{where}: {error.strerror or error}"
             raise StateError(
-                f"{type(each).__name__} could not write{where}: {error.strerror or error}; the "
+                f"{told}; make room or let the folder be written, and go on with resume=True: the "
                 "checkpoints are as they were"
             ) from error
 

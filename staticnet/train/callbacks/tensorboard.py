@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staticnet.errors import ArgumentError
+from staticnet.io import files
 from staticnet.ops.arguments import as_size
 from staticnet.train.callbacks.base import Callback
 
@@ -84,8 +85,7 @@ class TensorBoard(Callback):
 
     def _append(self, event: bytes) -> None:
         assert self._file is not None
-        with self._file.open("ab") as stream:
-            stream.write(_record(event))
+        files.append(self._file, _record(event))
 
 
 def _record(event: bytes) -> bytes:
