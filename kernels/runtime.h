@@ -14,8 +14,10 @@
 /* gcc 12 does not vectorise the sums of a function that it copies for constant arguments. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define SN_KERNEL static __attribute__((noipa))
+#define SN_SHARED_KERNEL __attribute__((noipa, visibility("hidden")))
 #else
 #define SN_KERNEL static
+#define SN_SHARED_KERNEL __attribute__((visibility("hidden")))
 #endif
 #define SN_SMALL static inline __attribute__((always_inline))
 #define SN_ALIGNED __attribute__((aligned(64)))

@@ -9,22 +9,26 @@ import importlib.util
 import itertools
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import staticnet as sn
 from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cache import Cache
-from staticnet.backends.cpu import blas, compiler, library
+from staticnet.backends.cpu import blas, compiler, executable, library
 from staticnet.backends.cpu.compiler import Compiler, find_compiler
+from staticnet.codegen import program
 from staticnet.errors import ArgumentError, CompileError, FlagError
 
 SHIPPED = True
@@ -63,9 +67,9 @@ def counted(cc: Compiler, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sources: list[str] = []
     real = Compiler.compile
 
-    def compile_(self: Compiler, source: str, output: Path) -> None:
+    def compile_(self: Compiler, source: str, output: Path, pieces: Sequence[str] = ()) -> None:
         sources.append(source)
-        real(self, source, output)
+        real(self, source, output, pieces)
 
     monkeypatch.setattr(Compiler, "compile", compile_)
     return sources
@@ -642,3 +646,33 @@ np.testing.assert_allclose(f(np.ones((5, 4))), np.full((5, 4), 96.0))
 def test_no_vector_reads_beside_its_array() -> None:
     """In a process of its own: before the arena there is no memory."""
     subprocess.run([sys.executable, "-c", ROLLED], check=True)
+
+
+def test_a_large_program_is_compiled_in_two_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels that stand in the second piece are called from the first, to the same bits."""
+    x, w = sn.placeholder((8, 24), name="x"), sn.placeholder((24,), name="w")
+    y = sn.nn.functional.softmax(sn.tanh(x * w), axis=-1)
+    fetched = [y, sn.sum(y * y, 0), *sn.grad(sn.sum(sn.exp(y)), [x, w])]
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=node.shape).astype(np.float32) for node in (x, w)]
+    whole = sn.function([x, w], fetched, device="cpu")
+    wanted = whole(*values)
+    monkeypatch.setattr(program, "LARGE_BODY", 1)
+    monkeypatch.setattr(executable, "CORES", 2)
+    monkeypatch.setenv("STATICNET_CACHE", str(tmp_path / "other"))
+    library._loaded.clear()
+    pieces = list[Any]()
+    compile_ = Compiler.compile
+    monkeypatch.setattr(
+        Compiler, "compile", lambda *given: (pieces.append(given[3:]), compile_(*given))
+    )
+    for part, value in zip(
+        sn.function([x, w], fetched, device="cpu")(*values), wanted, strict=True
+    ):
+        np.testing.assert_array_equal(part, value)
+    ((first, second),) = (given[0] for given in pieces if given[:1] and given[0])
+    moved = re.findall(r"^SN_SHARED_KERNEL void (k\w+)\(.*\{$", second, re.MULTILINE)
+    assert moved
+    assert re.findall(r"^SN_SHARED_KERNEL void (k\w+)\(.*\);$", first, re.MULTILINE) == moved

@@ -9,8 +9,9 @@ the memory of packed weights, which begins with a number that says whether to pa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from staticnet.codegen.convolution import ROUTINES
 from staticnet.codegen.products import SLAB_WORK
@@ -22,6 +23,7 @@ from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Place, Plan
 
+LARGE_BODY = 1 << 16  # characters of kernels and steps that two cores compile sooner than one
 _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
@@ -109,7 +111,8 @@ class Program:
 
     `body` is the part of the source that is this plan's own: kernels, and the step. `lapack` are
     the dtypes, as `f64`, for which `sn_set_lapack_f64` waits for LAPACK's addresses, and
-    `convolutions` the ways to convolve, as `planes_f32`, whose routines are set likewise. `texts`
+    `convolutions` the ways to convolve, as `planes_f32`, whose routines are set likewise. `head` is
+    the part of the source that kernels refer to, which `pieces` begins another unit with. `texts`
     are the functions of kernels, and the statements of routines. `functions` are the names of
     kernels' functions: kernel 4's is `k4`, but that of the first kernel which equals it is taken.
     `host_calls` are the nodes whose ops are Python's, by the number that the step calls them by.
@@ -123,6 +126,7 @@ class Program:
     sites: list[Node] = field(default_factory=list)
     lapack: tuple[str, ...] = ()
     convolutions: tuple[str, ...] = ()
+    head: str = ""
     texts: dict[Group, str] = field(default_factory=dict)
     functions: dict[Group, str] = field(default_factory=dict)
     host_calls: list[Node] = field(default_factory=list)
@@ -134,6 +138,23 @@ class Program:
         """Whether it calls products, whose addresses `sn_set_blas` takes."""
         return "sn_call_gemm" in self.body or self.holds
 
+    def pieces(self) -> tuple[str, ...]:
+        """The source as two units for two cores to compile, if its kernels are worth that.
+
+        The second one has half of what is to be compiled, in kernels, which are visible to the
+        first. A kernel's code does not depend on where it is called.
+        """
+        kernels = [match[0] for match in _KERNEL.finditer(self.body)]
+        text, moved = len(self.body), list[str]()
+        while kernels and 2 * sum(map(len, moved)) < text:
+            moved.append(kernels.pop())
+        if text < LARGE_BODY or not moved:
+            return ()
+        first = self.source
+        for kernel in moved:
+            first = first.replace(kernel, f"{_shared(kernel.partition(' {')[0])};\n")
+        return first, "\n".join([self.head, *map(_shared, reversed(moved))])
+
     def convolution_routines(self, way: str) -> list[int]:
         """The places of the routines that it calls of a way to convolve."""
         return [k for k in ROUTINES if f"sn_convolutions_{way}[{k}](" in self.body]
@@ -142,6 +163,14 @@ class Program:
     def holds(self) -> bool:
         """Whether it waits for `sn_set_held`."""
         return "sn_set_held" in self.source
+
+
+_KERNEL = re.compile(r"^SN_KERNEL void k\w+\(.*? {\n.*?^}\n", re.MULTILINE | re.DOTALL)
+
+
+def _shared(kernel: str) -> str:
+    """A kernel's definition or declaration, for another unit of the same library to call."""
+    return kernel.replace("SN_KERNEL", "SN_SHARED_KERNEL", 1)
 
 
 @cache
@@ -177,6 +206,7 @@ class _Writer:
             parts.sites,
             self._libraries("lapack"),
             self._libraries("convolution"),
+            "\n".join([prelude(), *self.defines, kernel_text("openmp.h")]),
             parts.texts,
             parts.called,
             parts.host_calls,
@@ -184,8 +214,9 @@ class _Writer:
         )
 
     def _slot(self, place: Place) -> str:
-        return f"slot[{self._starts()[place.kind] + place.at}]"
+        return f"slot[{self._starts[place.kind] + place.at}]"
 
+    @cached_property
     def _starts(self) -> dict[str, int]:
         """Where in the table the addresses of each kind begin."""
         graph = self.plan.graph
@@ -212,9 +243,10 @@ class _Writer:
             "USES_BLAS": int(uses_blas),
             "USES_THREADS": int(shares or "#pragma omp parallel" in body),
             "PARALLEL_COPY": LARGE_COPY,
-            "FIRST_OUTPUT": self._starts()["output"],
+            "FIRST_OUTPUT": self._starts["output"],
         }
-        parts = [prelude(), blas, *(f"#define SN_{name} {n}" for name, n in numbers.items())]
+        self.defines = [f"#define SN_{name} {n}" for name, n in numbers.items()]
+        parts = [prelude(), blas, *self.defines]
         parts.append(kernel_text("openmp.h"))
         parts.append(_ALWAYS_TOGETHER if self.standalone else kernel_text("threads.h"))
         parts.append(kernel_text("blas.h"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from staticnet.backends.base import Executable, HostBackend
+from staticnet.backends.cpu import products
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.executable import CpuExecutable
@@ -15,17 +17,28 @@ from staticnet.backends.numpy import NumpyBackend
 from staticnet.backends.profile import Profile
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import CompileError
-from staticnet.ir.dtype import HALVES
+from staticnet.ir.dtype import FLOAT32, HALVES
 from staticnet.ir.graph import Graph
 from staticnet.ir.hints import install
+from staticnet.ir.node import Node
+from staticnet.ir.types import fixed
 from staticnet.ops.auxiliary import AuxiliaryProduct
 from staticnet.ops.library import ADDS, MatmulAdd, MatmulEpilogue
+from staticnet.ops.linalg import Matmul
+from staticnet.plan.held import SMALL_PRODUCT
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")
 _told: set[str] = set()
+
+
+def _is_large_product(node: Node) -> bool:
+    """Whether a node's routine calls the library of products."""
+    if not isinstance(node.op, Matmul) or node.dtype != FLOAT32:
+        return False
+    return math.prod((*fixed(node.shape)[-2:], fixed(node.inputs[0].shape)[-1])) > SMALL_PRODUCT
 
 
 class CpuBackend(HostBackend):
@@ -68,6 +81,8 @@ class CpuBackend(HostBackend):
         compiler = find_compiler()
         if compiler is not None:
             compiler = compiler if self.parallel else compiler.serial()
+            if any(_is_large_product(node) for node in graph.all_nodes):
+                products.begin(compiler)
             fuse = "fusion" not in disabled_passes
             return CpuExecutable(plan() if plan else make_plan(graph, fuse), compiler)
         if "compiler" not in _told:

@@ -19,6 +19,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +95,10 @@ class Compiler:
         nice = shutil.which("nice", path=flags.read().path)
         return dataclasses.replace(self, runner=(nice, "-n", "19") if nice else ())
 
-    def compile(self, source: str, output: Path) -> None:
+    def compile(self, source: str, output: Path, pieces: Sequence[str] = ()) -> None:
         """Build a shared library; the source is kept beside it, as `.c`.
+
+        If it is given in pieces, too, these are compiled at the same time.
 
         Raises:
             CompileError: with the compiler's first errors, the command and where the source is.
@@ -102,7 +106,24 @@ class Compiler:
         """
         file = output.with_suffix(".c")
         file.write_text(source, encoding="utf-8")
+        if pieces:
+            self._compile_pieces(pieces, file, output)
+            return
         command = (*self.command, *self.flags, str(file), "-o", str(output), *LIBRARIES)
+        _run((*self.runner, *command), file)
+
+    def _compile_pieces(self, pieces: Sequence[str], file: Path, output: Path) -> None:
+        def compiled(numbered: tuple[int, str]) -> str:
+            number, text = numbered
+            piece = file.with_suffix(f".{number}.c")
+            piece.write_text(text, encoding="utf-8")
+            made = str(piece.with_suffix(".o"))
+            _run((*self.runner, *self.command, *self.flags, "-c", str(piece), "-o", made), piece)
+            return made
+
+        with ThreadPoolExecutor(len(pieces)) as pool:
+            made = list(pool.map(compiled, enumerate(pieces)))
+        command = (*self.command, *self.flags, *made, "-o", str(output), *LIBRARIES)
         _run((*self.runner, *command), file)
 
 

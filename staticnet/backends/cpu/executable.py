@@ -19,6 +19,7 @@ from staticnet.backends.host import HostCalls
 from staticnet.backends.pieces import next_count
 from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program, write_program
+from staticnet.codegen.regions import CORES
 from staticnet.ir.node import failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
@@ -62,12 +63,13 @@ class CpuExecutable(HostExecutable):
         self.compiler = compiler
         own = clock + self.program.source
         by_hand = compiler.by_hand()
-        shared = [
-            (convolutions.source(self.program, way), by_hand) for way in self.program.convolutions
-        ]
+        ways = self.program.convolutions
+        shared = [(convolutions.source(self.program, way), by_hand) for way in ways]
         shared += [(products.source(), compiler)] if self.program.multiplies else []
-        load_together([(own, compiler), *shared])
-        self._library = library = load(own, compiler)
+        # two pieces where the libraries do not keep all cores busy
+        pieces = self.program.pieces() if len(shared) < CORES and not clock else ()
+        load_together([(own, compiler, pieces), *((*each, ()) for each in shared)])
+        self._library = library = load(own, compiler, pieces)
         gemm = products.pointers(compiler) if self.program.multiplies else (None, None)
         library.sn_set_blas(*map(ctypes.c_void_p, (*gemm, *blas.thread_controls())))
         if self.program.holds:
@@ -77,7 +79,7 @@ class CpuExecutable(HostExecutable):
             addresses = blas.pointers(letter + name for name in LAPACK).values()
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
-        for way in self.program.convolutions:
+        for way in ways:
             routines = convolutions.routines(self.program, way, compiler)
             getattr(library, f"sn_set_convolutions_{way}")(routines)
         self._step = library.sn_step

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,22 +21,28 @@ log = logging.getLogger("staticnet")
 
 SUFFIX = ".so"
 _loaded: dict[str, ctypes.CDLL] = {}
+_locks: dict[str, threading.Lock] = {}
 _forked = False  # whether this process is the child of one that had loaded libraries
 
 
-def load(source: str, compiler: Compiler) -> ctypes.CDLL:
+def load(source: str, compiler: Compiler, pieces: Sequence[str] = ()) -> ctypes.CDLL:
     """The library of a C source; one object per source and compiler in a process.
+
+    If it is to be built, and its pieces are given, these are compiled at the same time.
 
     Raises:
         CompileError: if it does not compile, or cannot be loaded from any folder.
     """
     key = cache.digest(compiler.identity(), source)
-    if key in _loaded:
-        return _loaded[key]
+    with _locks.setdefault(key, threading.Lock()):  # another thread may have begun to build it
+        return _loaded[key] if key in _loaded else _loaded_now(key, source, compiler, pieces)
+
+
+def _loaded_now(key: str, source: str, compiler: Compiler, pieces: Sequence[str]) -> ctypes.CDLL:
     if not _loaded and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
     start = time.perf_counter()
-    library, fresh = _load(key, source, compiler)
+    library, fresh = _load(key, source, compiler, pieces)
     if "time" in flags.read().debug:
         milliseconds = (time.perf_counter() - start) * 1e3
         act = "compiled" if fresh else "loaded from the cache"
@@ -45,13 +52,18 @@ def load(source: str, compiler: Compiler) -> ctypes.CDLL:
     return _loaded.setdefault(key, library)
 
 
+def is_loaded(source: str, compiler: Compiler) -> bool:
+    """Whether this process has a source's library."""
+    return cache.digest(compiler.identity(), source) in _loaded
+
+
 def is_built(source: str, compiler: Compiler) -> bool:
     """Whether `load` has nothing to compile."""
     key = cache.digest(compiler.identity(), source)
-    return key in _loaded or cache.open_cache().find(key, SUFFIX) is not None
+    return is_loaded(source, compiler) or cache.open_cache().find(key, SUFFIX) is not None
 
 
-def load_together(sources: Sequence[tuple[str, Compiler]]) -> None:
+def load_together(sources: Sequence[tuple[str, Compiler, Sequence[str]]]) -> None:
     """Build what of several C sources has to be built at the same time, on as many cores.
 
     What fails is for who loads it.
@@ -75,6 +87,7 @@ def _after_fork() -> None:
     """A child has none of OpenMP's threads, which its copy of OpenMP would wait for."""
     global _forked
     _forked = True
+    _locks.clear()  # who holds one is not in the child
     for library in _loaded.values():
         _run_alone(library)
 
@@ -84,11 +97,13 @@ def _run_alone(library: ctypes.CDLL) -> None:
         library.sn_after_fork()
 
 
-def _load(key: str, source: str, compiler: Compiler) -> tuple[ctypes.CDLL, bool]:
+def _load(
+    key: str, source: str, compiler: Compiler, pieces: Sequence[str]
+) -> tuple[ctypes.CDLL, bool]:
     """The library, and whether it was compiled now."""
 
     def make(output: Path) -> None:
-        compiler.compile(source, output)
+        compiler.compile(source, output, pieces)
 
     try:
         file, fresh = cache.build(key, SUFFIX, make)

@@ -6,6 +6,7 @@ multiplies by strips of a few heights meanwhile, to the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -14,7 +15,7 @@ import warnings
 
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
-from staticnet.backends.cpu.library import is_built, load
+from staticnet.backends.cpu.library import is_built, is_loaded, load
 from staticnet.codegen.resources import kernel_text
 from staticnet.errors import CompileError
 
@@ -63,6 +64,17 @@ def source() -> str:
 def strips_source() -> str:
     """The C text of the strips of all heights."""
     return kernel_text(*_STRIPS, "every_strip.h")
+
+
+def begin(compiler: Compiler) -> None:
+    """Begin to build the library, beside what decides on a program that will call it."""
+    if not is_loaded(source(), compiler):
+        threading.Thread(target=_load_early, args=(compiler,)).start()
+
+
+def _load_early(compiler: Compiler) -> None:
+    with contextlib.suppress(CompileError):  # that is for who calls it
+        load(source(), compiler)
 
 
 def complete(compiler: Compiler) -> None:
