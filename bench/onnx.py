@@ -6,9 +6,9 @@
 PyTorch exports each network of `bench.architectures` as ONNX, once: `--folder` keeps the files.
 Each contender has a process of its own, in which it first gives the outputs that PyTorch gives, and
 then takes its turn in each round; after `limit` seconds no round begins. Times are CPU seconds of
-one thread: on a machine with other work they are the fairer ones. Beside them stand the seconds
-from the file, or for PyTorch the network, to the first outputs, and the most memory beyond what the
-process had after its imports.
+one thread: on a machine with other work they are the fairer ones. Beside them stand the CPU seconds
+from the file, or for PyTorch the network, to the first outputs, with an empty cache and those of
+compilers included, and the most memory beyond what the process had after its imports.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from staticnet.compare import stats
 
 PEERS = ("onnxruntime", "torch", "torch.compile")
 ROUND = 0.2  # seconds of a turn, or one call
+SAMPLE = 0.002  # seconds of a sample, or one call
 TOLERANCE = 1e-3
 Record = dict[str, Any]
 Run = Callable[[Any], Any]
@@ -105,19 +106,34 @@ RUNS = dict(zip(PEERS, (onnxruntime_run, torch_run, torch_compile_run), strict=T
 def worker(pipe: Any, contender: str, file: Path) -> None:
     """Prepares a contender, says what that took, and then runs a turn for each message."""
     warnings.simplefilter("ignore")
-    try:
-        run, x, about = _prepare(contender, file)
-    except Exception as error:  # whatever another library raises is its result
-        pipe.send({"failed": f"{type(error).__name__}: {error}"[:300]})
-        return
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["STATICNET_CACHE"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # more would be in a process apart
+        try:
+            run, x, about = _prepare(contender, file)
+        except Exception as error:  # whatever another library raises is its result
+            pipe.send({"failed": f"{type(error).__name__}: {error}"[:300]})
+            return
     pipe.send(about)
-    while pipe.recv():
-        samples = list[float]()
-        while sum(samples) < ROUND:
-            start = time.process_time()
+    while calls := pipe.recv():
+        pipe.send(_turn(run, x, calls))
+
+
+def _turn(run: Run, x: Any, calls: int) -> list[float]:
+    """Seconds of a call, each sample the mean of so many."""
+    samples = list[float]()
+    while sum(samples) * calls < ROUND:
+        start = time.process_time()
+        for _ in range(calls):
             run(x)
-            samples.append(time.process_time() - start)
-        pipe.send(samples)
+        samples.append(float(f"{(time.process_time() - start) / calls:.4g}"))
+    return samples
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of those that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _prepare(contender: str, file: Path) -> tuple[Run, Any, Record]:
@@ -126,23 +142,36 @@ def _prepare(contender: str, file: Path) -> tuple[Run, Any, Record]:
     importlib.import_module(contender.partition(".")[0])
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what it has now
     before = max_rss()
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), _cpu()
     run = RUNS.get(contender, staticnet_run)(file, x)
     y = np.asarray(run(x))
-    about = {"first_s": time.perf_counter() - start, "first_cpu_s": time.process_time() - cpu}
+    about = {"first_s": time.perf_counter() - start, "first_cpu_s": _cpu() - cpu}
     error = float(np.abs(y - wanted).max() / np.abs(wanted).max())
     if not error <= TOLERANCE:
         raise ValueError(f"its outputs differ from PyTorch's by {error:.1e} of the greatest")
     run(x)
-    return run, x, about | {"error": error, "peak_bytes": max_rss() - before}
+    start = time.process_time()
+    run(x)
+    calls = max(1, round(SAMPLE / max(time.process_time() - start, 1e-6)))
+    about |= {"error": error, "peak_bytes": max_rss() - before, "calls": calls}
+    return run, x, about
 
 
 def compare(name: str, batch: int, folder: Path, options: argparse.Namespace) -> Record:
     """One network's contenders and their samples of each round."""
+    record, pipes = prepared(name, batch, folder, options.peers)
+    measure(record, pipes, options.rounds, options.limit)
+    return record
+
+
+def prepared(
+    name: str, batch: int, folder: Path, peers: Sequence[str]
+) -> tuple[Record, dict[str, Any]]:
+    """A record without times, and each contender's pipe; the contender waits for its turn."""
     file = export(name, batch, folder)
     found: dict[str, Record] = {}
     pipes = {}
-    for contender in ("staticnet", *options.peers):
+    for contender in ("staticnet", *peers):
         pipe, far = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=worker, args=(far, contender, file), daemon=True
@@ -153,21 +182,27 @@ def compare(name: str, batch: int, folder: Path, options: argparse.Namespace) ->
         if "failed" not in found[contender]:
             pipes[contender] = pipe
             found[contender]["seconds"] = []
-    end = time.perf_counter() + options.limit
+    return {"network": name, "batch": batch, "contenders": found}, pipes
+
+
+def measure(record: Record, pipes: dict[str, Any], rounds: int, limit: float) -> None:
+    """Add the samples of each round to a record; the contenders' processes end."""
+    found = record["contenders"]
+    end = time.perf_counter() + limit
     rng = np.random.default_rng(0)
-    for i in range(options.rounds):
+    for i in range(rounds):
         if i >= 3 and time.perf_counter() > end:
             break
         for contender in rng.permutation(list(pipes)):
             try:
-                pipes[contender].send(True)
+                pipes[contender].send(found[contender]["calls"])
                 found[contender]["seconds"].append(pipes[contender].recv())
             except (EOFError, BrokenPipeError):
                 found[contender]["failed"] = "its process ended"
                 del pipes[contender]
+    record["load"] = os.getloadavg()[0]
     for pipe in pipes.values():
-        pipe.send(False)
-    return {"network": name, "batch": batch, "load": os.getloadavg()[0], "contenders": found}
+        pipe.send(0)
 
 
 def _answer(pipe: Any) -> Record:
