@@ -78,6 +78,18 @@ def test_many_parts(dtype: str) -> None:
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
+def test_short_runs_of_any_width() -> None:
+    """Of 1 to 35 bytes, which are moves of two sizes where they are short, and copies else."""
+    rng = np.random.default_rng(0)
+    feeds = [rng.integers(0, 256, (300, n)).astype("u1") for n in range(1, 36)]
+    xs = [sn.placeholder(x.shape, "uint8", f"x{i}") for i, x in enumerate(feeds)]
+    groups = [[k, k + 1, (3 * k) % 32 + 3, 9] for k in range(3, 34)]
+    f = sn.function(xs, [sn.concat([xs[k] for k in g], 1) for g in groups], device="cpu")
+    for got, g in zip(f(*feeds), groups, strict=True):
+        np.testing.assert_array_equal(got, np.concatenate([feeds[k] for k in g], 1))
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 @pytest.mark.parametrize("unit", [2, 4, 8])
 def test_threads_share_a_large_concatenation(unit: int, tmp_path: Path) -> None:
     """Whatever its runs are; a small one stays with the thread that asks for it."""

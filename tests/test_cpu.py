@@ -221,6 +221,22 @@ def test_a_kernel_reads_the_old_state_before_it_writes_the_new() -> None:
     np.testing.assert_array_equal(w.value, 6)
 
 
+@pytest.mark.parametrize("length", [1, 5, 40, 300])
+def test_what_is_read_across_a_short_axis_goes_by_vectors_of_the_other(length: int) -> None:
+    """Channels come last, of which there are few, beside a table that lies as the result does."""
+    feeds = [
+        np.random.default_rng(0).normal(size=(2, n, 3, length)).astype("f") for n in (1, 2, 5, 8, 9)
+    ]
+    xs = [sn.placeholder(x.shape, name=f"x{i}") for i, x in enumerate(feeds)]
+    tables = [np.random.default_rng(1).normal(size=(length, x.shape[1])).astype("f") for x in xs]
+    turned = [sn.permute_dims(x, (0, 2, 3, 1)) for x in xs]
+    outputs = [sn.tanh(x) * t for x, t in zip(turned, tables, strict=True)]
+    for got, wanted in zip(*both(xs, outputs, feeds), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    kernels = sn.function(xs, outputs, device="cpu").source().split("SN_KERNEL")[1:]
+    assert ["_tile[" in kernel for kernel in kernels] == [False] * 4 + [True]  # that of nine
+
+
 def test_a_view_that_is_also_returned_is_copied_before_a_product_reads_it() -> None:
     x, z = sn.placeholder((40, 30), name="x"), sn.placeholder((40, 50), name="z")
     turned = sn.permute_dims(sn.tanh(x), (1, 0))

@@ -12,6 +12,8 @@ from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.index import Symbol
 
 TILE = 32  # of each axis of a map that reads across its inner one
+SHORT = 8  # points of an inner axis that make no vector
+RUN = 256  # points of the axis before, along which vectors go instead
 
 
 class Maps(Printer):
@@ -19,7 +21,9 @@ class Maps(Printer):
 
     def lines(self) -> list[str]:
         """The body, in tiles where something is read across the inner axis."""
-        return self._tiled() if self.kernel.tiled else self._map()
+        if not self.kernel.tiled:
+            return self._map()
+        return self._across() if self.kernel.loops[0].symbols[0].extent <= SHORT else self._tiled()
 
     def _map(self) -> list[str]:
         (loop,) = self.kernel.loops
@@ -39,6 +43,22 @@ class Maps(Printer):
         ]
         head = f"for (int64_t o = begin / {n}; o*{n} < end; ++o) {{"
         return [*share_of(self.kernel.size, self.kernel.unit), head, *indent(inside), "}"]
+
+    def _across(self) -> list[str]:
+        """Vectors along the last outer axis, for each point of a short inner one."""
+        (loop,) = self.kernel.loops
+        (v,) = loop.symbols
+        *others, u = self.kernel.outer
+        ends, walked, count = ("0", str(u.extent)), others, math.prod(s.extent for s in others)
+        if u.extent > RUN:
+            runs = Symbol(f"{u.text}_run", math.ceil(u.extent / RUN))
+            ends = (f"{runs.text}*{RUN}", f"SN_MIN(({runs.text} + 1)*{RUN}, {u.extent})")
+            walked, count = [*others, runs], count * runs.extent
+        inside = for_(v.text, 0, v.extent, self.innermost(u, *ends, loop.body))
+        return [
+            *share_of(count),
+            *for_("o", "begin", "end", [*positions((*walked,), "o"), *inside]),
+        ]
 
     def _tiled(self) -> list[str]:
         """Tiles of the last two axes; what lies along the first is turned in a local array."""
