@@ -116,6 +116,10 @@ def test_what_is_wrong_with_inputs_is_told(folder: Path, tmp_path: Path, capsys:
     run = ("run", model, "--device", "numpy")
     assert "give image=FILE; the model wants image f32[n,3,8,8]" in refused(capsys, *run)
     assert "there are no more inputs" in refused(capsys, *run, "--input", x, "--input", x)
+    assert "no input 'z'; the inputs are ['image']" in refused(capsys, *run, "--input", f"z={x}")
+    shutil.copy(model, tmp_path / "model")
+    told = refused(capsys, "inspect", tmp_path / "model")
+    assert "the name of an ONNX model ends in .onnx" in told
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"nothing")
     assert "no .npy or .npz file" in refused(capsys, *run, "--input", bad)

@@ -126,7 +126,10 @@ def read_graph(file: Path) -> Graph:
     """
     try:
         return parse(file.read_text(encoding="utf-8"))
-    except (ParseError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        told = "no graph's text; the name of an ONNX model ends in .onnx"
+        raise ParseError(f"{file}: {told}, that of saved tensors in .safetensors") from None
+    except ParseError as error:
         raise ParseError(f"{file}: {error}") from None
 
 
@@ -158,6 +161,10 @@ def read_inputs(given: Sequence[str], names: Sequence[str]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for text in given:
         name, _, path = text.partition("=")
+        if path and name not in names and not Path(text).exists():
+            raise ArgumentError(
+                f"--input {text}: there is no input {name!r}; the inputs are {list(names)}"
+            )
         if not path or name not in names:
             name, path = "", text
         for key, array in _arrays(Path(path)).items():
