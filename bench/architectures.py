@@ -27,8 +27,8 @@ def import_torchvision() -> None:
             importlib.import_module("torchvision")
 
 
-def of_torchvision(name: str) -> Any:
-    """A network of torchvision.
+def of_torchvision(name: str, **options: Any) -> Any:
+    """A network of torchvision, with options of its own.
 
     Raises:
         ImportError: if torchvision is not installed.
@@ -36,7 +36,7 @@ def of_torchvision(name: str) -> Any:
     import_torchvision()
     from torchvision import models
 
-    return getattr(models, name)(weights=None)
+    return getattr(models, name)(weights=None, **options)
 
 
 class Output(torch.nn.Module):

@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from staticnet.io.onnx.backend import Backend
     from staticnet.io.onnx.model import OnnxModel
+    from staticnet.io.onnx.parameters import Choice
 
 __all__ = ["Backend", "load", "save"]
 
 
-def load(path: str | os.PathLike[str] | bytes | Any, trainable: bool = True) -> OnnxModel:
+def load(path: str | os.PathLike[str] | bytes | Any, trainable: Choice = True) -> OnnxModel:
     """The model of an ONNX file as a `Module`: call it on nodes, one for each of `input_names`.
 
     `path` may also be the file's bytes, or an `onnx.ModelProto`. Floating initialisers with axes
-    become Variables under their own names, trained unless `trainable` is False or they are running
-    statistics; everything else is constant. A call builds the graph: what is given as an array is
-    known to it, so that shapes may depend on it, and dims of the operands may be symbolic.
+    become Variables under their own names; everything else is constant. A call builds the graph:
+    what is given as an array is known to it, so that shapes may depend on it, and dims of the
+    operands may be symbolic.
+
+    Those Variables train that are parameters: as the exporter tells, or because an operator takes
+    them as its weights, as docs/onnx.md says. `trainable` may be the names of those that are to
+    train instead, or a function of a name; with False none does.
 
     Raises:
+        ArgumentError: if `trainable` names what is no floating initialiser.
         OnnxError: if the file is no well-formed model, or has an operator that has no meaning
             here; names the node and the reason. Nothing outside the model's folder is read.
         DependencyError: if `onnx` is not installed.

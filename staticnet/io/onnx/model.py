@@ -9,22 +9,19 @@ import numpy as np
 
 from staticnet.errors import OnnxError
 from staticnet.io.onnx.execution import Execution, lifted
-from staticnet.io.onnx.graphs import Signature, Step, identifier
+from staticnet.io.onnx.graphs import Signature, identifier
 from staticnet.io.onnx.operators import FAMILIES
+from staticnet.io.onnx.parameters import Choice, roles
 from staticnet.io.onnx.reading import Model, read_model
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import is_floating
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.module import Module
 from staticnet.ops.base import constant
 from staticnet.ops.state import Variable, placeholder, variable
 
-STATISTICS = {"BatchNormalization": (3, 4)}
-"""The operands of an operator that are no parameters though they are floating."""
 
-
-def read(source: Any, trainable: bool = True) -> OnnxModel:
+def read(source: Any, trainable: Choice = True) -> OnnxModel:
     """What `load` gives, once the table of operators is filled."""
     assert FAMILIES
     return OnnxModel(read_model(source), trainable)
@@ -42,7 +39,7 @@ class OnnxModel(Module):
         OnnxError: if an input does not fit, or a step has no meaning here; names the node.
     """
 
-    def __init__(self, model: Model, trainable: bool = True) -> None:
+    def __init__(self, model: Model, trainable: Choice = True) -> None:
         body = model.body
         self.model = model
         self.inputs = tuple(x for x in body.inputs if x.name not in body.initializers)
@@ -50,12 +47,10 @@ class OnnxModel(Module):
         self._defaults = {x.name: x for x in body.inputs if x.name in body.initializers}
         self._state: dict[str, Variable] = {}
         self.training = False
-        fixed = _statistics(body.steps)
-        for name, array in body.initializers.items():
-            if array.dtype != object and is_floating(array.dtype) and array.ndim:
-                is_trained = trainable and name not in fixed
-                self._state[name] = variable(array, _printable(name), is_trained)
-                self._state[name].buffer = name in fixed
+        for name, role in roles(model, trainable).items():
+            held = variable(body.initializers[name], _printable(name), role.trains)
+            held.buffer = role.is_buffer
+            self._state[name] = held
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -130,22 +125,20 @@ class OnnxModel(Module):
         yield from self._defaults.values()
 
     def extra_repr(self) -> str:
-        """The name and the operands' names."""
-        return f"{self.model.name!r:.60}, {list(self.input_names)} -> {list(self.output_names)}"
+        """The name, the operands' names, and how many initialisers train."""
+        signature = f"{list(self.input_names)} -> {list(self.output_names)}"
+        state = [*self._state.values()]
+        counts = {
+            "trained": sum(v.trainable for v in state),
+            "frozen": sum(not (v.trainable or v.buffer) for v in state),
+            "constant": sum(v.buffer and not v.trainable for v in state),
+        }
+        told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        return f"{self.model.name!r:.60}, {signature}{told and f', weights: {told}'}"
 
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
-
-
-def _statistics(steps: Sequence[Step]) -> set[str]:
-    """The names of running statistics."""
-    return {
-        step.inputs[i]
-        for step in steps
-        for i in STATISTICS.get(step.op, ())
-        if i < len(step.inputs)
-    }
 
 
 def _fitting(declared: Signature, value: Any) -> Any:

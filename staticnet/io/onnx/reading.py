@@ -18,17 +18,24 @@ from staticnet.io.onnx.tensors import Folder
 MAX_FILE = 2**31 - 1
 MAX_STEPS = 10_000_000
 MAX_DEPTH = 64
+KINDS = ("staticnet.kind", "pkg.torch.export.graph_signature.InputSpec.kind")
+"""Under these keys `save` and PyTorch's exporter say what an initialiser is."""
+PARAMETER, BUFFER, CONSTANT = "PARAMETER", "BUFFER", "CONSTANT"
 _DAMAGED = "not a readable ONNX model"
 
 
 @dataclass
 class Model:
-    """A model's graph, its functions by (domain, name), and the opsets that it is of."""
+    """A model's graph, its functions by (domain, name), and the opsets that it is of.
+
+    `kinds` are those of initialisers whose exporter tells: PARAMETER, BUFFER and others.
+    """
 
     body: Body
     functions: dict[tuple[str, str], Function]
     opsets: dict[str, int]
     name: str
+    kinds: dict[str, str]
 
 
 def read_model(source: Any) -> Model:
@@ -91,9 +98,24 @@ def _checked(proto: Any, folder: Path | None) -> Model:
         if key in functions:
             raise OnnxError(f"there are two functions {each.name!r:.60} of {each.domain!r:.60}")
         functions[key] = reader.function(each)
-    model = Model(reader.body(proto.graph), functions, versions, word(proto.graph.name))
+    body = reader.body(proto.graph)
+    model = Model(body, functions, versions, word(proto.graph.name), _kinds(proto.graph, body))
     _check_size(model)
     return model
+
+
+def _kinds(proto: Any, body: Body) -> dict[str, str]:
+    """The kinds of a graph's initialisers, as far as its values' descriptions tell them."""
+    described = [*proto.value_info, *proto.input]
+    if not body.initializers or not hasattr(onnx().ValueInfoProto(), "metadata_props"):
+        return {}
+    return {
+        word(value.name): word(entry.value)
+        for value in described
+        if word(value.name) in body.initializers
+        for entry in value.metadata_props
+        if entry.key in KINDS
+    }
 
 
 def _check_size(model: Model) -> None:

@@ -12,12 +12,15 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, OnnxError
 from staticnet.io.onnx.library import newest, onnx
+from staticnet.io.onnx.reading import BUFFER, CONSTANT, KINDS, PARAMETER
 from staticnet.io.onnx.writing import arrays as of_arrays
 from staticnet.io.onnx.writing import control, elementwise, layers, plainer
 from staticnet.io.onnx.writing.body import Model
 from staticnet.io.onnx.writing.target import Target
 from staticnet.io.onnx.writing.tensors import described, little, tensor, value_info
+from staticnet.ir.dtype import as_dtype, is_floating
 from staticnet.ir.graph import Graph
+from staticnet.ir.types import TensorType
 from staticnet.ops.state import Variable
 
 FAMILIES = (of_arrays, control, elementwise, layers, plainer)
@@ -92,7 +95,25 @@ def model_proto(target: Target, opset: int) -> tuple[Any, dict[str, Array]]:
     used = _names(proto.graph)
     kept = {x.name for x in inputs}
     arrays = {k: a for k, a in model.tensors.arrays.items() if k in used or k in kept}
+    _tell_kinds(proto.graph, arrays, {body.named[v]: v for v in graph.variables})
     return proto, arrays
+
+
+def _tell_kinds(graph: Any, arrays: Mapping[str, Array], variables: Mapping[str, Any]) -> None:
+    """Say of each floating tensor whether it is a parameter; `load` reads it."""
+    if not hasattr(onnx().ValueInfoProto(), "metadata_props"):
+        return
+    described = {x.name: x for x in graph.input}
+    for name, array in arrays.items():
+        type_ = TensorType(as_dtype(array.dtype), array.shape)
+        if not is_floating(type_.dtype):
+            continue
+        variable = variables.get(name)
+        kind = CONSTANT if variable is None else BUFFER if variable.buffer else PARAMETER
+        if name not in described:
+            graph.value_info.append(value_info(name, type_))
+            described[name] = graph.value_info[-1]
+        described[name].metadata_props.add(key=KINDS[0], value=kind)
 
 
 def _outputs(model: Model, names: Sequence[str] | None) -> list[Any]:
