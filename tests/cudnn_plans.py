@@ -101,12 +101,24 @@ def convolution(
     return [x, w], [y, *sn.grad(sn.sum(sn.tanh(y)), [x, w])]
 
 
+def bottleneck() -> Any:
+    """Inputs and outputs of convolutions of 1, 3 and 1, between which channels lie last."""
+    x = y = sn.placeholder((4, 256, 28, 28))
+    weights = [
+        sn.placeholder((o, c, k, k)) for o, c, k in ((64, 256, 1), (64, 64, 3), (256, 64, 1))
+    ]
+    for w in weights:
+        y = nn.relu(nn.conv2d(y, w, padding=w.shape[2] // 2))
+    return [x, *weights], [y, *sn.grad(sn.sum(sn.tanh(y)), [x, *weights])]
+
+
 def cases() -> Iterator[Signature]:
     """What networks ask for, and last what no engine computes."""
     yield from signatures(*attention(12, 12, 256, 64, True), "bfloat16")
     yield from signatures(*attention(8, 2, 197, 128, False), "float16")
     yield from signatures(*convolution(64, 128, 28, 2), "bfloat16")
     yield from signatures(*convolution(64, 64, 14, groups=64), "float16")
+    yield from signatures(*bottleneck(), "bfloat16")
     yield from signatures(*convolution(32, 64, 28), "tf32")
     yield from signatures(*convolution(16, 32, 100, ndim=1), "bfloat16")
     yield from signatures(*convolution(16, 32, 16, ndim=3), "bfloat16")
@@ -121,7 +133,13 @@ def main() -> None:
     for signature in cases():
         graph = cudnn.graph(signature)
         plans = graph.plans(PLANS) if graph else []
-        told = {"kind": signature.kind, "plans": [(x.name, x.workspace) for x in plans]}
+        images = [x for x in signature.arrays if x.name in ("x", "y")]
+        told = {
+            "kind": signature.kind,
+            "plans": [(x.name, x.workspace) for x in plans],
+            "last": all(x.steps[1] == 1 for x in images),
+            "images": sum(x.nbytes for x in images),
+        }
         print(json.dumps(told), flush=True)
     os._exit(0)  # cuDNN would tidy up what the driver never had
 

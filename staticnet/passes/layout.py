@@ -32,7 +32,7 @@ from staticnet.rewrite.pattern import Numerics
 from staticnet.spatial.convolution import MAX_SPATIAL, ConvolutionOp, ConvolutionWeight
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowOp
 
-NAME = "layout"
+NAME, CONVOLUTION = "layout", "convolution"
 TYPICAL = 32  # the size of a symbolic dim, to compare bytes
 _PER_AXIS = (Pad, Slice, BroadcastTo)  # whose attributes have an entry an axis
 _READERS = (ConvolutionWeight, ChannelOp, PermuteDims)  # of turned values, with results as they are
@@ -45,7 +45,7 @@ def layout(graph: Graph, context: Context) -> Graph:
         return graph
     for ndim in range(3, MAX_SPATIAL + 3):
         if any(_is_convolution(node, ndim) for node in graph.nodes):
-            graph = _Region(graph, ndim).turned(context)
+            graph = _Region(graph, ndim, CONVOLUTION in context.calls).turned(context)
     return graph
 
 
@@ -57,8 +57,8 @@ def _is_convolution(node: Node, ndim: int) -> bool:
 class _Region:
     """What is computed with channels last, of the values of so many axes."""
 
-    def __init__(self, graph: Graph, ndim: int) -> None:
-        self.graph, self.ndim = graph, ndim
+    def __init__(self, graph: Graph, ndim: int, by_library: bool) -> None:
+        self.graph, self.ndim, self.by_library = graph, ndim, by_library
         self.to_last: Axes = (0, *range(2, ndim), 1)
         self.users: dict[Node, list[Node]] = defaultdict(list)
         for node in graph.nodes:
@@ -204,7 +204,7 @@ class _Region:
 
     def _gains(self, part: Collection[Node]) -> bool:
         values = dict.fromkeys(x for node in part for x in (node, *self._turned_operands(node)))
-        inside = sum(_bytes_turned(node) for node in part)
+        inside = sum(_bytes_turned(node, self.by_library) for node in part)
         return 2 * self._border(values) <= inside
 
     # the graph
@@ -275,14 +275,18 @@ def _bytes(x: Node) -> int:
     return int(size_of(substitute(dim, typical) for dim in x.shape)) * x.dtype.itemsize
 
 
-def _bytes_turned(node: Node) -> int:
-    """What the kernel of a convolution turns if channels come first: x and y, unless it is flat."""
+def _bytes_turned(node: Node, by_library: bool) -> int:
+    """What the kernel of a convolution turns if channels come first: x and y.
+
+    Kernels of our own need not where its kernel is one element; a library does in any case.
+    """
     op = node.op
     if not isinstance(op, ConvolutionOp):
         return 0
     arrays = dict(zip(op.roles, (*node.inputs, node), strict=True))
     kernel = op.apart("w", arrays["w"].shape)[2]
-    if size_of(kernel) == 1 and set(op.strides) == {1} and not any((*op.low, *op.high)):
+    alone = size_of(kernel) == 1 and not by_library
+    if alone and set(op.strides) == {1} and not any((*op.low, *op.high)):
         return 0  # a product of matrices where they lie
     return _bytes(arrays["x"]) + _bytes(arrays["y"])
 

@@ -113,7 +113,7 @@ class Cudnn:
         """For which device a graph is."""
         if self.properties is None:
             return {"handle": self._handle}
-        return {"device_property": self.properties, "sm_version": 90, "sm_count": 132}
+        return {"device_property": self.properties, "sm_version": 900}
 
     def execute(
         self, graph: CallGraph, plan: CallPlan, addresses: Sequence[int], workspace: int,

@@ -119,13 +119,19 @@ def _dense(name: str, x: Node, axes: Sequence[int]) -> Operand:
 
 
 def _operand(name: str, x: Node, shape: Sequence[int], steps: Sequence[int]) -> Operand | None:
-    """An array of four axes at least; what steps an axis of one element has is of no account."""
+    """An array of four axes at least.
+
+    An axis of one element may have any step. By its step cuDNN tells the order of axes: where
+    channels lie side by side it is that of channels last, as for a kernel of 1 by 1.
+    """
     sizes, apart = list(shape), list(steps)
     missing = _LEAST_AXES - len(sizes)
     at = len(sizes) if name == "l" else 2  # rows have one logarithm; a line is an image's row
     sizes[at:at], apart[at:at] = [1] * missing, [0] * missing
-    whole = max(step * n for step, n in zip(apart, sizes, strict=True)) if sizes else 1
-    for axis, n in enumerate(sizes):
-        if n == 1 and apart[axis] == 0:
-            apart[axis] = 1 if axis == len(sizes) - 1 else max(1, whole)
+    last = apart[1] == 1 < sizes[1]
+    for axis in reversed(range(len(sizes))):
+        if sizes[axis] == 1:
+            later = axis + 1
+            below = max([1, *(s * n for s, n in zip(apart[later:], sizes[later:], strict=True))])
+            apart[axis] = max(below, sizes[1]) if last and axis > 1 else below
     return Operand(name, x.dtype, tuple(sizes), tuple(apart))

@@ -207,9 +207,15 @@ class StepWriter:
         self._offer(node, first)
 
     def _offer(self, node: Node, first: int) -> None:
-        """Have cuDNN compute, if it can, what the commands from `first` on do."""
-        alone = self.frame.step is None and not self.guarded and not self.frame.chosen
+        """Have cuDNN compute, if it can, what the commands from `first` on do.
+
+        It does not look whether a node has failed, and so must not write state once one may have.
+        """
+        alone = self.frame.step is None and not self.frame.chosen
         if node.op.name not in self.parts.calls or not alone:
+            return
+        places = (self.plan.places.get(x) for x in results_of(node))
+        if self.guarded and any(place is not None and place.kind == "state" for place in places):
             return
         own = tuple(c for c in self.commands[first:] if isinstance(c, Launch))
         in_memory = self.plan.places.__contains__
