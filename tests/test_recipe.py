@@ -15,7 +15,8 @@ import staticnet as sn
 from staticnet import nn
 from staticnet.cli.main import main
 from staticnet.errors import ArgumentError
-from staticnet.train.checks import CHECKS
+from staticnet.train import checks
+from staticnet.train.checks import CHECKS, Seen
 
 F = nn.functional
 BCE = F.binary_cross_entropy
@@ -259,6 +260,18 @@ def test_it_shows_itself_and_training_goes_on_as_if_nothing_was() -> None:
         return trainer.fit((x, y), epochs=1, progress=False).step_losses
 
     np.testing.assert_array_equal(losses(True), losses(False))
+
+
+def test_the_loss_at_the_start_is_expected_of_all_labels() -> None:
+    """Of 256 examples the classes' shares are by chance; of all 640 they are equal: ln 4."""
+    trainer = sn.train.Trainer(linear(), nn.cross_entropy, sn.optim.Adam(1e-2), device="numpy")
+    found = looked_at_until("initial loss", trainer, clusters(640, 4, (12,)))
+    assert found.saw.endswith("on 256 examples, and 1.386 on 640")
+
+
+def looked_at_until(check: str, trainer: sn.train.Trainer, data: Any) -> Seen:
+    seen = checks.looked_at(trainer, data, None, 32, True, "here")
+    return next(each for each in seen if each.check == check)
 
 
 def test_what_cannot_be_looked_at() -> None:

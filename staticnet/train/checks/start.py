@@ -10,6 +10,7 @@ from staticnet.explain.diagnosis.measured import place
 from staticnet.ir.node import Node
 from staticnet.train.checks.session import Array, Seen, Session
 
+CONSTANTS = 1 << 18  # outputs for which the best constant ones are looked for
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf)}
 
 
@@ -26,6 +27,10 @@ def initial_loss(s: Session) -> Seen | None:
             "look at it with sn.diagnose: it names the first value that is no number",
         )  # fmt: skip
     saw = f"{found:.4g}; the best constant outputs have {best:.4g}"
+    many = s.batch(max(1, CONSTANTS // max(1, s.outputs[:1].size)))[len(s.x) :]
+    if len(many[0]) > len(targets[0]):
+        whole = constant_loss(s, s.outputs, many)
+        saw += f" on {len(targets[0])} examples, and {whole:.4g} on {len(many[0]):,}"
     if not np.isfinite(best) or best <= 0 or 0.5 * best <= found <= 2 * best + 0.1:
         return Seen("initial loss", saw)
     if found < best:
@@ -38,16 +43,17 @@ def initial_loss(s: Session) -> Seen | None:
 
 
 def constant_loss(s: Session, outputs: Array, targets: list[Array]) -> float:
-    """The least loss of outputs that are the same for all examples."""
+    """The least loss of outputs that are the same for all examples: like these, for the targets."""
     from scipy.optimize import minimize
 
     assert s.model is not None
     model, axes = s.model, _repeated(outputs, targets)
     begin = np.asarray(outputs, np.float64).mean(axes, keepdims=True)
+    shape = (len(targets[0]), *outputs.shape[1:])
     best = [np.inf]
 
     def loss(c: Any) -> tuple[float, Any]:
-        whole = np.broadcast_to(c.reshape(begin.shape), outputs.shape).astype(outputs.dtype)
+        whole = np.broadcast_to(c.reshape(begin.shape), shape).astype(outputs.dtype)
         value, slope = model.loss(whole, targets)
         if np.isfinite(value):
             best[0] = min(best[0], value)
