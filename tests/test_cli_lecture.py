@@ -22,6 +22,7 @@ def test_figures_are_right() -> None:
         row = re.search(rf"<td>{name}</td>(.*?)</tr>", told)
         assert row is not None
         assert "".join(re.findall(r'"number">(\d)', row[1])) == fires
+    assert all(each in told for each in ("<td>x + y &gt; 1.5<", "<td>−x &gt; −0.5<"))
     assert "the same numbers" in "".join(sections.layers("numpy"))
     told = "".join(sections.training("numpy"))
     slopes = re.findall(r"<td>(-?\d\.\d+)</td><td>(-?\d\.\d+)</td>", told)

@@ -34,7 +34,7 @@ def neuron(device: str) -> Parts:
     rows = []
     for name, weights, bias in gates:
         (fires,) = _here(sn.constant(inputs) @ np.array(weights) + bias > 0)
-        rows.append((name, f"{weights[0]} x + {weights[1]} y + {bias} > 0", *map(int, fires)))
+        rows.append((name, _gate(weights, bias), *map(int, fires)))
     plane = _plane()
     (surface,) = _here(sn.tanh(sn.constant(plane) @ np.array([1.0, -1.5]) + 0.5))
     picture = article.image(signed(surface.reshape(GRID, GRID)), "The surface of a neuron", 2)
@@ -50,6 +50,12 @@ def neuron(device: str) -> Parts:
         ),
         article.figure(picture),
     ]
+
+
+def _gate(weights: tuple[int, int], bias: float) -> str:
+    """`x + y > 1.5`: when a neuron of such weights, 1, -1 or 0, fires."""
+    terms = [f"{'−' * (w < 0)}{name}" for w, name in zip(weights, "xy", strict=True) if w]
+    return f"{' + '.join(terms)} > {-bias}".replace("-", "−")
 
 
 def layers(device: str) -> Parts:
@@ -132,13 +138,17 @@ def training(device: str) -> Parts:
     after = loss_at(w.value - 0.5 * found)
     return [
         article.paragraph(
-            f"1. Feed data in: ŷ = tanh(X w) = {given[0, 0]:.4f}, where it should be 1. "
-            f"2. The loss tells how far off that is: (ŷ − y)² = {float(before):.4f}. "
+            f"1. Feed data in: ŷ = tanh(X w) = {given[0, 0]:.4f}, where it should be 1."
+        ),
+        article.paragraph(
+            f"2. The loss tells how far off that is: (ŷ − y)² = {float(before):.4f}."
+        ),
+        article.paragraph(
             "3. Back through the network: dL/dw, beside what a small change of w does to the loss:"
         ),
         article.table(("weight", "derivative", "by a difference"), rows),
+        article.paragraph(f"4. Update: w − 0.5 dL/dw has the loss {after:.4f}."),
         article.paragraph(
-            f"4. Update: w − 0.5 dL/dw has the loss {after:.4f}. "
             'Each step shown: staticnet backprop "EXPRESSION" --at NAME=VALUE, staticnet derive '
             '"EXPRESSION".'
         ),

@@ -79,6 +79,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Part:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, int | float | np.number):
+    if isinstance(value, int | np.integer):
+        return f'<td class="number">{value:,}</td>'
+    if isinstance(value, float | np.number):
         return f'<td class="number">{value:,.4g}</td>'
     return f"<td>{escape(str(value))}</td>"

@@ -92,15 +92,15 @@ def _ticks(low: float, high: float, least: float = 0.0) -> list[float]:
 
 
 def _legend(lines: Mapping[str, Any]) -> str:
-    made, at = [], WIDTH - RIGHT
+    made, at = [], float(WIDTH - RIGHT)
     for i, name in reversed(list(enumerate(lines))):
-        at -= 8 * len(name) + 4
+        at -= 9.5 * len(name) + 4
         made += [
             _text(at, 16, name, "start"),
-            f'<path d="M{at - 30},12h24" stroke="{COLOURS[i % 4]}" stroke-width="2.5" '
+            f'<path d="M{at - 30:g},12h24" stroke="{COLOURS[i % 4]}" stroke-width="2.5" '
             f'stroke-dasharray="{DASHES[i % 4]}"/>',
         ]
-        at -= 44
+        at -= 52
     return "".join(made)
 
 
