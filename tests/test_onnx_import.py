@@ -220,3 +220,14 @@ def test_integers_of_quantised_models_are_exact(name: str) -> None:
         x = np.float32([-1e9, -1.5, -0.5, 0.5, 1.5, 2.5, 300, np.inf])
         (got,) = backend.run_node(node, [x, one, np.int8(0)], "numpy")
         np.testing.assert_array_equal(got, [-128, -2, 0, 0, 2, 2, 127, 127])
+
+
+def test_features_are_scaled() -> None:
+    """As scikit-learn's StandardScaler is written, of integers too."""
+    x = np.array([[1, 2, 3], [4, 5, 7]])
+    node = onnx.helper.make_node(
+        "Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[1.0, 2.0, 0.5], scale=[2.0, 0.5, 0.1]
+    )
+    (got,) = sn.io.onnx.Backend.run_node(node, [x], "numpy")
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, (x - [1, 2, 0.5]) * [2, 0.5, 0.1], rtol=1e-6)

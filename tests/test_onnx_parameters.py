@@ -192,3 +192,29 @@ def test_what_is_saved_tells(tmp_path: Path) -> None:
     model = sn.io.onnx.load(tmp_path / "m.onnx")
     assert {name for name, _ in model.named_parameters()} == {"layer.w"}
     assert len(model.named_buffers()) == 2
+
+
+def test_a_loop_that_ends_by_a_condition_trains_where_its_steps_are_bounded() -> None:
+    """h is doubled by w until it is 8: of 1, three times; more steps are allowed."""
+    helper = onnx.helper
+    body = helper.make_graph(
+        [make("Mul", ["h", "w"], ["n"]), make("ReduceMax", ["n"], ["m"], keepdims=0),
+         make("Less", ["m", "most"], ["on"])], "body",
+        [helper.make_tensor_value_info("i", 7, ()), helper.make_tensor_value_info("c", 9, ()),
+         helper.make_tensor_value_info("h", 1, (2,))],
+        [helper.make_tensor_value_info("on", 9, ()), helper.make_tensor_value_info("n", 1, (2,))],
+    )  # fmt: skip
+    graph = model_of([make("Loop", ["trips", "go", "x"], ["y"], body=body)], {"w": (1,)}, x=(2,))
+    given = {"trips": np.array(9), "go": np.array(True), "most": np.float32(7.5)}
+    graph.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in given.items())
+    model = sn.io.onnx.load(graph, trainable=["w"])
+    model.load_state_dict({"w": np.float32([2])})
+    x = sn.placeholder((2,), name="x")
+    feed = np.float32([1, 0.5])
+    assert sn.function(x, model(x), device="numpy")(feed).tolist() == [8, 4]
+    model.train()
+    y = model(x)
+    f = sn.function(x, [y, sn.grad(sn.sum(y), model.parameters())[0]], device="numpy")
+    value, slope = f(feed)
+    assert value.tolist() == [8, 4]
+    assert slope.tolist() == [3 * 4 * 1.5]

@@ -52,6 +52,22 @@ def test_the_regressor_of_scikit_learn(activation: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(got.reshape(-1), net.predict(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_pipeline_of_scikit_learn() -> None:
+    pipeline = pytest.importorskip("sklearn.pipeline", reason="scikit-learn is not installed")
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = digits()
+    net = MLPRegressor(hidden_layer_sizes=(7,), max_iter=20, random_state=0)
+    made = pipeline.make_pipeline(StandardScaler(), net)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made.fit(5 * x + 3, y)
+    got = called(sn.io.onnx.load(from_sklearn(made, 5 * x + 3)), 5 * x + 3)[0]
+    np.testing.assert_allclose(got.reshape(-1), made.predict(5 * x + 3), rtol=1e-4, atol=1e-4)
+
+
 def test_the_classifier_of_scikit_learn_and_back(tmp_path: Path) -> None:
     network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
     x, y = digits()

@@ -16,6 +16,8 @@ from staticnet.ir.dim import Dim
 from staticnet.ir.value import Value
 
 MAX_UNROLLED = 10_000
+BOUND = 1 << 12
+"""Steps of a loop with a condition, of which a model in training keeps as many carries."""
 
 
 @operator("If")
@@ -76,7 +78,8 @@ def loop(call: Call, trips: Any = None, condition: Any = None, *carried: Any) ->
                 if found is not None:
                     return found
             if len(body.outputs) - 1 == len(carried):
-                return _looped(call, body, trips, condition, carried)
+                bound = most if call.training and type(most) is int and most <= BOUND else None
+                return _looped(call, body, trips, condition, carried, bound)
             cause = OnnxError("how many steps there are depends on values that only a run gives")
         except StaticnetError as error:
             cause = error
@@ -102,8 +105,10 @@ def _scanned(call: Call, body: Body, most: Any, carried: Sequence[Any]) -> Any:
     return None if stops else (*last, *stacked)
 
 
-def _looped(call: Call, body: Body, trips: Any, condition: Any, carried: Sequence[Any]) -> Any:
-    """A loop whose number of steps is found when it runs."""
+def _looped(
+    call: Call, body: Body, trips: Any, condition: Any, carried: Sequence[Any], bound: int | None
+) -> Any:
+    """A loop whose number of steps a run finds; with a `bound` of them it has derivatives."""
     begins = sn.constant(True) if condition is None else sn.reshape(condition, ())
     end = None if trips is None else sn.reshape(trips, ())
 
@@ -117,7 +122,7 @@ def _looped(call: Call, body: Body, trips: Any, condition: Any, carried: Sequenc
         return i + 1, sn.reshape(results[0], ()), results[1:]
 
     first = (sn.constant(np.int64(0)), begins, list(carried))
-    return tuple(sn.while_loop(goes_on, step, first)[2])
+    return tuple(sn.while_loop(goes_on, step, first, bound)[2])
 
 
 def _unrolled(

@@ -104,3 +104,10 @@ def array_feature_extractor(call: Call, x: Any, indices: Any) -> Any:
 def binarizer(call: Call, x: Any) -> Any:
     """1 where x is above a threshold, else 0."""
     return sn.astype(x > call.number("threshold"), x.dtype)
+
+
+@operator("Scaler", domain="ai.onnx.ml")
+def scaler(call: Call, x: Any) -> Any:
+    """(x - offset) scale, of each feature or of all.  x: [n, features] -> y: f32[n, features]"""
+    offset, scale = call.floats("offset", [0.0]), call.floats("scale", [1.0])
+    return (sn.astype(x, sn.float32) - np.float32(offset)) * np.float32(scale)
