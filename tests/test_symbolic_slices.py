@@ -97,3 +97,21 @@ def test_a_size_that_a_slice_does_not_allow_is_named() -> None:
     f = sn.function(x, x[-5:])
     with pytest.raises(ShapeError, match=r"slice: does not allow n = 3: .*test_symbolic_slices.py"):
         f(np.zeros(3, "f"))
+
+
+@pytest.mark.parametrize("name", ["[::2]", "[1::2]", "[:-1:2]", "[::-1]", "[::-3]"])
+def test_slopes_of_steps(name: str) -> None:
+    """Of a gradient, and of a gradient's, as those of a known length; of no rows there are none."""
+    chosen = slice(*(int(t) if t else None for t in name[1:-1].split(":")))
+
+    def slopes(rows: Any) -> Any:
+        x = sn.placeholder((rows, 2), "float64", "x")
+        (g,) = sn.grad(sn.sum(x[chosen] ** 3), [x])
+        return sn.function(x, [g, *sn.grad(sn.sum(g * g), [x])], device="numpy")
+
+    whole = slopes("n")
+    for n in SIZES:
+        if n == 0 and name not in ("[::2]", "[::-1]", "[::-3]"):
+            continue  # an error, as of the slice itself
+        for got, expected in zip(whole(data(n)), slopes(n)(data(n)), strict=True):
+            np.testing.assert_array_equal(got, expected, strict=True)

@@ -36,6 +36,7 @@ from staticnet.ops.shape import (
     broadcast_to,
     expand_dims,
     flatten,
+    reshape,
     squeeze,
     sum_to_shape,
 )
@@ -151,12 +152,31 @@ class Slice(TensorOp, name="slice"):
         return x[tuple(map(slice, self.starts, self.stops, self.steps))]
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
+        if any(
+            step > 1 and isinstance(n, Dim) for n, step in zip(y.shape, self.steps, strict=True)
+        ):
+            g = self._followed_by_zeros(g)
+            high = [dim - stop for dim, stop in zip(x.shape, self.stops, strict=True)]
+            return (apply(Pad(self.starts, tuple(high), (0,) * x.ndim), g, 0),)
         high = [
             dim - (start + (n - 1) * step + 1) if n != 0 else dim - start
             for dim, start, n, step in zip(x.shape, self.starts, y.shape, self.steps, strict=True)
         ]
         interior = tuple(step - 1 for step in self.steps)
         return (apply(Pad(self.starts, tuple(high), interior), g, 0),)
+
+    def _followed_by_zeros(self, g: Any) -> Any:
+        """g from starts to stops, of a length that may be 0: then nothing is between elements.
+
+        g: [*n] -> [*(stops - starts)]
+        """
+        none = (0,) * (2 * g.ndim)
+        rows = [side for n in g.shape for side in (n, 1)]
+        behind = tuple(side for step in self.steps for side in (0, step - 1))
+        g = apply(Pad(none, behind, none), reshape(g, rows), 0)
+        g = reshape(g, [n * step for n, step in zip(g.shape[::2], self.steps, strict=True)])
+        whole = [stop - start for start, stop in zip(self.starts, self.stops, strict=True)]
+        return apply(Slice((0,) * g.ndim, tuple(whole), (1,) * g.ndim), g)
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         return apply(Slice((0, *self.starts), (size, *self.stops), (1, *self.steps)), *operands)
