@@ -128,15 +128,22 @@ def cases() -> Iterator[Signature]:
 def main() -> None:
     driver(Path(sys.argv[1]))
     module = importlib.import_module("cudnn")
-    cudnn = Cudnn(module, module.create_device_properties(json.dumps(H100)))
+    properties = module.create_device_properties(json.dumps(H100))
+    cudnn = Cudnn(module, properties)
     backend.find_cudnn = lambda: cudnn
     for signature in cases():
         graph = cudnn.graph(signature)
         plans = graph.plans(PLANS) if graph else []
+        read = None
+        if plans:
+            name = plans[0].name
+            cudnn.plan(signature, name, "H100")
+            read = Cudnn(module, properties).plan(signature, name, "H100")
         images = [x for x in signature.arrays if x.name in ("x", "y")]
         told = {
             "kind": signature.kind,
             "plans": [(x.name, x.workspace) for x in plans],
+            "read": read and (read.name, read.workspace, read.index),
             "last": all(x.steps[1] == 1 for x in images),
             "images": sum(x.nbytes for x in images),
         }

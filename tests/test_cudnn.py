@@ -20,8 +20,10 @@ from fake_cudnn import FakeCudnn
 from fake_gpu import Gpu
 
 import staticnet as sn
+import staticnet.backends.cuda as backend
 from staticnet import nn
 from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.backends.cuda.cudnn import Cudnn
 from staticnet.codegen.launches import LibraryCall
 from staticnet.ops.base import apply, items
 
@@ -218,10 +220,37 @@ def test_ways_are_timed_and_the_fastest_is_kept(
     check(made, **OPTIONS)
     assert {"eng1_k2=3", "eng5", "own"} <= set(fastest)
     kept = [json.loads(f.read_text()) for f in tmp_path.rglob("*.json")]
-    assert [x["plan"] for x in kept if "plan" in x] == [""]
+    assert [x["plan"] for x in kept if "plan" in x] == ["own"]
     tried = len(fastest)
     check(made, **OPTIONS)
     assert len(fastest) == tried, "what was measured is on disk"
+
+
+@pytest.mark.parametrize("tune", ["0", "60"])
+def test_plans_are_built_once_a_machine(
+    tune: str, gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another process takes them from disk; what is damaged is built again."""
+    monkeypatch.setenv("STATICNET_TUNE", tune)
+
+    def timed(act: Any, device: Any, stream: Any) -> float:
+        before = len(gpu.log)
+        act()
+        return 1.0 if gpu.log[before][0] == "cudnn" else 9.0
+
+    monkeypatch.setattr("staticnet.backends.cuda.tuning._time", timed)
+    made = convolution()
+    check(made, **OPTIONS)
+    asked = len(cudnn.asked)
+    assert (asked, cudnn.read) == (3, 0)
+    for damaged in (False, True):
+        device = backend.open_device()
+        device.cudnn = Cudnn(cudnn)
+        for file in tmp_path.rglob("*.plan") if damaged else ():
+            file.write_bytes(b"eng5\nnothing")
+        check(made, **OPTIONS)
+        assert len(cudnn.asked) == asked + 3 * damaged
+    assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
 
 
 def test_what_is_timed_writes_nowhere_else(
@@ -298,6 +327,7 @@ def test_nvidias_cudnn_makes_plans_for_a_gpu_that_is_not_there(tmp_path: Path) -
     for x in told:
         assert x["plans"], x
         assert all(name.startswith("eng") for name, _ in x["plans"]), x
+        assert x["read"] == [*x["plans"][0], None], "as it comes from disk"
         if x["last"] and x["kind"] in ("convolution", "convolution_input"):
             assert x["plans"][0][1] < x["images"] // 4, "images are turned in a workspace"
     assert not first["plans"] + second["plans"], "heads of 7 features"

@@ -60,7 +60,7 @@ def lines(folder: Path) -> Iterator[str]:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if "plan" in kept:
             times = sorted(kept["milliseconds"].items(), key=lambda entry: entry[1])
-            told = ", ".join(f"{name or 'own'} {duration(ms * 1e-3)}" for name, ms in times)
+            told = ", ".join(f"{name} {duration(ms * 1e-3)}" for name, ms in times)
             yield f"{kept['call']}\n    {told}"
 
 

@@ -184,7 +184,7 @@ class Signature:
 
     kind: str
     arrays: tuple[Operand, ...]
-    results: frozenset[str]
+    results: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
 
     def option(self, name: str) -> Any:

@@ -185,9 +185,7 @@ class BoundCall:
         """Have cuDNN compute it."""
         cudnn = self.device.cudnn
         assert cudnn is not None
-        graph = cudnn.graph(self.call.signature)
-        assert graph is not None
-        cudnn.execute(graph, plan, self.addresses, workspace, stream.ptr)
+        cudnn.execute(plan, self.addresses, workspace, stream.ptr)
 
     def by_launches(self, stream: Any) -> None:
         """Launch kernels of our own."""

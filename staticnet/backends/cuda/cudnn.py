@@ -11,10 +11,14 @@ import functools
 import importlib
 import importlib.util
 import logging
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from staticnet.backends import cache
 from staticnet.codegen.launches import Operand, Signature
 from staticnet.errors import ExecutionError
 from staticnet.ir.dtype import FLOAT32
@@ -22,16 +26,22 @@ from staticnet.ir.dtype import FLOAT32
 log = logging.getLogger("staticnet")
 TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT"}
 INEXACT = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "WINOGRAD", "FFT")
+SUFFIX = ".plan"
 _ENGINE = "eng"  # how the library's own plans are called; others are the front end's
 
 
 @dataclass(frozen=True)
 class CallPlan:
-    """A way to compute a signature: its number in the graph, its name, and its workspace."""
+    """A way to compute a signature: its name, its workspace, and the graph that has it.
 
-    index: int
+    `data` is what it can be made of again; `index` is its number, None if the graph has no other.
+    """
+
     name: str
     workspace: int
+    graph: Any = field(repr=False)
+    data: bytes = field(default=b"", repr=False)
+    index: int | None = None
 
 
 @dataclass
@@ -49,24 +59,32 @@ class CallGraph:
             self.built[name] = self._build(self.names.index(name)) if name in self.names else None
         return self.built[name]
 
-    def plans(self, count: int) -> list[CallPlan]:
-        """Up to `count` plans, the one expected to be fastest first."""
+    def plans(self, count: int, seconds: float = math.inf) -> list[CallPlan]:
+        """Up to `count` plans, the one expected to be fastest first; fewer if they take longer."""
         found: list[CallPlan] = []
+        start = time.perf_counter()
         for name in self.names:
-            if len(found) == count:
+            late = found and time.perf_counter() - start > seconds
+            if len(found) == count or late:
                 break
             plan = self.plan(name)
             found += [] if plan is None else [plan]
         return found
 
     def _build(self, index: int) -> CallPlan | None:
+        name, graph = self.names[index], self.graph
         try:
-            self.graph.build_plan_at_index(index)
-            nbytes = int(self.graph.get_workspace_size_plan_at_index(index))
+            graph.build_plan_at_index(index)
+            nbytes = int(graph.get_workspace_size_plan_at_index(index))
         except Exception as error:  # of a plan that was left out, or that needs what is not there
-            log.debug("cuda: %s: plan %s: %s", self.signature, self.names[index], error)
+            log.debug("cuda: %s: plan %s: %s", self.signature, name, error)
             return None
-        return CallPlan(index, self.names[index], nbytes)
+        try:
+            data = bytes(graph.serialize())  # of the plan that was built last
+        except Exception as error:
+            log.debug("cuda: %s: plan %s is not kept: %s", self.signature, name, error)
+            data = b""
+        return CallPlan(name, nbytes, graph, data, index)
 
 
 class Cudnn:
@@ -80,10 +98,51 @@ class Cudnn:
         self.version = int(module.backend_version())
         self.properties = properties
         self._graphs: dict[Signature, CallGraph | None] = {}
+        self._plans: dict[tuple[Signature, str], CallPlan | None] = {}
 
     @functools.cached_property
     def _handle(self) -> Any:
         return self.module.create_handle()
+
+    def plan(self, signature: Signature, name: str, device: str) -> CallPlan | None:
+        """The plan of a name, or the library's first if it is ""; None if there is none.
+
+        Built plans, whose kernels may take seconds to compile, are kept on disk for a device.
+        """
+        key = signature, name
+        if key not in self._plans:
+            version = f"{self.version} {getattr(self.module, '__version__', '')}"
+            told = cache.digest("cudnn plan", version, device, repr(signature), name)
+            file = cache.open_cache().find(told, SUFFIX)
+            plan = self._read(file) if file else None
+            self._plans[key] = plan or self._built(signature, name, told)
+        return self._plans[key]
+
+    def _built(self, signature: Signature, name: str, key: str) -> CallPlan | None:
+        graph = self.graph(signature)
+        if graph is None:
+            return None
+        plan = graph.plan(name) if name else next(iter(graph.plans(1)), None)
+        if plan and plan.data:
+            content = plan.name.encode() + b"\n" + plan.data
+
+            def make(output: Path) -> None:
+                output.write_bytes(content)
+
+            cache.build(key, SUFFIX, make)
+        return plan
+
+    def _read(self, file: Path) -> CallPlan | None:
+        """The plan that a file has; None if the library does not take it."""
+        name, _, data = file.read_bytes().partition(b"\n")
+        own = () if self.properties else (self._handle,)
+        try:
+            graph = self.module.pygraph(**self._placed())
+            graph.deserialize(*own, list(data))
+            return CallPlan(name.decode(), int(graph.get_workspace_size()), graph)
+        except Exception as error:
+            log.info("cuda: cuDNN %d: %s: %s", self.version, file, error)
+            return None
 
     def graph(self, signature: Signature) -> CallGraph | None:
         """A signature's graph, made once; None if the library does not support it."""
@@ -116,20 +175,22 @@ class Cudnn:
         return {"device_property": self.properties, "sm_version": 900}
 
     def execute(
-        self, graph: CallGraph, plan: CallPlan, addresses: Sequence[int], workspace: int,
-        stream: int,
-    ) -> None:  # fmt: skip
-        """Enqueue a call on a stream; all but `graph` and `plan` are addresses.
+        self, plan: CallPlan, addresses: Sequence[int], workspace: int, stream: int
+    ) -> None:
+        """Enqueue a call on a stream; all but `plan` are addresses.
 
         Raises:
             ExecutionError: if cuDNN refuses it.
         """
+        given, handle = dict(enumerate(addresses, 1)), self._handle
         try:
-            self.module.set_stream(handle=self._handle, stream=stream)
-            given = dict(enumerate(addresses, 1))
-            graph.graph.execute_plan_at_index(given, workspace, plan.index, handle=self._handle)
+            self.module.set_stream(handle=handle, stream=stream)
+            if plan.index is None:
+                plan.graph.execute(given, workspace, handle=handle)
+            else:
+                plan.graph.execute_plan_at_index(given, workspace, plan.index, handle=handle)
         except Exception as error:
-            raise ExecutionError(f"cuDNN {self.version}: {graph.signature}: {error}") from error
+            raise ExecutionError(f"cuDNN {self.version}: plan {plan.name}: {error}") from error
 
 
 class _Writer:

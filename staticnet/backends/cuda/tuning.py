@@ -24,13 +24,14 @@ from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cuda.commands import BoundCall, BoundProduct, Chosen
 from staticnet.backends.cuda.cublaslt import WORKSPACE, Algorithm
-from staticnet.backends.cuda.cudnn import CallGraph, CallPlan
+from staticnet.backends.cuda.cudnn import CallPlan
 from staticnet.backends.cuda.device import Device
 from staticnet.errors import ExecutionError
 
 log = logging.getLogger("staticnet")
 CANDIDATES = 16
-PLANS = 4  # of cuDNN, each of which takes a second to build
+PLANS = 4  # of cuDNN, each of which may take seconds to build
+OWN = "own"  # kernels, beside plans
 WARM_UP, TIMED = 3, 10
 SUFFIX = ".json"
 
@@ -53,14 +54,19 @@ def choose(chosen: Chosen, device: Device, stream: Any) -> Algorithm | CallPlan 
 def _choose_plan(call: BoundCall, device: Device, stream: Any) -> CallPlan | None:
     """The plan of a call: the library's first where nothing is timed."""
     cudnn, signature = device.cudnn, call.call.signature
-    graph = cudnn.graph(signature) if cudnn else None
-    if cudnn is None or graph is None:
+    if cudnn is None:
         return None
     key = cache.digest("cudnn", str(cudnn.version), device.name, repr(signature), _own(call))
-    kept = _kept(key, device, lambda: _measured_call(call, graph, device, stream))
-    if kept is None or (kept["plan"] and graph.plan(kept["plan"]) is None):
-        return next(iter(graph.plans(1)), None)
-    return graph.plan(kept["plan"]) if kept["plan"] else None
+    known = cache.open_cache().find(key, SUFFIX) is not None
+    if flags.read().tune and not known and cudnn.graph(signature) is None:
+        return None
+    kept = _kept(key, device, lambda: _measured_call(call, device, stream))
+    if kept is None:
+        return cudnn.plan(signature, "", device.name)
+    if kept["plan"] == OWN:
+        return None
+    plan = cudnn.plan(signature, kept["plan"], device.name)
+    return plan or cudnn.plan(signature, "", device.name)
 
 
 def _own(call: BoundCall) -> str:
@@ -138,11 +144,12 @@ def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, A
     }
 
 
-def _measured_call(
-    call: BoundCall, graph: CallGraph, device: Device, stream: Any
-) -> dict[str, Any]:
+def _measured_call(call: BoundCall, device: Device, stream: Any) -> dict[str, Any]:
     """The fastest of a few plans and of our own launches, whose results go elsewhere."""
-    plans, cuda = graph.plans(PLANS), device.cupy.cuda
+    assert device.cudnn is not None
+    graph = device.cudnn.graph(call.call.signature)
+    left = flags.read().tune - device.seconds_tuned
+    plans, cuda = graph.plans(PLANS, left) if graph else [], device.cupy.cuda
     room = cuda.alloc(max((plan.workspace for plan in plans), default=0) or 1)
     rooms = {}
     signature = call.call.signature
@@ -150,7 +157,7 @@ def _measured_call(
         if x.name in signature.results:
             rooms[address] = cuda.alloc(x.nbytes)
     beside = call.elsewhere({address: int(made.ptr) for address, made in rooms.items()})
-    ways: dict[str, Callable[[], None]] = {"": lambda: beside.by_launches(stream)}
+    ways: dict[str, Callable[[], None]] = {OWN: lambda: beside.by_launches(stream)}
     for plan in plans:
         ways[plan.name] = functools.partial(beside.by_library, plan, int(room.ptr), stream)
     times = {}
@@ -162,10 +169,9 @@ def _measured_call(
             times[name] = math.inf
     best = min(times, key=times.__getitem__)
     log.info(
-        "cuda: %s: %s of %d ways, %.1f µs", signature, best or "own kernels", len(times),
+        "cuda: %s: %s of %d ways, %.1f µs", signature, best, len(times),
         times[best] * 1e3,
     )  # fmt: skip
-    assert device.cudnn is not None
     return {
         "plan": best,
         "milliseconds": times,

@@ -69,7 +69,7 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
         addresses.append(locate(x))
     assert isinstance(scale, Constant)
     options = ("causal", bool(op.attributes()["causal"])), ("scale", float(scale.value.scalar))
-    return _told(node, arrays, {name for name, _ in written}, options, addresses)
+    return _told(node, arrays, [name for name, _ in written], options, addresses)
 
 
 def _convolution(node: Node, locate: Locate, tf32: bool) -> Told | None:
@@ -88,17 +88,17 @@ def _convolution(node: Node, locate: Locate, tf32: bool) -> Told | None:
         ("low", (*pad, *op.low)), ("high", (*pad, *op.high)), ("strides", (*ones, *op.strides)),
         ("dilations", (*ones, *op.dilations)),
     )  # fmt: skip
-    return _told(node, arrays, {op.roles[-1]}, options, [locate(x) for x in nodes])
+    return _told(node, arrays, op.roles[-1:], options, [locate(x) for x in nodes])
 
 
 def _told(
-    node: Node, arrays: Sequence[Operand | None], results: set[str],
+    node: Node, arrays: Sequence[Operand | None], results: Sequence[str],
     options: tuple[tuple[str, object], ...], addresses: Sequence[Address],
 ) -> Told | None:  # fmt: skip
     found = [x for x in arrays if x is not None and 0 not in x.shape]
     if len(found) < len(arrays):
         return None
-    return Signature(node.op.name, tuple(found), frozenset(results), options), tuple(addresses)
+    return Signature(node.op.name, tuple(found), tuple(results), options), tuple(addresses)
 
 
 def _laid(name: str, x: Node, laid: Laid) -> Operand | None:
