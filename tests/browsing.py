@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,20 @@ def opened(browser: Any, tmp_path: Any) -> Any:
     yield open_page
     assert [fault for fault in faults if not fault.startswith("data:")] == []
 
+
+def axe() -> str:
+    """The script of axe-core, which looks for what keeps people out; skips without it."""
+    file = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+    if not file.exists():
+        pytest.skip("needs npm install axe-core in the checkout")
+    return file.read_text(encoding="utf-8")
+
+
+SERIOUS = """
+() => axe.run().then(({ violations }) => violations
+  .filter(({ impact }) => ['serious', 'critical'].includes(impact))
+  .map(({ id, nodes }) => [id, nodes.length, nodes[0].html]))
+"""
 
 CONTRASTS = """
 () => {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import char_gpt
 import numpy as np
 import pytest
-from browsing import CROSSED, FITS
+from browsing import CROSSED, FITS, SERIOUS, axe
 from report_cases import batch_of, classifier, random_graph
 
 import staticnet as sn
@@ -195,9 +194,7 @@ class TestInTheBrowser:
 
     @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
     def test_axe_finds_nothing_serious(self, opened: Any, width: int, scheme: str) -> None:
-        axe = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-        if not axe.exists():
-            pytest.skip("needs npm install axe-core in the checkout")
+        checker = axe()
         text = document_page(classifier("numpy").document(*batch_of(16)))
         page = opened(text, size=(width, 844), color_scheme=scheme)
         for choice in ("after the passes", "kernels"):
@@ -205,15 +202,8 @@ class TestInTheBrowser:
             page.wait_for_selector("#view .box")
             page.click("#view .box >> nth=1")
             page.wait_for_selector("#view .box.open")
-            page.evaluate(axe.read_text(encoding="utf-8"))
+            page.evaluate(checker)
             assert page.evaluate(SERIOUS) == []
-
-
-SERIOUS = """
-() => axe.run().then(({ violations }) => violations
-  .filter(({ impact }) => ['serious', 'critical'].includes(impact))
-  .map(({ id, nodes }) => [id, nodes[0].html]))
-"""
 
 
 def held(page: Any) -> None:

@@ -46,7 +46,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
-pygments_style, pygments_dark_style = "friendly", "github-dark"
+pygments_style, pygments_dark_style = "a11y-high-contrast-light", "github-dark"
 
 
 def first_page(app: Any, failure: Exception | None) -> None:
@@ -58,6 +58,17 @@ def first_page(app: Any, failure: Exception | None) -> None:
         (Path(app.outdir) / "index.html").write_text(text + refresh + link, encoding="utf-8")
 
 
+def reachable(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """What scrolls is reached by the keyboard, and headings beside the page say their level."""
+    for part in ("body", "furo_navigation_tree"):
+        html = context.get(part) or ""
+        html = html.replace(
+            '<div class="highlight"><pre>', '<div class="highlight"><pre tabindex="0">'
+        )
+        context[part] = html.replace('role="heading">', 'role="heading" aria-level="2">')
+
+
 def setup(app: Any) -> None:
-    """What is done once the pages are written."""
+    """What is done to pages, and once they are written."""
+    app.connect("html-page-context", reachable, priority=900)  # after the theme has made its tree
     app.connect("build-finished", first_page)

@@ -66,12 +66,13 @@ def _step(step: int | None) -> str:
 
 
 def _block(block: Block, place: tuple[int, int], size: tuple[int, int]) -> str:
-    lines = "".join(
+    lines = " ".join(  # spaces are read between them
         f'<text x="{PAD}" y="{LINE * i + 19}" class="{line.role}"{_step(line.step)}>'
         f"{escape(_shown(line))}</text>"
         for i, line in enumerate(block.lines)
     )
-    told = "; ".join(line.text for line in block.lines)
+    seen, full = ("; ".join(map(text, block.lines)) for text in (_shown, lambda line: line.text))
+    told = seen if seen == full else f"{seen}; in full: {full}"
     return (
         f'<g class="n {block.role}" transform="translate({place[0]} {place[1]})" '
         f'data-node="{block.node}" tabindex="0" role="button" aria-label="{escape(told)}"'

@@ -83,4 +83,5 @@ def _cell(value: Any) -> str:
         return f'<td class="number">{value:,}</td>'
     if isinstance(value, float | np.number):
         return f'<td class="number">{value:,.4g}</td>'
-    return f"<td>{escape(str(value))}</td>"
+    kind = ' class="number"' if str(value).rstrip("%").replace(".", "", 1).isdecimal() else ""
+    return f"<td{kind}>{escape(str(value))}</td>"
