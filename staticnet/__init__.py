@@ -6,7 +6,7 @@ Declare a symbolic graph, derive its gradient, compile the whole training step, 
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
-from staticnet import dynamic, errors, features, io, linalg, nn, optim, passes, train
+from staticnet import dynamic, errors, linalg, nn, optim, passes
 from staticnet.autodiff import jvp, vjp
 from staticnet.checks import check_op
 from staticnet.compare import compare
@@ -25,7 +25,6 @@ from staticnet.control.derivatives import (
 from staticnet.control.scan import map, scan
 from staticnet.control.vmap import vmap
 from staticnet.control.while_loop import fori_loop, while_loop
-from staticnet.explain import backprop, derive, diagnose
 from staticnet.function import Function, function
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BFLOAT16 as bfloat16
@@ -609,7 +608,10 @@ _tell("linalg", [name for name in linalg.__all__ if name not in __all__])
 _tell("nn", [name for name in nn.__all__ if name not in __all__])
 _tell("nn.utils.rnn", nn.utils.rnn.__all__)
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from staticnet import features, io, train
+    from staticnet.explain import backprop, derive, diagnose
+else:
     __getattr__ = lookup(
         __name__,
         __all__,
@@ -618,4 +620,11 @@ if not TYPE_CHECKING:
         | {name: f"it is sn.linalg.{name}" for name in linalg.__all__}
         | {name: f"it is sn.nn.{name}" for name in nn.__all__}
         | {name: f"it is sn.optim.{name}" for name in optim.__all__},
+        late={
+            **{name: f"staticnet.{name}" for name in ("features", "io", "train")},
+            **dict.fromkeys(("backprop", "derive", "diagnose"), "staticnet.explain"),
+        },
     )
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -25,6 +25,7 @@ from staticnet.epochs import run_epochs, size_of_batch
 from staticnet.errors import ArgumentError
 from staticnet.feeds import bind_dims, convert, order_feeds
 from staticnet.inspection import Inspection
+from staticnet.ir.collector import paused
 from staticnet.ir.graph import Graph
 from staticnet.ir.modes import describe, modes_of, watch
 from staticnet.ir.node import Node
@@ -211,6 +212,7 @@ class Function(Inspection, Stateful):
         make = functools.partial(self._specialize, dims)
         return self._specialized.find_or_make(dims, make, self.max_specializations)
 
+    @paused()
     def _specialize(self, dims: Mapping[str, int]) -> Specialization:
         graph, records = self._compilation.compile(dims)
         plan = functools.cache(lambda: self._compilation.plan(graph, dims))

@@ -108,12 +108,24 @@ def test_only_flags_reads_the_environment() -> None:
     assert readers == ["staticnet.flags"]
 
 
-def test_heavy_libraries_are_imported_late() -> None:
+def test_what_not_every_program_needs_is_imported_late() -> None:
     code = (
         "import sys, staticnet\n"
         "heavy = 'scipy cupy torch jax matplotlib sklearn networkx rich safetensors'.split()\n"
+        "heavy += [f'staticnet.{name}' for name in 'features io train explain cli'.split()]\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     run = [sys.executable, "-c", code]
     output = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert output.stdout.strip() == "[]"
+
+
+def test_what_comes_late_is_there() -> None:
+    code = (
+        "import staticnet as sn\n"
+        "assert set(sn.__all__) <= set(dir(sn))\n"
+        "print(sn.train.Trainer.__name__, sn.derive.__name__, sn.io.__name__)\n"
+    )
+    run = [sys.executable, "-c", code]
+    output = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert output.stdout.split() == ["Trainer", "derive", "staticnet.io"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -141,14 +143,28 @@ def raise_own(owner: Any, name: str) -> None:
         found.__get__(owner, type(owner))
 
 
-def lookup(module: str, names: Iterable[str], hints: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a module, for names that it does not have."""
-    known = list(names)
+def lookup(
+    module: str,
+    names: Iterable[str],
+    hints: Mapping[str, str] | Callable[[], Mapping[str, str]],
+    late: Mapping[str, str] | None = None,
+) -> Callable[[str], Any]:
+    """The `__getattr__` of a module, for names that it does not have.
+
+    Those that come `late` are imported when they are asked for: a name's value is the module that
+    it would be of, or what that has by this name.
+    """
+    known, coming = list(names), late or {}
 
     def find(name: str) -> Any:
+        if name in coming:
+            value = importlib.import_module(coming[name])
+            value = getattr(value, name) if coming[name].rpartition(".")[2] != name else value
+            setattr(sys.modules[module], name, value)
+            return value
         if name.startswith("_"):
             raise MissingNameError(f"module {module!r} has no attribute {name!r}")
-        raise missing_name(module, name, known, hints)
+        raise missing_name(module, name, known, hints() if callable(hints) else hints)
 
     return find
 

@@ -121,6 +121,7 @@ def _all_equal(names: tuple[str, ...]) -> bool:
 
 class _Here(threading.local):
     provenance: Provenance | None = None
+    line: Location | None = None
     module: str = ""
 
 
@@ -133,7 +134,21 @@ def current() -> Provenance:
     if provenance is not None:
         return provenance
     module = _here.module
-    return Provenance((user_line(),), "", (module,) if module else ())
+    return Provenance((_here.line or user_line(),), "", (module,) if module else ())
+
+
+@contextlib.contextmanager
+def at_user_line() -> Iterator[None]:
+    """What is built inside is of the user's line that is running now: it is looked for once.
+
+    For what calls no functions of the user's.
+    """
+    before = _here.line
+    _here.line = before or user_line()
+    try:
+        yield
+    finally:
+        _here.line = before
 
 
 def is_attributed() -> bool:

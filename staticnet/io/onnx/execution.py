@@ -18,6 +18,7 @@ from staticnet.io.onnx.registry import find
 from staticnet.io.onnx.tensors import NAMES
 from staticnet.io.onnx.typing import check_operands
 from staticnet.ir import location
+from staticnet.ir.collector import paused
 from staticnet.ir.value import Value
 from staticnet.ops.base import constant
 
@@ -47,6 +48,11 @@ class Scope:
         raise OnnxError(f"the value {name!r:.80} is not there yet")
 
 
+def _kind(operand: Any) -> Any:
+    """All that a schema says of an operand: its dtype, or that it is missing, or no tensor."""
+    return operand.dtype if isinstance(operand, Value) else operand is None
+
+
 @dataclass
 class Execution:
     """One building of a model's graph."""
@@ -55,6 +61,7 @@ class Execution:
     training: bool = False
     knowledge: Knowledge = field(default_factory=Knowledge)
     labels: dict[str, str] = field(default_factory=dict)
+    fitting: set[tuple[Any, ...]] = field(default_factory=set)  # operands that were checked
     depth: int = 0
     draws: int = 0
 
@@ -70,7 +77,8 @@ class Execution:
     def run(self, values: dict[str, Any], path: str) -> list[Any]:
         """The outputs of the model's graph from its inputs and initializers by name."""
         scope = Scope(self.model.opsets, values=values, path=path)
-        self.steps(self.model.body.steps, scope)
+        with paused(), location.at_user_line():
+            self.steps(self.model.body.steps, scope)
         return [scope[output.name] for output in self.model.body.outputs]
 
     def body(self, body: Body, operands: Sequence[Any], around: Scope) -> list[Any]:
@@ -127,7 +135,10 @@ class Execution:
         version = scope.opsets.get(step.domain) or newest(step.domain)
         known = schema(step.domain, step.op, version)
         call = Call(step, self, scope, known)
-        check_operands(known, operands)
+        kinds = (step.domain, step.op, version, *map(_kind, operands))
+        if kinds not in self.fitting:
+            check_operands(known, operands)
+            self.fitting.add(kinds)
         rule = find(step.domain, step.op, version)
         if rule is None:
             return self._function(self._composed(call, operands), step, operands, scope, known)

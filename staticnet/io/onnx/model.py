@@ -13,6 +13,7 @@ from staticnet.io.onnx.graphs import Signature, identifier
 from staticnet.io.onnx.operators import FAMILIES
 from staticnet.io.onnx.parameters import Choice, roles
 from staticnet.io.onnx.reading import Model, read_model
+from staticnet.ir.collector import paused
 from staticnet.ir.dim import Dim
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
@@ -24,7 +25,8 @@ from staticnet.ops.state import Variable, placeholder, variable
 def read(source: Any, trainable: Choice = True) -> OnnxModel:
     """What `load` gives, once the table of operators is filled."""
     assert FAMILIES
-    return OnnxModel(read_model(source), trainable)
+    with paused():
+        return OnnxModel(read_model(source), trainable)
 
 
 class OnnxModel(Module):
