@@ -39,9 +39,9 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
         raise DataError("features: there are no images to look into")
     parts: list[article.Part] = []
 
-    def add(name: str, title: str, said: str, pixels: Array) -> str:
+    def add(name: str, title: str, said: str, pixels: Array, labelled: str = "") -> str:
         files.write(out / f"{name}.png", png(pixels))
-        shown = article.figure(article.image(pixels, title), said)
+        shown = article.figure(labelled or article.image(pixels, title), said)
         parts.extend([article.heading(title), shown])
         return f"{name}.png: {title.lower()}"
 
@@ -49,8 +49,9 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     yield from _ascents(model, data.classes, images.shape[1:], device, add)
     chosen = spread(labels, count)
     looked, gap = attributions(model, images[chosen], device)
-    named = ", ".join(data.classes[labels[i]] for i in chosen)
-    yield add("attributions", "What decides", f"{_DECIDES} From above: {named}.", looked)
+    named = [data.classes[labels[i]] for i in chosen]
+    whole = sheet([picture for row in looked for picture in row], columns=len(COLUMNS), scale=4)
+    yield add("attributions", "What decides", _DECIDES, whole, _labelled(named, looked))
     yield f"integrated gradients miss at most {gap:.2%} of what the score gains"
     parts.append(article.paragraph(f"Completeness: they miss at most {gap:.2%} of the gain."))
     known, _ = images_of(data.training, KNOWN)
@@ -67,14 +68,22 @@ _ASCENTS = (
     "Images climbed to from noise, each to make its unit's output great; kept smooth and near grey."
 )
 _DECIDES = (
-    f"{', '.join(COLUMNS)}, of the class that the network takes for the likeliest. Orange speaks "
-    "for it, blue against it."
+    "Of the class that the network takes for the likeliest. Orange speaks for it, blue against it."
 )
 _NEAREST = (
     "On the left an image that was not learned from; beside it those learned from whose "
     "activations before the last layer point the same way most."
 )
 _MAPS = "Activations before the last layer; a point is an example, its colour the class."
+
+
+def _labelled(named: Sequence[str], looked: Sequence[Sequence[Array]]) -> article.Part:
+    """A table: a row for each image, a column for each way to look at it."""
+    rows = [
+        (name, [article.image(p, f"{c} of {name}", 3) for p, c in zip(row, COLUMNS, strict=True)])
+        for name, row in zip(named, looked, strict=True)
+    ]
+    return article.pictures(COLUMNS, rows)
 
 
 def spread(labels: Array, count: int) -> list[int]:
@@ -99,20 +108,25 @@ def _ascents(
     model: nn.Module, classes: Sequence[str], shape: tuple[int, ...], device: str, add: Any
 ) -> Iterator[str]:
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
-    named = f" {', '.join(classes)}."
-    layers: tuple[tuple[str, str, str, Any, int], ...] = (
-        ("channels", "What channels answer to", "", last, min(UNITS, last.out_channels)),
-        ("classes", "What each class looks like to it", named, "", len(classes)),
+    units = [f"{i}" for i in range(min(UNITS, last.out_channels))]
+    layers: tuple[tuple[str, str, Any, Sequence[str]], ...] = (
+        ("channels", "What channels answer to", last, units),
+        ("classes", "What each class looks like to it", "", classes),
     )
-    for name, title, more, layer, units in layers:
-        made = features.maximise(model, np.arange(units), shape, layer, steps=ASCENT)
+    for name, title, layer, named in layers:
+        made = features.maximise(model, np.arange(len(named)), shape, layer, steps=ASCENT)
         images = sn.function([], made, device=device)()
         pictures = [stretched(as_pixels(image)) for image in images]
-        yield add(name, title, _ASCENTS + more, sheet(pictures, columns=8, scale=3))
+        whole = sheet(pictures, columns=8, scale=3)
+        shown = [
+            article.figure(article.image(picture, "", 3), unit)
+            for picture, unit in zip(pictures, named, strict=True)
+        ]
+        yield add(name, title, _ASCENTS, whole, article.row(shown))
 
 
-def attributions(model: nn.Module, images: Array, device: str) -> tuple[Array, float]:
-    """A row of pictures for each image, and the share that integrated gradients miss at most."""
+def attributions(model: nn.Module, images: Array, device: str) -> tuple[list[list[Array]], float]:
+    """The `COLUMNS` of each image, and the share that integrated gradients miss at most."""
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     x = sn.placeholder(images.shape, "float32", "x")
     whole = features.integrated_gradients(model, x, steps=STEPS)
@@ -127,19 +141,20 @@ def attributions(model: nn.Module, images: Array, device: str) -> tuple[Array, f
         ],
         device=device,
     )(images)
-    rows: list[Array] = []
+    rows: list[list[Array]] = []
     for image, salient, smooth, integrated, heat in zip(images, *found[:4], strict=True):
         pixels = coloured(as_pixels(image))
-        rows += [
+        shown = [
             pixels,
             glowing(stretched(np.minimum(salient, np.quantile(salient, 0.99)))),
             signed(smooth.sum(axis=0)),
             signed(integrated.sum(axis=0)),
             0.4 * pixels + 0.6 * glowing(stretched(heat)),
         ]
+        rows.append(shown)
     gained = np.abs(found[2]).sum(axis=(1, 2, 3))
     gap = float(np.max(np.abs(found[4]) / np.maximum(gained, 1e-9)))
-    return sheet(rows, columns=len(COLUMNS), scale=4), gap
+    return rows, gap
 
 
 def activations(model: nn.Module, images: Array, device: str) -> Array:

@@ -78,6 +78,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Part:
     )
 
 
+def pictures(head: Sequence[str], rows: Iterable[tuple[str, Sequence[Part]]]) -> Part:
+    """A table of pictures under what they show, each row behind its name."""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *head))
+    body = ""
+    for name, cells in rows:
+        shown = "".join(f"<td>{cell}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{escape(name)}</th>{shown}</tr>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="plain pictures"><thead><tr>{heads}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, int | np.integer):
         return f'<td class="number">{value:,}</td>'
