@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from staticnet.attention.op import Attention, AttentionGradient, split_operands
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type
+from staticnet.errors import CompileError
 from staticnet.ir.dtype import BOOL, HALVES, as_dtype, compute_dtype, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
@@ -31,7 +32,11 @@ def attention_routine(
     node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], scratch: str
 ) -> list[str]:
     """The C statements of an attention or its gradient, which works in `scratch`."""
-    assert node.op.attributes().get("given") != "result", f"{node.op} is for a GPU: leave cudnn in"
+    if node.op.attributes().get("given") == "result":
+        raise CompileError(
+            f"{node.op.name}: on the CPU it is given delta ({node.provenance}); leave the pass "
+            "cudnn in, which has it so"
+        )
     name = short_name(node.inputs[0].dtype)
     laid = [laid_out(x, in_memory) for x in node.inputs]
     own, mask, drops = attention_parts(node, [f"{pointer(x.below)} + {x.first}" for x in laid])

@@ -225,11 +225,11 @@ def open_device() -> Device:
 
 @functools.cache
 def _open(number: int) -> Device:
-    nvrtc, blas = find_nvrtc(), find_library()
+    nvrtc, blas, found = find_nvrtc(), find_library(), find_cudnn()
     assert nvrtc is not None
     assert blas is not None
     cupy = importlib.import_module("cupy")
     try:
-        return Device(cupy, nvrtc, blas, find_cudnn())
+        return Device(cupy, nvrtc, blas, found and Cudnn(found.module))  # a handle is a device's
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         raise translate(error, f"opening CUDA device {number}") from error
