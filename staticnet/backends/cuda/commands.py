@@ -148,9 +148,10 @@ class BoundProduct:
 
 
 class BoundCall:
-    """What cuDNN computes by a plan, or launches of our own do: `choice` says which.
+    """What cuDNN computes by a plan, or launches of our own do.
 
-    `choice` and `workspace` are set before it runs.
+    `algorithm`, a plan or None for launches, and `workspace` are set before it runs; `why` tells
+    the choice.
     """
 
     def __init__(self, call: LibraryCall, binder: Binder, resolve: Resolve) -> None:
@@ -162,6 +163,7 @@ class BoundCall:
         self.own = [binder.launch(launch, resolve) for launch in call.own]
         self.algorithm: Algorithm | CallPlan | None = None
         self.workspace = 0
+        self.why = ""
 
     def products(self) -> Iterator[Chosen]:
         """Itself, which needs a plan."""

@@ -58,15 +58,19 @@ def _choose_plan(call: BoundCall, device: Device, stream: Any) -> CallPlan | Non
         return None
     key = cache.digest("cudnn", str(cudnn.version), device.name, repr(signature), _own(call))
     known = cache.open_cache().find(key, SUFFIX) is not None
-    if flags.read().tune and not known and cudnn.graph(signature) is None:
-        return None
-    kept = _kept(key, device, lambda: _measured_call(call, device, stream))
-    if kept is None:
-        return cudnn.plan(signature, "", device.name)
-    if kept["plan"] == OWN:
-        return None
-    plan = cudnn.plan(signature, kept["plan"], device.name)
-    return plan or cudnn.plan(signature, "", device.name)
+    kept = None
+    if not flags.read().tune or known or cudnn.graph(signature) is not None:
+        kept = _kept(key, device, lambda: _measured_call(call, device, stream))
+    if kept is not None:
+        times = sorted(kept["milliseconds"].items(), key=lambda entry: entry[1])
+        call.why = ", ".join(f"{name} {ms * 1e3:.1f} µs" for name, ms in times)
+        if kept["plan"] == OWN:
+            return None
+        if plan := cudnn.plan(signature, kept["plan"], device.name):
+            return plan
+    plan = cudnn.plan(signature, "", device.name)
+    call.why = "its first, not timed" if plan else "it has no plan"
+    return plan
 
 
 def _own(call: BoundCall) -> str:
@@ -181,17 +185,20 @@ def _measured_call(call: BoundCall, device: Device, stream: Any) -> dict[str, An
 
 
 def told(calls: Iterable[Chosen]) -> str:
-    """`cuDNN computes 24 of 24 calls: attention ×12, …`; nothing where it could compute none."""
+    """`cuDNN computes 1 of 2 calls: attention by eng9 ×1 (eng9 31.0 µs, own 55.1 µs); …`, and why.
+
+    Nothing where there is no call that it could compute.
+    """
     offered = [x for x in calls if isinstance(x, BoundCall)]
     if not offered:
         return ""
-    kinds = Counter(
-        f"{x.call.signature.kind} by {x.algorithm.name}"
-        for x in offered
-        if isinstance(x.algorithm, CallPlan)
+    names = [x.algorithm.name if isinstance(x.algorithm, CallPlan) else OWN for x in offered]
+    ways = Counter(
+        (f"{x.call.signature.kind} by {name}", x.why)
+        for x, name in zip(offered, names, strict=True)
     )
-    named = ", ".join(f"{kind} ×{count}" for kind, count in kinds.items())
-    return f"cuDNN computes {kinds.total()} of {len(offered)} calls" + f": {named}" * bool(named)
+    listed = "; ".join(f"{way} ×{count} ({why})" for (way, why), count in ways.items())
+    return f"cuDNN computes {sum(x != OWN for x in names)} of {len(offered)} calls: {listed}"
 
 
 def _time(act: Any, device: Device, stream: Any) -> float:
