@@ -23,7 +23,7 @@ from staticnet.ir.node import Node
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Place, Plan
 
-LARGE_BODY = 1 << 16  # characters of kernels and steps that two cores compile sooner than one
+LARGE_BODY = 1 << 16  # characters beside the prelude that two cores compile sooner than one
 _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 
 # A product is cut into a slab for each of the machine's cores, if its work deserves it, and not for
@@ -145,7 +145,7 @@ class Program:
         first. A kernel's code does not depend on where it is called.
         """
         kernels = [match[0] for match in _KERNEL.finditer(self.body)]
-        text, moved = len(self.body), list[str]()
+        text, moved = len(self.source) - len(self.head), list[str]()
         while kernels and 2 * sum(map(len, moved)) < text:
             moved.append(kernels.pop())
         if text < LARGE_BODY or not moved:

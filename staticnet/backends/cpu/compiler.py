@@ -213,6 +213,9 @@ def _try_flags(
     Raises:
         CompileError: if a plain library cannot be built or loaded.
     """
+    best = (*COMMON, *TUNING[0], *THREADING[0])
+    if _works(Compiler(command, version, best, openmp=True), _OPENMP, output):
+        return best, True  # all at once, as nearly everywhere
     plain = Compiler(command, version, COMMON, openmp=False)
     for tuning in TUNING:
         tuned = Compiler(command, version, (*COMMON, *tuning), openmp=False)
