@@ -30,7 +30,7 @@ import numpy as np
 
 from bench import environment
 from bench.report import duration
-from bench.worker import max_rss
+from bench.resident import max_rss
 from staticnet.compare import stats
 
 PEERS = ("onnxruntime", "torch", "torch.compile")

@@ -68,11 +68,16 @@ def resident(step: Any, data: Arrays) -> list[Any]:
 def staticnet_program(step: Any, data: Arrays, size: int, steps: int) -> Program:
     """A call of the step, and epochs of it over data that lies where it runs."""
     sets = resident(step, data)
+
+    def memory() -> dict[str, int]:
+        analysis = step.memory_analysis()
+        return {"planned peak": analysis.peak, "feeds": analysis.feeds, "arena": analysis.arena}
+
     return training_program(
         lambda x, y: float(step(x, y)),
         lambda: step.run(steps, *sets, batch_size=size),
         batches(data, size),
-        lambda: {"planned peak": step.memory_analysis().peak},
+        memory,
     )
 
 

@@ -8,7 +8,7 @@ It reads commands as lines of JSON and answers each with one line:
 | `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
 | `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
 | `{"do": "few", "mode": M, "seconds": S, "calls": K, "check": B}` | K `samples`, of a call each |
-| `{"do": "memory"}` | how much the resident size has grown, and what the program says |
+| `{"do": "memory"}` | how far the resident size has grown, and what the program says |
 | `{"do": "release"}` | drops the program and its buffers |
 | `{"do": "quit"}` | none |
 
@@ -18,22 +18,19 @@ exception is answered as `{"error": text}`. Whatever libraries print goes to sta
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from bench.copies import copy_program
 from bench.program import COPIES, Mode, Program, Workload
+from bench.resident import Growth, give_back
 
 SIZES_COMPILED = 64
 MODULES = {
@@ -50,12 +47,13 @@ class Worker:
     def __init__(self, workload: Workload, contender: str, device: str) -> None:
         self.workload, self.contender, self.device = workload, contender, device
         self.program: Program | None = None
-        self.base_rss = max_rss()
+        self.growth = Growth()
 
     def prepare(self, size: int, steps: int) -> dict[str, Any]:
         """Build the program; run and time what is checked. The first step includes building."""
         self.release()
         self.program, start = self._build(size)
+        self.growth.mark()
         checks: dict[str, list[float]] = {}
         first: dict[str, float] = {}
         for name, mode in self.program.modes.items() if steps else ():
@@ -71,6 +69,7 @@ class Worker:
             moved = self.workload.bytes_moved(size)
             return copy_program(self.contender, moved, held), time.perf_counter()
         arrays = self.workload.make_data(size)
+        self.growth = Growth()
         start = time.perf_counter()
         return self.workload.contenders[self.contender](arrays, self.device), start
 
@@ -88,15 +87,13 @@ class Worker:
     def release(self) -> dict[str, Any]:
         """Drop the program and give its memory back."""
         self.program = None
-        gc.collect()
-        trim()
+        give_back()
         return {}
 
     def memory(self) -> dict[str, Any]:
-        """The growth of the greatest resident size since the import, and what the program says."""
+        """How far the resident size grew when it was built and stepped; what the program says."""
         assert self.program is not None
-        grown = max_rss() - self.base_rss
-        return {"rss_growth": grown, "reported": self.program.memory()}
+        return {**self.growth.told(), "reported": self.program.memory()}
 
     def warm(self, mode: str, seconds: float, limit: float) -> dict[str, Any]:
         """Repeat until the times agree, or `limit` seconds have passed."""
@@ -154,26 +151,6 @@ def run_check(name: str, mode: Mode, steps: int) -> tuple[list[float], float]:
 def _timing() -> Any:
     """staticnet's loops, imported when the time of that import has been taken."""
     return importlib.import_module("staticnet.compare.timing")
-
-
-def max_rss() -> int:
-    """The greatest resident size of this process so far, in bytes.
-
-    From /proc where there is one: what getrusage says begins with the parent's size.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(peak.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def trim() -> None:
-    """Give the system what the allocator keeps of freed memory; glibc keeps up to 64 MiB."""
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if give_back is not None:
-        give_back(0)
 
 
 def pin(threads: int) -> None:

@@ -18,8 +18,8 @@ from tolerance import close
 
 import staticnet as sn
 import staticnet.backends.cpu as cpu
-from staticnet.backends.cpu import arrays
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.ir import arrays
 from staticnet.ir.dtype import DTYPES
 
 COMPILES = True

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from random_graphs import graphs, symbolic_graphs
 
 import staticnet as sn
+from bench.resident import STATUS, Growth
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import ArgumentError, MemoryLimitError, ShapeError
 from staticnet.ir.dim import Dim, substitute
@@ -230,6 +231,23 @@ def test_planned_bytes_are_allocated(file: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.skipif(not STATUS.exists(), reason="the system does not tell how much is resident")
+def test_what_steps_take_of_memory_is_the_arena() -> None:
+    """Resident, of a training step: nothing of it is there before the first, nor more after it."""
+    x = sn.placeholder((1024, 4), name="x")
+    w, v = sn.variable(np.ones((4, 8192), "f4")), sn.variable(np.ones((8192, 4), "f4"))
+    loss = sn.mean(sn.tanh(x @ w) @ v)
+    step = sn.function([x], loss, updates=sn.optim.SGD(lr=0.1).minimize(loss), device="cpu")
+    feed = np.ones((1024, 4), "f4")
+    step.specialize()
+    arena = step.memory_analysis().arena
+    growth = Growth()
+    for _ in range(3):
+        step(feed)
+    assert arena > 32 << 20
+    assert abs(growth.told()["rss_growth"] - arena) < 2 << 20
+
+
 def test_a_call_allocates_its_outputs_and_nothing_else() -> None:
     x = sn.placeholder(("n", 1000), name="x")
     w = sn.variable(np.ones((1000, 1000), np.float32), "w")

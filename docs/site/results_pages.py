@@ -1,4 +1,4 @@
-"""`{results} FILE`: a table of measured times from bench/results, ours beside the fastest other."""
+"""`{results} FILE`: a table of what was measured from bench/results, ours beside the best other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from bench import report
+from bench import memory, report
 from bench.program import OURS
 
 FOLDER = Path(__file__).parents[2] / "bench" / "results"
@@ -23,12 +23,16 @@ HEADER = ("what", "staticnet", "fastest other", "its time", "ratio")
 def table(file: Path) -> str:
     """The file's results in Markdown, below where and when they were measured."""
     first = json.loads(file.read_text(encoding="utf-8").split("\n", 1)[0])
-    if "records" in first:
-        about, rows = first["about"], _samples(first["records"])
-    else:
+    header: tuple[str, ...] = HEADER
+    rows: Iterator[tuple[str, ...]]
+    if "records" not in first:
         records = report.read(file)
         about, rows = records[0], _reported(records)
-    lines = [" | ".join(HEADER), " | ".join(["---"] * len(HEADER)), *(" | ".join(r) for r in rows)]
+    elif any("rss_growth" in record for record in first["records"]):
+        about, header, rows = first["about"], memory.HEADER, iter(memory.table(first["records"]))
+    else:
+        about, rows = first["about"], _samples(first["records"])
+    lines = [" | ".join(header), " | ".join(["---"] * len(header)), *(" | ".join(r) for r in rows)]
     return "\n".join([_about(about), "", *(f"| {line} |" for line in lines), ""])
 
 

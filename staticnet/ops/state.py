@@ -13,6 +13,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, StateError, SymbolicValueError
 from staticnet.ir import location
+from staticnet.ir.arrays import own
 from staticnet.ir.dtype import FLOAT32, DType
 from staticnet.ir.node import Node, build, describe, recipe, remake
 from staticnet.ir.op import Op
@@ -183,7 +184,7 @@ class Variable(Node):
             raise StateError(f"{describe(self)} cannot hold an array of shape {list(array.shape)}")
         if not is_lesser(array.dtype, self.dtype):
             raise StateError(f"{describe(self)} cannot hold {array.dtype}; convert it first")
-        return np.array(fitting, order="C")
+        return own(np.asarray(fitting))
 
     def host_array(self) -> np.ndarray[Any, Any]:
         """The array itself, brought to the host if a GPU holds it.
@@ -244,7 +245,7 @@ def _new(dtype: DType, shape: Shape) -> Variable:
 def _restored(type: TensorType, value: Any, name: str, trainable: bool, buffer: bool) -> Variable:
     """A variable as it was when it was copied or pickled."""
     node = _new(type.dtype, type.shape)
-    node.array = None if value is None else np.array(value, type.dtype)
+    node.array = None if value is None else own(np.asarray(value, type.dtype))
     node.name, node.trainable, node.buffer = name, trainable, buffer
     return node
 
@@ -268,7 +269,7 @@ def variable(value: Any, name: str | None = None, trainable: bool = True) -> Var
     node.name = name or ""
     node.trainable = bool(trainable)
     node.buffer = not node.trainable
-    node.array = np.array(array, order="C")
+    node.array = own(array)
     return node
 
 

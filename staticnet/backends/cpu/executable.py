@@ -11,15 +11,15 @@ import numpy as np
 
 from staticnet.backends.base import HostExecutable
 from staticnet.backends.cpu import blas, convolutions, products
-from staticnet.backends.cpu.arrays import READY, address, aligned, allocate
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import load, load_together
-from staticnet.backends.cpu.outputs import LARGE, Outputs
+from staticnet.backends.cpu.outputs import Outputs
 from staticnet.backends.host import HostCalls
 from staticnet.backends.pieces import next_count
 from staticnet.codegen.lapack import LAPACK
 from staticnet.codegen.program import Program, write_program
 from staticnet.codegen.regions import CORES
+from staticnet.ir.arrays import LARGE, READY, address, aligned, allocate
 from staticnet.ir.node import failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.backends.cpu.arrays import allocate, view
+from staticnet.ir.arrays import LARGE, allocate, view
 
-LARGE = 1 << 20  # bytes of a result whose memory is kept
 KEPT = 2
 Array = np.ndarray[Any, Any]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+LARGE = 1 << 20  # bytes from which memory is an array's own
 HUGE = 4 << 20  # bytes from which huge pages are asked for, as NumPy does
 HUGE_PAGE = 2 << 20
 STARTS = 16  # large arrays begin so many pages apart, in turn
@@ -77,3 +78,8 @@ def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     copy = view(allocate(array.nbytes), array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy in C order; a large one has memory of its own, which goes back with it."""
+    return aligned(array) if array.nbytes >= LARGE else np.array(array, order="C")
