@@ -308,6 +308,15 @@ def test_the_result_in_deltas_place(tmp_path: Path) -> None:
         values = on(device, tmp_path, build, *args)
         for plain, given in zip(values[::2], values[1::2], strict=True):
             np.testing.assert_allclose(given, plain, rtol=1e-5, atol=1e-6)
+    many = [np.stack([x, x[::-1] / 2, x * 0.3]) for x in args]
+    for axes in ((0, 0, 0), (None, 0, 0)):
+        some = [x if axis is None else y for axis, x, y in zip(axes, args, many, strict=True)]
+        mapped = sn.vmap(lambda *xs: tuple(build(*xs)), in_axes=axes)
+        values = on("numpy", tmp_path, lambda *xs, f=mapped: list(f(*xs)), *some)
+        for number in range(3):
+            one = [x if axis is None else x[number] for axis, x in zip(axes, some, strict=True)]
+            for got, want in zip(values, on("numpy", tmp_path, build, *one), strict=True):
+                np.testing.assert_allclose(got[number], want, rtol=1e-4, atol=1e-6)
     values = on("numpy", tmp_path, second, *args)
     for at in range(0, 18, 6):
         for plain, given in zip(values[at : at + 3], values[at + 3 : at + 6], strict=True):
