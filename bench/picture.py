@@ -1,4 +1,6 @@
-"""How long the page of a large graph takes until its picture is there: python -m bench.picture
+"""How long the page of a large graph takes until its picture is there.
+
+    python -m bench.picture [--nodes 10000] [--times 7] [--out bench/results/picture.json]
 
 The graph has 10,000 nodes by default, in no modules; its boxes are closed. Needs Chromium.
 """
@@ -6,6 +8,7 @@ The graph has 10,000 nodes by default, in no modules; its boxes are closed. Need
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +18,7 @@ from statistics import median
 import numpy as np
 
 import staticnet as sn
+from bench import environment
 from staticnet.report import graph_html
 
 MAKERS = (sn.add, sn.multiply, sn.subtract, sn.maximum)
@@ -39,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=7)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     graph = graph_of(options.nodes)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -59,6 +64,10 @@ def main() -> None:
         browser.close()
     spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
     print(f"{len(graph.nodes):,} nodes, {size / 1e6:.1f} MB: {median(seconds):.2f} s ({spread}),")
+    if options.out:
+        record = {"nodes": len(graph.nodes), "bytes": size, "seconds": seconds}
+        made = {"about": environment.describe(2), "records": [record]}
+        options.out.write_text(json.dumps(made) + "\n", encoding="utf-8")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

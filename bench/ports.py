@@ -108,7 +108,7 @@ def accuracy(who: str, seed: int, data: str) -> float:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return 100 * float(PRINTED.findall(done.stdout)[-1])
+    return round(100 * float(PRINTED.findall(done.stdout)[-1]), 2)
 
 
 def measured(options: argparse.Namespace, data: str) -> dict[str, list[float]]:

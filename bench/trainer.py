@@ -1,6 +1,6 @@
 """What `Trainer.fit` costs over `step.run`, and how long an epoch of images waits for data.
 
-    python -m bench.trainer [--rounds 9] [--device cpu]
+    python -m bench.trainer [--rounds 9] [--device cpu] [--out bench/results/trainer.json]
 
 Both train the `mlp` on the same examples, a step and a trainer after each other in each round, in
 CPU time of the process; the median of the rounds' ratios is printed, and their range.
@@ -9,6 +9,7 @@ CPU time of the process; the median of the rounds' ratios is printed, and their 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from itertools import pairwise
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from bench import environment
 from staticnet import nn, optim
 from staticnet.train import Trainer
 from staticnet.train.data import ImageFolder, Plan
@@ -108,11 +110,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    about = environment.describe(2)
     ratios = sorted(overhead(options.rounds, options.device))
     middle = ratios[len(ratios) // 2]
     print(f"fit / run: {middle:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
-    print(f"waiting for images: {waiting(options.device):.1%} of an epoch")
+    share = waiting(options.device)
+    print(f"waiting for images: {share:.1%} of an epoch")
+    if options.out:
+        records = {"fit by run": ratios, "waiting for images": share}
+        options.out.write_text(json.dumps({"about": about, "records": records}) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

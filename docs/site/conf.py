@@ -65,6 +65,7 @@ def reachable(app: Any, page: str, template: str, context: dict[str, Any], tree:
         html = html.replace(
             '<div class="highlight"><pre>', '<div class="highlight"><pre tabindex="0">'
         )
+        html = html.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
         context[part] = html.replace('role="heading">', 'role="heading" aria-level="2">')
 
 
