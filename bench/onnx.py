@@ -2,6 +2,7 @@
 
     python -m bench.onnx [--only resnet18 bert] [--batches 1 8] [--rounds 7] [--limit 60]
                          [--peers onnxruntime torch torch.compile] [--folder DIR] [--out FILE.json]
+    python -m bench.onnx --table FILE.json...
 
 PyTorch exports each network of `bench.architectures` as ONNX, once: `--folder` keeps the files.
 Each contender has a process of its own, in which it first gives the outputs that PyTorch gives, and
@@ -224,10 +225,54 @@ def line(record: Record) -> tuple[str, float]:
     others = [each["seconds"] for c, each in found.items() if c != "staticnet"]
     if "staticnet" not in found or not others:
         return f"{record['network']} {record['batch']}: {'; '.join(told)}", float("nan")
-    ratio = stats.ratio_to_best(found["staticnet"]["seconds"], others)
+    ratio = _ratio(record)
     head = f"{record['network']:18} {record['batch']:2}"
     bounds = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
     return f"{head} {bounds}  {'; '.join(told)}", ratio.value
+
+
+NAMES = {
+    "unet": "U-Net", "tagger": "LSTM tagger", "detector": "detector's head",
+    "resnet18": "ResNet-18", "resnet50": "ResNet-50", "bert": "BERT-base", "gpt2": "GPT-2",
+    "vit_b_16": "ViT-B/16", "convnext_tiny": "ConvNeXt-T", "mobilenet_v3_large": "MobileNetV3",
+    "efficientnet_b0": "EfficientNet-B0",
+}  # fmt: skip
+
+
+def table(found: Sequence[Record]) -> list[str]:
+    """Records as lines of Markdown: the time of a call, CPU seconds to the first, and memory."""
+    contenders = ("staticnet", *PEERS)
+    lines = [
+        f"| network | examples | {' | '.join(contenders)} | ratio, 95 % interval |",
+        f"|{'---|' * (len(contenders) + 3)}",
+    ]
+    order = {name: i for i, name in enumerate(NAMES)}
+    for record in sorted(found, key=lambda r: (order[r["network"]], r["batch"])):
+        cells = []
+        for each in map(record["contenders"].get, contenders):
+            if each is None or "failed" in each:
+                cells.append("")
+                continue
+            middle, memory = duration(stats.median(each["seconds"])), each["peak_bytes"] / 2**20
+            cells.append(f"{middle}, {each['first_cpu_s']:.1f} s, {memory:,.0f} MiB")
+        bounds = _ratio(record)
+        told = f"{bounds.value:.2f} ({bounds.low:.2f} to {bounds.high:.2f})"
+        start = f"| {NAMES[record['network']]} | {record['batch']} | "
+        lines.append(f"{start}{' | '.join(cells)} | {told} |")
+    return lines
+
+
+def _ratio(record: Record) -> stats.Interval:
+    """Our time over that of the fastest other."""
+    found = {c: each["seconds"] for c, each in record["contenders"].items() if "failed" not in each}
+    return stats.ratio_to_best(found.pop("staticnet"), list(found.values()))
+
+
+def means(found: Sequence[Record]) -> str:
+    """The geometric mean of the ratios, and the greatest."""
+    ratios = [_ratio(record).value for record in found]
+    mean = statistics.geometric_mean(ratios)
+    return f"geometric mean {mean:.2f}, greatest {max(ratios):.2f}, of {len(ratios)}"
 
 
 def records(options: argparse.Namespace, folder: Path) -> Iterator[Record]:
@@ -248,7 +293,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, nargs="+", help="print records, and measure nothing")
     options = parser.parse_args(arguments)
+    if options.table:
+        kept = [json.loads(file.read_text(encoding="utf-8"))["records"] for file in options.table]
+        print("\n".join([*table([r for each in kept for r in each]), ""]))
+        print(means([r for each in kept for r in each]))
+        return
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # of all processes
     about = environment.describe(1)
     found, ratios = [], []
