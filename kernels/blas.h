@@ -11,6 +11,14 @@ void sn_set_blas(void *sgemm, void *dgemm, void *set_threads, void *get_threads)
   sn_get_blas_threads = (int (*)(void))get_threads;
 }
 
+/* Tells sgemm that the right operand of its next product in this thread is that of its last one. */
+static void (*sn_same_right)(void);
+
+void sn_set_same_right(void *same) { sn_same_right = (void (*)(void))same; }
+
+#define SN_SAME_f32() do { if (sn_same_right) sn_same_right(); } while (0)
+#define SN_SAME_f64() (void)0
+
 static int sn_take_threads(void) {
   const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;
   if (before > 1) sn_set_blas_threads(1);

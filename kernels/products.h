@@ -162,10 +162,19 @@ SN_APART void sn_lines(const sn_strips *by, int64_t m, int64_t n, int64_t depth,
   }
 }
 
-/* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. */
+/* Whether the right operand of this thread's next product is that of its last one, unchanged. */
+static _Thread_local int sn_is_same;
+static _Thread_local struct { const float *b; int64_t bl, bj, n, k; } sn_packed; /* b, or none */
+
+void sn_same_right(void) { sn_is_same = 1; }
+
+/* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. If b is the `same` as of
+   the product before, its panels lie packed, where they did all at once. */
 SN_APART void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
-                         const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
+                         const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds,
+                         int same) {
   static _Thread_local _Alignas(64) float panels[sn_room];
+  same = same && sn_packed.bl == bl && sn_packed.bj == bj && sn_packed.n == n && sn_packed.k == k;
   const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
   const int64_t most = sn_room / deepest / sn_panel * sn_panel;
   const sn_strips *const by = sn_strips_now(); /* one choice: strips that lie packed are used again */
@@ -173,10 +182,13 @@ SN_APART void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
     for (int64_t j = 0; j < n; j += most) {
       const int64_t width = SN_PRODUCT_LEAST(most, n - j);
-      sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
+      if (!same) sn_pack_panels(depth, width, b + l * bl + j * bj, bl, bj, panels);
       sn_lines(by, m, width, depth, a + l * al, ai, al, panels, c + j, ldc, p == 0 && !adds, j > 0);
     }
   }
+  const int whole = parts == 1 && most >= n;
+  sn_packed.b = whole ? b : NULL, sn_packed.bl = bl, sn_packed.bj = bj;
+  sn_packed.n = n, sn_packed.k = k;
 }
 
 /* The panels of the columns of b from `first` to `last`, part after part, for products with it;
@@ -284,7 +296,9 @@ static int sn_is_ours(int64_t m, int64_t n, int64_t k) {
 void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const int *k,
               const float *alpha, const float *a, const int *lda, const float *b, const int *ldb,
               const float *beta, float *c, const int *ldc) {
-  const int plain = *alpha == 1 && (*beta == 0 || *beta == 1);
+  const int plain = *alpha == 1 && (*beta == 0 || *beta == 1), same = sn_is_same;
+  const float *const packed = sn_packed.b;
+  sn_is_same = 0, sn_packed.b = NULL; /* of what is made otherwise nothing is packed */
   const int64_t ai = *tb == 'N' ? *ldb : 1, al = *tb == 'N' ? 1 : *ldb;
   const int64_t bl = *ta == 'N' ? *lda : 1, bj = *ta == 'N' ? 1 : *lda;
   if (plain && sn_are_few(*n, *m, *k, al, bl))
@@ -292,7 +306,7 @@ void sn_sgemm(const char *ta, const char *tb, const int *m, const int *n, const 
   else if (plain && *m == 1 && *ldc == 1 && sn_are_few(1, *n, *k, bl, al)) /* c' = b' a' */
     sn_few(1, *n, *k, a, bj, bl, b, al, ai, c, 1, *beta == 1);
   else if (plain && sn_is_ours(*n, *m, *k))
-    sn_product(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1);
+    sn_product(*n, *m, *k, b, ai, al, a, bl, bj, c, *ldc, *beta == 1, same && packed == a);
   else
     sn_blas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

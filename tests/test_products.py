@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -183,3 +184,29 @@ def test_the_references_bits_do_not_depend_on_the_order_in_memory(
     turned = sn.placeholder((n, k), name="turned")
     other = sn.function(turned, sn.constant(x) @ sn.matrix_transpose(turned), device="numpy")
     np.testing.assert_array_equal(other(np.ascontiguousarray(y.T)), ways[0])
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(128, 50, 512), (128, 300, 512), (40, 50, 2100)])
+def test_two_products_by_one_matrix_pack_it_once_and_anew_when_it_has_changed(
+    m: int, k: int, n: int, set_threads: Callable[[int], None]
+) -> None:
+    """Gradients of two weights by one cotangent; it lies at one address from call to call."""
+    rng = np.random.default_rng(0)
+    x, y, z = (rng.normal(size=s).astype(np.float32) for s in ((k, m), (k, m), (k, n)))
+    nodes = [sn.placeholder(a.shape, name=name) for a, name in ((x, "x"), (y, "y"), (z, "z"))]
+    a, b, c = nodes
+    outputs = [sn.matrix_transpose(a) @ c, sn.matrix_transpose(b) @ c]
+    both = sn.function(nodes, outputs, device="cpu")
+    alone = [
+        sn.function([left, c], out, device="cpu") for left, out in zip((a, b), outputs, strict=True)
+    ]
+    assert re.search(r"sn_call_gemm_f32\(.*, 2\);", both.source())
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        for turn in range(3):
+            for got, f, left in zip(both(x, y, z), alone, (x, y), strict=True):
+                np.testing.assert_array_equal(got, f(left, z))
+            if turn == 0:
+                np.testing.assert_allclose(got, y.T @ z, rtol=1e-4, atol=1e-3)
+            z += 1
+        z -= 3

@@ -21,8 +21,27 @@ SLAB_WORK = 1 << 19  # multiply-adds of a slab of a product, of which a thread m
 Pointer = Callable[[Node], str]
 
 
-def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]) -> list[str]:
-    """The statements of a product, one or a loop over the matrices of stacks; it may be added."""
+def right_of(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool]
+) -> tuple[object, ...] | None:
+    """What products have in common whose right operand is one, so that it is packed for the first.
+
+    None of stacks, and of a product that is not our own.
+    """
+    way, _ = product_way(node)
+    if way is not Way.SHARED or node.ndim != 2 or node.dtype != FLOAT32:
+        return None
+    shape, inner = fixed(node.shape), fixed(node.inputs[0].shape)[-1]
+    return (*shape, inner, *_matrix(node.inputs[1], shape, pointer, in_memory))
+
+
+def matmul_routine(
+    node: Node, pointer: Pointer, in_memory: Callable[[Node], bool], same: bool = False
+) -> list[str]:
+    """The statements of a product, one or a loop over the matrices of stacks; it may be added.
+
+    same: its right operand is that of the product just before, as `right_of` says
+    """
     shape = fixed(node.shape)
     adds = isinstance(node.op, MatmulAdd)
     rows, columns = shape[-2:]
@@ -35,7 +54,8 @@ def matmul_routine(node: Node, pointer: Pointer, in_memory: Callable[[Node], boo
         call = "" if adds else f"memset({out}, 0, {rows * columns * node.dtype.itemsize});"
     elif adds or (node.dtype in _OF_BLAS and rows * columns * inner > SMALL_PRODUCT):
         who = "share, shares" if cut is None else "0, 1"
-        call = _blas(node.dtype, (rows, columns, inner), left, right, out, adds, who)
+        flags = int(adds) + 2 * int(same)
+        call = _blas(node.dtype, (rows, columns, inner), left, right, out, flags, who)
     else:
         call = _small(node.dtype, (rows, columns, inner), left, right, out)
     lines = [call] if call and 0 not in shape else []
@@ -190,7 +210,7 @@ def _matrix(
 
 
 def _blas(
-    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str, adds: bool, who: str
+    dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str, adds: int, who: str
 ) -> str:
     """Row-major c = a b is column-major c' = b' a': the operands change places."""
     m, n, k = sizes
@@ -198,7 +218,7 @@ def _blas(
     name = f"sn_call_gemm_{short_name(dtype)}"
     (a, _, lda), (b, _, ldb) = left, right
     given = f"{n}, {m}, {k}, {b}, {ldb}, {a}, {lda}"
-    return f"{name}({who}, '{flags[0]}', '{flags[1]}', {given}, {out}, {int(adds)});"
+    return f"{name}({who}, '{flags[0]}', '{flags[1]}', {given}, {out}, {adds});"
 
 
 def _small(dtype: DType, sizes: tuple[int, int, int], left: Any, right: Any, out: str) -> str:

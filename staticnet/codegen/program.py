@@ -30,12 +30,13 @@ _ALWAYS_TOGETHER = "#define SN_TOGETHER 1"
 # each thread: so the bits do not depend on their number. Rows are cut where there are enough, since
 # a slab is then one piece of memory, the one that its core works on in the kernels around; else the
 # longer side is. BLAS itself runs on one thread meanwhile. A copy of this at each call would take
-# gcc as long as a dozen kernels, and save nothing that a product notices.
+# gcc as long as a dozen kernels, and save nothing that a product notices. `adds` is 1 to add to c,
+# and 2 more if the right operand, in row-major order, is that of the product just before.
 _PRODUCT = """
 SN_CALLED void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb, int m, int n,
                                 int k, const {t} *a, int lda, const {t} *b, int ldb, {t} *c,
                                 int adds) {{
-  const {t} one = 1, beta = ({t})adds;
+  const {t} one = 1, beta = ({t})(adds & 1);
   const int64_t along_m = m >= n && n < 64 * SN_CORES, length = along_m ? m : n;
   const int64_t work = (int64_t)m * n * k;
   const int64_t wanted = SN_MIN(work / SN_SLAB_WORK, length / 32);
@@ -46,6 +47,7 @@ SN_CALLED void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb,
     const int64_t last = SN_MIN(16 * (tiles * (s + 1) / slabs), length);
     const int ms = along_m ? (int)(last - first) : m, ns = along_m ? n : (int)(last - first);
     const int64_t i = along_m ? first : 0, j = along_m ? 0 : first;
+    if (adds & 2 || (!along_m && s > slabs * share / shares)) SN_SAME_{s}();
     sn_{s}_gemm(&ta, &tb, &ms, &ns, &k, &one, a + (ta == 'N' ? i : i * lda), &lda,
                 b + (tb == 'N' ? j * ldb : j), &ldb, &beta, c + i + j * m, &m);
   }}

@@ -15,8 +15,10 @@ from staticnet.codegen.products import (
     copied_together,
     held_product,
     held_weight_product,
+    matmul_routine,
     product_cuts,
     product_way,
+    right_of,
 )
 from staticnet.codegen.regions import ANYTHING, BARRIER, Launch, Way, indent, regions, team_lines
 from staticnet.codegen.routines import needs, routine, routine_way
@@ -171,6 +173,7 @@ class StepWriter:
         self.marked = parts.marked and (inside is None or _lasts(plan))
         self.accesses = Accesses(plan)
         self.launches: list[Launch] = []
+        self._right: tuple[object, ...] = ()  # what the last product is by, before which launch
 
     @property
     def is_for_a_team(self) -> bool:
@@ -297,7 +300,17 @@ class StepWriter:
             return lines, *product_way(node)
         scratch = f"arena + {self.plan.scratch + room_bytes(group)}"
         in_memory = self.plan.places.__contains__
+        if isinstance(node.op, Matmul | MatmulAdd):
+            same = self._is_same_right(node)
+            return matmul_routine(node, self.pointer, in_memory, same), *product_way(node)
         return routine(node, self.pointer, in_memory, scratch, held), *routine_way(node)
+
+    def _is_same_right(self, node: Node) -> bool:
+        """Whether the launch before is a product, as large, by the same right operand."""
+        right = right_of(node, self.pointer, self.plan.places.__contains__)
+        same = right is not None and self._right == (len(self.launches), right)
+        self._right = (len(self.launches) + 1, right)
+        return same
 
     def _control(self, group: Group) -> tuple[list[str], Way, bool]:
         """A loop or a choice; a loop is for a team if its graph is."""

@@ -72,6 +72,8 @@ class CpuExecutable(HostExecutable):
         self._library = library = load(own, compiler, pieces)
         gemm = products.pointers(compiler) if self.program.multiplies else (None, None)
         library.sn_set_blas(*map(ctypes.c_void_p, (*gemm, *blas.thread_controls())))
+        if self.program.multiplies:
+            library.sn_set_same_right(ctypes.c_void_p(products.same_pointer(compiler)))
         if self.program.holds:
             library.sn_set_held(*map(ctypes.c_void_p, products.held_pointers(compiler)))
         for dtype in self.program.lapack:

@@ -36,6 +36,14 @@ def pointers(compiler: Compiler) -> tuple[int, int]:
     return ours or sgemm, dgemm
 
 
+def same_pointer(compiler: Compiler) -> int | None:
+    """The address of what tells a product that its right operand is the last one's, if any."""
+    library = _library(compiler)
+    if library is None or not hasattr(library, "sn_same_right"):
+        return None
+    return ctypes.cast(library.sn_same_right, ctypes.c_void_p).value
+
+
 def held_pointers(compiler: Compiler) -> tuple[int | None, ...]:
     """The addresses of what packs a matrix and multiplies by it; None where there is no such."""
     library = _library(compiler)
