@@ -9,6 +9,7 @@
 | `copies.py`, `copy.c` | copies, the floor that kernels are compared with |
 | `worker.py` | a process that holds one contender |
 | `client.py`, `first_call.py` | the parent's end of a worker; compile times and memory |
+| `cold.py`, `cold_start.py` | from the import to the first finished step, in fresh processes |
 | `driver.py` | starts the workers of each workload and decides who fits into memory |
 | `rounds.py` | checks the contenders against the reference and interleaves their rounds |
 | `report.py`, `figure.py` | tables; Markdown and a plot |

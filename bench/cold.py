@@ -85,6 +85,19 @@ def measure(workload: str, contenders: Sequence[str], rounds: int, threads: int)
     return records
 
 
+def grouped(records: Sequence[Record]) -> list[Record]:
+    """A record for each workload and state of the cache: seconds by contender, and their parts."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in records:
+        key = record["workload"], record["cache"]
+        of = {"workload": key[0], "cache": key[1], "seconds": {}, "parts": {}}
+        into = found.setdefault(key, of)
+        into["seconds"].setdefault(record["contender"], []).append(record["total_s"])
+        parts = {name: record[f"{name}_s"] for name in ("import", "build", "step")}
+        into["parts"].setdefault(record["contender"], []).append(parts)
+    return list(found.values())
+
+
 def report(records: Sequence[Record]) -> list[str]:
     """A line for each contender and state of its cache."""
     times: dict[tuple[str, str], list[list[float]]] = {}
@@ -114,14 +127,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     threads = usable_cores()
     present = [c for c in options.contenders if environment.missing(c) is None]
-    records = []
+    records, about = [], environment.describe(threads)
     for workload in options.workloads:
         made = measure(workload, present, options.rounds, threads)
         print("\n".join([f"{workload}:", *report(made)]), flush=True)
         records += made
-    if options.out:
-        about = environment.describe(threads)
-        options.out.write_text(json.dumps({"about": about, "records": records}) + "\n")
+        if options.out:  # whole after each, if the run is broken off
+            whole = {"about": about, "records": grouped(records)}
+            options.out.write_text(json.dumps(whole) + "\n")
 
 
 if __name__ == "__main__":
