@@ -41,6 +41,7 @@ class Settings:
     suite: str = "cpu"
     workloads: Sequence[str] = ()
     contenders: Sequence[str] = ()
+    modes: Sequence[str] = ()
     rounds: int = 10
     seconds: float = 0.08
     device: str = "auto"
@@ -158,7 +159,8 @@ def _size(
         print(f"  {workload.name}{label}, {seconds:.0f} s: {line}", file=sys.stderr, flush=True)
 
     tell("steps of the reference")
-    race = Race(workload, size, fitting, expected(workload, size), log.add, tell)
+    values = expected(workload, size)
+    race = Race(workload, size, fitting, values, log.add, tell, modes=settings.modes)
     held = sum(workload.holds(c, size) for c in fitting)
     if held + workload.scratch(size) > TOGETHER * available:
         how = "in turn"

@@ -42,6 +42,7 @@ class Race:
     add: Callable[[Record], None]
     say: Callable[[str], None] = lambda _: None
     lines: dict[str, dict[str, Record]] = field(default_factory=dict)
+    modes: Sequence[str] = ()
 
     def together(self, rounds: int, seconds: float, limit: float) -> None:
         """Prepare and warm up all, then time them; a warm-up takes at most `limit` seconds."""
@@ -102,7 +103,8 @@ class Race:
         self.say(f"preparing {c}")
         try:
             steps = self.workload.check_steps
-            answer = self.clients[c].ask("prepare", size=self.size, steps=steps)
+            own = {} if c in COPIES else {"modes": list(self.modes)}
+            answer = self.clients[c].ask("prepare", size=self.size, steps=steps, **own)
         except WorkerError as error:
             status = "missing" if "CxxCompiler" in str(error) else "failed"
             self.add(new_line(self.workload, self.size, "", c, status, str(error)))

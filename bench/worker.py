@@ -5,6 +5,7 @@ It reads commands as lines of JSON and answers each with one line:
 | command | answer |
 |---|---|
 | `{"do": "prepare", "size": N, "steps": K}` | checks of K steps, first-call seconds per mode |
+| the same with `"modes": [M]` | of these modes alone |
 | `{"do": "warm", "mode": M, "seconds": S, "limit": L}` | how it warmed up; calls per sample |
 | `{"do": "round", "mode": M, "seconds": S, "calls": K}` | `samples`: seconds a step, K calls each |
 | `{"do": "few", "mode": M, "seconds": S, "calls": K, "check": B}` | K `samples`, of a call each |
@@ -18,12 +19,13 @@ exception is answered as `{"error": text}`. Whatever libraries print goes to sta
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 import numpy as np
@@ -49,10 +51,15 @@ class Worker:
         self.program: Program | None = None
         self.growth = Growth()
 
-    def prepare(self, size: int, steps: int) -> dict[str, Any]:
-        """Build the program; run and time what is checked. The first step includes building."""
+    def prepare(self, size: int, steps: int, modes: Sequence[str] = ()) -> dict[str, Any]:
+        """Build the program; run and time what is checked. The first step includes building.
+
+        Of all its modes, or of those that are named.
+        """
         self.release()
-        self.program, start = self._build(size)
+        program, start = self._build(size)
+        chosen = {k: mode for k, mode in program.modes.items() if not modes or k in modes}
+        self.program = dataclasses.replace(program, modes=chosen)
         self.growth.mark()
         checks: dict[str, list[float]] = {}
         first: dict[str, float] = {}

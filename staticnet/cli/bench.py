@@ -12,6 +12,8 @@ import staticnet
 from staticnet.backends.cuda import CudaBackend
 from staticnet.errors import ArgumentError, DependencyError, DeviceError
 
+MODES = ("call", "run")
+
 
 def add_to(commands: Any) -> None:
     """Declare the subcommand and its options."""
@@ -19,6 +21,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--suite", default="cpu", help="cpu or gpu (%(default)s)")
     parser.add_argument("--workload", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help="only these")
+    parser.add_argument(
+        "--mode", nargs="+", default=(), metavar="NAME", help="only these: call, run"
+    )
     parser.add_argument("--rounds", type=int, help="of each contender (10)")
     parser.add_argument(
         "--seconds", type=float, help="a round of a network; half for kernels (0.08)"
@@ -63,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
             suite=options.suite,
             workloads=options.workload,
             contenders=options.contender,
+            modes=options.mode,
             rounds=options.rounds or (3 if options.quick else 10),
             seconds=options.seconds or (0.02 if options.quick else 0.08),
             device=options.device,
@@ -110,11 +116,14 @@ def _check(options: argparse.Namespace, driver: Any) -> None:
         ("suite", [options.suite], ("cpu", "gpu")),
         ("workload", options.workload, driver.WORKLOADS),
         ("contender", options.contender, driver.CONTENDERS),
+        ("mode", options.mode, MODES),
         ("device", [options.device], driver.DEVICES),
     ):
         for name in given:
             if name not in known:
                 raise ArgumentError(f"--{what} {name!r}: use one of {', '.join(known)}")
+    if options.mode and options.suite == "gpu":
+        raise ArgumentError("--mode is for --suite cpu; the GPU's takes all modes")
     if options.limit is not None and options.suite != "gpu":
         raise ArgumentError("--limit is for --suite gpu; take fewer workloads, rounds or --quick")
     if options.resume and (options.suite != "gpu" or options.out is None):
