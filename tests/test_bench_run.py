@@ -238,6 +238,8 @@ def test_a_worker_answers_errors_and_goes_on():
         answer = client.ask("prepare", size=0, steps=steps)
         assert len(answer["checks"]["call"]) == len(answer["checks"]["run"]) == steps
         assert client.ask("memory")["rss_growth"] >= 0
+        alone = client.ask("prepare", size=0, steps=2, modes=["call"])
+        assert list(alone["checks"]) == ["call"]
 
 
 def test_a_worker_that_dies_says_its_last_words():
