@@ -621,7 +621,7 @@ else:
         | {name: f"it is sn.nn.{name}" for name in nn.__all__}
         | {name: f"it is sn.optim.{name}" for name in optim.__all__},
         late={
-            **{name: f"staticnet.{name}" for name in ("features", "io", "train")},
+            **{name: f"staticnet.{name}" for name in ("explain", "features", "io", "train")},
             **dict.fromkeys(("backprop", "derive", "diagnose"), "staticnet.explain"),
         },
     )

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -340,6 +342,27 @@ def test_what_is_not_written_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "old").read_text() == "new"
     files.write(os.devnull, "nothing")
     assert not Path(os.devnull).is_file()
+    (tmp_path / "old").chmod(0o600)
+    files.write(tmp_path / "old", "newest")
+    assert (tmp_path / "old").stat().st_mode & 0o777 == 0o600
+    if Path("/dev/full").exists():
+        with pytest.raises(OSError, match="/dev/full"):
+            files.write("/dev/full", "much")
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout")
+def test_the_standard_output_is_written_to_where_it_is(tmp_path: Path) -> None:
+    """By a pipe, a new file and one that is appended to; between what else is printed."""
+    code = "from staticnet.io import files; print(1); files.write('{}', '2\\n'); print(3)"
+    log = tmp_path / "log"
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        command = [sys.executable, "-c", code.format(name)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert told == "1\n2\n3\n"
+        for mode, before in (("w", ""), ("a", "1\n2\n3\n")):
+            with log.open(mode) as stream:
+                subprocess.run(command, stdout=stream, check=True)
+            assert log.read_text() == before + "1\n2\n3\n"
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

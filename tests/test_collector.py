@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import threading
 
 import pytest
 
@@ -29,6 +31,32 @@ def test_it_is_as_it_was_afterwards() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_pauses_of_threads_end_with_the_last() -> None:
+    with paused():
+        other = threading.Thread(target=in_a_pause)
+        other.start()
+        other.join()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def in_a_pause() -> None:
+    with paused():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are POSIX's")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_child_forked_in_a_pause_collects() -> None:
+    with paused():
+        child = os.fork()
+        if not child:
+            os._exit(0 if gc.isenabled() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_compiling_pauses_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
+import sys
 import uuid
 from pathlib import Path
 
 
 def write(file: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write a file beside its place, bring it to the disk, and rename it.
+    """Write a file beside its place, bring it to the disk, and rename it; it keeps its mode.
 
-    A link is followed; what is no file, such as /dev/stdout, is written to.
+    A link is followed. A descriptor's name, such as /dev/stdout, is written to where it is, and so
+    is a device.
 
     Raises:
         OSError: if it cannot be written, naming it; what was there is there.
     """
     content = data.encode() if isinstance(data, str) else data
-    target = Path(os.path.realpath(file))
-    if target.exists() and not target.is_file():
-        with open(file, "wb") as stream:
-            stream.write(content)
-        return
+    target, descriptor = Path(os.path.realpath(file)), _descriptor(file)
+    try:
+        if descriptor is not None:
+            _stream(os.dup(descriptor), content)
+        elif target.exists() and not target.is_file():
+            _stream(target, content)
+        else:
+            _replace(target, content)
+    except OSError as error:  # a full disk names no file, and others the one beside it
+        raise _named(error, Path(file) if descriptor is not None else target) from error
+
+
+def _descriptor(file: str | os.PathLike[str]) -> int | None:
+    """The number of the descriptor that a path names: other writers have its place in the file."""
+    name = os.path.abspath(file)
+    number = re.fullmatch(rf"(?:/dev|/proc/(?:self|{os.getpid()}))/fd/(\d+)", name)
+    return int(number[1]) if number else {"/dev/stdout": 1, "/dev/stderr": 2}.get(name)
+
+
+def _stream(to: int | Path, content: bytes) -> None:
+    for buffered in (sys.stdout, sys.stderr):  # what was printed before stands before it
+        buffered.flush()
+    with open(to, "wb") as stream:
+        stream.write(content)
+
+
+def _replace(target: Path, content: bytes) -> None:
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        if target.exists():
+            shutil.copymode(target, partial)
         os.replace(partial, target)
         _sync_folder(target.parent)
-    except OSError as error:  # a full disk names no file, and others the one beside it
-        raise _named(error, target) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -102,8 +102,11 @@ def round(x: Any, decimals: int = 0) -> Value:
     """y = rint(x * 10**decimals) / 10**decimals: halves to even, as NumPy's.  x: [*s] -> y: [*s]
 
     Negative `decimals` round to tens, hundreds and so on, integers too.
+
+    Raises:
+        ArgumentError: if decimals is no int from -308 to 308.
     """
-    x, digits = as_value(x), as_int(decimals, "decimals")
+    x, digits = as_value(x), as_int(decimals, "decimals", -308, 308)
     if digits == 0 or (digits > 0 and not is_floating(x.dtype)):
         return apply(Round(), x)
     factor = 10.0 ** builtins.abs(digits)
