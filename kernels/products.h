@@ -5,8 +5,9 @@
    A strip is read where it lies, unless its rows would push each other out of the first cache or are
    columns in memory: then it is packed. Strips are as equal as m allows, so that none computes rows
    which are not there, or of a few heights as long as there are no others. An element is a chain of
-   fused multiply-adds over each part of k, and the parts are added in order: its bits depend on k alone, but for one or two rows, whose sums have an order
-   of their own. What is faster there goes to BLAS.
+   fused multiply-adds over each part of k, and the parts are added in order: its bits depend on k
+   alone, but for one or two rows, whose sums have an order of their own. What is faster there goes to
+   BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 #include <stdint.h>
@@ -76,17 +77,18 @@ static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, f
   for (int64_t i = 0; i < m; ++i) memcpy(to + i * sn_apart, a + i * ai, depth * sizeof *a);
 }
 
-/* Strips of columns of a: of each l the elements of a strip beside each other. */
+/* Strips of columns of a: of each l the elements of a strip beside each other. They are read as a
+   vector where a has as many from there to its end: what lies behind that may be no memory. */
 SN_APART void sn_pack_columns(const sn_strips *by, int64_t m, int64_t count, int64_t begin,
                               int64_t end, int64_t depth, const float *a, int64_t al, float *to) {
-  int64_t first[sn_group + 1];
+  int64_t first[sn_group + 1], left = (depth - 1) * al + m;
   for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_strip_at(by, m, count, s);
-  for (int64_t l = 0; l < depth; ++l, a += al)
+  for (int64_t l = 0; l < depth; ++l, a += al, left -= al)
     for (int64_t s = 0; s < end - begin; ++s) {
       __builtin_prefetch(a + first[s] + sn_ahead * al);
       const int64_t rows = first[s + 1] - first[s];
       float *const line = to + s * sn_strip_room + l * rows;
-      if (l + 1 < depth)
+      if (left - first[s] >= sn_lanes)
         *(sn_wide_anywhere *)line = *(const sn_wide_anywhere *)(a + first[s]);
       else
         memcpy(line, a + first[s], rows * sizeof *a);

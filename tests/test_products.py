@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from guard import guarded
 
 import staticnet as sn
-from staticnet.backends.cpu import products
+from staticnet.backends.cpu import blas, products
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cpu.library import load
 from staticnet.backends.cpu.products import pointers, source
@@ -43,10 +44,8 @@ SHAPES = [
 def gemm(address: int, a: Any, b: Any, turned: tuple[bool, bool]) -> Any:
     """c = a b by a function with sgemm's signature; those `turned` are handed over transposed."""
     (m, k), n = a.shape, b.shape[1]
-    left, right = (
-        np.ascontiguousarray(x.T if t else x) for x, t in zip((a, b), turned, strict=True)
-    )
-    c = np.full((m, n), np.nan, np.float32)
+    left, right = (guarded(x.T if t else x) for x, t in zip((a, b), turned, strict=True))
+    c = guarded(np.full((m, n), np.nan, np.float32))
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(address)
     letters = [ctypes.create_string_buffer(b"T" if t else b"N") for t in reversed(turned)]
     sizes = [ctypes.c_int(size) for size in (n, m, k, right.shape[1], left.shape[1], n)]
@@ -118,11 +117,15 @@ def few(ours: int) -> Any:
     library = load(source() + "/* for itself */\n", find_compiler())  # type: ignore[arg-type]
     if not hasattr(library, "sn_set_strips"):
         pytest.skip("this machine's products have no strips")
+    library.sn_set_sgemm(ctypes.c_void_p(blas.pointers(["sgemm"])["sgemm"]))
     return library
 
 
 def test_few_heights_of_strips_have_the_bits_of_all(ours: int, few: Any) -> None:
-    """A first program multiplies by the few, until a library of the others is built."""
+    """A first program multiplies by the few, until a library of the others is built.
+
+    Operands end where memory does, which none of both may read beyond.
+    """
     compiler = find_compiler()
     assert compiler is not None
     products.complete(compiler)
@@ -131,9 +134,10 @@ def test_few_heights_of_strips_have_the_bits_of_all(ours: int, few: Any) -> None
         builder.join()
     own = ctypes.cast(few.sn_sgemm, ctypes.c_void_p).value
     assert own is not None
-    for m, n, k in [*((m, 35, 19) for m in range(3, 32)), (250, 33, 530)]:
+    narrow = itertools.product(range(1, 18), (1, 4, 7, 16), (1, 2, 5, 19, 300))
+    for m, n, k in [*narrow, *((m, 35, 19) for m in range(3, 32)), (250, 33, 530)]:
         a, b = operands(m, n, k)
-        for turned in ((False, False), (True, False)):
+        for turned in itertools.product((False, True), repeat=2):
             np.testing.assert_array_equal(gemm(own, a, b, turned), gemm(ours, a, b, turned))
 
 
