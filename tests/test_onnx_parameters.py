@@ -169,8 +169,8 @@ def test_the_caller_says_what_trains() -> None:
     assert "weights: 1 trained, 1 frozen, 2 constant" in repr(frozen)
     with pytest.raises(ArgumentError, match="no floating initialiser 'c'"):
         sn.io.onnx.load(model, trainable=["c"])
-    for wrong in ("w", 3):
-        with pytest.raises(ArgumentError, match="trainable must be"):
+    for wrong in ("w", 3, [["w"]], [3]):
+        with pytest.raises(ArgumentError, match="trainable must (be|hold)"):
             sn.io.onnx.load(model, trainable=wrong)  # type: ignore[arg-type]
     dims = {"s": (3,), "b": (3,), "m": (3,), "v": (3,)}
     norm = model_of([make("BatchNormalization", ["x", *dims], ["y"])], dims)
@@ -218,3 +218,125 @@ def test_a_loop_that_ends_by_a_condition_trains_where_its_steps_are_bounded() ->
     value, slope = f(feed)
     assert value.tolist() == [8, 4]
     assert slope.tolist() == [3 * 4 * 1.5]
+
+
+def function_of(inputs: list[str], outputs: list[str], nodes: Any) -> Any:
+    """The function `Own` of the domain f."""
+    opset = [onnx.helper.make_opsetid("", 16)]
+    return onnx.helper.make_function("f", "Own", inputs, outputs, nodes, opset)
+
+
+def branch(nodes: Any) -> Any:
+    """A graph of nodes that gives r."""
+    return onnx.helper.make_graph(nodes, "branch", [], [value("r", None)])
+
+
+def value(name: str, dims: Any, kind: int = 1) -> Any:
+    return onnx.helper.make_tensor_value_info(name, kind, dims)
+
+
+def test_a_mask_that_is_added_to_scaled_scores_is_no_parameter() -> None:
+    """softmax(x w / √d + mask): d is a constant, or of a shape, or made of one in a function."""
+    nodes = [
+        make("MatMul", ["x", "w"], ["s"]), make("Sqrt", ["/d"], ["r"]),
+        make("Div", ["s", "r"], ["q"]), make("Add", ["q", "/mask"], ["a"]),
+        make("Softmax", ["a"], ["y"]),
+    ]  # fmt: skip
+    dims = {"w": (3, 4), "/d": (), "/mask": (1, 4)}
+    assert trained(model_of(nodes, dims)) == {"w"}
+    of_shape = [make("Shape", ["x"], ["n"]), make("Cast", ["n"], ["/d"], to=1),
+                make("ReduceMax", ["/d"], ["m"], keepdims=0)]  # fmt: skip
+    nodes[1].input[0] = "m"
+    del dims["/d"]
+    assert trained(model_of([*of_shape, *nodes], dims)) == {"w"}
+    own = function_of(["a", "k", "d", "c"], ["z"], [
+        make("MatMul", ["a", "k"], ["s"]), make("Sqrt", ["d"], ["r"]),
+        make("Div", ["s", "r"], ["q"]), make("Add", ["q", "c"], ["z"]),
+    ])  # fmt: skip
+    call = make("Own", ["x", "w", "/d", "/mask"], ["y"], domain="f")
+    assert trained(model_of([call], {**dims, "/d": ()}, functions=[own])) == {"w"}
+
+
+def statistics_inside(where: str) -> Any:
+    """A batch norm of s, b, m, v somewhere in a model."""
+    dims = dict.fromkeys("sbmv", (3,))
+    norm = make("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"])
+    if where == "function":
+        own = function_of(["a", "c", "e", "g", "i"], ["z"], [
+            make("Identity", ["g"], ["j"]),
+            make("BatchNormalization", ["a", "c", "e", "j", "i"], ["z"]),
+        ])  # fmt: skip
+        return model_of([make("Own", ["x", *"sbmv"], ["y"], domain="f")], dims, functions=[own])
+    if where == "moved":
+        norm.input[3], norm.input[4] = "i", "j"
+        taken = [make("Identity", ["m"], ["i"]), make("Reshape", ["v", "three"], ["j"])]
+        model = model_of([*taken, norm], dims)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([3]), "three"))
+        return model
+    if where == "told":
+        return model_of([norm], dims, dict.fromkeys(dims, "PARAMETER"))
+    if where == "shared":
+        return model_of([make("Mul", ["x", "m"], ["h"]), make("Add", ["h", "v"], ["k"]),
+                         make("BatchNormalization", ["k", *"sbmv"], ["y"])], dims)  # fmt: skip
+    given = {"on": np.array(True), "trips": np.array(2)}
+    norm.output[0] = "r"
+    if where == "branch":
+        node = make("If", ["on"], ["y"], then_branch=branch([norm]),
+                    else_branch=branch([make("Relu", ["x"], ["r"])]))  # fmt: skip
+    else:
+        norm.input[0], norm.input[3] = "h", "n"
+        body = onnx.helper.make_graph(
+            [norm, make("Identity", ["n"], ["o"]), make("Identity", ["c"], ["d"])], "body",
+            [value("i", (), 7), value("c", (), 9), value("h", (2, 3)), value("n", (3,))],
+            [value("d", (), 9), value("r", (2, 3)), value("o", (3,))],
+        )  # fmt: skip
+        node = make("Loop", ["trips", "on", "x", "m"], ["y", "last"], body=body)
+    model = model_of([node], dims)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in given.items())
+    return model
+
+
+@pytest.mark.parametrize("where", ["function", "moved", "told", "shared", "branch", "loop"])
+def test_running_statistics_never_train(where: str) -> None:
+    model = statistics_inside(where)
+    assert trained(model) == {"s", "b"}
+    assert trained(model, trainable=lambda name: True) == {"s", "b"}
+    for name in "mv":
+        with pytest.raises(ArgumentError, match=f"'{name}' is a running statistic"):
+            sn.io.onnx.load(model, trainable=[name])
+
+
+@pytest.mark.parametrize("calls", [True, False])
+def test_a_function_follows_the_rule_that_it_follows_inline(calls: bool) -> None:
+    """A row added to a product is a bias inside or behind; a table is none, nor at another call."""
+    steps = [make("MatMul", ["a", "k"], ["0"]), make("Add", ["0", "c"], ["z"])]
+    own = function_of(["a", "k", "c"], ["z"], steps)
+    nodes = []
+    for a, k, c, z in [("x", "//w", "//table", "h"), ("h", "//v", "//b", "g")]:
+        names = {"a": a, "k": k, "c": c, "z": z}
+        inline = [
+            make(n.op_type, [names.get(i, z + i) for i in n.input],
+                 [names.get(o, z + o) for o in n.output]) for n in steps
+        ]  # fmt: skip
+        nodes += [make("Own", [a, k, c], [z], domain="f")] if calls else inline
+    nodes += [make("Add", ["g", "//after"], ["f"]), make("Add", ["f", "//grid"], ["y"])]
+    dims = {"//w": (3, 4), "//table": (2, 4), "//v": (4, 4), "//b": (4,), "//after": (4,),
+            "//grid": (2, 4)}  # fmt: skip
+    model = model_of(nodes, dims, functions=[own])
+    assert trained(model) == {"//w", "//v", "//b", "//after"}
+
+
+def test_a_bias_behind_a_branch_or_a_loop_is_known() -> None:
+    """y = (x w or x v) + b, after a weight that one of two functions' results is."""
+    taken = function_of(
+        ["a"], ["z", "t"], [make("Relu", ["a"], ["z"]), make("Identity", ["a"], ["t"])]
+    )
+    nodes = [
+        make("Own", ["//w"], ["unused", "k"], domain="f"),
+        make("If", ["on"], ["p"], then_branch=branch([make("MatMul", ["x", "k"], ["r"])]),
+             else_branch=branch([make("MatMul", ["x", "//v"], ["r"])])),
+        make("Add", ["p", "//b"], ["y"]),
+    ]  # fmt: skip
+    model = model_of(nodes, {"//w": (3, 4), "//v": (3, 4), "//b": (4,)}, functions=[taken])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "on"))
+    assert trained(model) == {"//w", "//v", "//b"}

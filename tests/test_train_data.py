@@ -266,6 +266,19 @@ def test_the_record_of_a_label_that_is_no_class_is_told(shuffle: bool) -> None:
             ours.fit(batches, progress=False)
 
 
+def test_an_index_that_is_computed_is_said_to_be() -> None:
+    """The data has no integers that could be told."""
+    x, y = RNG.normal(size=(8, 4)).astype("f"), np.full(8, 3, "f")
+    told = r"[^;\s]; it was computed, as the data holds no integers$"
+    for source, options in (((x, y), {"batch_size": 4}), ([(x, y)], {})):
+        ours = Trainer(
+            nn.Linear(4, 3), lambda out, t: nn.cross_entropy(out, sn.astype(t, sn.int64)),
+            optim.SGD(0.1), device="numpy",
+        )  # fmt: skip
+        with pytest.raises(OutOfRangeError, match=told):
+            ours.fit(source, progress=False, **options)
+
+
 @pytest.mark.parametrize("there", [("pandas", "polars"), ("pandas", "pyarrow"), ("pandas",), ()])
 def test_the_library_that_reads_a_table(there: Sequence[str], monkeypatch: Any) -> None:
     monkeypatch.setattr(files, "_has", lambda library: library in there)

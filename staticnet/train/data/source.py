@@ -152,6 +152,8 @@ class Source(Protocol):
 def integers_of(layout: Layout, arrays: Sequence[Array], rows: Array | None = None) -> str:
     """Where the least and the greatest of an array's integers stand: one of them is out of range.
 
+    Without any, that the index was computed.
+
     rows: the records that arrays hold, in their order; by default from 0 on
     """
     told = []
@@ -161,7 +163,7 @@ def integers_of(layout: Layout, arrays: Sequence[Array], rows: Array | None = No
             ends = [(flat.min(1).argmin(), flat.min()), (flat.max(1).argmax(), flat.max())]
             low, high = (f"{v} in record {i if rows is None else rows[i]}" for i, v in ends)
             told.append(f"{name} goes from {low} to {high}")
-    return "; ".join(told)
+    return "; ".join(told) or "it was computed, as the data holds no integers"
 
 
 def length_of(arrays: Sequence[Array], names: Sequence[str]) -> int:
