@@ -200,10 +200,11 @@ static sn_convolution sn_one_group(const sn_convolution *v) {
 /* Where the taps of a product begin, after the first; -> how many, each one run of length 1 */
 SN_APART int64_t sn_offsets(const sn_axis *axis, const sn_box *box, int64_t *offset,
                             int64_t *length) {
-  for (int64_t t = 0; t < sn_taps(axis); ++t)
-    offset[t] = t / axis[2].taps / axis[1].taps * axis[0].reach * box->along[0] +
-                t / axis[2].taps % axis[1].taps * axis[1].reach * box->along[1] +
-                t % axis[2].taps * axis[2].reach * box->along[2];
+  for (int64_t a = 0; a < axis[0].taps; ++a)
+    for (int64_t b = 0; b < axis[1].taps; ++b)
+      for (int64_t c = 0; c < axis[2].taps; ++c)
+        *offset++ = a * axis[0].reach * box->along[0] + b * axis[1].reach * box->along[1] +
+                    c * axis[2].reach * box->along[2];
   *length = 1;
   return sn_taps(axis);
 }

@@ -117,10 +117,8 @@ SN_APART sn_box sn_pack_planes_f32(const sn_convolution *v, const sn_product_siz
 SN_APART void sn_plane_offsets(const sn_axis *axis, const sn_box *box, int64_t depth,
                                int64_t *offset) {
   int64_t length;
-  for (int64_t l = 0; l < depth; ++l, offset += sn_taps(axis)) {
-    sn_offsets(axis, box, offset, &length);
-    for (int64_t t = 0; t < sn_taps(axis); ++t) offset[t] += l * box->size;
-  }
+  const int64_t taps = sn_offsets(axis, box, offset, &length), others = (depth - 1) * taps;
+  for (int64_t i = 0; i < others; ++i) offset[taps + i] = offset[i] + box->size;
 }
 
 /* A band's rows of pixels of a remainder that lie together in the box, after `from`: `rows` of `count`,
@@ -156,18 +154,17 @@ static int64_t sn_row_place(const sn_rows *rows, int64_t i) {
   return rows->first + i / rows->middle * rows->to[0] + i % rows->middle * rows->to[1];
 }
 
-/* Strips of the weights of the taps of some axes: to: [strips, depth, taps, high]; outputs that lack
-   are 0. */
+/* A strip of the weights of the taps of some axes, of `some` outputs: to: [depth, taps, high]; outputs
+   that lack are 0. */
 SN_APART void sn_pack_few_f32(const sn_convolution *v, const sn_product_sizes *p,
-                              const sn_axis *axis, const sn_stored_f32 *w, float *to) {
+                              const sn_axis *axis, int64_t some, const sn_stored_f32 *w, float *to) {
   const int64_t taps = sn_taps(axis), high = v->planes;
-  for (int64_t i = 0; i < p->width; i += high, w += high * p->of_width)
-    for (int64_t l = 0; l < p->depth; ++l)
-      for (int64_t t = 0; t < taps; ++t) {
-        const int64_t at = l * p->of_depth + sn_tap_of(v, axis, t);
-        for (int64_t u = 0; u < high; ++u)
-          *to++ = u < p->width - i ? SN_READ_f32(w[u * p->of_width + at]) : 0;
-      }
+  for (int64_t t = 0; t < taps; ++t, to += high) {
+    const sn_stored_f32 *from = w + sn_tap_of(v, axis, t);
+    for (int64_t l = 0; l < p->depth; ++l, from += p->of_depth)
+      for (int64_t u = 0; u < high; ++u)
+        to[l * taps * high + u] = u < some ? SN_READ_f32(from[u * p->of_width]) : 0;
+  }
 }
 
 /* The first n places of a vector, so far `apart`. */
@@ -234,12 +231,17 @@ SN_APART void sn_pack_planes_of_weights_f32(const sn_convolution *v, const sn_pr
                                             int64_t of_group, const sn_stored_f32 *w, float *to) {
   const sn_box box = sn_box_of(v, p, 0, p->result[0]);
   const int64_t kernel = sn_volume(v->kernel), of_step = of_group / (kernel * p->depth);
+  const int64_t high = v->planes, strips = of_step / high;
   for (int64_t r = 0; r < sn_volume(p->remainders); ++r) {
     sn_axis axis[3];
     sn_axes_of(v, p, &box, 0, p->result[0], r, axis);
 #pragma omp for schedule(static)
-    for (int64_t group = 0; group < v->groups; ++group)
-      sn_pack_few_f32(v, p, axis, w + group * v->outputs * v->inputs * kernel, to + group * of_group);
+    for (int64_t each = 0; each < v->groups * strips; ++each) {
+      const int64_t group = each / strips, i = each % strips * high;
+      sn_pack_few_f32(v, p, axis, SN_LEAST(high, p->width - i),
+                      w + group * v->outputs * v->inputs * kernel + i * p->of_width,
+                      to + group * of_group + i * sn_taps(axis) * p->depth);
+    }
     to += of_step * sn_taps(axis) * p->depth;
   }
 }
