@@ -20,6 +20,7 @@ import numpy as np
 
 from staticnet.backends.cache import Cache, digest
 from staticnet.backends.host import host_values
+from staticnet.codegen.cuda.parts import ANY_CHIP, Chip
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import (
     Address,
@@ -148,16 +149,16 @@ class Machine:
     """A plan's CUDA program, and memory for it: state and constants from the graph's own values.
 
     The arena is one buffer, or else each value has one of its own and none may leave it. The step
-    may be `persistent`: then it is one kernel, where the estimate says so.
+    may be `persistent`: then it is one kernel, where the estimate for `chip` says so.
     """
 
     def __init__(
         self, graph: Graph, folder: Path, arena: bool = False, tf32: bool = False,
-        persistent: bool = False, **options: Any,
+        persistent: bool = False, chip: Chip = ANY_CHIP, **options: Any,
     ) -> None:  # fmt: skip
         self.graph = graph
         self.plan: Plan = make_plan(graph, **options)
-        self.program: CudaProgram = write_cuda_program(self.plan, tf32, persistent)
+        self.program: CudaProgram = write_cuda_program(self.plan, tf32, persistent, chip)
         # where an op holds graphs, what lies in the scratch memory of its step is not told apart
         self.arena = arena or any(group.bodies for _, group in self.plan.launched)
         launches = [c for c in walk(self.program.launches) if isinstance(c, Launch)]

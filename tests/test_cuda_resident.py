@@ -73,8 +73,16 @@ CASES: dict[str, tuple[Callable[[], tuple[Any, list[Any]]], list[int]]] = {
     "rnn": (lambda: recurrent("RNN", 20, 40, "tf32"), [10, 10]),
     "long": (lambda: product(17, 1100, 13, "bfloat16"), [4]),
     "long_float16": (lambda: product(2, 515, 40, "float16"), [5]),
+    "in_turn": (lambda: product(70, 33, 13, "float16"), [3]),
+    "lstm_in_turn": (lambda: recurrent("LSTM", 50, 9, "float16"), [2, 2]),
 }
-DEFAULT = ("lstm_one_each", "long")
+DEFAULT = ("lstm_one_each", "long", "in_turn")
+FEW = Chip(3)  # on which blocks have rows below each other
+
+
+def turns_of(source: str) -> set[int]:
+    """In how many turns blocks take their rows."""
+    return {int(n) for n in re.findall(r"for \(int turn = 0; turn < (\d+);", source)}
 
 
 def tiles_of(source: str) -> list[int]:
@@ -91,8 +99,11 @@ def test_they_follow_the_reference(name: str, tmp_path: Path, stay: None) -> Non
     make, tiles = CASES[name]
     f, feeds = make()
     tf32 = f.precision == "tf32"
-    machine = Machine(lower(f), tmp_path, tf32=tf32, persistent=True)
+    several = name.endswith("in_turn")
+    chip = FEW if several else Chip()
+    machine = Machine(lower(f), tmp_path, tf32=tf32, persistent=True, chip=chip)
     assert tiles_of(machine.program.source) == tiles
+    assert turns_of(machine.program.source) == {2 if several else 1}
     state = states(machine.graph)
     for _ in range(2):
         failed, outputs, after = machine.run(feeds, state)
