@@ -492,6 +492,21 @@ def test_sweep_keeps_what_was_used_last(folder: Path) -> None:
     assert [bool(store.find(key, ".txt")) for key in keys] == [True, False, False, True]
 
 
+def test_what_a_sweep_takes_before_it_is_read_is_built_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Cache.build
+
+    def swept(self: Cache, *given: Any) -> tuple[Path, bool]:
+        file, fresh = build(self, *given)
+        if self.folder == folder:
+            file.unlink()
+        return file, fresh
+
+    monkeypatch.setattr(Cache, "build", swept)
+    assert cache.content(KEY, ".txt", write("x")) == (b"x", True)
+
+
 def test_sweep_removes_abandoned_builds_and_runs_rarely(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,21 @@ def build(key: str, suffix: str, make: Callable[[Path], None]) -> tuple[Path, bo
     return private().build(key, suffix, make)
 
 
+def content(key: str, suffix: str, make: Callable[[Path], None]) -> tuple[bytes, bool]:
+    """What `build`'s object has in it, also if another process sweeps it before it is read.
+
+    Raises:
+        CompileError: if there is no folder to build in.
+    """
+    file, fresh = build(key, suffix, make)
+    try:
+        return file.read_bytes(), fresh
+    except OSError as error:
+        log.info("cache: %s; using a folder of this process", error)
+    file, fresh = private().build(key, suffix, make)
+    return file.read_bytes(), fresh
+
+
 def open_cache() -> Cache:
     """The user's cache, or this process's own where that is unavailable or not private."""
     folder = flags.read().cache

@@ -200,8 +200,7 @@ def _probe(command: tuple[str, ...]) -> Compiler:
         chosen, openmp = _try_flags(command, version, file.with_name("probe.so"))
         file.write_text(json.dumps({"flags": chosen, "openmp": openmp}), encoding="utf-8")
 
-    file, _ = cache.build(key, ".json", make)
-    answer = json.loads(file.read_text(encoding="utf-8"))
+    answer = json.loads(cache.content(key, ".json", make)[0])
     return Compiler(command, version, tuple(answer["flags"]), answer["openmp"])
 
 

@@ -90,10 +90,10 @@ class Device:
         def make(output: Path) -> None:
             output.write_bytes(self._nvrtc.compile(source, self.architecture, OPTIONS))
 
-        file, fresh = cache.build(key, SUFFIX, make)
+        binary, fresh = cache.content(key, SUFFIX, make)
         module = self.cupy.cuda.function.Module()
         try:
-            module.load(file.read_bytes())
+            module.load(binary)
         except self.errors as error:
             raise translate(error, f"loading kernels for {self.architecture}") from error
         if "time" in flags.read().debug:
