@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -201,6 +203,33 @@ class TestProducts:
         monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: other)
         with pytest.raises(StopIteration):
             multiply(lambda x: x(5, 7) @ x(7, 3), "float32", gpu)
+
+    @pytest.mark.parametrize("fail", [(1,), (0, 1, 2)])
+    def test_an_algorithm_that_fails_has_no_time(
+        self, fail: tuple[int, ...], gpu: Gpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The fastest of others is taken; where there is none, that is told and not kept."""
+        monkeypatch.delenv("STATICNET_TUNE")
+        gpu.blas.algorithms = 3
+        turns = iter(range(3))
+
+        def timed(act: Any, *_: Any) -> float:
+            if (turn := next(turns)) in fail:
+                raise ExecutionError("CUBLAS_STATUS_NOT_SUPPORTED")
+            act()
+            return 3.0 - turn
+
+        monkeypatch.setattr(tuning, "_time", timed)
+        if len(fail) == 3:
+            with pytest.raises(ExecutionError, match="none of its 3 algorithms runs for"):
+                multiply(lambda x: x(5, 7) @ x(7, 3), "float32", gpu)
+            assert not list(tmp_path.rglob("*.json"))
+            return
+        _, got, wanted = multiply(lambda x: x(5, 7) @ x(7, 3), "float32", gpu)
+        close(got, wanted, 1e-5)
+        (kept,) = tmp_path.rglob("*.json")
+        told = json.loads(kept.read_text(), parse_constant=pytest.fail)
+        assert told["milliseconds"] == {"0": 3.0, "2": 1.0}
 
     @pytest.mark.parametrize(("budget", "measured"), [("0", 0), ("2.5", 2), ("inf", 3)])
     def test_a_process_measures_within_its_budget(

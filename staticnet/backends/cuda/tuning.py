@@ -13,12 +13,11 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from staticnet import flags
 from staticnet.backends import cache
@@ -33,6 +32,7 @@ CANDIDATES = 16
 PLANS = 4  # of cuDNN, each of which may take seconds to build
 OWN = "own"  # kernels, beside plans
 WARM_UP, TIMED = 3, 10
+Name = TypeVar("Name", int, str)
 SUFFIX = ".json"
 
 
@@ -89,7 +89,7 @@ def _kept(
 
     def make(output: Path) -> None:
         start = time.perf_counter()
-        output.write_text(json.dumps(measured()), encoding="utf-8")
+        output.write_text(json.dumps(measured(), allow_nan=False), encoding="utf-8")
         device.seconds_tuned += time.perf_counter() - start
         if device.seconds_tuned >= budget:
             log.info(
@@ -97,8 +97,7 @@ def _kept(
                 "first until a process has time for them (STATICNET_TUNE)", device.seconds_tuned,
             )  # fmt: skip
 
-    file, _ = cache.build(key, SUFFIX, make)
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(cache.content(key, SUFFIX, make)[0])
     return found
 
 
@@ -111,7 +110,11 @@ def tuning_key(product: BoundProduct, device: Device) -> str:
 
 
 def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, Any]:
-    """The fastest of the candidates, on the operands as they are, into memory of its own."""
+    """The fastest of the candidates, on the operands as they are, into memory of its own.
+
+    Raises:
+        ExecutionError: if none of them runs.
+    """
     found = product.algorithms(CANDIDATES)
     room = device.cupy.cuda.alloc(WORKSPACE)
     layout = product.descriptor.d
@@ -121,20 +124,19 @@ def _measured(product: BoundProduct, device: Device, stream: Any) -> dict[str, A
     a, b, _ = product.calls[0]
     beside = device.cupy.cuda.alloc(max(1, product.bytes_beside))
     operation = product.beside(beside.ptr)
-    times = []
-    for algorithm in found:
-
-        def multiply(algorithm: Algorithm = algorithm) -> None:
-            device.blas.multiply(
-                operation, algorithm, a, b, result.ptr, room.ptr, stream.ptr
-            )  # fmt: skip
-
-        try:
-            times.append(_time(multiply, device, stream))
-        except ExecutionError as error:  # the library expected more of it than it can do
-            log.info("cuda: %s: %s", product.descriptor, error)
-            times.append(math.inf)
-    best = min(range(len(found)), key=times.__getitem__)
+    ways: dict[int, Callable[[], None]] = {
+        i: functools.partial(
+            device.blas.multiply, operation, x, a, b, result.ptr, room.ptr, stream.ptr
+        )
+        for i, x in enumerate(found)
+    }
+    times = _times(ways, product.descriptor, device, stream)
+    if not times:
+        raise ExecutionError(
+            f"cuBLASLt {device.blas.version}: none of its {len(found)} algorithms runs for "
+            f"{product.descriptor}; please report this"
+        )
+    best = min(times, key=times.__getitem__)
     log.info(
         "cuda: %s: algorithm %d of %d, %.1f µs", product.descriptor, best, len(found),
         times[best] * 1e3,
@@ -164,13 +166,7 @@ def _measured_call(call: BoundCall, device: Device, stream: Any) -> dict[str, An
     ways: dict[str, Callable[[], None]] = {OWN: lambda: beside.by_launches(stream)}
     for plan in plans:
         ways[plan.name] = functools.partial(beside.by_library, plan, int(room.ptr), stream)
-    times = {}
-    for name, act in ways.items():
-        try:
-            times[name] = _time(act, device, stream)
-        except ExecutionError as error:
-            log.info("cuda: %s: plan %s: %s", signature, name, error)
-            times[name] = math.inf
+    times = _times(ways, signature, device, stream)
     best = min(times, key=times.__getitem__)
     log.info(
         "cuda: %s: %s of %d ways, %.1f µs", signature, best, len(times),
@@ -199,6 +195,19 @@ def told(calls: Iterable[Chosen]) -> str:
     )
     listed = "; ".join(f"{way} ×{count} ({why})" for (way, why), count in ways.items())
     return f"cuDNN computes {sum(x != OWN for x in names)} of {len(offered)} calls: {listed}"
+
+
+def _times(
+    ways: Mapping[Name, Callable[[], None]], what: object, device: Device, stream: Any
+) -> dict[Name, float]:
+    """Milliseconds of each way that runs; a library may expect more of one than it can do."""
+    times = {}
+    for name, act in ways.items():
+        try:
+            times[name] = _time(act, device, stream)
+        except ExecutionError as error:
+            log.info("cuda: %s: %s is left out: %s", what, name, error)
+    return times
 
 
 def _time(act: Any, device: Device, stream: Any) -> float:
