@@ -111,8 +111,8 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def cudnn(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A fake cuDNN beside the fake GPU, which device="cuda" finds."""
+def cudnn(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A fake cuDNN beside the fake GPU, which device="cuda" finds; its own engines are built."""
     from fake_cudnn import FakeCudnn
 
     import staticnet.backends.cuda as backend
@@ -121,7 +121,9 @@ def cudnn(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     made = FakeCudnn(gpu)
     backend.open_device().cudnn = found = Cudnn(made)
     monkeypatch.setattr(backend, "find_cudnn", lambda: found)
-    return made
+    yield made
+    assert all(name.startswith("eng") for name in made.built), "the front end's own engines"
+    assert all(x == {"handle": "handle"} for x in made.placed)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@
 
 It refuses what the real one does: arrays without a number, results without sizes, heads that do not
 divide, workspaces that are too small or not aligned; and what must not be asked for: an algorithm
-that depends on chance, sums of 16 bits.
+that depends on chance, sums of 16 bits. What asks for it takes that for a refusal, also an
+`AssertionError`; so which plans were built, and for which device, tests look up here.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class pygraph:
 
     def __init__(self, owner: FakeCudnn, **options: Any) -> None:
         self.owner = owner
-        assert options.pop("handle") == "handle"
+        names = [x for x in ("handle", "device_property", "sm_version") if x in options]
+        owner.placed.append({name: options.pop(name) for name in names})
         if options:  # a graph that is read has its own
             inner = options["compute_data_type"], options["intermediate_data_type"]
             assert inner == (data_type.FLOAT, data_type.FLOAT)
@@ -154,15 +156,15 @@ class pygraph:
         self.steps.append("support")
 
     def get_execution_plan_count(self) -> int:
-        return 4
+        return len(self.owner.engines)
 
     def get_plan_name_at_index(self, index: int) -> str:
-        return ("python_engine", "eng7", "eng1_k2=3", "eng5")[index]
+        return self.owner.engines[index]
 
     def build_plan_at_index(self, index: int) -> None:
         assert self.steps == ["validate", "build", "plans", "support"]
-        assert index, "engines of the front end's own are left alone"
-        if index == 1:
+        self.owner.built.append(self.owner.engines[index])
+        if self.owner.engines[index] == "eng7":
             raise NotSupportedError("excluded by a note filter")
         self.built.add(index)
         self.latest = index
@@ -176,8 +178,9 @@ class pygraph:
         self.owner.serialized.append((self, self.latest))
         return list(f"plan {len(self.owner.serialized) - 1}".encode())
 
-    def deserialize(self, handle: Any, data: list[int]) -> None:
-        assert handle == "handle"
+    def deserialize(self, *given: Any) -> None:
+        *handles, data = given
+        assert handles == list(self.owner.placed[-1].values())[: len(handles)]
         word, _, number = bytes(data).decode().partition(" ")
         if word != "plan":
             raise RuntimeError("not a plan")
@@ -280,7 +283,11 @@ class pygraph:
 
 
 class FakeCudnn:
-    """The module `cudnn`. `asked` are the ops that graphs were made of, `refuses` why none runs."""
+    """The module `cudnn`. `asked` are the ops that graphs were made of, `refuses` why none runs.
+
+    `engines` are the names of plans, of which "eng7" is refused; `built` are those that were asked
+    for, `placed` for what graphs were.
+    """
 
     data_type, heur_mode, numerical_note = data_type, heur_mode, numerical_note
 
@@ -288,6 +295,9 @@ class FakeCudnn:
         self.gpu = gpu
         self.stream = 0
         self.refuses = ""
+        self.engines = ("python_engine", "eng7", "eng1_k2=3", "eng5", "cutlass_engine")
+        self.built: list[str] = []
+        self.placed: list[dict[str, Any]] = []
         self.serialized: list[Any] = []
         self.read = 0
         self.asked: list[tuple[str, dict[str, Any]]] = []

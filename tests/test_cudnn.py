@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ import staticnet as sn
 import staticnet.backends.cuda as backend
 from staticnet import nn
 from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.backends.cache import Cache
 from staticnet.backends.cuda import device as device_module
 from staticnet.backends.cuda.cublaslt import CublasLt
 from staticnet.backends.cuda.cudnn import Cudnn
 from staticnet.codegen.launches import LibraryCall
-from staticnet.errors import CompileError
+from staticnet.errors import CompileError, ExecutionError
 from staticnet.ops.base import apply, items
 
 pytestmark = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
@@ -265,6 +267,91 @@ def test_plans_are_built_once_a_machine(
         check(made, **OPTIONS)
         assert len(cudnn.asked) == asked + 3 * damaged
     assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
+
+
+def signature_of(f: Any) -> Any:
+    """That of the function's one call."""
+    (call,) = (c for c in program(f) if isinstance(c, LibraryCall))
+    return call.signature
+
+
+def forwards() -> Any:
+    """A function with one convolution alone."""
+    inputs, _, _ = convolution()
+    return sn.function(inputs, nn.conv2d(*inputs, stride=2, padding=1), **OPTIONS)
+
+
+def test_plans_are_those_of_the_librarys_own_engines(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """Others are not built, by no name and for no first one, and without them none is left."""
+    signature = signature_of(forwards())
+    cudnn.built.clear()
+    graph = Cudnn(cudnn).graph(signature)
+    assert graph is not None
+    assert [(x.name, x.index) for x in graph.plans(4)] == [("eng1_k2=3", 2), ("eng5", 3)]
+    assert [graph.plan(name) for name in ("", "python_engine", "eng7")] == [None] * 3
+    assert cudnn.built == ["eng7", "eng1_k2=3", "eng5"]
+    cudnn.engines = ("python_engine", "cutlass_engine")
+    assert Cudnn(cudnn).plan(signature, "", "another GPU") is None
+
+
+@pytest.mark.parametrize("tune", ["0", "60"])
+def test_kernels_of_our_own_are_left_where_engines_are_the_front_ends(
+    tune: str, gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATICNET_TUNE", tune)
+    cudnn.engines = ("python_engine", "cutlass_engine")
+    assert "cuDNN computes 0 of 1 calls: convolution by own ×1" in str(forwards().explain())
+    assert not cudnn.built
+
+
+def test_a_plan_that_is_evicted_before_it_is_read_is_built_again(
+    gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Cache.find
+
+    def evicted(self: Cache, key: str, suffix: str) -> Path | None:
+        file = find(self, key, suffix)
+        if file and suffix == ".plan":
+            file.unlink()
+        return file
+
+    signature = signature_of(forwards())
+    monkeypatch.setattr(Cache, "find", evicted)
+    for _ in range(2):
+        plan = Cudnn(cudnn).plan(signature, "eng5", "GPU")
+        assert plan is not None
+        assert plan.name == "eng5"
+    assert not cudnn.read
+
+
+def test_a_plan_that_fails_has_no_time(
+    gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is kept is JSON as others read it, and the choice tells of what ran."""
+    monkeypatch.setenv("STATICNET_TUNE", "60")
+
+    def timed(act: Any, device: Any, stream: Any) -> float:
+        before = len(gpu.log)
+        act()
+        if gpu.log[before] == ("cudnn", "convolution", 3):
+            raise ExecutionError("CUDNN_STATUS_EXECUTION_FAILED")
+        return 2.0 if gpu.log[before][0] == "cudnn" else 3.0
+
+    monkeypatch.setattr("staticnet.backends.cuda.tuning._time", timed)
+    told = str(forwards().explain())
+    assert "convolution by eng1_k2=3 ×1 (eng1_k2=3 2000.0 µs, own 3000.0 µs)" in told
+    (text,) = (file.read_text() for file in tmp_path.rglob("*.json"))
+    kept = json.loads(text, parse_constant=pytest.fail)
+    assert kept["milliseconds"] == {"own": 3.0, "eng1_k2=3": 2.0}
+
+
+def test_plans_are_for_the_gpu_that_is_described(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    signature, module = signature_of(forwards()), FakeCudnn(gpu)
+    properties = SimpleNamespace(serialize=lambda: '{"deviceVer": 800}')
+    assert Cudnn(module, properties).plan(signature, "", "A100") is not None
+    assert Cudnn(module, properties).plan(signature, "", "A100") is not None
+    assert module.read == 1
+    assert module.placed == [{"device_property": properties, "sm_version": 800}] * 2
 
 
 def test_what_is_timed_writes_nowhere_else(

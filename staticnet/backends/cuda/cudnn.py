@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import json
 import logging
 import math
 import time
@@ -46,7 +47,11 @@ class CallPlan:
 
 @dataclass
 class CallGraph:
-    """A signature as a graph of the front end, and the plans of it that were built."""
+    """A signature as a graph of the front end, and the plans of it that were built.
+
+    `names` are those of all plans, the one expected to be fastest first; where an engine is not the
+    library's own, nothing is built.
+    """
 
     signature: Signature
     graph: Any
@@ -56,14 +61,15 @@ class CallGraph:
     def plan(self, name: str) -> CallPlan | None:
         """The plan of a name; None if the library does not build it after all."""
         if name not in self.built:
-            self.built[name] = self._build(self.names.index(name)) if name in self.names else None
+            own = name.startswith(_ENGINE) and name in self.names
+            self.built[name] = self._build(name) if own else None
         return self.built[name]
 
     def plans(self, count: int, seconds: float = math.inf) -> list[CallPlan]:
         """Up to `count` plans, the one expected to be fastest first; fewer if they take longer."""
         found: list[CallPlan] = []
         start = time.perf_counter()
-        for name in self.names:
+        for name in dict.fromkeys(self.names):
             late = found and time.perf_counter() - start > seconds
             if len(found) == count or late:
                 break
@@ -71,8 +77,8 @@ class CallGraph:
             found += [] if plan is None else [plan]
         return found
 
-    def _build(self, index: int) -> CallPlan | None:
-        name, graph = self.names[index], self.graph
+    def _build(self, name: str) -> CallPlan | None:
+        index, graph = self.names.index(name), self.graph
         try:
             graph.build_plan_at_index(index)
             nbytes = int(graph.get_workspace_size_plan_at_index(index))
@@ -105,7 +111,7 @@ class Cudnn:
         return self.module.create_handle()
 
     def plan(self, signature: Signature, name: str, device: str) -> CallPlan | None:
-        """The plan of a name, or the library's first if it is ""; None if there is none.
+        """The plan of a name, the first of an own engine if it is ""; None if there is none.
 
         Built plans, whose kernels may take seconds to compile, are kept on disk for a device.
         """
@@ -134,9 +140,9 @@ class Cudnn:
 
     def _read(self, file: Path) -> CallPlan | None:
         """The plan that a file has; None if the library does not take it."""
-        name, _, data = file.read_bytes().partition(b"\n")
-        own = () if self.properties else (self._handle,)
         try:
+            name, _, data = file.read_bytes().partition(b"\n")  # unless a sweep was faster
+            own = () if self.properties else (self._handle,)
             graph = self.module.pygraph(**self._placed())
             graph.deserialize(*own, list(data))
             return CallPlan(name.decode(), int(graph.get_workspace_size()), graph)
@@ -164,15 +170,14 @@ class Cudnn:
         made.deselect_numeric_notes([getattr(cudnn.numerical_note, note) for note in notes])
         made.check_support()
         count = made.get_execution_plan_count()
-        names = [made.get_plan_name_at_index(i) for i in range(count)]
-        own = [name if name.startswith(_ENGINE) else "" for name in names]
-        return CallGraph(signature, made, own)
+        return CallGraph(signature, made, [made.get_plan_name_at_index(i) for i in range(count)])
 
     def _placed(self) -> dict[str, Any]:
         """For which device a graph is."""
         if self.properties is None:
             return {"handle": self._handle}
-        return {"device_property": self.properties, "sm_version": 900}
+        told = json.loads(self.properties.serialize())
+        return {"device_property": self.properties, "sm_version": told["deviceVer"]}
 
     def execute(
         self, plan: CallPlan, addresses: Sequence[int], workspace: int, stream: int
