@@ -184,6 +184,7 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
                                        const float *x, const float *w, sn_stored_f32 *y) {
   const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32, high = v->planes;
   const int64_t all = rows->images * rows->rows * ((rows->count + lanes - 1) / lanes);
+  if (all == 0) return; /* a remainder without pixels has no rows, nor any beside each other */
   float tile[6 * sn_broad * sn_wide_lanes_f32];
   const float *at[sn_broad], *line = x + sn_row_offset(rows, 0);
   int64_t to[sn_broad], some[sn_broad], m = 0, row = 0, first = 0;

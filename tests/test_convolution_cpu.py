@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +16,7 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.ir.dim import substitute
 from staticnet.ops.base import apply
 from staticnet.plan import boxes, planes
@@ -184,6 +189,7 @@ def test_gradients_of_strides_in_vectors_of_pixels_agree(
         ((1, 8, 9, 50), (6, 4, 2, 2), (3, 4), (0, 1), (1, 1)),
         ((3, 1, 95), (7, 1, 5), (2,), (2,), (3,)),
         ((1, 2, 6, 5, 48), (4, 2, 3, 1, 4), (2, 1, 3), (1, 0, 2), (1, 1, 2)),
+        ((2, 1, 4, 1, 32), (4, 1, 1, 1, 3), (1, 2, 1), (0, 2, 0), (1, 1, 1)),  # no pixel in one
     ):
         op = Convolution(steps, low, low, dilations, (x[1] // w[1],), "first")
         gradient = op._as(ConvolutionInput, x[2:])
@@ -191,6 +197,27 @@ def test_gradients_of_strides_in_vectors_of_pixels_agree(
         assert plan.cut(gradient, sizes, getattr(sn, dtype)).planes
         found.append((op, x, w))
     agree(dtype, found)
+
+
+@pytest.mark.slow
+def test_a_remainder_without_pixels_divides_by_nothing() -> None:
+    """By how many rows it has beside each other, which is 0: a checked division would trap."""
+    code = """
+import numpy as np, staticnet as sn
+x = sn.placeholder((2, 1, 4, 1, 32))
+w = sn.constant(np.ones((4, 1, 1, 1, 3), np.float32))
+y = sn.nn.functional.conv3d(x, w, stride=(1, 2, 1), padding=(0, 2, 0))
+f = sn.function(x, sn.grad(sn.sum(y * y) / 2, [x]), device="cpu")
+print(f(np.ones(x.shape, np.float32))[0].sum())
+"""
+    cc = find_compiler()
+    if cc is None or "clang" in cc.version:
+        pytest.skip("needs gcc")
+    checked = "-fsanitize=integer-divide-by-zero", "-fsanitize-undefined-trap-on-error"
+    environment = {**os.environ, "CC": shlex.join([*cc.command, *checked])}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "8640.0\n"), done.stderr
 
 
 def test_sums_of_nothing_are_zero() -> None:
