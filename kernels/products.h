@@ -1,13 +1,13 @@
 /* float32 products, with the signature of Fortran's sgemm. Included after strips.h.
 
-   The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and a
-   panel meet in a tile of c that stays in registers. The panels are packed once into the second cache.
-   A strip is read where it lies, unless its rows would push each other out of the first cache or are
-   columns in memory: then it is packed. Strips are as equal as m allows, so that none computes rows
-   which are not there, or of a few heights as long as there are no others. An element is a chain of
-   fused multiply-adds over each part of k, and the parts are added in order: its bits depend on k
-   alone, but for one or two rows, whose sums have an order of their own. What is faster there goes to
-   BLAS.
+   The rows of a come in strips of a few, the columns of b in panels of two vectors, and a strip and
+   a panel meet in a tile of c that stays in registers. The panels are packed once into the second
+   cache. A strip is read where it lies, unless its rows would push each other out of the first
+   cache or are columns in memory: then it is packed. Strips are as equal as m allows, so that none
+   computes rows which are not there, or of a few heights as long as there are no others. An element
+   is a chain of fused multiply-adds over each part of k, and the parts are added in order: its bits
+   depend on k alone, but for one or two rows, whose sums have an order of their own. What is faster
+   there goes to BLAS.
 
    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 #include <stdint.h>
@@ -35,7 +35,7 @@ enum {
   sn_panel = 2 * sn_lanes,
   sn_deep = 256,           /* the longest part of k */
   sn_apart = sn_deep + 16, /* between the rows of a packed strip, lest they share sets of a cache */
-  sn_sharing = 1 << 10,    /* rows that lie a multiple of it apart share one set of the first cache */
+  sn_sharing = 1 << 10,    /* rows a multiple of it apart share one set of the first cache */
   sn_group = 16,           /* strips that are packed at a time */
   sn_ahead = 12,           /* lines from one that is packed to one that is fetched */
   sn_room = 1 << 16,       /* elements of packed panels, which lie in the second cache */
@@ -143,11 +143,11 @@ SN_APART void sn_line(const sn_strips *by, int64_t rows, int64_t n, int64_t dept
   }
 }
 
-/* All rows of a times packed panels of n columns. Of the product before, `again` says, a was the same:
-   its strips lie packed if they are few. */
+/* All rows of a times packed panels of n columns. Of the product before, `again` says, a was the
+   same: its strips lie packed if they are few. */
 SN_APART void sn_lines(const sn_strips *by, int64_t m, int64_t n, int64_t depth, const float *a,
-                       int64_t ai, int64_t al, const float *panels, float *c, int64_t ldc, int begins,
-                       int again) {
+                       int64_t ai, int64_t al, const float *panels, float *c, int64_t ldc,
+                       int begins, int again) {
   static _Thread_local _Alignas(64) float strips[sn_group * sn_strip_room];
   const int64_t count = sn_count_strips(by, m);
   const int turned = al != 1, packs = turned || ai % sn_sharing == 0;
@@ -170,8 +170,8 @@ static _Thread_local struct { const float *b; int64_t bl, bj, n, k; } sn_packed;
 
 void sn_same_right(void) { sn_is_same = 1; }
 
-/* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. If b is the `same` as of
-   the product before, its panels lie packed, where they did all at once. */
+/* c = a b, row by row, or c + a b; a's element (i, l) is a[i * ai + l * al]. If b is the `same` as
+   of the product before, its panels lie packed, where they did all at once. */
 SN_APART void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
                          const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds,
                          int same) {
@@ -179,7 +179,7 @@ SN_APART void sn_product(int64_t m, int64_t n, int64_t k, const float *a, int64_
   same = same && sn_packed.bl == bl && sn_packed.bj == bj && sn_packed.n == n && sn_packed.k == k;
   const int64_t parts = (k + sn_deep - 1) / sn_deep, deepest = (k + parts - 1) / parts;
   const int64_t most = sn_room / deepest / sn_panel * sn_panel;
-  const sn_strips *const by = sn_strips_now(); /* one choice: strips that lie packed are used again */
+  const sn_strips *const by = sn_strips_now(); /* one choice: packed strips are used again */
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t l = sn_cut(k, parts, p), depth = sn_cut(k, parts, p + 1) - l;
     for (int64_t j = 0; j < n; j += most) {
@@ -227,8 +227,8 @@ static float sn_sum_of(sn_wide x) {
   return part[0];
 }
 
-/* c = a row of a times b whose columns lie each in one piece, COLUMNS of them: sums of vectors along
-   k, in the order of no other product. */
+/* c = a row of a times b whose columns lie each in one piece, COLUMNS of them: sums of vectors
+   along k, in the order of no other product. */
 #define SN_ALONG(COLUMNS)                                                                          \
   static void sn_along_##COLUMNS(int64_t k, const float *a, const float *b, int64_t bj, float *c,  \
                                  int adds) {                                                       \
@@ -270,13 +270,14 @@ SN_ALONG(1) SN_ALONG(4)
   }
 SN_ACROSS(1) SN_ACROSS(8)
 
-/* Few rows by b as it lies, along its columns or across its lines: to pack it would take longest. */
+/* Few rows by b as it lies, along its columns or across its lines: to pack it takes longest. */
 SN_APART void sn_few(int64_t m, int64_t n, int64_t k, const float *a, int64_t ai, int64_t al,
                      const float *b, int64_t bl, int64_t bj, float *c, int64_t ldc, int adds) {
   if (bl == 1 && al == 1)
     for (int64_t j = 0; j < n; j += j + 4 <= n ? 4 : 1)
       for (int64_t i = 0; i < m; ++i)
-        (j + 4 <= n ? sn_along_4 : sn_along_1)(k, a + i * ai, b + j * bj, bj, c + i * ldc + j, adds);
+        (j + 4 <= n ? sn_along_4 : sn_along_1)(k, a + i * ai, b + j * bj, bj, c + i * ldc + j,
+                                               adds);
   else
     for (int64_t l = 0; l < k; l += l + 8 <= k ? 8 : 1)
       for (int64_t i = 0; i < m; ++i)
