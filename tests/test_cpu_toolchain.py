@@ -481,6 +481,24 @@ def test_the_process_folder_goes_with_the_process(tmp_path: Path) -> None:
     assert not made.exists()
 
 
+@pytest.mark.slow
+def test_a_first_product_at_the_end_of_the_process(cc: Compiler) -> None:
+    """Python starts no threads then: what would be built side by side is built in turn."""
+    code = """
+import atexit
+import numpy as np, staticnet as sn
+
+@atexit.register
+def last():
+    x = sn.placeholder((128, 128))
+    f = sn.function(x, sn.matmul(x, x), device="cpu")
+    print(f(np.ones((128, 128), np.float32)).sum())
+"""
+    run = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("2.097152e+06\n", "")
+
+
 def test_sweep_keeps_what_was_used_last(folder: Path) -> None:
     store = cache.open_cache()
     keys = [f"{i:02x}{KEY}" for i in range(4)]

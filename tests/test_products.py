@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -141,12 +142,22 @@ def test_few_heights_of_strips_have_the_bits_of_all(ours: int, few: Any) -> None
             np.testing.assert_array_equal(gemm(own, a, b, turned), gemm(ours, a, b, turned))
 
 
-def test_strips_that_do_not_compile_are_told(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("raised", [None, OSError("no space left on device")])
+def test_strips_that_do_not_compile_are_told(
+    few: Any,
+    raised: OSError | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the log: the thread that builds them has no caller."""
     compiler = find_compiler()
     assert compiler is not None
     monkeypatch.setattr(products, "strips_source", lambda: "these are no strips")
-    with pytest.warns(RuntimeWarning, match="few heights.*do not compile"):
-        products._take_strips(few, compiler)
+    if raised:
+        monkeypatch.setattr(products, "load", Mock(side_effect=raised))
+    products._take_strips(few, compiler)
+    assert re.search("few heights.*do not compile", caplog.text)
+    assert "the C compiler failed" in caplog.text if raised is None else str(raised) in caplog.text
     a, b = operands(20, 30, 40)
     own = ctypes.cast(few.sn_sgemm, ctypes.c_void_p).value or 0
     np.testing.assert_allclose(gemm(own, a, b, (False, False)), a @ b, rtol=1e-4, atol=1e-4)

@@ -20,12 +20,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from staticnet import flags
 from staticnet.backends import cache
+from staticnet.backends.cpu.together import together
 from staticnet.errors import CompileError
 
 COMMON = (
@@ -121,8 +121,7 @@ class Compiler:
             _run((*self.runner, *self.command, *self.flags, "-c", str(piece), "-o", made), piece)
             return made
 
-        with ThreadPoolExecutor(len(pieces)) as pool:
-            made = list(pool.map(compiled, enumerate(pieces)))
+        made = together(compiled, list(enumerate(pieces)))
         command = (*self.command, *self.flags, *made, "-o", str(output), *LIBRARIES)
         _run((*self.runner, *command), file)
 

@@ -9,12 +9,12 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cpu.compiler import Compiler
+from staticnet.backends.cpu.together import together
 from staticnet.errors import CompileError
 
 log = logging.getLogger("staticnet")
@@ -72,10 +72,12 @@ def load_together(sources: Sequence[tuple[str, Compiler, Sequence[str]]]) -> Non
     missing = [each for key, each in keys.items() if key not in _loaded]
     if len(missing) < 2:
         return
-    with ThreadPoolExecutor(len(missing)) as pool:
-        for built in [pool.submit(load, *each) for each in missing]:
-            with contextlib.suppress(CompileError):
-                built.result()
+    together(_load_early, missing)
+
+
+def _load_early(each: tuple[str, Compiler, Sequence[str]]) -> None:
+    with contextlib.suppress(CompileError):
+        load(*each)
 
 
 def is_forked() -> bool:

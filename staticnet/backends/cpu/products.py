@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import threading
 import warnings
@@ -16,8 +17,11 @@ import warnings
 from staticnet.backends.cpu import blas
 from staticnet.backends.cpu.compiler import Compiler
 from staticnet.backends.cpu.library import is_built, is_loaded, load
+from staticnet.backends.cpu.together import may_start_threads
 from staticnet.codegen.resources import kernel_text
 from staticnet.errors import CompileError
+
+log = logging.getLogger("staticnet")
 
 _STRIPS = ("vectors.h", "turns.h", "strips.h")
 
@@ -76,12 +80,12 @@ def strips_source() -> str:
 
 def begin(compiler: Compiler) -> None:
     """Begin to build the library, beside what decides on a program that will call it."""
-    if not is_loaded(source(), compiler):
+    if not is_loaded(source(), compiler) and may_start_threads():
         threading.Thread(target=_load_early, args=(compiler,)).start()
 
 
 def _load_early(compiler: Compiler) -> None:
-    with contextlib.suppress(CompileError):  # that is for who calls it
+    with contextlib.suppress(Exception):  # who calls it meets that, too
         load(source(), compiler)
 
 
@@ -98,7 +102,7 @@ def complete(compiler: Compiler) -> None:
 def _complete(compiler: Compiler, _process: int) -> threading.Thread | None:
     """The thread that builds the strips; None if there are some, or they are none of this machine.
 
-    Its end is waited for at that of the process, so that they are built once.
+    Its end is waited for at that of the process, so that they are built once; then none begins.
     """
     library = _library(compiler)
     if library is None or not hasattr(library, "sn_set_strips"):
@@ -106,17 +110,22 @@ def _complete(compiler: Compiler, _process: int) -> threading.Thread | None:
     if is_built(strips_source(), compiler):
         _take_strips(library, compiler)
         return None
+    if not may_start_threads():
+        return None
     builder = threading.Thread(target=_take_strips, args=(library, compiler.idle()))
     builder.start()
     return builder
 
 
 def _take_strips(library: ctypes.CDLL, compiler: Compiler) -> None:
-    """Build and load the strips of all heights; without them, the few serve as well, slower."""
+    """Build and load the strips of all heights; without them, the few serve as well, slower.
+
+    No caller waits for what a thread raises, so it is logged.
+    """
     try:
         strips = load(strips_source(), compiler)
-    except CompileError as error:
-        told = f"float32 products have few heights, for the others do not compile here: {error}"
-        warnings.warn(told, RuntimeWarning, stacklevel=2)
+    except Exception as error:
+        told = "float32 products have few heights, for the others do not compile here: %s"
+        log.warning(told, error)
         return
     library.sn_set_strips(ctypes.byref(ctypes.c_char.in_dll(strips, "sn_every_strip")))
