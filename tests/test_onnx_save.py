@@ -285,7 +285,7 @@ def test_modules_are_called_on_their_inputs_and_come_back(tmp_path: Path) -> Non
     x = sn.placeholder((2, 4), name="x")
     wanted = sn.function(x, net(x), device="numpy")(feed)
     np.testing.assert_allclose(
-        computed(tmp_path / "a.onnx", {"x": feed})["output"], wanted, rtol=1e-5
+        computed(tmp_path / "a.onnx", {"input": feed})["output"], wanted, rtol=1e-5
     )
     loaded = sn.io.onnx.load(tmp_path / "b.onnx")
     assert set(loaded.state_dict()) == {"0.weight", "0.bias"}
