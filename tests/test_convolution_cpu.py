@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from guard import guarded
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
@@ -64,7 +65,7 @@ def all_three(op: Convolution, x: Any, w: Any, y: Any) -> list[Any]:
 
 
 def graph(dtype: str, found: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any], list[Any]]:
-    """The inputs and results of all cases, and feeds."""
+    """The inputs and results of all cases, and feeds, behind which there is no memory."""
     rng = np.random.default_rng(0)
     inputs, results, feeds = [], [], []
     for op, *shapes in found:
@@ -72,7 +73,7 @@ def graph(dtype: str, found: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any
         types.append(sn.placeholder(apply(op, *types).shape, dtype))
         inputs += types
         results += all_three(op, *types)
-        feeds += [rng.standard_normal(x.shape).astype(x.dtype) for x in types]
+        feeds += [guarded(rng.standard_normal(x.shape).astype(x.dtype)) for x in types]
     return inputs, results, feeds
 
 
