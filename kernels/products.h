@@ -77,22 +77,24 @@ static void sn_pack_rows(int64_t m, int64_t depth, const float *a, int64_t ai, f
   for (int64_t i = 0; i < m; ++i) memcpy(to + i * sn_apart, a + i * ai, depth * sizeof *a);
 }
 
-/* Strips of columns of a: of each l the elements of a strip beside each other. They are read as a
-   vector where a has as many from there to its end: what lies behind that may be no memory. */
+/* Strips of columns of a: of each l the elements of a strip beside each other. They are read as
+   vectors where a has as many from there to its end: what lies behind that may be no memory. */
 SN_APART void sn_pack_columns(const sn_strips *by, int64_t m, int64_t count, int64_t begin,
                               int64_t end, int64_t depth, const float *a, int64_t al, float *to) {
   int64_t first[sn_group + 1], left = (depth - 1) * al + m;
   for (int64_t s = begin; s <= end; ++s) first[s - begin] = sn_strip_at(by, m, count, s);
-  for (int64_t l = 0; l < depth; ++l, a += al, left -= al)
+  for (int64_t l = 0; l < depth; ++l, a += al, left -= al) {
+    const int vectors = left - first[end - begin - 1] >= sn_lanes;
     for (int64_t s = 0; s < end - begin; ++s) {
       __builtin_prefetch(a + first[s] + sn_ahead * al);
       const int64_t rows = first[s + 1] - first[s];
       float *const line = to + s * sn_strip_room + l * rows;
-      if (left - first[s] >= sn_lanes)
+      if (vectors)
         *(sn_wide_anywhere *)line = *(const sn_wide_anywhere *)(a + first[s]);
       else
         memcpy(line, a + first[s], rows * sizeof *a);
     }
+  }
 }
 
 /* The columns of the panel of so many: one vector or two. */
