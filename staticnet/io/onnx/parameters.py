@@ -62,6 +62,8 @@ def roles(model: Model, trainable: Choice) -> dict[str, Role]:
         for name, array in model.body.initializers.items()
         if array.dtype != object and is_floating(array.dtype)
     }
+    if not arrays and isinstance(trainable, bool):
+        return {}
     uses = _uses(model, arrays)
     found = _parameters(model, arrays, uses)
     chosen = _chosen(trainable, arrays, found, uses.statistics)
