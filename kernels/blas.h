@@ -16,8 +16,8 @@ static void (*sn_same_right)(void);
 
 void sn_set_same_right(void *same) { sn_same_right = (void (*)(void))same; }
 
-#define SN_SAME_f32() do { if (sn_same_right) sn_same_right(); } while (0)
-#define SN_SAME_f64() (void)0
+#define SN_RIGHT_AGAIN_f32() do { if (sn_same_right) sn_same_right(); } while (0)
+#define SN_RIGHT_AGAIN_f64() (void)0
 
 static int sn_take_threads(void) {
   const int before = SN_USES_BLAS && sn_get_blas_threads ? sn_get_blas_threads() : 0;

@@ -17,13 +17,6 @@
 #define SN_LEAST(a, b) ((a) < (b) ? (a) : (b))
 #define SN_MOST(a, b) ((a) > (b) ? (a) : (b))
 #define SN_INLINE static inline __attribute__((always_inline, unused))
-/* A function on its own: gcc would compile it again for each caller, and each constant argument. */
-#if defined(__clang__)
-#define SN_APART static __attribute__((noinline, unused))
-#else
-#define SN_APART static __attribute__((noipa, unused))
-#endif
-
 /* Keeps a vector in a register: gcc would read memory again for each multiply-add that takes it. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__AVX2__)
 #define SN_LOADED(x) __asm__("" : "+v"(x))

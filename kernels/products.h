@@ -22,12 +22,6 @@ void sn_set_sgemm(void *blas) { sn_blas = (sn_gemm *)blas; }
 
 #ifdef SN_HAS_STRIPS
 #define SN_PRODUCT_LEAST(a, b) ((a) < (b) ? (a) : (b))
-/* A copy at each call, or for a constant argument, would take gcc longer than the call takes. */
-#if defined(__clang__)
-#define SN_APART static __attribute__((noinline))
-#else
-#define SN_APART static __attribute__((noipa))
-#endif
 
 enum {
   sn_fewest = 3, /* rows of a product that is ours */

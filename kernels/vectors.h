@@ -2,6 +2,13 @@
 #ifndef SN_VECTORS
 #define SN_VECTORS
 
+/* A function on its own: gcc would compile it again for each caller, and each constant argument. */
+#if defined(__clang__)
+#define SN_APART static __attribute__((noinline, unused))
+#else
+#define SN_APART static __attribute__((noipa, unused))
+#endif
+
 /* Four floats side by side; SN_FOUR_f32(to, q, at) makes those at an address a vector's q-th. */
 typedef float sn_four_f32 __attribute__((vector_size(16), aligned(4), may_alias));
 

@@ -100,7 +100,7 @@ def test_inspect_draws_a_page_and_speaks_dot(graph_file, tmp_path, capsys):
     ("text", "message"),
     [
         (b"graph f(%x: f32[2]) {\n  return %y\n}\n", "%y is used before it is defined"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b"\xff\xfe", "no graph's text"),
     ],
 )
 def test_a_file_that_is_no_graph_is_an_error_in_one_line(tmp_path, capsys, text, message):

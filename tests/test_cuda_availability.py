@@ -112,7 +112,7 @@ def test_commands_that_need_a_gpu_say_so_and_name_what_exists(
 
     text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
     commands = re.findall(r"`staticnet (bench --suite gpu[^`]*)`", text)
-    assert len(commands) == 5
+    assert len(commands) > 4
     for command in commands:
         assert set(command.partition("--workload ")[2].split()) <= WORKLOADS.keys()
         assert cli.main(command.split()) == 2

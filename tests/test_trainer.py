@@ -307,7 +307,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "inputs": (
         lambda: plain().predict((X, Y)), ArgumentError, "Sequential: the inputs: too many",
     ),
-    "input": (lambda: plain().fit(({"input": X}, Y)), ArgumentError, "it is called x"),
+    "input": (lambda: plain().fit(({"x": X}, Y)), ArgumentError, "no argument .x.; there"),
     "single examples": (lambda: plain().fit(Examples()), ArgumentError, "come in batches by torch"),
     "loss name": (lambda: Trainer(network(), "crossentropy"), ArgumentError, "cross_entropy"),
     "loss class": (

@@ -47,7 +47,7 @@ SN_CALLED void sn_call_gemm_{s}(int64_t share, int64_t shares, char ta, char tb,
     const int64_t last = SN_MIN(16 * (tiles * (s + 1) / slabs), length);
     const int ms = along_m ? (int)(last - first) : m, ns = along_m ? n : (int)(last - first);
     const int64_t i = along_m ? first : 0, j = along_m ? 0 : first;
-    if (adds & 2 || (!along_m && s > slabs * share / shares)) SN_SAME_{s}();
+    if (adds & 2 || (!along_m && s > slabs * share / shares)) SN_RIGHT_AGAIN_{s}();
     sn_{s}_gemm(&ta, &tb, &ms, &ns, &k, &one, a + (ta == 'N' ? i : i * lda), &lda,
                 b + (tb == 'N' ? j * ldb : j), &ldb, &beta, c + i + j * m, &m);
   }}

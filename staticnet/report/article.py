@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from staticnet.report.png import png
 from staticnet.report.shell import html_page, part
 
 Array = np.ndarray[Any, Any]
+_NUMBER = re.compile(r"[-−]?\d+(\.\d*)?%?")
 Part = str  # of a page: markup that is safe to put into it
 
 
@@ -96,5 +98,5 @@ def _cell(value: Any) -> str:
         return f'<td class="number">{value:,}</td>'
     if isinstance(value, float | np.number):
         return f'<td class="number">{value:,.4g}</td>'
-    kind = ' class="number"' if str(value).rstrip("%").replace(".", "", 1).isdecimal() else ""
+    kind = ' class="number"' if _NUMBER.fullmatch(str(value)) else ""
     return f"<td{kind}>{escape(str(value))}</td>"
