@@ -65,7 +65,11 @@ def learns_as(
     given: list[Batch],
     tolerances: dict[int, float] = CLOSE,
 ) -> None:
-    """A step beside a loss of PyTorch and its optimizer; the mean of the last ten is within 1 %."""
+    """A step beside a loss of PyTorch and its optimizer; the mean of the last is within 1 %.
+
+    Of the last ten; of a chaotic run the last half, for its steps are 3 % apart, either way.
+    """
+    last = STEPS // 2 if tolerances is CHAOTIC else 10
     found, expected = [], []
     for x, y in given:
         found.append(float(step(x, y)))
@@ -78,7 +82,7 @@ def learns_as(
     print({until: float(f"{apart[:until].max():.2g}") for until in tolerances})
     for until, tolerance in tolerances.items():
         assert apart[:until].max() <= tolerance
-    assert abs(np.mean(found[-10:]) / np.mean(expected[-10:]) - 1) < 0.01
+    assert abs(np.mean(found[-last:]) / np.mean(expected[-last:]) - 1) < 0.01
     assert np.mean(expected[-10:]) < 0.8 * expected[0]
 
 
