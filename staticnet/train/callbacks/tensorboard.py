@@ -7,6 +7,7 @@ have the numbers of the fields.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
@@ -24,6 +25,8 @@ from staticnet.train.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from staticnet.train.trainer import Trainer
+
+_files = itertools.count()
 
 
 class TensorBoard(Callback):
@@ -53,7 +56,8 @@ class TensorBoard(Callback):
         folder = self.folder or trainer.out or Path()
         folder.mkdir(parents=True, exist_ok=True)
         now = time.time()
-        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{id(self):x}"
+        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
+        name += f".{next(_files):06}"  # TensorBoard reads files in the order of their names
         self._file = folder / name
         self._append(_double(1, now) + _string(3, "brain.Event:2"))
         if trainer.step:
