@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
-from staticnet.attention.op import AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
 from staticnet.ops.auxiliary import (
     MatmulActivationGradient,
     MatmulAuxiliary,

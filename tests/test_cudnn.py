@@ -23,7 +23,8 @@ from fake_gpu import Gpu
 import staticnet as sn
 import staticnet.backends.cuda as backend
 from staticnet import nn
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.backends.cache import Cache
 from staticnet.backends.cuda import device as device_module
 from staticnet.backends.cuda.cublaslt import CublasLt

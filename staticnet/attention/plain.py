@@ -1,6 +1,6 @@
 """Attention and its gradient in plain ops, with the weights' factors of a dropout, if there is one.
 
-The operands are those of the ops in `attention/op.py`; factors: [n, g, h / g, t, s]
+The operands are those of the ops in `op.py` and `gradient.py`; factors: [n, g, h / g, t, s]
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from staticnet.attention.op import Attention, AttentionGradient, split_operands
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
+from staticnet.attention.operands import split_operands
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type
 from staticnet.errors import CompileError

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, FLOAT32, FLOAT64
 from staticnet.ir.graph import Graph

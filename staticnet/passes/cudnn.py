@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.ir.dtype import HALVES, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index, Symbol

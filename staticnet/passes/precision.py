@@ -16,7 +16,8 @@ products and convolutions, float64 is never touched. See docs/adr/0008.
 
 from __future__ import annotations
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build

@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.ir.dtype import HALVES, compute_dtype
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from staticnet.attention.op import AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
 from staticnet.codegen.attention import (
     Laid,
     attention_dims,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from staticnet.attention.op import Attention, AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
 from staticnet.codegen.attention import Laid, attention_parts, laid_out
 from staticnet.codegen.cuda.call import Locate
 from staticnet.codegen.launches import Address, Operand, Signature

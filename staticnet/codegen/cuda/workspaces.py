@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from staticnet.attention.op import AttentionGradient
+from staticnet.attention.gradient import AttentionGradient
 from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.convolution import MOST_PARTIAL, partial_bytes
 from staticnet.codegen.cuda.matrices import most_room_bytes, room_bytes

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.attention.op import Attention, split_operands
+from staticnet.attention.op import Attention
+from staticnet.attention.operands import split_operands
 from staticnet.io.onnx.writing.arrays import sliced
 from staticnet.io.onnx.writing.body import Body, refusal
 from staticnet.io.onnx.writing.elementwise import takes

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from staticnet.attention import plain
-from staticnet.attention.op import Attention, AttentionGradient, split_operands
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.op import Attention
+from staticnet.attention.operands import split_operands
 from staticnet.attention.scores import (
     INFINITY,
     scores,
