@@ -51,11 +51,9 @@ from staticnet.ops.arithmetic import (
     abs,
     add,
     atan2,
-    ceil,
     conj,
     copysign,
     divide,
-    floor,
     floor_divide,
     fma,
     hypot,
@@ -71,11 +69,9 @@ from staticnet.ops.arithmetic import (
     real,
     reciprocal,
     remainder,
-    round,
     sign,
     square,
     subtract,
-    trunc,
 )
 from staticnet.ops.base import Elementwise, Reduction, constant
 from staticnet.ops.base import TensorOp as Op
@@ -230,6 +226,7 @@ from staticnet.ops.reduction import (
     std,
     var,
 )
+from staticnet.ops.rounding import ceil, floor, round, trunc
 from staticnet.ops.selection import (
     astype,
     clip,

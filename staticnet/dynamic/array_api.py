@@ -54,11 +54,9 @@ from staticnet.ops.arithmetic import (
     abs,
     add,
     atan2,
-    ceil,
     conj,
     copysign,
     divide,
-    floor,
     floor_divide,
     hypot,
     imag,
@@ -73,11 +71,9 @@ from staticnet.ops.arithmetic import (
     real,
     reciprocal,
     remainder,
-    round,
     sign,
     square,
     subtract,
-    trunc,
 )
 from staticnet.ops.comparison import (
     bitwise_and,
@@ -143,6 +139,7 @@ from staticnet.ops.reduction import (
     std,
     var,
 )
+from staticnet.ops.rounding import ceil, floor, round, trunc
 from staticnet.ops.selection import (
     clip,
     where,

@@ -24,6 +24,7 @@ from staticnet.ops import (
     movement,
     products,
     reduction,
+    rounding,
     selection,
     shape,
     sorting,
@@ -34,7 +35,7 @@ from staticnet.ops.movement import permute_dims
 F = TypeVar("F", bound=Callable[..., Any])
 
 METHODS = (
-    *(arithmetic.conj, arithmetic.round, linalg.matmul, movement.swapaxes, selection.astype),
+    *(arithmetic.conj, rounding.round, linalg.matmul, movement.swapaxes, selection.astype),
     *(selection.clip, shape.flatten, shape.squeeze, shape.sum, sorting.argsort),
     *(reduction.all, reduction.any, reduction.argmax, reduction.argmin, reduction.max),
     *(reduction.mean, reduction.min, reduction.prod, reduction.std, reduction.var),

@@ -8,20 +8,12 @@ from typing import Any
 from staticnet.ir.dtype import FLOAT64, is_floating
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_bool
-from staticnet.ops.arithmetic import (
-    abs,
-    copysign,
-    logaddexp,
-    maximum,
-    minimum,
-    pow,
-    remainder,
-    trunc,
-)
+from staticnet.ops.arithmetic import abs, copysign, logaddexp, maximum, minimum, pow, remainder
 from staticnet.ops.base import as_value, function, promoted
 from staticnet.ops.comparison import isfinite, isnan
 from staticnet.ops.data_type import finfo
 from staticnet.ops.reduction import all, any
+from staticnet.ops.rounding import trunc
 from staticnet.ops.selection import as_floats, astype, where
 from staticnet.ops.shape import expand_dims, reshape
 from staticnet.ops.transcendental import log, log1p, sin

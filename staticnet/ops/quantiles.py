@@ -13,7 +13,7 @@ from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import FLOAT64, INT64
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_bool, normalize_axes
-from staticnet.ops.arithmetic import ceil, floor, minimum, round
+from staticnet.ops.arithmetic import minimum
 from staticnet.ops.base import as_values, function
 from staticnet.ops.comparison import isnan
 from staticnet.ops.creation import dim_value
@@ -21,6 +21,7 @@ from staticnet.ops.indexing import take, take_along_axis
 from staticnet.ops.movement import moveaxis, permute_dims
 from staticnet.ops.products import lerp
 from staticnet.ops.promotion import as_array
+from staticnet.ops.rounding import ceil, floor, round
 from staticnet.ops.selection import as_floats, astype, relu, where
 from staticnet.ops.shape import reshape, sum
 from staticnet.ops.sorting import sort

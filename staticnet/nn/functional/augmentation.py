@@ -13,13 +13,14 @@ from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.ops.arguments import as_int, as_tuple
-from staticnet.ops.arithmetic import floor, minimum, round
+from staticnet.ops.arithmetic import minimum
 from staticnet.ops.base import as_value, function, promoted
 from staticnet.ops.creation import iota
 from staticnet.ops.indexing import take_along_axis
 from staticnet.ops.random import Key, bernoulli, fold_in, randint, uniform
 from staticnet.ops.rearranging import flip
 from staticnet.ops.reduction import mean
+from staticnet.ops.rounding import floor, round
 from staticnet.ops.selection import clip, where
 from staticnet.ops.shape import broadcast_to, reshape, sum
 from staticnet.ops.transcendental import exp, sqrt

@@ -14,12 +14,13 @@ from staticnet.ir.types import as_shape, format_shape
 from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, check_choice
 from staticnet.ops.arguments import as_bool
-from staticnet.ops.arithmetic import abs, floor
-from staticnet.ops.arithmetic import round as rounded
+from staticnet.ops.arithmetic import abs
 from staticnet.ops.base import function, promoted
 from staticnet.ops.creation import iota, zeros_like
 from staticnet.ops.indexing import take_along_axis
 from staticnet.ops.movement import matrix_transpose, stack
+from staticnet.ops.rounding import floor
+from staticnet.ops.rounding import round as rounded
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape
 from staticnet.ops.widening import rounded_once

@@ -13,14 +13,14 @@ from staticnet.io.onnx.writing.table import writes
 from staticnet.ir.dtype import BOOL, FLOAT32, INT32, INT64, UINT64, DType, is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.op import Op
-from staticnet.ops import arithmetic, comparison, selection, special, transcendental
+from staticnet.ops import arithmetic, comparison, rounding, selection, special, transcendental
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.held import Held
 from staticnet.ops.with_update import WithUpdate
 
 SAME: dict[type[Op], str] = {
-    arithmetic.Abs: "Abs", arithmetic.Sign: "Sign", arithmetic.Ceil: "Ceil",
-    arithmetic.Floor: "Floor", arithmetic.Round: "Round", arithmetic.Add: "Add",
+    arithmetic.Abs: "Abs", arithmetic.Sign: "Sign", rounding.Ceil: "Ceil",
+    rounding.Floor: "Floor", rounding.Round: "Round", arithmetic.Add: "Add",
     arithmetic.Subtract: "Sub", arithmetic.Multiply: "Mul", arithmetic.Divide: "Div",
     arithmetic.Pow: "Pow", arithmetic.Maximum: "Max", arithmetic.Minimum: "Min",
     comparison.Equal: "Equal", comparison.Less: "Less", comparison.LessEqual: "LessOrEqual",

@@ -17,15 +17,8 @@ from staticnet.attention.scores import (
 from staticnet.io.onnx.writing.table import composes
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
-from staticnet.ops import arithmetic, comparison, transcendental
-from staticnet.ops.arithmetic import (
-    abs,
-    ceil,
-    floor,
-    maximum,
-    minimum,
-    negative,
-)
+from staticnet.ops import arithmetic, comparison, rounding, transcendental
+from staticnet.ops.arithmetic import abs, maximum, minimum, negative
 from staticnet.ops.auxiliary import (
     AuxiliaryProduct,
     MatmulActivationGradient,
@@ -37,6 +30,7 @@ from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import matmul
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.reduction import mean
+from staticnet.ops.rounding import ceil, floor
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import atan, exp, log, log1p, sigmoid, sqrt, tanh
@@ -68,7 +62,7 @@ def _log_to_a_base(node: Node) -> Any:
     return log(node.inputs[0]) * (1 / float(np.log(base)))
 
 
-@composes(arithmetic.Trunc)
+@composes(rounding.Trunc)
 def _trunc(node: Node) -> Any:
     (x,) = node.inputs
     return where(x < 0, ceil(x), floor(x)) if is_floating(x.dtype) else x
