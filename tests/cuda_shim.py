@@ -187,6 +187,22 @@ class Machine:
             _read(memory, "state", graph.variables),
         )
 
+    def is_told_from(
+        self, source: str, folder: Path, feeds: Sequence[Any], state: Sequence[Any]
+    ) -> bool:
+        """Whether another source's step fails or gives other bytes, in one order of threads."""
+        other = self.rewritten(source, folder)
+        _, outputs, after = self.run(feeds, state)
+        right = [a.tobytes() for a in (*outputs, *after)]
+        for reverse in (False, True):
+            try:
+                _, outputs, after = other.run(feeds, state, reverse)
+            except KernelFailure:
+                return True
+            if [a.tobytes() for a in (*outputs, *after)] != right:
+                return True
+        return False
+
     def _memory(self, feeds: Sequence[Any], state: Sequence[Any]) -> dict[Key, Guarded]:
         memory = {("failed", 0): Guarded(4), ("barrier", 0): Guarded(4)}
         for flag in memory.values():
