@@ -13,7 +13,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 # Classes whose methods are called by users; of the others the class says it all.
-OPEN = "Function Graph Variable Dim Trainer History Callback Module Metric Tensor Optimizer CMAES"
+OPEN = (
+    "Function Graph Variable Dim Trainer History Callback Module Metric Tensor Optimizer "
+    "CMAES OpenES PGPE DE"
+)
 
 
 class Public(SphinxDirective):

@@ -11,7 +11,7 @@ from staticnet.optim.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
 from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
-from staticnet.optim.evolution import CMAES
+from staticnet.optim.evolution import CMAES, DE, PGPE, OpenES
 from staticnet.optim.large_batch import LAMB, Lion
 from staticnet.optim.lbfgs import LBFGS
 from staticnet.optim.matrices import Adafactor, Muon
@@ -43,8 +43,10 @@ from staticnet.optim.wrappers import (
 
 __all__ = [
     "CMAES",
+    "DE",
     "LAMB",
     "LBFGS",
+    "PGPE",
     "SGD",
     "AMSGrad",
     "Accumulate",
@@ -69,6 +71,7 @@ __all__ = [
     "NAdam",
     "Nesterov",
     "OneCycleLR",
+    "OpenES",
     "Optimizer",
     "PolynomialLR",
     "RAdam",

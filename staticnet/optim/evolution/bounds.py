@@ -28,20 +28,20 @@ class Bounds:
     high: Array
 
     @classmethod
-    def of(cls, given: Any, start: Array) -> Bounds:
-        """Those that a user gives as (low, high), numbers or arrays [n], and that hold at start.
+    def of(cls, who: str, given: Any, start: Array) -> Bounds:
+        """Those that a user gives `who`, (low, high), numbers or arrays [n]; they hold at start.
 
         Raises:
             ArgumentError: if they are no pair, out of order, or do not hold at the start.
             ShapeError: if one is neither a number nor an array [n].
         """
         if not isinstance(given, tuple | list) or len(given) != 2:
-            raise ArgumentError(f"CMAES: bounds are a pair (low, high), not {given!r:.60}")
+            raise ArgumentError(f"{who}: bounds are a pair (low, high), not {given!r:.60}")
         ends = [as_array(end, start.dtype) for end in given]
         for end in ends:
             if end.shape not in ((), start.shape):
                 raise ShapeError(
-                    f"CMAES: a bound is a number or an array {list(start.shape)}, "
+                    f"{who}: a bound is a number or an array {list(start.shape)}, "
                     f"not {list(end.shape)}"
                 )
         low, high = (np.broadcast_to(end, start.shape) for end in ends)
@@ -49,7 +49,7 @@ class Bounds:
         if wrong.size:
             i = int(wrong[0])
             raise ArgumentError(
-                f"CMAES: variable {i} begins at {start[i]}, which must be within its bounds "
+                f"{who}: variable {i} begins at {start[i]}, which must be within its bounds "
                 f"{low[i]} < {high[i]}"
             )
         return cls(low, high)

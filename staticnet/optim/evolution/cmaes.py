@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
-from staticnet.ops.arguments import as_size
-from staticnet.ops.promotion import as_array
-from staticnet.ops.random import as_seed
+from staticnet.errors import ArgumentError
 from staticnet.ops.state import Variable
-from staticnet.optim.evolution.bounds import Bounds
 from staticnet.optim.evolution.generation import State
 from staticnet.optim.evolution.rates import (
     Rates,
@@ -23,12 +19,10 @@ from staticnet.optim.evolution.rates import (
 )
 from staticnet.optim.evolution.restarts import Doubling, Interlaced, Restarts
 from staticnet.optim.evolution.search import Search
-
-Array = np.ndarray[Any, Any]
-LEAST_POPSIZE = 4
+from staticnet.optim.evolution.strategy import LEAST_POPSIZE, Strategy
 
 
-class CMAES:
+class CMAES(Strategy):
     """Minimises f without its derivatives: draws a population, and learns from the better half.
 
     x ~ N(m, sigma² C); m moves to the weighted mean of the better half, sigma grows while the steps
@@ -63,18 +57,11 @@ class CMAES:
         bounds: Any = None,
         bipop: bool = False,
     ) -> None:
-        number = isinstance(sigma, int | float | np.number) and not isinstance(sigma, bool)
-        if not number or not 0 < sigma < np.inf:
-            raise ArgumentError(f"CMAES: sigma must be a positive number, not {sigma!r:.60}")
-        if popsize is not None and as_size(popsize, "CMAES: popsize") < LEAST_POPSIZE:
-            raise ArgumentError(f"CMAES: popsize must be at least {LEAST_POPSIZE}, not {popsize}")
+        super().__init__(sigma, popsize, seed, bounds)
         if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 0:
             raise ArgumentError(f"CMAES: restarts must be 0 or more, not {restarts!r:.60}")
-        self.popsize, self.seed, self.separable = popsize, as_seed(seed), bool(separable)
-        self.restarts, self.active, self.bounds = restarts, bool(active), bounds
-        self.bipop = bool(bipop)
-        self._sigma = float(sigma)
-        self._search: Search | None = None
+        self.separable, self.active, self.bipop = bool(separable), bool(active), bool(bipop)
+        self.restarts = restarts
 
     def __repr__(self) -> str:
         return (
@@ -95,11 +82,9 @@ class CMAES:
             DTypeError: if x0 has no numbers.
             ArgumentError: if f is no function, or x0 is not finite or not within the bounds.
         """
-        if not callable(f):
-            raise ArgumentError(f"CMAES: minimize takes a function of a point, not {f!r:.60}")
-        start = _start(x0)
+        start, bounds = self._begun(f, x0)
         popsize = self.popsize or max(LEAST_POPSIZE, default_popsize(len(start)))
-        self._search = Search(
+        search = Search(
             f,
             State.begin(start, self._sigma, self._rates(len(start), popsize), self.separable),
             partial(self._rates, len(start)),
@@ -107,11 +92,12 @@ class CMAES:
             sigma=self._sigma,
             seed=self.seed,
             device=device,
-            bounds=None if self.bounds is None else Bounds.of(self.bounds, start),
+            bounds=bounds,
             restarts=self._plans(popsize),
             left=self.restarts,
         )
-        return self._search
+        self._search = search
+        return search
 
     def _rates(self, n: int, popsize: int) -> Rates:
         if self.separable:
@@ -123,61 +109,7 @@ class CMAES:
             return Interlaced(popsize, np.random.default_rng(self.seed))
         return Doubling(popsize)
 
-    def _of_state(self, name: str) -> Variable:
-        if self._search is None:
-            raise ArgumentError(f"CMAES: there is no {name} yet; call minimize(f, x0) first")
-        found: Variable = getattr(self._search.state, name)
-        return found
-
-    @property
-    def mean(self) -> Variable:
-        """The mean of the distribution, within the bounds.  [n]"""
-        return self._of_state("mean")
-
     @property
     def sigma(self) -> Variable:
         """The step size: points have the covariance sigma² C.  []"""
         return self._of_state("sigma")
-
-    @property
-    def best(self) -> Variable:
-        """The best point of all generations.  [n]"""
-        return self._of_state("best")
-
-    @property
-    def best_value(self) -> Variable:
-        """The least value of all generations.  []"""
-        return self._of_state("best_value")
-
-    @property
-    def evaluations(self) -> Variable:
-        """How many points f was asked for.  int64 []"""
-        return self._of_state("evaluations")
-
-    @property
-    def population(self) -> Variable:
-        """The points of the last generation, in the order of their drawing.  [popsize, n]"""
-        return self._of_state("population")
-
-    @property
-    def values(self) -> Variable:
-        """The values of the last generation's points.  [popsize]"""
-        return self._of_state("values")
-
-
-def _start(x0: Any) -> Array:
-    """Where the search begins, as a vector of floats."""
-    given = np.asarray(x0) if isinstance(x0, list | tuple) else as_array(x0)
-    if given.dtype.kind not in "iuf":
-        raise DTypeError(f"CMAES: x0 has numbers, not {given.dtype}")
-    start = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
-    if start.ndim != 1 or not start.size:
-        raise ShapeError(
-            f"CMAES: x0 is a vector [n] of one or more numbers, not {list(start.shape)}"
-        )
-    wrong = np.flatnonzero(~np.isfinite(start))
-    if wrong.size:
-        raise ArgumentError(
-            f"CMAES: x0 must be finite, but variable {wrong[0]} is {start[wrong[0]]}"
-        )
-    return start

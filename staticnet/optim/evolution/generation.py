@@ -12,73 +12,54 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.control.vmap import vmap
-from staticnet.errors import ShapeError
-from staticnet.ir.location import written_at
 from staticnet.ops import random
 from staticnet.ops.arithmetic import abs, minimum
 from staticnet.ops.arithmetic import pow as power
-from staticnet.ops.comparison import isnan
 from staticnet.ops.movement import stack
 from staticnet.ops.reduction import any as any_of
 from staticnet.ops.reduction import max as max_of
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum as sum_of
 from staticnet.ops.sorting import argsort
-from staticnet.ops.state import Variable, variable
+from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import exp, sqrt
 from staticnet.optim.evolution.bounds import Bounds
 from staticnet.optim.evolution.rates import Rates
 from staticnet.optim.evolution.spread import LEAST, Extent, Learned, Spread, begin, faded, root
+from staticnet.optim.evolution.strategy import Seen, namer, values_at
 
 Array = np.ndarray[Any, Any]
 LARGEST_STEP = 1e32
 
 
 @dataclass(frozen=True)
-class State:
+class State(Seen):
     """What a search has learned, and what it drew last, in variables of one dtype.
 
     The points are drawn about `center` with the covariance sigma² C; C is in `spread`.
     center: [n], sigma: []
     """
 
-    mean: Variable
     center: Variable
     sigma: Variable
     spread: Spread
     path_sigma: Variable
     path_c: Variable
     generation: Variable
-    evaluations: Variable
-    draws: Variable
-    best: Variable
-    best_value: Variable
-    population: Variable
-    values: Variable
 
     @classmethod
     def begin(cls, start: Array, sigma: float, rates: Rates, separable: bool) -> State:
         """The state before the first generation of a search from `start`."""
         n, dtype = len(start), start.dtype
-
-        def new(name: str, value: Any, of: Any = dtype) -> Variable:
-            return variable(np.asarray(value, of), f"cmaes.{name}")
-
+        new = namer("cmaes", dtype)
         return cls(
-            mean=new("mean", start),
+            **Seen.nothing(new, start, rates.popsize),
             center=new("center", start),
             sigma=new("sigma", sigma),
             spread=begin(rates, dtype, separable),
             path_sigma=new("path_sigma", np.zeros(n)),
             path_c=new("path_c", np.zeros(n)),
             generation=new("generation", 0, np.int64),
-            evaluations=new("evaluations", 0, np.int64),
-            draws=new("draws", 0, np.int64),
-            best=new("best", start),
-            best_value=new("best_value", np.inf),
-            population=new("population", np.tile(start, (rates.popsize, 1))),
-            values=new("values", np.full(rates.popsize, np.inf)),
         )
 
     def variables(self) -> dict[str, Variable]:
@@ -97,39 +78,14 @@ def generation(
     y = state.spread.draw(z)
     x = state.center + state.sigma * y
     points = x if bounds is None else bounds.within(x)
-    values = _values(f, points)
+    values = values_at("CMAES", f, points)
     order = argsort(values)
     ranked = values[order]
     updates, extent = _learn(state, rates, z[order], y[order])
-    better = ranked[0] < state.best_value
     center = updates[state.center]
-    updates |= {
-        state.mean: center if bounds is None else bounds.within(center),
-        state.draws: state.draws + 1,
-        state.evaluations: state.evaluations + rates.popsize,
-        state.best: where(better, points[order[0]], state.best),
-        state.best_value: minimum(ranked[0], state.best_value),
-        state.population: points,
-        state.values: values,
-    }
+    updates |= state.after(points, values, order[0])
+    updates[state.mean] = center if bounds is None else bounds.within(center)
     return [ranked[0], _told(state, updates, extent, ranked)], updates
-
-
-def _values(f: Callable[[Any], Any], points: Any) -> Any:
-    """The function's value at each point; what is no number is worse than any.
-
-    Raises:
-        ShapeError: if it does not give one number for a point.
-    """
-    values = vmap(f)(points)
-    if getattr(values, "shape", None) != points.shape[:1]:
-        given = getattr(values, "type", values)
-        raise ShapeError(
-            f"CMAES: the function ({written_at(f)}) must give one number for a point [n], not "
-            f"{given!s:.60} for points {points.type}"
-        )
-    values = astype(values, points.dtype)
-    return where(isnan(values), math.inf, values)
 
 
 def _learn(state: State, rates: Rates, z: Any, y: Any) -> tuple[dict[Variable, Any], Extent]:

@@ -12,6 +12,7 @@ from staticnet.function import Function, function
 from staticnet.ops.arguments import as_size
 from staticnet.optim.evolution.bounds import Bounds
 from staticnet.optim.evolution.generation import State, generation
+from staticnet.optim.evolution.generations import on_host
 from staticnet.optim.evolution.rates import Rates
 from staticnet.optim.evolution.restarts import Restarts
 from staticnet.optim.evolution.spread import Separable
@@ -79,8 +80,8 @@ class Search:
         """One generation.  -> its best value: []"""
         self._begin_anew()
         best, told = self.function()
-        self._stopping.see(_row(_on_host(told)))
-        return _on_host(best)
+        self._stopping.see(_row(on_host(told)))
+        return on_host(best)
 
     def run(self, generations: int) -> Array:
         """So many generations.  -> the best value of each: [generations]
@@ -92,9 +93,9 @@ class Search:
         if self.restarts_left:  # whether to restart is looked at after each
             return np.stack([self() for _ in range(count)])
         best, told = self.function.run(count)
-        for row in _on_host(told):
+        for row in on_host(told):
             self._stopping.see(_row(row))
-        return _on_host(best)
+        return on_host(best)
 
     def _begin_anew(self) -> None:
         """Another run, where one is over and there are restarts left."""
@@ -122,8 +123,3 @@ class Search:
 
 def _row(told: Any) -> Told:
     return Told(*map(float, told))
-
-
-def _on_host(array: Any) -> Array:
-    """An output as NumPy's array, also of a GPU's."""
-    return np.asarray(array.get() if hasattr(array, "get") else array)
