@@ -242,3 +242,10 @@ def test_a_number_becomes_what_a_list_of_it_does(number: float, dtype: str) -> N
         array = as_array(number, as_dtype(dtype))
         assert array.dtype == listed.dtype
         assert array.tobytes() == listed[0].tobytes()
+
+
+@pytest.mark.parametrize(("given", "dtype"), [(float, "float64"), (int, "int64"), (bool, "bool")])
+def test_pythons_types_name_the_dtypes_that_numpy_takes_them_for(given: type, dtype: str) -> None:
+    x = sn.constant(np.arange(3, dtype="float32"))
+    for made in (sn.zeros((2,), dtype=given), sn.astype(x, given), sn.placeholder((), given)):
+        assert made.dtype == np.dtype(given) == dtype

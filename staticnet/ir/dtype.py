@@ -54,6 +54,8 @@ _SIGNED = {8: DTYPES["int16"], 16: DTYPES["int32"], 32: DTYPES["int64"]}
 def as_dtype(value: Any) -> DType:
     """The supported dtype that `value` names: a name (`"float32"`, `"f32"`), dtype or scalar type.
 
+    Python's `int` and `float` are int64 and float64, as for NumPy and PyTorch.
+
     Raises:
         DTypeError: if `value` names none of them; the message lists them.
     """
@@ -61,7 +63,7 @@ def as_dtype(value: Any) -> DType:
         return _OWN[value]
     if isinstance(value, str):
         found = _BY_NAME.get(value)
-    elif isinstance(value, np.dtype) or (isinstance(value, type) and value not in (int, float)):
+    elif isinstance(value, np.dtype | type):
         try:
             found = DTYPES.get(np.dtype(value).name)
         except TypeError:
