@@ -9,6 +9,7 @@ seed or argument out of range.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from staticnet.nn.seed import next_seed
 from staticnet.ops.random import limits_within, random_words
 
 Array = np.ndarray[Any, Any]
+PIECE = 1 << 15  # elements, a multiple of a block's 4 words, that are drawn at a time
 
 
 def zeros(shape: Any, dtype: Any = "float32") -> Array:
@@ -45,7 +47,11 @@ def uniform(
     if not math.isfinite(b - a):
         raise ArgumentError(f"uniform: the width of [{a}, {b}) is not finite")
     least, most = limits_within(a, b, _floating(dtype))
-    return np.minimum(np.maximum(_cast(a + (b - a) * _unit(shape, seed), dtype), least), most)
+
+    def draw(even: Array) -> Array:
+        return np.minimum(np.maximum(_cast(a + (b - a) * even, dtype), least), most)
+
+    return _drawn(shape, dtype, seed, draw)
 
 
 def normal(
@@ -59,7 +65,7 @@ def normal(
     """w ~ N(mean, std**2), by the inverse distribution function.  -> w: [*shape]"""
     if not std >= 0:
         raise ArgumentError(f"normal: std must be a number >= 0, not {std!r:.60}")
-    return _cast(mean + std * _quantile(_unit(shape, seed)), dtype)
+    return _drawn(shape, dtype, seed, lambda even: _cast(mean + std * _quantile(even), dtype))
 
 
 def truncated_normal(
@@ -81,9 +87,13 @@ def truncated_normal(
     if not a < b or not std > 0:
         raise ArgumentError(f"truncated_normal: needs a < b and std > 0, not {a}, {b} and {std}")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
-    w = mean + std * _quantile(low + (high - low) * _unit(shape, seed))
     least, most = limits_within(a, math.nextafter(b, math.inf), _floating(dtype))
-    return np.minimum(np.maximum(_cast(w, dtype), least), most)
+
+    def draw(even: Array) -> Array:
+        w = _cast(mean + std * _quantile(low + (high - low) * even), dtype)
+        return np.minimum(np.maximum(w, least), most)
+
+    return _drawn(shape, dtype, seed, draw)
 
 
 def xavier_uniform(
@@ -232,11 +242,18 @@ def _scaled_uniform(shape: Any, std: float, dtype: Any, seed: int | None) -> Arr
     return uniform(shape, -bound, bound, dtype, seed=seed)
 
 
-def _unit(shape: Any, seed: int | None) -> Array:
-    """Even on (0, 1), both ends left out: (word + 1/2) / 2**32."""
+def _drawn(shape: Any, dtype: Any, seed: int | None, draw: Callable[[Array], Array]) -> Array:
+    """`draw` of float64 numbers even on (0, 1), both ends left out: (word + 1/2) / 2**32.
+
+    It is done for as many at a time as a cache holds.
+    """
     full = _fixed_shape(shape)
-    words = random_words(next_seed(seed), 0, math.prod(full)).reshape(full)
-    return (words + 0.5) * 2.0**-32
+    drawn, key = np.empty(math.prod(full), _floating(dtype)), next_seed(seed)
+    for first in range(0, drawn.size, PIECE):
+        piece = drawn[first : first + PIECE]
+        words = random_words(key, 0, piece.size, first=first)
+        piece[...] = draw((words + 0.5) * 2.0**-32)
+    return drawn.reshape(full)
 
 
 def _quantile(p: Array) -> Array:

@@ -62,12 +62,12 @@ def philox4x32(counter: Any, key: Any, rounds: int = 10, xp: Any = np) -> list[A
     return [word.astype(np.uint32) for word in c]
 
 
-def random_words(key: Any, counter: Any, size: int, xp: Any = np) -> Any:
-    """`size` words of each stream that (key, counter) names.
+def random_words(key: Any, counter: Any, size: int, xp: Any = np, first: int = 0) -> Any:
+    """`size` words of each stream that (key, counter) names, from word `first`, a multiple of 4, on.
 
     key and counter: numbers, or arrays that broadcast to [*k] -> uint32 [*k, size]
     """
-    block = xp.arange(-(-size // 4), dtype=np.uint64)
+    block = xp.arange(first // 4, first // 4 - (-size // 4), dtype=np.uint64)
     counter, key = (xp.asarray(word, np.uint64)[..., None] for word in (counter, key))
     words = xp.stack(_words_of_blocks(key, counter, block, xp), axis=-1)
     return words.reshape((*words.shape[:-2], 4 * block.size))[..., :size]

@@ -11,6 +11,7 @@ from pathlib import Path
 from staticnet.errors import CompileError
 
 OPTIONS = ("--std=c++17", "--fmad=false")  # what is contracted would depend on its neighbours
+ON_ALL_CORES = "--split-compile=0"
 ERROR_LINES = 8
 _MAJORS = ("13", "12")
 
@@ -25,12 +26,14 @@ class Nvrtc:
         self.version = (major.value, minor.value)
 
     def compile(self, source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> bytes:
-        """The cubin of a CUDA source for an architecture such as "sm_90".
+        """The cubin of a CUDA source for an architecture such as "sm_90", made on all cores.
+
+        The kernels' code is that of one core; what else is in the file may lie in another order.
 
         Raises:
             CompileError: with the compiler's first errors.
         """
-        return self._result("CUBIN", source, architecture, options)
+        return self._result("CUBIN", source, architecture, (*options, ON_ALL_CORES))
 
     def ptx(self, source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> str:
         """The PTX of a CUDA source for a virtual architecture such as "compute_90".

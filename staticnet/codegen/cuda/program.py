@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from staticnet.codegen.cuda.choice import HOSTED, choose
 from staticnet.codegen.cuda.parts import ANY_CHIP, RESERVED, Chip, Parts
 from staticnet.codegen.cuda.persistent import PersistentWriter, shared_bytes, stages_of
-from staticnet.codegen.cuda.spans import dependences, spans_of
+from staticnet.codegen.cuda.spans import Span, dependences, spans_of
 from staticnet.codegen.cuda.steps import Frame, StepWriter
 from staticnet.codegen.cuda.streams import schedule_of
 from staticnet.codegen.launches import (
@@ -51,7 +51,7 @@ def write_cuda_program(
     parts = Parts(tf32=tf32, calls=calls, chip=chip)
     program = _launch_list(plan, parts)
     if not persistent:
-        return _on_streams(plan, program)[0]
+        return _on_streams(plan, program, _order(plan, program))[0]
     whole = _in_one(plan, program, parts)
     if whole.stages or not parts.loops:
         return whole
@@ -60,7 +60,7 @@ def write_cuda_program(
     launched = {c.function for c in walk(program.launches) if isinstance(c, Launch)}
     if launched <= parts.kernels.keys():  # no loop became a kernel
         return replace(whole, choice="; ".join([whole.choice, *parts.told]))
-    after = _on_streams(plan, program)[0]
+    after = _on_streams(plan, program, _order(plan, program))[0]
     why = [] if HOSTED in whole.choice and not after.waits_for_host else [whole.choice]
     return replace(after, choice="; ".join([*why, *parts.told]))
 
@@ -91,12 +91,27 @@ def _launch_list(plan: Plan, parts: Parts) -> CudaProgram:
     )
 
 
-def _on_streams(plan: Plan, program: CudaProgram) -> tuple[CudaProgram, float]:
+@dataclass(frozen=True)
+class _Order:
+    """What each command of a program touches, and which ones it waits for; nothing of a program
+    that waits for the host."""
+
+    spans: Sequence[Sequence[Span]] = ()
+    waits: Sequence[frozenset[int]] = ()
+
+
+def _order(plan: Plan, program: CudaProgram) -> _Order:
+    if program.waits_for_host:
+        return _Order()
+    spans = spans_of(plan, program)
+    return _Order(spans, dependences(spans))
+
+
+def _on_streams(plan: Plan, program: CudaProgram, order: _Order) -> tuple[CudaProgram, float]:
     """The program on as many streams as pay, and the estimate of its step in seconds."""
     if program.waits_for_host:
         return program, math.inf
-    spans = spans_of(plan, program)
-    schedule = schedule_of(plan, program.launches, spans, dependences(spans))
+    schedule = schedule_of(plan, program.launches, order.spans, order.waits)
     return replace(program, lanes=schedule.lanes), schedule.seconds
 
 
@@ -104,10 +119,10 @@ def _in_one(plan: Plan, program: CudaProgram, parts: Parts) -> CudaProgram:
     """The program as one kernel, if an estimate says that it pays; what was chosen, and why."""
     if program.waits_for_host:
         return replace(program, choice=f"launch by launch: {HOSTED}")
-    program, apart = _on_streams(plan, program)
-    spans = spans_of(plan, program)
-    stages = stages_of(dependences(spans))
-    choice = choose(program, parts, spans, stages, apart)
+    order = _order(plan, program)
+    program, apart = _on_streams(plan, program, order)
+    stages = stages_of(order.waits)
+    choice = choose(program, parts, order.spans, stages, apart)
     program = replace(program, choice=choice.why)
     return as_one_kernel(plan, program, parts, stages, choice.blocks) if choice.blocks else program
 

@@ -32,15 +32,6 @@ class Span:
     end: int
     written: bool
 
-    def meets(self, other: Span) -> bool:
-        """Whether both touch a byte that one of them writes."""
-        return (
-            self.memory == other.memory
-            and (self.written or other.written)
-            and self.start < other.end
-            and other.start < self.end
-        )
-
 
 def spans_of(plan: Plan, program: CudaProgram) -> list[list[Span]]:
     """The spans of each command of a plan's program; kernels touch whole values."""
@@ -148,20 +139,16 @@ def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int) -> 
 
 def dependences(spans: Sequence[Sequence[Span]]) -> list[frozenset[int]]:
     """For each command the earlier ones that it must run after, those apart that others imply."""
-    known: dict[Memory, list[tuple[Span, int]]] = {}
+    known: dict[Memory, list[tuple[int, int, bool, int]]] = {}
     waits: list[frozenset[int]] = []
     for number, own in enumerate(spans):
         found: set[int] = set()
-        for span in own:
-            entries = known.get(span.memory, [])
-            found |= {i for other, i in entries if i != number and span.meets(other)}
-            # what it writes over is implied from here on by itself
-            known[span.memory] = [e for e in entries if not _hides(span, *e, number)]
-            known[span.memory].append((span, number))
-        waits.append(frozenset(found))
+        for span in dict.fromkeys(own):
+            start, end, written = span.start, span.end, span.written
+            entries = known.setdefault(span.memory, [])
+            found |= {i for s, e, w, i in entries if s < end and start < e and (written or w)}
+            if written:  # what it writes over is implied from here on by itself
+                entries[:] = [x for x in entries if x[0] < start or end < x[1] or x[3] == number]
+            entries.append((start, end, written, number))
+        waits.append(frozenset(found - {number}))
     return waits
-
-
-def _hides(span: Span, other: Span, owner: int, number: int) -> bool:
-    covered = span.start <= other.start and other.end <= span.end
-    return span.written and covered and owner != number
