@@ -23,6 +23,7 @@ from staticnet.cli.text_networks import character_gpt
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import CudaProgram, format_command, walk
 from staticnet.compilation import Compilation
+from staticnet.nn import init
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.plan import Plan
 
@@ -31,12 +32,14 @@ GPU = {each.name: each for each in networks.NETWORKS_OF_THE_GPU}
 
 
 def of_network(name: str, **changes: Any) -> Callable[[], Any]:
-    """A network of the GPU's suite, as its plan alone needs it: without data."""
+    """A network of the GPU's suite, as its plan alone needs it: without data and drawn weights."""
 
     def build() -> Any:
         made = replace(GPU[name], **changes)
         dtype = "int64" if made.is_text else "float32"
-        return made.staticnet_step({"x": np.empty(0, dtype)} | made.weights(), "numpy")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(init, "_drawn", lambda shape, dtype, seed, draw: init.zeros(shape, dtype))
+            return made.staticnet_step({"x": np.empty(0, dtype)}, "numpy")
 
     return build
 
@@ -76,6 +79,12 @@ ROWS, SQUARE = (1024, 1024), (8192, 8192)
 CASES: dict[str, Callable[[], Any]] = {
     "playground": of_module(playground),
     "mlp": of_module(mlp),
+    "cifar_lenet": of_network(
+        "cifar_bn",
+        model=lambda nn: network(nn, NETWORKS["cifar_lenet"]),
+        batch=64,
+        precision="float32",
+    ),
     "cifar_bn": of_network("cifar_bn"),
     "char_gpt": of_module(char_gpt),
     "char_lstm": of_network("char_lstm"),

@@ -63,8 +63,9 @@ def philox4x32(counter: Any, key: Any, rounds: int = 10, xp: Any = np) -> list[A
 
 
 def random_words(key: Any, counter: Any, size: int, xp: Any = np, first: int = 0) -> Any:
-    """`size` words of each stream that (key, counter) names, from word `first`, a multiple of 4, on.
+    """`size` words of each stream that (key, counter) names, from word `first` on.
 
+    first: a multiple of 4
     key and counter: numbers, or arrays that broadcast to [*k] -> uint32 [*k, size]
     """
     block = xp.arange(first // 4, first // 4 - (-size // 4), dtype=np.uint64)
