@@ -12,6 +12,7 @@ from staticnet.errors import ArgumentError, CompileError, MemoryLimitError
 from staticnet.ir.graph import Graph
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.auxiliary import AUXILIARY
+from staticnet.passes.channel_sums import CHANNEL_SUMS
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.contract import CONTRACT
 from staticnet.passes.cse import CSE
@@ -54,6 +55,7 @@ PIPELINE = (
     HELD_WEIGHTS,
     INFER_SHAPE,
     AUXILIARY,
+    CHANNEL_SUMS,
     CUDNN,
     SCATTER_UPDATES,
     REMAT,

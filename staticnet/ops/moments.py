@@ -82,6 +82,13 @@ class Moments(ChannelOp, name="moments"):
             gradient = own if gradient is None else gradient + own
         return (gradient,)
 
+    def expand(self, x: Any) -> list[Any]:
+        """The plain ops that this stands for."""
+        axes, n = self.others(x), dim_value(self.count(x), x)
+        mean = total(x, axes) / n
+        centred = x - self.across(mean, x)
+        return [mean, total(centred * centred, axes) / n]
+
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         (x,) = operands
         axes = tuple(axis + 1 for axis in range(x.ndim - 1) if axis != self.axis)
@@ -127,6 +134,11 @@ class CenteredSums(ChannelOp, name="centered_sums"):
             by_x = factor * weights
             by_mean = -by_product * items(y)[0]
         return by_weights, by_x, by_mean
+
+    def expand(self, g: Any, x: Any, mean: Any) -> list[Any]:
+        """The plain ops that this stands for."""
+        axes = self.others(x)
+        return [total(g, axes), total(g * (x - self.across(mean, x)), axes)]
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
         g, x, mean = spread_all(size, batched, operands)

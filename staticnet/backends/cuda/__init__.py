@@ -40,7 +40,7 @@ class CudaBackend:
     name = "cuda"
     epilogues = EPILOGUES | AUXILIARY
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
-    products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32"})
+    products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
     keeps_casts = True
     loop_cache = 0
     workspaces = ON_DEVICE
