@@ -13,9 +13,9 @@ from staticnet.errors import ArgumentError, MissingNameError
 
 ARGUMENTS = {
     "dim": "axis", "dims": "axis", "keepdim": "keepdims", "other": "y", "input": "x",
-    "in_dims": "in_axes", "out_dims": "out_axes",
+    "in_dims": "in_axes", "out_dims": "out_axes", "ddof": "correction",
 }  # fmt: skip
-"""PyTorch's names of arguments, and the array API standard's."""
+"""PyTorch's and NumPy's names of arguments, and the array API standard's."""
 _IDLE = {"inplace": "leave it out: no value ever changes"}
 _NAMES = {
     "absolute": "abs",

@@ -11,13 +11,13 @@ from staticnet.ir.dtype import INT64
 from staticnet.ir.value import Value
 from staticnet.linalg.arguments import real_matrix
 from staticnet.ops.arguments import as_bool
-from staticnet.ops.base import apply, as_values, function, items
+from staticnet.ops.base import apply, function, items, promoted
 from staticnet.ops.factorization import Qr
 from staticnet.ops.implicit import PseudoInverse
 from staticnet.ops.linalg import matmul
 from staticnet.ops.matrices import lesser, symmetric_part
 from staticnet.ops.movement import concat, matrix_transpose
-from staticnet.ops.promotion import is_weak
+from staticnet.ops.promotion import is_scalar
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.spectral import Eigh, Svd
@@ -176,6 +176,6 @@ def _counts(s: Any, x: Any, rtol: Any) -> Any:
         m, n = x.shape[-2:]
         greater = m + n - lesser(m, n)
         rtol = float(np.finfo(x.dtype).eps) * greater
-    elif not is_weak(rtol):
-        rtol = expand_dims(as_values(x, rtol)[1], -1)
+    elif not is_scalar(rtol):
+        rtol = expand_dims(promoted("rtol", x, rtol)[1], -1)
     return s > s[..., :1] * rtol

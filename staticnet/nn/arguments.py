@@ -12,7 +12,7 @@ from staticnet.ir.node import Node
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, as_int, as_tuple, check_kind
-from staticnet.ops.base import Constant, as_value, as_values, promoted
+from staticnet.ops.base import Constant, as_value, promoted
 from staticnet.ops.comparison import isinf
 from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.reduction import mean
@@ -117,7 +117,7 @@ def pair(input: Any, target: Any) -> tuple[Value, Value]:
 
 def signs_of(target: Any, input: Any) -> Value:
     """A target of -1, 0 and 1 beside an input: integers and bools in the input's dtype."""
-    target, input = as_values(target, input)
+    target, input = promoted("losses", target, input)
     return target if is_floating(target.dtype) else astype(target, input.dtype)
 
 

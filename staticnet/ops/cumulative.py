@@ -11,14 +11,14 @@ from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, as_int, check_kind, normalize_axis
-from staticnet.ops.base import apply, as_value, function
+from staticnet.ops.base import apply, as_value, function, promoted
 from staticnet.ops.comparison import isnan
 from staticnet.ops.creation import iota, zeros_like
 from staticnet.ops.indexing import scatter_add_along_axis
 from staticnet.ops.movement import concat, moveaxis
 from staticnet.ops.reduction import Scan
 from staticnet.ops.selection import as_floats, as_numbers, astype, where
-from staticnet.ops.shape import expand_dims, sum
+from staticnet.ops.shape import broadcast_to, expand_dims, sum
 from staticnet.ops.transcendental import exp
 from staticnet.ops.widening import widened
 
@@ -138,16 +138,18 @@ def _along(op: type[Scan], x: Value, axis: int | None) -> Value:
 def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Value:
     """y[i] = x[i + 1] - x[i] along `axis`, `n` times, of x between `prepend` and `append`.
 
-    x: [.., m, ..], prepend and append: [.., *, ..] -> y: [.., max(0, m - n), ..]
+    x: [.., m, ..], prepend and append: [.., *, ..], or [] -> y: [.., max(0, m - n), ..]
 
     Raises:
         ArgumentError: if n is negative.
         DTypeError: if x is no array of numbers.
     """
-    parts = [part for part in (prepend, x, append) if part is not None]
-    x = concat(parts, axis) if len(parts) > 1 else as_value(x)
+    x = as_value(x)
+    axis = normalize_axis(axis, x.ndim)
+    parts = [_part(part, x, axis) for part in (prepend, x, append) if part is not None]
+    x = concat(parts, axis) if len(parts) > 1 else x
     check_kind(x.dtype, NUMBERS)
-    axis, count = normalize_axis(axis, x.ndim), as_int(n, "n")
+    count = as_int(n, "n")
     if count < 0:
         raise ArgumentError(f"n must be an int >= 0, not {count}")
     for _ in range(count):
@@ -157,3 +159,11 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         first[axis], last[axis] = slice(None, -1), slice(1, None)
         x = x[tuple(last)] - x[tuple(first)]
     return x
+
+
+def _part(part: Any, x: Value, axis: int) -> Any:
+    """What stands before or behind x: an array, or one number all along."""
+    if as_value(part).ndim:
+        return part
+    shape = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
+    return broadcast_to(promoted("diff", x, part)[1], shape)

@@ -8,7 +8,7 @@ from typing import Any
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import normalize_axes, normalize_axis
-from staticnet.ops.base import as_value, as_values, function, promoted
+from staticnet.ops.base import as_values, function, promoted
 from staticnet.ops.indexing import take
 from staticnet.ops.movement import MAX_PARTS, concat
 from staticnet.ops.promotion import is_scalar, python_number
@@ -138,11 +138,10 @@ def polyval(p: Any, x: Any) -> Value:
     Raises:
         ShapeError: if the coefficients are no vector of a static length.
     """
-    p, x = as_value(p), as_value(x)
+    p, x = promoted("polyval", p, x)
     if p.ndim != 1 or not isinstance(p.shape[0], int) or p.shape[0] > MAX_PARTS:
         told = f"takes a vector of at most {MAX_PARTS} coefficients, their number known"
         raise ShapeError(f"{told}, not {list(p.shape)}")
-    p, x = promoted("polyval", p, x)
     y = x * 0
     for i in range(p.shape[0]):
         y = y * x + p[i]

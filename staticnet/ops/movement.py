@@ -251,15 +251,16 @@ def _spread(n: int | Dim, gap: int) -> int | Dim:
 def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Value:
     """y = x with `pad_width` = ((before, after), …) values around each axis.
 
-    x: [*s] -> y: [before + s + after]; one pair serves all axes. Of bools, 0 is False.
+    x: [*s] -> y: [before + s + after]; one pair, or one width, serves all axes. Of bools, 0 is
+    False.
 
     Raises:
         ShapeError: if a width is negative or the pairs do not match the axes.
     """
     x = as_value(x)
-    pairs = list(as_sequence(pad_width))
-    if len(pairs) == 2 and all(integer(width) is not None for width in pairs):
-        pairs = [tuple(pairs)] * x.ndim
+    pairs = [pad_width] if integer(pad_width) is not None else list(as_sequence(pad_width))
+    if 1 <= len(pairs) <= 2 and all(integer(width) is not None for width in pairs):
+        pairs = [(pairs[0], pairs[-1])] * x.ndim
     if len(pairs) != x.ndim or any(len(as_sequence(pair)) != 2 for pair in pairs):
         raise ShapeError(f"pad_width needs a pair of widths for each of {x.ndim} axes")
     low, high = (as_shape([pair[i] for pair in pairs], "pad_width") for i in (0, 1))

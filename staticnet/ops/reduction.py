@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from staticnet.errors import ShapeError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.dim import Dim, size_of
 from staticnet.ir.dtype import BOOL, INT64, compute_dtype
 from staticnet.ir.types import Shape, TensorType
@@ -23,6 +23,7 @@ from staticnet.ops.base import ALL, Reduction, TensorOp, apply, as_value, functi
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.creation import dim_value, iota
 from staticnet.ops.movement import concat, moveaxis, permute_dims, split
+from staticnet.ops.promotion import is_scalar
 from staticnet.ops.rearranging import flip
 from staticnet.ops.selection import as_floats, as_numbers, astype, relu, stop_gradient, where
 from staticnet.ops.shape import broadcast_to, expand_dims, keep_axes, reshape, sum, wide_dtype
@@ -339,8 +340,19 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
     x = as_floats(x)
     axes = normalize_axes(axis, x.ndim)
     centered = x - mean(x, axes, keepdims=True)
-    count = relu(dim_value(_count(x, axes), x) - correction)
+    count = relu(dim_value(_count(x, axes), x) - as_correction(correction))
     return sum(centered * centered, axes, keepdims) / count
+
+
+def as_correction(correction: Any) -> Any:
+    """What a variance divides by less than the number of elements.
+
+    Raises:
+        ArgumentError: if it is no number, or node of one.
+    """
+    if not is_scalar(correction) and getattr(correction, "shape", None) != ():
+        raise ArgumentError(f"correction must be a number, not {correction!r:.60}")
+    return correction
 
 
 @function

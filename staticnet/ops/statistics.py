@@ -19,12 +19,13 @@ from staticnet.ops.arguments import (
 )
 from staticnet.ops.base import as_value, as_values, function, promoted
 from staticnet.ops.comparison import isnan
-from staticnet.ops.creation import dim_value, linspace, ones_like, zeros, zeros_like
+from staticnet.ops.creation import dim_value, iota, ones_like, zeros, zeros_like
 from staticnet.ops.diagonals import diagonal
 from staticnet.ops.indexing import scatter_add
 from staticnet.ops.linalg import matmul
 from staticnet.ops.movement import matrix_transpose
-from staticnet.ops.reduction import all, max, mean, min, prod, std, var
+from staticnet.ops.promotion import as_array, is_scalar
+from staticnet.ops.reduction import all, as_correction, max, mean, min, prod, std, var
 from staticnet.ops.selection import as_floats, astype, relu, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.sorting import searchsorted
@@ -94,7 +95,7 @@ def nanvar(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = Fal
     """
     x = as_floats(x)
     centered = _instead_of_nan(x - nanmean(x, axis, keepdims=True), 0)
-    count = relu(astype(_numbers(x, axis, keepdims), x.dtype) - correction)
+    count = relu(astype(_numbers(x, axis, keepdims), x.dtype) - as_correction(correction))
     return sum(centered * centered, axis, keepdims) / count
 
 
@@ -168,7 +169,7 @@ def cov(x: Any, correction: float = 1, rowvar: bool = True) -> Value:
         return var(reshape(rows, -1), correction=correction)
     centered = rows - mean(rows, 1, keepdims=True)
     return matmul(centered, matrix_transpose(centered)) / relu(
-        dim_value(rows.shape[1], rows) - correction
+        dim_value(rows.shape[1], rows) - as_correction(correction)
     )
 
 
@@ -323,7 +324,7 @@ def histogram(
         ShapeError: if the weights are not as many as x's elements, or x has none, and no range.
     """
     x = as_value(x)
-    w = ones_like(x, INT64) if weights is None else as_value(weights)
+    w = ones_like(x, INT64) if weights is None else promoted("histogram", x, weights)[1]
     if w.shape != x.shape:
         raise ShapeError(f"weights {list(w.shape)} for {list(x.shape)}")
     own = x.dtype if is_floating(x.dtype) else FLOAT64
@@ -349,12 +350,13 @@ def _edges(x: Value, bins: Any, limits: Any) -> Any:
     count = as_int(bins, "bins", 1, kind="an int >= 1")
     low, high = (min(x), max(x)) if limits is None else _limits(x, limits)
     low, high = where(low == high, low - 0.5, low), where(low == high, high + 0.5, high)
-    share = linspace(0, 1, count + 1, dtype=low.dtype)
-    return where(share == 1, high, low + (high - low) * share)
+    number = iota(count + 1)
+    ramp = low + astype(number, low.dtype) * ((high - low) / count)  # as `linspace`: 15 is 3 * 5
+    return astype(where(number == count, high, ramp), x.dtype)
 
 
 def _given_edges(x: Value, bins: Any) -> Value:
-    edges = as_values(x, bins)[1]
+    edges = promoted("histogram", x, bins)[1]
     if edges.ndim != 1 or edges.shape[0] in (0, 1):
         raise ArgumentError(f"bins must be a number or a vector of edges, not {bins!r:.60}")
     if not isinstance(bins, Value) and not np.all(np.diff(np.asarray(bins)) >= 0):
@@ -367,5 +369,8 @@ def _limits(x: Value, limits: Any) -> tuple[Value, Value]:
         raise ArgumentError(f"range must be (low, high), not {limits!r:.60}")
     if not any(isinstance(limit, Value) for limit in limits) and not limits[0] <= limits[1]:
         raise ArgumentError(f"range must ascend, not be {limits!r:.60}")
-    low, high = (astype(as_values(x, limit)[1], x.dtype) for limit in limits)
+    if is_scalar(limits[0]) and is_scalar(limits[1]):
+        low, high = (as_value(as_array(limit, FLOAT64)) for limit in limits)
+    else:
+        low, high = (astype(promoted("histogram", x, limit)[1], x.dtype) for limit in limits)
     return low, high

@@ -16,9 +16,9 @@ from staticnet.ir.value import Value
 from staticnet.nn.arguments import as_floating, as_number
 from staticnet.nn.functional.dropout import key_for, none_of
 from staticnet.ops.arguments import broadcast_shapes
-from staticnet.ops.base import apply, as_value, as_values, constant, function, items, promoted
+from staticnet.ops.base import apply, as_values, constant, function, items, promoted
 from staticnet.ops.creation import dim_value
-from staticnet.ops.promotion import is_scalar
+from staticnet.ops.promotion import dtype_of, is_scalar
 from staticnet.ops.random import Key
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import broadcast_to, expand_dims, reshape
@@ -145,7 +145,8 @@ def _as_mask(mask: Any, q: Value, lead: Shape, square: Shape) -> Value:
         DTypeError: if it is neither bool nor floating-point.
         ShapeError: if it does not broadcast to the scores.
     """
-    mask = as_values(as_value(mask), q)[0]
+    pair = promoted("attn_mask", mask, q) if is_floating(dtype_of(mask)) else as_values(mask, q)
+    mask = pair[0]
     if mask.dtype != BOOL and not is_floating(mask.dtype):
         raise DTypeError(f"attn_mask must be bool or floating-point, not {mask.dtype}")
     if mask.dtype not in (BOOL, q.dtype):

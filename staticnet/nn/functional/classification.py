@@ -22,7 +22,7 @@ from staticnet.nn.arguments import (
 )
 from staticnet.nn.functional.activation import log_softmax
 from staticnet.ops.arguments import as_int
-from staticnet.ops.base import as_value, function
+from staticnet.ops.base import as_value, function, promoted
 from staticnet.ops.creation import dim_value
 from staticnet.ops.indexing import as_index, take, take_along_axis
 from staticnet.ops.promotion import dtype_of
@@ -198,8 +198,9 @@ def cross_entropy(
     """
     check_reduction(reduction)
     smoothing = as_number(label_smoothing, "label_smoothing", 0, 1)
-    logits = as_floating(input)
-    target = as_floating(target, logits) if is_floating(dtype_of(target)) else as_value(target)
+    if is_floating(dtype_of(target)):
+        input, target = promoted("cross_entropy", input, target)
+    logits, target = as_floating(input), as_value(target)
     axis = _class_axis(logits)
     if not is_floating(target.dtype):
         scores = _scores(log_softmax(logits, axis), weight)
