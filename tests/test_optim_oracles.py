@@ -45,6 +45,11 @@ TORCH = [
     ("RAdam", {}),
     ("RAdam", {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1, "maximize": True}),
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (1e-4, 0.2), "maximize": True}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.05, "lambd": 0.1, "alpha": 0.5, "t0": 50, "weight_decay": 0.1}),
+    ("ASGD", {"t0": -3, "maximize": True}),
     ("Adafactor", {}),
     ("Adafactor", {"beta2_decay": -0.9, "weight_decay": 0.1, "d": 1.5}),
     ("Adafactor", {"lr": 0.005, "eps": (1e-3, 0.05), "maximize": True}),
@@ -157,12 +162,15 @@ def test_groups_follow_pytorch(torch):
     assert_close([w.value, b.value], [tw.detach(), tb.detach()])
 
 
-def test_a_schedule_follows_pytorch(torch):
+@pytest.mark.parametrize(
+    ("name", "options"), [("SGD", {"momentum": 0.9}), ("Rprop", {}), ("ASGD", {"lambd": 0.1})]
+)
+def test_a_schedule_follows_pytorch(torch, name, options):
     schedule = optim.CosineAnnealingLR(0.05, T_max=2 * STEPS, eta_min=1e-3)
-    w, b, _ = trained(lambda loss, w, b: optim.SGD(lr=schedule, momentum=0.9).minimize(loss))
+    w, b, _ = trained(lambda loss, w, b: getattr(optim, name)(schedule, **options).minimize(loss))
     tw, tb, _ = torch_trained(
         torch,
-        lambda w, b: torch.optim.SGD([w, b], lr=0.05, momentum=0.9, foreach=False),
+        lambda w, b: getattr(torch.optim, name)([w, b], lr=0.05, foreach=False, **options),
         lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer, T_max=2 * STEPS, eta_min=1e-3
         ),

@@ -21,6 +21,8 @@ OPTIMIZERS = [
     optim.NAdam,
     optim.RAdam,
     optim.Adafactor,
+    optim.Rprop,
+    optim.ASGD,
     optim.Lion,
     optim.LAMB,
 ]
@@ -44,7 +46,7 @@ def run(updates, times=1):
         step()
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS[:10], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", OPTIMIZERS[:12], ids=lambda cls: cls.__name__)
 def test_names_and_defaults_are_pytorchs(cls):
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
     theirs = inspect.signature(getattr(torch.optim, cls.__name__)).parameters
@@ -90,6 +92,12 @@ def test_named_variants_are_options_of_a_rule():
         (lambda: optim.Adagrad(initial_accumulator_value=-1), "initial_accumulator_value"),
         (lambda: optim.NAdam(momentum_decay=-1), "NAdam: momentum_decay"),
         (lambda: optim.LAMB(eps_root=-1), "LAMB: eps_root"),
+        (lambda: optim.ASGD(lambd=-1), "ASGD: lambd"),
+        (lambda: optim.ASGD(t0=float("nan")), "ASGD: t0"),
+        (lambda: optim.Rprop(etas=(1.2, 0.5)), r"Rprop: etas must be in \(0, 1\) and above 1"),
+        (lambda: optim.Rprop(etas=0.5), "Rprop: etas must be two numbers"),
+        (lambda: optim.Rprop(step_sizes=(1, 0.1)), "Rprop: step_sizes must be in order"),
+        (lambda: optim.Rprop(step_sizes=(-1, 1)), "Rprop: step_sizes"),
     ],
 )
 def test_a_hyper_parameter_out_of_range_says_what_is_legal(make, names):

@@ -90,12 +90,13 @@ LANDSCAPES = (
 
 
 def rules(landscape: Landscape) -> dict[str, optim.UpdateRule]:
-    """Those of Ruder, "An overview of gradient descent optimization algorithms", 2016."""
+    """Rprop, and those of Ruder, "An overview of gradient descent optimization algorithms", 2016."""
     rate, reach = landscape.rate, landscape.reach
     return {
         "Gradient descent": optim.SGD(rate),
         "Momentum": optim.SGD(rate / 2, momentum=0.9),
         "Nesterov": optim.SGD(rate / 2, momentum=0.9, nesterov=True),
+        "Rprop": optim.Rprop(reach / 2),
         "Adagrad": optim.Adagrad(6 * reach),
         "Adadelta": optim.Adadelta(20 * reach),
         "RMSprop": optim.RMSprop(reach / 2, alpha=0.9),

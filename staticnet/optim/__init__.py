@@ -16,6 +16,7 @@ from staticnet.optim.large_batch import LAMB, Lion
 from staticnet.optim.lbfgs import LBFGS
 from staticnet.optim.matrices import Adafactor, Muon
 from staticnet.optim.plateau import ReduceLROnPlateau
+from staticnet.optim.rprop import Rprop
 from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import (
     Constant,
@@ -30,7 +31,7 @@ from staticnet.optim.schedule import (
     SequentialLR,
     StepLR,
 )
-from staticnet.optim.sgd import SGD, Momentum, Nesterov
+from staticnet.optim.sgd import ASGD, SGD, Momentum, Nesterov
 from staticnet.optim.updates import Updates
 from staticnet.optim.wrappers import (
     Accumulate,
@@ -42,6 +43,7 @@ from staticnet.optim.wrappers import (
 )
 
 __all__ = [
+    "ASGD",
     "CMAES",
     "DE",
     "LAMB",
@@ -77,6 +79,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "Schedule",
     "SequentialLR",
     "StepLR",

@@ -22,7 +22,7 @@ PACES = {"epoch": 1, "ten": 10, "hundred": 100, "full": 0}
 """Epochs between two frames; 0 is as many as there is time for."""
 OPTIMIZERS = (
     *("SGD", "Momentum", "Nesterov", "Adam", "AMSGrad", "AdamW", "Adamax", "NAdam", "RAdam"),
-    *("RMSprop", "Adagrad", "Adadelta", "Adafactor", "LAMB", "Lion", "Muon"),
+    *("RMSprop", "Adagrad", "Adadelta", "Adafactor", "LAMB", "Lion", "Muon", "Rprop", "ASGD"),
 )
 MOST_LAYERS, MOST_UNITS = 6, 8
 MOST_CHARS = 2000  # of an address

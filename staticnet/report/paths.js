@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const landscapes = JSON.parse(byId("data").textContent);
   const canvas = byId("walk-map"), pen = canvas.getContext("2d"), side = canvas.width;
-  const COLOURS = ["#111111", "#0072b2", "#56a0d3", "#00795a", "#7a9a01", "#b8860b", "#d55e00",
+  const COLOURS = ["#111111", "#0072b2", "#56a0d3", "#00795a", "#00868b", "#7a9a01", "#b8860b", "#d55e00",
     "#a0522d", "#9b4f96", "#5b2c83", "#c2185b"];
   const hidden = new Set();
   let shown = null, picture = new Image(), now = 0, timer = null;
