@@ -73,7 +73,7 @@ LANDSCAPES = (
     Landscape(
         "Beale's function", "(1.5 − x + x y)² + (2.25 − x + x y²)² + (2.625 − x + x y³)²",
         "Flat in the middle and steep at the corners.",
-        _beale, (-4.5, 4.5, -4.5, 4.5), (1.0, 1.6), ((3, 0.5),), 0.01, 0.1, 0.6,
+        _beale, (-4.5, 4.5, -4.5, 4.5), (1.0, 1.6), ((3, 0.5),), 0.008, 0.1, 0.6,
     ),
     Landscape(
         "A saddle", "x² − y² + y⁴ / 8",
@@ -90,7 +90,7 @@ LANDSCAPES = (
 
 
 def rules(landscape: Landscape) -> dict[str, optim.UpdateRule]:
-    """Rprop, and those of Ruder, "An overview of gradient descent optimization algorithms", 2016."""
+    """Rprop, and those of Ruder, "An overview of gradient descent optimization …", 2016."""
     rate, reach = landscape.rate, landscape.reach
     return {
         "Gradient descent": optim.SGD(rate),
