@@ -11,7 +11,6 @@ import numpy as np
 
 import staticnet as sn
 from staticnet import features, nn
-from staticnet.cli.plots import save_maps
 from staticnet.cli.run_data import RunData, images_of
 from staticnet.errors import DataError
 from staticnet.io import files
@@ -181,6 +180,8 @@ def maps(
     out: Path, parts: list[article.Part], rows: Array, labels: Array, classes: Sequence[str]
 ) -> str:
     """Write maps of the activations, by PCA and, where scikit-learn is installed, by t-SNE."""
+    from staticnet.cli.plots import save_maps
+
     result = features.pca(rows, 2)
     coordinates, shares = sn.function([], [result.coordinates, result.shares])()
     made = {f"PCA: {shares.sum():.0%} of the variance": coordinates}

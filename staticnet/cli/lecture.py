@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from staticnet.cli.extras import require
 from staticnet.io import files
 
 
@@ -24,15 +25,17 @@ def run(options: argparse.Namespace) -> None:
     """Compute each section, and write the page.
 
     Raises:
+        DependencyError: if scikit-learn is missing; names the command that installs it.
         OSError: if it cannot be written.
     """
-    from staticnet.cli.lecture_sections import SECTIONS
+    require("sklearn", extra="examples")
+    from staticnet.cli.lecture_topics import SECTIONS
     from staticnet.report import article
 
-    parts: list[article.Part] = []
+    parts: list[article.Part] = [article.contents(title for title, _ in SECTIONS)]
     for title, section in SECTIONS:
-        print(title)
-        parts += [article.heading(title), *section(options.device)]
+        print(title, flush=True)
+        parts += [article.chapter(title), *section(options.device)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     page = article.page("An introduction to deep learning", parts)
     files.write(options.out, page)

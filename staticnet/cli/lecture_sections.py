@@ -1,8 +1,7 @@
-"""The sections of `staticnet lecture`, in the order of the talk; each computes what it shows."""
+"""What `staticnet lecture` says before its demonstrations; each section computes what it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -10,21 +9,62 @@ import numpy as np
 
 import staticnet as sn
 from staticnet import nn, optim
-from staticnet.cli.landscapes import LANDSCAPES, walked
-from staticnet.compilation import PASSES
+from staticnet.cli.landscapes import LANDSCAPES, rules
+from staticnet.cli.landscapes import STEPS as WALKED
+from staticnet.cli.lecture_demos import rule_of
+from staticnet.cli.optimizers import described
 from staticnet.report import article
 from staticnet.report.curves import curves
+from staticnet.report.paths import paths
 from staticnet.report.pixels import signed
 
 Array = np.ndarray[Any, Any]
 Parts = list[article.Part]
 GRID = 96  # dots of a surface, each way
 STEPS = 600
+EPOCHS = 15  # of a perceptron
 
 
 def _here(*nodes: Any) -> list[Array]:
     """What nodes are, once."""
     return [np.asarray(value) for value in sn.function([], list(nodes), device="numpy")()]
+
+
+def background(device: str) -> Parts:
+    """How it came, and what one neuron cannot learn."""
+    inputs = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    x, y = inputs[:, 0], inputs[:, 1]
+    wanted = {"and": x & y, "or": x | y, "xor": x ^ y}
+    wrong = {name: (np.arange(EPOCHS), _perceptron(inputs, to)) for name, to in wanted.items()}
+    (both,) = _here(sn.constant((x + y > 0.5) & (x + y < 1.5)))
+    return [
+        article.paragraph(
+            "1943: McCulloch and Pitts describe a neuron as a sum and a threshold, after those of "
+            "the brain. 1958: Rosenblatt's perceptron learns its weights from examples: after a "
+            "mistake it adds the example to them, or takes it away. 1969: Minsky and Papert show "
+            "what a single one cannot learn. Here it learns and, and or; xor never:"
+        ),
+        article.figure(curves("Mistakes by epoch", wrong, "epoch", "mistakes of 4")),
+        article.paragraph(
+            "Two neurons and a third above them can: x or y, and not both, gives "
+            f"{''.join(str(int(v)) for v in both)} on 00, 01, 10, 11. How such hidden neurons "
+            "learn was known to many from 1986 on, when Rumelhart, Hinton and Williams wrote of "
+            "backpropagation. Support vector machines, easier to train and with a theory, took "
+            "over for a while. Since 2012 networks are back: data sets are larger, graphics "
+            "processors multiply matrices faster, and the results were better than what there was."
+        ),
+    ]
+
+
+def _perceptron(inputs: Array, wanted: Array) -> Array:
+    """Mistakes in each epoch of Rosenblatt's rule, from weights of 0."""
+    w, wrong = np.zeros(3), np.zeros(EPOCHS)
+    for epoch in range(EPOCHS):
+        for x, to in zip(inputs, wanted, strict=True):
+            off = to - (x @ w > 0)
+            w += off * x
+            wrong[epoch] += abs(off)
+    return wrong
 
 
 def neuron(device: str) -> Parts:
@@ -37,7 +77,7 @@ def neuron(device: str) -> Parts:
         rows.append((name, _gate(weights, bias), *map(int, fires)))
     plane = _plane()
     (surface,) = _here(sn.tanh(sn.constant(plane) @ np.array([1.0, -1.5]) + 0.5))
-    picture = article.image(signed(surface.reshape(GRID, GRID)), "The surface of a neuron", 2)
+    picture = article.image(signed(-surface.reshape(GRID, GRID)), "The surface of a neuron", 3)
     return [
         article.paragraph(
             "McCulloch and Pitts, 1943: a neuron sums its weighted inputs and fires above a "
@@ -46,7 +86,7 @@ def neuron(device: str) -> Parts:
         article.table(("neuron", "fires if", "00", "01", "10", "11"), rows),
         article.paragraph(
             "Now the threshold is a smooth function, so that it has a derivative: "
-            "tanh(x − 1.5 y + 0.5) over the plane, blue −1 and orange 1."
+            "tanh(x − 1.5 y + 0.5) over the plane, orange −1 and blue 1."
         ),
         article.figure(picture),
     ]
@@ -73,13 +113,45 @@ def layers(device: str) -> Parts:
     count = sum(p.value.size for p in model.parameters())
     return [
         article.paragraph(
-            "A layer is a product with a matrix, followed by an activation. Layers are functions, "
-            "and a network is one of another: f3(f2(f1(X))) = Ŷ. Applied one by one they give "
-            f"{same} numbers as the network: {whole[0, 0]:.6f}."
+            "A layer is an operation that can be differentiated, of a linear part and one that is "
+            "not. The most common one is a product with a matrix, followed by an activation:"
+        ),
+        article.formula(_LAYER),
+        article.paragraph(
+            "A network is layer upon layer; or a function of a function, which is the same:"
+        ),
+        article.formula(_composed("l")),
+        article.formula(_composed("f")),
+        article.paragraph(
+            "It is called deep if more than two of its layers are hidden, between the input and "
+            f"the output. Three layers, applied one by one, give {same} numbers as the network "
+            f"that holds them: {whole[0, 0]:.6f}."
         ),
         article.paragraph(f"Its graph, with {count} parameters, on five examples of two numbers:"),
         article.markup(f'<pre tabindex="0">{escape(str(f.graph))}</pre>'),
     ]
+
+
+_LAYER = (
+    "<mi>f</mi><mo>(</mo><mi>x</mi><mo>)</mo><mo>=</mo><mi>tanh</mi><mo>(</mo><mi>W</mi>"
+    "<mi>x</mi><mo>+</mo><mi>b</mi><mo>)</mo>"
+)
+_HAT = "<mover accent='true'><mi>Y</mi><mo>^</mo></mover>"
+
+
+def _composed(name: str) -> str:
+    """f_n(f_n-1(… f_2(f_1(X)))) = Ŷ as MathML."""
+    whole = [
+        "<mi>n</mi>",
+        "<mrow><mi>n</mi><mo>−</mo><mn>1</mn></mrow>",
+        "",
+        "<mn>2</mn>",
+        "<mn>1</mn>",
+    ]
+    opened = "".join(
+        f"<msub><mi>{name}</mi>{i}</msub><mo>(</mo>" if i else "<mo>…</mo>" for i in whole
+    )
+    return f"{opened}<mi>X</mi>{'<mo>)</mo>' * 4}<mo>=</mo>{_HAT}"
 
 
 def regression(device: str) -> Parts:
@@ -103,17 +175,51 @@ def regression(device: str) -> Parts:
     (chances,) = _here(sn.nn.softmax(sn.constant(scores[nearest : nearest + 1]), axis=1))
     return [
         article.paragraph(
-            "What a network is for is decided by what it gives and by its loss. One number and the "
-            f"mean squared error make a regression (here {losses[0]:.3f} → {losses[-1]:.3f}):"
+            "What a network is for is decided by what it gives and by its loss. A number, or a "
+            "vector of them, and the mean squared error make a regression (here "
+            f"{losses[0]:.3f} → {losses[-1]:.3f}):"
         ),
         article.figure(drawn),
         article.paragraph(
             "A score for each class and the cross entropy make a classification "
             f"({falls[0]:.3f} → {falls[-1]:.3f}, {right:.1%} right). Softmax turns scores into "
             f"probabilities: near the border {chances[0, 0]:.4f} + {chances[0, 1]:.4f} = "
-            f"{chances.sum():.4f}. Orange is inside, blue outside:"
+            f"{chances.sum():.4f}. Of two classes one number does, too, with a sigmoid. "
+            "Blue is inside, orange outside:"
         ),
-        article.figure(article.image(signed(np.tanh(surface)), "The border of two classes", 2)),
+        article.figure(
+            article.image(signed(-np.tanh(surface / 4)), "The border of two classes", 3)
+        ),
+    ]
+
+
+def from_afar(device: str) -> Parts:
+    """The loss as a function of one weight, with its slope."""
+    x = np.linspace(-2, 2, 21)
+    y = np.tanh(1.5 * x)
+
+    def loss_at(w: Any) -> Any:
+        return sn.mean((sn.tanh(sn.constant(x) * w) - y) ** 2)
+
+    w = sn.variable(np.float64(0.3), "w")
+    (slope,) = sn.grad(loss_at(w), [w])
+    here, found = _here(loss_at(w), slope)
+    along = np.linspace(-0.5, 3, 60)
+    heights = np.array([float(_here(loss_at(sn.constant(each)))[0]) for each in along])
+    near = np.array([-0.2, 0.9])
+    lines = {"loss": (along, heights), "slope at 0.3": (near, here + found * (near - 0.3))}
+    return [
+        article.paragraph(
+            "A network can be differentiated from end to end. So one computes how wrong it is on "
+            "data whose answers are known; then the derivative of that by each weight, which tells "
+            "what the weight has to do with it; and moves each weight a little the other way. That "
+            "is gradient descent. With one weight all of it can be seen:"
+        ),
+        article.figure(curves("The loss by a weight", lines, "weight", "loss")),
+        article.paragraph(
+            f"At w = 0.3 the loss is {float(here):.4f} and its slope {float(found):.4f}: the "
+            f"weight is too {'small' if found < 0 else 'large'}."
+        ),
     ]
 
 
@@ -140,8 +246,12 @@ def training(device: str) -> Parts:
         article.paragraph(
             f"1. Feed data in: ŷ = tanh(X w) = {given[0, 0]:.4f}, where it should be 1."
         ),
+        article.formula(_composed("f")),
         article.paragraph(
             f"2. The loss tells how far off that is: (ŷ − y)² = {float(before):.4f}."
+        ),
+        article.formula(
+            f"<mi>l</mi><mo>(</mo>{_HAT}<mo>,</mo><mi>Y</mi><mo>)</mo><mo>=</mo><mi>L</mi>"
         ),
         article.paragraph(
             "3. Back through the network: dL/dw, beside what a small change of w does to the loss:"
@@ -156,22 +266,32 @@ def training(device: str) -> Parts:
 
 
 def updates(device: str) -> Parts:
-    """Gradient descent, momentum and Adam in a long valley."""
-    valley = LANDSCAPES[0]
-    ways = walked(valley, 120, device)
-    heights = {}
-    for name in ("Gradient descent", "Momentum", "Adam"):
-        points = ways[name]
-        (values,) = _here(valley.f(sn.constant(points[:, 0]), sn.constant(points[:, 1])))
-        heights[name] = (np.arange(len(values)), values)
+    """Every rule with its equation, and how they walk."""
+    shown = [described(each, WALKED, device) for each in LANDSCAPES]
+    valley = shown[0]
+    lines = {
+        way["name"]: (np.arange(121), way["values"][:121])
+        for way in valley["ways"] if way["name"] in ("Gradient descent", "Momentum", "Adam")
+    }  # fmt: skip
+    equations = [(name, rule_of(type(rule))) for name, rule in rules(LANDSCAPES[0]).items()
+                 if name not in ("Momentum", "Nesterov", "AMSGrad")]  # fmt: skip
     return [
         article.paragraph(
-            f"Naively, w goes down the gradient times a rate. In a valley such as {valley.formula} "
-            "momentum and Adam, which remember earlier gradients, go another way:"
+            "Naively, w goes down the gradient times a rate. In practice rules that remember "
+            "earlier gradients are better, as Adam is. In a valley such as "
+            f"{valley['formula']} gradient descent leaps from side to side, and its rate is "
+            "bounded by the steep direction; momentum adds up what all steps have in common:"
         ),
-        article.figure(
-            curves("Height by step", heights, "step", "height", log=True),
-            "All rules, on five landscapes, as an animation: staticnet optimizers",
+        article.figure(curves("Height by step", lines, "step", "height", log=True)),
+        article.paragraph("All of them at once, with CMA-ES, of which more below:"),
+        paths(shown),
+        article.heading("Their equations", 3),
+        article.table(("rule", "the weight's next value"), equations),
+        article.markup(
+            "<p>Momentum, Nesterov's and AMSGrad are options of these. A comparison in words: "
+            '<a href="https://ruder.io/optimizing-gradient-descent/">Ruder, An overview of '
+            "gradient descent optimization algorithms</a>. The animation alone: staticnet "
+            "optimizers</p>"
         ),
     ]
 
@@ -184,87 +304,11 @@ def losses(device: str) -> Parts:
     rows = [(f"{p:.2f}", f"{a:.4f}", f"{b:.4f}") for p, a, b in values]
     return [
         article.paragraph(
-            "The mean squared error suits numbers. The cross entropy suits classes: it grows "
-            "without bound where the true class was given no chance."
+            "It depends on the problem. The mean squared error often suits numbers, and the cross "
+            "entropy classes: it grows without bound where the true class was given no chance."
         ),
         article.table(("chance of the true class", "squared error", "cross entropy"), rows),
     ]
-
-
-def without_gradients(device: str) -> Parts:
-    """CMA-ES on Rosenbrock's function of ten variables."""
-    es = optim.CMAES(0.3, seed=0)
-    step = es.minimize(
-        lambda x: sn.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2), np.zeros(10), device
-    )
-    best = np.minimum.accumulate(step.run(500))
-    return [
-        article.paragraph(
-            "CMA-ES needs no derivative: it draws points, ranks them, and learns from the better "
-            f"half where to draw next. Of ten variables, after {es.evaluations.value:,} values of "
-            f"Rosenbrock's function, the best is {best[-1]:.2g}."
-        ),
-        article.figure(
-            curves("Best value by generation", {"best so far": (np.arange(500), best)},
-                   "generation", "value", log=True),
-            "It trains a classifier of digits: examples/cmaes_digits.py",
-        ),
-    ]  # fmt: skip
-
-
-def static_and_dynamic(device: str) -> Parts:
-    """One model, run as it is written and compiled: launches and nodes, which no clock changes."""
-    sn.manual_seed(0)
-    x, y = sn.placeholder((64, 20), name="x"), sn.placeholder((64,), "int64", "y")
-    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4))
-    loss = nn.cross_entropy(model(x), y)
-    rule = optim.Adam(1e-3).minimize(loss)
-    plain = sn.function([x, y], loss, updates=rule, device=device, disabled_passes=PASSES)
-    whole = sn.function([x, y], loss, updates=rule, device=device)
-    rows = [
-        (name, f.plan.launches, f.plan.bytes_moved)
-        for name, f in (("op by op, as a dynamic graph", plain), ("compiled as one", whole))
-    ]
-    return [
-        article.paragraph(
-            "A dynamic graph is made anew at each step, so it may depend on values; a static one "
-            "is known before it runs, so all of it can be optimised. A step of a small network:"
-        ),
-        article.table(("a step", "launches", "bytes moved"), rows),
-        article.paragraph("In time, on this machine: staticnet compare mlp"),
-    ]
-
-
-def demonstrations(device: str) -> Parts:
-    """The commands of all of them."""
-    rows = (
-        ("Train a network in the browser", "staticnet playground"),
-        ("See what a network has learned", "staticnet features --data DIR"),
-        ("An image classifier", "staticnet train cifar10 --data DIR"),
-        ("What recurrent networks can do", "python examples/char_rnn.py --data DIR"),
-        ("A transformer that writes", "python examples/char_gpt.py --data DIR"),
-        ("Four models of names", "python examples/names.py --data DIR"),
-        ("A recipe for training", "staticnet recipe SCRIPT"),
-        ("Backpropagation, step by step", 'staticnet backprop "EXPRESSION" --at NAME=VALUE'),
-        ("Symbolic differentiation", 'staticnet derive "sin(x)*x" --wrt x'),
-        ("How optimizers walk", "staticnet optimizers"),
-        ("Digits without gradients", "python examples/cmaes_digits.py"),
-        ("Static against dynamic", "staticnet compare mlp"),
-    )
-    return [article.table(("to see", "run"), rows)]
-
-
-SECTIONS: tuple[tuple[str, Callable[[str], Parts]], ...] = (
-    ("A neuron", neuron),
-    ("Layers, functions, graphs", layers),
-    ("Regression or classification", regression),
-    ("Training", training),
-    ("How the weights are updated", updates),
-    ("Which loss", losses),
-    ("Without gradients", without_gradients),
-    ("Static and dynamic graphs", static_and_dynamic),
-    ("Demonstrations", demonstrations),
-)
 
 
 def _plane() -> Array:

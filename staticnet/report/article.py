@@ -25,9 +25,25 @@ def page(title: str, parts: Iterable[Part]) -> str:
     return html_page(title, part("page.css") + part("article.css"), body, "article")
 
 
-def heading(text: str) -> Part:
-    """The head of a section."""
-    return f"<h2>{escape(text)}</h2>"
+def heading(text: str, level: int = 2) -> Part:
+    """The head of a section; of one within a section at level 3."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def chapter(text: str) -> Part:
+    """The head of a section to which `contents` leads."""
+    return f'<h2 id="{_address(text)}">{escape(text)}</h2>'
+
+
+def contents(names: Iterable[str]) -> Part:
+    """What leads to chapters."""
+    items = "".join(f'<li><a href="#{_address(name)}">{escape(name)}</a></li>' for name in names)
+    return f'<nav aria-label="Contents"><ol class="contents">{items}</ol></nav>'
+
+
+def formula(mathml: str) -> Part:
+    """A formula in a line of its own, as the inside of a MathML element."""
+    return f'<p class="formula"><math display="block">{mathml}</math></p>'
 
 
 def paragraph(text: str) -> Part:
@@ -91,6 +107,10 @@ def pictures(head: Sequence[str], rows: Iterable[tuple[str, Sequence[Part]]]) ->
         f'<div class="scroll" tabindex="0"><table class="plain pictures"><thead><tr>{heads}</tr>'
         f"</thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _address(text: str) -> str:
+    return "-".join(re.findall(r"\w+", text.lower()))
 
 
 def _cell(value: Any) -> str:

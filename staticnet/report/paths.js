@@ -29,7 +29,7 @@
   function head(point, colour, number) {
     const [x, y] = place(point);
     pen.beginPath();
-    pen.arc(x, y, 11, 0, 2 * Math.PI);
+    pen.arc(x, y, 14, 0, 2 * Math.PI);
     pen.fillStyle = colour;
     pen.fill();
     pen.lineWidth = 2;
@@ -72,7 +72,7 @@
     pen.lineJoin = "round";
     pen.textAlign = "center";
     pen.textBaseline = "middle";
-    pen.font = "bold 13px system-ui, sans-serif";
+    pen.font = "bold 17px system-ui, sans-serif";
     shown.optima.forEach((point) => {
       const [x, y] = place(point);
       pen.beginPath();
@@ -125,8 +125,8 @@
         draw();
       });
       const sign = document.createElement("span");
-      sign.innerHTML = `<svg width="22" height="22" aria-hidden="true"><circle cx="11" cy="11" r="10" fill="${COLOURS[i]}" stroke="currentColor"/>`
-        + `<text x="11" y="15" text-anchor="middle" font-size="12" font-weight="bold" fill="#fff">${i + 1}</text></svg>`;
+      sign.innerHTML = `<svg width="26" height="26" aria-hidden="true"><circle cx="13" cy="13" r="12" fill="${COLOURS[i]}" stroke="currentColor"/>`
+        + `<text x="13" y="18" text-anchor="middle" font-size="14" font-weight="bold" fill="#fff">${i + 1}</text></svg>`;
       label.append(box, sign, way.name);
       row.insertCell().append(label);
       const cell = row.insertCell();

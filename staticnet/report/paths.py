@@ -20,7 +20,12 @@ DEEP, HIGH = np.array([255, 250, 225]) / 255, np.array([120, 150, 185]) / 255
 
 
 def paths_page(title: str, landscapes: Sequence[dict[str, Any]]) -> str:
-    """One HTML page; each landscape has these:
+    """One HTML page of `paths`."""
+    return article.page(title, [paths(landscapes)])
+
+
+def paths(landscapes: Sequence[dict[str, Any]]) -> article.Part:
+    """What plays ways over landscapes, once in a page; each landscape has these:
 
     name, formula, said   texts
     extent                left, right, low, high
@@ -35,12 +40,11 @@ def paths_page(title: str, landscapes: Sequence[dict[str, Any]]) -> str:
     folder = Path(__file__).parent
     shown = [{**each, "surface": _picture(each["surface"])} for each in landscapes]
     data = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    body = Template((folder / "paths.html").read_text(encoding="utf-8")).substitute(
+    return Template((folder / "paths.html").read_text(encoding="utf-8")).substitute(
         style=(folder / "paths.css").read_text(encoding="utf-8"),
         data=data,
         script=(folder / "paths.js").read_text(encoding="utf-8"),
     )
-    return article.page(title, [body])
 
 
 def _picture(heights: Array) -> str:
