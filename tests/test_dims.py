@@ -159,3 +159,39 @@ def test_beside_what_has_a_value_a_dim_is_none() -> None:
         sn.constant([sn.Dim("b"), 2])
     mask = sn.placeholder(("b",), "bool", "m")
     assert sn.where(mask, sn.placeholder((), "bool", "y"), sn.Dim("b")).dtype == "int64"
+
+
+def _loops(n: Any) -> dict[str, Any]:
+    """Loops and choices that a number made of a dim goes into, and what they give of 4."""
+    number = sn.constant(n)
+    return {
+        "while_loop": (
+            sn.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] + n), (0, 0))[1],
+            16,
+        ),
+        "fori_loop": (sn.fori_loop(0, n, lambda i, c: (c[0] + i, c[1] + n), (0, 0))[1], 16),
+        "scan": (sn.scan(lambda c, _: (c + n, c), number, None, length=3)[1], [4, 8, 12]),
+        "cond": (sn.cond(number > 3, lambda a: (a, a + 1), lambda a: (a - 1, a), number)[1], 5),
+        "vmap": (sn.vmap(lambda a: a * n)(sn.arange(3)), [0, 4, 8]),
+    }
+
+
+@pytest.mark.parametrize("name", ["while_loop", "fori_loop", "scan", "cond", "vmap"])
+def test_a_number_of_a_dim_goes_into_what_has_several_results(name: str) -> None:
+    x = sn.placeholder(("n",))
+    node, wanted = _loops(x.shape[0])[name]
+    for device in ("numpy", "cpu"):
+        np.testing.assert_array_equal(
+            sn.function([x], node, device=device)(np.ones(4, "f4")), wanted
+        )
+
+
+def test_attention_scales_by_a_symbolic_width() -> None:
+    x = sn.placeholder(("n", "m"), "float64")
+    array = np.cos(np.arange(8.0).reshape(4, 2))
+    made, wanted = (
+        sn.nn.functional.scaled_dot_product_attention(v, v, v) for v in (x, sn.constant(array))
+    )
+    for device in ("numpy", "cpu"):
+        of_constants = sn.function([], wanted, device=device)()
+        np.testing.assert_allclose(sn.function([x], made, device=device)(array), of_constants)

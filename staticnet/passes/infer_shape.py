@@ -14,6 +14,7 @@ from staticnet.ir.dtype import DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build, with_context
 from staticnet.ir.op import Op, symbols_of_op
+from staticnet.ir.types import TupleType
 from staticnet.ops.base import Constant, Size, constant
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.selection import Cast
@@ -67,7 +68,8 @@ def _substituted(node: Node, dims: Mapping[str, int]) -> Op:
 def _number(node: Node, twin: Node) -> Node:
     """A scalar of constants as a constant; any other twin of a node as it is."""
     numbers = [x.op.value.array for x in twin.inputs if isinstance(x.op, Constant)]
-    if twin.shape or symbols_of_op(twin.op) or len(numbers) != len(twin.inputs):
+    several = isinstance(twin.type, TupleType)
+    if several or twin.shape or symbols_of_op(twin.op) or len(numbers) != len(twin.inputs):
         return twin
     if isinstance(node.op, Cast) and isinstance(node.inputs[0].op, Size):
         return _dim_in(twin.dtype, int(numbers[0]))
