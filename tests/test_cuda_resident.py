@@ -69,7 +69,11 @@ CASES: dict[str, tuple[Callable[[], tuple[Any, list[Any]]], list[int]]] = {
     "lstm_tf32": (lambda: recurrent("LSTM", 20, 24, "tf32"), [12, 6]),
     "lstm_projected": (lambda: recurrent("LSTM", 5, 8, "bfloat16", proj_size=3), [4, 1, 1, 1]),
     "both_ways": (lambda: recurrent("LSTM", 3, 8, "bfloat16", bidirectional=True), [2, 2, 1, 1]),
-    "gru": (lambda: recurrent("GRU", 8, 16, "bfloat16"), [6, 2]),
+    "gru": (lambda: recurrent("GRU", 8, 16, "bfloat16"), [4, 2]),
+    "gru_alone": (
+        lambda: recurrent("GRU", 5, 7, "float16", bias=False, num_layers=2),
+        [4, 1],
+    ),
     "rnn": (lambda: recurrent("RNN", 20, 40, "tf32"), [10, 10]),
     "long": (lambda: product(17, 1100, 13, "bfloat16"), [4]),
     "long_float16": (lambda: product(2, 515, 40, "float16"), [5]),
@@ -120,9 +124,12 @@ def test_they_follow_the_reference(name: str, tmp_path: Path, stay: None) -> Non
         close(got, right, 1e-3)
 
 
-def test_a_gates_units_are_of_one_block_and_casts_are_made_on_the_way(stay: None) -> None:
+@pytest.mark.parametrize(("kind", "options"), [("LSTM", {}), ("GRU", {}), ("GRU", {"bias": False})])
+def test_a_gates_units_are_of_one_block_and_casts_are_made_on_the_way(
+    kind: str, options: dict[str, Any], stay: None
+) -> None:
     """A step forwards has one barrier; backwards the gates' gradients are a stage of their own."""
-    f, _ = recurrent("LSTM", 16, 16, "bfloat16")
+    f, _ = recurrent(kind, 16, 16, "bfloat16", **options)
     source = write_cuda_program(make_plan(lower(f)), persistent=True).source
     forwards, backwards = (source[source.index(f"\nloop{i}(") :].split("\n}\n")[0] for i in (1, 2))
     assert len(re.findall(r"sn_grid_sync", forwards)) == 2  # a step's, and before the last carries

@@ -91,6 +91,23 @@ def test_a_weight_is_cast_once_for_all_steps(precision: str) -> None:
         assert {str(v.dtype) for v in body.inputs if v.shape == (8, 8)} == {precision}
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gru_carries_no_sums_back(bias: bool) -> None:
+    """Its hidden bias' gradient is of a part of what is stacked for the weights'."""
+    x = sn.placeholder((4, 3, 5), name="x")
+    layer = sn.nn.GRU(5, 8, seed=1, bias=bias)
+    loss = sn.mean(sn.square(layer(x)[0]))
+    slopes = sn.grad(loss, list(layer.parameters()))
+    fast, exact = (
+        sn.function(x, slopes, device="numpy", numerics=numerics) for numerics in ("fast", "exact")
+    )
+    carries = [node.op.carries for node in hoisted(fast).nodes if node.op.name == "scan"]
+    assert carries == [1, 1]
+    feed = RNG.normal(size=(4, 3, 5)).astype("f")
+    for a, b in zip(fast(feed), exact(feed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_exact_numerics_keep_products_where_they_are() -> None:
     _, nodes, outputs = lstm(4, 6)
     exact = sn.function(nodes, outputs, device="numpy", numerics="exact")

@@ -88,6 +88,39 @@ def test_a_map_writes_all_parts() -> None:
     assert plan.arena_bytes == 0
 
 
+def test_concatenations_that_share_parts_are_written_by_one_map(tmp_path: Path) -> None:
+    """Also parts of several makers; one that is read elsewhere keeps all of them copies."""
+    x = sn.placeholder((8, 16), name="x")
+    a, b, c = sn.tanh(x), sn.exp(x), x * x
+    shared = [sn.concat([a, b], 1), sn.concat([b, c, b], 1), sn.concat([c, a], 1)]
+    f = sn.function(x, shared, device="numpy")
+    plan = f.specialize().plan
+    assert plan.launches == 1
+    assert plan.bytes_moved == (8 * 16 + 8 * (32 + 48 + 32)) * 4
+    kept = sn.function(x, [*shared, a], device="numpy").specialize().plan
+    assert [group.kind for _, group in kept.launched].count("concat") >= 2
+    if CXX is not None:
+        feed = np.random.default_rng(2).normal(size=(8, 16)).astype(np.float32)
+        check(Machine(lower(f), tmp_path).run([feed], [])[1], f(feed))
+
+
+def test_a_part_that_is_kept_is_written_by_who_reads_it(tmp_path: Path) -> None:
+    """What it is a part of lies nowhere: the map makes it of the product."""
+    x, w = sn.placeholder((6, 4), name="x"), sn.placeholder((4, 12), name="w")
+    whole = x @ w + 1
+    first, last = whole[:, :6], whole[:, 6:]
+    f = sn.function([x, w], [sn.tanh(first) * last, last], device="numpy")
+    plan = f.specialize().plan
+    assert [group.kind for _, group in plan.launched] == ["matmul", "map"]
+    rng = np.random.default_rng(3)
+    feeds = [rng.normal(size=s).astype(np.float32) for s in ((6, 4), (4, 12))]
+    e = feeds[0] @ feeds[1] + 1
+    wanted = [np.tanh(e[:, :6]) * e[:, 6:], e[:, 6:]]
+    check(f(*feeds), wanted)
+    if CXX is not None:
+        check(Machine(lower(f), tmp_path).run(feeds, [])[1], wanted)
+
+
 def test_copies_of_views_write_their_parts() -> None:
     """Heads that are joined again, turned, were copied one by one and then together."""
     x = sn.placeholder((4, 6, 3), name="x")

@@ -30,9 +30,11 @@ from staticnet.ir.node import Node, build, dependents, topological
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant, Item
 from staticnet.ops.linalg import Matmul
-from staticnet.ops.movement import PermuteDims
+from staticnet.ops.movement import Pad, PermuteDims, Slice
 from staticnet.ops.selection import Cast, astype
 from staticnet.ops.shape import Sum, reshape
+from staticnet.rewrite.pattern import is_number
+from staticnet.rewrite.pieces import Piece, pieces_of
 
 MOST = 16
 _TRANSPOSE = PermuteDims((1, 0))
@@ -68,6 +70,7 @@ class Fission:
         self.stacked: dict[Node, None] = {}  # the ys of the steps that are left
         self.late: dict[Node, None] = {}  # the ys that are made after them
         self.totals: dict[Node, Total] = {}
+        self.pieces: dict[Node, tuple[Node, int, Piece]] = {}  # of what is stacked
         self.again = behind_barriers(topological(parts.outputs))
         self.found = 0
 
@@ -207,15 +210,21 @@ class Fission:
         return cut, products
 
     def _delay_sums(self) -> None:
+        for whole in self.stacked:
+            axis, pieces = pieces_of(whole)
+            self.pieces |= {piece.node: (whole, axis, piece) for piece in pieces}
         for total in self.totals.values():
             total.sums = [term for term in total.terms if self._is_sum_of_stacked(term)]
             total.terms = [term for term in total.terms if not self._is_sum_of_stacked(term)]
 
     def _is_sum_of_stacked(self, node: Node) -> bool:
-        while not self._is_there(node):
-            if not (isinstance(node.op, Sum | Cast) or node.op.moves):
+        """Whether a term adds up what is stacked, or is put together in what is."""
+        while not self._is_there(node) and node not in self.pieces:
+            if not (isinstance(node.op, Sum | Cast | Pad) or node.op.moves):
                 return False
-            (node,) = node.inputs
+            node, *number = node.inputs
+            if self.varying.intersection(number):
+                return False
         return True
 
     def _is_there(self, node: Node) -> bool:
@@ -283,8 +292,21 @@ class Fission:
         return cast(Node, astype(product, term.dtype))
 
     def _sum(self, term: Node, known: Mapping[Node, Node]) -> Node:
-        (values,) = self._for_all([term], known)
+        if isinstance(term.op, Pad) and is_number(term.inputs[1], 0):  # between sums of its operand
+            inner, zero = term.inputs
+            return build(term.op, (self._sum(inner, known), zero))
+        below = needed([term], {*known, *self.rows, *self.pieces})
+        pieces = {x: self._piece(x, known) for x in self.pieces if x in below}
+        (values,) = self._for_all([term], {**known, **pieces})
         return build(Sum((0,), False), (values,))
+
+    def _piece(self, node: Node, known: Mapping[Node, Node]) -> Node:
+        """The values of a part of what is stacked, from those of the whole."""
+        whole, axis, piece = self.pieces[node]
+        values = known[whole]
+        starts, stops = [0] * values.ndim, list(values.shape)
+        starts[axis + 1], stops[axis + 1] = piece.start, piece.end
+        return build(Slice(tuple(starts), tuple(stops), (1,) * values.ndim), (values,))
 
 
 def _terms(carry: Carry, users: Mapping[Node, Sequence[Node | None]]) -> list[Node]:

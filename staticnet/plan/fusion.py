@@ -27,6 +27,7 @@ from staticnet.ir.types import Shape, TupleType, fixed, format_shape
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Elementwise, Item, Reduction
 from staticnet.ops.movement import Concat
+from staticnet.plan import kept_views
 from staticnet.plan.attention import ATTENTION, reads_in_place
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.joins import Joins
@@ -115,6 +116,7 @@ class Fusion:
         for node in graph.nodes:
             self._place(node)
         if enabled:
+            kept_views.draw_in(self)
             RowMaps(self).draw_in()
             Joins(self, MAX_NODES).draw_in()
             if recompute and not any(isinstance(n.op, OptimizationBarrier) for n in graph.nodes):
@@ -169,6 +171,16 @@ class Fusion:
         for reader in self._looking.get(node, ()):  # from here on they read this copy
             self.order.require(reader.number, [group.number])
             self.apart[node, reader.nodes[0]] = _routine(reader.nodes[0])
+
+    def may_share(self, view: Node, group: Group) -> bool:
+        """Whether a map may write a view that it reads."""
+        guided = self.guide is None or self.guide.get(view) is self.guide.get(group.nodes[0])
+        return guided and view not in self._looking and len(group.nodes) < MAX_NODES
+
+    def draw(self, view: Node, group: Group) -> None:
+        """Have a map write a view that it reads."""
+        self._add(group, view)
+        group.nodes.sort(key=self._position.__getitem__)
 
     def _open(self, node: Node) -> None:
         if isinstance(node.op, Reduction):

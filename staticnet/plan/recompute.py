@@ -54,7 +54,7 @@ class Recompute:
         self.max_nodes = max_nodes
         self.place = {node: i for i, node in enumerate(fusion.graph.nodes)}
         self.updated = {target for target, value in fusion.graph.updates if value is not target}
-        self.fixed = {base(root) for root in fusion.graph.roots}
+        self.fixed = {fusion.memory(root, True) for root in fusion.graph.roots}
         self.readers: dict[Node, set[Group]] = defaultdict(set)
         for group in fusion.groups:
             for node in group.nodes:

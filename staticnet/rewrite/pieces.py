@@ -49,23 +49,40 @@ def sum_of_pieces(node: Node) -> Value | None:
     return None
 
 
+def pieces_of(x: Node) -> tuple[int, list[Piece]]:
+    """An axis, and what an array is put together of along it; nothing if it is not.
+
+    So is a concatenation, and a sum of padded arrays that do not overlap.
+    """
+    for axis in range(x.ndim):
+        pieces = sorted(_all_pieces(x, axis), key=lambda piece: piece.start)
+        if pieces and all(a.end <= b.start for a, b in itertools.pairwise(pieces)):
+            return axis, pieces
+    return 0, []
+
+
+def _all_pieces(x: Node, axis: int) -> list[Piece]:
+    if not isinstance(x.op, Add):
+        return _pieces(x, axis)
+    left, right = (_all_pieces(y, axis) if y.shape == x.shape else [] for y in x.inputs)
+    return left + right if left and right else []
+
+
 def _pieces(x: Node, axis: int) -> list[Piece]:
     """Where along an axis an array is not known to be zero; nothing if it is nowhere known."""
     if isinstance(x.op, Pad):
         return _padded(x, x.op, axis)
     if not isinstance(x.op, Concat) or x.op.axis != axis:
         return []
-    pieces, at, gaps = [], 0, False
+    pieces, at = [], 0
     for part in x.inputs:
         length = part.shape[axis]
         if not isinstance(length, int):
             return []
-        if is_number(part, 0):
-            gaps = True
-        else:
+        if not is_number(part, 0):
             pieces.append(Piece(at, at + length, part))
         at += length
-    return pieces if gaps else []
+    return pieces
 
 
 def _padded(x: Node, op: Pad, axis: int) -> list[Piece]:

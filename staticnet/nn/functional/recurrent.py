@@ -102,14 +102,11 @@ def _after_lstm(row: Value, state: State, w: Weights) -> State:
 
 def _after_gru(row: Value, state: State, w: Weights) -> State:
     (h,) = state
-    size = h.shape[-1]
-    product = widened(h @ w.hidden)
-    inner = product[..., 2 * size :]
+    outer, inner = _gates(widened(row), 3), _gates(widened(h @ w.hidden), 3)
     if w.hidden_bias is not None:
-        inner = inner + widened(w.hidden_bias[2 * size :])
-    row = widened(row)
-    r, z = _gates(sigmoid(row[..., : 2 * size] + product[..., : 2 * size]), 2)
-    new = tanh(row[..., 2 * size :] + r * inner)
+        inner[2] = inner[2] + widened(w.hidden_bias[2 * h.shape[-1] :])
+    r, z = (sigmoid(x + y) for x, y in zip(outer[:2], inner[:2], strict=True))
+    new = tanh(outer[2] + r * inner[2])
     return (astype((1 - z) * new + z * widened(h), h.dtype),)
 
 
