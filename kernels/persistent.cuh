@@ -25,6 +25,19 @@ __device__ inline void sn_grid_sync(unsigned *barrier, int number) {
 #endif
 }
 
+// For a loop whose blocks make a test: `going` is its bool and, four bytes further, whether a node
+// has failed. That may change at any time, also by what runs beside the kernel: so one thread notes
+// it before a barrier, and all go by the note behind it.
+__device__ inline void sn_note_failure(char *going, const char *failed) {
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    *(volatile int *)(going + 4) = *(const volatile int *)failed;
+}
+
+// Whether the loop goes on, read where all blocks' writes are seen.
+__device__ inline bool sn_goes_on(const char *going) {
+  return *(const volatile char *)going && !*(const volatile int *)(going + 4);
+}
+
 // The memory of this block that the launch asks for; it keeps what it holds until the kernel ends.
 __device__ inline char *sn_own_room() {
 #if defined(__CUDACC__)

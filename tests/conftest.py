@@ -104,7 +104,8 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "modules").mkdir()
     made = Gpu(tmp_path / "modules")
     monkeypatch.setitem(sys.modules, "cupy", made.cupy)
-    device = Device(made.cupy, made.nvrtc, CublasLt(made.blas))  # type: ignore[arg-type]
+    driver: Any = made.driver
+    device = Device(made.cupy, made.nvrtc, CublasLt(made.blas), None, driver)  # type: ignore[arg-type]
     monkeypatch.setattr("staticnet.backends.cuda.open_device", lambda: device)
     monkeypatch.setattr(CudaBackend, "missing", lambda self: "")
     return made

@@ -19,6 +19,7 @@ import numpy as np
 from cuda_shim import build
 from fake_cublaslt import FakeCublasLt
 
+from staticnet.backends.cuda.conditional import IF, PTX, SETTER, Refused
 from staticnet.errors import CompileError
 
 ALIGNMENT = 512
@@ -98,6 +99,9 @@ class Stream:
             raise CUDARuntimeError(self.gpu.fault)
         return self.made == len(self.queue)
 
+    def is_capturing(self) -> bool:
+        return self.capture is not None
+
     def synchronize(self) -> None:
         if self.capture is not None:
             raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: it synchronizes")
@@ -123,6 +127,7 @@ class Stream:
 
     def end_capture(self) -> Graph:
         assert self.capture is not None
+        assert not self.capture.is_body, "who began to capture a body ends it"
         capture = self.capture
         self.gpu.log.append(("end capture", len(capture.nodes)))
         capture.end(self)
@@ -132,9 +137,14 @@ class Stream:
 class Capture:
     """What one stream captured, and those that waited for it: work, and what that follows."""
 
-    def __init__(self, origin: Stream) -> None:
+    def __init__(self, origin: Stream | None, parent: Capture | None = None) -> None:
         self.nodes: list[tuple[Callable[[], None], frozenset[int]]] = []
-        self.tails: dict[Stream, frozenset[int]] = {origin: frozenset()}
+        self.tails: dict[Stream, frozenset[int]] = {origin: frozenset()} if origin else {}
+        self.parent = parent
+
+    @property
+    def is_body(self) -> bool:
+        return self.parent is not None
 
     def add(self, stream: Stream, work: Callable[[], None]) -> None:
         self.nodes.append((work, self.tails[stream]))
@@ -173,19 +183,24 @@ class Graph:
         stream.put(self._run)
 
     def _run(self) -> None:
-        followers: dict[int, list[int]] = {}
-        for number, (_, before) in enumerate(self.nodes):
-            for other in before:
-                followers.setdefault(other, []).append(number)
-        left = [len(before) for _, before in self.nodes]
-        free = [number for number, count in enumerate(left) if count == 0]
-        while free:
-            chosen = free.pop(self.chance.randrange(len(free)))
-            self.nodes[chosen][0]()
-            for number in followers.get(chosen, ()):
-                left[number] -= 1
-                if left[number] == 0:
-                    free.append(number)
+        run(self.nodes, self.chance)
+
+
+def run(nodes: list[tuple[Callable[[], None], frozenset[int]]], chance: random.Random) -> None:
+    """Run the nodes of a graph in an order that they allow."""
+    followers: dict[int, list[int]] = {}
+    for number, (_, before) in enumerate(nodes):
+        for other in before:
+            followers.setdefault(other, []).append(number)
+    left = [len(before) for _, before in nodes]
+    free = [number for number, count in enumerate(left) if count == 0]
+    while free:
+        chosen = free.pop(chance.randrange(len(free)))
+        nodes[chosen][0]()
+        for number in followers.get(chosen, ()):
+            left[number] -= 1
+            if left[number] == 0:
+                free.append(number)
 
 
 class Event:
@@ -295,18 +310,101 @@ def _allow(function: Function, attribute: int, value: int) -> None:
     function.most_shared = value
 
 
+class FakeDriver:
+    """The driver's calls on graphs that are captured, see `backends/cuda/conditional.py`.
+
+    A handle is one graph's, and of one node in it or in a body of its nodes; a node runs its body
+    as long as its handle says so, or once. What says so must have run before.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        self.owners: dict[int, Capture] = {}
+        self.unused: set[int] = set()
+
+    def captured(self, stream: Stream) -> tuple[Capture, frozenset[int]]:
+        if stream.capture is None:
+            raise Refused("cuStreamGetCaptureInfo_v2: it does not capture")
+        return stream.capture, stream.capture.tails[stream]
+
+    def handle(self, graph: Capture) -> int:
+        if "handle" in self.gpu.refuses:
+            raise Refused("cuGraphConditionalHandleCreate: error 801")
+        handle = 1000 + len(self.owners)
+        self.owners[handle] = graph
+        self.unused.add(handle)
+        return handle
+
+    def add(
+        self, graph: Capture, after: frozenset[int], handle: int, kind: int
+    ) -> tuple[int, Capture]:
+        above: Capture | None = graph
+        while above is not None and above is not self.owners[handle]:
+            above = above.parent
+        assert above is not None, "a handle is of a graph or of one around it"
+        self.unused.remove(handle)
+        body, told, chance = Capture(None, graph), self.gpu.told, random.Random(handle)
+
+        def work() -> None:
+            self.gpu.log.append(("asked", handle))
+            while told.pop(handle):  # which must have been told, again in each body of a while
+                run(body.nodes, chance)
+                if kind == IF:
+                    break
+
+        graph.nodes.append((work, after))
+        return len(graph.nodes) - 1, body
+
+    def follow(self, stream: Stream, node: int) -> None:
+        assert stream.capture is not None
+        stream.capture.tails[stream] = frozenset([node])
+
+    def begin(self, stream: Stream, graph: Capture) -> None:
+        assert stream.capture is None, "a stream captures one graph at a time"
+        assert graph.is_body
+        stream.capture, graph.tails = graph, {stream: frozenset()}
+
+    def end(self, stream: Stream) -> None:
+        assert stream.capture is not None
+        stream.capture.end(stream)
+
+
+class Setter:
+    """The kernel of `conditional.PTX`."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+
+    def __call__(
+        self, grid: Any, block: Any, arguments: tuple[np.generic, ...], shared: int, stream: Stream
+    ) -> None:
+        kinds = [np.uint64, np.uint64, np.uint64, np.uint32]
+        assert [type(x) for x in arguments] == kinds
+        handle, told, failed, side = map(int, arguments)
+
+        def work() -> None:
+            holds = ctypes.c_uint8.from_address(told).value == side
+            self.gpu.told[handle] = holds and not ctypes.c_int32.from_address(failed).value
+
+        stream.put(work)
+
+
 class Module:
-    """A loaded cubin, which here is the path of a library."""
+    """A loaded cubin, which here is the path of a library, or the PTX that tells nodes to run."""
 
     gpu: Gpu
 
     def load(self, cubin: bytes) -> None:
         if self.gpu.load_fault:
             raise CUDADriverError(self.gpu.load_fault)
-        self.library = ctypes.CDLL(cubin.decode())
+        assert not any(stream.capture for stream in self.gpu.streams.values())
         self.gpu.log.append(("load",))
+        self.library = None if cubin == PTX.encode() else ctypes.CDLL(cubin.decode())
 
-    def get_function(self, name: str) -> Function:
+    def get_function(self, name: str) -> Function | Setter:
+        if self.library is None:
+            assert name == SETTER
+            return Setter(self.gpu)
         return Function(self.gpu, name, getattr(self.library, f"shim_{name}"))
 
 
@@ -336,6 +434,7 @@ class Gpu:
     def __init__(self, folder: Path, free: int = 1 << 40) -> None:
         self.log: list[tuple[Any, ...]] = []
         self.asked: Counter[str] = Counter()  # calls that change nothing
+        self.told: dict[int, bool] = {}  # what conditional nodes are to do
         self.rooms: list[Any] = []
         self.streams: dict[int, Stream] = {}
         self.free, self.used = free, 0
@@ -343,6 +442,7 @@ class Gpu:
         self.current = Stream(self, null=True)
         self.nvrtc = FakeNvrtc(self, folder)
         self.blas = FakeCublasLt(self)
+        self.driver = FakeDriver(self)
         self.cupy = self._module()
 
     def alloc(self, nbytes: int) -> Pointer:

@@ -54,10 +54,10 @@ def loops(x: Any, rows: Any, w: Any, go: Any) -> Iterator[Any]:
     yield sn.map(lambda each: sn.cond(each[1], halved, lambda c: c - 1, each[0]), (rows, go))
 
 
-def function(make: Any, device: str = "numpy") -> Any:
+def function(make: Any, device: str = "numpy", **options: Any) -> Any:
     arrays = {"x": X, "rows": ROWS, "w": W, "go": GO}
     nodes = [sn.placeholder(a.shape, a.dtype, name) for name, a in arrays.items()]
-    return sn.function(nodes, list(make(*nodes)), device=device)
+    return sn.function(nodes, list(make(*nodes)), device=device, **options)
 
 
 @needs_shim

@@ -17,13 +17,14 @@ from test_control_cuda import GO, ROWS, W, X, function, loops, scans
 from test_cuda_loops import CASES, kernels_of_loops
 from test_cuda_resident import CASES as RESIDENT
 from test_cuda_resident import recurrent
+from test_cuda_whiles import CASES as WHILES
 from test_cudnn import attention, convolution
 from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.cudnn import find_cudnn
-from staticnet.codegen.cuda import choice, control
+from staticnet.codegen.cuda import choice, control, whiles
 from staticnet.codegen.cuda import loops as kernels
 from staticnet.errors import ExecutionError, MemoryLimitError
 
@@ -468,6 +469,23 @@ def test_loops_whose_weights_stay(name: str, monkeypatch: pytest.MonkeyPatch) ->
         (lambda: recurrent("LSTM", 128, 512, "bfloat16")) if name == "large" else RESIDENT[name][0]
     )
     loops_agree(make, monkeypatch, lambda x: 2e-2 if x.dtype.itemsize == 2 else 2e-3)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 8, 128])
+@pytest.mark.parametrize("name", WHILES)
+def test_whiles(name: str, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one kernel of so many blocks or, of none, as nodes of the graph."""
+    f, feeds = WHILES[name]()
+    monkeypatch.setattr(whiles, "COUNTS", (blocks or 1,))
+    monkeypatch.setattr(whiles, "LEAST_GAIN", -1e9 if blocks else 2.0)
+    step = on_cuda(f)
+    wanted = listed(f(*feeds))
+    for _ in range(3):
+        for got, right in zip(listed(step(*feeds)), wanted, strict=True):
+            close(got.get(), right, 1e-2 if right.dtype == np.float16 else 1e-4)
+    made = step.specialize().executable
+    assert made.program.waits_for_host >= (not blocks)
+    assert not made.by_host
 
 
 def loops_agree(

@@ -5,7 +5,8 @@
 - the host's time of a captured step of `mlp`, its feeds on the host and on the device;
 - the first step of `mlp` in a fresh process, with an empty cache and with a full one;
 - a step of `mlp` on one stream, on as many as the estimate takes, and as one kernel, by batch;
-- a training step of an LSTM over 50 steps, its loops launch by launch and as kernels that stay.
+- a training step of an LSTM over 50 steps, its loops launch by launch and as kernels that stay;
+- a `while_loop` of 50 steps as one kernel, as a node that the device asks, and by the host's looks.
 """
 
 from __future__ import annotations
@@ -110,6 +111,29 @@ def lstm(stays: bool, batch: int, units: int) -> tuple[Any, list[Any]]:
     return step, [np.zeros((batch, LENGTH, units), np.float32)]
 
 
+def newton(way: str) -> tuple[Any, list[Any]]:
+    """Steps of a root's iteration until all are small, as a kernel, as a node or by the host."""
+    import staticnet as sn
+    from staticnet.codegen.cuda import choice, whiles
+
+    x = sn.placeholder((64, 64), name="x")
+    first = (sn.constant(np.int32(0)), x * 0 + 1)
+    _, root = sn.while_loop(
+        lambda c: (c[0] < LENGTH) & (sn.max(sn.abs(c[1] * c[1] - x)) >= 0.0),
+        lambda c: (c[0] + 1, (c[1] + x / c[1]) / 2),
+        first,
+    )
+    before = whiles.LEAST_GAIN, choice.LEAST_GAIN
+    whiles.LEAST_GAIN, choice.LEAST_GAIN = -math.inf if way == "kernel" else math.inf, 1.0
+    try:
+        step = sn.function(x, root, device="cuda")
+        made = step.specialize().executable
+        made.by_host = made.by_host or way == "host"
+    finally:
+        whiles.LEAST_GAIN, choice.LEAST_GAIN = before
+    return step, [np.ones((64, 64), np.float32)]
+
+
 def main() -> None:
     """Measure and print."""
     import cupy
@@ -142,6 +166,10 @@ def main() -> None:
             f"LSTM of {units} units, batch {batch}: {duration(took[False])} launch by launch, "
             f"{duration(took[True])} with loops that are kernels"
         )
+    for way in ("kernel", "node", "host"):
+        made, given = newton(way)
+        took_one = device_seconds(made, [cupy.asarray(x) for x in given], cupy)
+        print(f"while_loop of {LENGTH} steps as {way}: {duration(took_one)}")
 
 
 if __name__ == "__main__":

@@ -264,7 +264,8 @@ class Loop:
 class While:
     """Commands that run while the bool at `going`, which `test` makes, is true.
 
-    The host reads it, with the device waited for, before each step. A failure ends it too.
+    The host reads it, with the device waited for, before each step. A failure ends it too. Four
+    bytes further there is room for an int32.
     """
 
     test: tuple[Command, ...]
@@ -288,6 +289,7 @@ class Branch:
 
 Command = Launch | Product | LibraryCall | Copy | HostCall | Loop | While | Branch
 HOSTED = (HostCall, Loop, While, Branch)  # what no graph of a step can hold
+ASKING = (While, Branch)  # but these, where the driver has conditional nodes
 
 
 def parts_of(command: Command) -> tuple[tuple[Command, ...], ...]:
@@ -394,6 +396,12 @@ class CudaProgram:
     def waits_for_host(self) -> bool:
         """Whether the host has a part in it, so that no graph can be captured of a step."""
         return any(isinstance(command, HOSTED) for command in self.launches)
+
+    @property
+    def may_ask_device(self) -> bool:
+        """Whether graphs can hold all of it that else waits for the host, in conditional nodes."""
+        inside = (command for command in walk(self.launches) if isinstance(command, HOSTED))
+        return all(isinstance(command, ASKING) for command in inside)
 
     @property
     def streams(self) -> int:

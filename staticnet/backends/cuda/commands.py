@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from staticnet.backends.cuda.conditional import IF, WHILE
 from staticnet.backends.cuda.cublaslt import Algorithm, Operation
 from staticnet.backends.cuda.cudnn import CallPlan
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, alignment, calls, describe
@@ -287,7 +288,13 @@ class BoundWhile:
         self._body = [binder.bind(each) for each in command.body]
 
     def enqueue(self, stream: Any) -> None:
-        """Launch step after step; the device is waited for between them."""
+        """Launch step after step; the device is waited for between them.
+
+        A stream that captures has a node that the device asks.
+        """
+        if stream.is_capturing():
+            self._capture(stream)
+            return
         going, failed = np.zeros(1, np.uint8), np.zeros(1, np.int32)
         while True:
             for each in self._test:
@@ -297,6 +304,19 @@ class BoundWhile:
                 return
             for each in self._body:
                 each.enqueue(stream)
+
+    def _capture(self, stream: Any) -> None:
+        ask = self._device.conditionals
+        assert ask is not None
+        handle = ask.handle(stream)
+        told = (handle, self._going, self._failed, True)
+        for each in self._test:
+            each.enqueue(stream)
+        ask.tell(*told, stream)
+        with ask.body(handle, WHILE, stream) as inner:
+            for each in (*self._body, *self._test):
+                each.enqueue(inner)
+            ask.tell(*told, inner)
 
     def products(self) -> Iterator[Chosen]:
         """Those of the test and of the body."""
@@ -309,16 +329,30 @@ class BoundBranch:
     def __init__(self, command: Branch, binder: Binder) -> None:
         self.step = command.step
         self._device = binder.device
-        self._taken = binder.resolve(command.taken)
+        self._taken, self._failed = binder.resolve(command.taken), binder.resolve(FAILED)
         self._then = [binder.bind(each) for each in command.then]
         self._other = [binder.bind(each) for each in command.other]
 
     def enqueue(self, stream: Any) -> None:
-        """Wait for the device, and launch one side."""
+        """Wait for the device, and launch one side; what captures has a node for each."""
+        if stream.is_capturing():
+            self._capture(stream)
+            return
         taken = np.zeros(1, np.uint8)
         fetch(self._device, [(taken, self._taken)], stream)
         for each in self._then if taken[0] else self._other:
             each.enqueue(stream)
+
+    def _capture(self, stream: Any) -> None:
+        ask = self._device.conditionals
+        assert ask is not None
+        for side, commands in ((True, self._then), (False, self._other)):
+            if commands:
+                handle = ask.handle(stream)
+                ask.tell(handle, self._taken, self._failed, side, stream)
+                with ask.body(handle, IF, stream) as inner:
+                    for each in commands:
+                        each.enqueue(inner)
 
     def products(self) -> Iterator[Chosen]:
         """Those of both sides."""

@@ -17,6 +17,7 @@ import numpy as np
 from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cuda.availability import find_missing
+from staticnet.backends.cuda.conditional import Conditionals, Driver, find_driver
 from staticnet.backends.cuda.cublaslt import CublasLt, find_library
 from staticnet.backends.cuda.cudnn import Cudnn, find_cudnn
 from staticnet.backends.cuda.faults import translate
@@ -43,14 +44,19 @@ def _nobody() -> None:
 class Device:
     """The current GPU. `cupy` is the module; all that runs goes through it or NVIDIA's libraries.
 
-    `cudnn` may be None: then kernels of our own compute what it would.
+    `cudnn` may be None: then kernels of our own compute what it would. So may `driver`: then no
+    graph asks the device whether a part of it runs.
     """
 
-    def __init__(self, cupy: Any, nvrtc: Nvrtc, blas: CublasLt, cudnn: Cudnn | None = None) -> None:
+    def __init__(
+        self, cupy: Any, nvrtc: Nvrtc, blas: CublasLt, cudnn: Cudnn | None = None,
+        driver: Driver | None = None,
+    ) -> None:  # fmt: skip
         self.cupy = cupy
         self.runtime = cupy.cuda.runtime
         self.blas = blas
         self.cudnn = cudnn
+        self.conditionals = Conditionals(cupy, driver) if driver is not None else None
         self.errors = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
         self.lock = threading.RLock()
         self._nvrtc = nvrtc
@@ -230,6 +236,7 @@ def _open(number: int) -> Device:
     assert blas is not None
     cupy = importlib.import_module("cupy")
     try:
-        return Device(cupy, nvrtc, blas, found and Cudnn(found.module))  # a handle is a device's
+        cudnn = found and Cudnn(found.module)  # a handle is a device's
+        return Device(cupy, nvrtc, blas, cudnn, find_driver())
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         raise translate(error, f"opening CUDA device {number}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter, is_
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, Chosen, bind, take_algorithms
+from staticnet.backends.cuda.conditional import Refused
 from staticnet.backends.cuda.copies import Copies
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.direct import DirectFeeds
@@ -35,6 +37,7 @@ from staticnet.ops.turns import Turns
 from staticnet.plan.plan import Plan
 
 T = TypeVar("T")
+log = logging.getLogger("staticnet")
 _array = attrgetter("array")
 
 
@@ -54,6 +57,8 @@ class CudaExecutable:
         state = sum(int(v.type.nbytes) for v in homeless)
         self._types = [(fixed(node.shape), node.dtype) for node in plan.graph.outputs]
         self._graph: Any = None
+        asks = self.program.may_ask_device and device.conditionals is not None
+        self.by_host = self.program.waits_for_host and not asks  # launch by launch, always
         self._many: Run | None = None
         self._turns = Turns.merge(v.turns for v in self._variables)
         self.alone(self._prepare, tf32, state)
@@ -245,9 +250,22 @@ class CudaExecutable:
         self.device.order(stream, own)
         try:
             warm(own)
-            return [self._capture(record, own) for record in captured]
+            return self._all_captured(captured, own)
         finally:
             self.device.order(own, stream)
+
+    def _all_captured(self, captured: Sequence[Any], stream: Any) -> list[Any]:
+        """The graphs; none if they would ask the device, and the driver refuses: the host asks."""
+        if not self.program.waits_for_host:
+            return [self._capture(record, stream) for record in captured]
+        try:
+            assert self.device.conditionals is not None
+            self.device.conditionals.prepare()
+            return [self._capture(record, stream) for record in captured]
+        except (Refused, *self.device.errors) as error:
+            log.info("cuda: %s: the host waits for loops: %s", self.plan.graph.name, error)
+            self.by_host = True
+            return []
 
     @staticmethod
     def _capture(record: Any, stream: Any) -> Any:
@@ -265,12 +283,12 @@ class CudaExecutable:
 
         One that waits for the host is not captured, and always runs so.
         """
-        if self.program.waits_for_host:
+        if self.by_host:
             self._staging.post(feeds, outputs, stream)
             self._fed(stream)
         elif self._graph is None:
             self._staging.post(feeds, outputs, stream)
-            self._graph = self.warm_and_capture(stream, self._fed, [self._fed])[0]
+            (self._graph,) = self.warm_and_capture(stream, self._fed, [self._fed]) or [None]
         else:
             direct = self._direct.graph(feeds, stream)
             self._staging.post(None if direct else feeds, outputs, stream)
@@ -299,7 +317,7 @@ class CudaExecutable:
             self.tell(own)
             self._staging.deliver(own)
 
-        return self.warm_and_capture(stream, lambda own: None, [record])[0]
+        return next(iter(self.warm_and_capture(stream, lambda own: None, [record])), None)
 
     def _is_state(self, address: int, node: Node) -> bool:
         """Whether a feed at an address shares memory with a variable."""

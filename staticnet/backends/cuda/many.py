@@ -87,13 +87,13 @@ class Run:
             return stacks
         act = self._step(batch)
         try:
-            if executable.program.waits_for_host:
-                _repeat(act, steps)(stream)
-                return stacks
-            if self._whole is None and not self._graphs:
+            if self._whole is None and not self._graphs and not executable.by_host:
                 several = _repeat(act, self.steps_per_launch)
                 self._graphs = executable.warm_and_capture(stream, act, [act, several])
                 steps -= 1
+            if executable.by_host:
+                _repeat(act, steps)(stream)
+                return stacks
             self._launch(steps, stream)
         except BaseException:
             stream.synchronize()  # what is launched writes to the stacks

@@ -21,6 +21,7 @@ MOST_ELEMENTS = 1 << 30  # of a product's matrices, which it counts in ints
 HEADERS = frozenset({"moments.cuh", "windows.h", "pooling.cuh"})  # of routines that may be stages
 COUNTS = (1, 8, 32, 128)  # of blocks that are tried
 HOSTED = "the host has a part in it"
+ASKED = "how it goes on is asked on the way"
 ABREAST = 8  # blocks of a launch that a multiprocessor has at once
 LEAST_GAIN = 0.2  # of a step's time, for which it becomes one kernel
 
@@ -31,7 +32,8 @@ class StageRates:
 
     block, grid: of a barrier in one block and among several; turn: of a block of a stage, from its
     first read to its last write; stretch: of a product's block, each time that it waits for terms;
-    cache: bytes a second that all blocks together read from the second cache
+    cache: bytes a second that all blocks together read from the second cache; host: from the end of
+    a step to the next one if the host reads a bool between
     """
 
     block: float = 0.05e-6
@@ -39,6 +41,7 @@ class StageRates:
     turn: float = 0.5e-6
     stretch: float = 0.4e-6
     cache: float = 5.5e12
+    host: float = 10e-6
 
 
 STAGE_RATES = StageRates()

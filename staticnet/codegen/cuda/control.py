@@ -7,14 +7,15 @@ both sides of a choice are launched, and look on the device whether their side w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from staticnet.codegen.cuda.loops import one_kernel
 from staticnet.codegen.cuda.routines import headers_of
 from staticnet.codegen.cuda.unrolled import written_out
-from staticnet.codegen.launches import Address, Branch, Command, Loop, While
+from staticnet.codegen.cuda.whiles import one_while
+from staticnet.codegen.launches import Address, Branch, Command, Loop, While, walk
 from staticnet.control.cond import Cond
 from staticnet.control.scan import Scan
 from staticnet.control.while_loop import WhileLoop
@@ -82,10 +83,19 @@ class _Held:
         self.first += len(plan.launched)
         return tuple(writer.commands)
 
-    def routines(self, name: str) -> list[Node]:
-        """The nodes of the graph of an attribute that no kernel is written for."""
-        groups = [group for _, group in self.group.bodies[name].launched]
-        return [group.nodes[0] for group in groups if not group.fused]
+    def headers(self, *names: str) -> list[str]:
+        """The files of kernels in which the routines of the graphs of attributes are."""
+        nodes = [node for name in names for node in _routines(self.group.bodies[name])]
+        return [header for node in nodes for header in headers_of(node)]
+
+
+def _routines(plan: Plan) -> Iterator[Node]:
+    """The nodes of a plan, and of all that its ops hold, that no kernel is written for."""
+    for _, group in plan.launched:
+        if not group.fused:
+            yield group.nodes[0]
+        for body in group.bodies.values():
+            yield from _routines(body)
 
 
 def _scan(outer: StepWriter, node: Node, op: Scan, held: _Held) -> None:
@@ -101,8 +111,8 @@ def _scan(outer: StepWriter, node: Node, op: Scan, held: _Held) -> None:
     commands = held.write("body", [*carries, *xs, *captured], ys)
     loop = Loop(number, commands, length, op.reverse, outer.step)
     if outer.parts.loops_stay and length > 1:
-        headers = [h for node in held.routines("body") for h in headers_of(node)]
-        if (launch := one_kernel(loop, carries, headers, outer.parts)) is not None:
+        launch = one_kernel(loop, carries, held.headers("body"), outer.parts)
+        if launch is not None:
             outer.commands.append(launch)
             outer.parts.called.setdefault(held.group, {})[launch.function] = None
             return
@@ -130,31 +140,60 @@ def _begin(outer: StepWriter, node: Node, carried: Sequence[Node]) -> list[Addre
 def _while(outer: StepWriter, node: Node, held: _Held) -> None:
     carries = _begin(outer, node, results_of(node))
     operands = [*carries, *(outer.address(x) for x in node.inputs[len(carries) :])]
-    going = outer.reserve(1)  # below the graphs' arenas
+    going = outer.reserve(8)  # below the graphs' arenas
     test = held.write("test", operands, [going])
     body = held.write("body", operands, [])
-    outer.commands.append(While(test, going, body, outer.step))
+    loop = While(test, going, body, outer.step)
+    outer.parts.loops += 1
+    launch = None
+    if outer.parts.loops_stay:
+        headers = held.headers("test", "body")
+        launch = one_while(loop, outer.parts.loops, outer.frame.chosen, headers, outer.parts)
+    outer.commands.append(loop if launch is None else launch)
+    if launch is not None:
+        outer.parts.called.setdefault(held.group, {})[launch.function] = None
 
 
 def _cond(outer: StepWriter, node: Node, held: _Held) -> None:
     taken = outer.address(node.inputs[0])
     operands = [outer.address(x) for x in node.inputs[1:]]
     results = [outer.address(x) for x in results_of(node)]
-    if any(_needs_host(plan) for plan in held.group.bodies.values()):
-        then, other = (held.write(side, operands, results) for side in ("then", "other"))
-        outer.commands.append(Branch(taken, then, other, outer.step))
-        return
-    for side in ("then", "other"):
-        commands = held.write(side, operands, results, (taken, side == "then"))
+    commands = _told_by_device(outer, held, taken, operands, results)
+    if commands is not None:
         outer.commands.extend(commands)
+        return
+    then, other = (held.write(side, operands, results) for side in ("then", "other"))
+    outer.commands.append(Branch(taken, then, other, outer.step))
 
 
-def _needs_host(plan: Plan) -> bool:
-    """Whether a plan has what the device cannot leave out: Python's ops, or a `while`."""
-    if plan.calls_host:
-        return True
+def _told_by_device(
+    outer: StepWriter, held: _Held, taken: Address, operands: Sequence[Address],
+    results: Sequence[Address],
+) -> list[Command] | None:  # fmt: skip
+    """The commands of both sides, which look whether they were chosen; None if some cannot."""
+    plans = held.group.bodies.values()
+    if any(plan.calls_host for plan in plans):
+        return None
+    has_while = any(map(_has_while, plans))
+    if has_while and not outer.parts.loops_stay:
+        return None
+    kept, first = outer.parts.copy() if has_while else None, held.first
+    commands = [
+        command
+        for side in ("then", "other")
+        for command in held.write(side, operands, results, (taken, side == "then"))
+    ]
+    if kept is not None and any(isinstance(c, While) for c in walk(commands)):
+        outer.parts.restore(kept)
+        held.first = first
+        return None
+    return commands
+
+
+def _has_while(plan: Plan) -> bool:
+    """Whether a plan has a `while`, which one kernel may be."""
     groups = [group for _, group in plan.launched]
     return any(
-        isinstance(group.nodes[0].op, WhileLoop) or any(map(_needs_host, group.bodies.values()))
+        isinstance(group.nodes[0].op, WhileLoop) or any(map(_has_while, group.bodies.values()))
         for group in groups
     )

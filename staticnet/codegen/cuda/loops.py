@@ -223,19 +223,19 @@ def one_kernel(
     headers: the files of kernels in which its routines are. What was decided is told to `parts`.
     """
     what = f"a loop of {loop.count} steps"
-    if why := _obstacle(loop, headers, parts):
+    if why := obstacle_of_loop(loop, headers, parts):
         parts.told[f"{what} is launched step by step: {why}"] = None
         return None
     carried = needless_copies(loop, carries)
     stages = stages_of(loop, carried)
     commands = [command for stage in stages for command in stage]
     tried: list[tuple[float, int, Sequence[Stage]]] = [
-        (_seconds(stages, n), n, stages) for n in COUNTS
+        (seconds_of_step(stages, n), n, stages) for n in COUNTS
     ]
     for rounds in (True, False):
         own = _with_residents(loop, stages, carries, carried, parts, rounds)
         if count := max((r.tiles for r in residents_of(own)), default=0):
-            tried.append((_seconds(own, count), count, own))
+            tried.append((seconds_of_step(own, count), count, own))
     seconds, best, chosen = min(tried, key=lambda each: each[:2])
     apart = seconds_apart(commands)
     estimate = f"{seconds * 1e6:.1f} µs a step by the estimate, {len(commands)} launches"
@@ -250,7 +250,7 @@ def one_kernel(
     return write_kernel(loop, chosen, carried, best, parts)
 
 
-def _seconds(stages: Sequence[Stage], blocks: int) -> float:
+def seconds_of_step(stages: Sequence[Stage], blocks: int) -> float:
     """The estimate of a step of so many blocks."""
     total = 0.0
     for stage in stages:
@@ -263,7 +263,8 @@ def _seconds(stages: Sequence[Stage], blocks: int) -> float:
     return total
 
 
-def _obstacle(loop: Loop, headers: Sequence[str], parts: Parts) -> str:
+def obstacle_of_loop(loop: Loop, headers: Sequence[str], parts: Parts) -> str:
+    """What keeps a loop from being one kernel; "" if nothing does."""
     if not all(isinstance(command, Launch | Product | Copy) for command in loop.commands):
         return "it has loops or the host in it"
     if any(isinstance(c, Launch) and c.function not in parts.kernels for c in loop.commands):
@@ -306,12 +307,7 @@ def write_kernel(
             name = parts.named(f"t{function}", write_tile(made, command.then, command))
             kernels[name] = made
             return replace(command, then=replace(command.then, function=name))
-        if isinstance(command, Launch):
-            made = parts.kernels[command.function]
-            name = _stage_of(command.function, made, parts)
-            kernels[name] = made
-            return replace(command, function=name)
-        return command
+        return command if isinstance(command, Resident) else as_stage(command, kernels, parts)
 
     written = [[own(command) for command in stage] for stage in stages]
     writer = LoopWriter(kernels, blocks, loop=loop, stages=written, carried=carried)
@@ -319,6 +315,16 @@ def write_kernel(
     parts.headers |= dict.fromkeys(HEADERS if residents_of(written) else (HEADER,))
     name = parts.named(f"loop{loop.number}", text)
     return replace(launch, function=name)
+
+
+def as_stage(command: Command, kernels: dict[str, Function], parts: Parts) -> Command:
+    """A command of stages: a launched function is called, and noted in `kernels`."""
+    if not isinstance(command, Launch):
+        return command
+    made = parts.kernels[command.function]
+    name = _stage_of(command.function, made, parts)
+    kernels[name] = made
+    return replace(command, function=name)
 
 
 def _stage_of(function: str, made: Function, parts: Parts) -> str:

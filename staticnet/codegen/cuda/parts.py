@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, field
 
 from staticnet.codegen.cuda.call import Function
@@ -54,6 +55,15 @@ class Parts:
     loops_stay: bool = False
     told: dict[str, None] = field(default_factory=dict)
     chip: Chip = ANY_CHIP
+
+    def copy(self) -> Parts:
+        """What there is by now, for `restore`."""
+        kept = {name: copy(value) for name, value in vars(self).items()}
+        return Parts(**kept)
+
+    def restore(self, kept: Parts) -> None:
+        """Forget what came after a copy was made."""
+        vars(self).update(vars(kept))
 
     def named(self, name: str, text: str) -> str:
         """The name of a text's function: this one or, where others have it, with a number more."""

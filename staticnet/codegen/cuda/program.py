@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from staticnet.codegen.cuda.choice import HOSTED, choose
+from staticnet.codegen.cuda.choice import ASKED, HOSTED, choose
 from staticnet.codegen.cuda.parts import ANY_CHIP, RESERVED, Chip, Parts
 from staticnet.codegen.cuda.persistent import PersistentWriter, shared_bytes, stages_of
 from staticnet.codegen.cuda.spans import Span, dependences, spans_of
@@ -61,7 +61,7 @@ def write_cuda_program(
     if launched <= parts.kernels.keys():  # no loop became a kernel
         return replace(whole, choice="; ".join([whole.choice, *parts.told]))
     after = _on_streams(plan, program, _order(plan, program))[0]
-    why = [] if HOSTED in whole.choice and not after.waits_for_host else [whole.choice]
+    why = [] if whole.waits_for_host and not after.waits_for_host else [whole.choice]
     return replace(after, choice="; ".join([*why, *parts.told]))
 
 
@@ -118,7 +118,8 @@ def _on_streams(plan: Plan, program: CudaProgram, order: _Order) -> tuple[CudaPr
 def _in_one(plan: Plan, program: CudaProgram, parts: Parts) -> CudaProgram:
     """The program as one kernel, if an estimate says that it pays; what was chosen, and why."""
     if program.waits_for_host:
-        return replace(program, choice=f"launch by launch: {HOSTED}")
+        why = ASKED if program.may_ask_device else HOSTED
+        return replace(program, choice=f"launch by launch: {why}")
     order = _order(plan, program)
     program, apart = _on_streams(plan, program, order)
     stages = stages_of(order.waits)
