@@ -53,8 +53,22 @@ __device__ inline unsigned sn_lanes() {
     return ((1u << LANES) - 1) << (threadIdx.x % 32 & ~(LANES - 1));
 }
 
+// THREADS side by side, of which the block has one group or two, wait for each other.
+template <int THREADS>
+__device__ inline void sn_sync_group() {
+#if defined(__CUDACC__)
+  if (THREADS != 128 || blockDim.x == THREADS)
+    __syncthreads();
+  else
+    asm volatile("bar.sync %0, %1;" ::"r"(1 + threadIdx.x / THREADS), "n"(THREADS) : "memory");
+#else
+  shim::wait_for_group(THREADS, __LINE__);
+#endif
+}
+
 // Each of THREADS side by side, a power of 2, gets the combination of all their values. More than
-// 32 are all of the block. What one of them read before, another may write over afterwards.
+// 32 are all of the block, but 128 may be one of its two halves. What one of them read before,
+// another may write over afterwards.
 template <class Op, int THREADS, class T>
 __device__ inline T sn_reduce(T x) {
   if constexpr (THREADS <= 32) {
@@ -63,12 +77,13 @@ __device__ inline T sn_reduce(T x) {
     if constexpr (THREADS > 1) __syncwarp(sn_lanes<THREADS>());
     return x;
   } else {
-    __shared__ T parts[THREADS / 32];
+    constexpr int WARPS = THREADS / 32;
+    __shared__ T parts[WARPS < 8 ? 8 : WARPS];
     x = sn_reduce<Op, 32>(x);
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-    __syncthreads();
-    x = sn_reduce<Op, THREADS / 32>(parts[threadIdx.x % (THREADS / 32)]);
-    __syncthreads();
+    sn_sync_group<THREADS>();
+    x = sn_reduce<Op, WARPS>(parts[threadIdx.x / THREADS * WARPS + threadIdx.x % WARPS]);
+    sn_sync_group<THREADS>();
     return x;
   }
 }

@@ -53,19 +53,22 @@ def recurrent(kind: str, batch: int, units: int, **options: Any) -> Case:
 
 
 def carried() -> Case:
-    """Carries of several types, a stack of one, sums over rows; from the last step on."""
-    xs = sn.placeholder((5, 3, 7), name="xs")
-    start = sn.placeholder((3, 7), name="start")
+    """Carries of several types, a stack of one, sums over rows; from the last step on.
+
+    A row is half of a block's, and there is an odd number of them.
+    """
+    xs = sn.placeholder((5, 3, 600), name="xs")
+    start = sn.placeholder((3, 600), name="start")
 
     def body(state: Any, x: Any) -> Any:
         y, count, seen = state
         z = sn.nn.softmax(y * x + y, axis=-1) - sn.mean(x)
         return (z, count + 1, seen | (x > 1)), (z * 2, sn.sum(y, axis=0), count)
 
-    first = (start, sn.constant(np.int32(3)), sn.constant(np.zeros((3, 7), bool)))
+    first = (start, sn.constant(np.int32(3)), sn.constant(np.zeros((3, 600), bool)))
     (y, count, seen), stacks = sn.scan(body, first, xs, reverse=True)
     rng = np.random.default_rng(1)
-    feeds = [rng.normal(size=s).astype("f") for s in ((5, 3, 7), (3, 7))]
+    feeds = [rng.normal(size=s).astype("f") for s in ((5, 3, 600), (3, 600))]
     return sn.function([xs, start], [y, count, seen, *stacks], device="numpy"), feeds
 
 
@@ -177,6 +180,23 @@ def test_a_barrier_that_is_taken_out_is_found(
     x = found[(0, 1, 3, 4)[which]]
     other = source[: x.start()] + source[x.end() :]
     assert machine.is_told_from(other, tmp_path, feeds, start)
+
+
+@needs_shim
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_barrier_of_half_a_block_that_is_taken_out_is_found(
+    which: int, tmp_path: Path, stay: Callable[[int], None]
+) -> None:
+    """Before the sums of warps are read, and before the next ones are written."""
+    stay(3)
+    f, feeds = carried()
+    machine = Machine(lower(f), tmp_path, persistent=True)
+    source = machine.program.source
+    found = list(re.finditer(r"sn_sync_group<THREADS>\(\);", source))
+    assert len(found) == 2
+    other = source[: found[which].start()] + source[found[which].end() :]
+    assert machine.is_told_from(other, tmp_path, feeds, [])
 
 
 def program_of(f: Any, disabled_passes: tuple[str, ...] = ()) -> CudaProgram:

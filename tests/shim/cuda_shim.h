@@ -56,7 +56,7 @@ constexpr int kMaxTogether = 4, kMaxFibers = 1024;  // blocks and threads of a c
 constexpr size_t kStack = 64 << 10, kPage = 4096;
 constexpr size_t kMostShared = 227 << 10;  // that a block may ask for
 
-enum State { kIdle, kRunning, kAtBarrier, kAtGrid, kAtExchange, kReady };
+enum State { kIdle, kRunning, kAtBarrier, kAtGroup, kAtGrid, kAtExchange, kReady };
 
 // A stack, and the thread that runs on it. One that is idle takes the next thread of the block.
 struct Fiber {
@@ -130,6 +130,12 @@ __attribute__((noinline)) inline void leave(State state, int line) {
 }
 
 inline void wait_for_block(int line) { leave(kAtBarrier, line); }
+
+// For the group of so many threads side by side that a thread is of.
+inline void wait_for_group(int count, int line) {
+  current->distance = count;
+  leave(kAtGroup, line);
+}
 
 inline void wait_for_grid(int number) {
   if (!together) fail("barrier %d is of a grid whose blocks do not run together", number);
@@ -226,6 +232,26 @@ inline bool release_barrier() {
   return true;
 }
 
+// The groups of threads that have all come go on; -> whether there are any.
+inline bool release_groups() {
+  bool any = false;
+  for (int t = 0; t < threads; ++t) {
+    Fiber *one = of_thread[t];
+    if (!one || one->state != kAtGroup || t % one->distance) continue;
+    const int count = one->distance;
+    int waiting = 0;
+    for (int i = t; i < t + count && i < threads; ++i) {
+      Fiber *other = of_thread[i];
+      waiting += other && other->state == kAtGroup && other->distance == count &&
+                 other->line == one->line;
+    }
+    if (waiting < count) continue;
+    for (int i = t; i < t + count; ++i) of_thread[i]->state = kReady;
+    any = true;
+  }
+  return any;
+}
+
 __attribute__((noinline)) inline void resume(Fiber *fiber) {
   current = fiber;
   if (_setjmp(scheduler)) return;
@@ -279,7 +305,7 @@ inline void run_block(Block &block) {
       next_of_warp = block.begun ? threads : first;
       moved |= run_warp(first);
     }
-    if (moved || done == threads) continue;
+    if (moved || done == threads || release_groups()) continue;
     if (at_grid()) break;
     if (!release_barrier()) fail("lanes wait for others that do not come");
   }

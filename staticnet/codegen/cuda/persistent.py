@@ -40,7 +40,9 @@ ROOM = 20_480  # bytes of shared memory of a product: sn_product_room
 ROUTINE_BYTES = 4096  # of shared memory that a routine of kernels/routines.cuh takes at most
 FIRST_SLOT = 3  # of the table of kernels/draw.cuh: the first data set
 UNITS = {16: "sn_16_bytes", 4: "int", 1: "char"}  # that a thread copies at once
+HALF = 128  # threads of a group of which a stage's block has two: sn_sync_group
 _BLOCK_WIDE = re.compile(r"__shared__|sn_reduce_down<|sn_reduce<[^;]*?, (?:64|[1-9]\d\d+)>\(")
+_OF_HALVES = re.compile(rf"sn_reduce<[^;]*?, {HALF}>\(")
 
 
 def squares(p: Product) -> int:
@@ -74,8 +76,14 @@ def shared_bytes(functions: Mapping[str, str], commands: Sequence[Command]) -> i
 
 
 def is_block_wide(function: Function) -> bool:
-    """Whether threads of more than a warp wait for each other."""
-    return bool(_BLOCK_WIDE.search("\n".join(function.body)))
+    """Whether threads wait for each other that are neither a warp's nor a half's of a block."""
+    text = "\n".join(function.body)
+    return bool(_BLOCK_WIDE.search(_OF_HALVES.sub("", text) if function.threads == HALF else text))
+
+
+def is_of_halves(function: Function) -> bool:
+    """Whether it has a half of a stage's block for each of its own."""
+    return function.threads == HALF and bool(_OF_HALVES.search("\n".join(function.body)))
 
 
 @dataclass
@@ -141,10 +149,12 @@ class StageWriter:
         if each == 1:
             return self._turns(before, count, [call])
         # small blocks, side by side: by their threads' numbers they are neighbours of the first
+        own = f"first + threadIdx.x / {made.threads}"
+        number = own if is_of_halves(made) else "first"
         turns = self._turns(before, ceil_div(count, each), [
             f"const int first = block * {each};",
-            f"if (first + threadIdx.x / {made.threads} < {count})",
-            f"  {call.replace('(block, ', '(first, ', 1)}",
+            f"if ({own} < {count})",
+            f"  {call.replace('(block, ', f'({number}, ', 1)}",
         ])  # fmt: skip
         return turns
 
