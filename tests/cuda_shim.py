@@ -161,16 +161,17 @@ class Machine:
         self.program: CudaProgram = write_cuda_program(self.plan, tf32, persistent, chip)
         # where an op holds graphs, what lies in the scratch memory of its step is not told apart
         self.arena = arena or any(group.bodies for _, group in self.plan.launched)
-        launches = [c for c in walk(self.program.launches) if isinstance(c, Launch)]
-        names = list(dict.fromkeys(c.function for c in launches))
-        self.library = build(self.program.source, names, folder)
+        self.library = build(self.program.source, self._kernels(), folder)
 
     def rewritten(self, source: str, folder: Path) -> Machine:
         """The same with another source of the same kernels."""
         other = copy(self)
-        names = [c.function for c in self.program.launches if isinstance(c, Launch)]
-        other.library = build(source, names, folder)
+        other.library = build(source, self._kernels(), folder)
         return other
+
+    def _kernels(self) -> list[str]:
+        launches = (c for c in walk(self.program.launches) if isinstance(c, Launch))
+        return list(dict.fromkeys(c.function for c in launches))
 
     def run(
         self, feeds: Sequence[Any], state: Sequence[Any], reverse: bool = False
