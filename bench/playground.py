@@ -1,13 +1,14 @@
 """The playground as it is used: frames in Chromium, many tabs, and clicks for an hour.
 
-    python -m bench.playground frames [--seconds 10] [--rounds 5]
+    python -m bench.playground frames [--seconds 10] [--panels]
     python -m bench.playground tabs [--tabs 8] [--seconds 5] [--rounds 5]
     python -m bench.playground clicks [--minutes 60]
 
-`frames` counts what the page draws while it trains. `tabs` has many connections ask for frames as
-a page does, and tells the steps a second of all beside those of as many threads that do nothing
-but train. `clicks` clicks at random, and tells the memory of server and page, the threads, and
-what the page logs as an error.
+`frames` counts what the page draws while it trains; with `--panels` it shows the code, the graph and
+the derivative of a weight meanwhile. `tabs` has many connections ask for frames as a page does, and
+tells the steps a second of all beside those of as many threads that do nothing but train. `clicks`
+clicks at random, and tells the memory of server and page, the threads, and what the page logs as an
+error.
 """
 
 from __future__ import annotations
@@ -82,8 +83,14 @@ def frames(options: argparse.Namespace) -> dict[str, Any]:
             page.add_init_script(COUNT)
             page.goto(f"{address}#pace={pace}")
             compiled(page)
+            if options.panels:
+                for name in ("code", "graph"):
+                    page.click(f"#{name}-panel summary")
+                page.locator("#code pre").wait_for()
+                page.locator(".weights button").first.click()
+                page.evaluate("scrollTo(0, 0)")
             page.click("#play")
-            page.wait_for_timeout(1000)
+            page.wait_for_timeout(2000)
             page.evaluate("drawn.length = 0")
             page.wait_for_timeout(1000 * options.seconds)
             times = np.array(page.evaluate("drawn")) / 1000
@@ -272,6 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tabs", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between two clicks")
+    parser.add_argument("--panels", action="store_true", help="frames with all panels open")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)

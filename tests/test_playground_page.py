@@ -103,6 +103,40 @@ def test_a_network_is_changed_and_trained_by_clicks(visit: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_weight_is_read_and_changed_where_it_is_drawn(visit: Any) -> None:
+    page = visit("seed=1")
+    box = page.locator("#net").bounding_box()
+    ends = [page.locator(f"[data-name='{name}']").bounding_box() for name in ("f-x", "u-0-0")]
+    a, b = ((each["x"] + each["width"] / 2, each["y"] + each["height"] / 2) for each in ends)
+    page.mouse.move((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+    card = page.locator("#net .card")
+    said = re.fullmatch(
+        r"weight from x to hidden 1, unit 1: (\S+), gradient \S+", card.inner_text()
+    )
+    assert said is not None
+    page.mouse.click((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+    field = page.get_by_label("weight from x to hidden 1, unit 1")
+    assert float(field.input_value()) == pytest.approx(float(said[1].replace("−", "-")), abs=0.006)
+    field.fill("0.75")
+    wait(lambda: page.input_value("#weights [aria-label='weight from x']") == "0.7500")
+    page.keyboard.press("Enter")
+    assert not card.is_visible()
+    corner = ends[1]["x"] - 6, ends[1]["y"] + ends[1]["height"] - 4
+    page.mouse.move(*corner)
+    assert card.inner_text().startswith("bias of hidden 1, unit 1: ")
+    page.mouse.click(*corner)
+    page.get_by_label("bias of hidden 1, unit 1").fill("-2")
+    wait(lambda: page.input_value("#weights [aria-label='weight from bias']") == "-2.0000")
+    page.keyboard.press("Escape")
+    page.hover("[data-name='f-x2']")
+    assert page.inner_text("#shown") == "the feature x²"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2)
+    assert page.inner_text("#shown") == "hidden 1, unit 1"
+    page.locator("body").press("Space")
+    page.locator("#play", has_text="Pause").wait_for()
+
+
+@pytest.mark.slow
 def test_the_spiral_is_learned_by_clicks(visit: Any) -> None:
     page = visit()
     page.get_by_label("spiral").check(force=True)

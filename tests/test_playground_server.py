@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 import threading
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -258,6 +260,78 @@ def test_huge_and_binary_messages_are_refused(client: Any) -> None:
         assert "at most" in hear(tab, "error")["text"]
         tab.send_bytes(b"{}")
         assert "not binary" in hear(tab, "error")["text"]
+
+
+def raw(
+    kind: int, data: bytes, *, first: int = 0x80, masked: bool = True, length: int = -1
+) -> bytes:
+    """A frame of the protocol as bytes, RFC 6455; what it says of itself need not be true."""
+    n = len(data) if length < 0 else length
+    size = (
+        bytes([n]) if n < 126 else b"\x7e" + n.to_bytes(2) if n < 2**16 else b"\x7f" + n.to_bytes(8)
+    )
+    head = bytes([first | kind, (0x80 if masked else 0) | size[0]]) + size[1:]
+    key = b"\1\2\3\4"
+    return head + (key + bytes(c ^ key[i % 4] for i, c in enumerate(data)) if masked else data)
+
+
+NO_FRAMES = {
+    "unmasked": raw(1, b"{}", masked=False),
+    "compressed": raw(1, zlib.compress(b" " * 10**6), first=0xC0),
+    "reserved": raw(3, b"x"),
+    "huge": raw(1, b"x", length=2**40),
+    "in pieces": raw(1, b"a" * 99, first=0) + 999 * raw(0, b"a" * 99, first=0),
+    "without a beginning": raw(0, b"x"),
+    "no text": raw(1, b"\xff\xfe"),
+    "a long ping": raw(9, b"a" * 126),
+    "a bad end": raw(8, b"\x00\x01"),
+    "no frame": bytes(range(255, 0, -1)) * 99,
+}
+
+
+def dialled(port: int) -> socket.socket:
+    """A connection that has become one of messages, and offers compression."""
+    made = socket.create_connection(("127.0.0.1", port), 30)
+    made.sendall(
+        f"GET /tab HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n".encode()
+    )
+    told = b""
+    while b"\r\n\r\n" not in told:
+        told += made.recv(1)
+    assert b"101 " in told
+    assert b"deflate" not in told
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_no_frame_ends_its_connection_and_no_other() -> None:
+    bound = server.listen(0)
+    port = bound.getsockname()[1]
+    running = server.server(port)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        with dialled(port) as other:
+            for data in NO_FRAMES.values():
+                with dialled(port) as tab, contextlib.suppress(ConnectionError):
+                    tab.sendall(data)
+                    while tab.recv(2**16):
+                        pass
+            for count in range(1, 20):
+                with dialled(port) as tab:
+                    tab.sendall(raw(1, b'{"kind": "open", "query": "", "serial": 1}')[:count])
+            other.sendall(raw(1, b'{"kind": "open", "query": "", "serial": 7}'))
+            heard = b""
+            while b'"serial": 7' not in heard:
+                heard += other.recv(2**16)
+    finally:
+        running.should_exit = True
+        thread.join(60)
+    assert not thread.is_alive()
 
 
 def read_on(tab: Any) -> None:

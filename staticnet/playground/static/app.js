@@ -34,7 +34,14 @@ const messages = {
       change,
       unit: (unit) => { send("show", { unit }); parts.weights.build(page.built, shape, unit); caption(unit); },
       hover: (unit) => { const shown = unit ?? net.selected; send("show", { unit: shown }); caption(shown); },
+      feature: (one) => {
+        page.feature = one;
+        if (one) parts.surface.draw(one.cells, welcome.small, config);
+        else if (page.main) parts.surface.draw(...page.main, config);
+        caption(net.selected);
+      },
       weight: select,
+      assign,
     });
     parts = {
       welcome, net,
@@ -42,7 +49,7 @@ const messages = {
       losses: new Losses(byId("losses")),
       surface: new Surface(byId("surface"), byId("dots"), welcome.edge),
       weights: new Weights(byId("weights"), welcome, {
-        select, assign: (place, value) => send("assign", { ...place, value }) }),
+        select, assign }),
       speed: new Speed(byId("speed"), welcome, change),
       compiled: new Compiled(byId("code"), byId("graph"), welcome),
     };
@@ -107,8 +114,12 @@ function select(place) {
   send("select", place);
 }
 
+function assign(place, value) {
+  send("assign", { ...place, value });
+}
+
 function caption(unit) {
-  byId("shown").textContent = unit ? `hidden ${unit[0] + 1}, unit ${unit[1] + 1}` : "the network's output";
+  byId("shown").textContent = page.feature ? `the feature ${page.feature.label}` : unit ? `hidden ${unit[0] + 1}, unit ${unit[1] + 1}` : "the network's output";
 }
 
 function draw() {
@@ -125,7 +136,8 @@ function show(frame) {
   const { net, surface, losses, weights } = parts;
   page.frames += 1;
   net.draw(frame);
-  surface.draw(frame.main, frame.side, config);
+  page.main = [frame.main, frame.side];
+  if (!page.feature) surface.draw(frame.main, frame.side, config);
   weights.draw(frame);
   losses.add(frame.epoch, frame.train_loss, frame.test_loss);
   byId("epoch").textContent = count(frame.epoch);

@@ -30,16 +30,16 @@ export class Losses {
     canvas.height = height * ratio;
     context.scale(ratio, ratio);
     const style = getComputedStyle(canvas);
-    context.font = `12px ${style.fontFamily}`;
+    context.font = `14px ${style.fontFamily}`;
     const finite = rows.filter(([, a, b]) => Number.isFinite(a) && Number.isFinite(b));
     if (!finite.length) return;
     const most = Math.max(...finite.map(([, a, b]) => Math.max(a, b))), last = finite.at(-1)[0] || 1;
-    const left = 34, x = (epoch) => left + (epoch / last) * (width - left - 4);
+    const left = 40, x = (epoch) => left + (epoch / last) * (width - left - 4);
     const y = (loss) => 8 + (1 - loss / (most || 1)) * (height - 24);
     context.fillStyle = style.getPropertyValue("--quiet");
     context.fillText(most.toPrecision(2), 0, 14);
-    context.fillText("0", 22, height - 12);
-    context.fillText(`epoch ${Math.round(last).toLocaleString("en")}`, width - 8 - context.measureText(`epoch ${Math.round(last).toLocaleString("en")}`).width, height - 1);
+    context.fillText("0", 26, height - 12);
+    context.fillText(`epoch ${Math.round(last).toLocaleString("en")}`, width - 8 - context.measureText(`epoch ${Math.round(last).toLocaleString("en")}`).width, height - 4);
     context.strokeStyle = style.getPropertyValue("--line");
     context.strokeRect(left, 8, width - left - 4, height - 24);
     for (const [column, name, dash] of [[2, "--test", [5, 3]], [1, "--train", []]]) {

@@ -1,11 +1,12 @@
 // The network: features, hidden units and the output as tiles, and weights as lines on a canvas.
 
-import { element } from "./element.js";
-import { lineColour, paint } from "./surface.js";
+import { element, number } from "./element.js";
+import { colour, lineColour, paint } from "./surface.js";
 
-const TILE = 38, GAP = 14, HEAD = 62, WIDE = 210, NARROW = 92;
+const TILE = 38, GAP = 14, HEAD = 62, WIDE = 210, NARROW = 80, BIAS = 8, REACH = 10;
 
-// on.change(fields or a function of the state), on.unit([layer, unit] or null), on.weight({layer, to, source}), on.hover(unit)
+// on.change(fields or a function of the state), on.unit([layer, unit] or null), on.hover(unit), on.feature(one or null),
+// on.weight(place), on.assign(place, value); a place is {layer, to, source}, the source of a bias null
 export class Net {
   constructor(root, links, welcome, on) {
     Object.assign(this, { root, links, welcome, on });
@@ -14,6 +15,9 @@ export class Net {
     this.frame = null;
     new ResizeObserver(() => this.config && this.place()).observe(root.parentElement);
     root.addEventListener("click", (event) => this.clicked(event));
+    root.addEventListener("pointermove", (event) => this.point(event));
+    root.addEventListener("pointerleave", () => this.point(null));
+    this.card = element("div", { class: "card", hidden: true });
     root.addEventListener("keydown", (event) => this.moved(event));
   }
 
@@ -22,13 +26,17 @@ export class Net {
     this.config = config;
     this.shape = shape;
     this.frame = null;
-    this.root.replaceChildren(this.links);
+    this.root.replaceChildren(this.links, this.card);
+    this.point(null);
     const active = config.features;
     this.features = this.welcome.features.map(({ name, label, surface }) => {
       const used = active.includes(name), tile = this.tile(`feature ${label}`, `f-${name}`, label);
       tile.setAttribute("aria-pressed", used);
       tile.classList.toggle("off", !used);
-      paint(tile.firstChild, Int8Array.from(surface), this.welcome.small);
+      const cells = Int8Array.from(surface);
+      paint(tile.firstChild, cells, this.welcome.small);
+      tile.addEventListener("pointerenter", () => this.on.feature({ label, cells }));
+      tile.addEventListener("pointerleave", () => this.on.feature(null));
       tile.addEventListener("click", () => {
         this.on.change(({ features }) => {
           const next = features.includes(name) ? features.filter((each) => each !== name) : [...features, name];
@@ -84,7 +92,7 @@ export class Net {
 
   place() {
     const columns = this.config.layers.length + 2, seen = this.root.parentElement.clientWidth;
-    const spacing = Math.max(NARROW, Math.min(WIDE, (seen - 2 * TILE - 30) / (columns - 1)));
+    const spacing = Math.max(NARROW, Math.min(WIDE, (seen - TILE - 74) / (columns - 1)));
     const rows = Math.max(this.features.length, ...this.config.layers);
     const width = Math.max(seen - 4, (columns - 1) * spacing + TILE + 70), height = HEAD + rows * (TILE + GAP);
     this.root.style.width = `${width}px`;
@@ -124,6 +132,17 @@ export class Net {
     }
   }
 
+  // [{layer, to, source: null, x, y, at}]: a square at the lower left of each unit
+  * biases() {
+    const columns = [...this.hidden, [this.output]];
+    for (const [layer, { units, bias }] of this.shape.layers.entries()) {
+      for (let to = 0; to < units; to++) {
+        const [x, y] = this.centres.get(columns[layer][to]), off = (TILE - BIAS) / 2;
+        yield { layer, to, source: null, x: x - off - BIAS - 2, y: y + off, at: bias + to };
+      }
+    }
+  }
+
   drawLinks() {
     const context = this.links.getContext("2d"), ratio = devicePixelRatio, { frame } = this;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -142,10 +161,18 @@ export class Net {
       context.stroke();
     }
     context.globalAlpha = 1;
+    context.lineWidth = 1;
+    context.strokeStyle = getComputedStyle(this.root).getPropertyValue("--quiet");
+    for (const { x, y, at } of this.biases()) {
+      context.fillStyle = colour(values ? values[at] / largest : 0);
+      context.fillRect(x - BIAS / 2, y - BIAS / 2, BIAS, BIAS);
+      context.strokeRect(x - BIAS / 2, y - BIAS / 2, BIAS, BIAS);
+    }
   }
 
   draw(frame) {
     this.frame = frame;
+    if (this.pointed && !this.editing) this.tell();
     const { small } = this.welcome, { discrete } = this;
     let i = 0;
     this.hidden.forEach((units, layer) => units.forEach((tile, unit) => {
@@ -178,17 +205,71 @@ export class Net {
     this.output.setAttribute("aria-pressed", this.selected === null);
   }
 
-  clicked(event) {
-    if (event.target.closest(".tile, button")) return;
-    const box = this.root.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    let best = null, least = 10;
+  // the weight or bias that is meant by a place in the picture
+  under(x, y) {
+    for (const bias of this.biases()) if (Math.hypot(x - bias.x, y - bias.y) < BIAS) return bias;
+    let best = null, least = REACH;
     for (const line of this.all()) {
       const [a, b] = line.from, [c, d] = line.end;
       if (x < a || x > c) continue;
       const far = Math.abs(height(x, a, b, c, d) - y);
       if (far < least) [best, least] = [line, far];
     }
-    if (best) this.on.weight({ layer: best.layer, to: best.to, source: best.source });
+    return best;
+  }
+
+  // a card beside the pointer tells the value of what lies there
+  point(event) {
+    if (this.editing && event) return;
+    const box = this.root.getBoundingClientRect();
+    const x = event ? event.clientX - box.left : 0, y = event ? event.clientY - box.top : 0;
+    const over = event && !event.target.closest(".tile, button, .card");
+    this.pointed = over ? this.under(x, y) : null;
+    this.editing = false;
+    this.card.hidden = !this.pointed;
+    this.root.classList.toggle("pointed", Boolean(this.pointed));
+    if (!this.pointed) return;
+    const left = x > box.width / 2;
+    this.card.style.left = `${x + (left ? -12 : 12)}px`;
+    this.card.style.top = `${y + 14}px`;
+    this.card.classList.toggle("left", left);
+    this.tell();
+  }
+
+  name({ layer, to, source }) {
+    const last = this.config.layers.length, unit = (l, i) => (l === last ? "the output" : `hidden ${l + 1}, unit ${i + 1}`);
+    if (source === null) return `bias of ${unit(layer, to)}`;
+    const label = () => this.welcome.features.find(({ name }) => name === this.config.features[source]).label;
+    return `weight from ${layer ? unit(layer - 1, source) : label()} to ${unit(layer, to)}`;
+  }
+
+  tell() {
+    const { frame, pointed } = this;
+    const told = frame ? `: ${number(frame.parameters[pointed.at])}, gradient ${number(frame.gradients[pointed.at], 2)}` : "";
+    this.card.textContent = this.name(pointed) + told;
+  }
+
+  // what was clicked is selected, and can be changed in the card
+  clicked(event) {
+    if (event.target.closest(".tile, button, .card")) return;
+    this.editing = false;
+    this.point(event);
+    if (!this.pointed) return;
+    const { layer, to, source, at } = this.pointed, place = { layer, to, source };
+    this.on.weight(place);
+    const [least, most] = this.welcome.bounds.value, name = this.name(place);
+    const input = element("input", { type: "number", step: 0.1, min: least, max: most, "aria-label": name });
+    if (this.frame) input.value = this.frame.parameters[at].toFixed(2);
+    const done = () => { this.editing = false; this.point(null); };
+    input.addEventListener("input", () => {
+      if (input.value && input.validity.rangeUnderflow === false && input.validity.rangeOverflow === false) this.on.assign(place, input.valueAsNumber);
+    });
+    input.addEventListener("keydown", ({ key }) => { if (key === "Escape" || key === "Enter") done(); });
+    input.addEventListener("blur", done);
+    this.card.replaceChildren(`${name} `, input);
+    this.card.hidden = false;
+    this.editing = true;
+    input.focus({ preventScroll: true });
   }
 
   moved(event) {
