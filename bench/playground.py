@@ -4,7 +4,7 @@
     python -m bench.playground tabs [--tabs 8] [--seconds 5] [--rounds 5]
     python -m bench.playground clicks [--minutes 60]
 
-`frames` counts what the page draws while it trains; with `--panels` it shows the code, the graph and
+`frames` counts what the page draws while it trains; with `--panels` it shows code, graph and
 the derivative of a weight meanwhile. `tabs` has many connections ask for frames as a page does, and
 tells the steps a second of all beside those of as many threads that do nothing but train. `clicks`
 clicks at random, and tells the memory of server and page, the threads, and what the page logs as an

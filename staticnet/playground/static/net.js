@@ -162,7 +162,7 @@ export class Net {
     }
     context.globalAlpha = 1;
     context.lineWidth = 1;
-    context.strokeStyle = getComputedStyle(this.root).getPropertyValue("--quiet");
+    context.strokeStyle = "#888";
     for (const { x, y, at } of this.biases()) {
       context.fillStyle = colour(values ? values[at] / largest : 0);
       context.fillRect(x - BIAS / 2, y - BIAS / 2, BIAS, BIAS);
