@@ -291,6 +291,7 @@ CASES = {
     "test_random_ranges.py::test_scaled_draws_stay_in_range": 1,
     "test_random_ranges.py::test_uniform_of_a_million": 4,
     "test_recipe.py::test_each_fault_is_found": 1,
+    "test_recipe_kinds.py::test_each_fault_is_found": 8,
     "test_recipe.py::test_it_shows_itself_and_training_goes_on_as_if_nothing_was": 0,
     "test_recompute.py::test_on_a_gpu": 0,
     "test_recompute.py::test_values_and_state_are_those_of_the_reference": 0,

@@ -14,6 +14,7 @@ VANISHED, EXPLODED = 1e-4, 1e4  # a layer's gradient beside that of the last
 LAYERS = 3  # of which fewer are no depth
 LOST = float(np.finfo(np.float32).eps)  # what a sum of float32 numbers loses
 MOMENTS = 8
+_ADDED, _LAID_OUT = ("add", "subtract"), ("reshape", "broadcast_to", "transpose", "cast")
 
 
 def not_finite(m: Measured) -> Iterator[Finding]:
@@ -38,12 +39,21 @@ def no_gradient(m: Measured) -> Iterator[Finding]:
     """A parameter's gradient is exactly zero, everywhere."""
     for w in m.parameters:
         g = m.gradients[w]
-        if g.size and not g.any() and np.isfinite(m.values[m.loss]).all():
+        if g.size and not g.any() and np.isfinite(m.values[m.loss]).all() and not _cancels(m, w):
             yield Finding(
                 "no gradient", *place(w), f"the gradient by {describe(w)} is exactly 0",
                 "nothing of the loss comes back to it: look for stop_gradient, argmax, rounding, "
                 "comparisons, or dead and saturated units on the way", w,
             )  # fmt: skip
+
+
+def _cancels(m: Measured, w: Node) -> bool:
+    """Whether gradients come to a parameter and their sum is 0: a bias that a difference drops."""
+    return any(
+        m.gradients[user].any() or (user.op.name in _LAID_OUT and _cancels(m, user))
+        for user in m.users.get(w, ())
+        if user in m.gradients and user.op.name in (*_ADDED, *_LAID_OUT)
+    )
 
 
 def depth(m: Measured) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from staticnet.errors import ArgumentError
 from staticnet.ir.location import caller
 from staticnet.ir.shown import Shown, Table
 from staticnet.ops.arguments import as_size
+from staticnet.train.checks import copies, labels, learning, model, start
 from staticnet.train.checks import data as inputs
-from staticnet.train.checks import labels, learning, model, start
 from staticnet.train.checks.session import Seen, Session
 from staticnet.train.data.sources import as_source
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Callable[[Session], Seen | None], ...] = (
     inputs.ranges,
-    inputs.duplicates,
-    inputs.leakage,
+    copies.duplicates,
+    copies.leakage,
     inputs.images,
     labels.balance,
     labels.off_by_one,

@@ -2,85 +2,95 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from staticnet.train.checks.session import Array, Seen, Session
 
-SHARE = 0.01
-FEW = 4  # numbers of an example below which equal ones are no sign
-
-
-def duplicates(s: Session) -> Seen | None:
-    """Examples that are there twice."""
-    keys = _keys(s.x)
-    if keys is None:
-        return None
-    counts = Counter(keys)
-    again = len(keys) - len(counts)
-    labels: dict[bytes, set[bytes]] = {}
-    for key, target in zip(keys, zip(*s.y, strict=True) if s.y else (), strict=False):
-        labels.setdefault(key, set()).add(b"".join(np.asarray(t).tobytes() for t in target))
-    torn = sum(len(found) > 1 for found in labels.values())
-    saw = f"{again:,} of {len(keys):,} examples are there before"
-    if torn:
-        saw += f", {torn:,} of them with other targets"
-    if again <= SHARE * len(keys):
-        return Seen("duplicates", saw)
-    return Seen("duplicates", saw, "drop them: np.unique(x, axis=0), before the split into parts")
-
-
-def leakage(s: Session) -> Seen | None:
-    """Examples that are held out and trained on."""
-    own, held = _keys(s.x), _keys(s.held_x) if s.held_x else None
-    if own is None or held is None:
-        return None
-    known = set(own)
-    both = sum(key in known for key in held)
-    saw = f"{both:,} of {len(held):,} validation examples are in the training data"
-    if both <= SHARE * len(held):
-        return Seen("leakage", saw)
-    return Seen("leakage", saw, "split before copies and augmentations are made, by source")
-
-
-def _keys(arrays: list[Array]) -> list[bytes] | None:
-    """Each example's bytes; None where few values repeat by nature."""
-    if not arrays or sum(a[:1].size for a in arrays) < FEW:
-        return None
-    if all(a.dtype.kind in "iub" and a.dtype.itemsize > 1 for a in arrays):
-        return None  # tokens: windows of a text may be equal
-    return [b"".join(row.tobytes() for row in rows) for rows in zip(*arrays, strict=True)]
+LARGE = 8.0  # root of the mean square
+MANY = 30  # examples of which columns are compared
+OUTSIDE = 10.0  # times the width of the middle 80 %
+LIKE = "normalise both by the training data's mean and deviation"
 
 
 def ranges(s: Session) -> Seen | None:
-    """Inputs and targets that are no numbers."""
+    """Inputs and targets that are no numbers, or so far from the others that they are no data."""
     names = s.layout.names
-    for name, a in zip(names, (*s.x, *s.y), strict=True):
-        if a.dtype.kind in "iub":
-            continue
-        wrong = ~np.isfinite(a.astype(np.float64)).reshape(len(a), -1).all(1)
-        if wrong.any():
-            at = ", ".join(map(str, np.flatnonzero(wrong)[:5]))
-            saw = f"{np.count_nonzero(wrong):,} examples of {name} are NaN or infinite: {at}"
-            remedy = "drop them, or fill them in, before they reach a loss"
-            return Seen("ranges", saw, remedy, is_fatal=True)
-    named = zip(names, (*s.x, *s.y), strict=True)
-    told = [f"{name} {a.min():.3g} to {a.max():.3g}" for name, a in named if a.size]
+    for part, arrays in (("", (*s.x, *s.y)), ("validation ", (*s.held_x, *s.held_y))):
+        for name, a in zip(names, arrays, strict=False):
+            found = _not_numbers(a)
+            if len(found):
+                at = ", ".join(map(str, found[:5]))
+                saw = f"{len(found):,} examples of {part}{name} are NaN or infinite: {at}"
+                remedy = "drop them, or fill them in, before they reach a loss"
+                return Seen("ranges", saw, remedy, is_fatal=not part)
+    told = [
+        f"{name} {a.min():.3g} to {a.max():.3g}"
+        for name, a in zip(names, (*s.x, *s.y), strict=True)
+        if a.size
+    ]
+    for name, a in zip(names, s.x, strict=False):
+        if far := _far(a):
+            return Seen(
+                "ranges", f"{', '.join(told)}; {name} is {far}",
+                "if that stands for a missing value, fill in another or drop these examples; "
+                "clip what is an error of measurement",
+            )  # fmt: skip
     return Seen("ranges", ", ".join(told))
 
 
+def _not_numbers(a: Array) -> Array:
+    """The examples that are not finite."""
+    if a.dtype.kind in "iub" or not a.size:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(~np.isfinite(a.astype(np.float64)).reshape(len(a), -1).all(1))
+
+
+def _far(a: Array) -> str:
+    """What a column of few values far from all others has; "" if there is none."""
+    if a.ndim != 2 or a.dtype.kind != "f" or len(a) < MANY:
+        return ""
+    low, middle, high = np.percentile(a.astype(np.float64), (10, 50, 90), axis=0)
+    away = np.abs(a - middle) > OUTSIDE * (high - low)
+    for column in np.flatnonzero((high > low) & away.any(0)):
+        values = a[away[:, column], column]
+        if len(values) > 1 and np.ptp(values) <= 1e-6 * np.abs(values).max():
+            return f"{values[0]:.6g} in column {column} of {len(values):,} examples"
+    return ""
+
+
 def images(s: Session) -> Seen | None:
-    """Images of one colour: files that were cut, or masked."""
-    pictures = [a for a in s.x if a.ndim >= 4 or (a.ndim == 3 and min(a.shape[1:]) >= 8)]
-    if not pictures or pictures[0].dtype.kind not in "fu":
-        return None
-    flat = pictures[0].reshape(len(pictures[0]), -1)
-    blank = np.flatnonzero(flat.max(1) == flat.min(1))
-    saw = f"{len(blank):,} of {len(flat):,} images are of one colour"
-    if not len(blank):
-        return Seen("corrupt images", saw)
-    at = ", ".join(map(str, blank[:5]))
+    """Images of one colour, or that end in one: files that were cut, or masked."""
+    told: list[str] = []
+    for part, arrays in (("", s.x), ("validation ", s.held_x)):
+        pictures = [a for a in arrays if a.ndim >= 4 or (a.ndim == 3 and min(a.shape[1:]) >= 8)]
+        if not pictures or pictures[0].dtype.kind not in "fu":
+            break
+        rows = _rows(pictures[0])
+        same = np.all(rows == rows[:, -1:, :1], axis=(2, 3))  # each row is the last one's colour
+        plain = same.all(1)
+        saw = f"{np.count_nonzero(plain):,} of {len(plain):,} {part}images are of one colour"
+        if plain.any():
+            return _corrupt(saw, plain)
+        ends = np.argmin(same[:, ::-1], axis=1)  # so many rows at the bottom
+        cut = ends > max(len(same[0]) / 4, 3 * float(np.percentile(ends, 90)))
+        if cut.any():
+            count = f"{np.count_nonzero(cut):,} {part}images"
+            return _corrupt(f"{saw}, and {count} end in rows of one colour, unlike others", cut)
+        told.append(saw)
+    return Seen("corrupt images", ", and ".join(told)) if told else None
+
+
+def _rows(a: Array) -> Array:
+    """Images as [examples, rows, columns, channels]."""
+    if a.ndim == 3:
+        return a[..., None]
+    if a.ndim == 4 and a.shape[-1] <= min(4, a.shape[1]):
+        return a
+    return np.moveaxis(a.reshape(len(a), a.shape[1], -1, a.shape[-1]), 1, -1)
+
+
+def _corrupt(saw: str, wrong: Array) -> Seen:
+    at = ", ".join(map(str, np.flatnonzero(wrong)[:5]))
     return Seen(
         "corrupt images", f"{saw}: {at}", "look at these files; read them again or drop them"
     )
@@ -98,14 +108,15 @@ def normalisation(s: Session) -> Seen | None:
         if x is None:
             return None
         value = np.asarray(m.values[x], np.float64)
-        columns = value.reshape(-1, value.shape[-1])
         size = float(np.sqrt(np.mean(value**2)))
-        spread = columns.std(0)
-        ragged = spread.max() > 100 * max(float(np.median(spread)), 1e-12) and value.ndim == 2
+        columns = np.moveaxis(value, 1 if node.op.name == "convolution" else -1, -1)
+        sizes = np.sqrt(np.mean(columns.reshape(-1, columns.shape[-1]) ** 2, 0))
+        ragged = np.flatnonzero(sizes > max(LARGE, 10 * float(np.median(sizes))))
         saw = f"inputs have the mean {value.mean():.3g} and the deviation {value.std():.3g}"
-        if 0.05 <= size <= 8 and not (ragged and np.median(spread) > 0):
+        if 0.05 <= size <= LARGE and not len(ragged):
             return _like(s, saw)
-        more = ", and columns of very different sizes" if ragged else ""
+        at = ", ".join(map(str, ragged[:5]))
+        more = f", and other sizes in column {at}: {sizes[ragged[0]]:.3g}" if len(ragged) else ""
         return Seen(
             "normalisation", saw + more,
             "subtract the training data's mean and divide by their deviation: weights begin for "
@@ -117,14 +128,30 @@ def normalisation(s: Session) -> Seen | None:
 def _like(s: Session, saw: str) -> Seen:
     """Whether what is held out is on the scale of what is trained on."""
     for own, held in zip(s.x, s.held_x, strict=False):
-        if own.dtype.kind != "f":
+        if own.dtype.kind != "f" and own.dtype != np.uint8:
             continue
         a, b = own.astype(np.float64), held.astype(np.float64)
         if abs(b.mean() - a.mean()) > a.std() or not 1 / 3 < b.std() / max(a.std(), 1e-12) < 3:
             return Seen(
                 "normalisation",
                 f"training inputs have the mean {a.mean():.3g} and the deviation {a.std():.3g}, "
-                f"validation {b.mean():.3g} and {b.std():.3g}",
-                "normalise both by the training data's mean and deviation",
-            )
+                f"validation {b.mean():.3g} and {b.std():.3g}", LIKE,
+            )  # fmt: skip
+        if a.ndim == 2 and (column := _other_column(a, b)) is not None:
+            told = [f"{x[:, column].mean():.3g} and {x[:, column].std():.3g}" for x in (a, b)]
+            return Seen(
+                "normalisation",
+                f"column {column} has the mean and deviation {told[0]} in the training inputs, and "
+                f"{told[1]} in validation", LIKE,
+            )  # fmt: skip
     return Seen("normalisation", saw)
+
+
+def _other_column(a: Array, b: Array) -> int | None:
+    """A column that is on another scale in what is held out."""
+    if len(b) < MANY:
+        return None
+    spread = a.std(0)
+    moved = np.abs(b.mean(0) - a.mean(0)) > 3 * spread
+    found = np.flatnonzero((spread > 0) & (moved | (b.std(0) > 10 * spread)))
+    return int(found[0]) if len(found) else None

@@ -7,22 +7,22 @@ import numpy as np
 from staticnet.errors import ArgumentError
 from staticnet.explain.diagnosis.measured import place
 from staticnet.train.callbacks.rates import LearningRateFinder
-from staticnet.train.checks.session import Seen, Session
-from staticnet.train.checks.start import constant_loss
+from staticnet.train.checks.least import constant, free
+from staticnet.train.checks.session import Array, Seen, Session, is_falling
 
-EXAMPLES, STEPS = 16, 300
+EXAMPLES = 16
 LOWEST, HIGHEST, RATES = 1e-6, 10.0, 60
-SLOW = 1e4  # times below the best rate
+SLOW = 300.0  # times below the rate at which the loss begins to fall
 UNBOUNDED = 1e3
 
 
 def one_batch(s: Session) -> Seen | None:
-    """One small batch must be learned by heart."""
+    """One small batch must be learned by heart: what is left is in the targets."""
     if s.trainer.optimizer is None or s.trainer.step:
         return None
     batch = s.batch(EXAMPLES)
-    best = _constant(s)
-    losses = s.trained(batch, STEPS, 0.1 * best if np.isfinite(best) and best > 0 else -np.inf)
+    best, floor = _least(s, batch)
+    losses = s.trained(batch, floor + 0.1 * (best - floor))
     first, last = losses[0], losses[-1]
     saw = (
         f"the loss of {len(batch[0])} examples goes from {first:.4g} to {last:.4g} in "
@@ -33,7 +33,11 @@ def one_batch(s: Session) -> Seen | None:
             "overfit one batch", f"{saw}; constant outputs reach {best:.3g}",
             "the loss falls without end: look at its sign",
         )  # fmt: skip
-    if np.isfinite(last) and last < 0.5 * min(first, best if best > 0 else first):
+    if np.isfinite(floor) and floor > 0.01 * best:
+        saw += f"; no outputs have less than {floor:.4g}"
+    if np.isfinite(last) and (
+        _is_learned(first, last, best, floor) or (last < 0.9 * best and is_falling(losses, floor))
+    ):
         return Seen("overfit one batch", saw)
     return Seen(
         "overfit one batch", saw,
@@ -42,13 +46,21 @@ def one_batch(s: Session) -> Seen | None:
     )  # fmt: skip
 
 
-def _constant(s: Session) -> float:
-    """The loss of the best constant outputs for the batch that is learned by heart."""
+def _is_learned(first: float, last: float, best: float, floor: float) -> bool:
+    """Whether the loss is nearer to its least than to that of constants, and to its first."""
+    if np.isfinite(best) and np.isfinite(floor):
+        gone = last - floor
+        return gone < 0.5 * (min(first, best) - floor) or gone < 0.02 * (first - floor)
+    return last < min(first - 0.05 * abs(first), best)
+
+
+def _least(s: Session, batch: list[Array]) -> tuple[float, float]:
+    """The least loss of a batch with constant outputs, and with any; infinite if not known."""
     if s.model is None:
-        return np.inf
-    batch = s.batch(EXAMPLES)
-    outputs = s.model.run(batch[: len(s.x)])
-    return constant_loss(s, outputs, batch[len(s.x) :])
+        return np.inf, -np.inf
+    outputs, targets = s.model.run(batch[: len(s.x)]), batch[len(s.x) :]
+    best, floor = (least(s, outputs, targets).loss for least in (constant, free))
+    return best, floor if floor > -UNBOUNDED else -np.inf
 
 
 def baseline(s: Session) -> Seen | None:
@@ -100,6 +112,7 @@ def rate(s: Session) -> Seen | None:
         saw += f" and breaks out at {rates[-1]:.3g}"
     if ends and own >= rates[-1]:
         return Seen("learning rate", saw, f"steps are too large: try {best / 10:.1g}")
-    if own < best / SLOW:
+    falls = smooth < smooth[0] - 0.1 * (smooth[0] - smooth.min())
+    if own < rates[int(np.argmax(falls))] / SLOW:
         return Seen("learning rate", saw, f"steps are too small: try {best / 10:.1g}")
     return Seen("learning rate", saw)

@@ -20,42 +20,53 @@ FEW = 6  # examples whose dependence is looked at
 
 
 def dependence(s: Session) -> Seen | None:
-    """The outputs of one example must not depend on the others: by gradient, where there is one."""
+    """The outputs of one example must not depend on the others: by gradient, and by a change."""
     if s.model is None or len(s.x[0]) < 2:
         return None
     inputs = [a[:FEW] for a in s.sample[: len(s.x)]]
-    others = _by_gradient(s, inputs) if s.x[0].dtype.kind == "f" else _by_change(s, inputs)
+    if s.model.run(inputs).shape[:2] == (len(inputs[0]),) * 2:
+        return Seen("dependence across the batch", "outputs are of pairs of examples")
+    one, others = next(
+        (
+            (at, found)
+            for at in (0, len(inputs[0]) - 1)  # the first step of a wrong axis sees no other
+            if (found := _by_gradient(s, inputs, at) or _by_change(s, inputs, at))
+        ),
+        (0, []),
+    )
     saw = "the outputs of an example in evaluation depend on its own inputs alone"
     if not others:
         return Seen("dependence across the batch", saw)
     return Seen(
         "dependence across the batch",
-        f"the outputs of example 0 depend on the inputs of {', '.join(map(str, others))}",
-        "reshape keeps no axes apart: take permute_dims to exchange axes, and reduce along axes "
-        "other than the first", *place(s.model.output),
+        f"the outputs of example {one} depend on the inputs of {', '.join(map(str, others))}",
+        "reshape keeps no axes apart: take permute_dims to exchange axes, batch_first=True for "
+        "[batch, time, …], and reduce along axes other than the first; what is meant to compare "
+        "examples belongs into the loss, or gives [batch, batch]", *place(s.model.output),
     )  # fmt: skip
 
 
-def _by_gradient(s: Session, inputs: list[Any]) -> list[int]:
+def _by_gradient(s: Session, inputs: list[Any], at: int) -> list[int]:
     assert s.model is not None
     y: Any = s.model.output
-    x = s.model.graph.inputs[0]
-    first = total(y[0] * y[0] + y[0])
-    if not is_floating(first.dtype):
+    one = total(y[at] * y[at] + y[at])
+    x = [node for node in s.model.graph.inputs if is_floating(node.dtype)]
+    if not x or not is_floating(one.dtype):
         return []
-    (slope,) = vjp([first], [x], [1.0 + 0 * first], allow_unused=True)
-    g = np.asarray(function(s.model.graph.inputs, slope, device="numpy")(*inputs))
-    return [i for i in range(1, len(g)) if np.any(g[i] != 0)]
+    slopes = vjp([one], x, [1.0 + 0 * one], allow_unused=True)
+    found = function(s.model.graph.inputs, slopes, device="numpy")(*inputs)
+    others = [i for i in range(len(inputs[0])) if i != at]
+    return [i for i in others if any(np.any(np.asarray(g)[i]) for g in found)]
 
 
-def _by_change(s: Session, inputs: list[Any]) -> list[int]:
+def _by_change(s: Session, inputs: list[Any], at: int) -> list[int]:
     assert s.model is not None
-    before, found = s.model.run(inputs)[0], []
-    for i in range(1, len(inputs[0])):
+    before, found = s.model.run(inputs)[at], []
+    for i in range(len(inputs[0])):
         moved = [a.copy() for a in inputs]
         for a in moved:
-            a[i] = a[0]
-        if not np.allclose(s.model.run(moved)[0], before, rtol=1e-4, atol=1e-6):
+            a[i] = a[at]
+        if not np.allclose(s.model.run(moved)[at], before, rtol=1e-4, atol=1e-6):
             found.append(i)
     return found
 
@@ -66,6 +77,14 @@ def gradients(s: Session) -> Seen | None:
     for check in (flow.no_gradient, flow.depth, flow.time, shapes.broadcast):
         for f in check(m):
             return Seen("gradients", f"{f.kind}: {f.seen}", f.remedy, f.line, f.module)
+    known = set(topological([m.loss]))
+    asked = None if s.trainer._parameters is None else known
+    for name, w in s.trainer.model.named_parameters():
+        if w.trainable and w not in known and asked is None:
+            return Seen(
+                "gradients", f"the loss does not depend on {name}",
+                "use it in forward, or leave it out of the model", *place(w),
+            )  # fmt: skip
     sizes = [m.rms(w) for w in m.parameters]
     told = f"{len(sizes)} parameters have gradients of {min(sizes):.1e} to {max(sizes):.1e}"
     return Seen("gradients", told if sizes else "nothing is trained")

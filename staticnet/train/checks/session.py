@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from staticnet.autodiff import vjp
 from staticnet.errors import StaticnetError
 from staticnet.explain.diagnosis.measured import Measured, measure
 from staticnet.function import Function, function
+from staticnet.ir.dtype import is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.tree import flatten
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from staticnet.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
-MOST = 10_000  # examples that are looked at
+MOST, PIECE = 10_000, 100  # examples that are looked at, so many of them in a row
 FEWEST, SAMPLE = 32, 256  # that programs are run on
+BYTES = 1 << 30  # of inputs that are read as a whole
+STEPS, MOST_STEPS = 300, 3000  # on one batch
+LONGEST = 30.0  # seconds, after which it is not gone on
 NUMBERS, TOKEN = 1 << 14, 64  # of which so many are enough; a token is as much work as so many
 
 
@@ -66,6 +71,15 @@ class Session:
         held_arrays = [] if held is None else examples_of(held)
         self.held_x, self.held_y = held_arrays[:count], held_arrays[count:]
         self.loaders = not hasattr(source, "arrays")
+
+    def every_input(self) -> list[Array]:
+        """All inputs, if they lie in arrays that are not too many bytes; else those looked at."""
+        arrays = getattr(self.source, "arrays", ())[: len(self.x)]
+        if not arrays or sum(a.nbytes for a in arrays) > BYTES:
+            return self.x
+        return [
+            np.asarray(a).astype(x.dtype, copy=False) for a, x in zip(arrays, self.x, strict=True)
+        ]
 
     @property
     def labels(self) -> Array | None:
@@ -122,15 +136,31 @@ class Session:
             for v, value in before:
                 v.value = value
 
-    def trained(self, batch: Sequence[Array], steps: int, enough: float) -> list[float]:
-        """The losses of steps on one batch, until one is low enough; nothing stays changed."""
+    def trained(self, batch: Sequence[Array], enough: float) -> list[float]:
+        """The losses of steps on one batch, until one is low enough or they fall no further.
+
+        Nothing stays changed.
+        """
         losses: list[float] = []
+        end = monotonic() + LONGEST
         with self.unchanged():
-            for _ in range(steps):
-                losses.append(float(on_host(self.step(*batch)[0])))
-                if losses[-1] < enough or not np.isfinite(losses[-1]):
-                    break
+            while not losses or (
+                is_falling(losses, enough) and len(losses) < MOST_STEPS and monotonic() < end
+            ):
+                for _ in range(STEPS):
+                    losses.append(float(on_host(self.step(*batch)[0])))
+                    if losses[-1] < enough or not np.isfinite(losses[-1]):
+                        return losses
         return losses
+
+
+def is_falling(losses: list[float], enough: float) -> bool:
+    """Whether the last steps came some of the way that was left to what is enough."""
+    if len(losses) < STEPS or not np.isfinite(enough):
+        return False
+    few = STEPS // 10
+    before, after = np.mean(losses[-STEPS:][:few]), np.mean(losses[-few:])
+    return bool(after - enough < 0.97 * (before - enough))
 
 
 @dataclass(frozen=True)
@@ -161,6 +191,14 @@ class Model:
         """The node of the outputs."""
         return self.graph.outputs[0]
 
+    @property
+    def last(self) -> Node:
+        """The last node that computes."""
+        node = self.output
+        while node.op.name in ("reshape", "cast", "squeeze", "slice", "gather") and node.inputs:
+            node = node.inputs[0]
+        return node
+
     def run(self, inputs: Sequence[Array]) -> Array:
         """The outputs for inputs."""
         return np.asarray(self.of_outputs(*inputs))
@@ -169,31 +207,50 @@ class Model:
         """The loss of given outputs, and its gradient by them; NaN where there is none."""
         try:
             f = self._loss_at(outputs.shape, tuple(t.shape for t in targets))
-            value, g = f(outputs, *targets)
+            value, g = f(outputs.astype(f.graph.inputs[0].dtype.name), *targets)
         except StaticnetError:
             return float("nan"), np.full_like(outputs, np.nan)
         return float(value), np.asarray(g)
 
     def _loss_at(self, shape: tuple[int, ...], targets: tuple[tuple[int, ...], ...]) -> Function:
-        """The loss and its gradient as a function of outputs and targets of these shapes."""
+        """The loss and its gradient, in float64 if it takes that, of outputs and targets."""
         key = shape, targets
         if key not in self.losses:
-            o = placeholder(shape, self.output.dtype, "outputs")
-            layout = self.session.layout
-            types = layout.types[layout.inputs.leaves :]
-            feeds = [
-                placeholder(known, dtype, f"y_{i}")
-                for i, (known, (dtype, _)) in enumerate(zip(targets, types, strict=True))
-            ]
-            recipe = self.session.trainer.recipe()
-            loss = recipe.loss_of(o, layout.targets.unflatten(list(feeds)))
-            (slope,) = vjp([loss], [o], [ones_like(loss)], allow_unused=True)
-            self.losses[key] = function([o, *feeds], [loss, slope], device="numpy")
+            own = self.output.dtype
+            try:
+                made = self._loss_of(shape, targets, "float64" if is_floating(own) else own)
+            except StaticnetError:
+                made = self._loss_of(shape, targets, own)
+            self.losses[key] = made
         return self.losses[key]
+
+    def _loss_of(
+        self, shape: tuple[int, ...], targets: tuple[tuple[int, ...], ...], dtype: Any
+    ) -> Function:
+        o = placeholder(shape, dtype, "outputs")
+        layout = self.session.layout
+        types = layout.types[layout.inputs.leaves :]
+        feeds = [
+            placeholder(known, dtype, f"y_{i}")
+            for i, (known, (dtype, _)) in enumerate(zip(targets, types, strict=True))
+        ]
+        recipe = self.session.trainer.recipe()
+        loss = recipe.loss_of(o, layout.targets.unflatten(list(feeds)))
+        (slope,) = vjp([loss], [o], [ones_like(loss)], allow_unused=True)
+        return function([o, *feeds], [loss, slope], device="numpy")
 
 
 def examples_of(source: Source) -> list[Array]:
-    """The first examples of a source in their order: each leaf of inputs and targets."""
+    """The first examples of a source in their order: each leaf of inputs and targets.
+
+    Of more in arrays, pieces of all of it.
+    """
+    arrays = getattr(source, "arrays", None)
+    if arrays is not None:
+        return [
+            np.asarray(x)[_pieces(len(x))].astype(dtype.name, copy=False)
+            for x, (dtype, _) in zip(arrays, source.layout.types, strict=True)
+        ]
     layout = source.layout
     feeds = [
         placeholder(("batch", *shape), dtype, name)
@@ -212,3 +269,11 @@ def examples_of(source: Source) -> list[Array]:
     finally:
         epoch.close()
     return [np.concatenate(column) for column in zip(*found, strict=True)]
+
+
+def _pieces(count: int) -> Any:
+    """Which of so many examples are looked at: all, or rows that follow each other, in places."""
+    if count <= MOST:
+        return slice(None)
+    begins = np.linspace(0, count - PIECE, MOST // PIECE).astype(np.int64)
+    return (begins[:, None] + np.arange(PIECE)).reshape(-1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from staticnet.explain.diagnosis.measured import place
-from staticnet.ir.node import Node
+from staticnet.train.checks.least import Least, constant
 from staticnet.train.checks.session import Array, Seen, Session
 
 CONSTANTS = 1 << 18  # outputs for which the best constant ones are looked for
+FREQUENT = 10.0  # of the most frequent class to the rarest, beyond which they are counts
+NEAR = 2.5  # constant outputs so far from 0 are found in some steps
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf)}
 
 
@@ -20,20 +20,20 @@ def initial_loss(s: Session) -> Seen | None:
         return None
     targets = s.sample[len(s.x) :]
     found, _ = s.model.loss(s.outputs, targets)
-    best = constant_loss(s, s.outputs, targets)
+    best = constant(s, s.outputs, targets)
     if not np.isfinite(found):
         return Seen(
             "initial loss", f"the loss is {found}",
             "look at it with sn.diagnose: it names the first value that is no number",
         )  # fmt: skip
-    saw = f"{found:.4g}; the best constant outputs have {best:.4g}"
+    saw = f"{found:.4g}; the best constant outputs have {best.loss:.4g}"
     many = s.batch(max(1, CONSTANTS // max(1, s.outputs[:1].size)))[len(s.x) :]
     if len(many[0]) > len(targets[0]):
-        whole = constant_loss(s, s.outputs, many)
+        whole = constant(s, s.outputs, many).loss
         saw += f" on {len(targets[0])} examples, and {whole:.4g} on {len(many[0]):,}"
-    if not np.isfinite(best) or best <= 0 or 0.5 * best <= found <= 2 * best + 0.1:
+    if not np.isfinite(best.loss) or best.loss <= 0 or _is_expected(s, found, best):
         return Seen("initial loss", saw)
-    if found < best:
+    if found < best.loss:
         return Seen("initial loss", saw, "it is better than it can be: do inputs have the targets?")
     return Seen(
         "initial loss", saw,
@@ -42,44 +42,22 @@ def initial_loss(s: Session) -> Seen | None:
     )  # fmt: skip
 
 
-def constant_loss(s: Session, outputs: Array, targets: list[Array]) -> float:
-    """The least loss of outputs that are the same for all examples: like these, for the targets."""
-    from scipy.optimize import minimize
-
+def _is_expected(s: Session, found: float, best: Least) -> bool:
+    """Whether a loss is about that of constants, or of zeros if the constants are near them."""
     assert s.model is not None
-    model, axes = s.model, _repeated(outputs, targets)
-    begin = np.asarray(outputs, np.float64).mean(axes, keepdims=True)
-    shape = (len(targets[0]), *outputs.shape[1:])
-    best = [np.inf]
-
-    def loss(c: Any) -> tuple[float, Any]:
-        whole = np.broadcast_to(c.reshape(begin.shape), shape).astype(outputs.dtype)
-        value, slope = model.loss(whole, targets)
-        if np.isfinite(value):
-            best[0] = min(best[0], value)
-        slopes = np.nan_to_num(slope.astype(np.float64)).sum(axes).reshape(-1)
-        return (value if np.isfinite(value) else 1e30), slopes
-
-    with np.errstate(all="ignore"):
-        minimize(loss, begin.reshape(-1), jac=True, method="L-BFGS-B", options={"maxfun": 60})
-    return best[0]
-
-
-def _repeated(outputs: Array, targets: list[Array]) -> tuple[int, ...]:
-    """The axes along which constant outputs are repeated: all but that of classes or features."""
-    if outputs.ndim < 3:
-        return (0,)
-    y = targets[0] if len(targets) == 1 else outputs
-    if y.shape == outputs.shape[:1] + outputs.shape[2:]:
-        return (0, *range(2, outputs.ndim))
-    return tuple(range(outputs.ndim - 1)) if y.shape == outputs.shape[:-1] else (0,)
+    assert s.outputs is not None
+    if 0.5 * best.loss <= found <= 2 * best.loss + 0.1:
+        return True
+    zeros, _ = s.model.loss(np.zeros_like(s.outputs), s.sample[len(s.x) :])
+    near = float(np.max(np.abs(best.outputs), initial=0.0)) <= NEAR
+    return found > best.loss and near and found <= 2 * zeros + 0.1
 
 
 def loss_for_output(s: Session) -> Seen | None:
     """A loss of logits on probabilities, one of probabilities on logits, numbers as classes."""
     if s.model is None or s.outputs is None or len(s.y) != 1:
         return None
-    for check in (_softmax_twice, _sigmoid_twice, _logits_as_probabilities, _numbers, _reach):
+    for check in _WRONG:
         found = check(s, s.outputs, s.sample[-1])
         if found:
             saw, remedy = found
@@ -93,16 +71,77 @@ def _loss(s: Session, outputs: Array) -> float:
     return s.model.loss(outputs.astype(s.outputs.dtype), [s.sample[-1]])[0]  # type: ignore[union-attr]
 
 
-def _softmax_twice(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
-    """Rows that sum to 1 in a loss that a constant added to them does not change."""
-    if o.ndim < 2 or o.shape[-1] < 2 or o.min() < 0 or not np.allclose(o.sum(-1), 1, atol=1e-3):
-        return None
-    moved = _loss(s, o + 1.0)
-    if not np.isclose(moved, _loss(s, o), rtol=1e-4) or not np.isclose(moved, _loss(s, o + 3.0)):
+def _deaf(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
+    """A loss that is the same for all outputs, or outputs that are all the same."""
+    if o.ndim > 1 and o.size > 1 and np.all(o == 1):
+        return (
+            "all outputs are 1: a softmax along an axis of length 1",
+            "take a sigmoid for one output, or give the model an output for each class",
+        )
+    other = o + np.random.default_rng(0).standard_normal(o.shape)
+    values = [_loss(s, each) for each in (o, other, o + 1.0)]
+    if len(set(values)) > 1 or not np.isfinite(values[0]):
         return None
     return (
-        "outputs are probabilities (each row sums to 1), and the loss takes their softmax again",
-        "leave the model's softmax out: cross_entropy takes logits",
+        f"the loss is {values[0]:.3g} whatever the outputs are",
+        "give the model an output for each class (a softmax of one is always 1), and look at what "
+        "the loss makes of the outputs",
+    )
+
+
+def _softmax_twice(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
+    """What is bounded in a loss of logits: a constant that is added does not change it."""
+    assert s.model is not None
+    last = s.model.last.op.name
+    sums = any(np.allclose(o.sum(axis), 1, atol=1e-3) for axis in (1, -1)) if o.ndim > 1 else False
+    bounded = last in BOUNDED and y.dtype.kind in "iu"
+    if o.ndim < 2 or o.shape[1] < 2 or not (bounded or (o.min() >= 0 and sums)):
+        return None
+    if not np.allclose([_loss(s, o + 1.0), _loss(s, o + 3.0)], _loss(s, o), rtol=1e-4):
+        return None
+    if sums and o.min() >= 0:
+        return (
+            "outputs are probabilities (they sum to 1), and the loss takes their softmax again",
+            "leave the model's softmax out: cross_entropy takes logits",
+        )
+    return (
+        f"the model ends in {last}, and the loss takes a softmax of that",
+        f"leave the {last} out: logits of any sign and size are asked for",
+    )
+
+
+def _likelihood(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
+    """What are no logarithms of probabilities in a loss that only reads them: nll_loss."""
+    if y.dtype.kind not in "iu" or o.ndim != y.ndim + 1 or o.shape[1] < 2:
+        return None
+    known = [_loss(s, o), _loss(s, o + 1.0), _loss(s, 2.0 * o)]
+    moved = known[0] - known[1]
+    if not (moved > 0 and np.allclose(known[2], 2 * known[0], rtol=1e-4, atol=1e-5)):
+        return None
+    with np.errstate(over="ignore"):
+        sums = np.exp(o.astype(np.float64)).sum(1)
+    if np.allclose(sums, 1, atol=1e-2):
+        return None
+    what = "probabilities" if np.allclose(o.sum(1), 1, atol=1e-3) and o.min() >= 0 else "logits"
+    return (
+        f"outputs are {what}, and the loss takes them for logarithms of probabilities: it falls "
+        "without end",
+        "end in log_softmax, or take cross_entropy of logits",
+    )
+
+
+def _signs(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
+    """Targets beyond 0 and 1 in a loss that asks for these: it has no least value."""
+    if y.dtype.kind != "f" or y.shape != o.shape or np.all((y >= 0) & (y <= 1)):
+        return None
+    far = 1e4 * np.sign(y - 0.5)
+    if not min(_loss(s, far), _loss(s, -far)) < -100:
+        return None
+    told = "(y + 1) / 2" if y.min() == -1 else "y - 1" if y.min() == 1 else "targets in [0, 1]"
+    return (
+        f"targets are {y.min():.3g} to {y.max():.3g}, and the loss asks for 0 to 1: it falls "
+        "without end",
+        f"give it {told}",
     )
 
 
@@ -121,24 +160,30 @@ def _sigmoid_twice(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
 
 
 def _logits_as_probabilities(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
-    """Outputs outside of [0, 1] in a loss that is finite only there."""
-    if o.min() >= 0 and o.max() <= 1:
+    """Outputs beyond 0 or 1 in a loss that is finite only between."""
+    low, inside, above, high = (_loss(s, np.full(o.shape, x)) for x in (-0.5, 0.5, 1.5, 3.0))
+    below = o.min() < 0 and not np.isfinite(low)
+    if not np.isfinite(inside) or not (below or (o.max() > 1 and not np.isfinite(above))):
         return None
-    inside, beyond = _loss(s, np.full(o.shape, 0.5)), _loss(s, np.full(o.shape, -0.5))
-    if not np.isfinite(inside) or np.isfinite(beyond):
-        return None
+    seen = f"outputs are {o.min():.3g} to {o.max():.3g}, and the loss is of "
+    if np.isfinite(high) and y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():
+        return f"{seen}positive numbers", "put an exp or a softplus behind the model"
     return (
-        f"outputs are {o.min():.3g} to {o.max():.3g}, and the loss is of probabilities",
+        f"{seen}probabilities",
         "take the loss with logits (binary_cross_entropy_with_logits, cross_entropy), or put a "
         "sigmoid or softmax behind the model",
     )
 
 
 def _numbers(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
-    """Class numbers as targets of a regression."""
-    whole = y.dtype.kind in "iu" or bool(np.all(y == np.round(y)))
-    values = np.unique(y)
-    if not whole or o.shape != y.shape or not 2 < len(values) <= min(20, len(y) // 4):
+    """Class numbers, 0, 1, 2, … and all about as frequent, as targets of a distance."""
+    if o.shape != y.shape or not bool(np.all(y == np.round(y))):
+        return None
+    values, counts = np.unique(y, return_counts=True)
+    most = min(20, len(y) // 4)
+    if not 2 < len(values) <= most or values[0] not in (0, 1) or np.ptp(values) != len(values) - 1:
+        return None
+    if counts.max() > FREQUENT * counts.min() or not _is_least_at(s, y):
         return None
     return (
         f"targets are {len(values)} whole numbers, {values[0]:g} to {values[-1]:g}, and the loss "
@@ -147,21 +192,32 @@ def _numbers(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
     )
 
 
+def _is_least_at(s: Session, y: Array) -> bool:
+    """Whether the loss is least where outputs are the targets."""
+    wide = y.astype(np.float64)
+    return _loss(s, wide) <= min(_loss(s, wide + x) for x in (-0.25, 0.25))
+
+
 def _reach(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
     """Targets that the last function cannot give."""
     assert s.model is not None
-    low, high = BOUNDED.get(_last(s.model.output).op.name, (-np.inf, np.inf))
+    low, high = BOUNDED.get(s.model.last.op.name, (-np.inf, np.inf))
     if y.dtype.kind != "f" or y.shape != o.shape or (y.min() >= low and y.max() <= high):
         return None
     return (
-        f"the model ends in {_last(s.model.output).op.name}, which gives {low:g} to {high:g}, and "
+        f"the model ends in {s.model.last.op.name}, which gives {low:g} to {high:g}, and "
         f"targets are {y.min():.3g} to {y.max():.3g}",
         "end in a linear layer, or scale the targets",
     )
 
 
-def _last(node: Node) -> Node:
-    """The last op that computes."""
-    while node.op.name in ("reshape", "cast", "squeeze", "slice", "gather") and node.inputs:
-        node = node.inputs[0]
-    return node
+_WRONG = (
+    _deaf,
+    _softmax_twice,
+    _likelihood,
+    _signs,
+    _sigmoid_twice,
+    _logits_as_probabilities,
+    _numbers,
+    _reach,
+)
