@@ -154,14 +154,51 @@ struct sn_reader {
   }
 };
 
+// What follows a sum of a channel before it is stored at a place: times a number of the channel, plus
+// another, plus what lies beside, where HOW has 1, 2, 4; then relu where it has 8; or where it has 16 or
+// 32 what a mask, or numbers above 0 beside it, say.
+struct sn_as_is {
+  template <class V>
+  __device__ V operator()(V sum, int64_t, int64_t) const {
+    return sum;
+  }
+  __device__ int64_t channel(int64_t) const { return 0; }
+  __device__ int64_t first_of(int64_t) const { return 0; }
+};
+template <class X, class S, int HOW>
+struct sn_after {
+  typedef typename X::value V;
+  const typename S::memory *scale, *shift;
+  const typename X::memory *beside;
+  const unsigned char *mask;
+  const typename X::memory *gate;
+  int64_t step, channels;  // between two channels, and how many there are
+  __device__ V operator()(V sum, int64_t place, int64_t channel) const {
+    if constexpr (HOW & 1) sum = sum * (V)S::load(scale[channel]);
+    if constexpr (HOW & 2) sum = sum + (V)S::load(shift[channel]);
+    if constexpr (HOW & 4) sum = sum + X::load(beside[place]);
+    if constexpr (HOW & 8) sum = sum <= 0 ? 0 : sum;
+    if constexpr (HOW & 16) sum = mask[place] ? sum : 0;
+    if constexpr (HOW & 32) sum = X::load(gate[place]) > 0 ? sum : 0;
+    return sum;
+  }
+  __device__ int64_t channel(int64_t place) const {
+    return HOW & 3 ? first_of(place) % channels : 0;
+  }
+  // The channel of whose elements one lies there that has zeros for all other coordinates.
+  __device__ int64_t first_of(int64_t place) const { return step == 1 ? place : place / step; }
+};
+
 // A block a tile of the result. Of a depth cut into `parts`, each part's sums go to `partial`, one
 // after the other as the result's elements lie.
-template <class X, class Form, class Method, bool A_DEEP, int A_PACK, bool B_DEEP, int B_PACK>
+template <class X, class Form, class Method, bool A_DEEP, int A_PACK, bool B_DEEP, int B_PACK,
+          class After = sn_as_is>
 __device__ inline void sn_convolve(const sn_convolution_sizes &c,
                                    const typename X::memory *a, const typename X::memory *b,
                                    typename X::memory *z, typename Method::sum *partial,
                                    int64_t phases, int64_t row_tiles, int64_t column_tiles,
-                                   int64_t parts, int64_t elements) {
+                                   int64_t parts, int64_t elements,
+                                   const After &after = After()) {
   enum { rows = Method::rows, columns = Method::columns };
   typedef typename Method::element element;
   __shared__ typename Method::held
@@ -230,29 +267,31 @@ __device__ inline void sn_convolve(const sn_convolution_sizes &c,
       if (parts > 1)
         partial[part * elements + to] = sums[i];
       else
-        z[to] = X::store(sums[i]);
+        z[to] = X::store(after(sums[i], to, after.first_of(form.z + column_places[column])));
     }
     __syncthreads();  // before the lines are another tile's
   }
 }
 
 // The sums of the parts of a depth, in order.
-template <class X>
+template <class X, class After = sn_as_is>
 __device__ inline void sn_sum_parts(const typename X::value *partial, typename X::memory *z,
-                                    int64_t parts, int64_t elements) {
+                                    int64_t parts, int64_t elements,
+                                    const After &after = After()) {
   SN_EACH(i, elements) {
     typename X::value sum = partial[i];
     for (int64_t part = 1; part < parts; ++part) sum += partial[part * elements + i];
-    z[i] = X::store(sum);
+    z[i] = X::store(after(sum, i, after.channel(i)));
   }
 }
 
 // An element of the result for each LANES threads: for groups too narrow for tiles.
-template <class X, class Form, int LANES>
+template <class X, class Form, int LANES, class After = sn_as_is>
 __device__ inline void sn_convolve_each(const sn_convolution_sizes &c,
                                         const typename X::memory *a,
                                         const typename X::memory *b, typename X::memory *z,
-                                        int64_t phases, int64_t rows) {
+                                        int64_t phases, int64_t rows,
+                                        const After &after = After()) {
   const int64_t columns = Form(c, 0, 0).columns, beside = blockDim.x / LANES;
   const int64_t all = c.groups * phases * rows * columns;
   for (int64_t number = blockIdx.x * beside + threadIdx.x / LANES; number < all;
@@ -285,7 +324,10 @@ __device__ inline void sn_convolve_each(const sn_convolution_sizes &c,
         sum += X::load(a[form.a + from_a.at + d.a]) * X::load(b[form.b + from_b.at + d.b]);
     }
     if constexpr (LANES > 1) sum = sn_reduce<sn_sum<typename X::value>, LANES>(sum);
-    if (threadIdx.x % LANES == 0) z[form.z + to_row + to_column] = X::store(sum);
+    if (threadIdx.x % LANES == 0) {
+      const int64_t to = form.z + to_row + to_column;
+      z[to] = X::store(after(sum, to, after.first_of(form.z + to_column)));
+    }
   }
 }
 

@@ -15,6 +15,7 @@ from staticnet.passes.auxiliary import AUXILIARY
 from staticnet.passes.channel_sums import CHANNEL_SUMS
 from staticnet.passes.constant_folding import CONSTANT_FOLDING
 from staticnet.passes.contract import CONTRACT
+from staticnet.passes.convolution_epilogues import CONVOLUTION_EPILOGUES
 from staticnet.passes.cse import CSE
 from staticnet.passes.cudnn import CUDNN
 from staticnet.passes.dce import DCE
@@ -56,6 +57,7 @@ PIPELINE = (
     INFER_SHAPE,
     AUXILIARY,
     CHANNEL_SUMS,
+    CONVOLUTION_EPILOGUES,
     CUDNN,
     SCATTER_UPDATES,
     REMAT,

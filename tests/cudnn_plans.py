@@ -112,6 +112,19 @@ def bottleneck() -> Any:
     return [x, *weights], [y, *sn.grad(sn.sum(sn.tanh(y)), [x, *weights])]
 
 
+def inference(channels: int, size: int, groups: int = 1) -> Any:
+    """Inputs and outputs of a block as inference has it: scales, shifts, a shortcut and relu."""
+    x = sn.placeholder((4, channels, size, size))
+    shapes = [(channels, channels // groups, k, k) for k in (3, 3, 1)]
+    weights = [sn.placeholder(s) for s in shapes]
+    vectors = [sn.placeholder((channels,)) for _ in range(4)]
+    first = y = nn.relu(nn.conv2d(x, weights[0], vectors[0], padding=1, groups=groups))
+    for w in weights[1:]:
+        y = nn.conv2d(nn.relu(y), w, padding=w.shape[2] // 2, groups=groups)
+        y = nn.functional.batch_norm(y, *vectors)
+    return [x, *weights, *vectors], [nn.relu(y + first)]
+
+
 def cases() -> Iterator[Signature]:
     """What networks ask for, and last what no engine computes."""
     yield from signatures(*attention(12, 12, 256, 64, True), "bfloat16")
@@ -119,6 +132,10 @@ def cases() -> Iterator[Signature]:
     yield from signatures(*convolution(64, 128, 28, 2), "bfloat16")
     yield from signatures(*convolution(64, 64, 14, groups=64), "float16")
     yield from signatures(*bottleneck(), "bfloat16")
+    yield from signatures(*bottleneck(), "tf32")
+    for precision in ("bfloat16", "float16", "tf32"):
+        yield from signatures(*inference(64, 28), precision)
+    yield from signatures(*inference(64, 28, groups=4), "bfloat16")
     yield from signatures(*convolution(32, 64, 28), "tf32")
     yield from signatures(*convolution(16, 32, 100, ndim=1), "bfloat16")
     yield from signatures(*convolution(16, 32, 16, ndim=3), "bfloat16")
@@ -146,6 +163,7 @@ def main() -> None:
             "read": read and (read.name, read.workspace, read.index),
             "last": all(x.steps[1] == 1 for x in images),
             "images": sum(x.nbytes for x in images),
+            "names": [x.name for x in signature.arrays],
         }
         print(json.dumps(told), flush=True)
     os._exit(0)  # cuDNN would tidy up what the driver never had

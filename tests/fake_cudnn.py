@@ -22,6 +22,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 class data_type(enum.Enum):
     HALF, BFLOAT16, FLOAT = np.dtype("float16"), BFLOAT16, np.dtype("float32")
+    UINT8 = np.dtype("uint8")
 
 
 class heur_mode(enum.Enum):
@@ -78,8 +79,14 @@ class Array:
         return np.lib.stride_tricks.as_strided(flat, self.dim, steps)
 
 
+_ACTS: dict[str, Any] = {
+    "add": np.add, "mul": np.multiply, "relu": lambda x: np.maximum(x, 0),
+    "relu_backward": lambda loss, x: np.where(x > 0, loss, 0),
+}  # fmt: skip
+
+
 class pygraph:
-    """A graph of one op."""
+    """A graph of one op and of what follows it elementwise."""
 
     def __init__(self, owner: FakeCudnn, **options: Any) -> None:
         self.owner = owner
@@ -90,6 +97,7 @@ class pygraph:
             assert inner == (data_type.FLOAT, data_type.FLOAT)
         self.arrays: list[Array] = []
         self.results: list[Array] = []
+        self.after: list[tuple[str, list[Array], Array]] = []
         self.kind = ""
         self.options: dict[str, Any] = {}
         self.steps: list[str] = []
@@ -127,6 +135,30 @@ class pygraph:
 
     def conv_wgrad(self, image: Array, loss: Array, **options: Any) -> Array:
         return self._op("convolution_weight", 1, options)[0]
+
+    def _follow(self, act: str, *operands: Array) -> Array:
+        """One more elementwise op, whose first operand is what the one before it makes."""
+        last = self.results[-1]
+        assert operands[0] is last
+        assert last.dim, "a gradient's sizes cannot be inferred"
+        assert not last.output
+        made = Array().set_dim(last.dim).set_stride(last.stride)
+        self.after.append((act, list(operands[1:]), made))
+        self.results = [made]
+        self.owner.asked.append((act, {}))
+        return made
+
+    def add(self, a: Array, b: Array) -> Array:
+        return self._follow("add", a, b)
+
+    def mul(self, a: Array, b: Array) -> Array:
+        return self._follow("mul", a, b)
+
+    def relu(self, a: Array) -> Array:
+        return self._follow("relu", a)
+
+    def relu_backward(self, loss: Array, input: Array) -> Array:
+        return self._follow("relu_backward", loss, input)
 
     def validate(self) -> None:
         every = [*self.arrays, *self.results]
@@ -200,13 +232,18 @@ class pygraph:
         assert index in self.built
         assert workspace % ALIGNED == 0
         assert workspace
-        self.owner.gpu.log.append(("cudnn", self.kind, index))
+        told = " ".join([self.kind, *(act for act, *_ in self.after)])
+        self.owner.gpu.log.append(("cudnn", told, index))
         ctypes.memset(workspace, 0, WORKSPACE * index)  # it must be there
 
         def work() -> None:
             ctypes.memset(workspace, 0x5A, WORKSPACE * index)
             given = [x.at(addresses[x.uid]).astype(np.float64) for x in self.arrays]
-            made = getattr(self, f"_{self.kind}")(*given)
+            values = dict(zip(map(id, self.arrays), given, strict=True))
+            own = given[: len(given) - sum(len(more) for _, more, _ in self.after)]
+            made = getattr(self, f"_{self.kind}")(*own)
+            for act, more, _ in self.after:
+                made = [_ACTS[act](made[0], *(values[id(x)] for x in more))]
             for x, value in zip(self.results, made, strict=False):
                 x.at(addresses[x.uid])[...] = value.astype(x.dtype.value)
 

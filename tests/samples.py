@@ -27,6 +27,7 @@ from staticnet.ops.moments import CenteredSums, Moments, Normalize
 from staticnet.ops.random import random_words
 from staticnet.ops.with_update import WithUpdate
 from staticnet.spatial.convolution import Convolution, ConvolutionInput, ConvolutionWeight
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowSpread, WindowSum
 
 Array = np.ndarray[Any, Any]
@@ -303,6 +304,8 @@ OTHERS = [
     S("matmul_add", lambda x, y, c: apply(MatmulAdd(), x, y, c), r(3, 4), r(4, 2), r(3, 2), torch=lambda t, x, y, c: c + x @ y),
     S("convolution", apply_to(Convolution((1, 1), (1, 0), (1, 0), (1, 1), (1,), "first")), r(2, 3, 4, 5), r(4, 3, 3, 2), torch=lambda t, x, w: t.conv2d(x, w, padding=(1, 0))),
     S("convolution", apply_to(Convolution((2, 1), (1, 2), (1, 2), (1, 2), (2,), "last")), r(2, 5, 4, 4), r(6, 2, 3, 2), torch=lambda t, x, w: first_to_last(t.conv2d(last_to_first(x), w, None, (2, 1), (1, 2), (1, 2), 2))),
+    S("convolution_epilogue", apply_to(ConvolutionEpilogue("convolution", (2, 1), (1, 0), (1, 0), (1, 1), (1,), "first", (), True, True, True, "relu")), r(2, 3, 4, 5), r(4, 3, 3, 2), r(4), r(4), r(2, 4, 2, 4), torch=lambda t, x, w, s, b, z: t.relu(t.conv2d(x, w, None, (2, 1), (1, 0)) * s.reshape(-1, 1, 1) + b.reshape(-1, 1, 1) + z)),
+    S("convolution_epilogue", lambda y, w, m: apply(ConvolutionEpilogue("convolution_input", (1,), (1,), (1,), (1,), (2,), "last", (3,), False, False, False, "mask"), y, w, m > 0), r(2, 3, 4), r(4, 1, 3), r(2, 3, 2), torch=lambda t, y, w, m: t.where(m > 0, first_to_last(t.conv_transpose1d(last_to_first(y), w, None, 1, 1, 0, 2)), 0)),
     S("convolution_input", apply_to(ConvolutionInput((3,), (1,), (0,), (2,), (2,), "first", (9,))), r(2, 4, 3), r(4, 1, 2), torch=lambda t, y, w: t.conv_transpose1d(y, w, None, 3, 0, 1, 2, 2)[..., 1:]),
     S("convolution_input", apply_to(ConvolutionInput((1, 2, 1), (0, 1, 0), (0, 1, 0), (1, 1, 1), (1,), "last", (3, 3, 2))), r(2, 2, 2, 1, 3), r(3, 2, 2, 3, 2), torch=lambda t, y, w: first_to_last(t.conv_transpose3d(last_to_first(y), w, None, (1, 2, 1), (0, 1, 0)))),
     S("convolution_weight", apply_to(ConvolutionWeight((2, 1), (1, 0), (1, 0), (1, 2), (2,), "first", (2, 3))), r(2, 4, 3, 6), r(2, 2, 2, 2), torch=lambda t, x, y: t.nn.grad.conv2d_weight(x, (2, 2, 2, 3), y, (2, 1), (1, 0), (1, 2), 2)),

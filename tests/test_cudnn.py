@@ -115,6 +115,58 @@ def test_convolutions(ndim: int, groups: int, gpu: Gpu, cudnn: FakeCudnn) -> Non
     assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
 
 
+def block(ndim: int, channels: int = 8, dtype: str = "float32") -> Any:
+    """Two convolutions with biases and a shortcut, as inference and training have them."""
+    shape = (2, channels, *(7, 6, 4)[:ndim])
+    weights = [(channels, channels, *(3,) * ndim), (channels,)] * 2
+    inputs = [sn.placeholder(s, dtype, name=f"b{i}") for i, s in enumerate([shape, *weights])]
+    x, v, a, w, b = inputs
+    function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}[ndim]
+    h = nn.relu(x * 2)
+    y = nn.relu(function(h, v, a, padding=1))
+    z = nn.relu(function(y, w, b, padding=1) + h)
+    feeds = [RNG.normal(scale=0.2, size=s.shape).astype(s.dtype) for s in inputs]
+    return inputs, [z, *sn.grad(sn.sum(sn.astype(z, "float32") ** 2), inputs)], feeds
+
+
+@pytest.mark.parametrize(
+    ("ndim", "precision"),
+    [(2, "bfloat16"), *(pytest.param(*x, marks=pytest.mark.slow) for x in (
+        (1, "float16"), (3, "float16"), (2, "tf32"), (2, "float16"),
+    ))],
+)  # fmt: skip
+def test_what_follows_convolutions(ndim: int, precision: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """In one call, with its sizes told between; and by own kernels, if cuDNN has no plan."""
+    made, options = block(ndim), {"rough": 2e-2, "device": "cuda", "precision": precision}
+    cudnn.refuses = "no engine"
+    told = str(check(made, **options).explain())
+    assert "cuDNN computes 0 of 6 calls: convolution_epilogue by own ×4 (it has no plan)" in told
+    assert not calls(gpu)
+    cudnn.refuses = ""
+    backend.open_device().cudnn = Cudnn(cudnn)
+    told = str(check(made, **options).explain())
+    assert "cuDNN computes 6 of 6 calls: convolution_epilogue by eng1_k2=3 ×4" in told
+    assert set(calls(gpu)) == {
+        "convolution add relu", "convolution add add relu", "convolution_weight",
+        "convolution_input relu_backward", "convolution_input add relu_backward",
+    }  # fmt: skip
+
+
+def test_numbers_of_channels_have_their_own_dtype(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """A bias of 16 bits goes as it is; with a scale both are of float32."""
+    f = check(block(2, dtype="float16"), rough=1e-2, device="cuda")
+    signatures = [c.signature for c in program(f) if isinstance(c, LibraryCall)]
+    assert {v.dtype.name for c in signatures for v in c.arrays if v.name == "shift"} == {"float16"}
+    x, w, s, b = (sn.placeholder(v, "float16") for v in ((2, 8, 6, 6), (16, 8, 1, 1), (16,), (16,)))
+    y = nn.conv2d(x, w) * sn.reshape(s, (16, 1, 1)) + sn.reshape(b, (16, 1, 1))
+    feeds = [RNG.normal(size=v.shape).astype("e") for v in (x, w, s, b)]
+    f = check(([x, w, s, b], [y], feeds), rough=1e-2, device="cuda")
+    assert [v.dtype.name for v in signature_of(f).arrays] == [
+        "float16", "float16", "float32", "float32", "float16",
+    ]  # fmt: skip
+    assert calls(gpu)[-1] == "convolution mul add"
+
+
 def test_tf32_goes_to_cudnn_and_float32_does_not(gpu: Gpu, cudnn: FakeCudnn) -> None:
     check(convolution(), rough=1e-5, device="cuda")
     assert not calls(gpu)
@@ -144,7 +196,7 @@ def test_gradients_that_come_after_a_failure_may_be_told(gpu: Gpu, cudnn: FakeCu
     f = sn.function([x, label], loss, updates=updates, **OPTIONS)
     made = [c for c in program(f) if isinstance(c, LibraryCall)]
     assert Counter(c.signature.kind for c in made) == {
-        "convolution": 2, "convolution_weight": 2, "convolution_input": 1,
+        "convolution": 1, "convolution_weight": 2, "convolution_epilogue": 2,
     }  # fmt: skip
     weights = [x for c in made for x in c.signature.arrays if x.name == "w" and x.shape[2] == 1]
     assert {x.steps for x in weights} == {(8, 1, 8, 8)}, "the order of axes of channels last"
@@ -432,14 +484,20 @@ def test_nvidias_cudnn_makes_plans_for_a_gpu_that_is_not_there(tmp_path: Path) -
     assert ran.returncode == 0, ran.stderr[-2000:]
     *told, first, second = map(json.loads, ran.stdout.splitlines())
     counts = Counter(x["kind"] for x in told)
-    convolutions = ("convolution", "convolution_input", "convolution_weight")
-    assert counts == dict.fromkeys(convolutions, 8) | {"attention": 2, "attention_gradient": 2}
-    assert sum(x["last"] for x in told if x["kind"] in convolutions) >= 9
+    assert counts == {
+        "attention": 2, "attention_gradient": 2, "convolution": 5, "convolution_input": 7,
+        "convolution_weight": 11, "convolution_epilogue": 22,
+    }  # fmt: skip
+    assert sum(x["last"] for x in told if x["kind"].startswith("convolution")) == 33
+    followed = {tuple(x["names"][2:-1]) for x in told if x["kind"] == "convolution_epilogue"}
+    assert followed == {
+        (), ("gate",), ("mask",), ("shift",), ("scale", "shift"), ("scale", "shift", "beside"),
+    }  # fmt: skip
     for x in told:
         assert x["plans"], x
         assert all(name.startswith("eng") for name, _ in x["plans"]), x
         assert x["read"] == [*x["plans"][0], None], "as it comes from disk"
-        if x["last"] and x["kind"] in ("convolution", "convolution_input"):
+        if x["last"] and x["kind"].startswith("convolution") and x["kind"][-6:] != "weight":
             assert x["plans"][0][1] < x["images"] // 4, "images are turned in a workspace"
     assert not first["plans"] + second["plans"], "heads of 7 features"
 

@@ -33,9 +33,8 @@ from staticnet.rewrite.pattern import Numerics
 
 NAME = "cudnn"
 ATTENTION, GRADIENT = "attention", "attention_gradient"
-CALLS = frozenset(
-    {ATTENTION, GRADIENT, "convolution", "convolution_input", "convolution_weight"}
-)  # fmt: skip
+_CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight", "convolution_epilogue")
+CALLS = frozenset({ATTENTION, GRADIENT, *_CONVOLUTIONS})
 _DELTA = 6  # which operand of the gradient it is
 Seen = tuple[Node, tuple[Index, ...]]
 

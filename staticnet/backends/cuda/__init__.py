@@ -25,6 +25,7 @@ from staticnet.errors import FeedError
 from staticnet.ir.graph import Graph
 from staticnet.ops.auxiliary import AUXILIARY
 from staticnet.ops.library import EPILOGUES
+from staticnet.passes.convolution_epilogues import OFFER as CONVOLUTION
 from staticnet.passes.cudnn import CALLS
 from staticnet.passes.cudnn import NAME as CUDNN
 from staticnet.plan.plan import Plan
@@ -38,7 +39,7 @@ class CudaBackend:
     """Compiles for an NVIDIA GPU through CuPy, NVRTC and cuBLASLt."""
 
     name = "cuda"
-    epilogues = EPILOGUES | AUXILIARY
+    epilogues = EPILOGUES | AUXILIARY | {CONVOLUTION}
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
     keeps_casts = True

@@ -25,7 +25,8 @@ from staticnet.errors import ExecutionError
 from staticnet.ir.dtype import FLOAT32
 
 log = logging.getLogger("staticnet")
-TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT"}
+TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "bool": "UINT8"}
+EPILOGUE = "convolution_epilogue"
 INEXACT = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "WINOGRAD", "FFT")
 SUFFIX = ".plan"
 _ENGINE = "eng"  # how the library's own plans are called; others are the front end's
@@ -261,14 +262,29 @@ class _Writer:
             "pre_padding": "low", "post_padding": "high", "stride": "strides",
             "dilation": "dilations",
         }  # fmt: skip
-        given = {name: list(self._signature.option(own)) for name, own in options.items()}
+        told = self._signature
+        given = {name: list(told.option(own)) for name, own in options.items()}
         act = {
             "convolution": "conv_fprop", "convolution_input": "conv_dgrad",
             "convolution_weight": "conv_wgrad",
-        }[kind]  # fmt: skip
-        first, second, result = self._signature.arrays
+        }[told.option("of") if kind == EPILOGUE else kind]  # fmt: skip
+        first, second, *_, result = told.arrays
         made = getattr(self._graph, act)(self._read(first.name), self._read(second.name), **given)
+        if kind == EPILOGUE:
+            made.set_dim(list(result.shape)).set_stride(list(result.steps))
+            made = self._after(made)
         self._written(result.name, made)
+
+    def _after(self, made: Any) -> Any:
+        """What follows a convolution; the backward of relu keeps what is above 0, also of bools."""
+        acts = {
+            "scale": "mul", "shift": "add", "beside": "add", "mask": "relu_backward",
+            "gate": "relu_backward",
+        }  # fmt: skip
+        for name, act in acts.items():
+            if name in self._arrays:
+                made = getattr(self._graph, act)(made, self._read(name))
+        return self._graph.relu(made) if self._signature.option("relu") else made
 
 
 def _is_narrow(signature: Signature) -> bool:

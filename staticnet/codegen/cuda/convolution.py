@@ -1,10 +1,13 @@
-"""Calls of the device code's convolution and its gradients: which tiles, how many, what sums."""
+"""Calls of the device code's convolution and its gradients: which tiles, how many, what sums.
+
+What follows a convolution is computed where its sums are stored.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -14,7 +17,9 @@ from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.launches import Address, Argument, Number
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import FLOAT32, HALVES, compute_dtype, short_name
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, build
+from staticnet.ir.types import fixed
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 
 NARROW = 8  # rows or columns of a group below which tiles would be mostly empty
 PACK_BYTES = 16
@@ -56,19 +61,71 @@ class _Problem:
     reading: tuple[tuple[bool, int], tuple[bool, int]]
 
 
+@dataclass(frozen=True)
+class _After:
+    """What follows a sum, as `sn_after` of `kernels/convolution.cuh` is told."""
+
+    parameters: tuple[str, ...] = ()
+    arguments: tuple[Address, ...] = ()
+    lines: tuple[str, ...] = ()
+
+    def given(self, call: str) -> str:
+        """The call of a routine, which takes it last."""
+        return f"{call[:-2]}, after);" if self.lines else call
+
+    def on(self, call: Call) -> Call:
+        """A call with what it needs."""
+        return replace(
+            call, parameters=(*call.parameters, *self.parameters),
+            body=(*self.lines, *call.body), arguments=(*call.arguments, *self.arguments),
+        )  # fmt: skip
+
+
+def core_of(node: Node) -> Node:
+    """The convolution that an epilogue follows; of any other node itself."""
+    op = node.op
+    return build(op.core, node.inputs[:2]) if isinstance(op, ConvolutionEpilogue) else node
+
+
 def convolution_routine(node: Node, locate: Locate, tf32: bool) -> list[Call]:
     """The calls that compute a node of `kernels/convolution.cuh`."""
-    a, b = node.inputs[::-1] if node.op.name == "convolution_weight" else node.inputs
+    core, after = core_of(node), _after(node, locate)
+    a, b = core.inputs[::-1] if core.op.name == "convolution_weight" else core.inputs
     addresses = (locate(a), locate(b), locate(node))
-    problem = _problem(node, sizes_of(node), addresses)
+    problem = _problem(core, sizes_of(core), addresses)
     if min(problem.rows, problem.columns) < NARROW:
-        return [_each(node, problem, addresses)]
-    return _tiled(node, problem, addresses, _method(node, problem, tf32))
+        return [_each(core, problem, addresses, after)]
+    return _tiled(core, problem, addresses, _method(core, problem, tf32), after)
+
+
+def _after(node: Node, locate: Locate) -> _After:
+    op = node.op
+    if not isinstance(op, ConvolutionEpilogue):
+        return _After()
+    parts = op.parts(node.inputs)
+    kinds = {name: f"const {c_type(x.dtype)} *" for name, x in parts.items()}
+    if "mask" in parts:
+        kinds["mask"] = "const unsigned char *"
+    shape = fixed(node.shape)
+    axis = op.axis(len(shape))
+    names = ("scale", "shift", "beside")
+    how = sum(1 << i for i, name in enumerate(names) if name in parts)
+    how += {"none": 0, "relu": 8, "mask": 16, "gate": 32}[op.activation]
+    of_channels = [parts[name] for name in names[:2] if name in parts] or [node]
+    made = f"sn_after<{', '.join(f'sn_of_{short_name(x.dtype)}' for x in (node, *of_channels[:1]))}"
+    members = [name if name in parts else "0" for name in (*names, "mask", "gate")]
+    members += [str(math.prod(shape[axis + 1 :])), str(shape[axis])]
+    return _After(
+        tuple(f"{kinds[name]}{name}" for name in parts),
+        tuple(locate(x) for x in parts.values()),
+        (f"const {made}, {how}> after = {{{', '.join(members)}}};",),
+    )
 
 
 def partial_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     """Bytes of partial sums, whether or not matrix units take float32; `size` gives a dim's."""
     elements = math.prod(map(size, node.shape))
+    node = core_of(node)
     problem = _problem(node, sizes_of(node, size), (SCRATCH,) * 3) if elements else None
     if problem is None or min(problem.rows, problem.columns) < NARROW:
         return 0
@@ -134,7 +191,7 @@ def _parts(problem: _Problem, method: _Method, nbytes: int) -> int:
 
 
 def _tiled(
-    node: Node, problem: _Problem, addresses: Sequence[Address], method: _Method
+    node: Node, problem: _Problem, addresses: Sequence[Address], method: _Method, after: _After
 ) -> list[Call]:
     """A block a tile and, where those would be few, a part of its depth; then parts are summed."""
     rows, columns, blocks = _tiles(problem, method)
@@ -150,25 +207,28 @@ def _tiled(
     }  # fmt: skip
     partial = "partial" if parts > 1 else "0"
     body = f"sn_convolve<{form}>(sizes, a, b, z, {partial}, {', '.join(counts)});"
+    if parts == 1:
+        body = after.given(body)
     call = _call(node, problem, addresses, counts, body, blocks * parts, method.threads)
     if parts == 1:
-        return [call]
+        return [after.on(call)]
     kind = c_type(wide)
     call = Call(
         (f"{kind} *partial", *call.parameters), call.body, (SCRATCH, *call.arguments), call.blocks,
         call.threads, False, parts * nbytes,
     )  # fmt: skip
+    body = f"sn_sum_parts<sn_of_{short_name(node.dtype)}>(partial, z, parts, elements);"
     total = Call(
         (f"const {kind} *partial", f"{c_type(node.dtype)} *z", "int64_t parts",
          "int64_t elements"),
-        (f"sn_sum_parts<sn_of_{short_name(node.dtype)}>(partial, z, parts, elements);",),
+        (after.given(body),),
         (SCRATCH, addresses[2], Number(parts, 8), Number(elements, 8)),
         max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS))), THREADS, False, parts * nbytes,
     )  # fmt: skip
-    return [call, total]
+    return [call, after.on(total)]
 
 
-def _each(node: Node, problem: _Problem, addresses: Sequence[Address]) -> Call:
+def _each(node: Node, problem: _Problem, addresses: Sequence[Address], after: _After) -> Call:
     """An element of the result a thread, a warp or a block, whose sum is as long."""
     elements = int(node.type.size)
     lanes = 1
@@ -178,7 +238,8 @@ def _each(node: Node, problem: _Problem, addresses: Sequence[Address]) -> Call:
     counts = {"phases": problem.phases, "rows": problem.rows}
     body = f"sn_convolve_each<{form}>(sizes, a, b, z, {', '.join(counts)});"
     blocks = min(MAX_BLOCKS, ceil_div(elements * lanes, THREADS))
-    return _call(node, problem, addresses, counts, body, blocks, THREADS)
+    call = _call(node, problem, addresses, counts, after.given(body), blocks, THREADS)
+    return after.on(call)
 
 
 def _call(

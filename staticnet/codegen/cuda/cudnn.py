@@ -1,8 +1,9 @@
 """Nodes that cuDNN computes in one call, as it is told of them: arrays by sizes and steps.
 
 It has an axis of examples, one of channels or heads, and then the others, however they lie in
-memory. What it cannot be told of has no signature: masks and dropouts, a scale that is computed,
-views that repeat elements, rows at addresses that are not aligned.
+memory. A convolution is told with what follows it. What it cannot be told of has no signature:
+masks and dropouts of attention, a scale that is computed, views that repeat elements, rows at
+addresses that are not aligned.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
 from staticnet.codegen.attention import Laid, attention_parts, laid_out
 from staticnet.codegen.cuda.call import Locate
+from staticnet.codegen.cuda.convolution import core_of
 from staticnet.codegen.launches import Address, Operand, Signature
 from staticnet.ir.dtype import FLOAT32, HALVES
 from staticnet.ir.node import Node
@@ -21,6 +23,7 @@ from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
 from staticnet.plan.results import results_of
 from staticnet.spatial.convolution import ConvolutionOp
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 
 ALIGNED = 16  # bytes, at which every array begins
 Told = tuple[Signature, tuple[Address, ...]]
@@ -33,7 +36,7 @@ def describe_call(
     node: Node, locate: Locate, in_memory: Callable[[Node], bool], tf32: bool
 ) -> Told | None:
     """What cuDNN is told to compute a node, and where its arrays begin; None if it cannot be."""
-    if isinstance(node.op, ConvolutionOp):
+    if isinstance(node.op, ConvolutionOp | ConvolutionEpilogue):
         told = _convolution(node, locate, tf32)
     elif isinstance(node.op, Attention | AttentionGradient):
         told = _attention(node, locate, in_memory)
@@ -74,22 +77,42 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
 
 
 def _convolution(node: Node, locate: Locate, tf32: bool) -> Told | None:
-    op = node.op
+    """A convolution with what follows it, which are arrays between its operands and its result."""
+    core, given = core_of(node), node.inputs
+    op = core.op
     assert isinstance(op, ConvolutionOp)
     if node.dtype not in HALVES and not (tf32 and node.dtype == FLOAT32):
         return None
-    nodes = (*node.inputs, node)
-    arrays = []
-    for role, x in zip(op.roles, nodes, strict=True):
-        first, channels, spatial = op.apart(role, range(x.ndim))
-        arrays.append(_dense(role, x, (first, channels, *spatial)))
+    *arrays, result = (
+        _image(op, role, role, x) for role, x in zip(op.roles, (*core.inputs, node), strict=True)
+    )
     pad = (0,) * max(0, 2 - len(op.strides))
     ones = (1,) * len(pad)
-    options = (
+    options: tuple[tuple[str, object], ...] = (
         ("low", (*pad, *op.low)), ("high", (*pad, *op.high)), ("strides", (*ones, *op.strides)),
         ("dilations", (*ones, *op.dilations)),
     )  # fmt: skip
-    return _told(node, arrays, op.roles[-1:], options, [locate(x) for x in nodes])
+    if isinstance(node.op, ConvolutionEpilogue):
+        for name, x in node.op.parts(given).items():
+            of_channels = name in ("scale", "shift")
+            made = _channels(name, x, result) if of_channels else _image(op, op.roles[-1], name, x)
+            arrays.append(made)
+        options += (("of", op.name), ("relu", node.op.activation == "relu"))
+    places = [locate(x) for x in (*given, node)]
+    return _told(node, [*arrays, result], op.roles[-1:], options, places)
+
+
+def _image(op: ConvolutionOp, role: str, name: str, x: Node) -> Operand:
+    """An array that lies as one of a convolution does."""
+    first, channels, spatial = op.apart(role, range(x.ndim))
+    return _dense(name, x, (first, channels, *spatial))
+
+
+def _channels(name: str, x: Node, like: Operand) -> Operand:
+    """A number for each channel of an array, as one that is broadcast against it."""
+    (n,) = fixed(x.shape)
+    rest = len(like.shape) - 2
+    return Operand(name, x.dtype, (1, n, *(1,) * rest), (n, 1, *(n,) * rest))
 
 
 def _told(

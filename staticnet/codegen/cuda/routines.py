@@ -27,6 +27,7 @@ from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter
 from staticnet.spatial.convolution import ConvolutionOp
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 from staticnet.spatial.pooling import WindowOp
 
 SCAN_LINE = 64  # elements from which a block shares the line of a scan
@@ -52,7 +53,7 @@ def routine(
         return []  # it starts from its value
     if isinstance(node.op, MatrixOp):
         return matrix_routine(node, locate)
-    if isinstance(node.op, ConvolutionOp):
+    if isinstance(node.op, ConvolutionOp | ConvolutionEpilogue):
         return convolution_routine(node, locate, tf32)
     if isinstance(node.op, WindowOp):
         return [pooling_routine(node, locate)]
@@ -73,7 +74,7 @@ def headers_of(node: Node) -> tuple[str, ...]:
         return ("moments.cuh",)
     if node.op.name in ATTENTION:
         return "mma.cuh", "attention.cuh"
-    if isinstance(node.op, ConvolutionOp):
+    if isinstance(node.op, ConvolutionOp | ConvolutionEpilogue):
         return "mma.cuh", "convolution_places.cuh", "convolution.cuh"
     return ()
 

@@ -27,6 +27,7 @@ from staticnet.plan.memory import ALIGNMENT, padded
 from staticnet.plan.partials import SLOT
 from staticnet.plan.scratch import Workspaces
 from staticnet.spatial.convolution import ConvolutionOp
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 
 
 def kernel_bytes(group: Group) -> int:
@@ -60,7 +61,7 @@ def _reductions(group: Group) -> int:
 def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     """Bytes that a routine works in; `size` gives a dim's."""
     op = node.op
-    if isinstance(op, ConvolutionOp):
+    if isinstance(op, ConvolutionOp | ConvolutionEpilogue):
         return int(padded(partial_bytes(node, size)))
     if isinstance(op, MatrixOp):
         return int(padded(room_bytes(node, size)))
@@ -76,7 +77,7 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
 def most_routine_bytes(node: Node) -> Any:
     """A bound of `routine_bytes` where dims are symbolic."""
     op = node.op
-    if isinstance(op, ConvolutionOp):
+    if isinstance(op, ConvolutionOp | ConvolutionEpilogue):
         return MOST_PARTIAL
     if isinstance(op, MatrixOp):
         return padded(most_room_bytes(node))
