@@ -1,6 +1,6 @@
 """What `examples/cifar10.py` reaches beside PyTorch's same network, with the same recipe.
 
-    python -m bench.cifar_accuracy --data DIR [--seeds 3] [--epochs 20] [--only torch] [--out FILE]
+    python -m bench.cifar_accuracy --data DIR [--seeds 0 1 2] [--epochs 20] [--only torch]
 
 Layers, their first weights' distributions, crops, flips, batches, rates, momentum and decay are the
 same; what is drawn is each library's own. A line has the test accuracy for a seed.
@@ -108,19 +108,20 @@ WAYS = {"staticnet": staticnet, "torch": torch}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--only", choices=list(WAYS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     data = datasets.cifar10(options.data)
     found: dict[str, list[float]] = {way: [] for way in WAYS if options.only in (None, way)}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for way, each in found.items():
             each.append(WAYS[way](data, options.epochs, seed))
             print(f"{way}, seed {seed}: {each[-1]:.2%}", flush=True)
             if options.out:
-                made = {"about": environment.describe(2), "epochs": options.epochs, **found}
+                made = {"about": environment.describe(2), "epochs": options.epochs}
+                made |= {"seeds": options.seeds, **found}
                 options.out.write_text(json.dumps(made) + "\n", encoding="utf-8")
 
 

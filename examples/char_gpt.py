@@ -16,6 +16,8 @@ import numpy as np
 from char_rnn import draw, read, train
 
 import staticnet as sn
+from staticnet.cli import ending
+from staticnet.cli.numbers import positive, positive_int
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,9 @@ def main() -> None:
     """Train on pieces of the text, tell the loss on its end, and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.set_defaults(length=Config.length)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--epochs", type=positive_int, default=4)
+    parser.add_argument("--batch-size", type=positive_int, default=16)
+    parser.add_argument("--rate", type=positive, default=2e-3)
     options, characters, prompt, training, held = read(parser)
     model = GPT(Config(vocabulary=len(characters)))
     train(model, sn.optim.AdamW, training, held, options)
@@ -177,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.script(main)

@@ -14,6 +14,8 @@ import numpy as np
 
 import staticnet as sn
 from staticnet import nn, optim
+from staticnet.cli import ending
+from staticnet.cli.numbers import positive, positive_int
 from staticnet.io import datasets
 from staticnet.report import article
 from staticnet.train import Trainer
@@ -54,6 +56,11 @@ def split(text, length):
     """
     characters, codes = np.unique(np.array(list(text)), return_inverse=True)
     first = int(len(codes) * (1 - HELD_OUT))
+    if len(codes) - first <= length:
+        raise datasets.DataError(
+            f"a text of {len(codes):,} characters is too short: its last tenth must be longer than "
+            f"a piece of {length}; give a longer text, or a smaller --length"
+        )
     return characters, pieces(codes[:first], length), pieces(codes[first:], length)
 
 
@@ -153,30 +160,38 @@ def read(parser):
     """
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
     parser.add_argument("--out", metavar="DIR", help="of checkpoints; a second run goes on there")
-    parser.add_argument("--write", type=int, default=400, metavar="N", help="characters")
-    parser.add_argument("--prompt", default="\n")
-    parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest")
+    parser.add_argument("--write", type=positive_int, default=400, metavar="N", help="characters")
+    parser.add_argument("--prompt", help="(the end of a line)")
+    parser.add_argument("--temperature", type=positive, default=0.7)
+    parser.add_argument("--top-k", type=positive_int, metavar="K", help="draw from the K likeliest")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    try:
-        text = datasets.tinyshakespeare(options.data)
-    except datasets.DataError as error:
-        parser.error(str(error))
+    text = datasets.tinyshakespeare(options.data)
     characters, training, held = split(text, options.length)
-    if options.temperature <= 0 or not options.prompt or set(options.prompt) - set(characters):
-        parser.error("the temperature is above 0, and the prompt of characters of the text")
+    if options.prompt is None:
+        options.prompt = "\n" if "\n" in text else text[0]
+    check(parser, options, set(characters))
     nn.manual_seed(options.seed)
     prompt = np.searchsorted(characters, list(options.prompt))
     return options, characters, prompt, training, held
+
+
+def check(parser, options, characters):
+    """End with a line if the text has not what it is to go on from, or to draw from."""
+    strange = ", ".join(map(repr, sorted(set(options.prompt) - characters)))
+    if strange or not options.prompt:
+        told = f"not of {strange}" if strange else "at least one"
+        parser.error(f"argument --prompt: give characters of the text, {told}")
+    if options.top_k is not None and options.top_k > len(characters):
+        parser.error(f"argument --top-k: the text has {len(characters)} different characters")
 
 
 def train(model, optimizer, training, held, options):
     """Fit the model by an optimizer whose rate falls to nothing, and tell the loss on `held`."""
     steps = options.epochs * -(-len(training[0]) // options.batch_size)
     rule = optimizer(optim.CosineAnnealingLR(options.rate, T_max=steps))
-    Trainer(model, loss, rule, clip_norm=1.0, device=options.device).fit(
+    done = Trainer(model, loss, rule, clip_norm=1.0, device=options.device).fit(
         training,
         validation=held,
         epochs=options.epochs,
@@ -185,15 +200,17 @@ def train(model, optimizer, training, held, options):
         out=options.out,
         resume=True,
     )
+    if done.interrupted:
+        raise KeyboardInterrupt
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--length", type=int, default=64, help="characters of a piece")
-    parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--epochs", type=positive_int, default=4)
+    parser.add_argument("--batch-size", type=positive_int, default=32)
+    parser.add_argument("--length", type=positive_int, default=64, help="characters of a piece")
+    parser.add_argument("--units", type=positive_int, default=192)
+    parser.add_argument("--rate", type=positive, default=4e-3)
     parser.add_argument("--picture", metavar="FILE", help="a page of what neurons follow")
     options, characters, prompt, training, held = read(parser)
     model = CharacterModel(len(characters), options.units)
@@ -208,4 +225,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    ending.script(main)

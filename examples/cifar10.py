@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from staticnet import nn, optim
+from staticnet.cli import ending
+from staticnet.cli.numbers import positive, positive_int
 from staticnet.io import datasets
 from staticnet.report import class_accuracy, predictions_page
 from staticnet.train import Trainer
@@ -57,9 +59,9 @@ def trainer_of(images, epochs, batch_size=32, rate=0.02, device="auto"):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--epochs", type=positive_int, default=20)
+    parser.add_argument("--batch-size", type=positive_int, default=32)
+    parser.add_argument("--rate", type=positive, default=0.02)
     parser.add_argument("--out", metavar="DIR", help="of checkpoints; a second run goes on there")
     parser.add_argument("--save", metavar="FILE", help="the trained network, with its graphs")
     parser.add_argument("--load", metavar="FILE", help="a network to use instead of training one")
@@ -69,10 +71,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    try:
-        data = datasets.cifar10(options.data)
-    except datasets.DataError as error:
-        parser.error(str(error))
+    data = datasets.cifar10(options.data)
     if options.load:
         trainer = Trainer.load(options.load, device=options.device)
     else:
@@ -89,7 +88,7 @@ def train(options, data):
         len(data.train_images), options.epochs, options.batch_size, options.rate, options.device
     )
     print(f"{trainer}, {len(data.train_images):,} images")
-    trainer.fit(
+    done = trainer.fit(
         (data.train_images, data.train_labels),
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -99,6 +98,8 @@ def train(options, data):
     )
     if options.save:
         trainer.save(options.save)
+    if done.interrupted:
+        raise KeyboardInterrupt
     return trainer
 
 
@@ -119,4 +120,4 @@ def tell(trainer, data, page):
 
 
 if __name__ == "__main__":
-    main()
+    ending.script(main)

@@ -8,6 +8,8 @@ DIR holds the four files, or a folder fashion-mnist/ or mnist/ that does; STATIC
 import argparse
 
 from staticnet import nn, optim
+from staticnet.cli import ending
+from staticnet.cli.numbers import positive_int
 from staticnet.io import datasets
 from staticnet.train import Trainer
 
@@ -24,16 +26,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
     parser.add_argument("--dataset", choices=LOADERS, default="fashion-mnist")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--epochs", type=positive_int, default=10)
+    parser.add_argument("--batch-size", type=positive_int, default=128)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    try:
-        data = LOADERS[options.dataset](options.data)
-    except datasets.DataError as error:
-        parser.error(str(error))
+    data = LOADERS[options.dataset](options.data)
     nn.manual_seed(options.seed)
     images, labels = data.train_images[:-HELD_OUT], data.train_labels[:-HELD_OUT]
     held = (data.train_images[-HELD_OUT:], data.train_labels[-HELD_OUT:])
@@ -43,10 +42,11 @@ def main():
         network(), nn.cross_entropy, optim.Adam(rate), metrics="accuracy", device=options.device
     )
     sizes = {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed}
-    trainer.fit((images, labels), validation=held, **sizes)
+    if trainer.fit((images, labels), validation=held, **sizes).interrupted:
+        raise KeyboardInterrupt
     tested = trainer.evaluate((data.test_images, data.test_labels))
     print(f"test accuracy {tested['accuracy']:.2%}")
 
 
 if __name__ == "__main__":
-    main()
+    ending.script(main)

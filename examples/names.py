@@ -13,6 +13,8 @@ from char_rnn import CharacterModel, draw, loss
 
 import staticnet as sn
 from staticnet import nn, optim
+from staticnet.cli import ending
+from staticnet.cli.numbers import positive_int
 from staticnet.io import datasets
 from staticnet.train import Trainer
 
@@ -80,6 +82,11 @@ def split(names, seed=0):
     order = np.random.default_rng(seed).permutation(len(chosen))
     shuffled = [chosen[i] for i in order]
     first = int(len(chosen) * (1 - HELD_OUT))
+    if not 0 < first < len(chosen):
+        raise datasets.DataError(
+            f"of {len(names):,} names {len(chosen):,} are of at most {LONGEST - 1} letters from a "
+            "to z, in small; to learn from some and look on with others, give more"
+        )
     return encoded(shuffled[:first]), encoded(shuffled[first:])
 
 
@@ -124,23 +131,24 @@ def train(model, rate, training, held, epochs, batch_size=32, device="auto", see
     rule = None if rate is None else optim.AdamW(optim.CosineAnnealingLR(rate, T_max=steps))
     trainer = Trainer(model, loss, rule, device=device)
     if rule is not None:
-        trainer.fit(training, epochs=epochs, batch_size=batch_size, seed=seed)
+        done = trainer.fit(training, epochs=epochs, batch_size=batch_size, seed=seed)
+        if done.interrupted:
+            raise KeyboardInterrupt
     return trainer.evaluate(held, batch_size=len(held[0]))["loss"]  # in one batch: of all letters
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="default: STATICNET_DATA")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--names", type=int, default=8, metavar="N", help="that each model makes")
+    parser.add_argument("--epochs", type=positive_int, default=4)
+    parser.add_argument(
+        "--names", type=positive_int, default=8, metavar="N", help="that each model makes"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    try:
-        training, held = split(datasets.names(options.data))
-    except datasets.DataError as error:
-        parser.error(str(error))
+    training, held = split(datasets.names(options.data))
     nn.manual_seed(options.seed)
     for name, (model, rate) in models(training).items():
         found = train(
@@ -151,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    ending.script(main)

@@ -10,12 +10,14 @@ the same losses, and `sn.compare` shows what that buys.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import staticnet as sn
+from staticnet.cli import ending
 from staticnet.errors import SymbolicValueError
 
 WIDTH, BATCH = 16, 32
@@ -96,4 +98,5 @@ def main(count: int = 300, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # for --help
+    ending.script(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import signal
 import struct
 import tomllib
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from staticnet.cli.main import main
 from staticnet.cli.run_config import Config, assignments, changed
 from staticnet.errors import ArgumentError
-from staticnet.train import Trainer
+from staticnet.train import Trainer, loop
 
 RNG = np.random.default_rng(0)
 
@@ -67,6 +68,50 @@ def test_a_run_is_trained_resumed_measured_and_used(
     capsys.readouterr()
     assert run("predict", out, x, "--device", "numpy") == 0
     assert capsys.readouterr().out.splitlines()[79].startswith("79  class ")
+
+
+def test_ctrl_c_keeps_the_run(
+    points: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, note = tmp_path / "run", loop._note
+
+    def press(*given: Any) -> None:
+        note(*given)
+        signal.raise_signal(signal.SIGINT)
+
+    train = ("train", "mlp", "--data", points, "--device", "numpy", "--out", out)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_note", press)
+        assert run(*train, "--set", "width=2", "epochs=2", "schedule=onecycle") == 130
+    told = capsys.readouterr()
+    assert "interrupted in epoch 1 at step 1;" in told.out
+    assert told.err == (
+        f"staticnet train: interrupted; staticnet train --resume --out {out} goes on\n"
+    )
+    assert run("train", "--resume", "--out", out, "--device", "numpy") == 0
+    assert "epoch 2/2" in capsys.readouterr().out
+
+
+def test_what_is_no_picture_is_told(tmp_path: Path, capsys: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    data, out = write("cifar", tmp_path / "data"), tmp_path / "run"
+    small = ("epochs=1", "width=2", "batch_size=10")
+    train = ("train", "cnn", "--data", data, "--out", out, "--device", "numpy", "--set", *small)
+    assert run(*train) == 0
+    own, empty = tmp_path / "photo.jpe", tmp_path / "empty"
+    image.fromarray(RNG.integers(0, 256, (50, 70, 3)).astype(np.uint8)).save(own, "jpeg")
+    empty.mkdir()
+    (tmp_path / "text.png").write_text("no image")
+    capsys.readouterr()
+    assert run("predict", out, own, "--device", "numpy") == 0
+    assert re.fullmatch(rf"{re.escape(str(own))}  class \d: \w+\n", capsys.readouterr().out)
+    for place, message in (
+        (empty, "empty: no images; their names end in .png, .jpg"),
+        (tmp_path / "text.png", "text.png: no readable image: cannot identify image file"),
+        (tmp_path / "none.png", "none.png: no such image"),
+    ):
+        assert run("predict", out, place, "--device", "numpy") == 2
+        assert message in capsys.readouterr().err
 
 
 def idx(file: Path, array: Any) -> None:
@@ -166,7 +211,7 @@ def test_a_configuration_reads_back() -> None:
         (("--set", "epochs=0"), "must be at least 1"),
         (("--set", "network=vgg"), "network 'vgg': there are mlp, cnn"),
         (("--set", "optimizer=adam"), "optimizer 'adam': give one of sn.optim"),
-        (("--set", "schedule=steps"), "schedule 'steps': there are constant, cosine"),
+        (("--set", "schedule=steps"), "schedule 'steps': there are constant, cosine, onecycle"),
         (("--set", "network=cnn"), "cnn: takes images [channels, height, width], not [4]"),
         (("--set", "data=nowhere"), "nowhere: no such file or folder; data are CIFAR"),
     ],
@@ -204,4 +249,4 @@ def test_a_preset_is_a_network_and_how_it_is_trained(tmp_path: Path, capsys: Any
     assert run("train", "cifar10", *options) == 0, capsys.readouterr().err
     kept = changed(Config(), tomllib.loads((out / "config.toml").read_text()), "file")
     assert (kept.network, kept.augment, kept.optimizer) == ("cnn", True, "SGD")
-    assert (kept.epochs, kept.width, kept.lr) == (1, 2, 0.5)
+    assert (kept.epochs, kept.width, kept.lr, kept.schedule) == (1, 2, 0.5, "onecycle")

@@ -110,6 +110,32 @@ def test_images_of_all_modes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read(6)[0][0], (grey > 127).astype("f"))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_as_their_camera_was_held(orientation: int, tmp_path: Path) -> None:
+    image = pillow()
+    pixels = RNG.integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    told = image.Exif()
+    told[0x0112] = orientation
+    image.fromarray(pixels).save(tmp_path / "1.png", exif=told)
+    # EXIF 2.3: where the stored rows' and columns' first ends are seen
+    rows, columns = {1: "tl", 2: "tr", 3: "br", 4: "bl", 5: "lt", 6: "rt", 7: "rb", 8: "lb"}[
+        orientation
+    ]
+    seen = pixels.transpose(1, 0, 2) if rows in "lr" else pixels
+    seen = seen[::-1] if "b" in rows + columns else seen
+    seen = seen[:, ::-1] if "r" in rows + columns else seen
+    found = ImageFolder(tmp_path, targets=False).read(0)[0]
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), seen / np.float32(255))
+
+
+def test_a_damaged_orientation_is_none(tmp_path: Path) -> None:
+    image = pillow()
+    pixels = RNG.integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    image.fromarray(pixels).save(tmp_path / "1.png", exif=b"Exif\0\0MM\0*\xff\xff\xff")
+    found = ImageFolder(tmp_path, targets=False).read(0)[0]
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), pixels / np.float32(255))
+
+
 def test_images_that_are_wrong_are_named(folder: Path, tmp_path: Path) -> None:
     image = pillow()
     whole = (folder / "cat" / "3.png").read_bytes()

@@ -62,6 +62,8 @@ def run(options: argparse.Namespace) -> None:
         drop_last=True,
         callbacks=EarlyStopping("val_accuracy", patience=options.epochs, restore_best_weights=True),
     )
+    if history.interrupted:
+        raise KeyboardInterrupt
     step = trainer.training_step().function
     compiled = step.specialize(batch=BATCH)
     print(f"\nThe training step for a batch of {BATCH}, on {step.device}:")

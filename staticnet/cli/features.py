@@ -90,5 +90,9 @@ def _model(config: Config, options: argparse.Namespace) -> tuple[Any, Any]:
     config = changed(config, {"epochs": 1 if count >= MANY else EPOCHS}, "features")
     made, _ = trainer(config, data, options.device)
     print(f"no run given: a small {config.network} learns {count:,} images first")
-    made.fit(data.training, epochs=config.epochs, batch_size=config.batch_size, seed=config.seed)
+    done = made.fit(
+        data.training, epochs=config.epochs, batch_size=config.batch_size, seed=config.seed
+    )
+    if done.interrupted:
+        raise KeyboardInterrupt
     return made.model, data

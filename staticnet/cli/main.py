@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
+from functools import partial
 
 from staticnet import __version__, flags
 from staticnet.cli import (
@@ -15,6 +14,7 @@ from staticnet.cli import (
     demo,
     derive,
     doctor,
+    ending,
     eval,
     export,
     features,
@@ -27,7 +27,6 @@ from staticnet.cli import (
     run,
     train,
 )
-from staticnet.errors import StaticnetError
 
 COMMANDS = (
     demo,
@@ -51,32 +50,15 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit status: 0, or 2 if something was wrong.
-
-    It ends quietly, with the status of a program that SIGPIPE ends, if what reads its output does.
-    """
-    try:
-        options = _parser().parse_args(arguments)
-        return _run(options)
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)  # or the flush at the exit fails again
-        os.dup2(nowhere, sys.stdout.fileno())
-        return 128 + 13
+    """Run the command line; gives the exit status, as `ending.status` has it."""
+    options = _parser().parse_args(arguments)
+    return ending.status(f"staticnet {options.command}", partial(_run, options))
 
 
-def _run(options: argparse.Namespace) -> int:
-    try:
-        if getattr(options, "reads_flags", True):
-            flags.read()
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except (StaticnetError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"staticnet {options.command}: {message}", file=sys.stderr)
-        return 2
-    return 0
+def _run(options: argparse.Namespace) -> None:
+    if getattr(options, "reads_flags", True):
+        flags.read()
+    options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -63,11 +63,11 @@ def _read(place: Path, shape: tuple[int, ...]) -> tuple[list[str], Any]:
         x = npy(place)
         whole = x if x.ndim == len(shape) + 1 else x[None]
         return [str(i) for i in range(len(whole))], whole
-    found = [place]
-    if place.is_dir():
-        found = sorted(f for f in place.rglob("*") if f.suffix.lower() in images.SUFFIXES)
-    if not found or found[0].suffix.lower() not in images.SUFFIXES or len(shape) != 3:
-        raise ArgumentError(f"predict: {place}: give a .npy file, or images where it takes them")
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ArgumentError(
+            f"predict: {place}: this model takes no images, but {list(shape)}; give a .npy file"
+        )
+    found = images.images_below(place) if place.is_dir() else [place]
     mode = "L" if shape[0] == 1 else "RGB"
     pixels = [images.read_image(file, mode, (shape[1], shape[2])) for file in found]
     return [str(file) for file in found], np.stack(pixels)

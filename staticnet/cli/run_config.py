@@ -56,7 +56,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 20,
         "batch_size": 32,
         "optimizer": "SGD",
-        "lr": 0.02,
+        "lr": 0.05,
+        "schedule": "onecycle",
         "weight_decay": 5e-4,
     }
 }

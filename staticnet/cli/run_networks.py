@@ -16,6 +16,7 @@ from staticnet.errors import ArgumentError
 from staticnet.train import Callback, EarlyStopping, Trainer
 
 Shape = tuple[int, ...]
+LEAST_CYCLE = 4  # steps that rise and fall
 
 
 def mlp(shape: Shape, outputs: int, config: Config) -> nn.Module:
@@ -131,6 +132,7 @@ def _optimizer(config: Config, data: RunData) -> optim.Optimizer:
     rates: dict[str, Any] = {
         "constant": config.lr,
         "cosine": optim.CosineAnnealingLR(config.lr, T_max=max(steps, 1)),
+        "onecycle": optim.OneCycleLR(config.lr, total_steps=max(steps, LEAST_CYCLE)),
         "plateau": optim.ReduceLROnPlateau(config.lr, patience=2),
     }
     if config.schedule not in rates:

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
         ArgumentError: if an option or a field is none that there is.
         DataError: if the data are not there, or damaged.
         StateError: if the folder has a run that is not resumed, or of another configuration.
+        KeyboardInterrupt: if Ctrl-C ended the training; there is a checkpoint.
     """
     from staticnet.cli.run_data import load
     from staticnet.cli.run_networks import trainer
@@ -68,8 +69,9 @@ def run(options: argparse.Namespace) -> None:
         out=out,
         resume=options.resume,
     )
-    if not history.interrupted:
-        print(f"use it: staticnet eval {out}, staticnet predict {out} x.npy -o y.npy")
+    if history.interrupted:
+        raise KeyboardInterrupt(f"interrupted; staticnet train --resume --out {out} goes on")
+    print(f"use it: staticnet eval {out}, staticnet predict {out} x.npy -o y.npy")
 
 
 def _config(options: argparse.Namespace, out: Path) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -21,13 +22,24 @@ from staticnet.train.data.source import Array, Layout, Plan
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _CHANNELS = {"RGB": 3, "L": 1}
+_ORIENTATION = 0x0112  # the tag of EXIF 2.3, 4.6.4; what undoes each
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 
 
 class ImageFolder:
     """Images in FOLDER/CLASS/NAME.png, and the number of their class, in the order of the names.
 
     Pixels are float32 in [0, 1], channels first, by Pillow: 16 bits are scaled, palettes and
-    transparency made colours, of an animation the first image is taken. All must have one size;
+    transparency made colours, of an animation the first image is taken, and what a camera stored
+    lying on its side stands upright, as EXIF has it. All must have one size;
     with `size`, an int or (height, width), they are resized to it. `workers` threads read
     `prefetch` batches ahead, so that many are in memory. `classes` are the folders' names. With
     `targets=False` all images below FOLDER are taken, for `predict`, in whatever folders; `files`
@@ -132,7 +144,11 @@ def read_image(file: Path, mode: str = "RGB", size: tuple[int, int] | None = Non
     try:
         with image.open(file) as opened:
             return _pixels(opened, mode, size)
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such image") from None
+    except image.DecompressionBombError:
+        raise DataError(f"{file}: more pixels than Pillow reads; write it again, smaller") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(
             f"{file}: no readable image: {error}; remove it, or write it again"
         ) from None
@@ -177,10 +193,20 @@ def _found(folder: Path) -> tuple[list[str], list[Path], list[int]]:
 def _all(folder: Path) -> tuple[list[str], list[Path], list[int]]:
     """No classes, and all images below a folder."""
     _check_folder(folder, "FOLDER/NAME.png")
+    files = images_below(folder)
+    return [], files, [0] * len(files)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and in those in it, in the order of their names.
+
+    Raises:
+        DataError: if there are none.
+    """
     files = _images(folder)
     if not files:
         raise DataError(f"{folder}: no images; their names end in {', '.join(SUFFIXES)}")
-    return [], files, [0] * len(files)
+    return files
 
 
 def _check_folder(folder: Path, layout: str) -> None:
@@ -196,6 +222,7 @@ def _images(folder: Path) -> list[Path]:
 
 def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:
     """The pixels of an open image of whatever mode.  -> float32 [c, h, w]"""
+    opened = _upright(opened)
     if opened.mode.startswith("I;16") or opened.mode in ("I", "F"):
         image = _pillow().fromarray(_scaled(np.asarray(opened)))
     elif opened.mode in ("P", "PA") or "transparency" in opened.info:
@@ -207,6 +234,15 @@ def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:
         image = image.resize((size[1], size[0]), _pillow().Resampling.BILINEAR)
     pixels = np.asarray(image, np.float32) / np.float32(255)
     return np.ascontiguousarray(pixels[None] if mode == "L" else pixels.transpose(2, 0, 1))
+
+
+def _upright(opened: Any) -> Any:
+    """The image as its camera was held, by EXIF; as it is stored, if that is unreadable."""
+    try:
+        turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
+    except (SyntaxError, ValueError, OSError, struct.error):
+        turn = None
+    return opened if turn is None else opened.transpose(getattr(_pillow().Transpose, turn))
 
 
 def _scaled(pixels: Array) -> Array:
