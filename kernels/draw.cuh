@@ -12,15 +12,17 @@ struct alignas(16) sn_16_bytes {
   sn_word v[2];
 };
 
-// to[i] = data[order[step * batch + i]] for the rows i of a batch.
+// to[i] = data[order[step * batch + i]] for the rows i of a batch. The first unit is the thread's
+// that is `shift` from the end, less than a block: so several draws wait side by side.
 template <class Unit>
 __device__ inline void sn_gather_rows(const sn_word *table, sn_word step, int slot, void *to,
-                                      sn_word batch, sn_word row_bytes) {
+                                      sn_word batch, sn_word row_bytes, int shift = 0) {
   const Unit *const data = (const Unit *)table[slot];
   const sn_word *const order = (const sn_word *)table[1] + step % table[2] * batch;
   const sn_word units = row_bytes / sizeof(Unit), all = batch * units;
   const sn_word threads = (sn_word)gridDim.x * blockDim.x;
-  for (sn_word i = (sn_word)blockIdx.x * blockDim.x + threadIdx.x; i < all; i += threads)
+  const sn_word own = (sn_word)blockIdx.x * blockDim.x + threadIdx.x + shift;
+  for (sn_word i = own < threads ? own : own - threads; i < all; i += threads)
     ((Unit *)to)[i] = data[order[i / units] * units + i % units];
 }
 

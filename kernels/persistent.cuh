@@ -162,4 +162,22 @@ __device__ __noinline__ void sn_square_product(int block, sn_matrices s, const t
   __syncthreads();
 }
 
+// z = activation(x y + bias) of 256 results, one a thread, of few terms: a thread adds them in order,
+// and waits for nobody. It is inlined, as small as it is, so that the sizes are known.
+template <class X, int ACTIVATION>
+__device__ inline void sn_small_product(int block, sn_matrices s, const typename X::memory *x,
+                                        const typename X::memory *y,
+                                        const typename X::memory *bias, typename X::memory *z) {
+  const int at = block * 256 + threadIdx.x;
+  if (at >= s.m * s.n) return;
+  const int i = at / s.n, j = at % s.n;
+  typename X::value sum = 0;
+#pragma unroll 16
+  for (int l = 0; l < s.k; ++l)
+    sum = sn_fma(X::load(x[(int64_t)i * s.xr + (int64_t)l * s.xc]),
+                 X::load(y[(int64_t)l * s.yr + (int64_t)j * s.yc]), sum);
+  if (bias) sum += X::load(bias[j]);
+  z[(int64_t)i * s.zr + j] = X::store(sn_activated<ACTIVATION>(sum));
+}
+
 #endif  // STATICNET_PERSISTENT_CUH

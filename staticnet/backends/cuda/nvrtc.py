@@ -12,6 +12,7 @@ from staticnet.errors import CompileError
 
 OPTIONS = ("--std=c++17", "--fmad=false")  # what is contracted would depend on its neighbours
 ON_ALL_CORES = "--split-compile=0"
+STAGE = "__noinline__ void"  # which kernels of many stages call, and others have none of
 ERROR_LINES = 8
 _MAJORS = ("13", "12")
 
@@ -26,14 +27,17 @@ class Nvrtc:
         self.version = (major.value, minor.value)
 
     def compile(self, source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> bytes:
-        """The cubin of a CUDA source for an architecture such as "sm_90", made on all cores.
+        """The cubin of a CUDA source for an architecture such as "sm_90".
 
-        The kernels' code is that of one core; what else is in the file may lie in another order.
+        It is made on all cores, unless kernels call functions that are not inlined: in parts the
+        compiler does not see what memory these are given, and reads it as if it might be any. Else
+        the kernels' code is that of one core; the rest of the file may lie in another order.
 
         Raises:
             CompileError: with the compiler's first errors.
         """
-        return self._result("CUBIN", source, architecture, (*options, ON_ALL_CORES))
+        split = () if STAGE in source else (ON_ALL_CORES,)
+        return self._result("CUBIN", source, architecture, (*options, *split))
 
     def ptx(self, source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> str:
         """The PTX of a CUDA source for a virtual architecture such as "compute_90".

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
-from staticnet.codegen.cuda.persistent import is_block_wide, shared_bytes, squares, stretches
+from staticnet.codegen.cuda.persistent import blocks_of, is_block_wide, shared_bytes, stretches
 from staticnet.codegen.cuda.spans import Span
 from staticnet.codegen.cuda.streams import RATES, Rates
 from staticnet.codegen.launches import Command, CudaProgram, Launch, Product
@@ -135,7 +135,7 @@ def seconds_apart(
 def _turns(command: Command, each: StageRates) -> tuple[int, float]:
     """The blocks of a command, and how long one takes."""
     if isinstance(command, Product):
-        return squares(command), each.turn + each.stretch * stretches(command)
+        return blocks_of(command), each.turn + each.stretch * stretches(command)
     if isinstance(command, Launch):
         return -(-command.grid[0] * command.block[0] // THREADS), each.turn
     return 1, each.turn

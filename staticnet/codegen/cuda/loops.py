@@ -23,7 +23,7 @@ from staticnet.codegen.cuda.choice import (
 )
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import Parts
-from staticnet.codegen.cuda.persistent import ROOM, StageWriter, shared_bytes
+from staticnet.codegen.cuda.persistent import ROOM, StageWriter, needs_room, shared_bytes
 from staticnet.codegen.cuda.reach import overlap, reach
 from staticnet.codegen.cuda.resident import (
     HEADERS,
@@ -81,7 +81,7 @@ class LoopWriter(StageWriter):
                 body += self._stage([c for c in stage if not isinstance(c, Resident)])
         body.append(f"if (step + 1 < {loop.count}) {self._barrier()}")
         last = [self._row(copy) for copy in self.carried.values()]
-        products = any(isinstance(c, Product) for stage in self.stages for c in stage)
+        products = any(needs_room(c) for stage in self.stages for c in stage)
         turn = f"{loop.count - 1} - step" if loop.reverse else "step"
         lines = [
             f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',

@@ -9,6 +9,7 @@ See docs/adr/0048-a-small-step-is-one-kernel.md.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ from staticnet.ops.library import ACTIVATIONS
 from staticnet.plan.plan import Plan
 
 NAME = "sn_step"
+FEW_TERMS, MANY_RESULTS = 16, 1 << 16  # of a small product
+SOME_TERMS = 64  # of one with a result a thread of a block
 SIDE = 16  # of the square of a product that a block computes: SN_SIDE of the device code
 STRETCH_BYTES = 512  # of the terms of a row that are summed at once: sn_stretch
 ROOM = 20_480  # bytes of shared memory of a product: sn_product_room
@@ -45,12 +48,21 @@ _BLOCK_WIDE = re.compile(r"__shared__|sn_reduce_down<|sn_reduce<[^;]*?, (?:64|[1
 _OF_HALVES = re.compile(rf"sn_reduce<[^;]*?, {HALF}>\(")
 
 
-def squares(p: Product) -> int:
-    """The blocks of a product."""
-    count = ceil_div(p.m, SIDE) * ceil_div(p.n, SIDE)
-    for size in p.batch:
-        count *= size
-    return count
+def is_small(p: Product) -> bool:
+    """Whether each thread computes a result by itself, so that none waits for another."""
+    few = p.k <= FEW_TERMS and p.m * p.n <= MANY_RESULTS
+    return few or (p.k <= SOME_TERMS and p.m * p.n <= THREADS)
+
+
+def blocks_of(p: Product) -> int:
+    """The blocks of a product: of small ones each has a result a thread, else a square."""
+    return _blocks_of_one(p) * math.prod(p.batch)
+
+
+def _blocks_of_one(p: Product) -> int:
+    if is_small(p):
+        return ceil_div(p.m * p.n, THREADS)
+    return ceil_div(p.m, SIDE) * ceil_div(p.n, SIDE)
 
 
 def stages_of(before: Sequence[frozenset[int]]) -> list[list[int]]:
@@ -72,7 +84,12 @@ def shared_bytes(functions: Mapping[str, str], commands: Sequence[Command]) -> i
     for text in functions.values():
         arrays |= arrays_of(text)
         arrays |= {name: ROUTINE_BYTES for name in re.findall(r"\bsn_(?:scan|scatter)_\w+<", text)}
-    return sum(arrays.values()) + ROOM * any(isinstance(c, Product) for c in commands)
+    return sum(arrays.values()) + ROOM * any(map(needs_room, commands))
+
+
+def needs_room(command: object) -> bool:
+    """Whether blocks bring what they compute it from to shared memory."""
+    return isinstance(command, Product) and not is_small(command)
 
 
 def is_block_wide(function: Function) -> bool:
@@ -116,12 +133,15 @@ class StageWriter:
     def _stage(self, commands: Sequence[Command]) -> list[str]:
         lines: list[str] = []
         before = 0  # blocks of the commands side by side, which the grid's share out in turn
-        for number, command in enumerate(commands):
-            if number:  # they may work in the same shared memory
+        shared = False
+        for command in commands:
+            shares = self._shares(command)
+            if shares and shared:  # they may work in the same shared memory
                 lines.append("__syncthreads();")
+            shared |= shares
             if isinstance(command, Product):
                 lines += self._product(command, before)
-                before += squares(command)
+                before += blocks_of(command)
             elif isinstance(command, Copy):
                 lines += self._copy(command)
             else:
@@ -129,6 +149,15 @@ class StageWriter:
                 lines += self._call(command, before)
                 before += command.grid[0]
         return lines
+
+    def _shares(self, command: Command) -> bool:
+        """Whether a command may work in shared memory: all but maps, rows of warps and copies."""
+        if not isinstance(command, Launch):
+            return needs_room(command)
+        made = self.kernels[command.function]
+        rows = made.body[:1] and made.body[0].startswith("const int lane = threadIdx.x % ")
+        apart = made.points is not None or (rows and not is_of_halves(made))
+        return not apart or is_block_wide(made)
 
     def _turns(self, before: int, count: int, body: Sequence[str]) -> list[str]:
         """Lines for each of so many blocks, which the grid's blocks share out."""
@@ -178,8 +207,7 @@ class StageWriter:
         steps = [(1, x.leading) if x.transposed else (x.leading, 1) for x in (p.left, p.right)]
         sizes = ", ".join(map(str, (p.m, p.n, p.k, *steps[0], *steps[1], p.result.leading)))
         places, lines = ["", "", ""], list[str]()
-        each = ceil_div(p.m, SIDE) * ceil_div(p.n, SIDE)
-        inner = 1
+        each, inner = _blocks_of_one(p), 1
         for axis in reversed(range(len(p.batch))):
             number = f"block / {each * inner} % {p.batch[axis]}"
             for i, matrix in enumerate((p.left, p.right, p.result)):
@@ -193,13 +221,15 @@ class StageWriter:
             )
         ]
         bias = f"(const {kind} *)({self._pointer(p.bias, False)})" if p.bias else "nullptr"
-        options = f"sn_of_{name}, {activation}, {', '.join(str(x).lower() for x in along)}"
-        square = f"block % {each}" if inner > 1 else "block"
-        lines.append(
-            f"sn_square_product<{options}>({square}, {{{sizes}}}, {operands[0]}, {operands[1]}, "
-            f"{bias}, {operands[2]}, room);"
-        )
-        return self._turns(before, squares(p), lines)
+        options = f"sn_of_{name}, {activation}"
+        own = f"block % {each}" if inner > 1 else "block"
+        given = f"{own}, {{{sizes}}}, {operands[0]}, {operands[1]}, {bias}, {operands[2]}"
+        if is_small(p):
+            lines.append(f"sn_small_product<{options}>({given});")
+        else:
+            ways = ", ".join(str(x).lower() for x in along)
+            lines.append(f"sn_square_product<{options}, {ways}>({given}, room);")
+        return self._turns(before, blocks_of(p), lines)
 
 
 @dataclass
@@ -227,7 +257,7 @@ class PersistentWriter(StageWriter):
             body += self._stage(stage)
         body.append(f"if (step + 1 < steps || table) {self._barrier()}")
         end = ["if (blockIdx.x == 0 && threadIdx.x == 0) table[0] = first + steps;", *last]
-        products = any(isinstance(c, Product) for stage in stages for c in stage)
+        products = any(needs_room(c) for stage in stages for c in stage)
         room = [f"alignas(16) __shared__ char room[{ROOM}];"] if products else []
         begin, finish = self._in_own_memory()
         names = [f"g{name[1:]}" if begin else name for name in self.pointers.values()]
@@ -292,6 +322,7 @@ class PersistentWriter(StageWriter):
 
     def _draws(self) -> Iterator[str]:
         """The rows of each data set that a step takes, where the step finds them."""
+        shift = 0  # other threads wait for the next one's
         for i, node in enumerate(self.plan.graph.inputs):
             nbytes = int(node.type.nbytes)
             if nbytes == 0 or not node.shape:
@@ -300,8 +331,9 @@ class PersistentWriter(StageWriter):
             to = self._pointer(Address("feed", i), True)
             yield (
                 f"sn_gather_rows<{_unit(nbytes // rows)}>(table, first + step, {FIRST_SLOT + i}, "
-                f"{to}, {rows}, {nbytes // rows});"
+                f"{to}, {rows}, {nbytes // rows}, {shift});"
             )
+            shift = (shift + THREADS // 4) % THREADS
 
     def _keeps(self, step: str) -> Iterator[str]:
         """Each output of a step into its stack."""
@@ -318,7 +350,7 @@ class PersistentWriter(StageWriter):
 
 def stretches(p: Product) -> int:
     """How often a block of a product waits for the next terms of its sums."""
-    return ceil_div(p.k * compute_dtype(p.dtype).itemsize, STRETCH_BYTES)
+    return 0 if is_small(p) else ceil_div(p.k * compute_dtype(p.dtype).itemsize, STRETCH_BYTES)
 
 
 def padded(nbytes: int) -> int:

@@ -22,7 +22,7 @@ from staticnet.codegen.cuda.loops import (
 )
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import Parts
-from staticnet.codegen.cuda.persistent import ROOM, StageWriter
+from staticnet.codegen.cuda.persistent import ROOM, StageWriter, needs_room
 from staticnet.codegen.cuda.statements import block, indent
 from staticnet.codegen.launches import (
     BARRIER,
@@ -31,7 +31,6 @@ from staticnet.codegen.launches import (
     Command,
     Launch,
     Loop,
-    Product,
     While,
 )
 
@@ -64,7 +63,7 @@ class WhileWriter(StageWriter):
             *(self._all(body) or [self._barrier()]),
         ]
         commands = [command for stage in (*test, *body) for command in stage]
-        products = any(isinstance(command, Product) for command in commands)
+        products = any(map(needs_room, commands))
         names = ["unsigned *barrier", *(f"char *{name}" for name in self.pointers.values())]
         lines = [
             f'extern "C" __global__ void __launch_bounds__({THREADS}, 1)',
