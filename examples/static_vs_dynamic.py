@@ -89,11 +89,18 @@ def main(count: int = 300, **options: Any) -> None:
     feeds = batches(count)
     sn.manual_seed(0)
     losses, counts = train(Equilibrium(bounded=False), feeds)
-    print(f"dynamic: loss {losses[0]:.3f} to {losses[-1]:.3f}, iterations {sorted(counts)}")
+    print(
+        "Dynamic execution runs each operation where Python meets it, so a loop may ask for values."
+    )
+    print(f"dynamic: loss {losses[0]:.3f} to {losses[-1]:.3f}, iterations {sorted(counts)}\n")
+    print("A static graph is made before there are values, and refuses to answer.")
     try:
         sn.compare(lambda: build(bounded=False), feeds)
     except SymbolicValueError as error:
-        print(f"compiled as it stands: {error}")
+        print(f"compiled as it stands: {error}\n")
+    print(
+        f"With {MOST} iterations and sn.where in place of the break there is a graph to compile:\n"
+    )
     print(sn.compare(build, feeds, name="the bounded layer", **options))
 
 

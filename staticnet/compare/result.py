@@ -25,7 +25,7 @@ rows           [{name, values}]; values: {key: number, text, None, or an interva
 
 environment    {what: text}
 warnings       [text]: why the figures may not be believed
-notes          [text]: what was left out and why, and how to read the rest
+notes          [text]: what the figures say, what was left out and why, and how to read the rest
 waterfall_svg  a picture, as an <svg>; "" until one is drawn
 document       what `Function.document` gave of the step with all passes, or None
 raw            what was measured:

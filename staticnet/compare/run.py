@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.backends.base import choose
-from staticnet.compare import environment, result, stats
+from staticnet.compare import environment, result, stats, story
 from staticnet.compare.comparison import Comparison
 from staticnet.compare.contenders import (
     Contender,
@@ -271,14 +271,15 @@ def _place(contender: Contender) -> int:
 
 def _comparison(raw: dict[str, Any], name: str, comparing: _Comparing) -> Comparison:
     assert comparing.everything is not None
+    rows = result.rows_of(raw)
     data: dict[str, Any] = {
         "format": result.FORMAT,
         "name": name,
         "columns": result.COLUMNS,
-        "rows": result.rows_of(raw),
+        "rows": rows,
         "environment": environment.as_text(raw["environment"]),
         "warnings": list(_warnings(raw)),
-        "notes": [*comparing.notes, _how(raw)],
+        "notes": [*story.told(rows), *comparing.notes, _how(raw)],
         "waterfall_svg": "",
         "document": comparing.everything.function.document(*comparing.feeds[0]),
         "raw": raw,
