@@ -314,3 +314,53 @@ def test_the_command(tmp_path: Path, capsys: Any) -> None:
     assert main(["recipe", str(file), "--idle"]) == 2
     assert "ended without Trainer.fit" in capsys.readouterr().err
     assert main(["recipe", str(tmp_path / "none.py")]) == 2
+
+
+@pytest.mark.slow
+def test_another_fit_and_steps_of_ones_own(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "train.py"
+    file.write_text(f"{SCRIPT}{SECOND}")
+    before = sn.train.Trainer.fit, sn.Function.__call__, sn.Function.run
+    assert main(["recipe", "--fit", "2", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert f"train.py:{len(SCRIPT.splitlines()) + 2}: what Trainer.fit is given" in shown
+    assert "FAULT  shuffling" not in shown
+    assert main(["recipe", str(file), "--idle"]) == 0
+    shown = capsys.readouterr().out
+    assert "a training step of the script's own" in shown
+    assert "wrong broadcast" in shown
+    assert (sn.train.Trainer.fit, sn.Function.__call__, sn.Function.run) == before
+
+
+SECOND = """
+if sys.argv[1:] != ["--idle"]: trainer.fit((x, y))
+u, v = sn.placeholder(("batch", 3), name="u"), sn.placeholder(("batch",), name="v")
+off = sn.mean((model(u)[:, :1] - v) ** 2)
+step = sn.function([u, v], off, sn.optim.SGD(0.1).minimize(off), device="numpy")
+step.run(3, x, y.astype("float32"), batch_size=16)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "told"),
+    [
+        ("1 / 0", 1, "ZeroDivisionError"),
+        ("def f(", 1, "SyntaxError"),
+        ("import sys; sys.exit(0)", 2, "ended without Trainer.fit"),
+        ("import sys; sys.exit('no data')", 1, "no data"),
+        ("import staticnet as sn; sn.variable([1, 2]) + sn.variable([1, 2, 3])", 2, "broadcast"),
+    ],
+)
+def test_scripts_that_end_before(
+    text: str, status: int, told: str, tmp_path: Path, capsys: Any
+) -> None:
+    file = tmp_path / "train.py"
+    file.write_text(text)
+    try:
+        found = main(["recipe", str(file)])
+        shown = capsys.readouterr().err
+    except SystemExit as end:
+        found, shown = 1, str(end.code)
+    assert found == status
+    assert told in shown
+    assert "runpy" not in shown
