@@ -58,7 +58,9 @@ def browser(device: str) -> Parts:
             "the second puts these together, and the output puts together that. After "
             f"{EPOCHS:,} epochs {right:.1%} of the test points are right, at a loss of {loss:.4f}."
         ),
-        article.figure(picture, "To train it by clicks: staticnet playground"),
+        article.wide(
+            article.figure(picture, "To train it by clicks: staticnet playground"), "The network"
+        ),
     ]
 
 
@@ -225,7 +227,7 @@ def backward(device: str) -> Parts:
             "Values go forward, from above to below; gradients go backward. Each node multiplies "
             "what comes back by its own derivative, and no node needs to know of the others:"
         ),
-        article.markup(swept._repr_html_()),
+        article.wide(swept._repr_html_(), "An expression, forward and backward"),
         article.paragraph(
             "Why one should understand it: a sigmoid's derivative is at most 1/4, so each layer of "
             f"them hands on less. In {DEPTH} layers the first one's gradient is "
@@ -263,7 +265,7 @@ def derived(device: str) -> Parts:
             "block has its derivative below it. The rules that are shown here are those by which "
             "the compiler makes every gradient on this page:"
         ),
-        article.markup(made._repr_html_()),
+        article.wide(made._repr_html_(), "A derivation"),
         article.paragraph('Of your own expression: staticnet derive "sin(x)*x" --wrt x'),
     ]
 

@@ -56,6 +56,13 @@ def markup(html: str) -> Part:
     return html
 
 
+def wide(html: str, name: str) -> Part:
+    """HTML that may be wider than the page, and scrolls then; `name` is read out."""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{html}</div>'
+    )
+
+
 def image(pixels: Array, name: str, scale: int = 1) -> Part:
     """Pixels as a picture, each as a square of `scale` dots; `name` is read out in its place.
 
@@ -91,7 +98,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Part:
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{''.join(map(_cell, cells))}</tr>" for cells in rows)
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr>{heads}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="plain"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
