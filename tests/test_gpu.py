@@ -18,7 +18,7 @@ from test_cuda_loops import CASES, kernels_of_loops
 from test_cuda_resident import CASES as RESIDENT
 from test_cuda_resident import recurrent
 from test_cuda_whiles import CASES as WHILES
-from test_cudnn import attention, convolution
+from test_cudnn import attention, block, convolution
 from tolerance import close
 
 import staticnet as sn
@@ -301,7 +301,7 @@ def test_arrays_are_shared_with_other_frameworks(cupy: Any, framework: Any) -> N
 
 
 @pytest.mark.skipif(find_cudnn() is None, reason="no nvidia-cudnn-frontend")
-@pytest.mark.parametrize("make", [attention, convolution])
+@pytest.mark.parametrize("make", [attention, convolution, lambda: block(2)])
 @pytest.mark.parametrize("tune", ["0", "20"])
 def test_cudnn(
     make: Callable[[], Any], tune: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

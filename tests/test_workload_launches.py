@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import staticnet as sn
+import staticnet.backends.cuda as backend
 from bench import adam_rule
 from bench.gpu import networks
 from bench.workloads import char_gpt, layer_norm, matmul, mlp, playground, pointwise, softmax
-from staticnet.backends.cuda import CudaBackend
 from staticnet.cli.networks import NETWORKS, network
 from staticnet.cli.text_networks import character_gpt
 from staticnet.codegen.cuda.program import write_cuda_program
@@ -90,6 +90,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "char_lstm": of_network("char_lstm"),
     "resnet18": of_network("cifar_bn", model=lambda nn: network(nn, NETWORKS["resnet18"])),
     "resnet50": of_network("resnet50"),
+    "resnet50_cudnn": of_network("resnet50"),  # as where it is installed
     "vit_b16": of_network("vit_b16"),
     "gpt2_layer": of_network("gpt2_124m", model=gpt2_layer),
     "gpt2_124m": of_network("gpt2_124m"),
@@ -106,9 +107,10 @@ DEFAULT = ("playground", "mlp", "pointwise", "softmax", "layer_norm", "adam", "m
 
 def planned(f: Any) -> tuple[Plan, CudaProgram]:
     """A function's plan for a GPU and its program."""
-    made = Compilation(f.graph, CudaBackend(), "fast", f.precision, (), None)
+    cuda = backend.CudaBackend()
+    made = Compilation(f.graph, cuda, "fast", f.precision, (), None)
     plan = made.plan(made.compile({})[0], {})
-    return plan, write_cuda_program(plan, f.precision == "tf32", persistent=True)
+    return plan, write_cuda_program(plan, f.precision == "tf32", persistent=True, calls=cuda.calls)
 
 
 def account(plan: Plan, program: CudaProgram) -> str:
@@ -130,5 +132,8 @@ def account(plan: Plan, program: CudaProgram) -> str:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in DEFAULT else pytest.mark.slow) for n in CASES]
 )
-def test_launches_and_bytes(name: str, golden: Callable[[str, str], None]) -> None:
+def test_launches_and_bytes(
+    name: str, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "find_cudnn", lambda: name.endswith("_cudnn") or None)
     golden(f"launches/{name}.txt", account(*planned(CASES[name]())))
