@@ -1,4 +1,4 @@
-"""NVIDIA's cuDNN makes plans for an H100 that is not there: `python cudnn_plans.py FOLDER`.
+"""NVIDIA's cuDNN makes plans for an H100 that is not there: `python cudnn_plans.py FOLDER [KIND]`.
 
 A line of JSON for each signature: its kind, and names and workspaces of its first plans. By the
 driver's library cuDNN loads the kernels that it builds; here that has names and nothing behind.
@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import staticnet as sn
 import staticnet.backends.cuda as backend
@@ -77,7 +79,9 @@ def signatures(inputs: list[Any], outputs: list[Any], precision: str) -> Iterato
     return (x.signature for x in program.launches if isinstance(x, LibraryCall))
 
 
-def attention(heads: int, groups: int, rows: int, width: int, causal: bool) -> Any:
+def attention(
+    heads: int, groups: int, rows: int, width: int, causal: bool, mask: Any = None
+) -> Any:
     """Inputs and outputs of attention of projected rows, and of its gradient."""
     inputs = [sn.placeholder((2, rows, n * width)) for n in (heads, groups, groups)]
 
@@ -85,7 +89,7 @@ def attention(heads: int, groups: int, rows: int, width: int, causal: bool) -> A
         return sn.permute_dims(sn.reshape(x * 2, (2, rows, n, width)), (0, 2, 1, 3))
 
     q, k, v = map(cut, inputs, (heads, groups, groups))
-    y = nn.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+    y = nn.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True)
     y = sn.reshape(sn.permute_dims(y, (0, 2, 1, 3)), (2, rows, heads * width))
     return inputs, [y, *sn.grad(sn.sum(sn.tanh(y)), inputs)]
 
@@ -129,6 +133,10 @@ def cases() -> Iterator[Signature]:
     """What networks ask for, and last what no engine computes."""
     yield from signatures(*attention(12, 12, 256, 64, True), "bfloat16")
     yield from signatures(*attention(8, 2, 197, 128, False), "float16")
+    window = np.tri(197, 197, 20) > np.tri(197, 197, -20)
+    yield from signatures(*attention(8, 2, 197, 64, False, window), "bfloat16")
+    slopes = -np.abs(np.subtract.outer(np.arange(256), np.arange(256))) * np.ones((4, 1, 1))
+    yield from signatures(*attention(4, 4, 256, 64, False, slopes.astype("f")), "float16")
     yield from signatures(*convolution(64, 128, 28, 2), "bfloat16")
     yield from signatures(*convolution(64, 64, 14, groups=64), "float16")
     yield from signatures(*bottleneck(), "bfloat16")
@@ -148,7 +156,8 @@ def main() -> None:
     properties = module.create_device_properties(json.dumps(H100))
     cudnn = Cudnn(module, properties)
     backend.find_cudnn = lambda: cudnn
-    for signature in cases():
+    only = sys.argv[2] if len(sys.argv) > 2 else ""
+    for signature in (x for x in cases() if x.kind.startswith(only)):
         graph = cudnn.graph(signature)
         plans = graph.plans(PLANS) if graph else []
         read = None

@@ -117,14 +117,23 @@ class pygraph:
         return self.results
 
     def sdpa(self, q: Array, k: Array, v: Array, **options: Any) -> list[Any]:
+        self._check_bias(options, q, k)
         y, stats = self._op("sdpa", 2, options)
         if options["generate_stats"]:
             return [y, stats]
         self.results = [y]
         return [y, None]
 
+    def _check_bias(self, options: dict[str, Any], q: Array, k: Array) -> None:
+        bias = options.get("bias")
+        if bias:
+            assert bias is self.arrays[-1], "what is added comes last"
+            assert bias.dim[2:] == [q.dim[2], k.dim[2]]
+            assert all(n in (1, m) for n, m in zip(bias.dim[:2], q.dim[:2], strict=True))
+
     def sdpa_backward(self, *operands: Array, **options: Any) -> list[Array]:
         assert options["use_deterministic_algorithm"]
+        self._check_bias(options, *operands[:2])
         return self._op("sdpa_backward", 3, options)
 
     def conv_fprop(self, image: Array, weight: Array, **options: Any) -> Array:
@@ -249,22 +258,26 @@ class pygraph:
 
         self.owner.gpu.streams[self.owner.stream].put(work)
 
-    def _scores(self, q: Any, k: Any) -> Any:
+    def _scores(self, q: Any, k: Any, bias: Any) -> Any:
         each = q.shape[1] // k.shape[1]
-        s = self.options["attn_scale"] * q @ np.repeat(k, each, 1).swapaxes(2, 3)
+        s = self.options["attn_scale"] * q @ np.repeat(k, each, 1).swapaxes(2, 3) + bias
         if self.options["use_causal_mask"]:
             s = np.where(np.tri(*s.shape[2:]) > 0, s, -np.inf)
         return s
 
-    def _sdpa(self, q: Any, k: Any, v: Any) -> list[Any]:
-        s = self._scores(q, k)
-        stats = np.log(np.exp(s).sum(-1, keepdims=True))
+    def _sdpa(self, q: Any, k: Any, v: Any, bias: Any = 0.0) -> list[Any]:
+        s = self._scores(q, k, bias)
+        top = s.max(-1, keepdims=True)
+        assert not np.any(top == -np.inf), "of a row without keys nothing is said"
+        stats = np.log(np.exp(s - top).sum(-1, keepdims=True)) + top
         return [np.exp(s - stats) @ np.repeat(v, q.shape[1] // v.shape[1], 1), stats]
 
-    def _sdpa_backward(self, q: Any, k: Any, v: Any, y: Any, a: Any, stats: Any) -> list[Any]:
+    def _sdpa_backward(
+        self, q: Any, k: Any, v: Any, y: Any, a: Any, stats: Any, bias: Any = 0.0
+    ) -> list[Any]:
         each = q.shape[1] // k.shape[1]
         keys, values = (np.repeat(x, each, 1) for x in (k, v))
-        w = np.exp(self._scores(q, k) - stats)
+        w = np.exp(self._scores(q, k, bias) - stats)
         to_w = a @ values.swapaxes(2, 3)
         ds = w * (to_w - (a * y).sum(-1, keepdims=True)) * self.options["attn_scale"]
         dk, dv = ds.swapaxes(2, 3) @ q, w.swapaxes(2, 3) @ a

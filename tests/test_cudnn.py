@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {"device": "cuda", "precision": "bfloat16"}
 
 
 def attention(
-    heads: int = 4, groups: int = 2, causal: bool = True, width: int = 8
+    heads: int = 4, groups: int = 2, causal: bool = True, width: int = 8, mask: Any = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Inputs, outputs and feeds: rows that are projected, cut in heads, joined, and gradients."""
     x = sn.placeholder((2, 12, 16), name="x")
@@ -51,7 +51,14 @@ def attention(
         return sn.permute_dims(sn.reshape(x @ w, (2, 12, count, width)), (0, 2, 1, 3))
 
     q, k, v = map(cut, weights, (heads, groups, groups))
-    y = nn.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+    if mask is not None and causal:  # PyTorch's function takes one of them
+        scale = sn.constant(np.float32(width**-0.5))
+        whole = sn.constant(mask.reshape((1,) * (4 - mask.ndim) + mask.shape))
+        y, _ = items(apply(Attention(True), q, k, v, scale, whole))
+    else:
+        y = nn.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True
+        )
     joined = sn.reshape(sn.permute_dims(y, (0, 2, 1, 3)), (2, 12, heads * width))
     loss = sn.sum(sn.tanh(joined @ sn.permute_dims(weights[0], (1, 0))) ** 2)
     inputs = [x, *weights]
@@ -107,6 +114,47 @@ def test_only_a_result_needs_no_logarithms(gpu: Gpu, cudnn: FakeCudnn) -> None:
     inputs, outputs, feeds = attention()
     check((inputs, outputs[:1], feeds), **OPTIONS)
     assert [options["generate_stats"] for _, options in cudnn.asked] == [False]
+
+
+MASKS: dict[str, Any] = {
+    "bool": np.tri(12, 12, 2) > 0, "keys": np.arange(12)[None] < 9,
+    "heads": RNG.normal(size=(4, 12, 12)).astype("f"),
+    "infinite": np.where(np.tri(12, 12, 2) > 0, RNG.normal(size=(2, 1, 12, 12)), -np.inf)
+    .astype("f"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "causal"),
+    [("bool", False), *(pytest.param(x, c, marks=pytest.mark.slow) for x in MASKS for c in (0, 1))],
+)
+def test_constant_masks_are_added(kind: str, causal: bool, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    made = attention(causal=bool(causal), mask=MASKS[kind])
+    cudnn.refuses = "no engine"
+    check(made, **OPTIONS)
+    assert not calls(gpu)
+    cudnn.refuses = ""
+    backend.open_device().cudnn = Cudnn(cudnn)
+    f = check(made, **OPTIONS)
+    assert set(calls(gpu)) == {"sdpa", "sdpa_backward"}
+    assert all("bias" in options for _, options in cudnn.asked)
+    (record,) = (r for r in f.passes() if r.name == "cudnn")
+    assert record.notes["attention_gradient given the result"] == 1
+
+
+@pytest.mark.parametrize("kind", ["without keys", "of a run", "variable"])
+def test_masks_that_may_leave_no_key_do_not(kind: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """A query without keys has 0, which cuDNN does not say of itself."""
+    mask: Any = np.tri(12, 12, -1) > 0
+    if kind == "of a run":
+        mask = sn.placeholder((12, 12), "bool", name="mask")
+    if kind == "variable":
+        mask = sn.variable(np.zeros((12, 12), "f"), "mask")
+    inputs, outputs, feeds = attention(causal=False, mask=mask)
+    if kind == "of a run":
+        inputs, feeds = [*inputs, mask], [*feeds, np.tri(12, 12, -1) > 0]
+    check((inputs, outputs, feeds), **OPTIONS)
+    assert not calls(gpu)
 
 
 @pytest.mark.parametrize(("ndim", "groups"), [(1, 1), (2, 1), (2, 4), (3, 2)])
@@ -223,16 +271,14 @@ def program(f: Any) -> Any:
 class TestWhatIsLeftToOwnKernels:
     @pytest.mark.parametrize(
         "what",
-        ["mask", "refused", *(pytest.param(x, marks=pytest.mark.slow) for x in MORE)],
+        ["refused", *(pytest.param(x, marks=pytest.mark.slow) for x in MORE)],
     )
     def test_is(self, what: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
         options = dict(OPTIONS)
         made = attention(width=6 if what == "odd" else 8)
-        if what in ("mask", "dropout"):
+        if what == "dropout":
             q = sn.placeholder((1, 2, 8, 8), name="q")
-            more: dict[str, Any] = {"attn_mask": np.tri(8) > 0}
-            if what == "dropout":
-                more = {"dropout_p": 0.5, "dropout_key": sn.random.key(1, 2)}
+            more: dict[str, Any] = {"dropout_p": 0.5, "dropout_key": sn.random.key(1, 2)}
             y = nn.scaled_dot_product_attention(q, q, q, **more)
             loss = sn.sum(y * y)
             made = [q], [loss, *sn.grad(loss, [q])], [RNG.normal(size=q.shape).astype("f")]
@@ -485,7 +531,7 @@ def test_nvidias_cudnn_makes_plans_for_a_gpu_that_is_not_there(tmp_path: Path) -
     *told, first, second = map(json.loads, ran.stdout.splitlines())
     counts = Counter(x["kind"] for x in told)
     assert counts == {
-        "attention": 2, "attention_gradient": 2, "convolution": 5, "convolution_input": 7,
+        "attention": 4, "attention_gradient": 4, "convolution": 5, "convolution_input": 7,
         "convolution_weight": 11, "convolution_epilogue": 22,
     }  # fmt: skip
     assert sum(x["last"] for x in told if x["kind"].startswith("convolution")) == 33

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from staticnet.attention.scores import check_operands, grouped
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
-from staticnet.ir.dtype import BOOL, FLOAT32, UINT64, DType, compute_dtype
+from staticnet.ir.dtype import BOOL, FLOAT32, UINT64, DType, compute_dtype, is_floating
 from staticnet.ir.types import TensorType, format_shape
 from staticnet.ops.arguments import FLOATS, check_kind
+from staticnet.ops.base import Constant
 from staticnet.ops.batching import align
 from staticnet.ops.creation import ones_like
 from staticnet.ops.random import Key, uniform
@@ -69,6 +72,13 @@ def check_types(
     if wrong:
         raise ShapeError(wrong)
     return wide
+
+
+def is_finite(mask: Any) -> bool:
+    """Whether a mask is a constant of finite numbers, which are added."""
+    if not isinstance(mask.op, Constant) or not is_floating(mask.dtype):
+        return False
+    return bool(np.all(np.isfinite(mask.op.value.array.astype(np.float64))))
 
 
 def merge(

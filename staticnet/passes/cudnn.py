@@ -6,6 +6,8 @@ Its gradient of attention makes delta itself, of the result y and of y's cotange
     is    attention_gradient(…, a, scale, l, y, given="result")
 
 where y and l are those of one attention. The cotangent that is summed is a, rounded as it is fed.
+It adds a mask to the scores, and says nothing of rows that this leaves without a key. So a constant
+one that leaves each query a key becomes numbers that are finite, of which exp is 0 where it was.
 What the backend's library lacks is given delta again. Which of its calls run is decided when they
 are bound; see docs/adr/0062.
 """
@@ -14,16 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
-from staticnet.ir.dtype import HALVES, is_floating
+from staticnet.attention.operands import is_finite
+from staticnet.ir.dtype import BOOL, HALVES, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node, build
 from staticnet.ir.types import fixed
 from staticnet.ops.arithmetic import Multiply
-from staticnet.ops.base import Item
+from staticnet.ops.base import Constant, Item, constant
+from staticnet.ops.evaluate import compute
 from staticnet.ops.movement import PermuteDims
 from staticnet.ops.selection import Cast
 from staticnet.ops.shape import Sum
@@ -36,11 +43,14 @@ ATTENTION, GRADIENT = "attention", "attention_gradient"
 _CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight", "convolution_epilogue")
 CALLS = frozenset({ATTENTION, GRADIENT, *_CONVOLUTIONS})
 _DELTA = 6  # which operand of the gradient it is
+_LOW = -60000.0  # of any type; beside scores of 16-bit rows it is no key
 Seen = tuple[Node, tuple[Index, ...]]
 
 
 def cudnn(graph: Graph, context: Context) -> Graph:
     """The graph in terms of what `context.calls` take."""
+    if GRADIENT in context.calls and context.numerics != "exact":
+        graph = _with_numbers(graph, context)
     gradients = [node for node in graph.nodes if isinstance(node.op, AttentionGradient)]
     if GRADIENT not in context.calls:
         return _by_delta(graph, context, gradients)
@@ -63,6 +73,61 @@ def cudnn(graph: Graph, context: Context) -> Graph:
         return build(replace(node.op, given="result"), given)
 
     return rebuild(graph, NAME, change)
+
+
+def _with_numbers(graph: Graph, context: Context) -> Graph:
+    """The graph whose constant masks are added, where they leave each query a key."""
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Attention | AttentionGradient) and not node.op.drops:
+            at = len(node.op.names)
+            numbers = _numbers(node, node.inputs[at]) if len(node.inputs) > at else None
+            if numbers is not None:
+                new[node] = numbers
+    if not new:
+        return graph
+    context.notes["masks as numbers"] += len(new)
+
+    def change(node: Node, inputs: tuple[Node, ...]) -> Node:
+        return build(node.op, (*inputs[:-1], new[node])) if node in new else keep(node, inputs)
+
+    return rebuild(graph, NAME, change)
+
+
+def _numbers(node: Node, mask: Node) -> Node | None:
+    """A constant mask as an array that is added, of all queries and keys; None if it cannot be."""
+    q, k = node.inputs[:2]
+    if (
+        q.dtype not in HALVES
+        or not isinstance(q.type.size, int)
+        or not isinstance(k.type.size, int)
+    ):
+        return None
+    sizes = fixed(q.shape)[2], fixed(k.shape)[2]
+    if is_finite(mask) and mask.shape[2:] == sizes:
+        return None
+    given = _constant_of(mask)
+    if given is None:
+        return None
+    stays = given if mask.dtype == BOOL else given > -np.inf
+    seen = stays & np.tri(*sizes, dtype=bool) if node.op.attributes()["causal"] else stays
+    if not np.all(np.any(np.broadcast_to(seen, (*seen.shape[:2], *sizes)), -1)):
+        return None
+    dtype = q.dtype if mask.dtype == BOOL else mask.dtype
+    added = np.zeros(given.shape, dtype) if mask.dtype == BOOL else given
+    made = np.where(stays, added, np.array(_LOW, dtype)).astype(dtype)
+    whole = np.broadcast_to(made, (*made.shape[:2], *sizes))
+    return constant(np.ascontiguousarray(whole)) if np.all(np.isfinite(whole)) else None
+
+
+def _constant_of(x: Node) -> Any:
+    """The array that constants, viewed and cast, are; None if they are none."""
+    if isinstance(x.op, Constant):
+        return x.op.value.array
+    if not (x.op.moves or isinstance(x.op, Cast)):
+        return None
+    below = _constant_of(x.inputs[0])
+    return None if below is None else np.asarray(compute(x.op, x.dtype, [below]))
 
 
 def _by_delta(graph: Graph, context: Context, gradients: Sequence[Node]) -> Graph:
@@ -88,7 +153,9 @@ def _result(node: Node) -> Node | None:
     op = node.op
     assert isinstance(op, AttentionGradient)
     q, a, lse, delta = (node.inputs[i] for i in (0, 3, 5, _DELTA))
-    if op.given == "result" or op.drops or len(node.inputs) > _DELTA + 1 or q.dtype not in HALVES:
+    if op.given == "result" or op.drops or q.dtype not in HALVES:
+        return None
+    if not all(is_finite(mask) for mask in node.inputs[_DELTA + 1 :]):
         return None
     if not (isinstance(lse.op, Item) and lse.op.index == 1):
         return None

@@ -240,19 +240,26 @@ class _Writer:
 
     def _attention(self) -> None:
         told, keeps = self._signature, "l" in self._signature.results
+        rows = [self._read(name) for name in "qkv"]
         y, logarithms = self._graph.sdpa(
-            *map(self._read, "qkv"), attn_scale=told.option("scale"),
-            use_causal_mask=told.option("causal"), generate_stats=keeps,
+            *rows, attn_scale=told.option("scale"),
+            use_causal_mask=told.option("causal"), generate_stats=keeps, **self._mask(),
         )  # fmt: skip
         self._written("y", y)
         if keeps:
             self._written("l", logarithms)
 
+    def _mask(self) -> dict[str, Any]:
+        """What is added to the scores, if anything is."""
+        return {"bias": self._read("mask")} if "mask" in self._arrays else {}
+
     def _attention_gradient(self) -> None:
         told = self._signature
+        rows = [self._read(name) for name in "qkvyal"]
         made = self._graph.sdpa_backward(
-            *map(self._read, "qkvyal"), attn_scale=told.option("scale"),
+            *rows, attn_scale=told.option("scale"),
             use_causal_mask=told.option("causal"), use_deterministic_algorithm=True,
+            **self._mask(),
         )  # fmt: skip
         for name, x in zip(("dq", "dk", "dv"), made, strict=True):
             self._written(name, x)

@@ -2,8 +2,8 @@
 
 It has an axis of examples, one of channels or heads, and then the others, however they lie in
 memory. A convolution is told with what follows it. What it cannot be told of has no signature:
-masks and dropouts of attention, a scale that is computed, views that repeat elements, rows at
-addresses that are not aligned.
+masks that may leave a query no key, dropouts, a scale that is computed, views that repeat elements,
+rows at addresses that are not aligned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
-from staticnet.codegen.attention import Laid, attention_parts, laid_out
+from staticnet.attention.operands import is_finite
+from staticnet.codegen.attention import Laid, attention_dims, attention_parts, laid_out
 from staticnet.codegen.cuda.call import Locate
 from staticnet.codegen.cuda.convolution import core_of
 from staticnet.codegen.launches import Address, Operand, Signature
@@ -51,12 +52,15 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
     forward = isinstance(op, Attention)
     scale = own[3 if forward else 4].op
     known = isinstance(scale, Constant)
-    if mask or drops or not known or node.inputs[0].dtype not in HALVES:
+    if drops or not known or node.inputs[0].dtype not in HALVES:
+        return None
+    if not all(is_finite(x) and x.shape[2:] == _pairs(node) for x in mask):
         return None
     if isinstance(op, AttentionGradient) and op.given != "result":
         return None
     names = _OF_ATTENTION if forward else _OF_GRADIENT
     read = [(name, x) for name, x in zip(names, own, strict=False) if name]
+    read += [("mask", x) for x in mask]
     laid = [laid_out(x, in_memory) for _, x in read]
     arrays = [_laid(name, x, at) for (name, x), at in zip(read, laid, strict=True)]
     below = zip(laid, read, strict=True)
@@ -74,6 +78,12 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
     assert isinstance(scale, Constant)
     options = ("causal", bool(op.attributes()["causal"])), ("scale", float(scale.value.scalar))
     return _told(node, arrays, [name for name, _ in written], options, addresses)
+
+
+def _pairs(node: Node) -> tuple[int, int]:
+    """How many queries and keys there are."""
+    _, _, _, queries, keys, _, _ = attention_dims(node)
+    return queries, keys
 
 
 def _convolution(node: Node, locate: Locate, tf32: bool) -> Told | None:
