@@ -217,14 +217,20 @@ def test_an_estimate_chooses_and_says_why(monkeypatch: pytest.MonkeyPatch) -> No
     assert not kernels_of_loops(program_of(small, ("persistent",)))
 
 
-def test_what_no_stage_computes_is_launched(stay: Callable[[int], None]) -> None:
+@pytest.mark.parametrize("chosen", [False, True])
+def test_what_no_stage_computes_is_launched(chosen: bool, stay: Callable[[int], None]) -> None:
+    """In a step, or on a side of a choice in it."""
     stay(3)
     xs, w = sn.placeholder((5, 1, 2, 6, 6)), sn.placeholder((2, 2, 3, 3))
+    go = sn.placeholder((), "bool")
+
+    def convolved(x: Any) -> Any:
+        return sn.nn.functional.conv2d(x, w, padding=1)
 
     def body(x: Any, y: Any) -> Any:
-        return sn.nn.functional.conv2d(x, w, padding=1) + y, ()
+        return (sn.cond(go, convolved, lambda x: x * 2, x) if chosen else convolved(x)) + y, ()
 
-    f = sn.function([xs, w], sn.scan(body, xs[0], xs)[0], device="numpy")
+    f = sn.function([xs, w, go], sn.scan(body, xs[0], xs)[0], device="numpy")
     program = program_of(f)
     assert not kernels_of_loops(program)
     assert "no stage of a kernel computes what is in convolution.cuh" in program.choice
