@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def test_the_rules_of_the_reader_are_equations(rule: Rule) -> None:
 
 def test_guards_at_single_points_are_left_out_of_derivatives_alone() -> None:
     names = {rule.name for rule in ALMOST_EVERYWHERE}
-    assert names == {"away_from_poles", "away_from_one_point"}
+    assert names == {"away_from_poles", "away_from_one_point", "nothing_over_something"}
     x = sn.placeholder((), "float64", "x")
     y: Any = sn.where(x == 1, 3.0, x * x)
     assert "x == 1" in str(sn.derive(y, x).result)
@@ -186,6 +187,43 @@ def test_what_is_no_expression_is_pointed_at() -> None:
             parse(text)
         if text.strip():
             assert "^" in caught.value.pointed, text
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("max(x, 1)", lambda x: 1.0), ("min(x, 9) * 2", lambda x: 2.0),
+        ("log(x, 2)", lambda x: 1 / (x * math.log(2))),
+        ("sec(x)", lambda x: math.tan(x) / math.cos(x)),
+        ("csc(x)", lambda x: -math.cos(x) / math.sin(x) ** 2),
+        ("cot(x)", lambda x: -1 / math.sin(x) ** 2), ("cbrt(x)", lambda x: x ** (-2 / 3) / 3),
+        ("2×x² − π·x ÷ 4", lambda x: 4 * x - math.pi / 4), ("x¹²", lambda x: 12 * x**11),
+        ("max(stack([x, x²]), 0)", lambda x: 2 * x),
+        ("exp(300*x)", lambda x: 300 * math.exp(300 * x)),
+    ],
+)  # fmt: skip
+def test_what_students_write(text: str, wanted: Any) -> None:
+    made = sn.derive(text, "x").at(x=1.3)
+    (point,) = made.checked.points
+    assert point.derived == pytest.approx(wanted(1.3), rel=1e-12)
+    assert made.checked.agrees
+
+
+def test_nothing_over_something_is_nothing() -> None:
+    assert "0 /" not in str(sn.derive("x/(1+abs(x))", "x", 3).result)
+
+
+def test_a_product_of_sums_is_told_with_its_brackets() -> None:
+    with pytest.raises(ExpressionError, match=re.escape("write (x + 1) * (x + 2)")):
+        parse("(x+1)(x+2)")
+
+
+@pytest.mark.parametrize("text", ["x^2 + é·foo(x)", "  π²*foo(x)"])
+def test_the_caret_counts_what_was_typed(text: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse(text)
+    shown, below = caught.value.pointed.splitlines()
+    assert below.index("^") == shown.index("foo")
 
 
 def test_the_caret_stands_at_the_place(capsys: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,7 +168,9 @@ def _quotient(derivation: Derivation, values: dict[Node, Any]) -> Any:
         return (np.asarray(above, np.float64) - below) / (2 * h)
 
     with np.errstate(all="ignore"):
-        return (4 * slope(step / 2) - slope(step)) / 3
+        found = [(4 * slope(h / 2) - slope(h)) / 3 for h in (step, step / 10, step / 100)]
+        apart = [float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairwise(found)]
+    return found[1] if apart[0] <= apart[1] else found[2]
 
 
 def _reverse(derivation: Derivation, values: dict[Node, Any]) -> Any:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import e, inf, nan, pi
 from typing import Any, NoReturn
+
+import numpy as np
 
 from staticnet.errors import ExpressionError, StaticnetError
 from staticnet.ir.node import Node, topological
@@ -26,7 +30,12 @@ from staticnet.ops.state import placeholder
 LONGEST = 2000  # characters of an expression
 LARGEST = 1 << 20  # elements of a value
 NUMBERS = {"pi": pi, "e": e, "inf": inf, "nan": nan}
-_ALSO = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+_ALSO = {
+    "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh",
+    "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
+}  # fmt: skip
+_SIGNS = {"^": "**", "·": "*", "×": "*", "⋅": "*", "−": "-", "÷": "/", "π": "pi"}
+_POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: operator.truediv, ast.Pow: operator.pow, ast.MatMult: operator.matmul,
@@ -75,15 +84,16 @@ class _Reader:
     variables: dict[str, Node] = field(default_factory=dict)
 
     def read(self) -> Node:
-        plain = self.text.replace("^", "**")
+        plain = "".join(self.pieces)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tree = ast.parse(plain.strip(), mode="eval")
+                tree = ast.parse(plain, mode="eval")
         except (SyntaxError, ValueError, MemoryError) as error:
-            column = (getattr(error, "offset", None) or 1) - 1
+            column = (getattr(error, "offset", None) or 1) - 1  # in characters
             message = str(getattr(error, "msg", error)).partition(".")[0]
-            self.fail(self.column(column), f"does not parse: {message}", _REMEDY)
+            written = len(plain[:column].encode())
+            self.fail(self.column(written), f"does not parse: {message}", _REMEDY)
         made = self.value(tree.body)
         if not isinstance(made, Node):
             made = made if isinstance(made, Value) else self.number(tree.body, made)
@@ -94,14 +104,22 @@ class _Reader:
                 self.fail(0, f"draws random numbers in {node.op.name}", "leave that out")
         return made
 
+    @cached_property
+    def pieces(self) -> list[str]:
+        """What Python reads for each character as it was typed."""
+        typed = self.text.rstrip()
+        made = [_SIGNS.get(c, c) for c in typed]
+        for i, c in enumerate(typed):
+            if c in _POWERS:
+                begins = i == 0 or typed[i - 1] not in _POWERS
+                made[i] = ("**" if begins else "") + str(_POWERS.index(c))
+        blank = len(typed) - len(typed.lstrip())
+        return [""] * blank + made[blank:]
+
     def column(self, at: int) -> int:
-        """The place in the text as it was typed, where `^` is one character."""
-        typed = len(self.text) - len(self.text.lstrip())
-        written = 0
-        while typed < len(self.text) and written < at:
-            written += 2 if self.text[typed] == "^" else len(self.text[typed].encode())
-            typed += 1
-        return typed
+        """The place in the text as it was typed of a byte of what Python reads."""
+        ends = np.cumsum([len(piece.encode()) for piece in self.pieces])
+        return int(np.searchsorted(ends, at, "right"))
 
     def fail(self, at: int | ast.AST, what: str, remedy: str) -> NoReturn:
         column = at if isinstance(at, int) else self.column(getattr(at, "col_offset", 0))
@@ -212,6 +230,8 @@ class _Reader:
         args = [self.value(arg) for arg in tree.args]
         if not any(isinstance(arg, Value) for part in args for arg in _spread(part)):
             args = [self.number(tree, x) if isinstance(x, int | float) else x for x in args]
+        if (two := _TWO.get(f.__name__)) and len(args) == 2 and not tree.keywords:
+            f = two if _is_scalar(args[0]) else f
         named = {}
         for keyword in tree.keywords:
             if keyword.arg is None:
@@ -223,7 +243,8 @@ class _Reader:
         called = ast.unparse(tree.func)
         inside = ", ".join(ast.unparse(arg) for arg in tree.args)[:40]
         if not isinstance(tree.func, ast.Name):
-            self.fail(tree, f"{called[:40]} is no function", f"write {called[:20]} * ({inside})")
+            whole = called if isinstance(tree.func, ast.Constant) else f"({called})"
+            self.fail(tree, f"{called[:40]} is no function", f"write {whole[:20]} * ({inside})")
         if called in self.variables or called in self.shapes or called in NUMBERS:
             self.fail(tree, f"{called} is a number", f"write {called} * ({inside})")
         f = function_of(called)
@@ -234,6 +255,10 @@ class _Reader:
         return f
 
 
+def _is_scalar(x: Any) -> bool:
+    return isinstance(x, int | float) or getattr(x, "shape", None) == ()
+
+
 def _spread(part: Any) -> tuple[Any, ...]:
     return part if isinstance(part, tuple) else (part,)
 
@@ -241,9 +266,34 @@ def _spread(part: Any) -> tuple[Any, ...]:
 def function_of(name: str) -> Callable[..., Any] | None:
     """staticnet's function of a name: of `sn`, or of `sn.nn.functional`."""
     name = _ALSO.get(name, name)
+    if name in _MADE:
+        return _MADE[name]
     if name in FUNCTIONS:
         return FUNCTIONS[name]
     found: Callable[..., Any] | None = (
         getattr(functional, name) if name in functional.__all__ else None
     )
     return found
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    """The logarithm to a base, e unless it is given."""
+    made = FUNCTIONS["log"](x)
+    if base is None:
+        return made
+    return made / (math.log(base) if isinstance(base, int | float) else FUNCTIONS["log"](base))
+
+
+def _cbrt(x: Any) -> Any:
+    """The cube root, of negative numbers too."""
+    return FUNCTIONS["sign"](x) * FUNCTIONS["abs"](x) ** (1 / 3)
+
+
+_MADE: dict[str, Callable[..., Any]] = {
+    "sec": lambda x: 1 / FUNCTIONS["cos"](x),
+    "csc": lambda x: 1 / FUNCTIONS["sin"](x),
+    "cot": lambda x: FUNCTIONS["cos"](x) / FUNCTIONS["sin"](x),
+    "cbrt": _cbrt,
+    "log": _log,
+}
+_TWO: dict[str, Callable[..., Any]] = {"max": FUNCTIONS["maximum"], "min": FUNCTIONS["minimum"]}

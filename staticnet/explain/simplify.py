@@ -18,7 +18,7 @@ from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, topological
 from staticnet.ir.value import Value
 from staticnet.ops.arguments import BOOLS, FLOATS
-from staticnet.ops.arithmetic import hypot
+from staticnet.ops.arithmetic import Divide, hypot
 from staticnet.ops.base import Constant, constant
 from staticnet.ops.comparison import Equal, Isfinite, bitwise_and, bitwise_or, equal, isfinite
 from staticnet.ops.evaluate import evaluate
@@ -96,7 +96,15 @@ _ALGEBRA = tuple(
     for rule in algebra.RULES
     if rule.name not in _UNREAD and not rule.kinds.isdisjoint(FLOATS | {"bool"})
 )
-ALMOST_EVERYWHERE = (away_from_poles, away_from_one_point)
+
+
+@structural(Divide, lambda x: 0 / x, APPROXIMATES, domain="x is not 0")
+def nothing_over_something(node: Node) -> Value | None:
+    above = node.inputs[0]
+    return constant(0.0, node.dtype) if number_of(above) == 0 else None
+
+
+ALMOST_EVERYWHERE = (away_from_poles, away_from_one_point, nothing_over_something)
 """Rules for what a derivative's rule made, never for what the user wrote."""
 RULES: tuple[Rule, ...] = (
     *(rule for rule in _ALGEBRA if rule not in STRUCTURE_RULES),
