@@ -129,13 +129,18 @@ def test_names_end_once() -> None:
         assert not end.size or not row[end[0] :].any()
 
 
+def here() -> dict[str, str]:
+    """The environment in which this package is the one that is imported."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def shown(folder: Path, *arguments: Any) -> str:
     """What a command prints that a reader runs in a folder; `x.py` is one of the examples."""
     first, *rest = map(str, arguments)
     program = [str(ROOT / "examples" / first)] if first.endswith(".py") else ["-m", first]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, *program, *rest], cwd=folder, env=environment, capture_output=True,
+        [sys.executable, *program, *rest], cwd=folder, env=here(), capture_output=True,
         text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -262,10 +267,9 @@ def test_an_interrupted_text_goes_on_bit_for_bit(tmp_path: Path) -> None:
     options = ("--data", tmp_path, "--units", 32, "--epochs", 12, "--out")
     whole = shown(tmp_path, "char_rnn.py", *options, "whole")
     command = [sys.executable, ROOT / "examples" / "char_rnn.py", *map(str, options), "part"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True
+        command, cwd=tmp_path, env=here(), stdout=pipe, stderr=pipe, text=True
     ) as started:
         assert started.stdout is not None
         assert "epoch" in started.stdout.readline()

@@ -47,8 +47,8 @@ def write(out: Path, model: nn.Module, data: RunData, count: int, device: str) -
     yield add("filters", "The first layer's filters", _FILTERS, filters(model))
     yield from _ascents(model, data.classes, images.shape[1:], device, add)
     chosen = spread(labels, count)
-    looked, gap = attributions(model, images[chosen], device)
-    named = [data.classes[labels[i]] for i in chosen]
+    looked, taken, gap = attributions(model, images[chosen], device)
+    named = [_named(data.classes, labels[i], k) for i, k in zip(chosen, taken, strict=True)]
     whole = sheet([picture for row in looked for picture in row], columns=len(COLUMNS), scale=4)
     yield add("attributions", "What decides", _DECIDES, whole, _labelled(named, looked))
     yield f"integrated gradients miss at most {gap:.2%} of what the score gains"
@@ -74,6 +74,10 @@ _NEAREST = (
     "activations before the last layer point the same way most."
 )
 _MAPS = "Activations before the last layer; a point is an example, its colour the class."
+
+
+def _named(classes: Sequence[str], own: int, taken: int) -> str:
+    return classes[own] if own == taken else f"{classes[own]}, taken for {classes[taken]}"
 
 
 def _labelled(named: Sequence[str], looked: Sequence[Sequence[Array]]) -> article.Part:
@@ -124,8 +128,10 @@ def _ascents(
         yield add(name, title, _ASCENTS, whole, article.row(shown))
 
 
-def attributions(model: nn.Module, images: Array, device: str) -> tuple[list[list[Array]], float]:
-    """The `COLUMNS` of each image, and the share that integrated gradients miss at most."""
+def attributions(
+    model: nn.Module, images: Array, device: str
+) -> tuple[list[list[Array]], Array, float]:
+    """The `COLUMNS` of each image, its likeliest class, and what integrated gradients miss."""
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     x = sn.placeholder(images.shape, "float32", "x")
     whole = features.integrated_gradients(model, x, steps=STEPS)
@@ -137,6 +143,7 @@ def attributions(model: nn.Module, images: Array, device: str) -> tuple[list[lis
             whole,
             features.grad_cam(model, x, last),
             features.completeness_gap(model, x, whole),
+            sn.argmax(model(x), axis=1),
         ],
         device=device,
     )(images)
@@ -153,7 +160,7 @@ def attributions(model: nn.Module, images: Array, device: str) -> tuple[list[lis
         rows.append(shown)
     gained = np.abs(found[2]).sum(axis=(1, 2, 3))
     gap = float(np.max(np.abs(found[4]) / np.maximum(gained, 1e-9)))
-    return rows, gap
+    return rows, found[5], gap
 
 
 def activations(model: nn.Module, images: Array, device: str) -> Array:

@@ -105,7 +105,7 @@ def classifier(device: str) -> Parts:
 def _features(model: nn.Module, x: Array, asked: Array, labels: Array, device: str) -> Parts:
     """What the classifier looks for, looks at, and finds alike."""
     some = spread(labels, 3)
-    looked, gap = attributions(model, asked[some], device)
+    looked, _, gap = attributions(model, asked[some], device)
     rows = [
         (f"{labels[i]}", [article.image(p, f"{c} of a {labels[i]}", 12)
                           for p, c in zip(row, COLUMNS, strict=True)])

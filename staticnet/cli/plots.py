@@ -34,9 +34,9 @@ def save_maps(
     labels: np.ndarray[Any, Any],
     classes: Sequence[str],
 ) -> None:
-    """Draw points of two coordinates beside each other, in the colours of their classes."""
-    figure = Figure(figsize=(5.2 * len(maps), 5.2), layout="constrained")
-    places = np.ravel(figure.subplots(1, len(maps)))
+    """Draw points of two coordinates, a map below the other, in the colours of their classes."""
+    figure = Figure(figsize=(5.2, 5.2 * len(maps)), layout="constrained")  # a phone's width, too
+    places = np.ravel(figure.subplots(len(maps), 1))
     for axes, (title, points) in zip(places, maps.items(), strict=True):
         for number, name in enumerate(classes):
             own = points[labels == number]
@@ -44,7 +44,7 @@ def save_maps(
             axes.scatter(own[:, 0], own[:, 1], s=14, marker=marker, label=name, alpha=0.8,
                          color=f"C{number % 10}", linewidths=0)  # fmt: skip
         axes.set(title=title, xticks=[], yticks=[])
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(file, dpi=110)
 
 
