@@ -86,7 +86,7 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.slow
 def test_the_page(tmp_path: Path, opened: Any, capsys: Any) -> None:
-    assert main(["lecture", "-o", str(tmp_path / "l.html")]) == 0
+    assert main(["lecture", "-o", str(tmp_path / "l.html"), "--device", "cpu"]) == 0
     text = (tmp_path / "l.html").read_text(encoding="utf-8")
     page = opened(text)
     places = page.locator("nav a").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
