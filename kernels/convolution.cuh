@@ -273,6 +273,12 @@ __device__ inline void sn_convolve(const sn_convolution_sizes &c,
   }
 }
 
+// What follows, of a result that is there without it.
+template <class X, class After>
+__device__ inline void sn_finish(typename X::memory *z, int64_t elements, const After &after) {
+  SN_EACH(i, elements) z[i] = X::store(after(X::load(z[i]), i, after.channel(i)));
+}
+
 // The sums of the parts of a depth, in order.
 template <class X, class After = sn_as_is>
 __device__ inline void sn_sum_parts(const typename X::value *partial, typename X::memory *z,

@@ -194,6 +194,8 @@ class pygraph:
     def check_support(self) -> None:
         if self.owner.refuses:
             raise NotSupportedError(self.owner.refuses)
+        if self.after and self.owner.refuses_more:
+            raise NotSupportedError("no engine for what follows")
         self.steps.append("support")
 
     def get_execution_plan_count(self) -> int:
@@ -333,7 +335,8 @@ class pygraph:
 
 
 class FakeCudnn:
-    """The module `cudnn`. `asked` are the ops that graphs were made of, `refuses` why none runs.
+    """The module `cudnn`. `asked` are the ops that graphs were made of, `refuses` why none runs,
+    `refuses_more` that none runs in which something follows.
 
     `engines` are the names of plans, of which "eng7" is refused; `built` are those that were asked
     for, `placed` for what graphs were.
@@ -344,7 +347,7 @@ class FakeCudnn:
     def __init__(self, gpu: Any) -> None:
         self.gpu = gpu
         self.stream = 0
-        self.refuses = ""
+        self.refuses, self.refuses_more = "", False
         self.engines = ("python_engine", "eng7", "eng1_k2=3", "eng5", "cutlass_engine")
         self.built: list[str] = []
         self.placed: list[dict[str, Any]] = []

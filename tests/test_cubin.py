@@ -44,6 +44,7 @@ MOST = {
     "convolution": Most(255, 48 << 10),
     "convolution_input": Most(255, 48 << 10),
     "convolution_weight": Most(255, 48 << 10),
+    "convolution_epilogue": Most(255, 48 << 10),
 }
 OTHER = Most(64, 8192)
 

@@ -200,6 +200,46 @@ def test_what_follows_convolutions(ndim: int, precision: str, gpu: Gpu, cudnn: F
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("ndim", [2, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_convolution_alone_may_be_cudnns(ndim: int, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """Where no engine takes what follows: a kernel does that where the convolution lies."""
+    cudnn.refuses_more = True
+    f = check(block(ndim), rough=2e-2, device="cuda", precision="bfloat16")
+    assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
+    told = str(f.explain())
+    assert "cuDNN computes 6 of 6 calls: convolution_epilogue by eng1_k2=3, own ×4" in told
+
+
+@pytest.mark.parametrize("best", ["eng5, own", "eng5", "own"])
+def test_three_ways_are_timed(
+    best: str, gpu: Gpu, cudnn: FakeCudnn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In one call, by a convolution and a kernel, and by own kernels; the best one is kept."""
+    monkeypatch.setenv("STATICNET_TUNE", "60")
+
+    def timed(act: Any, device: Any, stream: Any) -> float:
+        before = len(gpu.log)
+        act()
+        first, *more = gpu.log[before:]
+        way = "own"
+        if first[0] == "cudnn":
+            way = {2: "eng1_k2=3", 3: "eng5"}[first[2]] + ", own" * bool(more)
+        return 1.0 if way == best else 2.0
+
+    monkeypatch.setattr("staticnet.backends.cuda.tuning._time", timed)
+    x, w, b = (sn.placeholder(v, "float16") for v in ((2, 8, 6, 6), (8, 8, 3, 3), (8,)))
+    feeds = [RNG.normal(size=v.shape).astype("e") for v in (x, w, b)]
+    made = [x, w, b], [nn.relu(nn.conv2d(x, w, b, padding=1))], feeds
+    for _ in range(2):
+        f = check(made, rough=1e-2, device="cuda")
+        assert f"convolution_epilogue by {best} ×1 ({best} 1000.0 µs, " in str(f.explain())
+    kept = [json.loads(file.read_text()) for file in tmp_path.rglob("*.json")]
+    assert [x["plan"] for x in kept] == [best]
+    assert set(kept[0]["milliseconds"]) == {
+        "own", "eng1_k2=3", "eng5", "eng1_k2=3, own", "eng5, own",
+    }  # fmt: skip
+
+
 def test_numbers_of_channels_have_their_own_dtype(gpu: Gpu, cudnn: FakeCudnn) -> None:
     """A bias of 16 bits goes as it is; with a scale both are of float32."""
     f = check(block(2, dtype="float16"), rough=1e-2, device="cuda")

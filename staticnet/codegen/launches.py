@@ -200,7 +200,8 @@ class Signature:
 class LibraryCall:
     """What cuDNN may compute, or launches of `own` do: which is chosen when they are bound.
 
-    `addresses` are where the signature's arrays begin.
+    `addresses` are where the signature's arrays begin. Or cuDNN computes `plain`, a signature with
+    its addresses, and launches of `rest` make the whole of it.
     """
 
     node: Node
@@ -208,6 +209,8 @@ class LibraryCall:
     addresses: tuple[Address, ...]
     own: tuple[Launch, ...]
     step: int
+    plain: tuple[Signature, tuple[Address, ...]] | None = None
+    rest: tuple[Launch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,7 @@ def parts_of(command: Command) -> tuple[tuple[Command, ...], ...]:
     if isinstance(command, While):
         return command.test, command.body
     if isinstance(command, LibraryCall):
-        return (command.own,)
+        return (command.own, command.rest) if command.rest else (command.own,)
     return (command.then, command.other) if isinstance(command, Branch) else ()
 
 
@@ -332,9 +335,13 @@ def with_addresses(command: Command, change: Callable[[Address], Address]) -> Co
             command, left=left, right=right, result=result, bias=bias, auxiliary=auxiliary
         )
     if isinstance(command, LibraryCall):
-        own = tuple(with_addresses(each, change) for each in command.own)
-        addresses = tuple(map(change, command.addresses))
-        return replace(command, addresses=addresses, own=own)  # type: ignore[arg-type]
+        own, rest = (
+            tuple(with_addresses(each, change) for each in part)
+            for part in (command.own, command.rest)
+        )
+        addresses, plain = tuple(map(change, command.addresses)), command.plain
+        moved = plain and (plain[0], tuple(map(change, plain[1])))
+        return replace(command, addresses=addresses, own=own, plain=moved, rest=rest)  # type: ignore[arg-type]
     if isinstance(command, Copy):
         return replace(command, source=change(command.source), target=change(command.target))
     if isinstance(command, HostCall):

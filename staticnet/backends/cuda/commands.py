@@ -161,7 +161,10 @@ class BoundCall:
         self.device = binder.device
         self._binder, self._resolve = binder, resolve
         self.addresses = [resolve(address) for address in call.addresses]
-        self.own = [binder.launch(launch, resolve) for launch in call.own]
+        self.own, self.rest = (
+            [binder.launch(launch, resolve) for launch in part] for part in (call.own, call.rest)
+        )
+        self.of_part = [resolve(address) for address in call.plain[1]] if call.plain else []
         self.algorithm: Algorithm | CallPlan | None = None
         self.workspace = 0
         self.why = ""
@@ -188,7 +191,10 @@ class BoundCall:
         """Have cuDNN compute it."""
         cudnn = self.device.cudnn
         assert cudnn is not None
-        cudnn.execute(plan, self.addresses, workspace, stream.ptr)
+        addresses = self.of_part if plan.apart else self.addresses
+        cudnn.execute(plan, addresses, workspace, stream.ptr)
+        for launch in self.rest if plan.apart else ():
+            launch.enqueue(stream)
 
     def by_launches(self, stream: Any) -> None:
         """Launch kernels of our own."""

@@ -37,6 +37,7 @@ class CallPlan:
     """A way to compute a signature: its name, its workspace, and the graph that has it.
 
     `data` is what it can be made of again; `index` is its number, None if the graph has no other.
+    Where it is of a part alone, `apart`, launches of our own make the rest.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CallPlan:
     graph: Any = field(repr=False)
     data: bytes = field(default=b"", repr=False)
     index: int | None = None
+    apart: bool = False
 
 
 @dataclass

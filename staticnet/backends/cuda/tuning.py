@@ -16,6 +16,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,9 @@ from staticnet.errors import ExecutionError
 log = logging.getLogger("staticnet")
 CANDIDATES = 16
 PLANS = 4  # of cuDNN, each of which may take seconds to build
+PARTS = 2  # of a convolution alone, whose engines are built already
 OWN = "own"  # kernels, beside plans
+APART = ", own"  # behind the name of a plan of a part, of which kernels make the whole
 WARM_UP, TIMED = 3, 10
 Name = TypeVar("Name", int, str)
 SUFFIX = ".json"
@@ -58,19 +61,30 @@ def _choose_plan(call: BoundCall, device: Device, stream: Any) -> CallPlan | Non
         return None
     key = cache.digest("cudnn", str(cudnn.version), device.name, repr(signature), _own(call))
     known = cache.open_cache().find(key, SUFFIX) is not None
-    kept = None
-    if not flags.read().tune or known or cudnn.graph(signature) is not None:
+    kept, offered = None, [signature, *([call.call.plain[0]] if call.call.plain else [])]
+    if not flags.read().tune or known or any(cudnn.graph(x) is not None for x in offered):
         kept = _kept(key, device, lambda: _measured_call(call, device, stream))
     if kept is not None:
         times = sorted(kept["milliseconds"].items(), key=lambda entry: entry[1])
         call.why = ", ".join(f"{name} {ms * 1e3:.1f} µs" for name, ms in times)
         if kept["plan"] == OWN:
             return None
-        if plan := cudnn.plan(signature, kept["plan"], device.name):
+        if plan := _plan_of(call, kept["plan"], device):
             return plan
-    plan = cudnn.plan(signature, "", device.name)
+    plan = _plan_of(call, "", device) or _plan_of(call, APART, device)
     call.why = "its first, not timed" if plan else "it has no plan"
     return plan
+
+
+def _plan_of(call: BoundCall, name: str, device: Device) -> CallPlan | None:
+    """The plan of a name, of the whole or, as the name says, of a part; "" and APART: the first."""
+    assert device.cudnn is not None
+    if not name.endswith(APART):
+        return device.cudnn.plan(call.call.signature, name, device.name)
+    if call.call.plain is None:
+        return None
+    plan = device.cudnn.plan(call.call.plain[0], name.removesuffix(APART), device.name)
+    return plan and replace(plan, apart=True)
 
 
 def _own(call: BoundCall) -> str:
@@ -156,6 +170,8 @@ def _measured_call(call: BoundCall, device: Device, stream: Any) -> dict[str, An
     graph = device.cudnn.graph(call.call.signature)
     left = flags.read().tune - device.seconds_tuned
     plans, cuda = graph.plans(PLANS, left) if graph else [], device.cupy.cuda
+    part = device.cudnn.graph(call.call.plain[0]) if call.call.plain else None
+    plans += [replace(plan, apart=True) for plan in (part.plans(PARTS, left) if part else [])]
     room = cuda.alloc(max((plan.workspace for plan in plans), default=0) or 1)
     rooms = {}
     signature = call.call.signature
@@ -165,7 +181,7 @@ def _measured_call(call: BoundCall, device: Device, stream: Any) -> dict[str, An
     beside = call.elsewhere({address: int(made.ptr) for address, made in rooms.items()})
     ways: dict[str, Callable[[], None]] = {OWN: lambda: beside.by_launches(stream)}
     for plan in plans:
-        ways[plan.name] = functools.partial(beside.by_library, plan, int(room.ptr), stream)
+        ways[_name(plan)] = functools.partial(beside.by_library, plan, int(room.ptr), stream)
     times = _times(ways, signature, device, stream)
     best = min(times, key=times.__getitem__)
     log.info(
@@ -188,13 +204,17 @@ def told(calls: Iterable[Chosen]) -> str:
     offered = [x for x in calls if isinstance(x, BoundCall)]
     if not offered:
         return ""
-    names = [x.algorithm.name if isinstance(x.algorithm, CallPlan) else OWN for x in offered]
+    names = [_name(x.algorithm) if isinstance(x.algorithm, CallPlan) else OWN for x in offered]
     ways = Counter(
         (f"{x.call.signature.kind} by {name}", x.why)
         for x, name in zip(offered, names, strict=True)
     )
     listed = "; ".join(f"{way} ×{count} ({why})" for (way, why), count in ways.items())
     return f"cuDNN computes {sum(x != OWN for x in names)} of {len(offered)} calls: {listed}"
+
+
+def _name(plan: CallPlan) -> str:
+    return plan.name + APART * plan.apart
 
 
 def _times(

@@ -122,6 +122,18 @@ def _after(node: Node, locate: Locate) -> _After:
     )
 
 
+def finish_routine(node: Node, locate: Locate) -> Call:
+    """The call that makes of a convolution, where it lies, what it is with what follows it."""
+    elements = int(node.type.size)
+    body = f"sn_finish<sn_of_{short_name(node.dtype)}>(z, elements, after);"
+    blocks = max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS)))
+    call = Call(
+        (f"{c_type(node.dtype)} *z", "int64_t elements"), (body,),
+        (locate(node), Number(elements, 8)), blocks, THREADS,
+    )  # fmt: skip
+    return _after(node, locate).on(call)
+
+
 def partial_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     """Bytes of partial sums, whether or not matrix units take float32; `size` gives a dim's."""
     elements = math.prod(map(size, node.shape))

@@ -18,6 +18,7 @@ from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
 from staticnet.codegen.cuda.call import Call, Function, device_function
 from staticnet.codegen.cuda.control import write_control
+from staticnet.codegen.cuda.convolution import core_of, finish_routine
 from staticnet.codegen.cuda.cudnn import describe_call
 from staticnet.codegen.cuda.maps import map_parts
 from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
@@ -204,13 +205,14 @@ class StepWriter:
         first = len(self.commands)
         for call in calls:
             self._run(group, call, site, scratch)
-        self._offer(node, first)
+        self._offer(group, first)
 
-    def _offer(self, node: Node, first: int) -> None:
+    def _offer(self, group: Group, first: int) -> None:
         """Have cuDNN compute, if it can, what the commands from `first` on do.
 
         It does not look whether a node has failed, and so must not write state once one may have.
         """
+        node = group.nodes[0]
         alone = self.frame.step is None and not self.frame.chosen
         if node.op.name not in self.parts.calls or not alone:
             return
@@ -220,8 +222,21 @@ class StepWriter:
         own = tuple(c for c in self.commands[first:] if isinstance(c, Launch))
         in_memory = self.plan.places.__contains__
         told = describe_call(node, self._in_routine, in_memory, self.parts.tf32)
-        if told is not None:
-            self.commands[first:] = [LibraryCall(node, *told, own, self.step)]
+        if told is None:
+            return
+        plain, rest = None, tuple[Launch, ...]()
+        core = core_of(node)
+        if core is not node:
+            here = self._in_routine(node)
+
+            def locate(x: Node) -> Address:
+                return here if x is core else self._in_routine(x)
+
+            plain = describe_call(core, locate, in_memory, self.parts.tf32)
+            end = len(self.commands)
+            self._run(group, finish_routine(node, self._in_routine))
+            rest = tuple(c for c in self.commands[end:] if isinstance(c, Launch))
+        self.commands[first:] = [LibraryCall(node, *told, own, self.step, plain, rest)]
 
     def _product(self, group: Group) -> None:
         node = group.nodes[0]
