@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_parts_of_a_depth_are_summed_in_order(dtype: str, tmp_path: Path, monkey
     machine = Machine(lower(f), tmp_path)
     assert machine.program.source.count("sn_sum_parts<") == 1
     check(f, feeds, machine, 1e-5 if dtype == "float32" else None)
+
+
+def test_channels_that_come_last_are_read_in_packs() -> None:
+    """Also beside weights that lie as the user's, with a kernel of more than one element."""
+    source = write_cuda_program(make_plan(lower(all_three(WIDE, ["last"], "bfloat16")[0]))).body
+    for form, reading in (
+        ("forward", "true, 8, true, 1"),
+        ("input", "true, 8, false, 1"),
+        ("weight", "false, 8, false, 8"),
+    ):
+        assert re.search(rf"sn_convolve<sn_of_bf16, sn_{form}, [^;]*, {reading}>", source), form
 
 
 @needs_shim

@@ -32,7 +32,7 @@ def test_gpt2_fits_and_how_often_it_launches() -> None:
     model = char_gpt.GPT(char_gpt.GPT2)
     step = char_gpt.training_step(model, 8, precision="bfloat16", device="numpy")
     plan = on_cuda(step, "bfloat16")
-    assert analyse_memory(plan).peak < 5.8e9
+    assert analyse_memory(plan).peak < 5.4e9
     assert plan.launches <= 280
     program = write_cuda_program(plan)
     assert program.arena_bytes <= plan.arena_bytes
@@ -66,8 +66,8 @@ def test_a_layer_keeps_little() -> None:
         f = char_gpt.training_step(char_gpt.GPT(config), 4, precision="bfloat16", device="numpy")
         peaks.append(analyse_memory(on_cuda(f, "bfloat16")).arena)
     elements = 4 * 128 * 64
-    wide = 2 * 4 + (1 + 3 + 1 + 1 + 4 + 4) * 2  # float32 twice; both norms, q k v, y, the network
-    assert (peaks[1] - peaks[0]) / 2 < 1.25 * wide * elements
+    wide = 4 + (1 + 3 + 1 + 1 + 1 + 4 + 4) * 2  # the path; norms, q k v, y, its product, the MLP
+    assert (peaks[1] - peaks[0]) / 2 < 1.1 * wide * elements
 
 
 @needs_cc

@@ -33,6 +33,7 @@ from staticnet.spatial.convolution import MAX_SPATIAL, ConvolutionOp, Convolutio
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowOp
 
 NAME, CONVOLUTION = "layout", "convolution"
+PACK_BYTES = 16  # that kernels read of a pixel at a time
 TYPICAL = 32  # the size of a symbolic dim, to compare bytes
 _PER_AXIS = (Pad, Slice, BroadcastTo)  # whose attributes have an entry an axis
 _READERS = (ConvolutionWeight, ChannelOp, PermuteDims)  # of turned values, with results as they are
@@ -278,7 +279,8 @@ def _bytes(x: Node) -> int:
 def _bytes_turned(node: Node, by_library: bool) -> int:
     """What the kernel of a convolution turns if channels come first: x and y.
 
-    Kernels of our own need not where its kernel is one element; a library does in any case.
+    Kernels of our own need not where its kernel is one element, or a pixel's channels are not whole
+    packs of 16 bytes; a library does in any case.
     """
     op = node.op
     if not isinstance(op, ConvolutionOp):
@@ -288,7 +290,9 @@ def _bytes_turned(node: Node, by_library: bool) -> int:
     alone = size_of(kernel) == 1 and not by_library
     if alone and set(op.strides) == {1} and not any((*op.low, *op.high)):
         return 0  # a product of matrices where they lie
-    return _bytes(arrays["x"]) + _bytes(arrays["y"])
+    both = [arrays["x"], arrays["y"]]
+    own = (x for x in both if op.apart("x", x.shape)[1] % (PACK_BYTES // x.dtype.itemsize) == 0)
+    return sum(map(_bytes, both if by_library else own))
 
 
 LAYOUT = Pass(NAME, layout, Numerics.REASSOCIATES)

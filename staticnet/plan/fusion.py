@@ -44,6 +44,7 @@ from staticnet.plan.roles import (
     shows_all_in_order,
 )
 from staticnet.plan.row_maps import RowMaps
+from staticnet.plan.siblings import Siblings
 
 if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
@@ -119,6 +120,7 @@ class Fusion:
             kept_views.draw_in(self)
             RowMaps(self).draw_in()
             Joins(self, MAX_NODES).draw_in()
+            Siblings(self).draw_in()
             if recompute and not any(isinstance(n.op, OptimizationBarrier) for n in graph.nodes):
                 Recompute(self, MAX_NODES).run()
         for node in graph.roots:

@@ -152,7 +152,7 @@ class Recompute:
     def _pays(self, node: Node, readers: list[Group], again: _Again) -> bool:
         if not self.updated.isdisjoint(again.sources):
             return False  # an update in place would have to wait for the kernels
-        size, moved, late = _bytes(node), 0, 0
+        size, moved = _bytes(node), 0
         own = self.fusion.group_of[node]
         alone = self.readers[node] - {own} == set(readers)  # who else reads it has it stored
         saved = (len(readers) + alone) * size
@@ -166,8 +166,7 @@ class Recompute:
             if any(self._waits(source, group) for source in again.sources):
                 return False
             moved += sum(_bytes(x) for x in again.sources if group not in self.readers[x])
-            late = max(late, self._end(group))
-        kept = sum(_bytes(x) for x in again.sources if self._last(x) < late)
+        kept = sum(_bytes(x) for x in again.sources if self._is_over(x, readers))
         return moved < saved and kept <= size + size // SLACK
 
     def _points(self, node: Node, group: Group) -> int:
@@ -183,14 +182,12 @@ class Recompute:
             return False
         return maker is group or self.fusion.order.waits(maker.number, group.number)
 
-    def _last(self, node: Node) -> int:
-        """The place in the graph of the last reader of a value; a leaf lies there to the end."""
+    def _is_over(self, node: Node, late: list[Group]) -> bool:
+        """Whether all that reads a value runs before one of some kernels; a leaf lies on."""
         if role(node) is Role.LEAF:
-            return len(self.place)
-        return max(map(self._end, self.readers[node]), default=0)
-
-    def _end(self, group: Group) -> int:
-        return max(self.place[node] for node in group.nodes)
+            return False
+        order, readers = self.fusion.order, self.readers[node]
+        return any(all(order.waits(g.number, x.number) for x in readers) for g in late)
 
     def _drop(self, node: Node, late: list[Group], again: _Again) -> None:
         made = {self.fusion.group_of[x].number for x in again.sources if x in self.fusion.group_of}

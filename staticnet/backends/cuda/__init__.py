@@ -43,6 +43,7 @@ class CudaBackend:
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
     keeps_casts = True
+    channels_last = True  # our own kernels and cuDNN's read channels 16 bytes at a time
     loop_cache = 0
     workspaces = ON_DEVICE
 
@@ -50,11 +51,6 @@ class CudaBackend:
     def calls(self) -> frozenset[str]:
         """What cuDNN may compute, if it is there."""
         return CALLS if find_cudnn() else frozenset()
-
-    @property
-    def channels_last(self) -> bool:
-        """As cuDNN's kernels read them; our own read either."""
-        return bool(self.calls)
 
     @property
     def arrays(self) -> tuple[type, ...]:

@@ -153,22 +153,23 @@ def _problem(
         sizes[k] for k in ("n", "groups", "outputs", "inputs")
     )
     kernel, places = math.prod(sizes["k"]), n * math.prod(sizes["t"])
-    last = sizes["x"][1] == sizes["y"][1] == sizes["w"][1] == 1
+    last = sizes["x"][1] == sizes["y"][1] == 1
     pack = PACK_BYTES // node.dtype.itemsize
 
-    def packed(count: int, address: Address) -> int:
-        return pack if last and count % pack == 0 and address.is_aligned(PACK_BYTES) else 1
+    def packed(count: int, address: Address, of_weight: bool = False) -> int:
+        beside = last and (not of_weight or sizes["w"][1] == 1)
+        return pack if beside and count % pack == 0 and address.is_aligned(PACK_BYTES) else 1
 
     a, b = addresses[:2]
     if node.op.name == "convolution":
         shape = 1, places, outputs, inputs * kernel
-        reading = (last, packed(inputs, a)), (True, packed(inputs, b))
+        reading = (last, packed(inputs, a)), (True, packed(inputs, b, of_weight=True))
     elif node.op.name == "convolution_input":
         within = (ceil_div(s, step) for s, step in zip(sizes["s"], sizes["stride"], strict=True))
         met = (ceil_div(k, step) for k, step in zip(sizes["k"], sizes["stride"], strict=True))
         depth = outputs * math.prod(met)
         shape = math.prod(sizes["stride"]), n * math.prod(within), inputs, depth
-        reading = (last, packed(outputs, a)), (False, packed(inputs, b))
+        reading = (last, packed(outputs, a)), (False, packed(inputs, b, of_weight=True))
     else:
         shape = 1, outputs, inputs * kernel, places
         reading = (not last, packed(outputs, a)), (not last, packed(inputs, b))
