@@ -124,6 +124,16 @@ def bias_of_the_batch() -> Found:
     )
 
 
+def bias_along_the_batch() -> Found:
+    """[n, 1] + [n] is [n, n]."""
+    x, y = sn.placeholder((32, 6), name="x"), sn.placeholder((32, 1), name="y")
+    w, b = sn.variable(np.ones((6, 1), "f"), "w"), sn.variable(np.zeros(32, "f"), "b")
+    loss = sn.mean((x @ w + b - y) ** 2)
+    step = sn.function([x, y], loss, sn.optim.SGD(0.1).minimize(loss), device="numpy")
+    given = np.random.default_rng(0).standard_normal((32, 7)).astype("f")
+    return step, (given[:, :6], given[:, 6:])
+
+
 def bias_gradient_by_hand() -> Found:
     """The sum over all axes, broadcast to the bias, where the batch's was meant."""
     x, y = sn.placeholder(("batch", 6), name="x"), sn.placeholder(("batch", 3), name="y")
@@ -176,6 +186,7 @@ FAULTS: dict[Callable[[], Found], str] = {
     clipped_loss: "clipped gradient",
     targets_that_broadcast: "wrong broadcast",
     bias_of_the_batch: "wrong broadcast",
+    bias_along_the_batch: "wrong broadcast",
     bias_gradient_by_hand: "wrong broadcast",
     uphill: "wrong gradient",
     stopped: "no gradient",

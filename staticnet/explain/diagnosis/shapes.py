@@ -34,14 +34,25 @@ def broadcast(m: Measured) -> Iterator[Finding]:
 
 
 def bias(m: Measured) -> Iterator[Finding]:
-    """A parameter that is added with an element for each example: its gradient is not summed."""
+    """A parameter with an element for each example: [n, 1], whose gradient is not summed, or [n].
+
+    [n, 1] + [n] is [n, n], and its gradient a sum over the wrong axis.
+    """
     for node in m.order:
         if node.op.name not in ("add", "subtract", "multiply") or m.batch < 2:
             continue
         for w, x in (node.inputs, node.inputs[::-1]):
             own = w in m.trained and w not in m.fed and x in m.fed
-            shape = np.shape(m.values[w])
-            if own and len(shape) == len(np.shape(m.values[node])) > 1 and shape[0] == m.batch:
+            shape, made = np.shape(m.values[w]), np.shape(m.values[node])
+            if own and shape == (m.batch,) and made == shape * 2:
+                yield Finding(
+                    "wrong broadcast", *place(node),
+                    f"{describe(w)} with {describe(x)} gives {node.type}: each of its elements "
+                    "meets each example, and its gradient is a sum over all of them",
+                    "give it the shape of one example, [1], so that it broadcasts along the batch",
+                    node,
+                )  # fmt: skip
+            elif own and len(shape) == len(np.shape(m.values[node])) > 1 and shape[0] == m.batch:
                 yield Finding(
                     "wrong broadcast", *place(node),
                     f"{describe(w)} has an element for each of the {m.batch} examples: its "
