@@ -88,7 +88,8 @@ struct sn_attention_rows {
         count((of == SN_K || of == SN_V ? z.keys : z.queries) - row) {}
 };
 
-// to [TILE, 64] = columns from `first` on of rows of `width`, 0 where there are none.
+// to [TILE, 64] = columns from `first` on of rows of `width`, 0 where there are none; no thread still
+// reads what was there.
 template <class X, int TILE>
 __device__ inline void sn_attention_load(const sn_attention_sizes &z, sn_attention_rows<X> x,
                                          int64_t width, int64_t first, typename X::memory *to) {
@@ -313,7 +314,6 @@ __device__ inline void sn_attention(
         lse[on.head * z.queries + row] =
             total[half] == 0 ? real(SN_INF) : sn_attention_log(total[half]) + top[half];
     }
-    __syncthreads();
   }
 }
 
@@ -393,7 +393,6 @@ __device__ inline void sn_attention_to_queries(
     }
     sn_attention_save<X>(dq + on.head * z.queries * z.d, z.d, on.row, z.queries, z.d, on.first, y,
                          *scale, *scale);
-    __syncthreads();
   }
 }
 
@@ -429,7 +428,6 @@ __device__ inline void sn_attention_to_keys(
                          *scale, *scale);
     sn_attention_save<X>(dv + on.head * z.keys * z.e, z.e, on.row, z.keys, z.e, on.first, yv,
                          real(1), real(1));
-    __syncthreads();
   }
 }
 

@@ -258,7 +258,7 @@ __device__ inline void sn_eigh(const T *x, T *w, T *v, T *room, int64_t batch, i
           T c = 1, s = 0;
           if (q < n && sn_magnitude(a[p * n + q]) > sn_real<T>::eps) {
             sn_rotation(a[p * n + p], a[q * n + q], a[p * n + q], c, s);
-            rotated = 1;
+            atomicCAS(&rotated, 0, 1);
           }
           turn[2 * i] = c;
           turn[2 * i + 1] = s;
@@ -400,7 +400,7 @@ __device__ inline void sn_svd(const T *x, T *u, T *s, T *v, T *room, int64_t bat
           if (sn_magnitude(g) <= near * sn_real<T>::root(a) * sn_real<T>::root(d)) continue;
           T c, t;
           sn_rotation(a, d, g, c, t);
-          rotated = 1;
+          atomicCAS(&rotated, 0, 1);
           for (int64_t e = lane; e < length; e += 32) {
             const T old = one[e];
             one[e] = c * old - t * two[e];

@@ -159,7 +159,6 @@ __device__ __noinline__ void sn_square_product(int block, sn_matrices s, const t
     if (bias) sum += X::load(bias[at]);
     z[(int64_t)to * s.zr + at] = X::store(sn_activated<ACTIVATION>(sum));
   }
-  __syncthreads();
 }
 
 // z = activation(x y + bias) of 256 results, one a thread, of few terms: a thread adds them in order,

@@ -99,7 +99,7 @@ __device__ inline T sn_reduce_down(T x) {
     __syncthreads();
     if (me < half) parts[me] = Op::of(parts[me], parts[me + half]);
   }
-  x = parts[me % ACROSS];
+  if (me < ACROSS) x = parts[me];  // the others would read what these still write
   __syncthreads();
   return x;
 }

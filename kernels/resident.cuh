@@ -57,7 +57,6 @@ template <class X, int ACROSS>
 __device__ __noinline__ void sn_take_resident(int tile, sn_resident s,
                                               const typename X::memory *y, unsigned *held) {
   constexpr int EIGHTS = ACROSS / 8, WORD = sn_depth<X> / 8;
-  __syncthreads();
   const int words = (s.k + sn_depth<X> - 1) / sn_depth<X> * EIGHTS * 64;
   for (int w = threadIdx.x; w < words; w += 32 * SN_PARTS) {
     const int lane = w / 2 % 32, step = w / 64 / EIGHTS;
@@ -70,7 +69,6 @@ __device__ __noinline__ void sn_take_resident(int tile, sn_resident s,
                                           : (typename X::memory)0;
     held[w] = sn_word<X>(pair);
   }
-  __syncthreads();
 }
 
 // The part of a chunk of x that a thread brings: N units of half a fragment's row, in L's type.

@@ -45,9 +45,16 @@ from staticnet.plan.planner import make_plan
 from staticnet.plan.results import results_of
 
 SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"
+RACES = SHIM.with_name("races.h")
 CXX = shutil.which("g++")
 FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-w",
          "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
+WATCHED = [
+    "-fsanitize=thread",
+    "-fno-exceptions",
+    "-fno-gnu-unique",
+    "-DSHIM_RACES",
+]  # each access is told; the runtime is the shim's
 LINK = ["-shared", "-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # C++'s library is not needed
 PAGE = mmap.PAGESIZE
 TOGETHER = 3  # blocks of a cooperative launch
@@ -78,18 +85,20 @@ class Guarded:
         return self.bytes[: np.dtype(dtype).itemsize * math.prod(shape)].view(dtype).reshape(shape)
 
 
-def build(source: str, kernels: Sequence[str], folder: Path) -> ctypes.CDLL:
-    """The library of a CUDA source for the CPU."""
+def build(source: str, kernels: Sequence[str], folder: Path, watched: bool = False) -> ctypes.CDLL:
+    """The library of a CUDA source for the CPU; `watched`: one that tells races."""
     assert CXX is not None
     text = "\n".join([source, *(f"SHIM_KERNEL({name})" for name in kernels)]) + "\n"
     own = Path(tempfile.mkdtemp(dir=folder))  # the loader knows a library by its file
-    made = _cached(".so", text, functools.partial(_compile, text))
+    flags = [*FLAGS, *WATCHED] if watched else FLAGS
+    made = _cached(".so", text, flags, functools.partial(_compile, text, flags))
     return ctypes.CDLL(shutil.copy(made, own / "kernels.so"))
 
 
-def _cached(suffix: str, text: str, make: Callable[[Path], None]) -> Path:
-    """What is made of a text and the shim's header, kept for all tests."""
-    key = digest(text, SHIM.read_text(encoding="utf-8"), *FLAGS, *LINK, _version())
+def _cached(suffix: str, text: str, flags: Sequence[str], make: Callable[[Path], None]) -> Path:
+    """What is made of a text and the shim's headers, kept for all tests."""
+    headers = (file.read_text(encoding="utf-8") for file in (SHIM, RACES))
+    key = digest(text, *headers, *flags, *LINK, _version())
     return Cache(_folder()).build(key, suffix, make)[0]
 
 
@@ -102,23 +111,25 @@ def _folder() -> Path:
     return Path(made)
 
 
-def _compile(text: str, library: Path) -> None:
-    file = library.with_suffix(".cu")
+def _compile(text: str, flags: Sequence[str], library: Path) -> None:
+    file, unit = library.with_suffix(".cu"), library.with_suffix(".o")
     file.write_text(text, encoding="utf-8")
-    header = ("-include", str(_header().with_suffix("")))
-    command = [str(CXX), *FLAGS, *header, "-xc++", str(file), "-o", str(library), *LINK]
+    header = ("-include", str(_header(tuple(flags)).with_suffix("")))
+    command = [str(CXX), *flags, *header, "-xc++", "-c", str(file), "-o", str(unit)]
     subprocess.run(command, check=True)
+    subprocess.run([str(CXX), str(unit), "-o", str(library), *LINK], check=True)
+    unit.unlink()
 
 
 @functools.cache
-def _header() -> Path:
+def _header(flags: tuple[str, ...]) -> Path:
     """The shim's header compiled: parsing it is a third of the time that a small kernel takes."""
 
     def make(file: Path) -> None:
-        command = [str(CXX), *FLAGS, "-xc++-header", str(SHIM), "-o", str(file)]
+        command = [str(CXX), *flags, "-xc++-header", str(SHIM), "-o", str(file)]
         subprocess.run(command, check=True)
 
-    return _cached(".gch", "", make)
+    return _cached(".gch", "", flags, make)
 
 
 @functools.cache
@@ -149,19 +160,20 @@ class Machine:
     """A plan's CUDA program, and memory for it: state and constants from the graph's own values.
 
     The arena is one buffer, or else each value has one of its own and none may leave it. The step
-    may be `persistent`: then it is one kernel, where the estimate for `chip` says so.
+    may be `persistent`: then it is one kernel, where the estimate for `chip` says so. If `watched`,
+    kernels tell races.
     """
 
     def __init__(
         self, graph: Graph, folder: Path, arena: bool = False, tf32: bool = False,
-        persistent: bool = False, chip: Chip = ANY_CHIP, **options: Any,
+        persistent: bool = False, chip: Chip = ANY_CHIP, watched: bool = False, **options: Any,
     ) -> None:  # fmt: skip
-        self.graph = graph
+        self.graph, self.watched = graph, watched
         self.plan: Plan = make_plan(graph, **options)
         self.program: CudaProgram = write_cuda_program(self.plan, tf32, persistent, chip)
         # where an op holds graphs, what lies in the scratch memory of its step is not told apart
         self.arena = arena or any(group.bodies for _, group in self.plan.launched)
-        self.library = build(self.program.source, self._kernels(), folder)
+        self.library = build(self.program.source, self._kernels(), folder, watched)
 
     def rewritten(self, source: str, folder: Path) -> Machine:
         """The same with another source of the same kernels."""
@@ -204,10 +216,34 @@ class Machine:
                 return True
         return False
 
+    def race(
+        self, feeds: Sequence[Any], state: Sequence[Any], reverse: bool = False, without: int = 0
+    ) -> str:
+        """What two threads do to one byte in no order, "" if nothing; `without` a barrier's order.
+
+        The machine is watched; a barrier is one of `barriers`.
+        """
+        ctypes.c_int.in_dll(self.library, "shim_without").value = without
+        try:
+            self.run(feeds, state, reverse)
+        except KernelFailure as failure:
+            if "race: " not in str(failure):
+                raise
+            return str(failure)
+        return ""
+
+    def barriers(self) -> list[int]:
+        """The barriers that threads have met at: see `shim/races.h`."""
+        count = ctypes.c_int.in_dll(self.library, "shim_count").value
+        return list((ctypes.c_int * count).in_dll(self.library, "shim_seen"))
+
     def _memory(self, feeds: Sequence[Any], state: Sequence[Any]) -> dict[Key, Guarded]:
         memory = {("failed", 0): Guarded(4), ("barrier", 0): Guarded(4)}
         for flag in memory.values():
             flag.bytes[...] = 0
+        if self.watched:
+            ignored = ctypes.c_void_p.in_dll(self.library, "shim_ignored")
+            ignored.value = memory["failed", 0].at
         constants = [node.op.value.array for node in self.plan.constants]  # type: ignore[attr-defined]
         for kind, arrays in (("feed", feeds), ("state", state), ("constant", constants)):
             for i, array in enumerate(arrays):

@@ -28,7 +28,14 @@
 #define __syncthreads() shim::wait_for_block(__LINE__)
 #define __ballot_sync(lanes, yes) shim::ballot(lanes, yes, __LINE__)
 #define __shfl_xor_sync(lanes, x, distance) shim::exchange(lanes, x, distance, __LINE__)
-#define __syncwarp(lanes) ((void)shim::exchange(lanes, 0, 0, __LINE__))
+#define __syncwarp(lanes) shim::wait_for_lanes(lanes, __LINE__)
+
+#ifdef SHIM_RACES
+#include "races.h"
+#define SHIM_WATCH(...) __VA_ARGS__
+#else
+#define SHIM_WATCH(...)
+#endif
 
 struct uint3 {
   unsigned x, y, z;
@@ -39,8 +46,10 @@ inline uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 template <class T>
 inline T atomicCAS(T *place, T expected, T wanted) {
+  SHIM_WATCH(races::rest();)
   const T old = *place;
   if (old == expected) *place = wanted;
+  SHIM_WATCH(races::watch();)
   return old;
 }
 
@@ -98,6 +107,7 @@ inline void enter(Fiber *fiber) {
   fiber->state = kRunning;
   const unsigned t = fiber->thread;
   threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+  SHIM_WATCH(races::enter(t);)
 }
 
 // To the scheduler, until it resumes this fiber. Unlike swapcontext, no call of the system.
@@ -113,6 +123,7 @@ inline void main_of_fiber() {
       of_thread[fiber->thread] = fiber;
       enter(fiber);
       body(arguments);
+      SHIM_WATCH(races::rest();)
       of_thread[fiber->thread] = nullptr;
       ++done;
     }
@@ -122,6 +133,7 @@ inline void main_of_fiber() {
 }
 
 __attribute__((noinline)) inline void leave(State state, int line) {
+  SHIM_WATCH(races::rest();)
   Fiber *fiber = current;
   fiber->state = state;
   fiber->line = line;
@@ -178,6 +190,11 @@ inline T exchange(unsigned lanes, T x, int distance, int line) {
   return x;
 }
 
+inline void wait_for_lanes(unsigned lanes, int line) {
+  exchange(lanes, 0, 0, line);
+  SHIM_WATCH(races::after_warp_barrier(lanes, line);)
+}
+
 // The lanes for which it holds: every lane of the mask hears of every other one.
 inline unsigned ballot(unsigned lanes, bool yes, int line) {
   const int lane = current->thread % kWarp;
@@ -197,8 +214,10 @@ inline void multiply(float *d, const unsigned *a, const unsigned *b, int line) {
   constexpr int kParts = sizeof(unsigned) / sizeof(memory), kWords = 8;
   static unsigned held[kMaxThreads / kWarp][kWarp][6];
   const int warp = current->thread / kWarp, lane = current->thread % kWarp;
+  SHIM_WATCH(races::rest();)
   for (int i = 0; i < 6; ++i) held[warp][lane][i] = i < 4 ? a[i] : b[i - 4];
   exchange(0xffffffffu, 0, 0, line);  // all lanes have come
+  SHIM_WATCH(races::rest();)
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
     double sum = d[i];
@@ -229,6 +248,7 @@ inline bool release_barrier() {
   if (waiting < threads)
     fail("%d of %d threads wait at a barrier that others do not reach", waiting, threads);
   for (int t = 0; t < threads; ++t) of_thread[t]->state = kReady;
+  SHIM_WATCH(races::after_block_barrier(line);)
   return true;
 }
 
@@ -247,6 +267,7 @@ inline bool release_groups() {
     }
     if (waiting < count) continue;
     for (int i = t; i < t + count; ++i) of_thread[i]->state = kReady;
+    SHIM_WATCH(races::after_group_barrier(t, count, threads, one->line);)
     any = true;
   }
   return any;
@@ -315,6 +336,7 @@ inline void run_block(Block &block) {
 inline void begin_block(Block &block) {
   block.done = 0;
   block.begun = false;
+  SHIM_WATCH(races::begin_block((int)(&block - blocks));)
   for (int t = 0; t < threads; ++t) block.of_thread[t] = nullptr;
 }
 
@@ -338,6 +360,7 @@ inline bool release_grid(int count) {
   }
   if (waiting && waiting < count)
     fail("%d of %d blocks wait at a barrier that others do not reach", waiting, count);
+  SHIM_WATCH(if (waiting) races::after_grid_barrier(number, count);)
   return waiting > 0;
 }
 
@@ -350,6 +373,7 @@ inline void run_together(const unsigned *grid) {
     for (int i = 0; i < count; ++i) {
       const int b = backwards ? count - 1 - i : i;
       enter_block(grid, b);
+      SHIM_WATCH(races::enter_block(b, b);)
       run_block(blocks[b]);
     }
   } while (release_grid(count));
@@ -385,6 +409,7 @@ inline void make_fibers() {
   if (!stacks)
     stacks = (char *)mmap(nullptr, kStack * kMaxFibers, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  SHIM_WATCH(races::stacks = stacks; races::stacks_end = stacks + kStack * kMaxFibers;)
   for (int i = 0; i < kMaxFibers; ++i) {
     Fiber &fiber = fibers[i];
     fiber.state = kIdle;
@@ -419,12 +444,17 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   sigaction(SIGSEGV, &action, &segv);
   sigaction(SIGBUS, &action, &bus);
   sigaction(SIGILL, &action, &ill);
+  SHIM_WATCH(races::begin_launch();)
+  SHIM_WATCH(races::rooms = rooms[0]; races::rooms_end = rooms[kMaxTogether - 1] + shared;)
+  SHIM_WATCH(races::state = (const char *)fibers; races::state_end = (const char *)(fibers + kMaxFibers);)
   const bool failed = sigsetjmp(failure, 1);
+  SHIM_WATCH(if (failed) races::rest();)
   if (!failed && together) run_together(grid);
   if (!failed && !together) {
     const unsigned count = grid[0] * grid[1] * grid[2];
     for (unsigned i = shim_first_block; i < count; ++i) {
       enter_block(grid, backwards ? count - 1 - i : i);
+      SHIM_WATCH(races::enter_block(i, 0);)
       begin_block(blocks[0]);
       run_block(blocks[0]);
     }
@@ -433,6 +463,7 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
   sigaction(SIGBUS, &bus, nullptr);
   sigaction(SIGILL, &ill, nullptr);
   if (failed) ready = false;
+  SHIM_WATCH(if (!failed && races::found[0]) return races::found;)
   return failed ? message : nullptr;
 }
 
