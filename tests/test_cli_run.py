@@ -50,6 +50,11 @@ def test_a_run_is_trained_resumed_measured_and_used(
     assert config["seed"] == 1
     assert run(*train, *small) == 2
     assert "has a run of 10 steps; go on with it by resume=True" in capsys.readouterr().err
+    asked = (out / "config.toml").read_bytes()
+    assert run(*train, "--set", "width=3") == 2
+    assert run(*train, "--resume", "--set", "width=3", "batch_size=16") == 2
+    assert "of another model" in capsys.readouterr().err.partition("step_10")[2]
+    assert (out / "config.toml").read_bytes() == asked
     assert run("train", "--resume", "--out", out, "--device", "numpy", "--set", "epochs=4") == 0
     assert "epoch 4/4" in capsys.readouterr().out
     whole = tmp_path / "whole"

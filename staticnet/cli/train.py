@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from staticnet.cli.eval import CLASSES
 from staticnet.cli.run_config import PRESETS, Config, assignments, changed, read
 from staticnet.errors import ArgumentError
 from staticnet.io import files
+from staticnet.train import Callback, Trainer, checkpoint
 
 
 def add_to(commands: Any) -> None:
@@ -57,8 +59,11 @@ def run(options: argparse.Namespace) -> None:
     count = sum(w.value.size for w in made.model.parameters())
     print(f"{config.network}: {count:,} parameters, {data.training.examples:,} examples, in {out}/")
     out.mkdir(parents=True, exist_ok=True)
-    files.write(out / "config.toml", config.toml())
-    files.write(out / CLASSES, json.dumps(data.classes, ensure_ascii=False))
+    kept = _Kept(out, config, data.classes)
+    if checkpoint.found(out):  # of a run that may yet refuse this one
+        callbacks.append(kept)
+    else:
+        kept.on_epoch_start(made)
     history = made.fit(
         data.training,
         validation=data.held,
@@ -72,6 +77,20 @@ def run(options: argparse.Namespace) -> None:
     if history.interrupted:
         raise KeyboardInterrupt(f"interrupted; staticnet train --resume --out {out} goes on")
     print(f"use it: staticnet eval {out}, staticnet predict {out} x.npy -o y.npy")
+
+
+class _Kept(Callback):
+    """Writes what a run was asked for, once it goes on: what is refused changes nothing."""
+
+    def __init__(self, out: Path, config: Config, classes: Sequence[str]) -> None:
+        self._files = {"config.toml": config.toml()}
+        self._files[CLASSES] = json.dumps(classes, ensure_ascii=False)
+        self._out = out
+
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Write both files."""
+        for name, text in self._files.items():
+            files.write(self._out / name, text)
 
 
 def _config(options: argparse.Namespace, out: Path) -> Config:
