@@ -2,6 +2,7 @@
 # All that only a machine with an NVIDIA GPU can show, in two parts of at most four minutes each:
 #
 #     bench/gpu_check.sh [tests|figures|all] [FOLDER]        (default: all ./gpu_check-<date>)
+#     bench/gpu_check.sh sanitizer FOLDER     four minutes more, where compute-sanitizer is installed
 #
 # The parts may run apart, in any order and on different days: given the same folder, a part goes on
 # with what it lacks. So tests that have passed there are not run again, and figures that were cut
@@ -12,7 +13,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 part=all
-case ${1:-} in tests | figures | all) part=$1 && shift ;; esac
+case ${1:-} in tests | figures | all | sanitizer) part=$1 && shift ;; esac
 out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
 python=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
@@ -82,9 +83,23 @@ figures() {
   "$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
 }
 
-[ "$part" = figures ] || tests
-[ "$part" = all ] && passed=$((passed - SECONDS))
-[ "$part" = tests ] || figures
+sanitizer() { # of golden graphs and training steps, as the CUDA toolkit's tool sees them
+  local tool
+  for tool in memcheck racecheck synccheck; do
+    once "$tool" 80 compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
+      "$python" -m pytest -m gpu tests/test_gpu.py -q -k "golden or training_follows" \
+      -p bench.gpu.passed --passed="$out/passed-$tool.txt"
+  done
+}
+
+case $part in
+tests | figures | sanitizer) "$part" ;;
+all)
+  tests
+  passed=$((passed - SECONDS))
+  figures
+  ;;
+esac
 
 kill "$clocks" 2>/dev/null
 say "all of it is in $out"

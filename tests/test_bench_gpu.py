@@ -343,11 +343,12 @@ PARTS = {
     "tests": ("doctor", "bench.gpu.kernels", "-m pytest"),
     "figures": ("bench.gpu.latency", "bench.gpu.cudnn", "--suite gpu"),
 }
+SANITIZER = ("memcheck", "racecheck", "synccheck")
 
 
 def checked(folder: Path, part: str, passed: int = 0) -> tuple[Any, list[str]]:
     """A run of the check's script with stubs. -> the process, and the commands that it timed"""
-    for name in ("python", "timeout", "nvidia-smi"):
+    for name in ("python", "timeout", "nvidia-smi", "compute-sanitizer"):
         (folder / name).write_text(STUB, encoding="utf-8")
         (folder / name).chmod(0o755)
     log = folder / "log"
@@ -365,7 +366,7 @@ def checked(folder: Path, part: str, passed: int = 0) -> tuple[Any, list[str]]:
     return run, [line for line in lines if line.startswith("timeout ")]
 
 
-@pytest.mark.parametrize("part", [*PARTS, "all"])
+@pytest.mark.parametrize("part", [*PARTS, "all", "sanitizer"])
 @pytest.mark.parametrize("passed", [0, 150, 225, 300])
 def test_each_part_of_the_check_ends_within_four_minutes(
     passed: int, part: str, tmp_path: Path
@@ -380,9 +381,9 @@ def test_each_part_of_the_check_ends_within_four_minutes(
         assert run.returncode == 1
         return
     assert run.returncode == 0, run.stderr
-    wanted = PARTS.get(part, tuple(name for names in PARTS.values() for name in names))
-    assert all(name in line for name, line in zip(wanted, timed, strict=True)), timed
-    if part != "tests":
+    parts = {**PARTS, "sanitizer": SANITIZER, "all": [*PARTS["tests"], *PARTS["figures"]]}
+    assert all(name in line for name, line in zip(parts[part], timed, strict=True)), timed
+    if part in ("figures", "all"):
         own = int(timed[-1].partition("--limit ")[2].split()[0])
         assert own < limits[-1]
 
