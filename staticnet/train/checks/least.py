@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from staticnet.train.checks.session import Array, Session
 
@@ -38,9 +37,17 @@ class _Link:
 
 _PLAIN = _Link(lambda c: c, lambda o: o, lambda o, g: g)
 _SIGMOID = _Link(
-    expit, lambda o: np.log(_inner(o)) - np.log1p(-_inner(o)), lambda o, g: g * o * (1 - o)
+    lambda c: _special().expit(c),
+    lambda o: np.log(_inner(o)) - np.log1p(-_inner(o)),
+    lambda o, g: g * o * (1 - o),
 )
 _TANH = _Link(np.tanh, lambda o: np.arctanh(np.clip(o, -0.999, 0.999)), lambda o, g: g * (1 - o**2))
+
+
+def _special() -> Any:
+    import scipy.special  # slow to import
+
+    return scipy.special
 
 
 def _inner(o: Array) -> Array:
@@ -49,7 +56,7 @@ def _inner(o: Array) -> Array:
 
 def _softmax(axis: int) -> _Link:
     return _Link(
-        lambda c: softmax(c, axis),
+        lambda c: _special().softmax(c, axis),
         lambda o: np.log(np.maximum(o, 1e-9)),
         lambda o, g: o * (g - np.sum(g * o, axis, keepdims=True)),
     )
@@ -57,7 +64,7 @@ def _softmax(axis: int) -> _Link:
 
 def _log_softmax(axis: int) -> _Link:
     return _Link(
-        lambda c: log_softmax(c, axis),
+        lambda c: _special().log_softmax(c, axis),
         lambda o: o,
         lambda o, g: g - np.exp(o) * np.sum(g, axis, keepdims=True),
     )
@@ -109,7 +116,7 @@ def _link(s: Session, outputs: Array) -> _Link:
             continue
         if wide.min() >= 0 and np.allclose(wide.sum(axis), 1, atol=_NEAR):
             return _softmax(axis)
-        if wide.max() <= _NEAR and np.allclose(logsumexp(wide, axis), 0, atol=_NEAR):
+        if wide.max() <= _NEAR and np.allclose(_special().logsumexp(wide, axis), 0, atol=_NEAR):
             return _log_softmax(axis)
     return {"sigmoid": _SIGMOID, "tanh": _TANH}.get(s.model.last.op.name, _PLAIN)
 
