@@ -19,6 +19,7 @@ from staticnet.passes.convolution_epilogues import CONVOLUTION_EPILOGUES
 from staticnet.passes.cse import CSE
 from staticnet.passes.cudnn import CUDNN
 from staticnet.passes.dce import DCE
+from staticnet.passes.float8 import FLOAT8
 from staticnet.passes.held_weights import HELD_WEIGHTS
 from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
@@ -55,6 +56,7 @@ PIPELINE = (
     LAYOUT,
     HELD_WEIGHTS,
     INFER_SHAPE,
+    FLOAT8,
     AUXILIARY,
     CHANNEL_SUMS,
     CONVOLUTION_EPILOGUES,

@@ -34,6 +34,7 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_size
 from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
+from staticnet.passes.float8 import in_precision
 from staticnet.passes.held_weights import released
 from staticnet.passes.manager import Pass, Records
 from staticnet.passes.pipeline import as_passes
@@ -51,7 +52,7 @@ log = logging.getLogger("staticnet")
 
 BACKENDS: dict[str, Backend] = {b.name: b for b in (CudaBackend(), CpuBackend(), NumpyBackend())}
 MAX_SPECIALIZATIONS = 8
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float8")
 
 
 class Function(Inspection, Stateful):
@@ -74,8 +75,8 @@ class Function(Inspection, Stateful):
         max_specializations: int = MAX_SPECIALIZATIONS,
         pipeline: tuple[Pass, ...] = PIPELINE,
     ) -> None:
-        self.graph = graph
         self.modes = modes_of(graph.nodes)
+        self.graph = graph = in_precision(graph, precision, pipeline, disabled_passes)
         watch(self)
         self.precision = precision
         self.memory_limit = memory_limit
@@ -371,7 +372,10 @@ def function(
     in float32, and everything else, variables and their updates included, stays float32. "tf32"
     asks for that mode of NVIDIA's matrix units; other devices compute in float32. Gradients may
     underflow in float16, whose smallest number is 6e-8, unless `sn.optim.LossScaling` scales the
-    loss.
+    loss. "float8" is "bfloat16", but products with weights, matrices that are variables or views of
+    them, and the products of their gradients take 8 bits: e4m3 for activations and weights, e5m2
+    for cotangents, each scaled by the greatest magnitude of 16 steps, which is state of the
+    function, `float8.amax_history`.
 
     Raises:
         GraphError: if the graph is not well formed.

@@ -16,6 +16,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from staticnet.backends.cache import Cache, digest
@@ -57,6 +58,7 @@ WATCHED = [
 ]  # each access is told; the runtime is the shim's
 LINK = ["-shared", "-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # C++'s library is not needed
 PAGE = mmap.PAGESIZE
+NARROW = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2}
 TOGETHER = 3  # blocks of a cooperative launch
 _libc = ctypes.CDLL(None, use_errno=True)
 Key = tuple[str, int]
@@ -355,7 +357,7 @@ def _read(memory: Mapping[Key, Guarded], kind: str, nodes: Sequence[Any]) -> lis
 
 
 def _addresses(p: Product) -> list[Address]:
-    found = [p.left.address, p.right.address, p.result.address]
+    found = [p.left.address, p.right.address, p.result.address, *p.factors]
     return [*found, p.bias] if p.bias else found
 
 
@@ -364,8 +366,11 @@ def _matrices(
 ) -> np.ndarray[Any, Any]:
     """The stack of matrices that lies in memory, as a view. -> [*batch, rows, columns]"""
     steps = (1, matrix.leading) if matrix.transposed else (matrix.leading, 1)
-    strides = [x * p.dtype.itemsize for x in (*matrix.strides, *steps)]
-    return np.ndarray((*p.batch, rows, columns), p.dtype, memory.data, 0, strides)
+    dtype = p.dtype
+    if p.formats and matrix is not p.result:
+        dtype = np.dtype(NARROW[p.formats[matrix is p.right]])
+    strides = [x * dtype.itemsize for x in (*matrix.strides, *steps)]
+    return np.ndarray((*p.batch, rows, columns), dtype, memory.data, 0, strides)
 
 
 def _multiply(p: Product, memory: Mapping[Address, np.ndarray[Any, Any]]) -> None:
@@ -376,6 +381,8 @@ def _multiply(p: Product, memory: Mapping[Address, np.ndarray[Any, Any]]) -> Non
     wide = np.float32 if p.dtype.itemsize == 2 else p.dtype
     with np.errstate(invalid="ignore", over="ignore"):
         result = x.astype(wide) @ y.astype(wide)
+    for factor in p.factors:
+        result = result * memory[factor][:4].view(np.float32)
     if p.bias:
         size = p.n * p.dtype.itemsize
         result = result + memory[p.bias][:size].view(p.dtype).astype(wide)

@@ -14,7 +14,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-TYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
+TYPES = {
+    0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16,
+    28: ml_dtypes.float8_e4m3fn, 29: ml_dtypes.float8_e5m2,
+}  # fmt: skip
+OF_8_BITS, E5M2 = (28, 29), 29
 SUCCESS, INVALID_VALUE, NOT_SUPPORTED = 0, 7, 15
 STATUSES = {
     SUCCESS: b"CUBLAS_STATUS_SUCCESS",
@@ -132,6 +136,10 @@ def _unfit(op: dict[int, Any], *layouts: dict[int, Any]) -> int:
     """The status for a descriptor and layouts of A, B, C and D that make no product."""
     compute, scale = op[-1], op[-2]
     types = {layout[-1] for layout in layouts}
+    if layouts[0][-1] in OF_8_BITS:
+        if not _takes_8_bits(op, *layouts):
+            return NOT_SUPPORTED
+        types = {layouts[3][-1]}
     if scale != ARITHMETIC[compute][0] or not types <= ARITHMETIC[compute][1] or len(types) > 1:
         return NOT_SUPPORTED
     for layout in layouts:
@@ -154,9 +162,28 @@ def _unfit(op: dict[int, Any], *layouts: dict[int, Any]) -> int:
     return SUCCESS if fits and apart else INVALID_VALUE
 
 
+def _takes_8_bits(op: dict[int, Any], *layouts: dict[int, Any]) -> bool:
+    """What cublasLtMatmul asks of 8-bit floats on compute capabilities 8.9 and 9.0.
+
+    A is transposed and B is not, one is e5m2 at most, C and D are of one wider type, a factor comes
+    with each of both, and sizes, rows and addresses are multiples of 16 bytes.
+    """
+    a, b, c, d = (layout[-1] for layout in layouts)
+    types = b in OF_8_BITS and (a, b) != (E5M2, E5M2) and c == d and d in (0, 2, 14)
+    turned = (_number(op, 3), _number(op, 4)) == (1, 0)
+    sizes = [layout[-2 - i] for layout in layouts for i in range(3)]
+    factors = (_number(op, 17), _number(op, 18))
+    plain = _number(op, 7) in (1, BIAS, BIAS | RELU, RELU, GELU, BIAS | GELU)
+    fits = all(n % 16 == 0 for n in sizes) and all(at and at % 4 == 0 for at in factors)
+    return types and turned and plain and fits
+
+
 def _misaligned(pointers: list[int], promised: list[int], layouts: list[dict[int, Any]]) -> bool:
     """Whether an operand does not lie as the algorithm was promised, or as its type must."""
-    sizes = [np.dtype(TYPES[layout[-1]]).itemsize for layout in layouts]
+    sizes = [
+        16 if layout[-1] in OF_8_BITS else np.dtype(TYPES[layout[-1]]).itemsize
+        for layout in layouts
+    ]
     return any(
         not pointer or pointer % bound or pointer % size
         for pointer, bound, size in zip(pointers, promised, sizes, strict=True)
@@ -197,11 +224,16 @@ def _multiply(op: dict[int, int], a: Any, b: Any, d: Any) -> None:
     x = a.swapaxes(1, 2) if op[3] else a
     y = b.swapaxes(1, 2) if op[4] else b
     with np.errstate(all="ignore"):
-        z = x.astype(wide) @ y.astype(wide)
+        z = x.astype(wide) @ y.astype(wide) * _factor(op, 17) * _factor(op, 18)
     if op[7] & BIAS:
         z = z + _vector(op, d.shape[1]).astype(wide)[:, None]
     with np.errstate(all="ignore"):
         d[...] = _beside(op, z, x, y, d).astype(d.dtype)
+
+
+def _factor(op: dict[int, int], name: int) -> np.float32:
+    """What an operand is multiplied by: a number on the device."""
+    return np.float32(ctypes.c_float.from_address(op[name]).value if op.get(name) else 1)
 
 
 def _beside(op: dict[int, int], z: Any, x: Any, y: Any, d: Any) -> Any:

@@ -107,6 +107,15 @@ def mlp_bfloat16() -> tuple[Any, Feeds]:
     return mlp(precision="bfloat16")
 
 
+def float8() -> tuple[Any, Feeds]:
+    """Layers whose products take 8 bits, of sizes that the library multiplies and one of others."""
+    x = sn.placeholder((32, 48), name="x")
+    layers = [sn.nn.LayerNorm(48), sn.nn.Linear(48, 64), sn.nn.GELU(), sn.nn.Linear(64, 48)]
+    loss = sn.mean(sn.square(sn.nn.Sequential(*layers, sn.nn.Linear(48, 5))(x)))
+    feeds = [np.random.default_rng(0).normal(size=(32, 48)).astype("f")]
+    return _step(loss, [x], sn.optim.Adam(lr=0.01), precision="float8"), feeds
+
+
 def softmax() -> tuple[Any, Feeds]:
     """The gradient of a weighted softmax, of rows that warps share."""
     x, w = sn.placeholder((7, 1001), name="x"), sn.variable(np.ones(1001, "f"), "w")
@@ -166,7 +175,17 @@ def convnet() -> tuple[Any, Feeds]:
 
 STEPS: dict[str, Callable[[], tuple[Any, Feeds]]] = {
     f.__name__: f
-    for f in (playground, mlp, mlp_bfloat16, softmax, layer_norm, attention, embedding, convnet)
+    for f in (
+        playground,
+        mlp,
+        mlp_bfloat16,
+        float8,
+        softmax,
+        layer_norm,
+        attention,
+        embedding,
+        convnet,
+    )
 }
 
 

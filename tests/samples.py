@@ -21,6 +21,7 @@ from staticnet.ops.auxiliary import (
 )
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
+from staticnet.ops.float8 import Float8, Float8Matmul, Float8Scale, Float8Value
 from staticnet.ops.held import Held
 from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
@@ -157,6 +158,10 @@ CUBE = r(2, 3, 4, seed=3)
 I1 = np.array([2, 0, -1, 2])
 I2 = np.array([[0, 3, 1], [2, 2, -4], [1, 0, 0]])
 KEYS = np.array([3, 2**64 - 1, 2**32 + 7], np.uint64)
+BYTES = np.random.default_rng(8).integers(
+    0, 120, (7, 5), np.uint8
+)  # small numbers of either format
+FACTORS = np.array([2.0**-6, 0.5], np.float32)
 NONE = "PyTorch has no such op"
 
 
@@ -341,6 +346,12 @@ OTHERS = [
     S("svd", lambda x: columns(*sn.linalg.svd(regular(x), full_matrices=False)[:2]), CUBE, torch=lambda t, x: columns(*t.linalg.svd(regular(x, t), full_matrices=False)[:2])),
     S("svd", lambda x: columns(sn.linalg.svd(regular(x), full_matrices=False).Vh.mT, sn.linalg.svdvals(regular(x))), CUBE, torch=lambda t, x: columns(t.linalg.svd(regular(x, t), full_matrices=False).Vh.mT, t.linalg.svdvals(regular(x, t)))),
     S("svd", lambda x: sn.linalg.svd(regular(x)).S, CUBE, torch=lambda t, x: t.linalg.svdvals(regular(x, t))),
+    S("float8", lambda x: x * sn.astype(apply(Float8(False), np.linspace(-600, 600, 12, dtype="f").reshape(3, 4), np.float32(0.5)), "float64"), X, torch="its products are scaled: see test_float8.py"),
+    S("float8", lambda x: x * sn.astype(apply(Float8(True), np.geomspace(1e-6, 9e4, 12, dtype="f").reshape(3, 4), np.float32(1)), "float64"), X, torch="its products are scaled: see test_float8.py"),
+    S("float8_value", lambda x: x * sn.astype(apply(Float8Value(True), np.arange(12, dtype="uint8").reshape(3, 4) * 10, np.float32(2)), "float64"), X, torch="its products are scaled: see test_float8.py"),
+    S("float8_scale", lambda x: x * sn.astype(apply(Float8Scale(), np.array([0, 1, 3, np.inf], "f"), np.float32(448)), "float64"), X, torch="no function of PyTorch's"),
+    S("float8_matmul", lambda x: x * sn.astype(apply(Float8Matmul(False, True, 0, 1), BYTES[:3], BYTES[3:], FACTORS, FACTORS), "float64"), X, torch="see test_float8.py"),
+    S("float8_matmul", lambda x: x * sn.astype(apply(Float8Matmul(True, False, 1, 0), BYTES[:3], BYTES[3:], FACTORS, FACTORS, sn.constant(FACTORS[[0, 1, 0, 1]], "bfloat16")), "float64"), X, torch="see test_float8.py"),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.Key(sn.constant(KEYS), sn.constant(KEYS[::-1].copy())), (4,), "float64"), X, torch="another generator"),
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def small(network: Network) -> Network:
 
 
 @pytest.mark.parametrize(
-    "network", [n for n in NETWORKS_OF_THE_GPU if n.name != "gpt2_124m_32"], ids=lambda n: n.name
+    "network", [n for n in NETWORKS_OF_THE_GPU if "gpt2_124m_" not in n.name], ids=lambda n: n.name
 )
 def test_networks_of_the_gpu_train_as_in_torch(network: Network) -> None:
     """Ours on NumPy and JAX's beside eager PyTorch, of the same weights: each step's loss."""

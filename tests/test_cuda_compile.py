@@ -68,7 +68,7 @@ def test_training_steps(name: str, architecture: str) -> None:
 
 def as_on_cuda(f: Any) -> Any:
     """The optimised graph as the backend gets it, with epilogues and copies of weights."""
-    cuda = CudaBackend
+    cuda = CudaBackend()
     return run_passes(
         f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues,
         narrow_epilogues=cuda.narrow_epilogues, products=cuda.products,

@@ -24,7 +24,7 @@ needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 
 def planned(f: Any, keeps_casts: bool) -> Plan:
     """The plan of a function on the CUDA backend, with and without copies."""
-    cuda = CudaBackend
+    cuda = CudaBackend()
     graph, _ = run_passes(
         f.graph, PIPELINE, precision=f.precision, epilogues=cuda.epilogues,
         narrow_epilogues=cuda.narrow_epilogues, products=cuda.products,

@@ -27,6 +27,8 @@ from staticnet.backends.cuda.cudnn import find_cudnn
 from staticnet.codegen.cuda import choice, control, whiles
 from staticnet.codegen.cuda import loops as kernels
 from staticnet.errors import ExecutionError, MemoryLimitError
+from staticnet.ops.base import apply
+from staticnet.ops.float8 import Float8, Float8Matmul
 
 MISSING = CudaBackend().missing()
 COMPILES = True
@@ -321,13 +323,37 @@ def test_cudnn(
             np.testing.assert_array_equal(again, values[0])
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16", "float8"])
 def test_precisions_train(precision: str) -> None:
     step, data, _ = mlp("cuda", precision=precision)
     exact, _, _ = mlp("cuda")
     losses = [f.run(200, *data, batch_size=64).get() for f in (step, exact)]
     np.testing.assert_allclose(losses[0][:20], losses[1][:20], rtol=3e-2)
     assert losses[0][-20:].mean() < losses[0][:20].mean()
+
+
+@pytest.mark.parametrize("formats", [(False, False), (True, False), (False, True)])
+def test_float8_products(formats: tuple[bool, bool]) -> None:
+    """Rounding has NumPy's bits; products of all pairs of formats, with a bias, are NumPy's."""
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=shape).astype("f") for shape in ((512, 256), (128, 256)))
+    x[0, :4] = [np.inf, np.nan, 1e9, -0.0]
+    u, v = sn.placeholder(x.shape, name="u"), sn.placeholder(y.shape, name="v")
+    p, q = (apply(Float8(e), w, 16.0) for e, w in zip(formats, (u, v), strict=True))
+    factors = sn.constant(np.array([1, 1 / 16], "f"))
+    z, other = (apply(Float8Matmul(*formats, 1, i), p, q, factors, factors) for i in (1, 0))
+    bias = sn.constant(rng.normal(size=128).astype("f"))
+    biased = sn.astype(other, "float32") + bias
+    runs = []
+    for device in ("cuda", "numpy"):
+        f = sn.function([u, v], [p, q, z, biased], device=device, precision="bfloat16")
+        runs.append([np.asarray(a.get() if device == "cuda" else a) for a in f(x, y)])
+    for mine, theirs in zip(*runs, strict=True):
+        if theirs.dtype == np.uint8:
+            np.testing.assert_array_equal(mine, theirs)
+        else:
+            mine, theirs = (a[1:].astype("f") for a in (mine, theirs))
+            np.testing.assert_allclose(mine, theirs, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])

@@ -297,7 +297,9 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: Trainer(network(), nn.cross_entropy, device="gpu"), ArgumentError,
         "use one of auto, cuda, cpu, numpy",
     ),
-    "precision": (lambda: plain(precision="float8"), ArgumentError, "precision 'float8': use one"),
+    "precision": (
+        lambda: plain(precision="fp8"), ArgumentError, "precision 'fp8': use one of .*float8",
+    ),
     "clip": (lambda: plain(clip_norm=-1.0), ArgumentError, "max_norm must be a number >= 0"),
     "average": (lambda: plain(ema=2.0), ArgumentError, r"decay must be a number in \[0, 1\]"),
     "wrapped": (

@@ -95,6 +95,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "gpt2_layer": of_network("gpt2_124m", model=gpt2_layer),
     "gpt2_124m": of_network("gpt2_124m"),
     "gpt2_124m_32": of_network("gpt2_124m_32"),
+    "gpt2_124m_float8": of_network("gpt2_124m_float8"),
     "pointwise": of_formula(pointwise.staticnet, (1 << 20,), (1 << 20,)),
     "softmax": of_formula(softmax.staticnet, ROWS),
     "layer_norm": of_formula(layer_norm.staticnet, ROWS, (1024,), (1024,)),

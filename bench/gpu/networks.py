@@ -28,7 +28,8 @@ class Network:
     """A model of either library's layers, and how it trains: cross entropy of `classes`.
 
     `example` is the shape of an input, of tokens if it has one axis; then each has a target.
-    `precision` is what products are computed in; `rule` the optimizer by PyTorch's name.
+    `precision` is what products are computed in, by peers in bfloat16 where it is float8; `rule`
+    the optimizer by PyTorch's name.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Network:
     rule: str = "AdamW"
     options: Mapping[str, float] = field(default_factory=lambda: {"lr": 1e-3})
     rtol: float = 2e-2
+
+    @property
+    def of_peers(self) -> str:
+        """What other libraries compute products in."""
+        return "bfloat16" if self.precision == "float8" else self.precision
 
     @property
     def is_text(self) -> bool:
@@ -102,9 +108,7 @@ class Network:
         optimizer = rule(model.parameters(), **self.options, fused=True)
 
         def objective(x: Any, y: Any) -> Any:
-            with torch.autocast(
-                x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-            ):
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.of_peers == "bfloat16"):
                 scores = model(x).reshape(-1, self.classes)
                 return torch.nn.functional.cross_entropy(scores, y.reshape(-1))
 
@@ -124,7 +128,7 @@ class Network:
         from bench.gpu import jax_layers, jax_networks
 
         return jax_networks.program(
-            self.model(jax_layers), data, self.batch, self.classes, self.precision, self.rule,
+            self.model(jax_layers), data, self.batch, self.classes, self.of_peers, self.rule,
             self.options,
         )  # fmt: skip
 
@@ -168,6 +172,11 @@ def gpt2(nn: Any) -> Any:
     return character_gpt(nn, length=1024, width=768, heads=12, layers=12, characters=50257)
 
 
+def gpt2_padded(nn: Any) -> Any:
+    """The same with a vocabulary that products in 8 bits have a use for: a multiple of 16."""
+    return character_gpt(nn, length=1024, width=768, heads=12, layers=12, characters=50304)
+
+
 DESCENT = {"lr": 0.01, "momentum": 0.9}
 NETWORKS_OF_THE_GPU = (
     Network(
@@ -190,4 +199,8 @@ NETWORKS_OF_THE_GPU = (
     ),
     Network("gpt2_124m", "1,024 tokens, batch 8, bfloat16, AdamW", gpt2, (1024,), 50257, 8),
     Network("gpt2_124m_32", "1,024 tokens, batch 32, bfloat16, AdamW", gpt2, (1024,), 50257, 32),
+    Network(
+        "gpt2_124m_float8", "1,024 tokens, batch 8, vocabulary of 50,304, float8, AdamW",
+        gpt2_padded, (1024,), 50304, 8, precision="float8", rtol=5e-2,
+    ),
 )  # fmt: skip

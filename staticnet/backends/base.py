@@ -107,9 +107,9 @@ class Backend(Protocol):
     `staticnet.ops.library` and AUXILIARY in `staticnet.ops.auxiliary`, and `narrow_epilogues` those
     of them that are no better than float32 in float64, which the `library` pass expands there.
     `products` names the floating dtypes whose products it computes, "tf32" if it has that mode,
-    "winograd" if its convolutions have that algorithm, "held" if both keep packed weights,
-    "sums" if kernels fuse sums of channels, which then are no routine; the `library` pass leaves it
-    no other products.
+    "float8" if operands may have 8 bits, "winograd" if its convolutions have that algorithm, "held"
+    if both keep packed weights, "sums" if kernels fuse sums of channels, which then are no routine;
+    the `library` pass leaves it no other products.
     `keeps_casts` is whether its executables keep a variable that has an `origin` equal to it.
     `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes no
     loop in blocks. `channels_last` is whether its convolutions are faster between channels last,
@@ -121,10 +121,14 @@ class Backend(Protocol):
     name: str
     epilogues: frozenset[str]
     narrow_epilogues: frozenset[str]
-    products: frozenset[str]
     keeps_casts: bool
     loop_cache: int
     workspaces: Workspaces
+
+    @property
+    def products(self) -> frozenset[str]:
+        """The dtypes of products that it computes, and what else it has of them."""
+        ...
 
     @property
     def channels_last(self) -> bool:

@@ -94,6 +94,9 @@ class Launch:
     cooperative: bool = False
 
 
+FACTOR_BYTES = 4  # of what an operand of 8 bits is multiplied by
+
+
 @dataclass(frozen=True)
 class Matrix:
     """A stack of matrices in memory.
@@ -121,6 +124,9 @@ class Product:
     Of `staticnet.ops.auxiliary.AUXILIARY` an epilogue writes or reads what lies at `auxiliary`,
     [m, n] of `dtype` or, of relu, rows of bits; or it writes to `bias` sums of the result's rows
     or, of "bgrada" and "bgradb", of the right operand, [n], and the left one, [m].
+
+    Operands of 8 bits are in `formats`, "e4m3" or "e5m2", the left one's and the right one's, and
+    multiplied by the numbers at `factors`; the left one is not transposed, and the right one is.
     """
 
     node: Node
@@ -136,6 +142,13 @@ class Product:
     epilogue: str = "none"
     bias: Address | None = None
     auxiliary: Address | None = None
+    formats: tuple[str, str] | None = None
+    factors: tuple[Address, ...] = ()
+
+    @property
+    def operand_bytes(self) -> int:
+        """Bytes of an element of an operand."""
+        return self.dtype.itemsize if self.formats is None else 1
 
     @property
     def sums(self) -> bool:
@@ -332,8 +345,9 @@ def with_addresses(command: Command, change: Callable[[Address], Address]) -> Co
             change(address) if address else None for address in (command.bias, command.auxiliary)
         )
         return replace(
-            command, left=left, right=right, result=result, bias=bias, auxiliary=auxiliary
-        )
+            command, left=left, right=right, result=result, bias=bias, auxiliary=auxiliary,
+            factors=tuple(map(change, command.factors)),
+        )  # fmt: skip
     if isinstance(command, LibraryCall):
         own, rest = (
             tuple(with_addresses(each, change) for each in part)

@@ -7,7 +7,7 @@ from pathlib import Path
 from staticnet.errors import StateError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-SCALARS = ("math.h", "special.h", "integers.h", "philox.h", "float16.h")
+SCALARS = ("math.h", "special.h", "integers.h", "philox.h", "float16.h", "float8.h")
 """What C and CUDA share, in order."""
 
 

@@ -27,6 +27,7 @@ from staticnet.ir.types import TupleType
 from staticnet.ops.selection import Cast
 from staticnet.oracle.arithmetic import Declared, Rounding, Wide, epsilon, ulp, values
 from staticnet.oracle.difference import most_ulps, same_bits
+from staticnet.passes.float8 import in_precision
 from staticnet.passes.manager import Pass, check_names, run_passes
 from staticnet.passes.precision import COMPUTE_TYPES
 from staticnet.rewrite.pattern import EXACT, Numerics
@@ -82,6 +83,8 @@ def check_numerics(
     """
     _check_options(pipeline, {"numerics": numerics} | options)
     _check_count(graph, feeds)
+    precision, disabled = options.get("precision", "float32"), options.get("disabled", ())
+    graph = in_precision(graph, precision, pipeline, disabled)
     arrays = [convert(node, feed) for node, feed in zip(graph.inputs, feeds, strict=True)]
     dims = bind_dims(graph.inputs, arrays)
     check = _Check(arrays, dims, numerics, ulps, {"dims": dims, "numerics": numerics} | options)

@@ -15,14 +15,17 @@ from staticnet.ir import location
 from staticnet.ir.dtype import FLOAT32, FLOAT64, HALVES, DType
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
+from staticnet.ir.op import Op
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant
+from staticnet.ops.float8 import Float8Matmul
 from staticnet.ops.library import ADDS, EPILOGUES, MatmulAdd, MatmulEpilogue, gelu_tanh
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.selection import Cast, Relu
 from staticnet.ops.shape import BroadcastTo, Reshape
 from staticnet.passes.attention import hand_written
 from staticnet.passes.attention_layout import heads_last
+from staticnet.passes.float8 import expand as without_float8
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
 from staticnet.passes.sums_of_products import sums_of_products
@@ -35,7 +38,7 @@ GELU = gelu_tanh(Pattern(None, (), "x"))
 
 def library(graph: Graph, context: Context) -> Graph:
     """The graph in terms of what `context.epilogues` and `context.products` offer."""
-    graph = _expand(graph, context)
+    graph = without_float8(_expand(graph, context), context)
     if context.numerics == "fast":
         graph = by_winograd(hand_written(graph, context), context)
         if ADDS in context.epilogues:
@@ -123,10 +126,14 @@ class _Matcher:
         """The node that does all that leads to `root`, or None if the library cannot."""
         activation, before = _activation(root)
         product, bias = _product_and_bias(before)
-        op = MatmulEpilogue(activation)
-        name = op.epilogue(2 if bias is None else 3)
+        op: Op = MatmulEpilogue(activation)
+        name = MatmulEpilogue(activation).epilogue(2 if bias is None else 3)
         if product is None or not offers(self.context, name, product.dtype):
             return None
+        if isinstance(product.op, Float8Matmul):
+            if name != "bias":  # what reads it is the kernel that rounds the next operand
+                return None
+            op = product.op
         if product.dtype in HALVES and self.context.numerics == "exact":
             return None  # it rounds once, and the ops that it stands for each
         covered = _covered(root, product, bias)
@@ -173,7 +180,7 @@ def _product_and_bias(node: Node) -> tuple[Node | None, Node | None]:
 def _product(node: Node) -> Node | None:
     """The product that `node` shows, widened or reshaped."""
     while True:
-        if isinstance(node.op, Matmul):
+        if isinstance(node.op, Matmul | Float8Matmul):
             return node if node.dtype in (FLOAT32, *HALVES) else None
         widened = isinstance(node.op, Cast) and node.dtype == FLOAT32
         if not node.inputs or not (widened or isinstance(node.op, Reshape)):

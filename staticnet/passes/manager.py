@@ -27,7 +27,7 @@ from staticnet.rewrite.driver import keep, rebuild
 from staticnet.rewrite.pattern import Numerics, Rule, as_numerics
 
 log = logging.getLogger("staticnet")
-ALL_PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64"})
+ALL_PRODUCTS = frozenset({"float8", "float16", "bfloat16", "float32", "float64"})
 
 
 @dataclass

@@ -16,12 +16,15 @@ products and convolutions, float64 is never touched. See docs/adr/0008.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
 from staticnet.ir.dtype import BFLOAT16, FLOAT16, FLOAT32, DType, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.base import Constant, Item
+from staticnet.ops.float8 import Float8Matmul
 from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import Concat, Slice
@@ -35,7 +38,7 @@ from staticnet.rewrite.one_index import take_of_elementwise
 from staticnet.rewrite.pattern import Numerics
 from staticnet.spatial.convolution import ConvolutionOp
 
-COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16}
+COMPUTE_TYPES: dict[str, DType] = {"bfloat16": BFLOAT16, "float16": FLOAT16, "float8": BFLOAT16}
 PRODUCTS = (Matmul, MatmulAdd, MatmulEpilogue, ConvolutionOp)
 ATTENTIONS = (Attention, AttentionGradient)  # whose results are items
 CASTS_TAKEN = (take_of_elementwise,)  # an element of a product is cast, and not the product for it
@@ -49,6 +52,8 @@ def precision(graph: Graph, context: Context) -> Graph:
     compute = COMPUTE_TYPES.get(context.precision)
     if compute is None:
         return graph
+    made = sum(isinstance(node.op, Float8Matmul) for node in graph.nodes)
+    context.notes += Counter({"matmul in float8": made})  # when the graph was declared
     if context.numerics == "fast":
         graph = hand_written(graph, context)  # casts would hide it
 

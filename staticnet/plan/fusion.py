@@ -26,12 +26,14 @@ from staticnet.ir.printer import value_names
 from staticnet.ir.types import Shape, TupleType, fixed, format_shape
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Elementwise, Item, Reduction
+from staticnet.ops.float8 import MULTIPLE as FLOAT8_MULTIPLE
+from staticnet.ops.float8 import Float8Matmul
 from staticnet.ops.movement import Concat
 from staticnet.plan import kept_views
 from staticnet.plan.attention import ATTENTION, reads_in_place
 from staticnet.plan.dependence import Dependences
 from staticnet.plan.joins import Joins
-from staticnet.plan.layouts import matrix_layout, part_layout
+from staticnet.plan.layouts import lies_in_rows, matrix_layout, part_layout
 from staticnet.plan.recompute import Recompute
 from staticnet.plan.roles import (
     Role,
@@ -151,6 +153,8 @@ class Fusion:
             return False
         if not operand.op.moves:
             return True
+        if isinstance(node.op, Float8Matmul) and any(operand is x for x in node.inputs[:2]):
+            return lies_in_rows(operand, FLOAT8_MULTIPLE)
         if role(node) is Role.LIBRARY and all(operand is not x for x in node.inputs[2:]):
             return matrix_layout(operand) is not None
         if isinstance(node.op, ATTENTION) and reads_in_place(node, operand):

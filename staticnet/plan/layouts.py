@@ -34,6 +34,18 @@ def matrix_layout(node: Node) -> tuple[Node, Index, bool, int] | None:
     return None
 
 
+def lies_in_rows(node: Node, multiple: int) -> bool:
+    """Whether the rows of a matrix lie one by one in the memory of what it shows, well aligned.
+
+    multiple: of elements, between rows and before the first of them
+    """
+    layout = matrix_layout(node)
+    if layout is None:
+        return False
+    _, first, transposed, leading = layout
+    return not transposed and leading % multiple == 0 and first.constant % multiple == 0
+
+
 def strided_layout(node: Node) -> tuple[Node, int, tuple[int, ...]] | None:
     """How a view is read from the memory of what it shows by a step for each axis, or None.
 

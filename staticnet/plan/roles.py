@@ -11,6 +11,7 @@ from staticnet.ops.auxiliary import AuxiliaryProduct
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import Constant, Elementwise, Reduction, Size
 from staticnet.ops.creation import Iota
+from staticnet.ops.float8 import Float8Matmul
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.linalg import Matmul
@@ -57,7 +58,7 @@ def role(node: Node) -> Role:
         return Role.POINT
     if isinstance(op, Reduction):
         return Role.REDUCE
-    products = Matmul | MatmulAdd | MatmulEpilogue | AuxiliaryProduct
+    products = Matmul | MatmulAdd | MatmulEpilogue | AuxiliaryProduct | Float8Matmul
     return Role.LIBRARY if isinstance(op, products) else Role.OPAQUE
 
 

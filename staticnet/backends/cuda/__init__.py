@@ -21,7 +21,7 @@ from staticnet.backends.profile import Profile
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.cuda.workspaces import ON_DEVICE
 from staticnet.codegen.launches import CudaProgram
-from staticnet.errors import FeedError
+from staticnet.errors import DeviceError, FeedError
 from staticnet.ir.graph import Graph
 from staticnet.ops.auxiliary import AUXILIARY
 from staticnet.ops.library import EPILOGUES
@@ -32,6 +32,8 @@ from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
 __all__ = ["CudaBackend"]
+PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
+FLOAT8_CAPABILITY = (8, 9)
 _CUDA_DEVICES = (2, 13)  # DLPack's CUDA memory, also managed; pinned memory (3) is the host's
 
 
@@ -41,11 +43,15 @@ class CudaBackend:
     name = "cuda"
     epilogues = EPILOGUES | AUXILIARY | {CONVOLUTION}
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
-    products = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
     keeps_casts = True
     channels_last = True  # our own kernels and cuDNN's read channels 16 bytes at a time
     loop_cache = 0
     workspaces = ON_DEVICE
+
+    @property
+    def products(self) -> frozenset[str]:
+        """What cuBLASLt multiplies; operands of 8 bits where the GPU has matrix units for them."""
+        return PRODUCTS | {"float8"} if _multiplies_float8() else PRODUCTS
 
     @property
     def calls(self) -> frozenset[str]:
@@ -112,6 +118,14 @@ class CudaBackend:
         """The time of each launch, taken by CUDA events."""
         assert isinstance(executable, CudaExecutable)
         return profile(executable, feeds, repeat)
+
+
+def _multiplies_float8() -> bool:
+    """Whether the current GPU multiplies 8-bit floats; without one it is another's program."""
+    try:
+        return open_device().capability >= FLOAT8_CAPABILITY
+    except DeviceError:
+        return True
 
 
 def _may_persist(disabled_passes: Collection[str]) -> bool:

@@ -109,7 +109,8 @@ class BoundProduct:
         self._bias, self._auxiliary = (
             resolve(x) if x else 0 for x in (product.bias, product.auxiliary)
         )
-        self.operation = Operation(device.blas, self.descriptor, self._bias, self._auxiliary)
+        self._factors = tuple(map(resolve, product.factors[::-1]))  # A is the right operand
+        self.operation = self._operation(self._bias, self._auxiliary)
         matrices = (product.right, product.left, product.result)
         a, b, d = (resolve(matrix.address) for matrix in matrices)
         self.calls = [(a + i, b + j, d + k) for i, j, k in calls(product)]
@@ -133,7 +134,10 @@ class BoundProduct:
         p = self.product
         bias = address if p.sums else self._bias
         auxiliary = address if p.saves else self._auxiliary
-        return Operation(self._blas, self.descriptor, bias, auxiliary)
+        return self._operation(bias, auxiliary)
+
+    def _operation(self, bias: int, auxiliary: int) -> Operation:
+        return Operation(self._blas, self.descriptor, bias, auxiliary, self._factors)
 
     def algorithms(self, count: int) -> list[Algorithm]:
         """Up to `count` ways to compute it."""

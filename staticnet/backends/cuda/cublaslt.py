@@ -19,6 +19,7 @@ from staticnet.errors import DeviceError, ExecutionError
 WORKSPACE = 32 << 20  # bytes that an algorithm may ask for
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS, _BIAS_TYPE = 3, 4, 7, 8, 26
 _AUXILIARY, _AUXILIARY_LEADING = 11, 12
+_FACTORS = (17, 18)  # where what A and B are multiplied by lies on the device
 _BATCH, _STRIDE = 5, 6
 _MAX_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)  # of a preference; alignments of A, B, C, D
 _MAJORS = ("13", "12")
@@ -55,8 +56,9 @@ class Operation:
     """The library's objects for a descriptor; they are destroyed with this one."""
 
     def __init__(
-        self, blas: CublasLt, descriptor: MatmulDescriptor, bias: int = 0, auxiliary: int = 0
-    ) -> None:
+        self, blas: CublasLt, descriptor: MatmulDescriptor, bias: int = 0, auxiliary: int = 0,
+        factors: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         self.blas = blas
         self.descriptor = descriptor
         self._made: list[tuple[str, ctypes.c_void_p]] = []
@@ -72,6 +74,8 @@ class Operation:
             leading = ctypes.c_int64(descriptor.auxiliary)
             blas.set("MatmulDesc", self.handle, _AUXILIARY, ctypes.c_void_p(auxiliary))
             blas.set("MatmulDesc", self.handle, _AUXILIARY_LEADING, leading)
+        for attribute, factor in zip(_FACTORS, factors, strict=bool(factors)):
+            blas.set("MatmulDesc", self.handle, attribute, ctypes.c_void_p(factor))
         number = ctypes.c_double if descriptor.scale == _R_64F else ctypes.c_float
         self.one, self.zero = number(1), number(0)
 

@@ -15,7 +15,7 @@ from staticnet.codegen.launches import Matrix, Product
 from staticnet.ops.auxiliary import mask_bytes
 
 # cudaDataType and cublasComputeType_t
-TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14, "e4m3": 28, "e5m2": 29}
 COMPUTE_32F, COMPUTE_64F, COMPUTE_TF32 = 68, 70, 77
 # cublasLtEpilogue_t
 EPILOGUES = {
@@ -64,21 +64,22 @@ def describe(product: Product, tf32: bool = False) -> MatmulDescriptor:
     axis = _strided_axis(product)
     batch = 1 if axis is None else product.batch[axis]
 
-    def layout(matrix: Matrix, rows: int, columns: int) -> MatrixLayout:
+    def layout(matrix: Matrix, rows: int, columns: int, dtype: int = dtype) -> MatrixLayout:
         """The layout of a row-major [rows, columns] matrix, transposed or not."""
         if matrix.transposed:
             rows, columns = columns, rows
         stride = 0 if axis is None else matrix.strides[axis]
         return MatrixLayout(dtype, columns, rows, max(matrix.leading, columns), batch, stride)
 
+    left, right = (TYPES[x] for x in product.formats or (name, name))
     compute, scale = (COMPUTE_64F, dtype) if name == "float64" else (COMPUTE_32F, TYPES["float32"])
     if tf32 and name == "float32":
         compute = COMPUTE_TF32
     return MatmulDescriptor(
         compute, scale, int(product.right.transposed), int(product.left.transposed),
         EPILOGUES[product.epilogue],
-        layout(product.right, product.k, product.n),
-        layout(product.left, product.m, product.k),
+        layout(product.right, product.k, product.n, right),
+        layout(product.left, product.m, product.k, left),
         layout(product.result, product.m, product.n),
         0 if product.auxiliary is None else _auxiliary_leading(product),
     )  # fmt: skip

@@ -63,7 +63,8 @@ class Device:
         self.id = int(self.runtime.getDevice())
         properties = self.runtime.getDeviceProperties(self.id)
         self.name = properties["name"].decode()
-        self.architecture = f"sm_{properties['major']}{properties['minor']}"
+        self.capability = int(properties["major"]), int(properties["minor"])
+        self.architecture = "sm_{}{}".format(*self.capability)
         self.chip = Chip(
             int(properties["multiProcessorCount"]), int(properties["sharedMemPerBlockOptin"])
         )

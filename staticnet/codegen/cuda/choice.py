@@ -74,6 +74,8 @@ def obstacle_of(
             return "a product has too many elements"
         if isinstance(command, Product) and command.epilogue in AUXILIARY:
             return f"only a library computes {command.epilogue}"
+        if isinstance(command, Product) and command.formats:
+            return "only a library multiplies operands of 8 bits"
     if (nbytes := shared_bytes(texts, commands)) > MAX_SHARED_BYTES:
         return f"it would take {nbytes:,} bytes of shared memory"
     places = {a for c in commands if isinstance(c, Launch) for a in c.arguments}

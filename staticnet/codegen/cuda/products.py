@@ -7,20 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from staticnet.codegen.cuda.call import Locate
-from staticnet.codegen.launches import Address, Matrix, Product
+from staticnet.codegen.launches import FACTOR_BYTES, Address, Matrix, Product
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.auxiliary import AuxiliaryProduct, MatmulAuxiliary
+from staticnet.ops.float8 import Float8Matmul
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.plan.layouts import matrix_layout
 from staticnet.plan.results import results_of
+
+FLOAT8_NAMES = ("e4m3", "e5m2")
 
 
 def describe_product(
     node: Node, locate: Locate, in_memory: Callable[[Node], bool], step: int
 ) -> Product:
     """The product of a node whose role is the library's; its sizes may be 0."""
+    if isinstance(node.op, Float8Matmul):
+        return _of_float8(node, node.op, locate, in_memory, step)
     first, *beside = results_of(node)
     shape = fixed(first.shape)
     left, right = (_matrix(x, shape, locate, in_memory) for x in node.inputs[:2])
@@ -34,6 +39,26 @@ def describe_product(
         node, first.dtype, m, n, k, batch, left, right, result, step, epilogue, bias, auxiliary
     )  # fmt: skip
     return _merged(product)
+
+
+def _of_float8(
+    node: Node, op: Float8Matmul, locate: Locate, in_memory: Callable[[Node], bool], step: int
+) -> Product:
+    """A product of 8-bit operands: rows of the right one are columns of what it stands for."""
+    m, n = fixed(node.shape)
+    left, right = (_matrix(x, (m, n), locate, in_memory) for x in node.inputs[:2])
+    a, b = (
+        locate(x).further(at * FACTOR_BYTES)
+        for x, at in zip(node.inputs[2:4], (op.left, op.right), strict=True)
+    )
+    formats = FLOAT8_NAMES[op.left_e5m2], FLOAT8_NAMES[op.right_e5m2]
+    result = Matrix(locate(node), False, max(1, n), ())
+    k = fixed(node.inputs[0].shape)[-1]
+    return Product(
+        node, node.dtype, m, n, k, (), left, replace(right, transposed=True), result, step,
+        "bias" if node.inputs[4:] else "none", next(map(locate, node.inputs[4:]), None),
+        formats=formats, factors=(a, b),
+    )  # fmt: skip
 
 
 def _epilogue(

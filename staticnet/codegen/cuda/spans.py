@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from staticnet.codegen.launches import (
+    FACTOR_BYTES,
     Address,
     Command,
     Copy,
@@ -117,13 +118,15 @@ def _span(address: Address, nbytes: int, written: bool) -> Span:
 
 
 def _product(p: Product) -> Iterator[Span]:
-    for matrix, rows, columns, written in (
-        (p.left, p.m, p.k, False),
-        (p.right, p.k, p.n, False),
-        (p.result, p.m, p.n, True),
+    for matrix, rows, columns, itemsize, written in (
+        (p.left, p.m, p.k, p.operand_bytes, False),
+        (p.right, p.k, p.n, p.operand_bytes, False),
+        (p.result, p.m, p.n, p.dtype.itemsize, True),
     ):
         elements = _extent(matrix, p.batch, rows, columns)
-        yield _span(matrix.address, elements * p.dtype.itemsize, written)
+        yield _span(matrix.address, elements * itemsize, written)
+    for factor in p.factors:
+        yield _span(factor, FACTOR_BYTES, False)
     if p.bias is not None:
         yield _span(p.bias, p.bias_bytes, p.sums)
     if p.auxiliary is not None:

@@ -25,6 +25,7 @@ from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
 from staticnet.codegen.cuda.products import by_library, describe_product, elements
 from staticnet.codegen.cuda.routines import copy, headers_of, product, routine, starts_from
 from staticnet.codegen.cuda.signatures import call_of, writer_of
+from staticnet.codegen.cuda.single import told_where
 from staticnet.codegen.launches import (
     FAILED,
     Address,
@@ -279,6 +280,7 @@ class StepWriter:
             if kernel.empty:
                 continue
             addresses = [self.address(node) for node in builder.buffers]
+            kernel, addresses = told_where(kernel, addresses)
             writer = writer_of(group, kernel, builder.buffers, addresses)
             site = self._site(group)
             if kernel.kind == "map":
