@@ -43,8 +43,8 @@ def bias(m: Measured) -> Iterator[Finding]:
             continue
         for w, x in (node.inputs, node.inputs[::-1]):
             own = w in m.trained and w not in m.fed and x in m.fed
-            shape, made = np.shape(m.values[w]), np.shape(m.values[node])
-            if own and shape == (m.batch,) and made == shape * 2:
+            shape = np.shape(m.values[w])
+            if own and shape == (m.batch,) and np.shape(m.values[x]) == (m.batch, 1):
                 yield Finding(
                     "wrong broadcast", *place(node),
                     f"{describe(w)} with {describe(x)} gives {node.type}: each of its elements "
