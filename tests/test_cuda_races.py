@@ -158,7 +158,8 @@ def test_training_steps_have_no_races(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", range(len(BATCHES)))
 def test_ops_have_no_races(number: int, tmp_path: Path) -> None:
     f, feeds, _ = samples_of_all_dtypes(BATCHES[number], [DTYPES["float32"], DTYPES["int64"]])
-    assert Machine(lower(f), tmp_path, watched=True).race(feeds, []) == ""
+    machine = Machine(lower(f), tmp_path, watched=True)
+    assert machine.race(feeds, states(machine.graph)) == ""
 
 
 @pytest.mark.slow
@@ -192,6 +193,22 @@ def convolution(dtype: str) -> Case:
     return sn.function([x, w], [y, *slopes], device="numpy"), feeds
 
 
+def routines() -> Case:
+    """What is summed, sorted and gathered along lines longer than a block."""
+    x, y = sn.placeholder((3, 2500), name="x"), sn.placeholder((2500, 3), name="y")
+    i = sn.placeholder((3000,), "int64", "i")
+    outputs = [sn.cumulative_sum(a, axis=k) for a in (x, y) for k in (0, 1)]
+    outputs += [sn.sort(a, axis=k) for a in (x, y) for k in (0, 1)]
+    outputs += [sn.argsort(x), sn.argmax(x), sn.argmax(x, axis=1), sn.argmin(y, axis=0)]
+    outputs += [sn.sum(x), sn.max(y, axis=0), sn.mean(y), sn.logsumexp(x, axis=1)]
+    outputs += [sn.stack(sn.unstack(y[:40])[::-1], 1), sn.matrix_transpose(x) + y]
+    outputs.append(sn.scatter_add(y, i, sn.take(y, i, 0) * 2))
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=s).astype("f") for s in ((3, 2500), (2500, 3))]
+    feeds.append(rng.integers(0, 40, 3000))
+    return sn.function([x, y, i], outputs, device="numpy"), feeds
+
+
 def factorisations() -> Case:
     """All of them, of tall, wide and square matrices."""
     rng = np.random.default_rng(0)
@@ -209,20 +226,10 @@ def factorisations() -> Case:
     return sn.function(inputs, outputs, device="numpy"), feeds
 
 
-def routines() -> Case:
-    """What is summed, sorted and gathered along lines longer than a block."""
-    x, y = sn.placeholder((3, 2500), name="x"), sn.placeholder((2500, 3), name="y")
-    i = sn.placeholder((3000,), "int64", "i")
-    outputs = [sn.cumulative_sum(a, axis=k) for a in (x, y) for k in (0, 1)]
-    outputs += [sn.sort(a, axis=k) for a in (x, y) for k in (0, 1)]
-    outputs += [sn.argsort(x), sn.argmax(x), sn.argmax(x, axis=1), sn.argmin(y, axis=0)]
-    outputs += [sn.sum(x), sn.max(y, axis=0), sn.mean(y), sn.logsumexp(x, axis=1)]
-    outputs += [sn.stack(sn.unstack(y[:40])[::-1], 1), sn.matrix_transpose(x) + y]
-    outputs.append(sn.scatter_add(y, i, sn.take(y, i, 0) * 2))
-    rng = np.random.default_rng(0)
-    feeds = [rng.normal(size=s).astype("f") for s in ((3, 2500), (2500, 3))]
-    feeds.append(rng.integers(0, 40, 3000))
-    return sn.function([x, y, i], outputs, device="numpy"), feeds
+@pytest.mark.slow
+def test_factorisations_have_no_races(tmp_path: Path) -> None:
+    f, feeds = factorisations()
+    assert Machine(lower(f), tmp_path, watched=True).race(feeds, []) == ""
 
 
 def of_blocks(count: int) -> Callable[[pytest.MonkeyPatch], None]:
@@ -262,7 +269,6 @@ WHERE: dict[str, list[Made]] = {
         (lambda: attention(70, "float32", dropout_p=0.25), apart, {}),
     ],
     "convolution.cuh": [(lambda: convolution("bfloat16"), apart, {})],
-    "linalg.cuh": [(factorisations, apart, {})],
     "routines.cuh": [(scattered, apart, {}), (routines, apart, {})],
     "persistent.cuh": [
         (lambda: whole.chain(50), of_blocks(1), STAYS),
@@ -355,5 +361,6 @@ def test_barriers_between_stages_are_needed(number: int, tmp_path: Path) -> None
     assert machine.race(feeds, start) == ""
     found = [x for x in machine.barriers() if x >= OF_GRID]
     assert len(found) > 2
-    for barrier in found:
-        assert machine.race(feeds, start, without=barrier), barrier - OF_GRID
+    spare = [x - OF_GRID for x in found if not machine.race(feeds, start, without=x)]
+    # before the last carries are copied, which here the threads do that wrote them
+    assert spare == ([3] if number == 2 else [])
