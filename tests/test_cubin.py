@@ -37,7 +37,7 @@ class Most(NamedTuple):
 
 
 MOST = {
-    "map": Most(72, 0, 0.375),
+    "map": Most(72, 4224, 0.375),  # one that transposes goes through a tile
     "beside": Most(80, 4224, 0.375),  # maps or columns in one launch
     "rows": Most(80, 128, 0.375),
     "columns": Most(64, 1024, 0.5),
