@@ -163,13 +163,15 @@ def _problem(
     a, b = addresses[:2]
     if node.op.name == "convolution":
         shape = 1, places, outputs, inputs * kernel
-        reading = (last, packed(inputs, a)), (True, packed(inputs, b, of_weight=True))
+        deep = last and inputs % pack == 0  # few channels are read along places
+        reading = (deep, packed(inputs, a)), (True, packed(inputs, b, of_weight=True))
     elif node.op.name == "convolution_input":
         within = (ceil_div(s, step) for s, step in zip(sizes["s"], sizes["stride"], strict=True))
         met = (ceil_div(k, step) for k, step in zip(sizes["k"], sizes["stride"], strict=True))
         depth = outputs * math.prod(met)
         shape = math.prod(sizes["stride"]), n * math.prod(within), inputs, depth
-        reading = (last, packed(outputs, a)), (False, packed(inputs, b, of_weight=True))
+        deep = last and outputs % pack == 0
+        reading = (deep, packed(outputs, a)), (False, packed(inputs, b, of_weight=True))
     else:
         shape = 1, outputs, inputs * kernel, places
         reading = (not last, packed(outputs, a)), (not last, packed(inputs, b))
