@@ -39,7 +39,7 @@ class Most(NamedTuple):
 MOST = {
     "map": Most(72, 4224, 0.375),  # one that transposes goes through a tile
     "beside": Most(80, 3 * 4224, 0.375),  # maps, each with a tile, or columns in one launch
-    "rows": Most(80, 128, 0.375),
+    "rows": Most(80, 256, 0.375),
     "columns": Most(64, 2048, 0.5),  # 1024 a reduction
     "attention": Most(128, 28 << 10, 0.1875),
     "attention_gradient": Most(255, 37 << 10, 0.125),
