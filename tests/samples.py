@@ -21,7 +21,7 @@ from staticnet.ops.auxiliary import (
 )
 from staticnet.ops.barrier import OptimizationBarrier
 from staticnet.ops.base import apply, items
-from staticnet.ops.float8 import Float8, Float8Matmul, Float8Scale, Float8Value
+from staticnet.ops.float8 import Float8, Float8Amax, Float8Matmul, Float8Scale, Float8Value
 from staticnet.ops.held import Held
 from staticnet.ops.library import MatmulAdd, MatmulEpilogue
 from staticnet.ops.moments import CenteredSums, Moments, Normalize
@@ -350,6 +350,7 @@ OTHERS = [
     S("float8", lambda x: x * sn.astype(apply(Float8(True), np.geomspace(1e-6, 9e4, 12, dtype="f").reshape(3, 4), np.float32(1)), "float64"), X, torch="its products are scaled: see test_float8.py"),
     S("float8_value", lambda x: x * sn.astype(apply(Float8Value(True), np.arange(12, dtype="uint8").reshape(3, 4) * 10, np.float32(2)), "float64"), X, torch="its products are scaled: see test_float8.py"),
     S("float8_scale", lambda x: x * sn.astype(apply(Float8Scale(), np.array([0, 1, 3, np.inf], "f"), np.float32(448)), "float64"), X, torch="no function of PyTorch's"),
+    S("float8_amax", lambda x: x * apply(Float8Amax((1,), False), np.array([[0, 1], [3, 2], [4, 4], [5, 7]], "d")), X, torch="of a constant"),
     S("float8_matmul", lambda x: x * sn.astype(apply(Float8Matmul(False, True, 0, 1), BYTES[:3], BYTES[3:], FACTORS, FACTORS), "float64"), X, torch="see test_float8.py"),
     S("float8_matmul", lambda x: x * sn.astype(apply(Float8Matmul(True, False, 1, 0), BYTES[:3], BYTES[3:], FACTORS, FACTORS, sn.constant(FACTORS[[0, 1, 0, 1]], "bfloat16")), "float64"), X, torch="see test_float8.py"),
     S("random_bits", lambda x: x * sn.random.uniform(sn.random.key(3), (3, 4), "float64"), X, torch="another generator"),

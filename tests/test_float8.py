@@ -398,6 +398,25 @@ class TestDelayedScaling:
         bad[0, 0] = np.nan
         assert np.isnan(host(f(bad)))
 
+    def test_a_batch_of_no_rows_moves_nothing(self, device: str) -> None:
+        """As in bfloat16; what was rounded of it has no magnitude, and the weights have."""
+        f, model = network(device)
+        f(batches(1)[0])
+        before = model.state_dict(), f.state_dict()[STATE]
+        assert np.isnan(host(f(np.zeros((0, 32), "f"))))
+        known = f.state_dict()[STATE]
+        np.testing.assert_array_equal(known[:, 1:], before[1][:, :-1])
+        assert np.count_nonzero(known[:, 0]) == 2
+        x = sn.placeholder(("batch", 32), name="x")
+        predict = sn.function(x, model(x), device=device, precision="float8")
+        assert host(predict(np.zeros((0, 32), "f"))).shape == (0, 16)
+        for _ in range(2):  # with 16 rows, and on a GPU as a graph with none
+            assert np.isfinite(host(f(batches(1)[0])))
+            f(np.zeros((0, 32), "f"))
+        unmoved, _ = network(device, batch=0)
+        unmoved(np.zeros((0, 32), "f"))
+        assert not unmoved.state_dict()[STATE][[0, 2], 0].all()
+
     def test_a_run_makes_the_steps_of_calls(self, device: str) -> None:
         f, _ = network(device)
         g, _ = network(device)

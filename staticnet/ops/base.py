@@ -342,7 +342,8 @@ def binary(cls: type[Elementwise]) -> Callable[[Any, Any], Value]:
 class Reduction(TensorOp):
     """y = a combination of x's elements along `axes`.
 
-    `kinds` says what it takes; `has_identity` whether it is defined where there are no elements.
+    `kinds` says what it takes; `has_identity` whether it is defined where there are no elements;
+    `combine` what combines two: sum, prod, max, min, any or all.
     x: [*s] -> y: [s without axes], or with them as 1 if keepdims
     """
 
@@ -350,9 +351,11 @@ class Reduction(TensorOp):
     keepdims: bool
     kinds: ClassVar[frozenset[str]] = NUMBERS
     has_identity: ClassVar[bool] = True
+    combine: ClassVar[str] = ""
 
     def __init_subclass__(cls, name: str = "") -> None:
         super().__init_subclass__(name)
+        cls.combine = cls.combine or cls.name
         cls.on_host = cls.where is not None  # no code combines elements as a user says
 
     def infer(self, *operands: TensorType) -> TensorType:

@@ -20,7 +20,7 @@ from staticnet.ir.dtype import BFLOAT16, FLOAT32, UINT8, DType
 from staticnet.ir.node import Node
 from staticnet.ir.types import TensorType, format_shape
 from staticnet.ops.arguments import FLOATS
-from staticnet.ops.base import Elementwise, TensorOp, apply
+from staticnet.ops.base import Elementwise, Reduction, TensorOp, apply
 from staticnet.ops.batching import spread_all
 from staticnet.ops.library import MatmulEpilogue
 from staticnet.ops.linalg import matmul
@@ -113,6 +113,20 @@ class Float8Scale(Elementwise, name="float8_scale"):
         known = (amax > 0) & np.isfinite(amax)
         _, exponent = np.frexp(np.where(known, ratio, 1))
         return np.ldexp(np.float32(1), exponent - 1)
+
+
+class Float8Amax(Reduction, name="float8_amax"):
+    """y = the greatest of magnitudes x along axes, -infinity where there are none; NaN wins.
+
+    x: [*s] -> y: [s without axes]
+    """
+
+    kinds = FLOATS
+    combine = "max"
+    differentiable = False
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return xp.max(x, axis=self.axes, keepdims=self.keepdims, initial=-np.inf)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,17 @@ from staticnet.ops.arithmetic import abs as absolute
 from staticnet.ops.barrier import Unchanged
 from staticnet.ops.base import Elementwise, Reduction, apply, constant
 from staticnet.ops.comparison import isfinite
-from staticnet.ops.float8 import GREATEST, MULTIPLE, Float8, Float8Matmul, Float8Scale
+from staticnet.ops.float8 import (
+    GREATEST,
+    MULTIPLE,
+    Float8,
+    Float8Amax,
+    Float8Matmul,
+    Float8Scale,
+)
 from staticnet.ops.indexing import take
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import PermuteDims, Slice, concat, matrix_transpose, stack
-from staticnet.ops.reduction import max as greatest
 from staticnet.ops.selection import Cast, where
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum, expand_dims, reshape
 from staticnet.ops.state import Variable, variable
@@ -240,12 +246,17 @@ def _magnitudes(x: Any, down: bool) -> Any:
     """
     found = absolute(x)
     if x.ndim > 1:
-        found = greatest(found, axis=tuple(range(x.ndim - 1)) if down else -1)
+        found = _greatest(found, *(range(x.ndim - 1) if down else [x.ndim - 1]))
     return reshape(found, (size_of(found.shape),))
 
 
+def _greatest(x: Any, *axes: int) -> Any:
+    """The greatest of magnitudes along axes, of which a batch of no rows has none."""
+    return apply(Float8Amax(axes, False), x)
+
+
 def _finite(amax: Any) -> Any:
-    """Magnitudes, with 0 for those that are infinite or NaN."""
+    """Magnitudes, with 0 for those that are infinite or NaN, or of nothing."""
     return where(isfinite(amax), amax, 0.0)
 
 
@@ -262,7 +273,7 @@ class _Delayed:
         zeros = np.zeros((len(parts), HISTORY), np.float32)
         self.history = variable(zeros, STATE, trainable=False)
         limits = np.array([_limit(part.e5m2) for part in parts], np.float32)
-        self.scales = apply(Float8Scale(), greatest(self.history, axis=1), constant(limits))
+        self.scales = apply(Float8Scale(), _greatest(self.history, 1), constant(limits))
         self.factors = 1 / self.scales
         self.found: dict[Part, Any] = {}
 
@@ -278,7 +289,7 @@ class _Delayed:
         alike: defaultdict[Any, list[Part]] = defaultdict(list)  # many small launches are few
         for part in self.rows:
             alike[self.found[part].shape].append(part)
-        made = [greatest(stack([self.found[p] for p in ps]), axis=1) for ps in alike.values()]
+        made = [_greatest(stack([self.found[p] for p in ps]), 1) for ps in alike.values()]
         order = [self.rows[part] for parts in alike.values() for part in parts]
         latest = take(concat(made), constant(np.argsort(order)), 0)
         row = expand_dims(_finite(latest), 1)
@@ -293,7 +304,7 @@ class _Current:
 
     def of(self, part: Part, x: Any) -> tuple[Any, Any, int]:
         """The scale of x, and what undoes it: a vector, and the place in it."""
-        amax = _finite(greatest(_magnitudes(x, part.base in self.columns)))
+        amax = _finite(_greatest(_magnitudes(x, part.base in self.columns), 0))
         limit = np.float32(_limit(part.e5m2))
         scale = apply(Float8Scale(), amax, constant(limit))
         return scale, reshape(1 / scale, (1,)), 0
