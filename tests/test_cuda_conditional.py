@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_shim import CXX
-from fake_gpu import Gpu
+from fake_gpu import CUDARuntimeError, Gpu, Stream
 from test_control_cuda import GO, ROWS, W, X, function, loops
 
 import staticnet as sn
 import staticnet.backends.cuda as backend
 from staticnet.backends.cuda import conditional
-from staticnet.errors import OutOfRangeError
+from staticnet.errors import ExecutionError, OutOfRangeError
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 LAUNCHES = {"disabled_passes": ("persistent",)}
@@ -102,18 +102,73 @@ def test_many_steps(gpu: Gpu) -> None:
 
 
 @needs_shim
-@pytest.mark.parametrize("missing", ["refused", "unknown"])
-def test_the_host_looks_where_the_driver_has_no_such_nodes(gpu: Gpu, missing: str) -> None:
-    if missing == "refused":
-        gpu.refuses = "handle"
-    else:
+@pytest.mark.parametrize("missing", ["refused", "PTX", "unknown"])
+def test_the_host_looks_where_the_driver_has_no_such_nodes(
+    gpu: Gpu, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if missing == "unknown":
         backend.open_device().conditionals = None
     step, right = function(loops, "cuda", **LAUNCHES), function(loops)
+    step.specialize()
+    if missing == "refused":
+        gpu.refuses = "handle"
+    elif missing == "PTX":
+        gpu.load_fault = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX"
     for turn in range(3):
         go = np.roll(GO, turn)
         equal(step(X, ROWS, W, go), right(X, ROWS, W, go))
     assert not asked(gpu)
     assert not gpu.count("graph")
+    told = [record.message for record in caplog.records if "the driver refuses" in record.message]
+    assert len(told) == (missing != "unknown")
+    assert ("the driver refuses" in str(step.explain())) == (missing != "unknown")
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        (conditional.DriverError("CUDA_ERROR_ILLEGAL_ADDRESS: cuGraphAddNode"), "kernel faulted"),
+        (CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"), "CUDA failed"),
+        (KeyboardInterrupt(), None),
+    ],
+)
+def test_what_fails_in_a_body_is_no_refusal(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, fault: BaseException, match: str | None
+) -> None:
+    """Nor does what is said of the end of a capture hide it; the next call captures again."""
+
+    def refusing(end: Any) -> Any:
+        def ended(*arguments: Any) -> None:
+            end(*arguments)
+            raise conditional.Refused("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED: cuStreamEndCapture")
+
+        return ended
+
+    def invalid(stream: Stream) -> Any:
+        assert stream.capture is not None
+        stream.capture.end(stream)
+        raise CUDARuntimeError("cudaErrorStreamCaptureInvalidated: it is")
+
+    step, right = function(loops, "cuda", **LAUNCHES), function(loops)
+    asks: Any = backend.open_device().conditionals
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu.driver, "end", refusing(gpu.driver.end))
+        patch.setattr(Stream, "end_capture", invalid)
+        tell, told = asks.tell, list[int]()
+
+        def once(handle: int, *rest: Any) -> None:
+            told.append(handle)
+            if told.count(handle) == 2:
+                raise fault
+            tell(handle, *rest)
+
+        patch.setattr(asks, "tell", once)
+        with pytest.raises(ExecutionError if match else type(fault), match=match):
+            step(X, ROWS, W, GO)
+    for _ in range(2):
+        equal(step(X, ROWS, W, GO), right(X, ROWS, W, GO))
+    assert asked(gpu)
 
 
 @needs_shim
@@ -163,6 +218,7 @@ class Library:
         self.nodes = (ctypes.c_void_p * 2)(71, 72)
         self.bodies = (ctypes.c_void_p * 1)(81)
         self.status = 0
+        self.names = {801: b"CUDA_ERROR_NOT_SUPPORTED", 700: b"CUDA_ERROR_ILLEGAL_ADDRESS"}
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -175,6 +231,9 @@ class Library:
                 arguments[5]._obj.value = 2
             if name == "cuGraphConditionalHandleCreate":
                 arguments[0]._obj.value = 51
+            if name == "cuGetErrorName":
+                arguments[1]._obj.value = self.names[arguments[0].value]
+                return 0
             if name == "cuGraphAddNode":
                 arguments[0]._obj.value = 73
                 arguments[4]._obj.graphs = self.bodies
@@ -199,3 +258,7 @@ def test_the_drivers_calls() -> None:
     library.status = 801
     with pytest.raises(conditional.Refused, match="cuStreamUpdateCaptureDependencies: error 801"):
         driver.follow(stream, 73)
+    library.status = 700
+    with pytest.raises(conditional.DriverError, match="^CUDA_ERROR_ILLEGAL_ADDRESS: cuStream") as e:
+        driver.follow(stream, 73)
+    assert not conditional.is_refusal(e.value)

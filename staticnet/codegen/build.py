@@ -165,7 +165,8 @@ class Builder:
             if isinstance(node.op, Reduction):
                 text = scope.value(node.inputs[0], index)
                 name = f"a{number}"
-                scope.statements.append(Reduce(name, compute_dtype(node.dtype), node.op.combine, text))
+                dtype = compute_dtype(node.dtype)
+                scope.statements.append(Reduce(name, dtype, node.op.combine, text))
                 after.define(node, name)
                 kept = (Index(),) * count if node.op.keepdims else ()
                 self._store(after, node, (*kept, *index[count:]), after.let(node.dtype, name))
@@ -252,7 +253,9 @@ class Builder:
         (x,) = node.inputs
         name = f"a{self._numbers[node]}"
         text = scope.value(x, self._operand_axes(node, symbols))
-        scope.statements.append(Reduce(name, compute_dtype(node.dtype), node.op.combine, text))
+        assert isinstance(node.op, Reduction)
+        dtype = compute_dtype(node.dtype)
+        scope.statements.append(Reduce(name, dtype, node.op.combine, text))
         row.define(node, name)
 
     def _operand_axes(self, node: Node, symbols: tuple[Symbol, ...]) -> tuple[Index, ...]:

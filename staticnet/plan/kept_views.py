@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def draw_in(fusion: Fusion) -> None:
     """Let maps write what they read at their own points, where it has to be copied."""
     readers: dict[Node, list[Group]] = defaultdict(list)
-    views = {root for root in fusion.graph.roots if _is_copied(root, fusion)}
+    views = dict.fromkeys(root for root in fusion.graph.roots if _is_copied(root, fusion))
     for group in fusion.groups if views else ():
         if group.fused and group.kind == "map":
             for operand in _read_in_place(group):

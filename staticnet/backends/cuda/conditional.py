@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,25 @@ PTX = """\
 """
 
 
-class Refused(RuntimeError):
+_REFUSALS = (
+    "NotSupported", "NotPermitted", "InvalidValue", "NotFound", "StreamCapture", "CapturedEvent",
+    "PTX", "JITCompil", "InvalidImage", "InvalidKernelImage", "InvalidSource", "NoBinaryForGPU",
+    "NoKernelImage", "CallRequiresNewerDriver",
+)  # fmt: skip
+
+
+class DriverError(RuntimeError):
+    """A call of the driver's fails; the text begins with the error's name, as CuPy's do."""
+
+
+class Refused(DriverError):
     """The driver does not make a conditional node."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error of CUDA's says that it does not do a thing: not that something is broken."""
+    name = str(error).partition(":")[0].replace("_", "").lower()
+    return isinstance(error, Refused) or any(known.lower() in name for known in _REFUSALS)
 
 
 class NodeParams(ctypes.Structure):
@@ -85,7 +102,10 @@ class Driver:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
-            raise Refused(f"{name}: error {status}")
+            told = ctypes.c_char_p()
+            self._library.cuGetErrorName(ctypes.c_int(status), ctypes.byref(told))
+            error = DriverError(f"{(told.value or b'').decode()}: {name}: error {status}")
+            raise Refused(*error.args) if is_refusal(error) else error
 
     def captured(self, stream: Any) -> tuple[int, Any]:
         """The graph that a stream captures, and the nodes that its next one comes after."""
@@ -155,7 +175,11 @@ class Conditionals:
         self._setter: Any = None
 
     def prepare(self) -> None:
-        """Load what must not be loaded while a stream captures."""
+        """Load what must not be loaded while a stream captures.
+
+        Raises:
+            CUDADriverError: if the driver does not compile or load it; see `is_refusal`.
+        """
         if self._setter is None:
             module = self._cupy.cuda.function.Module()
             module.load(PTX.encode())
@@ -180,6 +204,7 @@ class Conditionals:
 
         Raises:
             Refused: if the driver makes none.
+            DriverError: if it fails. What comes from inside goes before what ending it then says.
         """
         graph, before = self._driver.captured(stream)
         node, inside = self._driver.add(graph, before, handle, kind)
@@ -191,9 +216,14 @@ class Conditionals:
         self._depth += 1
         try:
             yield own
+        except BaseException:
+            with suppress(DriverError):
+                self._driver.end(own)
+            raise
+        else:
+            self._driver.end(own)
         finally:
             self._depth -= 1
-            self._driver.end(own)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import numpy as np
 from staticnet import flags
 from staticnet.backends import cache
 from staticnet.backends.cuda.availability import find_missing
-from staticnet.backends.cuda.conditional import Conditionals, Driver, find_driver
+from staticnet.backends.cuda.conditional import Conditionals, Driver, DriverError, find_driver
 from staticnet.backends.cuda.cublaslt import CublasLt, find_library
 from staticnet.backends.cuda.cudnn import Cudnn, find_cudnn
 from staticnet.backends.cuda.faults import translate
@@ -57,7 +57,8 @@ class Device:
         self.blas = blas
         self.cudnn = cudnn
         self.conditionals = Conditionals(cupy, driver) if driver is not None else None
-        self.errors = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+        runtime, driven = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError
+        self.errors = (runtime, driven, DriverError)
         self.lock = threading.RLock()
         self._nvrtc = nvrtc
         self.id = int(self.runtime.getDevice())

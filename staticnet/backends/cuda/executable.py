@@ -12,13 +12,14 @@ import ctypes
 import itertools
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from staticnet.backends.cuda import memory
 from staticnet.backends.cuda.commands import Bound, Chosen, bind, take_algorithms
-from staticnet.backends.cuda.conditional import Refused
+from staticnet.backends.cuda.conditional import is_refusal
 from staticnet.backends.cuda.copies import Copies
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.direct import DirectFeeds
@@ -262,19 +263,25 @@ class CudaExecutable:
             assert self.device.conditionals is not None
             self.device.conditionals.prepare()
             return [self._capture(record, stream) for record in captured]
-        except (Refused, *self.device.errors) as error:
-            log.info("cuda: %s: the host waits for loops: %s", self.plan.graph.name, error)
+        except self.device.errors as error:
+            if not is_refusal(error):
+                raise
+            why = f"the host waits for loops and choices, since the driver refuses nodes: {error}"
+            log.warning("cuda: %s: %s", self.plan.graph.name, why)
+            self.program = replace(self.program, choice=f"{self.program.choice}; {why}")
             self.by_host = True
             return []
 
-    @staticmethod
-    def _capture(record: Any, stream: Any) -> Any:
+    def _capture(self, record: Any, stream: Any) -> Any:
         """What `record(stream)` enqueues, as a CUDA graph."""
         stream.begin_capture()
         try:
             record(stream)
-        finally:
-            graph = stream.end_capture()
+        except BaseException:
+            with suppress(*self.device.errors):  # that it is invalid now tells nothing
+                stream.end_capture()
+            raise
+        graph = stream.end_capture()
         graph.upload(stream)
         return graph
 
