@@ -273,7 +273,7 @@ __device__ inline void sn_convolve(const sn_convolution_sizes &c,
   }
 }
 
-// What follows, of a result that is there without it.
+// What follows, of a result that is there without it, and so was rounded before: of halves, no scale.
 template <class X, class After>
 __device__ inline void sn_finish(typename X::memory *z, int64_t elements, const After &after) {
   SN_EACH(i, elements) z[i] = X::store(after(X::load(z[i]), i, after.channel(i)));

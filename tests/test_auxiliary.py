@@ -109,6 +109,14 @@ class TestNetworks:
         got = fused(sn.Graph("g", [x], gradients), precision=precision)
         assert sorted(got) == sorted(n.replace("bgradb", "bgrada") for n in OF_LAYERS[activation])
 
+    def test_sums_that_float16_may_not_hold_stay_float32s(self) -> None:
+        x, w = sn.placeholder((8, 16), name="x"), sn.placeholder((8, 24), name="w")
+        for precision, found in (("float16", []), ("bfloat16", ["bgrada"])):
+            graph = sn.Graph("g", [x, w], [x.T @ w, sn.sum(sn.astype(w, precision), 0)])
+            wide = sn.Graph("g", [x, w], [x.T @ w, sn.sum(w, 0)])
+            assert fused(wide, precision=precision) == found
+            assert fused(graph, precision=precision) == ["bgrada"]
+
     @pytest.mark.parametrize(
         "options",
         [

@@ -105,6 +105,46 @@ def test_a_block_in_each_precision(precision: str, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+OVER = np.float32(1e5)
+
+
+def over(kind: str) -> tuple[Any, dict[str, int]]:
+    """What float16 does not hold, though it holds the convolution; and what is taken in."""
+    x, w, b, r = placeholders("float32", (2, 8, 6, 6), (8, 8, 1, 1), (8,), (2, 8, 6, 6))
+    y, column = F.conv2d(x, w), sn.reshape(b, (8, 1, 1))
+    outputs: list[Any] = {
+        "shift": [y + (column + OVER)], "scale": [y * (column * 1e-9)],
+        "add": [F.relu(y + r + OVER)], "shortcut": [F.conv2d(F.relu(y + r * OVER) * 1e-5, w)],
+        "cancelled": [F.conv2d(F.relu(y + (r * OVER)) - F.relu(r * OVER), w)],
+        "relu alone": [F.relu(y) * OVER],
+        "bias between": [F.conv2d(F.relu(y + column), w)],
+    }[kind]  # fmt: skip
+    found = {"relu alone": "convolution relu", "bias between": "convolution shift relu"}.get(kind)
+    return ([x, w, b, r], outputs), {f"fused {found}": 1} if found else {}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["shift", "scale", "add", "shortcut", "cancelled", "relu alone", "bias between"],
+)
+def test_a_sum_that_float32_holds_is_not_float16s(kind: str, tmp_path: Path) -> None:
+    made, found = over(kind)
+    assert check(made, tmp_path, "float16") == found
+
+
+def test_a_small_number_is_above_zero(tmp_path: Path) -> None:
+    """A gate of float16 would be 0 where what was cast to it is not."""
+    u, w, v = placeholders("float32", (2, 8, 6, 6), (8, 8, 3, 3), (8, 8, 1, 1))
+    y = F.relu(u * np.float32(1e-9))
+    for precision, kept in (("float16", "mask"), ("bfloat16", "gate")):
+        gradient = sn.grad(sn.sum(F.conv2d(y, w, padding=1)), [y])[0]
+        outputs = [sn.where(y > 0, gradient, 0), F.conv2d(y, v)]
+        folder = tmp_path / precision
+        folder.mkdir()
+        notes = check(([u, w, v], outputs), folder, precision)
+        assert notes == {f"fused convolution_input {kept}": 1}
+
+
 def test_a_transposed_convolution(tmp_path: Path) -> None:
     for ndim, more in ((1, {}), (2, {"stride": 2, "padding": 1}), (3, {"padding": 1})):
         x, w, b = placeholders("float32", (2, 8, *(4, 3, 3)[:ndim]), (8, 10, *(3,) * ndim), (10,))

@@ -121,12 +121,25 @@ MASKS: dict[str, Any] = {
     "heads": RNG.normal(size=(4, 12, 12)).astype("f"),
     "infinite": np.where(np.tri(12, 12, 2) > 0, RNG.normal(size=(2, 1, 12, 12)), -np.inf)
     .astype("f"),
+    "both": np.where(np.tri(12, 12, 2) > 0, 0, -np.inf).astype("f")
+    + np.where(np.arange(12) % 5 == 2, np.finfo("f").min, 0).astype("f"),
 }  # fmt: skip
+PADDED = np.where(np.tri(12) > 0, np.where(np.arange(12) < 3, np.finfo("f").min, 0), -np.inf)
+LEFT_OUT: dict[str, Any] = {
+    "padded on the left": PADDED.astype("f"),
+    "padded, causal": np.maximum(PADDED, np.finfo("f").min).astype("f"),
+    "no number": np.where(np.tri(12, 12, 3) > 0, 0, -np.inf).astype("f")
+    + np.where(np.eye(12, k=5) > 0, np.nan, 0).astype("f"),
+}
 
 
 @pytest.mark.parametrize(
     ("kind", "causal"),
-    [("bool", False), *(pytest.param(x, c, marks=pytest.mark.slow) for x in MASKS for c in (0, 1))],
+    [
+        ("bool", False),
+        ("both", False),
+        *(pytest.param(x, c, marks=pytest.mark.slow) for x in MASKS for c in (0, 1)),
+    ],
 )
 def test_constant_masks_are_added(kind: str, causal: bool, gpu: Gpu, cudnn: FakeCudnn) -> None:
     made = attention(causal=bool(causal), mask=MASKS[kind])
@@ -140,6 +153,34 @@ def test_constant_masks_are_added(kind: str, causal: bool, gpu: Gpu, cudnn: Fake
     assert all("bias" in options for _, options in cudnn.asked)
     (record,) = (r for r in f.passes() if r.name == "cudnn")
     assert record.notes["attention_gradient given the result"] == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_what_is_left_out_is_so_beside_any_score(dtype: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """Of 16-bit rows whose scores are further apart than float16's least number is from 0."""
+    shape, mask = (1, 1, 2, 64), np.array([[True, False], [True, True]])
+    q, k, v = (sn.placeholder(shape, dtype, name=name) for name in "qkv")
+    y = nn.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    rows = np.broadcast_to(np.array([[-100.0], [100.0]]), shape)
+    made = [q, k, v], [y], [x.astype(q.dtype) for x in (np.full(shape, 100.0), rows, rows)]
+    _, (got,) = run(made, device="cuda")
+    assert set(calls(gpu)) == {"sdpa"}
+    np.testing.assert_array_equal(got[0, 0, :, 0].astype("f"), [-100, 100])
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_keys_that_all_masks_leave_out_are_told_apart(
+    kind: str, gpu: Gpu, cudnn: FakeCudnn
+) -> None:
+    """Where a query's own keys are far from 0, what is below depends on how far that is."""
+    mask, causal = LEFT_OUT[kind], kind == "padded, causal"
+    inputs, outputs, feeds = attention(causal=causal, mask=mask)
+    if kind == "no number":
+        _, (got,) = run((inputs, outputs[:1], feeds), **OPTIONS)
+        assert np.isnan(got)
+    else:
+        check((inputs, outputs, feeds), **OPTIONS)
+    assert not calls(gpu)
 
 
 @pytest.mark.parametrize("kind", ["without keys", "of a run", "variable"])
@@ -186,6 +227,8 @@ def block(ndim: int, channels: int = 8, dtype: str = "float32") -> Any:
 def test_what_follows_convolutions(ndim: int, precision: str, gpu: Gpu, cudnn: FakeCudnn) -> None:
     """In one call, with its sizes told between; and by own kernels, if cuDNN has no plan."""
     made, options = block(ndim), {"rough": 2e-2, "device": "cuda", "precision": precision}
+    if precision == "float16":  # a sum of it that is used in float32 stays apart
+        made, options["precision"] = block(ndim, dtype="float16"), "float32"
     cudnn.refuses = "no engine"
     told = str(check(made, **options).explain())
     assert "cuDNN computes 0 of 6 calls: convolution_epilogue by own ×4 (it has no plan)" in told
@@ -208,6 +251,20 @@ def test_a_convolution_alone_may_be_cudnns(ndim: int, gpu: Gpu, cudnn: FakeCudnn
     assert set(calls(gpu)) == {"convolution", "convolution_input", "convolution_weight"}
     told = str(f.explain())
     assert "cuDNN computes 6 of 6 calls: convolution_epilogue by eng1_k2=3, own ×4" in told
+
+
+def test_halves_are_not_stored_before_they_are_scaled(gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """What float16 does not hold may be what it holds then, whoever computes it."""
+    x, w, s = (sn.placeholder(v, "float16") for v in ((1, 8, 4, 4), (16, 8, 1, 1), (16,)))
+    y = nn.conv2d(x, w) * sn.reshape(s, (16, 1, 1))
+    feeds = [np.full(x.shape, 200, "e"), np.full(w.shape, 200, "e"), np.full(16, 1e-3, "e")]
+    for more, told in ((True, set()), (False, {"convolution mul"})):
+        cudnn.refuses_more = more
+        backend.open_device().cudnn = Cudnn(cudnn)
+        gpu.log.clear()
+        _, (got,) = run(([x, w, s], [y], feeds), device="cuda")
+        assert set(calls(gpu)) == told
+        np.testing.assert_allclose(got.astype("f"), 320, rtol=1e-3)
 
 
 @pytest.mark.parametrize("best", ["eng5, own", "eng5", "own"])

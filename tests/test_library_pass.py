@@ -250,6 +250,24 @@ def test_bfloat16_products_take_their_epilogues(offering: None) -> None:
     assert np.max(np.abs(f(*DATA) - wanted)) < 2**-6 * np.max(np.abs(wanted))
 
 
+@pytest.mark.parametrize(
+    ("tail", "found"),
+    [
+        (lambda y: y + B, "none"), (lambda y: sn.relu(y + B), "none"), (sn.relu, "relu"),
+        (lambda y: sn.relu(y + B) @ W, "relu_bias"), (lambda y: gelu(y + B) @ W, "gelu_bias"),
+    ],
+)  # fmt: skip
+def test_a_sum_that_float32_holds_is_not_float16s(tail: Any, found: str, offering: None) -> None:
+    """In bfloat16, whose range is float32's, it is, as under autocast."""
+    for precision, name in (("float16", found), ("bfloat16", None)):
+        f = sn.function([X, W, B], tail(X @ W.T), device="numpy", precision=precision)
+        first = epilogues(sn.parse(f.as_text(after="library")))[0]
+        assert first == name if name else first != "none"
+        if found == "none":
+            got = f(*DATA[:2], np.full(4, 1e5, "f"))
+            assert np.max(np.abs(got - 1e5)) < 400
+
+
 PARSED = """graph parsed(%x: f32[6,5], %w: f32[5,4], %b: f32[4]) {
   %0: f32[6,4] = matmul_epilogue(%x, %w, %b, activation="relu")
   return %0

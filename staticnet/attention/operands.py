@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from staticnet.attention.scores import check_operands, grouped
+from staticnet.attention.scores import INFINITY, check_operands, grouped
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim
 from staticnet.ir.dtype import BOOL, FLOAT32, UINT64, DType, compute_dtype, is_floating
@@ -19,6 +19,8 @@ from staticnet.ops.creation import ones_like
 from staticnet.ops.random import Key, uniform
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import broadcast_to, reshape
+
+NEAR = 1e3  # to 0: beside such a number in a mask, what leaves a key out is far below
 
 
 class AttentionOp(Protocol):
@@ -74,11 +76,22 @@ def check_types(
     return wide
 
 
-def is_finite(mask: Any) -> bool:
-    """Whether a mask is a constant of finite numbers, which are added."""
+def is_added(mask: Any, pairs: Sequence[int | Dim], causal: bool) -> bool:
+    """Whether a mask is a constant number for each query and key that leaves each query a key."""
     if not isinstance(mask.op, Constant) or not is_floating(mask.dtype):
         return False
-    return bool(np.all(np.isfinite(mask.op.value.array.astype(np.float64))))
+    return mask.shape[2:] == tuple(pairs) and leaves_keys(mask.op.value.array, causal)
+
+
+def leaves_keys(added: Any, causal: bool) -> bool:
+    """Whether numbers are finite, of which each query's greatest is near 0.  added: [n, h, t, s]
+
+    Where it is not, but far below, keys that another mask leaves out may count as much.
+    """
+    added = added.astype(np.float64)
+    seen = np.where(np.tri(*added.shape[2:]) > 0, added, -INFINITY) if causal else added
+    top = seen.max(-1, initial=-INFINITY)
+    return bool(np.all(np.isfinite(added)) and np.all(np.abs(top) <= NEAR))
 
 
 def merge(

@@ -40,7 +40,7 @@ from staticnet.ops.state import placeholder
 from staticnet.passes.algebraic_simplify import algebraic_simplify
 from staticnet.passes.library import GELU, offers
 from staticnet.passes.manager import Context, Pass
-from staticnet.passes.precision import cast_below_views
+from staticnet.passes.precision import cast_below_views, holds
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics, Pattern
 from staticnet.rewrite.replacement import Replacement, resolved, with_replaced
@@ -180,7 +180,7 @@ class _Matcher:
             return item([x, w, a], index, like)
 
         self._plan(root, needs, make, 0)
-        for total in self.sums.pop(_rows(root), ()):
+        for total in self._sums_of(_rows(root), product):
             self._plan(total, needs, make, 1)
 
     def _saved(self, activation: str, found: dict[str, Node], product: Node) -> Node | None:
@@ -244,18 +244,23 @@ class _Matcher:
             matrix = _turned(operand) if of == "left" else operand
             if matrix is None or not _is_large(matrix):
                 continue
-            rows = _rows(matrix)
-            if rows not in self.sums:
-                continue
-            op = MatmulBiasGradient(of)
+            rows, op = _rows(matrix), MatmulBiasGradient(of)
             name = op.epilogue(2)
-            if not self._offers(name, product):
+            totals = self._offers(name, product) and self._sums_of(rows, product)
+            if not totals:
                 continue
             self.fused[f"fused {name}"] += 1
             self._plan(product, list(product.inputs), _item_of(op), 0)
-            for total in self.sums.pop(rows):
+            for total in totals:
                 self._plan(total, list(product.inputs), _item_of(op), 1)
             return
+
+    def _sums_of(self, rows: Rows, product: Node) -> list[Node]:
+        """The sums of rows, which are no one else's then; none if a product's dtype has no room."""
+        roots, totals = set(self.graph.roots), self.sums.get(rows, [])
+        if not all(holds(product.dtype, x, self.users.get(x, ()), roots) for x in totals):
+            return []
+        return self.sums.pop(rows, [])
 
     def _plan(self, node: Node, needs: list[Node], make: Make, index: int) -> None:
         self.planned[node] = Replacement(needs, lambda new: make(new, index, node))

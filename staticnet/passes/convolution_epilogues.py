@@ -6,8 +6,9 @@ A convolution, or its gradient by the input, that one node alone uses takes that
 numbers of the channels that are multiplied or added, also those of a normalisation with fixed
 statistics, one array of the result's shape that is added, then relu, or a mask. A mask of what is
 above 0 is its operand, where that lies in memory in 16 bits. Casts between them go: a 16-bit result
-is rounded once, at the end, also if it is used in float32. Of a convolution that others use, too,
-nothing is taken in: what is computed is computed once.
+is rounded at the end, also if it is used in float32, but for sums of float16: where those are used
+so, they stay float32, which holds more. Of a convolution that others use, too, nothing is taken in:
+what is computed is computed once.
 
 Where the backend has no such kernels the nodes are expanded. See docs/adr/0067.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from staticnet.ir import location
-from staticnet.ir.dtype import HALVES, DType, compute_dtype, is_floating
+from staticnet.ir.dtype import FLOAT16, HALVES, DType, compute_dtype, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, build
 from staticnet.ops.arithmetic import Add, Multiply, Subtract
@@ -30,7 +31,7 @@ from staticnet.ops.moments import Normalize
 from staticnet.ops.selection import Cast, Relu, Where
 from staticnet.ops.shape import Reshape
 from staticnet.passes.manager import Context, Pass
-from staticnet.passes.precision import cast
+from staticnet.passes.precision import cast, holds
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics
 from staticnet.rewrite.structure import cast_there_and_back
@@ -169,6 +170,9 @@ class _Chain:
             return True
         if not isinstance(user.op, Add) or other.shape != node.shape:
             return False
+        dtype = self.convolution.dtype
+        if dtype == FLOAT16 and _as_stored(other, dtype).dtype != dtype:
+            return False  # it may be what float16 does not hold
         self.beside = other
         return True
 
@@ -208,11 +212,20 @@ class _Finder:
                 break
             covered.append(user)
             node = user
-            if not isinstance(user.op, Cast) or user.dtype == chain.convolution.dtype:
+            if self._may_end(chain, user):
                 chain.covered = list(covered)
         if all(isinstance(x.op, Cast) for x in chain.covered):
             chain.covered = []
         return chain
+
+    def _may_end(self, chain: _Chain, node: Node) -> bool:
+        """Whether a chain's result may be the node: in float16, if no more is asked of it."""
+        dtype = chain.convolution.dtype
+        if node.dtype == dtype or isinstance(node.op, Cast):
+            return node.dtype == dtype
+        if not (chain.scales or chain.shifts or chain.beside is not None):
+            return True  # a number of it, or 0
+        return holds(dtype, node, self.users.get(node, ()), self.roots)
 
     def _find_gate(self, chain: _Chain) -> None:
         """Have what a mask is made of in the mask's place, where that is there anyway."""
@@ -222,8 +235,10 @@ class _Finder:
         y, zero = mask.inputs
         if not _is_zero(zero) or y.shape != mask.shape:
             return
-        widened = isinstance(y.op, Cast) and y.inputs[0].dtype == dtype
-        if widened or any(isinstance(x.op, Cast) and x.dtype == dtype for x in self.users[y]):
+        there = isinstance(y.op, Cast) and y.inputs[0].dtype == dtype
+        if dtype != FLOAT16:  # in which small numbers are 0
+            there |= any(isinstance(x.op, Cast) and x.dtype == dtype for x in self.users[y])
+        if there:
             chain.activation, chain.mask, chain.gate = "gate", None, y
 
 
@@ -295,7 +310,7 @@ def _vector(x: Node) -> Any:
 
 
 def _as_stored(x: Node, dtype: DType) -> Node:
-    """A vector before it was widened from a dtype."""
+    """x before it was widened from a dtype; else itself."""
     widened = isinstance(x.op, Cast) and x.inputs[0].dtype == dtype
     return x.inputs[0] if widened else x
 

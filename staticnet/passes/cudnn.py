@@ -7,7 +7,8 @@ Its gradient of attention makes delta itself, of the result y and of y's cotange
 
 where y and l are those of one attention. The cotangent that is summed is a, rounded as it is fed.
 It adds a mask to the scores, and says nothing of rows that this leaves without a key. So a constant
-one that leaves each query a key becomes numbers that are finite, of which exp is 0 where it was.
+one that leaves each query a key, whose number is near 0, becomes numbers that are finite, of which
+exp is 0 where it was.
 What the backend's library lacks is given delta again. Which of its calls run is decided when they
 are bound; see docs/adr/0062.
 """
@@ -22,8 +23,8 @@ import numpy as np
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
-from staticnet.attention.operands import is_finite
-from staticnet.ir.dtype import BOOL, HALVES, is_floating
+from staticnet.attention.operands import is_added, leaves_keys
+from staticnet.ir.dtype import BOOL, FLOAT16, FLOAT32, HALVES, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index, Symbol
 from staticnet.ir.node import Node, build
@@ -43,7 +44,7 @@ ATTENTION, GRADIENT = "attention", "attention_gradient"
 _CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight", "convolution_epilogue")
 CALLS = frozenset({ATTENTION, GRADIENT, *_CONVOLUTIONS})
 _DELTA = 6  # which operand of the gradient it is
-_LOW = -60000.0  # of any type; beside scores of 16-bit rows it is no key
+_LOW = -1e30  # beside any score of 16-bit rows it is no key
 Seen = tuple[Node, tuple[Index, ...]]
 
 
@@ -103,21 +104,19 @@ def _numbers(node: Node, mask: Node) -> Node | None:
         or not isinstance(k.type.size, int)
     ):
         return None
-    sizes = fixed(q.shape)[2], fixed(k.shape)[2]
-    if is_finite(mask) and mask.shape[2:] == sizes:
-        return None
-    given = _constant_of(mask)
+    sizes, causal = (fixed(q.shape)[2], fixed(k.shape)[2]), node.op.attributes()["causal"]
+    given = None if is_added(mask, sizes, causal) else _constant_of(mask)
     if given is None:
         return None
-    stays = given if mask.dtype == BOOL else given > -np.inf
-    seen = stays & np.tri(*sizes, dtype=bool) if node.op.attributes()["causal"] else stays
-    if not np.all(np.any(np.broadcast_to(seen, (*seen.shape[:2], *sizes)), -1)):
+    if mask.dtype == BOOL:
+        added, dtype = np.where(given, 0.0, _LOW), q.dtype
+    else:
+        wide = given.astype(np.float64)
+        added, dtype = np.where(wide == -np.inf, _LOW, wide), mask.dtype
+    whole = np.broadcast_to(added, (*added.shape[:2], *sizes))
+    if not leaves_keys(whole, causal):
         return None
-    dtype = q.dtype if mask.dtype == BOOL else mask.dtype
-    added = np.zeros(given.shape, dtype) if mask.dtype == BOOL else given
-    made = np.where(stays, added, np.array(_LOW, dtype)).astype(dtype)
-    whole = np.broadcast_to(made, (*made.shape[:2], *sizes))
-    return constant(np.ascontiguousarray(whole)) if np.all(np.isfinite(whole)) else None
+    return constant(whole.astype(FLOAT32 if dtype == FLOAT16 else dtype, order="C"))
 
 
 def _constant_of(x: Node) -> Any:
@@ -155,7 +154,8 @@ def _result(node: Node) -> Node | None:
     q, a, lse, delta = (node.inputs[i] for i in (0, 3, 5, _DELTA))
     if op.given == "result" or op.drops or q.dtype not in HALVES:
         return None
-    if not all(is_finite(mask) for mask in node.inputs[_DELTA + 1 :]):
+    pairs = q.shape[2], node.inputs[1].shape[2]
+    if not all(is_added(mask, pairs, op.causal) for mask in node.inputs[_DELTA + 1 :]):
         return None
     if not (isinstance(lse.op, Item) and lse.op.index == 1):
         return None

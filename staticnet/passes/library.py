@@ -27,7 +27,7 @@ from staticnet.passes.attention import hand_written
 from staticnet.passes.attention_layout import heads_last
 from staticnet.passes.float8 import expand as without_float8
 from staticnet.passes.manager import Context, Pass
-from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views
+from staticnet.passes.precision import CASTS_TAKEN, cast, cast_below_views, holds
 from staticnet.passes.sums_of_products import sums_of_products
 from staticnet.passes.winograd import by_winograd
 from staticnet.rewrite.driver import keep, rebuild, rewrite
@@ -136,6 +136,9 @@ class _Matcher:
             op = product.op
         if product.dtype in HALVES and self.context.numerics == "exact":
             return None  # it rounds once, and the ops that it stands for each
+        selects = name == "relu"  # a number of the product, or 0
+        if not selects and not holds(product.dtype, root, self.users.get(root, ()), self.roots):
+            return None
         covered = _covered(root, product, bias)
         if not self._is_private(covered, root):
             return None

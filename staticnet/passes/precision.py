@@ -17,6 +17,7 @@ products and convolutions, float64 is never touched. See docs/adr/0008.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Set
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
@@ -130,6 +131,18 @@ def cast(x: Node, dtype: DType) -> Node:
         if origin.dtype == dtype:
             return origin
     return build(Cast(dtype), (x,))
+
+
+def holds(dtype: DType, node: Node, users: Collection[Node], roots: Set[Node]) -> bool:
+    """Whether a node of what was summed in float32 may be a 16-bit float instead.
+
+    One of bfloat16 has float32's range, and is what the sum is, as under autocast. float16 has not:
+    there no one may ask for more than that.
+    """
+    if dtype != FLOAT16 or node.dtype == dtype:
+        return True
+    narrowed = all(isinstance(x.op, Cast) and x.dtype == dtype for x in users)
+    return narrowed and node not in roots
 
 
 PRECISION = Pass("precision", precision, Numerics.APPROXIMATES)

@@ -1,7 +1,8 @@
 """A convolution, or its gradient by the input, and what follows it before its result is stored.
 
 The pass `convolution_epilogues` makes these nodes where a backend's kernels do, and expands them
-elsewhere. 16-bit results are rounded once.
+elsewhere. 16-bit results are rounded once; where a library
+computes the convolution alone, which it does of no 16-bit one that is scaled, also before.
 """
 
 from __future__ import annotations

@@ -122,8 +122,16 @@ def _after(node: Node, locate: Locate) -> _After:
     )
 
 
+def may_be_apart(node: Node) -> bool:
+    """Whether a convolution may be stored before what follows it: not as a half that is scaled."""
+    return not (node.dtype in HALVES and node.op.attributes()["scaled"])
+
+
 def finish_routine(node: Node, locate: Locate) -> Call:
-    """The call that makes of a convolution, where it lies, what it is with what follows it."""
+    """The call that makes of a convolution, where it lies, what it is with what follows it.
+
+    It has been rounded once by then, and is once more.
+    """
     elements = int(node.type.size)
     body = f"sn_finish<sn_of_{short_name(node.dtype)}>(z, elements, after);"
     blocks = max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
-from staticnet.attention.operands import is_finite
+from staticnet.attention.operands import is_added
 from staticnet.codegen.attention import Laid, attention_dims, attention_parts, laid_out
 from staticnet.codegen.cuda.call import Locate
 from staticnet.codegen.cuda.convolution import core_of
@@ -54,7 +54,8 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
     known = isinstance(scale, Constant)
     if drops or not known or node.inputs[0].dtype not in HALVES:
         return None
-    if not all(is_finite(x) and x.shape[2:] == _pairs(node) for x in mask):
+    causal = bool(op.attributes()["causal"])
+    if not all(is_added(x, _pairs(node), causal) for x in mask):
         return None
     if isinstance(op, AttentionGradient) and op.given != "result":
         return None
@@ -76,7 +77,7 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
         arrays.append(_dense(name, x, (0, 2, 1, 3) if last else range(x.ndim)))
         addresses.append(locate(x))
     assert isinstance(scale, Constant)
-    options = ("causal", bool(op.attributes()["causal"])), ("scale", float(scale.value.scalar))
+    options = ("causal", causal), ("scale", float(scale.value.scalar))
     return _told(node, arrays, [name for name, _ in written], options, addresses)
 
 

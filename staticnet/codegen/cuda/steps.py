@@ -18,7 +18,7 @@ from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
 from staticnet.codegen.cuda.call import Call, Function, device_function
 from staticnet.codegen.cuda.control import write_control
-from staticnet.codegen.cuda.convolution import core_of, finish_routine
+from staticnet.codegen.cuda.convolution import core_of, finish_routine, may_be_apart
 from staticnet.codegen.cuda.cudnn import describe_call
 from staticnet.codegen.cuda.maps import map_parts
 from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
@@ -227,7 +227,7 @@ class StepWriter:
             return
         plain, rest = None, tuple[Launch, ...]()
         core = core_of(node)
-        if core is not node:
+        if core is not node and may_be_apart(node):
             here = self._in_routine(node)
 
             def locate(x: Node) -> Address:
