@@ -142,10 +142,15 @@ def read_image(file: Path, mode: str = "RGB", size: tuple[int, int] | None = Non
     """
     image = _pillow()
     try:
-        with image.open(file) as opened:
+        # by its name Pillow would map it, and reads the rows of some TIFFs that lie on a side askew
+        with file.open("rb") as stream, image.open(stream) as opened:
             return _pixels(opened, mode, size)
     except FileNotFoundError:
         raise DataError(f"{file}: no such image") from None
+    except image.UnidentifiedImageError:  # its text would name the stream
+        raise DataError(
+            f"{file}: no readable image: cannot identify image file; remove it, or write it again"
+        ) from None
     except image.DecompressionBombError:
         raise DataError(f"{file}: more pixels than Pillow reads; write it again, smaller") from None
     except (OSError, ValueError, SyntaxError) as error:
@@ -238,6 +243,7 @@ def _pixels(opened: Any, mode: str, size: tuple[int, int] | None) -> Array:
 
 def _upright(opened: Any) -> Any:
     """The image as its camera was held, by EXIF; as it is stored, if that is unreadable."""
+    opened.load()  # which turns a TIFF, and takes the tag from it
     try:
         turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
     except (SyntaxError, ValueError, OSError, struct.error):
