@@ -177,6 +177,7 @@ HOSTILE = [
     "sum(x, axis=5)", "1j*x", "x[0]", "x & y", "sin()", "ones((100000,100000))", "dropout(x)",
     "x = 3", "x; y", "'a'+x", "None", "f'{x}'", "x<y<z", "\x00", "cond(x)", "x := 3", "*x",
     "sin(*x)", "sin(**x)", "x" * 3000, "{x: 1}", "x and y", "not x", "~x", "1" + "0" * 400,
+    "x²3", "x²e3", "x².5", "πx", "1e400*x", "log(x, 1)", "log(x, 0)",
     "é+2y", "lambda x: x", "await x", "(x, y)", "x[::0]", "einsum('i,i', x, y)", "top_k(x, 2)",
 ]  # fmt: skip
 
@@ -224,6 +225,35 @@ def test_the_caret_counts_what_was_typed(text: str) -> None:
         parse(text)
     shown, below = caught.value.pointed.splitlines()
     assert below.index("^") == shown.index("foo")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "what"),
+    [
+        ("x²3", 2, "does not parse"), ("1 + x¹²e3", 7, "does not parse"),
+        ("πx", 1, "does not parse"), ("x*1e400", 2, "the number is too large"),
+        ("2*log(x, 1)", 2, "has the base 1: .* log.1. is 0"),
+        ("log(x, -2)", 0, "has the base -2: it is positive"),
+    ],
+)  # fmt: skip
+def test_what_would_be_another_number_is_refused(text: str, at: int, what: str) -> None:
+    with pytest.raises(ExpressionError, match=what) as caught:
+        parse(text)
+    assert caught.value.pointed.splitlines()[1].index("^") == at + 2
+
+
+def test_no_number_beside_a_finite_difference_is_told() -> None:
+    """The slope of the root is infinite where that of relu is 0."""
+    for text, order in (("sqrt(relu(-x))", 1), ("relu(-x)**1.5", 2)):
+        checked = sn.derive(text, "x", order).checked
+        assert len(checked.points) == 3
+        assert not checked.agrees
+        assert str(checked).endswith(checked.why)
+        assert "divides 0 by 0" in checked.why
+    for text in ("sqrt(x - 5)", "sqrt(relu(x))"):
+        checked = sn.derive(text, "x").checked
+        assert checked.agrees
+        assert not checked.why
 
 
 def test_the_caret_stands_at_the_place(capsys: Any) -> None:

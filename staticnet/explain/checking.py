@@ -26,6 +26,10 @@ from staticnet.ops.creation import ones_like
 if TYPE_CHECKING:
     from staticnet.explain.derivation import Derivation
 
+_LOST = (
+    "nan or inf where differences are finite: a rule multiplies a slope of 0 by an infinite one, "
+    "or divides 0 by 0, as that of sqrt(relu(x)) where relu(x) is 0"
+)
 _LOWS = (0.3, 0.9, 1.6)  # from which the numbers of a point are drawn
 
 
@@ -33,7 +37,7 @@ _LOWS = (0.3, 0.9, 1.6)  # from which the numbers of a point are drawn
 class Point:
     """One point: the inputs, the value, and the derivative by three ways.
 
-    Of a differential they are along one direction. What is not finite there is NaN.
+    Of a differential they are along one direction.
     """
 
     at: Mapping[str, Any]
@@ -45,11 +49,24 @@ class Point:
     @property
     def apart(self) -> float:
         """By how much the derived one is off the others at most, beside its own size or 1."""
+        if self.is_lost:
+            return np.inf
         derived = np.asarray(self.derived, np.float64)
         others = [np.asarray(x, np.float64) for x in (self.differences, self.reverse)]
         near = max(1.0, float(np.max(np.abs(derived), initial=0.0)))
         apart = [float(np.max(np.abs(derived - x), initial=0.0)) / near for x in others]
         return max(apart)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the derived one is no number somewhere where the differences are one."""
+        derived, differences = np.isfinite(self.derived), np.isfinite(self.differences)
+        return bool(np.any(~derived & differences))
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there is a number to compare: where y has no derivative there is none."""
+        return bool(np.all(np.isfinite(self.derived))) or self.is_lost
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,6 +80,11 @@ class Checked(Shown):
         """Whether all three ways give one number, as far as difference quotients are that good."""
         return all(not point.apart > 1e-4 for point in self.points)
 
+    @property
+    def why(self) -> str:
+        """Why a derivative is no number where there is one; nothing if none is."""
+        return _LOST if any(point.is_lost for point in self.points) else ""
+
     def tables(self) -> list[Table]:
         """A row a point."""
         head = ("at", "value", "derivative", "finite differences", "sn.grad")
@@ -73,16 +95,17 @@ class Checked(Shown):
             )
             for point in self.points
         ]
-        return [Table("", head, rows)]
+        return [Table(self.why, head, rows)]
 
     def __str__(self) -> str:
         (table,) = self.tables()
         rows = [table.columns, *table.rows]
         widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-        return "\n".join(
+        lines = [
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
-        )
+        ]
+        return "\n".join([*lines, self.why] if self.why else lines)
 
 
 def check(derivation: Derivation, at: Mapping[str, Any]) -> Checked:
@@ -102,7 +125,7 @@ def check(derivation: Derivation, at: Mapping[str, Any]) -> Checked:
     if any(len(values) < len(inputs) for values in drawn):
         return Checked(())
     points = [_point(derivation, inputs, values) for values in drawn]
-    return Checked(tuple(p for p in points if np.all(np.isfinite(np.asarray(p.derived)))))
+    return Checked(tuple(point for point in points if point.is_telling))
 
 
 def _is_known(node: Node) -> bool:

@@ -164,5 +164,5 @@ def _checked(derivation: Derivation) -> str:
     return (
         f'<div class="scroll" tabindex="0">{html_table(table.columns, table.rows)}</div>'
         f"<p>The three ways {told}: the steps above, differences of neighbouring values, and the "
-        "compiler's reverse mode.</p>"
+        f"compiler's reverse mode.</p>{f'<p>{escape(table.title)}.</p>' if table.title else ''}"
     )

@@ -24,7 +24,7 @@ from staticnet.ir.node import Node, topological
 from staticnet.ir.types import Shape, TupleType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.nn import functional
-from staticnet.ops.base import constant
+from staticnet.ops.base import Constant, constant
 from staticnet.ops.state import placeholder
 
 LONGEST = 2000  # characters of an expression
@@ -34,7 +34,15 @@ _ALSO = {
     "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh",
     "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
 }  # fmt: skip
-_SIGNS = {"^": "**", "·": "*", "×": "*", "⋅": "*", "−": "-", "÷": "/", "π": "pi"}
+_SIGNS = {
+    "^": "**",
+    "·": "*",
+    "×": "*",
+    "⋅": "*",
+    "−": "-",
+    "÷": "/",
+    "π": " pi ",
+}  # no part of a name
 _POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
@@ -112,8 +120,10 @@ class _Reader:
         for i, c in enumerate(typed):
             if c in _POWERS:
                 begins = i == 0 or typed[i - 1] not in _POWERS
-                made[i] = ("**" if begins else "") + str(_POWERS.index(c))
+                ends = i + 1 == len(typed) or typed[i + 1] not in _POWERS
+                made[i] = "**" * begins + str(_POWERS.index(c)) + " " * ends
         blank = len(typed) - len(typed.lstrip())
+        made[blank] = made[blank].lstrip()
         return [""] * blank + made[blank:]
 
     def column(self, at: int) -> int:
@@ -170,6 +180,8 @@ class _Reader:
     def _constant(self, tree: ast.Constant) -> Any:
         if isinstance(tree.value, complex | bytes) or tree.value is Ellipsis:
             self.fail(tree, f"{tree.value!r:.40} is no real number", _REMEDY)
+        if isinstance(tree.value, float) and math.isinf(tree.value):
+            self.fail(tree, "the number is too large", "float64 ends at 1.8e308")
         return tree.value
 
     def _name(self, tree: ast.Name) -> Any:
@@ -281,7 +293,18 @@ def _log(x: Any, base: Any = None) -> Any:
     made = FUNCTIONS["log"](x)
     if base is None:
         return made
-    return made / (math.log(base) if isinstance(base, int | float) else FUNCTIONS["log"](base))
+    number = _number_of(base)
+    if number is not None and not (0 < number != 1):
+        raise ValueError(f"no logarithm has the base {number:g}: it is positive, and log(1) is 0")
+    return made / (FUNCTIONS["log"](base) if isinstance(base, Value) else math.log(base))
+
+
+def _number_of(x: Any) -> float | None:
+    """The number that an argument is, if it is one."""
+    if isinstance(x, int | float):
+        return float(x)
+    is_number = isinstance(x, Node) and isinstance(x.op, Constant) and x.shape == ()
+    return float(x.op.value.scalar) if is_number else None
 
 
 def _cbrt(x: Any) -> Any:
