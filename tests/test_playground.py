@@ -131,6 +131,7 @@ class TestMessages:
         "text",
         [b"\0", b'{"kind": "play"}', "", "{", "[]", "null", "3", '"play"', "{}", '{"kind": 1}',
          '{"kind": ["play"]}', '{"kind": "stop"}', '{"kind": "play", "more": 1}', "[" * 5000,
+         '{"kind": "details"}',
          '{"kind": "show", "unit": [7, 0]}', '{"kind": "show", "unit": [0]}',
          '{"kind": "show", "unit": {"0": 1}}', '{"kind": "open", "query": 1, "serial": 1}',
          '{"kind": "open", "query": "", "serial": -1}',

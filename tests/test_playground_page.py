@@ -137,6 +137,20 @@ def test_a_weight_is_read_and_changed_where_it_is_drawn(visit: Any) -> None:
 
 
 @pytest.mark.slow
+def test_training_that_diverges_is_told(visit: Any) -> None:
+    page = visit("seed=1&activation=relu&lr=100&dataset=plane&loss=square")
+    page.locator("#weights tbody button").first.click()
+    page.locator(".derivation .facts").first.wait_for()
+    page.click("#play")
+    page.locator(".derivation .facts dd", has_text="NaN").first.wait_for()
+    page.locator("#weights td", has_text="NaN").first.wait_for()
+    field = page.locator("#weights tbody input").first
+    assert (field.input_value(), field.get_attribute("placeholder")) == ("", "NaN")
+    page.click("#reset")
+    page.locator("#train-loss", has_text=re.compile(r"^\d")).wait_for()
+
+
+@pytest.mark.slow
 def test_the_spiral_is_learned_by_clicks(visit: Any) -> None:
     page = visit()
     page.get_by_label("spiral").check(force=True)

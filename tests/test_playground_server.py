@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -104,6 +105,18 @@ class TestWhoIsAnswered:
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert b"import" not in answer.content or path.endswith(".js")
         assert client.post("/").status_code == 405
+
+
+def test_what_is_told_is_json_where_training_diverged() -> None:
+    """Which has no NaN: `JSON.parse` would throw."""
+
+    async def told() -> str:
+        outbox = server.Outbox(asyncio.get_running_loop())
+        outbox.tell({"state": {"m": np.nan}, "steps": [{"numbers": (-np.inf, 1.5, np.float64(2))}]})
+        await asyncio.sleep(0)
+        return outbox._texts[0]
+
+    assert asyncio.run(told()) == '{"state": {"m": null}, "steps": [{"numbers": [null, 1.5, 2.0]}]}'
 
 
 class TestTabs:

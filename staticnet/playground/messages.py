@@ -11,7 +11,7 @@ from staticnet.playground.config import FEATURES, MOST_LAYERS, MOST_UNITS, Confi
 from staticnet.playground.fields import Number, Whole
 
 MOST_BYTES = 8192
-ACTS = ("play", "pause", "step", "reset", "drawn", "details")
+ACTS = ("play", "pause", "step", "reset", "drawn")
 VALUE = Number(-1e3, 1e3)  # of a weight
 _LAYER = Whole(0, MOST_LAYERS)  # the last one is the output's
 _UNIT = Whole(0, MOST_UNITS - 1)

@@ -22,7 +22,7 @@ from staticnet.playground import compiled
 from staticnet.playground.messages import MOST_BYTES, read
 from staticnet.playground.security import Allowed, Guard, Limit
 from staticnet.playground.session import Session
-from staticnet.playground.told import welcome
+from staticnet.playground.told import as_json, welcome
 
 STATIC = Path(__file__).parent / "static"
 MOST_TABS = 32
@@ -45,7 +45,7 @@ class Outbox:
 
     def tell(self, message: dict[str, Any]) -> None:
         """Leave a text, from any thread."""
-        text = json.dumps(message, ensure_ascii=False)
+        text = json.dumps(as_json(message), ensure_ascii=False, allow_nan=False)
         self._soon(self._add, text)
 
     def show(self, frame: bytes) -> None:
@@ -143,7 +143,7 @@ _PARTS = {
     "graph.html": lambda s: Response(
         compiled.page(s.engine), media_type="text/html", headers=_FRAMED
     ),
-    "details.json": lambda s: JSONResponse(compiled.details(s.engine)),
+    "details.json": lambda s: JSONResponse(as_json(compiled.details(s.engine))),
     "step.zip": lambda s: Response(
         compiled.exported(s.engine),
         media_type="application/zip",

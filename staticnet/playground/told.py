@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import cache
 from typing import Any
@@ -27,6 +28,15 @@ from staticnet.playground.fields import Number, Whole
 from staticnet.playground.frames import AHEAD, NUMBERS, quantised
 from staticnet.playground.messages import VALUE
 from staticnet.playground.model import LABELS, SMALL, feature_surfaces, formula_of
+
+
+def as_json(told: Any) -> Any:
+    """The same with None for numbers that are not finite: JSON has no name for them."""
+    if isinstance(told, dict):
+        return {name: as_json(each) for name, each in told.items()}
+    if isinstance(told, list | tuple):
+        return [as_json(each) for each in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 def config_told(config: Config) -> dict[str, Any]:

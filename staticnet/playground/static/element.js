@@ -11,9 +11,16 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 export function number(value, digits = 3) {
-  if (!Number.isFinite(value)) return "–";
+  if (!Number.isFinite(value)) return "NaN"; // null: the session cannot tell it as JSON
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(digits - 1).replaceAll("-", "−");
   return (value || 0).toLocaleString("en", { maximumSignificantDigits: digits }).replace("-", "−");
+}
+
+// into a field of numbers, which takes no others
+export function fill(input, value, digits) {
+  const finite = Number.isFinite(value);
+  input.value = finite ? value.toFixed(digits) : "";
+  input.placeholder = finite ? "" : "NaN";
 }
 
 export const count = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");

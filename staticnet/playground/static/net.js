@@ -1,6 +1,6 @@
 // The network: features, hidden units and the output as tiles, and weights as lines on a canvas.
 
-import { element, number } from "./element.js";
+import { element, fill, number } from "./element.js";
 import { colour, lineColour, paint } from "./surface.js";
 
 const TILE = 38, GAP = 14, HEAD = 62, WIDE = 210, NARROW = 80, BIAS = 8, REACH = 10;
@@ -259,7 +259,7 @@ export class Net {
     this.on.weight(place);
     const [least, most] = this.welcome.bounds.value, name = this.name(place);
     const input = element("input", { type: "number", step: 0.1, min: least, max: most, "aria-label": name });
-    if (this.frame) input.value = this.frame.parameters[at].toFixed(2);
+    if (this.frame) fill(input, this.frame.parameters[at], 2);
     const done = () => { this.editing = false; this.point(null); };
     input.addEventListener("input", () => {
       if (input.value && input.validity.rangeUnderflow === false && input.validity.rangeOverflow === false) this.on.assign(place, input.valueAsNumber);

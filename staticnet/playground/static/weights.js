@@ -1,6 +1,6 @@
 // The weights into the chosen unit, to be read and changed; and the derivative of one, step by step.
 
-import { element, number } from "./element.js";
+import { element, fill, number } from "./element.js";
 
 export class Weights {
   constructor(root, welcome, on) {
@@ -44,7 +44,7 @@ export class Weights {
     const { weight, bias, sources } = this.shape.layers[this.layer];
     for (const { input, gradient, source } of this.rows) {
       const at = source === null ? bias + this.to : weight + this.to * sources + source;
-      if (document.activeElement !== input) input.value = frame.parameters[at].toFixed(4);
+      if (document.activeElement !== input) fill(input, frame.parameters[at], 4);
       gradient.textContent = number(frame.gradients[at], 2);
     }
   }
