@@ -201,7 +201,7 @@ def train(model, optimizer, training, held, options):
         resume=True,
     )
     if done.interrupted:
-        raise KeyboardInterrupt
+        raise ending.interrupted(options.out)
 
 
 def main():

@@ -99,7 +99,7 @@ def train(options, data):
     if options.save:
         trainer.save(options.save)
     if done.interrupted:
-        raise KeyboardInterrupt
+        raise ending.interrupted(options.out)
     return trainer
 
 

@@ -78,7 +78,7 @@ def test_a_run_is_trained_resumed_measured_and_used(
 def test_ctrl_c_keeps_the_run(
     points: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, note = tmp_path / "run", loop._note
+    out, note = tmp_path / "a run", loop._note
 
     def press(*given: Any) -> None:
         note(*given)
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_the_run(
     told = capsys.readouterr()
     assert "interrupted in epoch 1 at step 1;" in told.out
     assert told.err == (
-        f"staticnet train: interrupted; staticnet train --resume --out {out} goes on\n"
+        f"staticnet train: interrupted; staticnet train --resume --out '{out}' goes on\n"
     )
     assert run("train", "--resume", "--out", out, "--device", "numpy") == 0
     assert "epoch 2/2" in capsys.readouterr().out

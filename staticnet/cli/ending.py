@@ -33,6 +33,14 @@ def status(name: str, act: Callable[[], object]) -> int:
     return 0
 
 
+def interrupted(out: str | None) -> KeyboardInterrupt:
+    """What ends a program whose training Ctrl-C ended, with checkpoints in `out` if that is given.
+
+    Its line says how to go on: the program gives `fit` the same `out`, and `resume=True`.
+    """
+    return KeyboardInterrupt(*["interrupted; the same command goes on"][: out is not None])
+
+
 def script(main: Callable[[], object]) -> None:
     """Run a program's `main`, and end the process as `status` has it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,10 @@ def run(options: argparse.Namespace) -> None:
         out=out,
         resume=options.resume,
     )
+    typed = shlex.quote(f"{out}")
     if history.interrupted:
-        raise KeyboardInterrupt(f"interrupted; staticnet train --resume --out {out} goes on")
-    print(f"use it: staticnet eval {out}, staticnet predict {out} x.npy -o y.npy")
+        raise KeyboardInterrupt(f"interrupted; staticnet train --resume --out {typed} goes on")
+    print(f"use it: staticnet eval {typed}, staticnet predict {typed} x.npy -o y.npy")
 
 
 class _Kept(Callback):
