@@ -29,15 +29,19 @@ def made(kind: str, **options: Any) -> Any:
 
 
 def ranked(values: Array) -> Array:
-    return np.argsort(np.argsort(values)) / (len(values) - 1) - 0.5
+    """Equal values have the mean of their ranks, as of scipy.stats.rankdata."""
+    smaller = (values[:, None] > values).sum(axis=1)
+    others = (values[:, None] == values).sum(axis=1) - 1
+    return (smaller + others / 2) / (len(values) - 1) - 0.5
 
 
+@pytest.mark.parametrize("f", [rosenbrock, lambda x: sn.sum(sn.floor(3 * x * x))])
 @pytest.mark.parametrize("device", ["numpy", "cpu"])
 @pytest.mark.parametrize("kind", ["OpenES", "PGPE"])
-def test_moves_down_the_gradient_that_pairs_tell(kind: str, device: str) -> None:
+def test_moves_down_the_gradient_that_pairs_tell(kind: str, device: str, f: Any) -> None:
     """Salimans et al. 2017, section 2; Sehnke et al. 2010, section 3.2: by hand."""
     es = made(kind, optimizer=sn.optim.SGD(lr=RATE), seed=3)
-    step = es.minimize(rosenbrock, np.linspace(-1, 1, 5), device=device)
+    step = es.minimize(f, np.linspace(-1, 1, 5), device=device)
     for _ in range(12):
         mean, sigma = es.mean.value.copy(), es.sigma.value.copy()
         best = step()
@@ -54,6 +58,24 @@ def test_moves_down_the_gradient_that_pairs_tell(kind: str, device: str) -> None
         np.testing.assert_allclose(es.mean.value, mean - RATE * gradient, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(es.sigma.value, sigma, rtol=1e-9)
         assert best == values.min()
+
+
+@pytest.mark.parametrize("value", [4.0, np.nan])
+@pytest.mark.parametrize("kind", ["OpenES", "PGPE"])
+def test_nothing_is_learned_where_all_values_are_equal(kind: str, value: float) -> None:
+    es = made(kind)
+    es.minimize(lambda x: sn.sum(0 * x) + value, np.ones(3), device="numpy").run(5)
+    np.testing.assert_array_equal(es.mean.value, 1)
+    np.testing.assert_array_equal(es.sigma.value, 0.3)
+
+
+@pytest.mark.parametrize(("value", "moves"), [(np.nan, False), (np.inf, False), (4.0, True)])
+def test_a_trial_is_no_better_where_there_is_no_number(value: float, moves: bool) -> None:
+    de = made("DE")
+    step = de.minimize(lambda x: sn.sum(0 * x) + value, np.ones(3), device="numpy")
+    first = step.state.members.value.copy()
+    step.run(5)
+    assert (step.state.members.value != first).any() == moves
 
 
 def test_a_deviation_changes_by_a_fifth_at_most() -> None:

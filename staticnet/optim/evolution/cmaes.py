@@ -72,8 +72,8 @@ class CMAES(Strategy):
     def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> Search:
         """The step that makes one generation of the search for the least f(x), from x0 on.
 
-        All is computed in the dtype of x0; integers begin as float64. What f gives that is NaN is
-        worse than any number.
+        All is computed in the dtype of x0, of normal numbers that are drawn in float32; integers
+        begin as float64. What f gives that is NaN is worse than any number.
 
         f: a node [n] -> a node [];  x0: [n]
 

@@ -127,7 +127,7 @@ class DE(Strategy):
         trials = where(state.draws == 0, members, self._trials(state))
         points = trials if bounds is None else bounds.within(trials)
         values = values_at("DE", f, points)
-        better = values <= state.reached
+        better = (values <= state.reached) & (values < np.inf)  # NaN is infinite here
         kept = where(better[:, None], trials, members)
         reached = minimum(values, state.reached)
         updates = state.after(points, values, argmin(values))

@@ -13,7 +13,7 @@ from staticnet.ops import random
 from staticnet.ops.movement import concat
 from staticnet.ops.reduction import argmin
 from staticnet.ops.selection import astype, clip
-from staticnet.ops.sorting import argsort
+from staticnet.ops.sorting import searchsorted, sort
 from staticnet.ops.state import Variable
 from staticnet.optim.adam import Adam
 from staticnet.optim.base import Optimizer, check_inner
@@ -66,8 +66,8 @@ class Mirrored(Strategy):
     def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> Generations:
         """The step that makes one generation of the search for the least f(x), from x0 on.
 
-        All is computed in the dtype of x0; integers begin as float64. What f gives that is NaN is
-        worse than any number.
+        All is computed in the dtype of x0, of normal numbers that are drawn in float32; integers
+        begin as float64. What f gives that is NaN is worse than any number.
 
         f: a node [n] -> a node [];  x0: [n]
 
@@ -218,9 +218,11 @@ class PGPE(Mirrored):
 
 
 def _shaped(values: Any) -> Any:
-    """Ranks from -1/2, of the least value, to 1/2.  [popsize] -> [popsize]"""
-    ranks = argsort(argsort(values))
-    return astype(ranks, values.dtype) / (values.shape[0] - 1) - 0.5
+    """Ranks from -1/2, of the least value, to 1/2; equals share theirs.  [popsize] -> [popsize]"""
+    ordered = sort(values)
+    below, upto = (searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    twice = astype(below + upto - 1, values.dtype)
+    return twice / (2 * (values.shape[0] - 1)) - 0.5
 
 
 def _pairs(shares: Any) -> tuple[Any, Any]:
