@@ -316,6 +316,13 @@ def test_the_command(tmp_path: Path, capsys: Any) -> None:
     assert main(["recipe", str(tmp_path / "none.py")]) == 2
 
 
+@pytest.mark.parametrize("number", ["0", "-3", "one"])
+def test_fits_are_counted_from_one(number: str, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["recipe", "--fit", number, str(tmp_path / "train.py")])
+    assert "give a whole number of at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_another_fit_and_steps_of_ones_own(tmp_path: Path, capsys: Any) -> None:
     file = tmp_path / "train.py"

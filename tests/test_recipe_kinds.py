@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -339,3 +340,125 @@ def test_outputs_of_pairs_depend_on_both() -> None:
     model = Called(net(), None, lambda made: made @ made.T)
     fault = Fault(model, lambda o, y: sn.mean(o * o) + 0 * sn.mean(y), x, y.astype(np.float32))
     assert seen(fault, BATCH).saw == "outputs are of pairs of examples"
+
+
+def all_seen(fault: Fault, last: str, data: Any = None) -> dict[str, Seen]:
+    """What the checks saw, up to a last one."""
+    trainer = sn.train.Trainer(fault.model, fault.loss, sn.optim.Adam(3e-3), device="numpy")
+    given = {"validation": None, "batch_size": 16, "shuffle": True, **fault.options}
+    data = (fault.x, fault.y) if data is None else data
+    found = {}
+    for each in checks.looked_at(trainer, data, *given.values(), "here.py:1"):
+        found[each.check] = each
+        if each.check == last:
+            break
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images of two classes, a class after the other."""
+    image = pytest.importorskip("PIL.Image")
+    draw = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(60):
+            pixels = draw.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+            image.fromarray(pixels).save(tmp_path / name / f"{i:02}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_folder_is_in_the_order_that_fit_takes(folder: Path, shuffle: bool) -> None:
+    source = sn.train.data.ImageFolder(folder)
+    model = nn.Sequential(nn.Flatten(), net(48, 2))
+    fault = Fault(model, nn.cross_entropy, None, np.zeros(0), {"shuffle": shuffle})
+    found = all_seen(fault, "shuffling", source)
+    assert bool(found["shuffling"].remedy) is not shuffle
+    assert found["label balance"].saw == "2 classes, of 60 to 60 examples"
+    x, y = source.at(np.array([3, 70]))
+    np.testing.assert_array_equal(x[1], source.read(70)[0])
+    assert y.tolist() == [0, 1]
+
+
+class OwnOrder:
+    """A source that says nothing of its examples but what an epoch gives."""
+
+    exact = True
+
+    def __init__(self, x: Array, y: Array) -> None:
+        self.inner = sn.train.data.ArraySource(x, y)
+        self.examples, self.layout = self.inner.examples, self.inner.layout
+        self.epoch, self.inputs = self.inner.epoch, self.inner.inputs
+
+
+def test_what_lies_in_the_order_of_classes_and_is_shuffled_has_no_fault() -> None:
+    """Two thousand: the first of them, as many as a model is run on, are of one class."""
+    x, y = clusters(2000, 4, (12,))
+    order = np.argsort(y, kind="stable")
+    fault = Fault(net(), nn.cross_entropy, x[order], y[order])
+    for data in (None, OwnOrder(x[order], y[order])):
+        found = all_seen(fault, NOISE, data)
+        assert not [s for s in found.values() if s.remedy]
+
+
+def test_no_more_bytes_are_looked_at_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 images 40 in pieces of one; copies are counted in all, where they lie."""
+    monkeypatch.setattr(checks.session, "LOOKED", 40 * (4 * 192 + 8))
+    monkeypatch.setattr(checks.session, "VALUES", 500)
+    x, y = images(1000)
+    x[500:] = x[:500]
+    order = np.argsort(y, kind="stable")
+    held, labels = images(80, 5)
+    held[:8] = x[:8, :, ::-1]
+    found = all_seen(
+        of_images(x[order], y[order], validation=(held[::-1], labels)), "label balance"
+    )
+    assert found["label balance"].saw.startswith("4 classes")
+    assert found[DUPLICATES].saw.startswith("500 of 1,000")
+    assert "mirrored" in found[LEAKAGE].saw
+    looked = checks.session.examples_of(sn.train.data.ArraySource(x, y), True)
+    assert len(looked[0]) == 40
+    from_epochs = checks.session.examples_of(OwnOrder(x, y), True)
+    assert len(from_epochs[0]) == 40
+
+
+def test_copies_of_large_images_are_found_by_some_of_their_pixels() -> None:
+    x = noise((90, 3, 40, 40), 1.0)
+    x[80:] = x[:10] + noise((10, 3, 40, 40), 1e-3, 2)
+    drawn = checks.copies._drawn([x, x[:, 0]], 50)
+    assert drawn.shape == (50, checks.copies.DRAWN)
+    assert checks.copies._near([x], [x]) == (20, 90)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_fault_is_told_once() -> None:
+    x, y = clusters(240, 4, (12,))
+    other = x[:60] + 0.5
+    other[3, 2] = np.nan
+    found = all_seen(classified(same, validation=(other, y[:60])), NOISE)
+    assert [s.check for s in found.values() if s.remedy] == ["ranges"]
+    assert checks.copies._near([np.full_like(x, np.nan)], [x]) == (0, 0)
+    for value in (0.0, 0.1):
+        assert checks.copies._near([np.full_like(x, value)], [np.full_like(x, value)])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "is_told"),
+    [
+        ((1, 2, 3, 4, 5), (10, 40, 90, 70, 30), False),
+        ((1, 2, 3, 4, 5), (12, 14, 30, 74, 110), False),
+        ((1, 2, 3, 4, 5), (46, 50, 48, 51, 45), True),
+        ((0, 1, 2, 3), (60, 58, 61, 61), True),
+        ((0, 1, 2, 3), (30, 90, 80, 40), True),
+        ((1, 2, 3, 4, 5), (60, 20, 80, 20, 60), True),
+    ],
+)
+def test_ratings_are_no_classes(values: Any, counts: Any, is_told: bool) -> None:
+    y = np.random.default_rng(0).permutation(np.repeat(np.array(values, "f"), counts))[:, None]
+    fault = Fault(net(12, 1), nn.mse_loss, noise((240, 12), 1.0), y)
+    found = seen(fault, OUTPUT)
+    assert bool(found.remedy) is is_told
+    standard = fault._replace(y=(y - y.mean()) / y.std())
+    assert not seen(standard, OUTPUT).remedy
+    assert "mean 0" in found.remedy or not is_told

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from staticnet.cli.numbers import positive_int
 from staticnet.errors import ArgumentError, StaticnetError
 from staticnet.explain.diagnosis import diagnose
 from staticnet.function import Function
@@ -37,7 +38,11 @@ def add_to(commands: Any) -> None:
         "is diagnosed.",
     )
     parser.add_argument(
-        "--fit", type=int, default=1, metavar="N", help="look at its N-th fit; others train"
+        "--fit",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="look at its N-th fit; others train",
     )
     parser.add_argument("script", type=Path, help="a Python script that calls Trainer.fit")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")

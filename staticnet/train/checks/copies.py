@@ -6,30 +6,32 @@ What repeats by nature is no fault: rows of few values, padded texts, points of 
 from __future__ import annotations
 
 from collections import Counter
-from hashlib import blake2b
 
 import numpy as np
 
-from staticnet.train.checks.session import Array, Seen, Session
+from staticnet.train.checks.session import MOST, Array, Seen, Session
 
 SHARE, OF_TOKENS = 0.01, 0.05
 NATURAL = 0.01  # of the equal pairs, expected of numbers drawn apart; those of a row are not
 FEW = 4  # numbers of an example below which equal ones are no sign
 ROWS, COMPARED = 4000, 500  # of which nearly equal ones are looked for, among the first
-WIDTH = 128  # numbers to which larger examples are projected
+DRAWN, WIDTH = 2048, 128  # numbers taken of larger examples, and to which they are projected
 GAP, COPIES, NEIGHBOURS = 0.1, 3, 20
 SHORTEST, WINDOWS, OVERLAP = 8, 1_000_000, 0.9
 
 
 def duplicates(s: Session) -> Seen | None:
     """Examples that are there twice."""
-    kept = _telling(s.x)
+    whole = s.whole()
+    all_of = whole if len(whole[0]) <= MOST else [*s.x, *s.y]
+    inputs, others = all_of[: len(s.x)], all_of[len(s.x) :]
+    kept = _telling(inputs)
     if kept is None:
         return None
-    keys, targets = _keys(s.x), _keys(s.y) if s.y else []
+    keys, targets = _keys(inputs), _keys(others) if others else []
     counts = Counter(keys[i] for i in kept)
     again = len(kept) - len(counts)
-    labels: dict[bytes, set[bytes]] = {}
+    labels: dict[int, set[int]] = {}
     for key, target in zip(keys, targets, strict=False):
         labels.setdefault(key, set()).add(target)
     torn = sum(len(found) > 1 for found in labels.values())
@@ -55,7 +57,7 @@ def leakage(s: Session) -> Seen | None:
     kept = _telling(s.held_x) if s.held_x and _telling(s.x) is not None else None
     if kept is None:
         return None
-    every = s.every_input()
+    every = s.whole()[: len(s.x)]
     known, held = set(_keys(every)), _keys(s.held_x)
     remedy = "split before copies and augmentations are made, by source"
     both = sum(held[i] in known for i in kept)
@@ -78,12 +80,9 @@ def leakage(s: Session) -> Seen | None:
     return Seen("leakage", saw)
 
 
-def _keys(arrays: list[Array]) -> list[bytes]:
-    """A digest of each example's bytes."""
-    return [
-        blake2b(b"".join(row.tobytes() for row in rows), digest_size=16).digest()
-        for rows in zip(*arrays, strict=True)
-    ]
+def _keys(arrays: list[Array]) -> list[int]:
+    """A number for each example's bytes, of 64 bits: Python's own is the fastest at hand."""
+    return [hash(tuple(row.tobytes() for row in rows)) for rows in zip(*arrays, strict=True)]
 
 
 def _is_text(arrays: list[Array]) -> bool:
@@ -115,7 +114,9 @@ def _telling(arrays: list[Array]) -> list[int] | None:
 def _chance(arrays: list[Array], pairs: float) -> float:
     """How many of so many pairs would be equal if an example's numbers were drawn apart."""
     for a in arrays:
-        for column in a[:ROWS].reshape(min(len(a), ROWS), -1).T:
+        columns = a[:ROWS].reshape(min(len(a), ROWS), -1).T
+        for i in np.random.default_rng(0).permutation(len(columns)):  # borders tell nothing
+            column = columns[i]
             counts = np.unique(column, return_counts=True)[1]
             pairs *= float(np.sum((counts / len(column)) ** 2))
             if pairs < 1e-3:
@@ -123,15 +124,15 @@ def _chance(arrays: list[Array], pairs: float) -> float:
     return pairs
 
 
-def _mirrored(arrays: list[Array]) -> list[list[bytes]]:
-    """The digests of each image's mirror images, and of its turns; none of what is no image."""
+def _mirrored(arrays: list[Array]) -> list[list[int]]:
+    """The keys of each image's mirror images, and of its turns; none of what is no image."""
     a = arrays[0]
     if len(arrays) > 1 or a.ndim < 3 or min(a.shape[-2:]) < SHORTEST:
         return []
     turned = [a[..., ::-1], a[..., ::-1, :], a[..., ::-1, ::-1]]
     if a.shape[-1] == a.shape[-2]:
         turned += [np.rot90(a, k, (-2, -1)) for k in (1, 3)]
-    keys = [_keys([np.ascontiguousarray(t)]) for t in turned]
+    keys = [_keys([t]) for t in turned]
     return [list(each) for each in zip(*keys, strict=True)]
 
 
@@ -144,12 +145,12 @@ def _near(arrays: list[Array], others: list[Array]) -> tuple[int, int]:
     if any(a.dtype.kind != "f" and a.dtype != np.uint8 for a in arrays):
         return 0, 0
     rows, of = _projected(arrays, others)
-    if len(of) < 2 * NEIGHBOURS:
+    if len(of) < 2 * NEIGHBOURS or not len(rows):
         return 0, 0
     squares = (rows**2).sum(1)[:, None] + (of**2).sum(1) - 2 * rows @ of.T
     squares[squares < 1e-10 * float(np.mean(squares))] = np.inf  # equal ones are counted elsewhere
     nearest = np.sqrt(np.sort(np.partition(squares, NEIGHBOURS, 1)[:, :NEIGHBOURS], 1))
-    nearest = nearest[np.isfinite(nearest).all(1)]
+    nearest = nearest[np.isfinite(nearest).all(1) & (nearest[:, 0] > 0)]
     if not len(nearest):
         return 0, 0
     gaps = nearest[:, :COPIES] < GAP * nearest[:, 1 : COPIES + 1]
@@ -162,19 +163,31 @@ def _near(arrays: list[Array], others: list[Array]) -> tuple[int, int]:
 
 def _projected(arrays: list[Array], others: list[Array]) -> tuple[Array, Array]:
     """The first examples of both with their numbers on one scale, and no more than WIDTH."""
-    rows, of = (
-        np.concatenate([a[:n].reshape(min(n, len(a)), -1) for a in parts], 1).astype(np.float64)
-        for parts, n in ((arrays, COMPARED), (others, ROWS))
-    )
-    spread = of.std(0)
+    rows, of = _drawn(arrays, COMPARED), _drawn(others, ROWS)
+    rows = rows[np.isfinite(rows).all(1)]
+    middle, spread = of.mean(0), of.std(0)
+    spread[spread <= 1e-9 * np.abs(middle)] = 0  # of equal numbers that is rounding
     least = 0.1 * float(np.median(spread[spread > 0])) if spread.any() else 1.0
     scale = np.maximum(spread, least)
-    middle = of.mean(0)
     rows, of = (rows - middle) / scale, (of - middle) / scale
     if of.shape[1] > WIDTH:
         onto = np.random.default_rng(0).standard_normal((of.shape[1], WIDTH))
         rows, of = rows @ onto, of @ onto
     return rows, of
+
+
+def _drawn(arrays: list[Array], most: int) -> Array:
+    """The first examples, and of their numbers DRAWN ones: the same for all of a shape."""
+    ends = np.cumsum([a[:1].size for a in arrays])
+    chosen = np.arange(ends[-1])
+    if len(chosen) > DRAWN:
+        chosen = np.sort(np.random.default_rng(1).choice(ends[-1], DRAWN, replace=False))
+    parts = []
+    for a, end in zip(arrays, ends, strict=True):
+        flat = a[:most].reshape(min(most, len(a)), -1)
+        own = chosen[(chosen >= end - flat.shape[1]) & (chosen < end)] - (end - flat.shape[1])
+        parts.append(flat[:, own].astype(np.float64))
+    return np.concatenate(parts, 1)
 
 
 def _overlapping(arrays: list[Array], others: list[Array]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from staticnet.train.checks.session import Array, Seen, Session
+from staticnet.train.checks.session import VALUES, Array, Seen, Session, in_parts
 
 LARGE = 8.0  # root of the mean square
 MANY = 30  # examples of which columns are compared
@@ -42,19 +42,23 @@ def _not_numbers(a: Array) -> Array:
     """The examples that are not finite."""
     if a.dtype.kind in "iub" or not a.size:
         return np.zeros(0, np.int64)
-    return np.flatnonzero(~np.isfinite(a.astype(np.float64)).reshape(len(a), -1).all(1))
+    finite = [np.isfinite(part).reshape(len(part), -1).all(1) for part in in_parts(a)]
+    return np.flatnonzero(~np.concatenate(finite))
 
 
 def _far(a: Array) -> str:
     """What a column of few values far from all others has; "" if there is none."""
     if a.ndim != 2 or a.dtype.kind != "f" or len(a) < MANY:
         return ""
-    low, middle, high = np.percentile(a.astype(np.float64), (10, 50, 90), axis=0)
-    away = np.abs(a - middle) > OUTSIDE * (high - low)
-    for column in np.flatnonzero((high > low) & away.any(0)):
-        values = a[away[:, column], column]
-        if len(values) > 1 and np.ptp(values) <= 1e-6 * np.abs(values).max():
-            return f"{values[0]:.6g} in column {column} of {len(values):,} examples"
+    some = max(1, VALUES // len(a))
+    for begin in range(0, a.shape[1], some):
+        columns = a[:, begin : begin + some].astype(np.float64)
+        low, middle, high = np.percentile(columns, (10, 50, 90), axis=0)
+        away = np.abs(columns - middle) > OUTSIDE * (high - low)
+        for column in np.flatnonzero((high > low) & away.any(0)):
+            values = columns[away[:, column], column]
+            if len(values) > 1 and np.ptp(values) <= 1e-6 * np.abs(values).max():
+                return f"{values[0]:.6g} in column {begin + column} of {len(values):,} examples"
     return ""
 
 
@@ -65,9 +69,8 @@ def images(s: Session) -> Seen | None:
         pictures = [a for a in arrays if a.ndim >= 4 or (a.ndim == 3 and min(a.shape[1:]) >= 8)]
         if not pictures or pictures[0].dtype.kind not in "fu":
             break
-        rows = _rows(pictures[0])
-        same = np.all(rows == rows[:, -1:, :1], axis=(2, 3))  # each row is the last one's colour
-        plain = same.all(1)
+        same = np.concatenate([_last_colour(_rows(some)) for some in in_parts(pictures[0])])
+        plain: Array = np.logical_and.reduce(same, axis=1)
         saw = f"{np.count_nonzero(plain):,} of {len(plain):,} {part}images are of one colour"
         if plain.any():
             return _corrupt(saw, plain)
@@ -87,6 +90,11 @@ def _rows(a: Array) -> Array:
     if a.ndim == 4 and a.shape[-1] <= min(4, a.shape[1]):
         return a
     return np.moveaxis(a.reshape(len(a), a.shape[1], -1, a.shape[-1]), 1, -1)
+
+
+def _last_colour(rows: Array) -> Array:
+    """Which rows of images are wholly of the last row's first colour."""
+    return np.logical_and.reduce(rows == rows[:, -1:, :1], axis=(2, 3))
 
 
 def _corrupt(saw: str, wrong: Array) -> Seen:
@@ -130,7 +138,9 @@ def _like(s: Session, saw: str) -> Seen:
     for own, held in zip(s.x, s.held_x, strict=False):
         if own.dtype.kind != "f" and own.dtype != np.uint8:
             continue
-        a, b = own.astype(np.float64), held.astype(np.float64)
+        a, b = (x[:: -(-x.size // VALUES)].astype(np.float64) for x in (own, held))
+        if not np.isfinite(b).all():
+            continue  # that is told already
         if abs(b.mean() - a.mean()) > a.std() or not 1 / 3 < b.std() / max(a.std(), 1e-12) < 3:
             return Seen(
                 "normalisation",

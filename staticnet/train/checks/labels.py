@@ -171,7 +171,7 @@ def shuffling(s: Session) -> Seen | None:
     expected = float(1 - np.sum(share**2))
     changes = float(np.mean(labels[1:] != labels[:-1]))
     saw = f"the label changes from one example to the next {changes:.0%} of the time"
-    if s.shuffle and not s.loaders:
+    if s.is_shuffled:
         return Seen("shuffling", f"{saw}, and each epoch has an order of its own")
     if changes >= 0.3 * expected:
         return Seen("shuffling", saw)
@@ -188,7 +188,7 @@ def _sorted_targets(s: Session) -> Seen | None:
     y = s.y[0].reshape(-1).astype(np.float64)
     near, far = np.mean(np.abs(np.diff(y))), np.mean(np.abs(y - np.roll(y, len(y) // 2)))
     saw = f"targets are {near:.3g} from one example to the next, and {far:.3g} farther apart"
-    if (s.shuffle and not s.loaders) or near > SORTED * far:
+    if s.is_shuffled or near > SORTED * far:
         return Seen("shuffling", saw)
     return Seen(
         "shuffling", saw,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from staticnet.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
-MOST, PIECE = 10_000, 100  # examples that are looked at, so many of them in a row
+MOST, PIECE, PLACES = 10_000, 100, 40  # examples that are looked at; rows of a piece; pieces
 FEWEST, SAMPLE = 32, 256  # that programs are run on
-BYTES = 1 << 30  # of inputs that are read as a whole
+LOOKED, WHOLE = 1 << 29, 1 << 32  # bytes that are looked at, and that are read once where they lie
+VALUES = 1 << 22  # that are computed with at a time, in float64
 STEPS, MOST_STEPS = 300, 3000  # on one batch
 LONGEST = 30.0  # seconds, after which it is not gone on
 NUMBERS, TOKEN = 1 << 14, 64  # of which so many are enough; a token is as much work as so many
@@ -58,7 +60,7 @@ class Seen:
 
 
 class Session:
-    """A trainer with the first examples of its data, in their order, and of what is held out."""
+    """A trainer with examples of its data, in their order, and of what is held out."""
 
     def __init__(
         self, trainer: Trainer, source: Source, held: Source | None, size: int, shuffle: bool
@@ -66,19 +68,20 @@ class Session:
         self.trainer, self.source, self.size, self.shuffle = trainer, source, size, shuffle
         self.layout = source.layout
         count = self.layout.inputs.leaves
-        arrays = examples_of(source)
+        arrays = examples_of(source, shuffle)
         self.x, self.y = arrays[:count], arrays[count:]
-        held_arrays = [] if held is None else examples_of(held)
+        held_arrays = [] if held is None else examples_of(held, shuffle=True)
         self.held_x, self.held_y = held_arrays[:count], held_arrays[count:]
-        self.loaders = not hasattr(source, "arrays")
+        self.is_shuffled = shuffle and hasattr(source, "at")  # what has numbers obeys the plan
 
-    def every_input(self) -> list[Array]:
-        """All inputs, if they lie in arrays that are not too many bytes; else those looked at."""
-        arrays = getattr(self.source, "arrays", ())[: len(self.x)]
-        if not arrays or sum(a.nbytes for a in arrays) > BYTES:
-            return self.x
+    def whole(self) -> list[Array]:
+        """All examples, if they lie in arrays of not too many bytes; else those looked at."""
+        arrays = getattr(self.source, "arrays", ())
+        looked = [*self.x, *self.y]
+        if not arrays or sum(a.nbytes for a in arrays) > WHOLE:
+            return looked
         return [
-            np.asarray(a).astype(x.dtype, copy=False) for a, x in zip(arrays, self.x, strict=True)
+            np.asarray(a).astype(x.dtype, copy=False) for a, x in zip(arrays, looked, strict=True)
         ]
 
     @property
@@ -88,10 +91,10 @@ class Session:
             return None
         return self.y[0]
 
-    @property
+    @cached_property
     def sample(self) -> list[Array]:
-        """The first examples, inputs and targets: fewer of large ones."""
-        return [a[: self._enough] for a in (*self.x, *self.y)]
+        """Examples drawn without order, inputs and targets: fewer of large ones."""
+        return self.batch(self._enough)
 
     @property
     def _enough(self) -> int:
@@ -100,9 +103,15 @@ class Session:
 
     def batch(self, size: int) -> list[Array]:
         """So many examples, drawn without order."""
-        rng = np.random.default_rng(0)
-        chosen = rng.permutation(len(self.x[0]))[:size]
-        return [a[chosen] for a in (*self.x, *self.y)]
+        return self._drawn(size, [*self.x, *self.y])
+
+    def targets(self, size: int) -> list[Array]:
+        """The targets of so many examples, drawn without order."""
+        return self._drawn(size, self.y)
+
+    def _drawn(self, size: int, arrays: list[Array]) -> list[Array]:
+        chosen = np.random.default_rng(0).permutation(len(self.x[0]))[:size]
+        return [a[chosen] for a in arrays]
 
     @cached_property
     def step(self) -> Function:
@@ -240,28 +249,36 @@ class Model:
         return function([o, *feeds], [loss, slope], device="numpy")
 
 
-def examples_of(source: Source) -> list[Array]:
-    """The first examples of a source in their order: each leaf of inputs and targets.
+def examples_of(source: Source, shuffle: bool) -> list[Array]:
+    """Examples of a source, not too many bytes: each leaf of inputs and targets.
 
-    Of more in arrays, pieces of all of it.
+    Of one whose examples have numbers, pieces of all of it in their order; else the first of an
+    epoch.
     """
-    arrays = getattr(source, "arrays", None)
-    if arrays is not None:
-        return [
-            np.asarray(x)[_pieces(len(x))].astype(dtype.name, copy=False)
-            for x, (dtype, _) in zip(arrays, source.layout.types, strict=True)
-        ]
+    layout = source.layout
+    each = sum(np.dtype(d.name).itemsize * math.prod(shape) for d, shape in layout.types)
+    most = min(MOST, max(FEWEST, LOOKED // max(each, 1)))
+    at = getattr(source, "at", None)
+    if at is None or source.examples is None:
+        return _first(source, most, shuffle)
+    return [
+        np.asarray(x).astype(dtype.name, copy=False)
+        for x, (dtype, _) in zip(at(_pieces(source.examples, most)), layout.types, strict=True)
+    ]
+
+
+def _first(source: Source, most: int, shuffle: bool) -> list[Array]:
+    """The first examples of an epoch, in its order."""
     layout = source.layout
     feeds = [
         placeholder(("batch", *shape), dtype, name)
         for name, (dtype, shape) in zip(layout.names, layout.types, strict=True)
     ]
     same = function(feeds, list(feeds), device="numpy", name="examples")
-    size = min(SAMPLE, source.examples or SAMPLE)
-    epoch = source.epoch(Plan(0, size, shuffle=False))
+    epoch = source.epoch(Plan(0, min(SAMPLE, most, source.examples or SAMPLE), shuffle=shuffle))
     found: list[list[Array]] = []
     try:
-        while sum(len(rows[0]) for rows in found) < MOST:
+        while sum(len(rows[0]) for rows in found) < most:
             made = epoch.run(same, 1)
             if made is None:
                 break
@@ -271,9 +288,17 @@ def examples_of(source: Source) -> list[Array]:
     return [np.concatenate(column) for column in zip(*found, strict=True)]
 
 
-def _pieces(count: int) -> Any:
+def _pieces(count: int, most: int) -> Any:
     """Which of so many examples are looked at: all, or rows that follow each other, in places."""
-    if count <= MOST:
+    if count <= most:
         return slice(None)
-    begins = np.linspace(0, count - PIECE, MOST // PIECE).astype(np.int64)
-    return (begins[:, None] + np.arange(PIECE)).reshape(-1)
+    piece = max(1, min(PIECE, most // PLACES))
+    begins = np.linspace(0, count - piece, most // piece).astype(np.int64)
+    return (begins[:, None] + np.arange(piece)).reshape(-1)
+
+
+def in_parts(a: Array) -> Iterator[Array]:
+    """An array's rows, not more than VALUES at a time."""
+    rows = max(1, VALUES // max(1, a[:1].size))
+    for begin in range(0, len(a), rows):
+        yield a[begin : begin + rows]

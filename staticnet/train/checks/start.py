@@ -27,7 +27,7 @@ def initial_loss(s: Session) -> Seen | None:
             "look at it with sn.diagnose: it names the first value that is no number",
         )  # fmt: skip
     saw = f"{found:.4g}; the best constant outputs have {best.loss:.4g}"
-    many = s.batch(max(1, CONSTANTS // max(1, s.outputs[:1].size)))[len(s.x) :]
+    many = s.targets(max(1, CONSTANTS // max(1, s.outputs[:1].size)))
     if len(many[0]) > len(targets[0]):
         whole = constant(s, s.outputs, many).loss
         saw += f" on {len(targets[0])} examples, and {whole:.4g} on {len(many[0]):,}"
@@ -183,13 +183,25 @@ def _numbers(s: Session, o: Array, y: Array) -> tuple[str, str] | None:
     most = min(20, len(y) // 4)
     if not 2 < len(values) <= most or values[0] not in (0, 1) or np.ptp(values) != len(values) - 1:
         return None
-    if counts.max() > FREQUENT * counts.min() or not _is_least_at(s, y):
+    if counts.max() > FREQUENT * counts.min() or _are_ratings(values, counts):
+        return None
+    if not _is_least_at(s, y):
         return None
     return (
         f"targets are {len(values)} whole numbers, {values[0]:g} to {values[-1]:g}, and the loss "
         "measures how far outputs are from them",
-        f"if they are classes, give the model {len(values)} outputs and take cross_entropy",
+        f"if they are classes, give the model {len(values)} outputs and take cross_entropy; if "
+        "they are ordered, say so by bringing them to the mean 0 and the deviation 1",
     )
+
+
+def _are_ratings(values: Array, counts: Array) -> bool:
+    """Whether numbers from 1 on are most frequent in one place, and less to both sides of it."""
+    mean, free = counts.mean(), len(counts) - 1
+    even = np.sum((counts - mean) ** 2) / mean <= free + 3 * np.sqrt(2 * free)  # chi square
+    steps = np.diff(counts)
+    steps = np.sign(steps[np.abs(steps) > 2 * np.sqrt(counts[1:] + counts[:-1])])
+    return bool(values[0] == 1 and not even and np.all(np.diff(steps) <= 0))
 
 
 def _is_least_at(s: Session, y: Array) -> bool:

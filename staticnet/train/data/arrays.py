@@ -48,6 +48,10 @@ class ArraySource:
         order = permutation_array(plan.seed, plan.number, self.examples) if plan.shuffle else None
         return ArrayEpoch(self, order, plan)
 
+    def at(self, rows: slice | Array) -> list[Array]:
+        """Examples by their numbers: each leaf of inputs and targets.  -> [n, …]"""
+        return [np.asarray(x[rows]) for x in self.arrays]
+
     def inputs(self) -> ArraySource:
         """The inputs alone."""
         count = self.layout.inputs.leaves

@@ -117,6 +117,11 @@ class ImageFolder:
                 images = list(pool.map(self._image, [self.files[i] for i in rows]))
                 yield np.stack(images), self.labels[rows] if self._targets else None
 
+    def at(self, rows: slice | Array) -> list[Array]:
+        """Images by their numbers, and their classes.  -> float32 [n, c, h, w], int64 [n]"""
+        images, labels = next(self._batches([np.arange(self.examples)[rows]]))
+        return [images] if labels is None else [images, labels]
+
     def read(self, number: int) -> tuple[Array, int]:
         """One image and its class.  -> float32 [c, h, w], int"""
         return self._image(self.files[number]), int(self.labels[number])
