@@ -83,4 +83,38 @@ __device__ inline void sn_write(T *p, const sn_pack<T, N> &pack) {
   *(sn_pack<T, N> *)p = pack;
 }
 
+// N values of 1 or 2 bytes that a thread holds, as many to a register as it has room for; a value
+// alone would take one. Those before it in its register are put first.
+template <class T, int N>
+struct sn_held {
+  enum { EACH = 4 / sizeof(T), BITS = 8 * sizeof(T), WORDS = (N + EACH - 1) / EACH };
+  unsigned words[WORDS];
+
+  __device__ T operator[](int i) const { return (T)(words[i / EACH] >> i % EACH * BITS); }
+  __device__ void put(int i, T x) {
+    const unsigned bits = ((unsigned)x & ((1u << BITS) - 1)) << i % EACH * BITS;
+    words[i / EACH] = i % EACH ? words[i / EACH] | bits : bits;
+  }
+};
+
+// Keeps the compiler from holding what one loop took apart, in a register each, for the next loop.
+template <class T, int N>
+__device__ inline void sn_again(sn_held<T, N> &held) {
+#pragma unroll
+  for (int i = 0; i < sn_held<T, N>::WORDS; ++i) asm volatile("" : "+r"(held.words[i]));
+}
+
+template <class T, int N, int COUNT>
+__device__ inline void sn_again(sn_pack<T, N> (&held)[COUNT]) {
+  constexpr int WORDS = sizeof(T) * N / 4;
+#pragma unroll
+  for (int i = 0; i < (WORDS ? COUNT : 0); ++i) {
+    unsigned words[WORDS ? WORDS : 1];
+    memcpy(words, &held[i], WORDS * 4);
+#pragma unroll
+    for (int j = 0; j < WORDS; ++j) asm volatile("" : "+r"(words[j]));
+    memcpy(&held[i], words, WORDS * 4);
+  }
+}
+
 #endif  // STATICNET_RUNTIME_CUH

@@ -17,6 +17,7 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet.codegen.cuda import maps, signatures
+from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.launches import Launch, Product
 from staticnet.ir.dtype import DTYPES, DType
 
@@ -155,6 +156,34 @@ def test_rows_that_are_kept_in_registers(tmp_path: Path) -> None:
         feeds.append(np.random.default_rng(length).normal(size=(5, length)).astype("f"))
     machine = check(sn.function(inputs, outputs, device="numpy"), feeds, tmp_path)
     assert "float k0[" in machine.program.body
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_rows_of_narrow_values_share_registers(dtype: str, tmp_path: Path) -> None:
+    """Those of odd lengths are no packs; what one loop took apart is taken apart again."""
+    outputs, inputs, feeds = [], [], []
+    for length in (67, 701, 702, 704):
+        x = sn.placeholder((5, length), dtype, f"x{length}")
+        inputs.append(x)
+        wide = sn.astype(x, "float32")
+        top = sn.max(wide, 1, keepdims=True)
+        outputs.append(wide * 2 - top - sn.sum(sn.abs(wide - top), 1, keepdims=True))
+        feeds.append(np.random.default_rng(length).integers(-100, 100, (5, length)).astype(dtype))
+    body = check(sn.function(inputs, outputs, device="numpy"), feeds, tmp_path).program.body
+    assert "sn_held<" in body
+    assert "sn_pack<" in body
+    assert body.count("sn_again(h0)") == 2 * len(inputs)
+
+
+def test_a_block_of_one_row_has_no_other() -> None:
+    """What is the same for all rows would be in registers while it makes the next."""
+    x = sn.placeholder((40_000, 601), name="x")
+    f = sn.function(x, x - sn.sum(x, 1, keepdims=True), device="numpy")
+    program = write_cuda_program(f.specialize().plan)
+    (launch,) = program.launches
+    assert isinstance(launch, Launch)
+    assert launch.grid[0] == 40_000
+    assert "= block;" in program.body
 
 
 def test_few_long_rows_are_shared_by_blocks(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from staticnet.codegen.cuda.part import MAX_BLOCKS, SLOT, THREADS, Part, ceil_div, power_of_2
 from staticnet.codegen.cuda.statements import (
     NOTHING_HELD,
+    REGISTER,
     Held,
     Writer,
     block,
@@ -21,13 +22,14 @@ from staticnet.codegen.cuda.statements import (
 )
 from staticnet.codegen.kernel import Keep, Kernel, Load, Loop, Reduce, Statement, Store
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import FLOAT32
+from staticnet.ir.dtype import FLOAT32, DType
 from staticnet.ir.index import Index
 from staticnet.plan.partials import LONG_ROW, SHARED_ROWS
 
 SMALL_BLOCK = 128  # threads of a block whose warps have rows of their own
 CHUNK = 4096  # elements of a long row that a block takes at least
 WANTED_BLOCKS = 2 * SHARED_ROWS
+MAX_GRID = 2**31 - 1  # blocks of a launch
 MAX_HELD_BYTES = 128  # of a row, in the registers of one thread
 
 
@@ -131,6 +133,7 @@ class _Rows:
             inside += starts(found)
             if (self.kernel.keeps or held.arrays) and self.length:
                 first = f"const {index} e = {self._packs(f'j * {lanes} + lane')};"
+                inside += self._again(held)
                 element = block(f"if (e < {self.length})", self._element(loop, held))
                 head = f"for (int j = 0; j < {packs}; ++j)"
                 inside += ["#pragma unroll", *block(head, [first, *element])]
@@ -140,8 +143,8 @@ class _Rows:
         inside += self._row(self.kernel.after, "lane == 0")
         own = f"{wide}block * {rows} + threadIdx.x / {lanes}" if rows > 1 else "block"
         first = f"{index} o = {own};"
-        blocks = min(ceil_div(self.kernel.rows, rows), 8 * MAX_BLOCKS)
-        if blocks * rows == self.kernel.rows:  # a loop would take registers
+        blocks = min(ceil_div(self.kernel.rows, rows), MAX_GRID if rows == 1 else 8 * MAX_BLOCKS)
+        if blocks * rows == self.kernel.rows:  # what a loop leaves as it is would take registers
             over = [f"const {first}", *inside]
         else:
             step = f"o += {wide}blocks * {rows}"
@@ -155,8 +158,8 @@ class _Rows:
             for loop in self.kernel.loops
             for key in dict.fromkeys((s.buffer, s.at) for s in loop.body if isinstance(s, Load))
         )
-        sizes = {p.name: p.dtype.itemsize * packs * self.width for p in self.kernel.parameters}
-        kept = sum(dtype.itemsize for _, dtype, _ in self.kernel.keeps)
+        sizes = {p.name: self._held_bytes(p.dtype, packs) for p in self.kernel.parameters}
+        kept = sum(max(dtype.itemsize, REGISTER) for _, dtype, _ in self.kernel.keeps)
         room = MAX_HELD_BYTES - kept * packs * self.width
         held = Held()
         for (buffer, at), loops in loads.items():
@@ -164,6 +167,12 @@ class _Rows:
                 held.arrays[buffer, at] = f"h{len(held.arrays)}"
                 room -= sizes[buffer]
         return held
+
+    def _held_bytes(self, dtype: DType, packs: int) -> int:
+        """Bytes of the registers that so many packs take: a pack has its own, elements share."""
+        if self.width > 1:
+            return packs * REGISTER * ceil_div(dtype.itemsize * self.width, REGISTER)
+        return REGISTER * ceil_div(dtype.itemsize * packs, REGISTER)
 
     def _can_hold(self, buffer: str, at: Index) -> bool:
         """Whether loops read the same there, at places that loop variables tell, in whole packs."""
@@ -185,10 +194,28 @@ class _Rows:
         """Registers for what a thread keeps and holds of a row."""
         size = max(1, packs)
         lines = [f"{c_type(t)} {name}[{size * self.width}];" for name, t, _ in self.kernel.keeps]
-        types = {p.name: c_type(p.dtype) for p in self.kernel.parameters}
+        dtypes = self._dtypes()
         for (buffer, _), name in held.arrays.items():
-            lines.append(f"sn_pack<{types[buffer]}, {self.width}> {name}[{size}];")
+            dtype = dtypes[buffer]
+            if self.width > 1:
+                lines.append(f"sn_pack<{c_type(dtype)}, {self.width}> {name}[{size}];")
+            elif dtype.itemsize < REGISTER:
+                lines.append(f"sn_held<{c_type(dtype)}, {size}> {name};")
+            else:
+                lines.append(f"{c_type(dtype)} {name}[{size}];")
         return lines
+
+    def _again(self, held: Held) -> list[str]:
+        """Before a loop: what shares registers is taken apart anew, and not held for it, too."""
+        dtypes, filled = self._dtypes(), {slot.partition("[")[0] for slot in held.filled}
+        return [
+            f"sn_again({name});"
+            for (buffer, _), name in held.arrays.items()
+            if name in filled and dtypes[buffer].itemsize < REGISTER
+        ]
+
+    def _dtypes(self) -> dict[str, DType]:
+        return {p.name: p.dtype for p in self.kernel.parameters}
 
     def _element(self, loop: Loop, held: Held = NOTHING_HELD) -> list[str]:
         """The statements of a pack of elements from `e` on."""

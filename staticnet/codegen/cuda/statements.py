@@ -12,6 +12,7 @@ from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import HALVES, DType, compute_dtype, short_name
 from staticnet.ir.index import Index, Symbol
 
+REGISTER = 4  # bytes
 PACK_BYTES = 16  # of the widest access to memory, which lies at a multiple of that
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _OPERAND = r"-?\w+|\([^()]*\)"
@@ -53,7 +54,8 @@ def combined(r: Reduce, text: str) -> str:
 class Held:
     """Loads whose elements a thread holds for a later loop: arrays by buffer and place.
 
-    `number` is the pack's number among those of the thread.
+    `number` is the pack's number among those of the thread. Elements of less than a register that
+    are no packs are several to a register: they are put there and taken by `sn_held`.
     """
 
     arrays: dict[tuple[str, Index], str] = field(default_factory=dict)
@@ -65,11 +67,13 @@ class Held:
         name = self.arrays.get((s.buffer, s.at))
         return f"{name}[{self.number}]" if name else ""
 
-    def fill(self, slot: str, element: str) -> list[str]:
-        """The statement that reads it, the first time."""
+    def fill(self, slot: str, element: str, shared: bool = False) -> list[str]:
+        """The statement that reads it, the first time; `shared`: into a part of a register."""
         if slot in self.filled:
             return []
         self.filled.add(slot)
+        if shared:
+            return [f"{slot.partition('[')[0]}.put({self.number}, {element});"]
         return [f"{slot} = {element};"]
 
 
@@ -118,8 +122,8 @@ class Writer:
         for s in statements:
             slot = held.slot(s) if isinstance(s, Load) else ""
             if isinstance(s, Load) and slot:
-                lines += held.fill(f"{slot}.v[0]", f"{s.buffer}[{s.at}]")
-                lines.append(self._loaded(s.name, s.dtype, f"{slot}.v[0]"))
+                lines += held.fill(slot, f"{s.buffer}[{s.at}]", s.dtype.itemsize < REGISTER)
+                lines.append(self._loaded(s.name, s.dtype, slot))
             else:
                 lines.append(self.line(s, keep))
         return lines

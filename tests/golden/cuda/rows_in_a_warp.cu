@@ -24,6 +24,7 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   }
   a1 = sn_reduce<sn_max<float>, 32>(a1);
   float a4 = 0;
+  sn_again(h0);
   #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int e = (j * 32 + lane) * 4;
@@ -43,6 +44,7 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   }
   a4 = sn_reduce<sn_sum<float>, 32>(a4);
   const float r1_0 = 1.0f / a4;
+  sn_again(h0);
   #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int e = (j * 32 + lane) * 4;
