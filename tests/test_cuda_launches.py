@@ -28,7 +28,6 @@ from staticnet.codegen.launches import (
     walk,
 )
 from staticnet.compilation import PIPELINE
-from staticnet.ir.dtype import DType
 from staticnet.ops.base import apply
 from staticnet.ops.library import EPILOGUES
 from staticnet.passes.manager import run_passes
@@ -67,16 +66,19 @@ def touched(program: CudaProgram, command: Command) -> Iterator[tuple[Address, b
         for matrix, rows, columns, writes in (
             (p.left, p.m, p.k, False), (p.right, p.k, p.n, False), (p.result, p.m, p.n, True)
         ):  # fmt: skip
-            yield matrix.address, writes, _extent(matrix, p.batch, rows, columns, p.dtype)
+            size = p.dtype.itemsize if writes else p.operand_bytes
+            yield matrix.address, writes, _extent(matrix, p.batch, rows, columns) * size
+        for factor in p.factors:
+            yield factor, False, 4
     elif isinstance(command, Launch):
         for address, writes in written(program, command).items():
             yield address, writes, 1
 
 
-def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int, dtype: DType) -> int:
+def _extent(matrix: Matrix, batch: tuple[int, ...], rows: int, columns: int) -> int:
     long, short = (columns, rows) if matrix.transposed else (rows, columns)
     last = sum(s * (n - 1) for s, n in zip(matrix.strides, batch, strict=True))
-    return (last + (long - 1) * matrix.leading + short) * dtype.itemsize
+    return last + (long - 1) * matrix.leading + short
 
 
 def planned(graph: sn.Graph) -> Plan:
