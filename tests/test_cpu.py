@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_cases import BATCHES, nests, samples_of_all_dtypes
+from gpu_cases import BATCHES, cancels, nests, samples_of_all_dtypes
 from tolerance import close
 
 import staticnet as sn
@@ -73,9 +73,17 @@ def test_golden_graphs(file: Path) -> None:
             v.value = np.full(v.shape, 0.5)  # type: ignore[attr-defined]
         f = sn.function(graph.inputs, graph.outputs, dict(graph.updates), device=device)
         results.append([*f(*feeds), *(v.value for v in graph.variables)])  # type: ignore[attr-defined]
-    # 16 steps of sin, each of a slope of up to 4: float32 is off by 2e-4 from float64 in both
     for got, wanted in zip(*results, strict=True):
-        close(got, wanted, 3e-4 if nests(graph) and wanted.dtype == "float32" else None)
+        close(got, wanted, hard(graph) if wanted.dtype == "float32" else None)
+
+
+def hard(graph: sn.Graph) -> float | None:
+    """How near float32 comes to float64 where it comes less near than elsewhere."""
+    if nests(graph):  # 16 steps of sin, each of a slope of up to 4: 2e-4
+        return 3e-4
+    if cancels(graph):  # the mean of 2,048 numbers is off by 8 last bits in NumPy
+        return 1e-3
+    return None
 
 
 def test_nan_and_infinity_travel() -> None:

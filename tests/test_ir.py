@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -256,6 +257,20 @@ class TestProvenance:
         assert sn.exp(x) is y
         first, second = y.provenance.lines
         assert second.line == first.line + 1
+
+    def test_of_a_node_that_is_written_often_the_last_line_is_known(self) -> None:
+        nodes = [
+            sn.placeholder((31,), name="often"),
+            sn.placeholder((31,), name="often"),
+            sn.placeholder((31,), name="often"),
+            sn.placeholder((31,), name="often"),
+            sn.placeholder((31,), name="often"),
+        ]
+        assert len({id(node) for node in nodes}) == 1
+        numbers = [line.line for line in nodes[0].provenance.lines]
+        assert numbers == list(range(numbers[0], numbers[0] + 4))
+        written = Path(__file__).read_text(encoding="utf-8").splitlines()
+        assert written[numbers[-1]].strip() == "]"
 
     def test_a_gradient_names_the_line_it_is_of(self) -> None:
         x = sn.placeholder((2,), name="of")

@@ -237,3 +237,10 @@ def merge(provenances: Iterable[Provenance], made_by: str) -> Provenance:
     lines = dict.fromkeys(line for each in found for line in each.lines)
     modules = dict.fromkeys(module for each in found for module in each.modules)
     return Provenance(tuple(lines)[:MAX_LINES], made_by, tuple(modules)[:MAX_LINES])
+
+
+def followed(known: Provenance, here: Provenance) -> Provenance:
+    """The provenance of what is written once more: of many lines the last are kept."""
+    lines = dict.fromkeys((*known.lines, *here.lines))
+    modules = dict.fromkeys((*known.modules, *here.modules))
+    return Provenance(tuple(lines)[-MAX_LINES:], known.made_by, tuple(modules)[-MAX_LINES:])

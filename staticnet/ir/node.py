@@ -154,7 +154,7 @@ def remember(node: Node, here: Provenance) -> None:
     """Add the lines and modules that write a node once more."""
     known = node.provenance
     if not (set(here.lines) <= set(known.lines) and set(here.modules) <= set(known.modules)):
-        node.provenance = location.merge((known, here), known.made_by)
+        node.provenance = location.followed(known, here)
 
 
 def modules_of(nodes: Iterable[Node]) -> tuple[str, ...]:
