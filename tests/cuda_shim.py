@@ -21,14 +21,11 @@ import numpy as np
 
 from staticnet.backends.cache import Cache, digest
 from staticnet.backends.host import host_values
-from staticnet.codegen.cuda.parts import ANY_CHIP, Chip
-from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     Address,
     Branch,
     Command,
     Copy,
-    CudaProgram,
     HostCall,
     Launch,
     Loop,
@@ -39,6 +36,9 @@ from staticnet.codegen.launches import (
     While,
     walk,
 )
+from staticnet.codegen.cuda.parts import ANY_CHIP, Chip
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import CudaProgram
 from staticnet.ir.graph import Graph
 from staticnet.ops.library import gelu_tanh
 from staticnet.plan.plan import Plan

@@ -23,8 +23,8 @@ import staticnet as sn
 import staticnet.backends.cuda as backend
 from staticnet import nn
 from staticnet.backends.cuda.cudnn import Cudnn
+from staticnet.codegen.commands import LibraryCall, Signature
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import LibraryCall, Signature
 from staticnet.compilation import Compilation
 
 H100 = {

@@ -14,9 +14,9 @@ from gpu_cases import lower
 from test_cuda_shim import check
 
 import staticnet as sn
+from staticnet.codegen.commands import Branch, HostCall, Launch, Loop, While, walk
 from staticnet.codegen.cuda import control
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Branch, HostCall, Launch, Loop, While, walk
 from staticnet.errors import OutOfRangeError
 from staticnet.plan.planner import make_plan
 

@@ -13,9 +13,10 @@ from gpu_cases import STEPS
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.commands import Launch, LibraryCall, walk
 from staticnet.codegen.cuda.persistent import NAME
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import CudaProgram, Launch, LibraryCall, walk
+from staticnet.codegen.launches import CudaProgram
 from staticnet.compilation import Compilation
 
 nvrtc: Any = find_nvrtc()

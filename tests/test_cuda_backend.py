@@ -15,7 +15,7 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet.backends.cuda.commands import pack
-from staticnet.codegen.launches import Address, Number
+from staticnet.codegen.commands import Address, Number
 from staticnet.errors import (
     CompileError,
     DeviceError,

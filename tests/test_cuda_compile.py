@@ -13,8 +13,8 @@ from gpu_cases import BATCHES, FEW, GOLDEN, STEPS, golden_graph, lower, samples_
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
+from staticnet.codegen.commands import Launch, walk
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch, walk
 from staticnet.compilation import PIPELINE
 from staticnet.errors import CompileError
 from staticnet.passes.manager import run_passes

@@ -15,9 +15,9 @@ from gpu_cases import lower
 
 import staticnet as sn
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.commands import Launch
 from staticnet.codegen.cuda import maps, rows
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch
 from staticnet.plan.planner import make_plan
 
 MORE = (1 << 31) + 777

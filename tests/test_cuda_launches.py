@@ -13,20 +13,20 @@ from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_al
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
-from staticnet.codegen.cuda import steps as cuda_steps
-from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     FAILED,
     Address,
     Command,
     Copy,
-    CudaProgram,
     Launch,
     Matrix,
     Number,
     Product,
     walk,
 )
+from staticnet.codegen.cuda import steps as cuda_steps
+from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.codegen.launches import CudaProgram
 from staticnet.compilation import PIPELINE
 from staticnet.ops.base import apply
 from staticnet.ops.library import EPILOGUES

@@ -18,9 +18,10 @@ from tolerance import close
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.commands import Launch, walk
 from staticnet.codegen.cuda import choice, control, loops
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import CudaProgram, Launch, walk
+from staticnet.codegen.launches import CudaProgram
 from staticnet.errors import OutOfRangeError
 from staticnet.plan.planner import make_plan
 

@@ -17,10 +17,10 @@ from tolerance import close
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import find_nvrtc
+from staticnet.codegen.commands import Launch, Product
 from staticnet.codegen.cuda import choice
 from staticnet.codegen.cuda.parts import Chip
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch, Product
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.errors import OutOfRangeError
 from staticnet.plan.planner import make_plan

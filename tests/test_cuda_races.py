@@ -21,9 +21,10 @@ from cuda_shim import CXX, KernelFailure, Machine, build, run_kernel
 from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes, states
 
 import staticnet as sn
+from staticnet.codegen.commands import Launch
 from staticnet.codegen.cuda import choice, loops
 from staticnet.codegen.cuda.program import HEADERS
-from staticnet.codegen.launches import CudaProgram, Launch
+from staticnet.codegen.launches import CudaProgram
 from staticnet.codegen.resources import kernel_text, kernels_path
 from staticnet.ir.dtype import DTYPES
 

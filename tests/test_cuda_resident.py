@@ -17,10 +17,10 @@ from test_cuda_loops import kernels_of_loops, nvrtc
 from tolerance import close
 
 import staticnet as sn
+from staticnet.codegen.commands import Launch, walk
 from staticnet.codegen.cuda import choice, loops
 from staticnet.codegen.cuda.parts import Chip
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch, walk
 from staticnet.plan.planner import make_plan
 
 needs_shim = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")

@@ -16,9 +16,9 @@ from random_graphs import graphs
 from tolerance import close
 
 import staticnet as sn
+from staticnet.codegen.commands import Launch, Product
 from staticnet.codegen.cuda import maps, signatures
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Launch, Product
 from staticnet.ir.dtype import DTYPES, DType
 
 pytestmark = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")

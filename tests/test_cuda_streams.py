@@ -18,11 +18,12 @@ from random_graphs import graphs
 
 import staticnet as sn
 from staticnet.backends.cuda.commands import BoundProduct
+from staticnet.codegen.commands import ALIGNMENT
 from staticnet.codegen.cuda import streams
 from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.codegen.cuda.spans import Span, dependences, spans_of
 from staticnet.codegen.cuda.streams import Cost, Rates, fastest
-from staticnet.codegen.launches import ALIGNMENT, CudaProgram, Lane
+from staticnet.codegen.launches import CudaProgram, Lane
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 

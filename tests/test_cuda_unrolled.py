@@ -11,9 +11,9 @@ from fake_gpu import Gpu
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
+from staticnet.codegen.commands import Copy
 from staticnet.codegen.cuda import control
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Copy
 from staticnet.compilation import Compilation
 
 STEPS = 6

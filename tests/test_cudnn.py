@@ -29,7 +29,7 @@ from staticnet.backends.cache import Cache
 from staticnet.backends.cuda import device as device_module
 from staticnet.backends.cuda.cublaslt import CublasLt
 from staticnet.backends.cuda.cudnn import Cudnn
-from staticnet.codegen.launches import LibraryCall
+from staticnet.codegen.commands import LibraryCall
 from staticnet.errors import CompileError, ExecutionError
 from staticnet.ops.base import apply, items
 

@@ -14,8 +14,8 @@ import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, describe
+from staticnet.codegen.commands import Product
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Product
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DTypeError, StateError
 from staticnet.ops.barrier import OptimizationBarrier

@@ -13,8 +13,9 @@ import pytest
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.codegen.commands import Launch
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import CudaProgram, Launch
+from staticnet.codegen.launches import CudaProgram
 from staticnet.codegen.resources import kernels_path
 from staticnet.plan.explain import explain
 

@@ -9,8 +9,8 @@ import pytest
 
 import staticnet as sn
 from staticnet.backends.cuda import CudaBackend
+from staticnet.codegen.commands import Product
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Product
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, ShapeError
 from staticnet.plan.analysis import analyse_memory

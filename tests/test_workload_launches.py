@@ -20,8 +20,9 @@ from bench.gpu import networks
 from bench.workloads import char_gpt, layer_norm, matmul, mlp, playground, pointwise, softmax
 from staticnet.cli.networks import NETWORKS, network
 from staticnet.cli.text_networks import character_gpt
+from staticnet.codegen.commands import walk
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import CudaProgram, format_command, walk
+from staticnet.codegen.launches import CudaProgram, format_command
 from staticnet.compilation import Compilation
 from staticnet.nn import init
 from staticnet.plan.analysis import analyse_memory

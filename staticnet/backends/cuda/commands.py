@@ -14,14 +14,13 @@ from staticnet.backends.cuda.cudnn import CallPlan
 from staticnet.backends.cuda.descriptor import MatmulDescriptor, alignment, calls, describe
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.host import host_values
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     FAILED,
     Address,
     Argument,
     Branch,
     Command,
     Copy,
-    CudaProgram,
     HostCall,
     Launch,
     LibraryCall,
@@ -30,6 +29,7 @@ from staticnet.codegen.launches import (
     Product,
     While,
 )
+from staticnet.codegen.launches import CudaProgram
 from staticnet.ir.types import fixed
 
 Resolve = Callable[[Address], int]

@@ -8,8 +8,8 @@ from typing import Any
 
 from staticnet.backends.cuda.commands import Bound, bind
 from staticnet.backends.cuda.device import Device, Writer
+from staticnet.codegen.commands import Address
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import Address
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import build
 from staticnet.ops.selection import Cast

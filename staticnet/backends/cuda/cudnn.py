@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from staticnet.backends import cache
-from staticnet.codegen.launches import Operand, Signature
+from staticnet.codegen.commands import Operand, Signature
 from staticnet.errors import ExecutionError
 from staticnet.ir.dtype import FLOAT32
 

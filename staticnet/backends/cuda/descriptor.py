@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from staticnet.codegen.launches import Matrix, Product
+from staticnet.codegen.commands import Matrix, Product
 from staticnet.ops.auxiliary import mask_bytes
 
 # cudaDataType and cublasComputeType_t

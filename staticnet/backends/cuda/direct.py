@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from staticnet.codegen.launches import ALIGNMENT
+from staticnet.codegen.commands import ALIGNMENT
 
 LEAST_BYTES = 1 << 20  # of all feeds, below which copying costs less than it takes to say
 MOST_GRAPHS = 8

@@ -28,8 +28,9 @@ from staticnet.backends.cuda.forks import Forks
 from staticnet.backends.cuda.many import Run
 from staticnet.backends.cuda.staging import Staging
 from staticnet.backends.cuda.tuning import choose, told
+from staticnet.codegen.commands import FAILED, Address
 from staticnet.codegen.cuda.program import write_cuda_program
-from staticnet.codegen.launches import FAILED, Address, CudaProgram
+from staticnet.codegen.launches import CudaProgram
 from staticnet.ir.node import Node, failure
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant

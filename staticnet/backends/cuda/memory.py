@@ -8,7 +8,7 @@ from typing import Any
 
 from staticnet.backends.cuda.device import Device
 from staticnet.backends.cuda.staging import state_bytes
-from staticnet.codegen.launches import ALIGNMENT, Address
+from staticnet.codegen.commands import ALIGNMENT, Address
 from staticnet.errors import MemoryLimitError
 from staticnet.plan.analysis import analyse_memory
 from staticnet.plan.plan import Plan

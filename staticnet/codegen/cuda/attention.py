@@ -14,10 +14,10 @@ from staticnet.codegen.attention import (
     laid_out,
     mask_kind,
 )
+from staticnet.codegen.commands import Address
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.cuda.statements import PACK_BYTES
-from staticnet.codegen.launches import Address
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import FLOAT32, FLOAT64, HALVES, compute_dtype, short_name
 from staticnet.ir.node import Node

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from staticnet.codegen.commands import FAILED, Argument, Number
 from staticnet.codegen.cuda.call import Call
 from staticnet.codegen.cuda.maps import TILE
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.statements import indent
-from staticnet.codegen.launches import FAILED, Argument, Number
 
 _WIDE = ("double", "int64_t", "uint64_t")
 MAX_SHARED_BYTES = 48 * 1024  # that a block has without asking

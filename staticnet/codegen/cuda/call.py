@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from staticnet.codegen.commands import Address, Argument
 from staticnet.codegen.cuda.part import Points
 from staticnet.codegen.cuda.statements import indent
-from staticnet.codegen.launches import Address, Argument
 from staticnet.ir.node import Node
 
 Locate = Callable[[Node], Address]

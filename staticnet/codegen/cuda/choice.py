@@ -6,13 +6,14 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from staticnet.codegen.commands import Command, Launch, Product
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import MAX_ARGUMENT_BYTES, Parts
 from staticnet.codegen.cuda.persistent import blocks_of, is_block_wide, shared_bytes, stretches
 from staticnet.codegen.cuda.spans import Span
 from staticnet.codegen.cuda.streams import RATES, Rates
-from staticnet.codegen.launches import Command, CudaProgram, Launch, Product
+from staticnet.codegen.launches import CudaProgram
 from staticnet.ops.auxiliary import AUXILIARY
 
 MAX_SHARED_BYTES = 48 * 1024  # that a block has without asking

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from staticnet.codegen.commands import Address, Branch, Command, Loop, While, walk
 from staticnet.codegen.cuda.loops import one_kernel
 from staticnet.codegen.cuda.routines import headers_of
 from staticnet.codegen.cuda.unrolled import written_out
 from staticnet.codegen.cuda.whiles import one_while
-from staticnet.codegen.launches import Address, Branch, Command, Loop, While, walk
 from staticnet.control.cond import Cond
 from staticnet.control.scan import Scan
 from staticnet.control.while_loop import WhileLoop

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from staticnet.codegen.commands import Address, Argument, Number
 from staticnet.codegen.convolution import sizes_of
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
-from staticnet.codegen.launches import Address, Argument, Number
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import FLOAT32, HALVES, compute_dtype, short_name
 from staticnet.ir.node import Node, build

@@ -15,9 +15,9 @@ from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import is_added
 from staticnet.codegen.attention import Laid, attention_dims, attention_parts, laid_out
+from staticnet.codegen.commands import Address, Operand, Signature
 from staticnet.codegen.cuda.call import Locate
 from staticnet.codegen.cuda.convolution import core_of
-from staticnet.codegen.launches import Address, Operand, Signature
 from staticnet.ir.dtype import FLOAT32, HALVES
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from staticnet.codegen.commands import BARRIER, Address, Command, Copy, Launch, Loop, Product
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.choice import (
     COUNTS,
@@ -37,15 +38,6 @@ from staticnet.codegen.cuda.spans import Span
 from staticnet.codegen.cuda.statements import block, indent
 from staticnet.codegen.cuda.streams import RATES
 from staticnet.codegen.cuda.unrolled import is_within, needless_copies
-from staticnet.codegen.launches import (
-    BARRIER,
-    Address,
-    Command,
-    Copy,
-    Launch,
-    Loop,
-    Product,
-)
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import short_name
 from staticnet.ops.library import ACTIVATIONS

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from staticnet.codegen.commands import Address, Argument, Number
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import THREADS
-from staticnet.codegen.launches import Address, Argument, Number
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from staticnet.codegen.commands import Argument, Number
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS
-from staticnet.codegen.launches import Argument, Number
 from staticnet.codegen.moments import sizes
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import short_name

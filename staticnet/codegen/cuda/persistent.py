@@ -14,12 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from staticnet.codegen.cuda.bundles import arrays_of
-from staticnet.codegen.cuda.call import Function
-from staticnet.codegen.cuda.part import THREADS, ceil_div
-from staticnet.codegen.cuda.routines import copy
-from staticnet.codegen.cuda.statements import block, indent
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     BARRIER,
     Address,
     Argument,
@@ -29,6 +24,11 @@ from staticnet.codegen.launches import (
     Number,
     Product,
 )
+from staticnet.codegen.cuda.bundles import arrays_of
+from staticnet.codegen.cuda.call import Function
+from staticnet.codegen.cuda.part import THREADS, ceil_div
+from staticnet.codegen.cuda.routines import copy
+from staticnet.codegen.cuda.statements import block, indent
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import compute_dtype, short_name
 from staticnet.ops.library import ACTIVATIONS

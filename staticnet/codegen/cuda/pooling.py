@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from staticnet.codegen.commands import Argument
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
-from staticnet.codegen.launches import Argument
 from staticnet.codegen.pooling import geometry
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import short_name

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from staticnet.codegen.commands import FACTOR_BYTES, Address, Matrix, Product
 from staticnet.codegen.cuda.call import Locate
-from staticnet.codegen.launches import FACTOR_BYTES, Address, Matrix, Product
 from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

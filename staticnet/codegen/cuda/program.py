@@ -8,22 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from staticnet.codegen.commands import Address, Command, Launch, LibraryCall, parts_of, walk
 from staticnet.codegen.cuda.choice import ASKED, HOSTED, choose
 from staticnet.codegen.cuda.parts import ANY_CHIP, RESERVED, Chip, Parts
 from staticnet.codegen.cuda.persistent import PersistentWriter, shared_bytes, stages_of
 from staticnet.codegen.cuda.spans import Span, dependences, spans_of
 from staticnet.codegen.cuda.steps import Frame, StepWriter
 from staticnet.codegen.cuda.streams import schedule_of
-from staticnet.codegen.launches import (
-    Address,
-    Command,
-    CudaProgram,
-    Launch,
-    LibraryCall,
-    format_command,
-    parts_of,
-    walk,
-)
+from staticnet.codegen.launches import CudaProgram, format_command
 from staticnet.codegen.resources import SCALARS, kernel_text
 from staticnet.plan.fusion import Group
 from staticnet.plan.plan import Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from staticnet.codegen.launches import Address, Loop
+from staticnet.codegen.commands import Address, Loop
 
 
 class Reach(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from staticnet.codegen.commands import Address, Command, Copy, Launch, Loop, Number, Product
 from staticnet.codegen.cuda.call import Function, function
 from staticnet.codegen.cuda.choice import MOST_ELEMENTS, STAGE_RATES, StageRates
 from staticnet.codegen.cuda.part import THREADS, Points, ceil_div
@@ -20,7 +21,6 @@ from staticnet.codegen.cuda.reach import overlap, reach
 from staticnet.codegen.cuda.statements import block
 from staticnet.codegen.cuda.streams import RATES, Rates
 from staticnet.codegen.cuda.unrolled import addresses, written
-from staticnet.codegen.launches import Address, Command, Copy, Launch, Loop, Number, Product
 from staticnet.ir.dtype import HALVES
 from staticnet.ops.auxiliary import AUXILIARY
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from staticnet.codegen.attention import ATTENTION
+from staticnet.codegen.commands import Address, Argument, Number, Product
 from staticnet.codegen.cuda.attention import attention_routine
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.convolution import convolution_routine
@@ -15,7 +16,6 @@ from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.moments import moments_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.cuda.pooling import pooling_routine
-from staticnet.codegen.launches import Address, Argument, Number, Product
 from staticnet.codegen.routines import SCANS, SCATTERS, neutral, parts_of
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import DType, short_name

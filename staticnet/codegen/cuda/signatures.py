@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from staticnet.codegen.commands import Address, Argument, Number
 from staticnet.codegen.cuda.call import Call
 from staticnet.codegen.cuda.part import Part
 from staticnet.codegen.cuda.routines import SCRATCH
 from staticnet.codegen.cuda.statements import PACK_BYTES, Writer
 from staticnet.codegen.kernel import Kernel
-from staticnet.codegen.launches import Address, Argument, Number
 from staticnet.codegen.scope import c_type
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from staticnet.codegen.commands import Address
 from staticnet.codegen.kernel import Kernel, Load, Loop, Statement
-from staticnet.codegen.launches import Address
 from staticnet.ir.index import Index
 
 

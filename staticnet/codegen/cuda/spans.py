@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     FACTOR_BYTES,
     Address,
     Command,
     Copy,
-    CudaProgram,
     HostCall,
     Launch,
     LibraryCall,
     Matrix,
     Product,
 )
+from staticnet.codegen.launches import CudaProgram
 from staticnet.plan.plan import Plan
 from staticnet.plan.results import results_of
 

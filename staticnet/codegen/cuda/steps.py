@@ -14,6 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from staticnet.codegen.build import Builder
+from staticnet.codegen.commands import (
+    FAILED,
+    Address,
+    Argument,
+    Command,
+    Copy,
+    HostCall,
+    Launch,
+    LibraryCall,
+    Number,
+)
 from staticnet.codegen.cuda import columns, rows
 from staticnet.codegen.cuda.bundles import MAX_SHARED_BYTES, shared_arrays, side_by_side
 from staticnet.codegen.cuda.call import Call, Function, device_function
@@ -26,17 +37,6 @@ from staticnet.codegen.cuda.products import by_library, describe_product, elemen
 from staticnet.codegen.cuda.routines import copy, headers_of, product, routine, starts_from
 from staticnet.codegen.cuda.signatures import call_of, writer_of
 from staticnet.codegen.cuda.single import told_where
-from staticnet.codegen.launches import (
-    FAILED,
-    Address,
-    Argument,
-    Command,
-    Copy,
-    HostCall,
-    Launch,
-    LibraryCall,
-    Number,
-)
 from staticnet.codegen.sites import site_of
 from staticnet.ir.node import Node
 from staticnet.ops.selection import Cast

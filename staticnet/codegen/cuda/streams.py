@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from staticnet.codegen.commands import Command, Launch, Product
 from staticnet.codegen.cuda.part import ceil_div
 from staticnet.codegen.cuda.spans import Span
-from staticnet.codegen.launches import Command, Lane, Launch, Product
+from staticnet.codegen.launches import Lane
 from staticnet.plan.plan import Plan
 
 MOST_STREAMS = 4

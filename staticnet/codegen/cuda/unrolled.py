@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from staticnet.codegen.launches import (
+from staticnet.codegen.commands import (
     ALIGNMENT,
     Address,
     Command,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from staticnet.codegen.commands import BARRIER, FAILED, Address, Command, Launch, Loop, While
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.choice import COUNTS, LEAST_GAIN, STAGE_RATES, seconds_apart
 from staticnet.codegen.cuda.loops import (
@@ -24,15 +25,6 @@ from staticnet.codegen.cuda.part import THREADS
 from staticnet.codegen.cuda.parts import Parts
 from staticnet.codegen.cuda.persistent import ROOM, StageWriter, needs_room
 from staticnet.codegen.cuda.statements import block, indent
-from staticnet.codegen.launches import (
-    BARRIER,
-    FAILED,
-    Address,
-    Command,
-    Launch,
-    Loop,
-    While,
-)
 
 Chosen = Sequence[tuple[Address, bool]]
 
