@@ -10,6 +10,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError
 from staticnet.ops.state import Variable
+from staticnet.optim.evolution.bounds import Bounds
 from staticnet.optim.evolution.generation import State
 from staticnet.optim.evolution.rates import (
     Rates,
@@ -19,10 +20,10 @@ from staticnet.optim.evolution.rates import (
 )
 from staticnet.optim.evolution.restarts import Doubling, Interlaced, Restarts
 from staticnet.optim.evolution.search import Search
-from staticnet.optim.evolution.strategy import LEAST_POPSIZE, Strategy
+from staticnet.optim.evolution.strategy import LEAST_POPSIZE, Array, Strategy
 
 
-class CMAES(Strategy):
+class CMAES(Strategy[Search]):
     """Minimises f without its derivatives: draws a population, and learns from the better half.
 
     x ~ N(m, sigma² C); m moves to the weighted mean of the better half, sigma grows while the steps
@@ -69,22 +70,11 @@ class CMAES(Strategy):
             f"separable={self.separable}, restarts={self.restarts})"
         )
 
-    def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> Search:
-        """The step that makes one generation of the search for the least f(x), from x0 on.
-
-        All is computed in the dtype of x0, of normal numbers that are drawn in float32; integers
-        begin as float64. What f gives that is NaN is worse than any number.
-
-        f: a node [n] -> a node [];  x0: [n]
-
-        Raises:
-            ShapeError: if x0 is no vector, or f does not give one number.
-            DTypeError: if x0 has no numbers.
-            ArgumentError: if f is no function, or x0 is not finite or not within the bounds.
-        """
-        start, bounds = self._begun(f, x0)
+    def _begin(
+        self, f: Callable[[Any], Any], start: Array, bounds: Bounds | None, device: str
+    ) -> Search:
         popsize = self.popsize or max(LEAST_POPSIZE, default_popsize(len(start)))
-        search = Search(
+        return Search(
             f,
             State.begin(start, self._sigma, self._rates(len(start), popsize), self.separable),
             partial(self._rates, len(start)),
@@ -96,8 +86,6 @@ class CMAES(Strategy):
             restarts=self._plans(popsize),
             left=self.restarts,
         )
-        self._search = search
-        return search
 
     def _rates(self, n: int, popsize: int) -> Rates:
         if self.separable:

@@ -39,7 +39,7 @@ class State(Seen):
     reached: Variable
 
 
-class DE(Strategy):
+class DE(Strategy[Generations]):
     """Minimises f without its derivatives: members of a population move by others' differences.
 
     For each member x a trial takes the coordinates of a + weight (b - c), of three other members
@@ -57,8 +57,9 @@ class DE(Strategy):
         values = step.run(500)
         de.best.value, de.best_value.value
 
-    `mean`, `best`, `best_value`, `evaluations`, `population` and `values` are variables after
-    `minimize`: the last two are of the trials; a generation's best value is of the members.
+    The first generation asks for the members themselves. `mean`, `best`, `best_value`,
+    `evaluations`, `population` and `values` are variables after `minimize`: the last two are of the
+    trials; a generation's best value is of the members.
 
     Raises:
         ArgumentError: if sigma or the weight is not positive, popsize is less than 4, or the
@@ -89,25 +90,12 @@ class DE(Strategy):
             f"weight={self.weight}, crossover={self.crossover})"
         )
 
-    def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> Generations:
-        """The step that makes one generation of the search for the least f(x), about x0.
-
-        All is computed in the dtype of x0; integers begin as float64. What f gives that is NaN is
-        worse than any number. The first generation asks for the members themselves.
-
-        f: a node [n] -> a node [];  x0: [n]
-
-        Raises:
-            ShapeError: if x0 is no vector, or f does not give one number.
-            DTypeError: if x0 has no numbers.
-            ArgumentError: if f is no function, or x0 is not finite or not within the bounds.
-        """
-        start, bounds = self._begun(f, x0)
+    def _begin(
+        self, f: Callable[[Any], Any], start: Array, bounds: Bounds | None, device: str
+    ) -> Generations:
         state = self._state(start, self.popsize or max(LEAST_POPSIZE, min(EACH * len(start), MOST)))
         best, updates = self._generation(f, state, bounds)
-        search = Generations(state, best, updates, device)
-        self._search = search
-        return search
+        return Generations(state, best, updates, device)
 
     def _state(self, start: Array, popsize: int) -> State:
         named = namer("de", start.dtype)

@@ -34,7 +34,7 @@ class State(Seen):
     sigma: Variable
 
 
-class Mirrored(Strategy):
+class Mirrored(Strategy[Generations]):
     """Draws pairs m ± sigma z, and moves m by an optimizer down the gradient that they tell.
 
     A point counts by its rank alone, -1/2 for the best to 1/2 for the worst.
@@ -63,25 +63,12 @@ class Mirrored(Strategy):
             f"optimizer={self.optimizer!r})"
         )
 
-    def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> Generations:
-        """The step that makes one generation of the search for the least f(x), from x0 on.
-
-        All is computed in the dtype of x0, of normal numbers that are drawn in float32; integers
-        begin as float64. What f gives that is NaN is worse than any number.
-
-        f: a node [n] -> a node [];  x0: [n]
-
-        Raises:
-            ShapeError: if x0 is no vector, or f does not give one number.
-            DTypeError: if x0 has no numbers.
-            ArgumentError: if f is no function, or x0 is not finite or not within the bounds.
-        """
-        start, bounds = self._begun(f, x0)
+    def _begin(
+        self, f: Callable[[Any], Any], start: Array, bounds: Bounds | None, device: str
+    ) -> Generations:
         state = self._state(start, self.popsize or 2 * ((default_popsize(len(start)) + 1) // 2))
         best, updates = self._generation(f, state, bounds)
-        search = Generations(state, best, updates, device)
-        self._search = search
-        return search
+        return Generations(state, best, updates, device)
 
     def _state(self, start: Array, popsize: int) -> State:
         named = namer(type(self).__name__.lower(), start.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -85,7 +85,10 @@ class Running(Protocol):
         """Its variables."""
 
 
-class Strategy:
+R = TypeVar("R", bound=Running)
+
+
+class Strategy(Generic[R]):
     """The arguments of a search, checked, and the variables of the one that was begun last."""
 
     def __init__(self, sigma: float, popsize: int | None, seed: int, bounds: Any) -> None:
@@ -94,15 +97,33 @@ class Strategy:
         if popsize is not None and as_size(popsize, f"{who}: popsize") < LEAST_POPSIZE:
             raise ArgumentError(f"{who}: popsize must be at least {LEAST_POPSIZE}, not {popsize}")
         self.popsize, self.seed, self.bounds = popsize, as_seed(seed), bounds
-        self._search: Running | None = None
+        self._search: R | None = None
 
-    def _begun(self, f: Any, x0: Any) -> tuple[Array, Bounds | None]:
-        """Where to begin, and the bounds, as `minimize` is given them."""
+    def minimize(self, f: Callable[[Any], Any], x0: Any, device: str = "auto") -> R:
+        """The step that makes one generation of the search for the least f(x), from x0 on.
+
+        All is computed in the dtype of x0, of normal numbers that are drawn in float32; integers
+        begin as float64. What f gives that is NaN is worse than any number.
+
+        f: a node [n] -> a node [];  x0: [n]
+
+        Raises:
+            ShapeError: if x0 is no vector, or f does not give one number.
+            DTypeError: if x0 has no numbers.
+            ArgumentError: if f is no function, or x0 is not finite or not within the bounds.
+        """
         who = type(self).__name__
         if not callable(f):
             raise ArgumentError(f"{who}: minimize takes a function of a point, not {f!r:.60}")
         start = _start(who, x0)
-        return start, None if self.bounds is None else Bounds.of(who, self.bounds, start)
+        bounds = None if self.bounds is None else Bounds.of(who, self.bounds, start)
+        self._search = self._begin(f, start, bounds, device)
+        return self._search
+
+    def _begin(
+        self, f: Callable[[Any], Any], start: Array, bounds: Bounds | None, device: str
+    ) -> R:
+        raise NotImplementedError
 
     def _of_state(self, name: str) -> Variable:
         if self._search is None:
