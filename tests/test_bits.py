@@ -136,10 +136,23 @@ def step_case(name: str) -> Case:
 # --- passes
 
 
+NEEDED = {
+    "attention_gradient": "cudnn",
+    "convolution_epilogue": "convolution_epilogues",
+    "matmul_activation_gradient": "auxiliary",
+    "matmul_auxiliary": "auxiliary",
+    "matmul_bias_gradient": "auxiliary",
+    "matmul_epilogue": "library",
+}
+"""What the CPU has no kernel of, and the pass by which it has others."""
+
+
 def left_out(case: Case) -> list[str]:
     """What may be left out: the exact passes, and of exact compilation all that it needs not."""
     names = ALL if case.options.get("numerics") == "exact" else FAST
-    return [n for n in names if n != "infer_shape" or not case.graph.symbols]
+    needed = {NEEDED[node.op.name] for node in case.graph.nodes if node.op.name in NEEDED}
+    needed |= {"infer_shape"} if case.graph.symbols else set()
+    return [name for name in names if name not in needed]
 
 
 def check_passes(case: Case) -> None:

@@ -13,7 +13,7 @@ import staticnet as sn
 from staticnet import nn
 from staticnet.backends.cuda import CudaBackend
 from staticnet.compilation import Compilation
-from staticnet.errors import ArgumentError, DTypeError, ShapeError
+from staticnet.errors import ArgumentError, CompileError, DTypeError, ShapeError
 from staticnet.nn import functional as F
 from staticnet.ops.base import apply
 from staticnet.spatial.epilogue import ConvolutionEpilogue
@@ -271,3 +271,12 @@ def test_a_network_that_trains_has_them(tmp_path: Path) -> None:
         made = Compilation(graph, CudaBackend(), numerics, "float32", left_out, None)
         after = made.compile({})[0]
         assert not any(isinstance(node.op, ConvolutionEpilogue) for node in after.nodes)
+
+
+def test_the_cpu_says_that_it_needs_the_pass() -> None:
+    file = Path(__file__).parent / "golden" / "convolution_epilogues" / "expanded.sn"
+    graph = sn.parse(file.read_text(encoding="utf-8").partition("// after ")[0])
+    x, w, b = (np.ones(x.shape, "f4") for x in graph.inputs)
+    left_out = ("convolution_epilogues",)
+    with pytest.raises(CompileError, match="take 'convolution_epilogues' out of disabled_passes"):
+        sn.function(graph.inputs, graph.outputs, device="cpu", disabled_passes=left_out)(x, w, b)

@@ -100,3 +100,31 @@ def test_places_through_reshapes() -> None:
     below, first, transposed, leading = matrix_layout(sn.matrix_transpose(rows)) or (None,) * 4
     assert (below is x, first, transposed, leading) == (True, Index(), True, 5)
     assert matrix_layout(sn.reshape(x[:, 1:], (14, 5))) is None
+
+
+def test_a_map_that_writes_a_view_stays_apart_from_rows() -> None:
+    """The row's element is looked for where the kernel has its own, and a view has more axes."""
+    a, b = sn.placeholder((5, 2, 1), name="a"), sn.placeholder((5, 2, 3), name="b")
+    c, d = sn.placeholder((5, 2, 1), name="c"), sn.placeholder((5, 2, 1), name="d")
+    same = sn.equal(c, d)
+    split = sn.reshape(sn.atan(a), (1, 5, 1, 2, 1, 1))
+    wide = sn.broadcast_to(split, (1, 5, 1, 2, 3, 1))
+    spread = sn.reshape(wide, (5, 2, 3))
+    chosen, kept = sn.where(same, c, spread), sn.where(same, b, 0.0)
+    total = sn.sum(kept, 2)
+    outputs = [
+        same,
+        sn.atan(a),
+        split,
+        wide,
+        spread,
+        chosen,
+        kept,
+        total,
+        sn.reshape(total, (5, 2, 1)),
+    ]
+    outputs += [outputs[-1] * c, outputs[-1] * c + d]
+    f, wanted = (sn.function([a, b, c, d], outputs, device=where) for where in ("cpu", "numpy"))
+    feeds = [np.cos(np.arange(x.type.size, dtype="f4")).reshape(x.shape) for x in (a, b, c, d)]
+    for got, right in zip(f(*feeds), wanted(*feeds), strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-5)

@@ -1,10 +1,9 @@
-"""Maps and rows that stand beside a kernel of rows become part of it.
+"""Maps that stand beside a kernel of rows become part of it.
 
 Nodes join kernels one by one, in the graph's order. When all have a kernel it is known which wait
 for which; then a map whose elements are values of rows, or lie where a kernel of rows has its own,
 is drawn into that kernel if it feeds or reads it and no third step stands between the two. So the
-labels' elements of a cross entropy, its loss and the gradient of its logits are one kernel. So is
-another kernel of the same rows: the greatest magnitude of that gradient is found where it is made.
+labels' elements of a cross entropy, its loss and the gradient of its logits are one kernel.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class RowMaps:
                 self.readers[maker].add(group)
 
     def draw_in(self) -> None:
-        """Draw in what can be."""
+        """Draw maps in until none can be."""
         for group in self.fusion.groups:
             while group.inner and self._draw_one(group):
                 pass
@@ -46,7 +45,7 @@ class RowMaps:
         return found - {group}
 
     def _draw_one(self, group: Group) -> bool:
-        """Draw one kernel in; False if there is none."""
+        """Draw one map in; False if there is none."""
         beside = self._makers(group) | self.readers[group]
         for gone in sorted(beside, key=lambda other: other.number):
             if self._fits(gone, group):
@@ -55,7 +54,8 @@ class RowMaps:
         return False
 
     def _merge(self, gone: Group, group: Group) -> None:
-        group.rows.update(gone.rows if gone.domain == group.domain else gone.nodes)
+        if gone.domain != group.domain:
+            group.rows.update(gone.nodes)
         for maker in self._makers(gone):
             self.readers[maker] = self.readers[maker] - {gone} | {group}
         self.readers[group] = (self.readers[group] | self.readers.pop(gone, set())) - {gone, group}
@@ -63,8 +63,9 @@ class RowMaps:
 
     def _fits(self, gone: Group, group: Group) -> bool:
         fusion = self.fusion
-        along = gone.kind == "map" or (gone.inner == group.inner and gone.domain == group.domain)
-        if not along or fusion.why_not_one(gone, group) or self._keeps_state(gone):
+        if gone.kind != "map" or fusion.why_not_one(gone, group) or self._keeps_state(gone):
+            return False
+        if any(node.op.moves for node in gone.nodes):  # it writes a view of what it reads
             return False
         first, last = gone.number, group.number
         if fusion.order.waits(first, last):
@@ -76,24 +77,20 @@ class RowMaps:
         return group.is_row_shape(gone.domain) and self._are_of_rows(gone, group)
 
     def _keeps_state(self, gone: Group) -> bool:
-        """Whether a kernel has to do with what a step updates, which it does in place."""
+        """Whether a map has to do with what a step updates, which it does in place."""
         touched = {x for node in gone.nodes for x in (node, *map(base, node.inputs))}
         return not self.state.isdisjoint(touched)
 
     def _are_full(self, gone: Group, group: Group) -> bool:
-        """Whether a kernel reads one of rows at its own places alone, and is read there.
+        """Whether a map reads a kernel of rows at its own places alone, and is read there.
 
         A reduction down few columns has a kernel of rows, too, but its rows are those columns.
         """
-        reductions = filter(_reduces, (*group.nodes, *gone.nodes))
-        if not all(_is_of_rows(x, group) for x in reductions):
+        if any(isinstance(x.op, Reduction) and not _is_of_rows(x, group) for x in group.nodes):
             return False
         whole = axes_of(group.domain)
-        row = (*whole[: len(group.outer)], *[Index()] * group.inner)
-        for node in gone.nodes:
-            at = row[: node.ndim] if node in gone.rows and not _reduces(node) else whole
-            if not self._reads_at(node, at, group):
-                return False
+        if not all(self._reads_at(node, whole, group) for node in gone.nodes):
+            return False
         read = [x for node in group.nodes for x in node.inputs if self.fusion.is_inside(x, gone)]
         return all(resolve(x, operand_index(whole, x))[1] == whole for x in read)
 
@@ -137,7 +134,3 @@ def _is_of_rows(node: Node, group: Group) -> bool:
     rank = len(group.domain)
     axes: tuple[int, ...] = getattr(node.op, "axes", ())
     return axes == tuple(range(rank - group.inner, rank))
-
-
-def _reduces(node: Node) -> bool:
-    return isinstance(node.op, Reduction)

@@ -28,6 +28,7 @@ from staticnet.ops.linalg import Matmul
 from staticnet.plan.held import SMALL_PRODUCT
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
+from staticnet.spatial.epilogue import ConvolutionEpilogue
 
 __all__ = ["CpuBackend"]
 log = logging.getLogger("staticnet")
@@ -39,6 +40,14 @@ def _is_large_product(node: Node) -> bool:
     if not isinstance(node.op, Matmul) or node.dtype != FLOAT32:
         return False
     return math.prod((*fixed(node.shape)[-2:], fixed(node.inputs[0].shape)[-1])) > SMALL_PRODUCT
+
+
+EXPANDED_BY: dict[type, str] = {
+    MatmulEpilogue: "library",
+    AuxiliaryProduct: "auxiliary",
+    ConvolutionEpilogue: "convolution_epilogues",
+}
+"""Ops of other backends' libraries, and the passes that write them out."""
 
 
 class CpuBackend(HostBackend):
@@ -72,8 +81,9 @@ class CpuBackend(HostBackend):
         """
         for node in graph.nodes:
             halves = isinstance(node.op, MatmulAdd) and node.dtype in HALVES
-            if halves or isinstance(node.op, MatmulEpilogue | AuxiliaryProduct):
-                expands = "auxiliary" if isinstance(node.op, AuxiliaryProduct) else "library"
+            known = (of for kind, of in EXPANDED_BY.items() if isinstance(node.op, kind))
+            expands = "library" if halves else next(known, None)
+            if expands is not None:
                 raise CompileError(
                     f"{node.op.name}: the cpu backend has no such routine ({node.provenance}); "
                     f"take {expands!r} out of disabled_passes"
