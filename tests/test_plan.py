@@ -15,6 +15,7 @@ from staticnet.ir.index import Index, Symbol, linear, split
 from staticnet.plan.fusion import Fusion
 from staticnet.plan.layouts import matrix_layout
 from staticnet.plan.planner import make_plan
+from staticnet.plan.reads import read_in_place
 from staticnet.plan.roles import shows_all_in_order
 
 
@@ -128,3 +129,14 @@ def test_a_map_that_writes_a_view_stays_apart_from_rows() -> None:
     feeds = [np.cos(np.arange(x.type.size, dtype="f4")).reshape(x.shape) for x in (a, b, c, d)]
     for got, right in zip(f(*feeds), wanted(*feeds), strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-5)
+
+
+def test_what_a_sum_of_the_last_loop_reads_is_not_written_over() -> None:
+    """It may be summed as a whole behind the loop; what an earlier loop has summed is done with."""
+    x = sn.placeholder((4, 8), name="x")
+    behind, before = sn.sum(x, 1), sn.exp(x - sn.max(x, 1, keepdims=True))
+    for output, wanted in ((behind, set()), (before, {"x"})):
+        plan = sn.function([x], output, device="cpu").plan
+        (group,) = (group for step in plan.steps for group in step.groups)
+        assert group.kind == "rows"
+        assert {node.name for node in read_in_place(group, plan.stored)} == wanted

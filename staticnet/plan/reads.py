@@ -34,19 +34,20 @@ def read_in_place(group: Group, stored: Set[Node]) -> frozenset[Node]:
     leads there, which a view between two nodes of the group changes. Index maps of views and of
     elementwise ops are followed; what any other op reads may lie anywhere. A map stores after all
     that it reads of an element, and so does the last loop over a row; before it, the threads of a
-    row have waited for each other, and what was read at an index is a value of the row.
+    row have waited for each other, and what was read at an index is a value of the row. But a
+    reduction of the last loop may read what lies in memory as a whole, behind the loop.
     """
     if group.kind == "map":
-        return _at_own_place(group, [x for x in group.nodes if x in stored], frozenset())
+        return _at_own_place(group, [x for x in group.nodes if x in stored])
     if group.kind != "rows":
         return frozenset()
-    early: frozenset[Node] = frozenset()
-    if not may_share_rows(group):
-        numbers = loop_numbers(group)
-        last = _last_loop(group, numbers)
-        taken = (x for x in group.rows if isinstance(x.op, TakeAlongAxis))
-        early = frozenset(x for x in taken if numbers[x] < last)
-    return _at_own_place(group, group.nodes, early)
+    numbers = loop_numbers(group)
+    last = _last_loop(group, numbers)
+    taken = (x for x in group.rows if isinstance(x.op, TakeAlongAxis))
+    early = frozenset(x for x in taken if numbers[x] < last and not may_share_rows(group))
+    reductions = (x for x in group.nodes if isinstance(x.op, Reduction))
+    late = frozenset(x for x in reductions if numbers[x] > last)
+    return _at_own_place(group, group.nodes, early, late)
 
 
 def is_written_last(group: Group, value: Node) -> bool:
@@ -62,8 +63,16 @@ def _last_loop(group: Group, numbers: Mapping[Node, int]) -> int:
     return max(numbers[x] - isinstance(x.op, Reduction) for x in full)
 
 
-def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -> frozenset[Node]:
-    """The buffers read at own places by what makes `nodes`; those in `early` may read any place."""
+def _at_own_place(
+    group: Group,
+    nodes: Iterable[Node],
+    early: frozenset[Node] = frozenset(),
+    late: frozenset[Node] = frozenset(),
+) -> frozenset[Node]:
+    """The buffers read at own places by what makes `nodes`.
+
+    Those in `early` may read any place; what those in `late` read is read once all is written.
+    """
     members = {*group.nodes, *group.again}
     domain = axes_of(group.domain)
     own = linear(domain, group.domain)
@@ -71,10 +80,12 @@ def _at_own_place(group: Group, nodes: Iterable[Node], early: frozenset[Node]) -
     waiting = [(node, _home(node, group, domain)) for node in nodes]
     seen = set(waiting)
     while waiting:
-        for operand, index in _operands(*waiting.pop(), early):
+        node, element = waiting.pop()
+        for operand, index in _operands(node, element, early):
             below, at = (base(operand), None) if index is None else resolve(operand, index)
             if below not in members:
                 here = index is not None and place(operand, index)[1].is_same(own)
+                here = here and node not in late
                 found[below] = found.get(below, True) and here
             elif below not in group.rows and (below, at) not in seen:
                 seen.add((below, at))
