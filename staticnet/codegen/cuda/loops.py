@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from staticnet.codegen.commands import BARRIER, Address, Command, Copy, Launch, Loop, Product
+from staticnet.codegen.commands import Address, Command, Copy, Launch, Loop, Product
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.choice import (
     COUNTS,
@@ -87,24 +87,11 @@ class LoopWriter(StageWriter):
             *indent([self._barrier(), *last] if last else []),
             "}\n",
         ]  # fmt: skip
-        return "\n".join(lines), self._launch_of(loop)
+        shared = max((r.room + r.nbytes for r in residents_of(self.stages)), default=0)
+        return "\n".join(lines), self._launched(loop.commands, loop.step, shared=shared)
 
     def _declared(self) -> list[str]:
         return [f"char *{name}" for name in self.pointers.values()]
-
-    def _launch_of(self, loop: Loop) -> Launch:
-        inside = [command for command in loop.commands if isinstance(command, Launch)]
-        return Launch(
-            "",
-            (self.blocks, 1, 1),
-            (THREADS, 1, 1),
-            (BARRIER, *self.pointers),
-            (True, *(name in self.written for name in self.pointers.values())),
-            loop.step,
-            max((command.site for command in inside), default=0),
-            shared_bytes=max((r.room + r.nbytes for r in residents_of(self.stages)), default=0),
-            cooperative=self.blocks > 1,
-        )
 
     def _resident(self, r: Resident, number: int) -> tuple[list[str], list[str]]:
         """Lines before the first step, and those of each, of a product whose matrix stays."""

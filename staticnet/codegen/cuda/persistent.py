@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from staticnet.codegen.commands import (
@@ -121,6 +121,20 @@ class StageWriter:
         if self.blocks == 1:
             return "__syncthreads();"
         return f"sn_grid_sync(barrier, {self.barriers});"
+
+    def _launched(self, commands: Iterable[Command], step: int, shared: int = 0) -> Launch:
+        """The launch of the kernel that does what commands do."""
+        return Launch(
+            "",
+            (self.blocks, 1, 1),
+            (THREADS, 1, 1),
+            (BARRIER, *self.pointers),
+            (True, *(name in self.written for name in self.pointers.values())),
+            step,
+            max((c.site for c in commands if isinstance(c, Launch)), default=0),
+            shared_bytes=shared,
+            cooperative=self.blocks > 1,
+        )
 
     def _pointer(self, address: Address, written: bool) -> str:
         """The bytes from an address on."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from staticnet.codegen.commands import BARRIER, FAILED, Address, Command, Launch, Loop, While
+from staticnet.codegen.commands import FAILED, Address, Command, Launch, Loop, While
 from staticnet.codegen.cuda.call import Function
 from staticnet.codegen.cuda.choice import COUNTS, LEAST_GAIN, STAGE_RATES, seconds_apart
 from staticnet.codegen.cuda.loops import (
@@ -64,23 +64,11 @@ class WhileWriter(StageWriter):
             *indent([*sides, *block("for (;;)", steps)]),
             "}\n",
         ]
-        return "\n".join(lines), self._launch(commands)
+        return "\n".join(lines), self._launched(commands, self.loop.step)
 
     def _all(self, stages: Sequence[Sequence[Command]]) -> list[str]:
         """Stages, with a barrier behind each."""
         return [line for stage in stages for line in (*self._stage(stage), self._barrier())]
-
-    def _launch(self, commands: Sequence[Command]) -> Launch:
-        return Launch(
-            "",
-            (self.blocks, 1, 1),
-            (THREADS, 1, 1),
-            (BARRIER, *self.pointers),
-            (True, *(name in self.written for name in self.pointers.values())),
-            self.loop.step,
-            max((c.site for c in commands if isinstance(c, Launch)), default=0),
-            cooperative=self.blocks > 1,
-        )
 
 
 def one_while(
