@@ -5,8 +5,8 @@
 
 `evaluations` searches to 1e-9 by `cma` and by `sn.optim.CMAES`, with negative weights and one run,
 and with BIPOP restarts; a line has the medians over the seeds and their ratio. A search that does
-not come so far within the budget counts as all of it. Cases that FILE has are kept, so that a run
-may go on where one before it was ended.
+not come so far within the budget counts as all of it. What FILE has is kept, search by search, so
+that a run goes on where one before it was ended.
 
 `speed` times generations of 64 points in 1,000 variables, each contender in a process of its own,
 in turns. evosax may be in another environment: PYTHON is its interpreter.
@@ -101,7 +101,7 @@ def asked_by_us(name: str, setting: str, n: int, seed: int, budget: int) -> int:
     bipop = setting == "bipop"
     popsize, restarts = BEGUN.get((name, n)), RESTARTS[setting]
     es = sn.optim.CMAES(sigma, popsize, seed=seed, restarts=restarts, bipop=bipop)
-    step = es.minimize(lambda x: f(sn, x), np.full(n, start), device="numpy")
+    step = es.minimize(lambda x: f(sn, x), np.full(n, start), device="cpu")
     asked = 0
     while asked < budget and not (step.stopped and not step.restarts_left):
         best = step()
@@ -112,24 +112,35 @@ def asked_by_us(name: str, setting: str, n: int, seed: int, budget: int) -> int:
 
 
 def evaluations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A record for each setting, function and dimension; one that FILE has is not made again."""
+    """A record for each setting, function and dimension; what FILE has is not made again."""
     records = []
     if options.out and options.out.exists():
         records = json.loads(options.out.read_text(encoding="utf-8"))["records"]
-    known = {(each["setting"], each["function"], each["n"]) for each in records}
+    known = {(each["setting"], each["function"], each["n"]): each for each in records}
     for n in options.dims:
         for setting, name in CASES:
-            if (options.only and name not in options.only) or (setting, name, n) in known:
+            if options.only and name not in options.only:
                 continue
-            record: dict[str, Any] = {"setting": setting, "function": name, "n": n}
-            for who, ask in (("staticnet", asked_by_us), ("cma", asked_by_cma)):
-                record[who] = [
-                    ask(name, setting, n, seed, options.budget) for seed in range(options.seeds)
-                ]
-            records.append(record)
-            write(records, options)
-            print(row(record), flush=True)
+            record = known.get((setting, name, n))
+            if record is None:
+                record = {"setting": setting, "function": name, "n": n, "staticnet": [], "cma": []}
+                records.append(record)
+            if complete(record, records, options):
+                print(row(record), flush=True)
     return records
+
+
+def complete(record: dict[str, Any], records: Any, options: argparse.Namespace) -> bool:
+    """Make the searches that a record lacks, each written as it ends: were there any?"""
+    ways = {"staticnet": asked_by_us, "cma": asked_by_cma}
+    case = record["function"], record["setting"], record["n"]
+    missing = [
+        (seed, who) for seed in range(options.seeds) for who in ways if seed >= len(record[who])
+    ]
+    for seed, who in missing:
+        record[who].append(ways[who](*case, seed, options.budget))
+        write(records, options)
+    return bool(missing)
 
 
 def row(record: dict[str, Any]) -> str:
@@ -145,7 +156,9 @@ def write(records: Any, options: argparse.Namespace) -> None:
     """Keep the samples in FILE, if one was named."""
     if options.out:
         made = {"about": environment.describe(2), "records": records}
-        options.out.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        beside = options.out.with_suffix(".new")
+        beside.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        beside.replace(options.out)
 
 
 def stepper(name: str) -> Callable[[], Any]:
