@@ -274,22 +274,20 @@ class Function(Inspection, Stateful):
     def as_text(self, after: str | None = None, **dims: int) -> str:
         """The graph's text: as declared, or after the pass of that name.
 
-        The plan's stages are passes here: fusion, schedule, plan_memory.
+        The plan's stages are passes here: fusion, schedule, plan_memory. They are those of the one
+        specialisation, where `dims` give no numbers.
 
         Raises:
-            ArgumentError: if no pass of that name ran.
+            ArgumentError: if no pass of that name ran, or it is not clear which numbers the
+                symbolic dims have in a plan.
         """
         if after is None:
             return format_graph(self.graph)
-        dims = self._some_dims(dims)
-        graph, records = self._compilation.compile(dims)
         named = dict.fromkeys((*self._compilation.passes, *STAGES))
         ran = [name for name in named if name not in self.disabled_passes]
         if after in STAGES and after in ran:
-            if graph.symbols:
-                raise ArgumentError(f"as_text: {after} needs numbers for {sorted(graph.symbols)}")
-            return STAGES[after](self._plan_at(dims))
-        for record in records:
+            return STAGES[after](self._plan_at(self._only_dims(dims)))
+        for record in self._compilation.compile(self._some_dims(dims))[1]:
             if record.name == after:
                 return format_graph(record.graph)
         raise ArgumentError(f"as_text: {after!r} did not run; the passes are {ran}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import pickle
 import subprocess
@@ -245,3 +246,20 @@ def test_threads_make_variables_of_their_own() -> None:
     made: list[Any] = []
     in_threads(4, lambda _: made.extend(sn.variable(0.0) for _ in range(200)))
     assert len(set(map(id, made))) == 800
+
+
+@pytest.mark.parametrize("room", [sn, nn, nn.functional, sn.linalg], ids=lambda x: x.__name__)
+def test_public_functions_pickle_by_their_names(room: Any) -> None:
+    public = [f for name, f in vars(room).items() if not name.startswith("_")]
+    functions = [f for f in public if inspect.isfunction(f)]
+    assert len(functions) > 10
+    assert [f for f in functions if through_pickle(f) is not f] == []
+
+
+def test_a_model_that_holds_functions_pickles() -> None:
+    layers = [nn.TransformerEncoderLayer(4, 2, activation=f) for f in (nn.relu, sn.sigmoid)]
+    model = nn.Sequential(*layers).eval()
+    again = through_pickle(model)
+    x = sn.constant(np.linspace(-1, 1, 12, dtype="float32").reshape(1, 3, 4))
+    values = [sn.function([], m(x), device="numpy")() for m in (model, again)]
+    assert values[0].tobytes() == values[1].tobytes()

@@ -321,7 +321,9 @@ class TestText:
         for stage in ("fusion", "schedule"):
             assert sn.parse(f.as_text(after=stage, b=4)) is graph
         assert f.as_text(after="plan_memory", b=4) == str(f.plan)
-        with pytest.raises(ArgumentError, match="schedule needs numbers for"):
+        assert f.as_text(after="plan_memory") == str(f.plan)
+        f.specialize(b=5)
+        with pytest.raises(ArgumentError, match="{'b': 4}, {'b': 5}; say which"):
             f.as_text(after="schedule")
 
     def test_the_schedule_is_in_the_order_of_launches(self) -> None:

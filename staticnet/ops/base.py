@@ -322,8 +322,7 @@ def unary(cls: type[Elementwise]) -> Callable[[Any], Value]:
     def f(x: Any) -> Value:
         return apply(op, x)
 
-    f.__name__, f.__doc__ = cls.name, cls.__doc__
-    return function(f)
+    return _of_class(f, cls)
 
 
 def binary(cls: type[Elementwise]) -> Callable[[Any, Any], Value]:
@@ -334,7 +333,13 @@ def binary(cls: type[Elementwise]) -> Callable[[Any, Any], Value]:
     def f(x: Any, y: Any) -> Value:
         return apply(op, x, y)
 
-    f.__name__, f.__doc__ = cls.name, cls.__doc__
+    return _of_class(f, cls)
+
+
+def _of_class(f: F, cls: type[Elementwise]) -> F:
+    """Registered with the class's name and text; it pickles by its module, which calls it so."""
+    f.__name__ = f.__qualname__ = cls.name
+    f.__module__, f.__doc__ = cls.__module__, cls.__doc__
     return function(f)
 
 
