@@ -10,7 +10,9 @@ import pytest
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.errors import FeedError
 from staticnet.feeds import convert
+from staticnet.ir.dlpack import from_dlpack
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")
 DEVICES = ["numpy", pytest.param("cpu", marks=needs_compiler)]
@@ -95,3 +97,45 @@ def test_what_cannot_be_shared_is_told() -> None:
         f(torch.ones(3, dtype=torch.float64))
     with pytest.raises(sn.errors.FeedError, match="is fed Tensor: "):
         f(torch.ones(3, device="meta"))
+
+
+def bfloat16_of(library: str, values: np.ndarray[Any, Any]) -> Any:
+    module = pytest.importorskip("jax.numpy" if library == "jax" else library)
+    made = module.asarray(values)
+    return made.astype("bfloat16") if library == "jax" else made.to(module.bfloat16)
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3)])
+def test_bfloat16_comes_over(library: str, shape: tuple[int, ...]) -> None:
+    values = np.linspace(-2, 3, int(np.prod(shape)), dtype="float32").reshape(shape)
+    there = bfloat16_of(library, values)
+    x = sn.placeholder(shape, "bfloat16", name="x")
+    rounded = values.astype(sn.bfloat16)
+    double = sn.function(x, x * 2, device="numpy")
+    for _ in range(2):
+        np.testing.assert_array_equal(double(there), rounded * 2)
+    np.testing.assert_array_equal(sn.dynamic.tensor(there).numpy(), rounded)
+    held = sn.variable(there)
+    assert held.dtype == sn.bfloat16
+    np.testing.assert_array_equal(held.value, rounded)
+
+
+def test_bfloat16_is_shared_with_its_strides_and_kept_alive() -> None:
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(24, dtype=torch.bfloat16).reshape(4, 6)
+    view = whole.T[1:]
+    shared = from_dlpack(view)
+    assert shared.ctypes.data == view.data_ptr()
+    expected = np.arange(24.0).reshape(4, 6).T[1:]
+    del view, whole
+    np.testing.assert_array_equal(shared.astype("float64"), expected)
+    assert not shared.flags.writeable
+
+
+def test_what_no_dtype_holds_is_told() -> None:
+    torch = pytest.importorskip("torch")
+    x = sn.placeholder((2,), name="x")
+    for tensor in (torch.zeros(2, dtype=torch.float8_e4m3fn), torch.zeros(2, requires_grad=True)):
+        with pytest.raises(FeedError, match="placeholder x.*does not convert to an array"):
+            sn.function(x, x, device="numpy")(tensor)

@@ -17,6 +17,7 @@ import numpy as np
 
 from staticnet.errors import DTypeError
 from staticnet.ir.dim import Dim
+from staticnet.ir.dlpack import from_dlpack
 from staticnet.ir.dtype import (
     BOOL,
     DTYPES,
@@ -119,7 +120,7 @@ def _dense(value: Any) -> Array:
     check_unmasked(value)
     try:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic | Value):
-            value = np.from_dlpack(value)
+            value = from_dlpack(value)
         array = np.asarray(value)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
         raise DTypeError(f"{type(value).__name__} does not convert to an array: {error}") from None
