@@ -444,3 +444,25 @@ def test_reduced_axes_that_lie_in_order_are_one_loop() -> None:
     mean, most = f(value)
     np.testing.assert_array_equal(mean, wanted(value.reshape(2, 3, 81)))
     np.testing.assert_allclose(most, np.tanh(value[:, :, :7, :5]).max((2, 3)), rtol=1e-6)
+
+
+def test_sums_of_few_columns_and_of_many() -> None:
+    """How many a chunk has is known up to 256, but where it is too little for each thread."""
+    shapes = [(40, n) for n in (16, 256, 257)] + [(2000, 40)]
+    xs = [sn.placeholder(shape) for shape in shapes]
+    on = sn.placeholder((), "bool")
+    kept = [sn.where(on, x, 1.0) * 0.5 for x in xs]
+    sums = [y for k in kept for y in (k, k.sum(axis=0), k.max(axis=0))]
+    rng = np.random.default_rng(0)
+    feeds = [rng.standard_normal(shape).astype("float32") for shape in shapes]
+    for truth in (True, False):
+        got, wanted = both([*xs, on], sums, [*feeds, np.array(truth)])
+        for y, z in zip(got, wanted, strict=True):
+            close(y, z)
+    source = sn.function([*xs, on], sums, device="cpu").source()
+    assert "const int64_t width = 16;" in source
+    assert "SN_MIN(256, end - first)" in source
+    for kernel in source.split("SN_KERNEL")[1:]:  # a byte that all read is no vector of bytes
+        before, _, loop = kernel.partition("\n}\n")[0].partition("#pragma omp simd")
+        assert "= p0[0];" in before
+        assert "p0[" not in loop

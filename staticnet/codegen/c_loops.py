@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from staticnet.codegen.c_statements import clauses, statements, stored
-from staticnet.codegen.kernel import Kernel, Load, Reduce, Statement, Store, may_fail
+from staticnet.codegen.kernel import Kernel, Load, Reduce, Statement, Store, fixed_in, may_fail
 from staticnet.ir.index import Index, Symbol
 
 STREAM = 256  # elements that are gathered before they go around the caches
@@ -60,8 +60,12 @@ class Printer:
         """The vector loop over one axis.
 
         In lines where stores are streamed, which gather there first, or where loads go ahead: what
-        they read of the next row is fetched.
+        they read of the next row is fetched. What is the same at all its points stands before it.
         """
+        before, body = fixed_in(body, {v.text}) if v.extent > 1 else ((), body)
+        if before:
+            inside = self.innermost(v, low, high, body, reduces, ahead)
+            return ["{", *indent([*statements(before), *inside]), "}"]
         simd = self.simd or not any(map(may_fail, body))
         pragma = [" ".join(["#pragma omp simd", *clauses(reduces)])] if simd else []
         streamed = [s for s in body if isinstance(s, Store) and self._streams(s, v)]

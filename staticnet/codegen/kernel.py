@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
@@ -119,20 +119,36 @@ def checked_in_row(
 
     Those of a table's rows depend on no place in the row, and a loop that checks none is vectors'.
     """
-    varying = {inner.text}
-    fixed: list[Let | Load | At] = []
-    for s in body:
-        if isinstance(s, Let | Load | At):
-            if inner.extent > 1 and not _read_names(s) & varying:
-                fixed.append(s)
-            else:
-                varying.add(s.name)
+    fixed = _fixed(body, {inner.text}) if inner.extent > 1 else []
     wanted: set[str] = set()
     for s in reversed(fixed):
         if may_fail(s) or s.name in wanted:
             wanted |= {s.name, *_read_names(s)}
     checked = tuple(s for s in fixed if s.name in wanted)
     return checked, tuple(s for s in body if s not in checked)
+
+
+def fixed_in(
+    body: tuple[Statement, ...], varying: Collection[str]
+) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """What is the same at all points of a loop, whose variables are `varying`; and what is left.
+
+    No compiler can tell that stores leave it as it is; and one that reads a byte for all points
+    makes vectors of bytes. What may fail does so in the loop.
+    """
+    fixed = tuple(_fixed(body, {*varying, *(s.name for s in body if may_fail(s))}))
+    return fixed, tuple(s for s in body if s not in fixed)
+
+
+def _fixed(body: tuple[Statement, ...], varying: set[str]) -> list[Let | Load | At]:
+    fixed: list[Let | Load | At] = []
+    for s in body:
+        if isinstance(s, Let | Load | At):
+            if not (_read_names(s) | {s.name}) & varying:
+                fixed.append(s)
+            else:
+                varying.add(s.name)
+    return fixed
 
 
 def _read_names(statement: Let | Load | At) -> set[str]:

@@ -18,6 +18,7 @@ from itertools import groupby
 BARRIER = "#pragma omp barrier"
 CORES = os.cpu_count() or 1
 ROWS = 12 * CORES  # of an array, from which threads cut it between rows
+PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 LINE = 16  # elements that no two threads write: a cache line or more
 
 

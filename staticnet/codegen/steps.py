@@ -20,7 +20,16 @@ from staticnet.codegen.products import (
     product_way,
     right_of,
 )
-from staticnet.codegen.regions import ANYTHING, BARRIER, Launch, Way, indent, regions, team_lines
+from staticnet.codegen.regions import (
+    ANYTHING,
+    BARRIER,
+    PARALLEL_WORK,
+    Launch,
+    Way,
+    indent,
+    regions,
+    team_lines,
+)
 from staticnet.codegen.routines import needs, routine, routine_way
 from staticnet.codegen.scope import c_type
 from staticnet.codegen.sites import site_of
@@ -39,7 +48,6 @@ from staticnet.plan.schedule import Step
 from staticnet.plan.text import space
 from staticnet.plan.weights import held_weights
 
-PARALLEL_WORK = 1 << 17  # of `Kernel.work`, below which one thread is faster than two
 LARGE_COPY = 1 << 18  # bytes from which threads share a copy, or that of a batch's rows
 SMALL = 16  # points of a kernel that a loop's body takes in: a call would take longer
 SMALL_ARENA = 512  # bytes of a body's arena that are local, so that small values are in registers

@@ -6,13 +6,15 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const int64_t *p0, const float 
     {
       float a2_block[768] SN_ALIGNED;
       for (int64_t i0 = 0; i0 < 64; ++i0) {
-        for (int64_t i1 = 0; i1 < 12; ++i1) {
+        {
           const int64_t t0_0 = p0[i0];
-          const int64_t t0_1 = sn_index(t0_0, 100, error, site);
-          const float t0_2 = p1[i1+t0_1*12];
-          const float t0_3 = p2[i1+i0*12];
-          const float t0_4 = t0_2 * t0_3;
-          a2_block[i0*12+i1] = t0_4;
+          for (int64_t i1 = 0; i1 < 12; ++i1) {
+            const int64_t t0_1 = sn_index(t0_0, 100, error, site);
+            const float t0_2 = p1[i1+t0_1*12];
+            const float t0_3 = p2[i1+i0*12];
+            const float t0_4 = t0_2 * t0_3;
+            a2_block[i0*12+i1] = t0_4;
+          }
         }
       }
       a2 += sn_sum_f32(a2_block, 768);

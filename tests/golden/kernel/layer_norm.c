@@ -44,9 +44,9 @@ SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, flo
 }
 // kernels 1, 3: columns [64,12]
 SN_KERNEL void k1(int64_t share, int64_t shares, const float *p0, float *p1, volatile int *error, int site) {
-  const int64_t begin = SN_CUT(12, share, 16), end = SN_CUT(12, share + 1, 16);
-  for (int64_t first = begin; first < end; first += 256) {
-    const int64_t width = SN_MIN(256, end - first);
+  const int64_t begin = SN_CUT(12, share, 12), end = SN_CUT(12, share + 1, 12);
+  for (int64_t first = begin; first < end; first += 12) {
+    const int64_t width = 12;
     float a0_all[256];
     for (int64_t c = 0; c < width; ++c) a0_all[c] = 0;
     for (int64_t r0 = 0; r0 < 64; r0 += 1024) {
@@ -84,19 +84,21 @@ SN_KERNEL void k2(int64_t share, int64_t shares, const float *p0, const float *p
     float a5 = 0;
     {
       float a5_block[12] SN_ALIGNED;
-      #pragma omp simd
-      for (int64_t i1 = 0; i1 < 12; ++i1) {
-        const float t0_0 = p0[i1+i0*12];
-        const float t0_1 = p1[i1];
-        const float t0_2 = t0_0 * t0_1;
+      {
         const float t0_3 = p2[i0];
-        const float t0_4 = t0_2 / t0_3;
-        k0[i1] = t0_4;
-        const float t0_6 = p3[i1+i0*12];
-        const float t0_7 = t0_2 * t0_6;
-        const float t0_8 = t0_7 / t0_3;
-        const float t0_9 = -t0_8;
-        a5_block[i1] = t0_9;
+        #pragma omp simd
+        for (int64_t i1 = 0; i1 < 12; ++i1) {
+          const float t0_0 = p0[i1+i0*12];
+          const float t0_1 = p1[i1];
+          const float t0_2 = t0_0 * t0_1;
+          const float t0_4 = t0_2 / t0_3;
+          k0[i1] = t0_4;
+          const float t0_6 = p3[i1+i0*12];
+          const float t0_7 = t0_2 * t0_6;
+          const float t0_8 = t0_7 / t0_3;
+          const float t0_9 = -t0_8;
+          a5_block[i1] = t0_9;
+        }
       }
       a5 += sn_sum_f32(a5_block, 12);
     }

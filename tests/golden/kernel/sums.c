@@ -1,8 +1,8 @@
 // kernel 0: columns [64,12]
 SN_KERNEL void k0(int64_t share, int64_t shares, const float *p0, float *p1, float *p2, volatile int *error, int site) {
-  const int64_t begin = SN_CUT(12, share, 16), end = SN_CUT(12, share + 1, 16);
-  for (int64_t first = begin; first < end; first += 256) {
-    const int64_t width = SN_MIN(256, end - first);
+  const int64_t begin = SN_CUT(12, share, 12), end = SN_CUT(12, share + 1, 12);
+  for (int64_t first = begin; first < end; first += 12) {
+    const int64_t width = 12;
     float a1_all[256];
     for (int64_t c = 0; c < width; ++c) a1_all[c] = 0;
     for (int64_t r0 = 0; r0 < 64; r0 += 1024) {
