@@ -267,7 +267,7 @@ __device__ inline void sn_attention(
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
-  __shared__ typename X::memory weights[TILE * tile::across];
+  alignas(16) __shared__ typename X::memory weights[TILE * tile::across];
   const sn_attention_lane at;
   const real none = -real(SN_INF);
   for (int64_t task = block; task < tasks; task += blocks) {
@@ -375,7 +375,7 @@ __device__ inline void sn_attention_to_queries(
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
-  __shared__ typename X::memory slopes[TILE * tile::across];
+  alignas(16) __shared__ typename X::memory slopes[TILE * tile::across];
   for (int64_t task = block; task < tasks; task += blocks) {
     const sn_attention_task on(task, TILE, z.queries, z.d);
     const int64_t n = on.head / z.heads, h = on.head % z.heads;
@@ -406,7 +406,7 @@ __device__ inline void sn_attention_to_keys(
   typedef sn_attention_tile<X, TILE> tile;
   typedef typename X::value real;
   alignas(16) __shared__ typename X::memory left[TILE * tile::pitch], right[TILE * tile::pitch];
-  __shared__ typename X::memory weights[TILE * tile::across], slopes[TILE * tile::across];
+  alignas(16) __shared__ typename X::memory weights[TILE * tile::across], slopes[TILE * tile::across];
   const int64_t sharing = z.groups ? z.heads / z.groups : 0;
   for (int64_t task = block; task < tasks; task += blocks) {
     const sn_attention_task on(task, TILE, z.keys, z.d > z.e ? z.d : z.e);

@@ -49,6 +49,7 @@ SHIM = Path(__file__).parent / "shim" / "cuda_shim.h"
 RACES = SHIM.with_name("races.h")
 CXX = shutil.which("g++")
 FLAGS = ["-std=c++17", "-O1", "-fwrapv", "-ffp-contract=off", "-fPIC", "-w",
+         "-fdata-sections", "-ftrivial-auto-var-init=pattern",
          "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
 WATCHED = [
     "-fsanitize=thread",
@@ -56,7 +57,7 @@ WATCHED = [
     "-fno-gnu-unique",
     "-DSHIM_RACES",
 ]  # each access is told; the runtime is the shim's
-LINK = ["-shared", "-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # C++'s library is not needed
+LINK = ["-shared", "-nodefaultlibs", "-Wl,--sort-section=name", "-lm", "-lc", "-lgcc"]
 PAGE = mmap.PAGESIZE
 NARROW = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2}
 TOGETHER = 3  # blocks of a cooperative launch

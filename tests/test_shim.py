@@ -62,12 +62,37 @@ RACES = {
 }
 
 
+NOTHING_OF_USE = {
+    "a kernel's array": "__shared__ int s[9]; int *const at = s + 8;",
+    "a kernel's array behind a barrier of the grid": "__shared__ int s[9]; int *const at = s + 8;",
+    "an array of a function that it calls": "int *const at = shared<7>();",
+    "a register": 'int s, *const at = &s; asm volatile("" : "+r"(*at));',
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_OF_USE)
+def test_blocks_find_nothing_of_use(case: str, tmp_path: Path) -> None:
+    """Nor is it 0, which is what memory holds on a good day."""
+    together = "barrier" in case
+    body = f"{NOTHING_OF_USE[case]} if (!blockIdx.x) *at = 5; "
+    body += "shim::wait_for_grid(1); " * together
+    source = f"""
+template <int N> int *shared() {{ __shared__ int s[N]; return s + N - 1; }}
+extern "C" __global__ void k(int *x) {{ {body} x[blockIdx.x] = *at; }}"""
+    library = build(source, ["k"], tmp_path)
+    buffer = Guarded(2 * 4)
+    run_kernel(library, "k", (2, 1, 1), (1, 1, 1), [buffer.at], cooperative=together)
+    nothing = 0xFEFEFEFE if "register" in case else 0xFFFFFFFF
+    found = [x & 0xFFFFFFFF for x in buffer.view(np.int32, (2,)).tolist()]
+    assert found == [nothing if together else 5, nothing]
+
+
 @pytest.mark.parametrize("case", RACES)
 def test_races_show_in_the_order_of_warps(case: str, tmp_path: Path) -> None:
     source = f'extern "C" __global__ void k(int *x) {{ __shared__ int s; {RACES[case]} }}'
     library = build(source, ["k"], tmp_path)
     results = []
-    for reverse in (True, False):  # shared memory keeps what the last launch left
+    for reverse in (True, False):
         buffer = Guarded(64 * 4)
         run_kernel(library, "k", (1, 1, 1), (64, 1, 1), [buffer.at], reverse)
         results.append(buffer.view(np.int32, (64,)).tolist())

@@ -5,8 +5,8 @@
 //
 // The blocks of a cooperative launch change places at barriers of the grid alone: between two of
 // them each block in turn does all that it can, so that one which relies on more finds old values.
-// Shared memory is the same for all, and a block must not rely on it beyond such a barrier; what the
-// launch asks for beside it is each block's own, and ends where memory does.
+// Shared memory is the same for all, and nothing of use is in it when a block begins or goes on behind
+// such a barrier; what the launch asks for beside it is each block's own, and ends where memory does.
 
 #pragma once
 
@@ -96,6 +96,14 @@ inline char *rooms[kMaxTogether];  // what each block has asked for
 inline char message[256];
 inline void (*body)(void **);
 inline void **arguments;
+
+// What blocks find in the arrays that kernels declare `__shared__`: nothing of use. The linker puts
+// them between these two: it sorts the sections of variables, one each, by their names, and those of
+// functions' own variables begin with _ZZ, of functions in namespaces with _ZZN.
+__attribute__((section(".bss._ZZ"), used, aligned(16))) static char shared_begin[16];
+__attribute__((section(".bss._ZZM"), used, aligned(16))) static char shared_end[16];
+
+inline void forget_shared() { std::memset(shared_begin, 0xFF, shared_end - shared_begin); }
 
 [[noreturn]] inline void fail(const char *text, int a = 0, int b = 0) {
   std::snprintf(message, sizeof message, text, a, b);
@@ -374,6 +382,7 @@ inline void run_together(const unsigned *grid) {
       const int b = backwards ? count - 1 - i : i;
       enter_block(grid, b);
       SHIM_WATCH(races::enter_block(b, b);)
+      forget_shared();
       run_block(blocks[b]);
     }
   } while (release_grid(count));
@@ -456,6 +465,7 @@ inline const char *launch(void (*kernel)(void **), const unsigned *grid, const u
       enter_block(grid, backwards ? count - 1 - i : i);
       SHIM_WATCH(races::enter_block(i, 0);)
       begin_block(blocks[0]);
+      forget_shared();
       run_block(blocks[0]);
     }
   }
