@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,61 @@ def test_what_a_sum_of_the_last_loop_reads_is_not_written_over() -> None:
         (group,) = (group for step in plan.steps for group in step.groups)
         assert group.kind == "rows"
         assert {node.name for node in read_in_place(group, plan.stored)} == wanted
+
+
+X, G = (sn.placeholder((8, 12), "float64", name) for name in "xg")
+
+
+def _two() -> tuple[Any, Any]:
+    """Values of two kernels of rows, each of which begins at an operand of its own."""
+    return X - sn.mean(X, 1, keepdims=True), G / (1 + sn.sum(G * G, 1, keepdims=True))
+
+
+def _kernels(*outputs: Any) -> list[str]:
+    plan = make_plan(sn.Graph("rows", [X, G], list(outputs)))
+    return [group.kind for _, group in plan.launched]
+
+
+def test_kernels_of_the_same_rows_are_one() -> None:
+    x, g = _two()
+    assert _kernels(x, g) == ["rows"] * 2, "nothing of one is of the other"
+    assert _kernels(x * g) == ["rows"]
+    assert _kernels(x, g, x * g) == ["rows"]
+    assert _kernels(x * sn.sum(g, 1, keepdims=True)) == ["rows"]
+    assert _kernels(sn.max(x * sn.max(g, 1, keepdims=True), 1)) == ["rows"]
+
+
+def test_rows_that_read_each_other_elsewhere_stay_apart() -> None:
+    """Mirrored, a row further on, a row's first element for all of it; and with another axis."""
+    x, g = _two()
+    others: list[Any] = [x * g[:, ::-1], x * sn.flip(g, axis=0), x * g[:, :1]]
+    for product in others:
+        assert _kernels(product).count("rows") == 2, product
+    few = [sn.reshape(y, (4, 2, 12)) for y in (x, g)]
+    assert _kernels(*few, sn.sum(few[0] * few[1], (1, 2))).count("rows") == 3
+    feeds = [np.cos(np.arange(96.0) + i).reshape(8, 12) for i in (0, 3)]
+    made = [sn.function([X, G], others, device=where)(*feeds) for where in ("cpu", "numpy")]
+    for got, right in zip(*made, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-12)
+
+
+def test_a_layer_norm_is_one_kernel_with_its_derivatives() -> None:
+    """Written out by hand for the first; the second is that one's finite difference."""
+    y = sn.nn.functional.layer_norm(X, (12,), eps=0.0)
+    (first,) = sn.grad(sn.sum(y * G), X)
+    (second,) = sn.grad(sn.sum(first * G), X)
+    f = sn.function([X, G], [first, second], device="cpu")
+    assert [group.kind for _, group in f.specialize().plan.launched] == ["rows"]
+    rng = np.random.default_rng(0)
+    x, g, along = (rng.normal(size=(8, 12)) for _ in range(3))
+
+    def by_hand(x: Any) -> Any:
+        std = x.std(1, keepdims=True)
+        n = (x - x.mean(1, keepdims=True)) / std
+        return (g - g.mean(1, keepdims=True) - n * (g * n).mean(1, keepdims=True)) / std
+
+    h = 1e-5
+    slope = ((by_hand(x + h * along) - by_hand(x - h * along)) * g).sum() / (2 * h)
+    got, bent = f(x, g)
+    np.testing.assert_allclose(got, by_hand(x), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose((bent * along).sum(), slope, rtol=1e-6)

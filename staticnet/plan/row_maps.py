@@ -1,9 +1,12 @@
-"""Maps that stand beside a kernel of rows become part of it.
+"""Maps and rows that stand beside a kernel of rows become part of it.
 
 Nodes join kernels one by one, in the graph's order. When all have a kernel it is known which wait
 for which; then a map whose elements are values of rows, or lie where a kernel of rows has its own,
 is drawn into that kernel if it feeds or reads it and no third step stands between the two. So the
 labels' elements of a cross entropy, its loss and the gradient of its logits are one kernel.
+
+Another kernel of the same rows is drawn in, too, if each would take in the other's nodes one by
+one: elementwise ops and reductions, which read of the other what is made at their own point.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class RowMaps:
                 self.readers[maker].add(group)
 
     def draw_in(self) -> None:
-        """Draw maps in until none can be."""
+        """Draw in what can be."""
         for group in self.fusion.groups:
             while group.inner and self._draw_one(group):
                 pass
@@ -45,7 +48,7 @@ class RowMaps:
         return found - {group}
 
     def _draw_one(self, group: Group) -> bool:
-        """Draw one map in; False if there is none."""
+        """Draw one kernel in; False if there is none."""
         beside = self._makers(group) | self.readers[group]
         for gone in sorted(beside, key=lambda other: other.number):
             if self._fits(gone, group):
@@ -54,8 +57,7 @@ class RowMaps:
         return False
 
     def _merge(self, gone: Group, group: Group) -> None:
-        if gone.domain != group.domain:
-            group.rows.update(gone.nodes)
+        group.rows.update(gone.nodes if gone.domain != group.domain else gone.rows)
         for maker in self._makers(gone):
             self.readers[maker] = self.readers[maker] - {gone} | {group}
         self.readers[group] = (self.readers[group] | self.readers.pop(gone, set())) - {gone, group}
@@ -63,7 +65,9 @@ class RowMaps:
 
     def _fits(self, gone: Group, group: Group) -> bool:
         fusion = self.fusion
-        if gone.kind != "map" or fusion.why_not_one(gone, group) or self._keeps_state(gone):
+        if gone.kind not in ("map", "rows") or fusion.why_not_one(gone, group):
+            return False
+        if self._keeps_state(gone):
             return False
         if any(node.op.moves for node in gone.nodes):  # it writes a view of what it reads
             return False
@@ -72,12 +76,14 @@ class RowMaps:
             first, last = last, first
         if fusion.order.between(first, last):
             return False
+        if gone.kind == "rows":
+            return self._are_same_rows(gone, group)
         if gone.domain == group.domain:
             return self._are_full(gone, group)
         return group.is_row_shape(gone.domain) and self._are_of_rows(gone, group)
 
     def _keeps_state(self, gone: Group) -> bool:
-        """Whether a map has to do with what a step updates, which it does in place."""
+        """Whether a kernel has to do with what a step updates, which it does in place."""
         touched = {x for node in gone.nodes for x in (node, *map(base, node.inputs))}
         return not self.state.isdisjoint(touched)
 
@@ -93,6 +99,33 @@ class RowMaps:
             return False
         read = [x for node in group.nodes for x in node.inputs if self.fusion.is_inside(x, gone)]
         return all(resolve(x, operand_index(whole, x))[1] == whole for x in read)
+
+    def _are_same_rows(self, gone: Group, group: Group) -> bool:
+        """Whether two kernels of rows have the same, each in one order, and meet at own points."""
+        if (gone.domain, gone.inner) != (group.domain, group.inner):
+            return False
+        reductions = (x for x in (*gone.nodes, *group.nodes) if isinstance(x.op, Reduction))
+        if not all(_is_of_rows(x, group) for x in reductions):
+            return False
+        return self._meets(gone, group) and self._meets(group, gone)
+
+    def _meets(self, reader: Group, maker: Group) -> bool:
+        """Whether a kernel of rows could make what it reads of another one, of the same rows."""
+        whole = axes_of(maker.domain)
+        row = (*whole[: len(maker.outer)], *[Index()] * maker.inner)
+        for node in reader.nodes:
+            inside = [x for x in node.inputs if self.fusion.is_inside(x, maker)]
+            of_rows = [base(x) in maker.rows for x in inside]
+            if isinstance(node.op, Reduction):
+                fits, at = not any(of_rows), whole
+            elif node in reader.rows:
+                fits, at = all(of_rows), row[: node.ndim]
+            else:
+                fits, at = True, whole
+            known = not inside or isinstance(node.op, Elementwise | Reduction)
+            if not (fits and known) or self.fusion.moved(inside, at, maker):
+                return False
+        return True
 
     def _are_of_rows(self, gone: Group, group: Group) -> bool:
         """Whether each element of a map is a value of a row, for those who read it as well."""
