@@ -12,10 +12,12 @@ import numpy as np
 class StaticnetError(Exception):
     """The base of the family.
 
-    `located` says that the message names the operation, its operands and the user's line already.
+    `located` says that the message names the operation, its operands and the user's line already;
+    `line` is that line, `told` what the innermost operation tells, and `operands` what it took.
     """
 
     located = False
+    line = told = operands = ""
 
 
 class ShapeError(StaticnetError, ValueError):

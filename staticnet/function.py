@@ -36,7 +36,7 @@ from staticnet.ops.random import as_seed
 from staticnet.ops.state import Variable
 from staticnet.passes.float8 import in_precision
 from staticnet.passes.held_weights import released
-from staticnet.passes.manager import Pass, Records
+from staticnet.passes.manager import Pass, Records, as_names
 from staticnet.passes.pipeline import as_passes
 from staticnet.plan.analysis import MemoryAnalysis, analyse_memory
 from staticnet.plan.certificate import MemoryCertificate, certify, max_dim
@@ -76,14 +76,14 @@ class Function(Inspection, Stateful):
         pipeline: tuple[Pass, ...] = PIPELINE,
     ) -> None:
         self.modes = modes_of(graph.nodes)
-        self.graph = graph = in_precision(graph, precision, pipeline, disabled_passes)
+        self.disabled_passes = as_names(disabled_passes)
+        self.graph = graph = in_precision(graph, precision, pipeline, self.disabled_passes)
         watch(self)
         self.precision = precision
         self.memory_limit = memory_limit
         self.max_specializations = max_specializations
         self.device = backend.name
         self.numerics = numerics
-        self.disabled_passes = tuple(disabled_passes)
         self._single = single
         self._backend = backend
         self._specialized = Specializations(graph.name)

@@ -49,6 +49,8 @@ class TestRegistration:
             lambda: model.register_buffer("forward", np.ones(2)),
             lambda: model.register_buffer("a.b", np.ones(2)),
             lambda: model.register_buffer("inner", np.ones(2)),
+            lambda: model.register_buffer("scale", np.ones(2)),
+            lambda: model.register_parameter("mean", np.ones(2)),
             lambda: model.register_parameter("", np.ones(2)),
             lambda: model.register_parameter(3, np.ones(2)),  # type: ignore[arg-type]
             lambda: model.add_module("other", np.ones(2)),  # type: ignore[arg-type]

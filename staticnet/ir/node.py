@@ -19,6 +19,8 @@ from staticnet.ir.op import Op, infer
 from staticnet.ir.types import Shape, TensorType, TupleType, format_shape
 from staticnet.ir.value import Value
 
+SHOWN = 8  # operands that an error tells; there may be thousands
+
 
 class Node(Value):
     """One value of a graph: an op applied to nodes, with its inferred type.
@@ -198,20 +200,38 @@ def describe(value: Any) -> str:
 def failure(node: Node, what: str = "") -> str:
     """The text of a node's failure while it runs: the op, what is wrong, operands and lines."""
     what = what or node.op.problem
-    named = " with ".join(describe(operand) for operand in node.inputs)
     meant = f"; {node.op.failure}" if node.op.failure else ""
-    return f"{node.op.name}: {what}: {named} ({node.provenance.user}){meant}"
+    return f"{node.op.name}: {what}: {_shown(node.inputs)} ({node.provenance.user}){meant}"
 
 
 def with_context(error: StaticnetError, what: str, operands: Iterable[Any]) -> StaticnetError:
-    """The error as a user should read it: the op, what is wrong, the operands and the line."""
-    if error.located:
-        return error
-    named = " with ".join(describe(operand) for operand in operands)
-    message = str(error) if str(error).startswith(f"{what}: ") else f"{what}: {error}"
-    located = type(error)(f"{message}{': ' + named if named else ''} ({location.current()})")
-    located.located = True
+    """The error as a user should read it: the op, what is wrong, the operands and the line.
+
+    Of an error that has these already, the op becomes `what` and that op, if the user's line called
+    `what`, which called it: `softmax: max: axis 7 is out of range …`.
+    """
+    line, operands = str(location.current()), list(operands)
+    if error.located and error.line != line:
+        return error  # of a function that `what` was given, or of another stage
+    told = error.told or str(error)
+    told = told if told.startswith(f"{what}: ") else f"{what}: {told}"
+    shown = _shown(operands) if operands else error.operands
+    located = type(error)(f"{told}{': ' + shown if shown else ''} ({line})")
+    located.located, located.line = True, line
+    located.told, located.operands = error.told or told, shown
     return located
+
+
+def values_in(args: Iterable[Any]) -> list[Value]:
+    """The values among arguments, and in lists and tuples of them."""
+    flat = (x for a in args for x in (a if isinstance(a, list | tuple) else (a,)))
+    return [x for x in flat if isinstance(x, Value)]
+
+
+def _shown(operands: Sequence[Any]) -> str:
+    left_out = len(operands) - SHOWN
+    named = " with ".join(describe(operand) for operand in operands[:SHOWN])
+    return f"{named} and {left_out} more" if left_out > 0 else named
 
 
 def recipe(node: Node) -> list[tuple[Op | Node, tuple[int, ...]]]:

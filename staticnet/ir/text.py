@@ -44,6 +44,8 @@ def parse(text: str) -> Graph:
         ParseError: naming the line of the text that cannot be read, or whose type is not the one
             that the op infers.
     """
+    if not isinstance(text, str):
+        raise ParseError(f"takes the text of a graph, as str(graph) gives it, not {text!r:.60}")
     lines = list(_statements(text))
     if not lines:
         raise ParseError("empty text: expected `graph name(...) {`")

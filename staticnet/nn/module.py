@@ -11,10 +11,10 @@ from weakref import ref
 import numpy as np
 
 from staticnet.control.state_updates import updates_in
-from staticnet.errors import ArgumentError, MissingNameError
+from staticnet.errors import ArgumentError, MissingNameError, StaticnetError
 from staticnet.ir.hints import check_call, missing_name, raise_own
 from staticnet.ir.modes import Mode, changed, note, reading, retyped
-from staticnet.ir.node import Node
+from staticnet.ir.node import Node, values_in, with_context
 from staticnet.ir.user_functions import guarded
 from staticnet.nn.calls import Call
 from staticnet.nn.parts import Holder, parts
@@ -84,17 +84,26 @@ class Module(Holder):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What `forward` gives; the nodes that it makes know the module's path."""
         with Call(self):
-            if reading.modes is not None:
-                return self.forward(*args, **kwargs)
-            modes: dict[int, Mode] = {}
-            reading.modes = modes
             try:
-                result = self.forward(*args, **kwargs)
-            finally:
-                reading.modes = None
-            if modes:
-                note(result, (args, kwargs), modes.values())
-            return result
+                return self._noting_modes(args, kwargs)
+            except StaticnetError as error:
+                if error.located:
+                    raise
+                named = type(self).__name__
+                raise with_context(error, named, values_in(args)) from error.__cause__
+
+    def _noting_modes(self, args: Any, kwargs: Any) -> Any:
+        if reading.modes is not None:
+            return self.forward(*args, **kwargs)
+        modes: dict[int, Mode] = {}
+        reading.modes = modes
+        try:
+            result = self.forward(*args, **kwargs)
+        finally:
+            reading.modes = None
+        if modes:
+            note(result, (args, kwargs), modes.values())
+        return result
 
     @property
     def training(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict, UserList, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -197,9 +197,9 @@ class Holder:
         """
         if value is not None and not isinstance(value, Variable):
             value = make_variable(value, trainable=False)
+        self._register("register_buffer", name, value, _is_buffer)
         if value is not None:
             value.trainable, value.buffer = False, True
-        self._register("register_buffer", name, value, Variable)
         kept = self._transient - {name}
         object.__setattr__(self, "_transient", kept if persistent else kept | {name})
 
@@ -212,7 +212,7 @@ class Holder:
         """
         if value is not None and not isinstance(value, Variable):
             value = make_variable(value)
-        self._register("register_parameter", name, value, Variable)
+        self._register("register_parameter", name, value, _is_parameter)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Hold a module as `self.name`; None is none yet.
@@ -222,19 +222,28 @@ class Holder:
         """
         if module is not None and not isinstance(module, Holder):
             raise ArgumentError(f"add_module: {name!r:.60} is no Module: {module!r:.60}")
-        self._register("add_module", name, module, Holder)
+        self._register("add_module", name, module, lambda held: isinstance(held, Holder))
 
     register_module = add_module
 
-    def _register(self, what: str, name: Any, value: Any, kind: type) -> None:
+    def _register(self, what: str, name: Any, value: Any, gives_way: Callable[[Any], bool]) -> None:
         check_key(name, what)
         held = vars(self).get(name)
-        if name in dir(type(self)) or not (held is None or isinstance(held, kind)):
+        is_free = held is None or held is value or gives_way(held)
+        if name in dir(type(self)) or not is_free:
             raise ArgumentError(
                 f"{what}: {type(self).__name__} has an attribute {name!r:.60} already; choose "
                 "another name"
             )
         setattr(self, name, value)
+
+
+def _is_buffer(held: Any) -> bool:
+    return isinstance(held, Variable) and held.buffer
+
+
+def _is_parameter(held: Any) -> bool:
+    return isinstance(held, Variable) and not held.buffer
 
 
 _SEQUENCES = (list, tuple, deque, UserList)

@@ -21,7 +21,7 @@ from staticnet.ir.dtype import (
 )
 from staticnet.ir.hints import check_call
 from staticnet.ir.literal import Literal
-from staticnet.ir.node import Node, build, with_context
+from staticnet.ir.node import Node, build, values_in, with_context
 from staticnet.ir.op import Axes, Op
 from staticnet.ir.types import Shape, TensorType, TupleType
 from staticnet.ir.value import FUNCTIONS, Value, register
@@ -135,8 +135,7 @@ def named(f: F) -> F:
         try:
             return f(*args, **kwargs)
         except StaticnetError as error:
-            operands = [a for a in args if isinstance(a, Value)]
-            raise with_context(error, f.__name__, operands) from error.__cause__
+            raise with_context(error, f.__name__, values_in(args)) from error.__cause__
         except TypeError:
             check_call(f.__name__, f, args, kwargs)
             raise

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from staticnet.errors import ShapeError, StaticnetError
 from staticnet.ir.dim import integer
 from staticnet.ir.hints import check_call
-from staticnet.ir.node import with_context
+from staticnet.ir.node import values_in, with_context
 from staticnet.ir.value import Value
 from staticnet.ops import (
     arithmetic,
@@ -52,8 +52,7 @@ def method(f: F) -> F:
         try:
             return f(*args, **kwargs)
         except StaticnetError as error:
-            operands = [x for x in args if isinstance(x, Value)]
-            raise with_context(error, f.__name__, operands) from error.__cause__
+            raise with_context(error, f.__name__, values_in(args)) from error.__cause__
         except TypeError:
             check_call(f.__name__, f, args, kwargs)
             raise

@@ -204,6 +204,17 @@ class Records(Shown, list[Record]):
         return ", ".join(r.name for r in self if r.is_idle)
 
 
+def as_names(disabled: Collection[str]) -> tuple[str, ...]:
+    """The names of passes that are to be left out.
+
+    Raises:
+        ArgumentError: if they are one str.
+    """
+    if isinstance(disabled, str):
+        raise ArgumentError(f"disabled_passes: give names in a list, as [{disabled!r}]")
+    return tuple(disabled)
+
+
 def check_names(names: Sequence[str], disabled: Collection[str]) -> None:
     """Raise ArgumentError if a pass is to be left out that is not there."""
     for name in disabled:

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from staticnet.errors import ArgumentError, ShapeError, StaticnetError
-from staticnet.ir.node import with_context
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn import functional as F
@@ -74,16 +73,10 @@ class _RunningNorm(_Affine):
 
     def forward(self, input: Any) -> Value:
         """The input, normalised as the mode is now."""
-        what = type(self).__name__
-        try:
-            input = as_floating(input)
-            if input.ndim not in self._ranks:
-                raise ShapeError(f"takes {self._takes}, not {format_shape(input.shape)}")
-            return self._normalized(input)
-        except StaticnetError as error:
-            raise with_context(
-                error, what, [input] if isinstance(input, Value) else []
-            ) from error.__cause__
+        input = as_floating(input)
+        if input.ndim not in self._ranks:
+            raise ShapeError(f"takes {self._takes}, not {format_shape(input.shape)}")
+        return self._normalized(input)
 
     def _normalized(self, x: Value) -> Value:
         raise NotImplementedError
@@ -335,10 +328,7 @@ class GroupNorm(_Affine):
         """The input, normalised."""
         input = as_floating(input)
         if input.ndim < 2 or input.shape[1] != self.num_channels:
-            error = ShapeError(
-                f"takes [n, {self.num_channels}, *s], not {format_shape(input.shape)}"
-            )
-            raise with_context(error, "GroupNorm", [input])
+            raise ShapeError(f"takes [n, {self.num_channels}, *s], not {format_shape(input.shape)}")
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

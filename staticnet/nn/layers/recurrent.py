@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from staticnet.errors import ArgumentError, ShapeError, StaticnetError
-from staticnet.ir.node import with_context
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ir.types import format_shape
 from staticnet.ir.value import Value
 from staticnet.nn import init
@@ -120,15 +119,12 @@ class _Recurrent(Module):
             ShapeError: if shapes do not fit, or the sequence has no steps.
             ArgumentError: if lengths are given for one sequence, or twice.
         """
-        try:
-            if not isinstance(input, PackedSequence):
-                return self._padded(input, hx, lengths)
-            if lengths is not None:
-                raise ArgumentError("a PackedSequence has lengths already")
-            y, state = self._padded(input.padded, hx, input.lengths, steps_first=True)
-            return PackedSequence(y, input.lengths), state
-        except StaticnetError as error:
-            raise with_context(error, type(self).__name__, []) from error.__cause__
+        if not isinstance(input, PackedSequence):
+            return self._padded(input, hx, lengths)
+        if lengths is not None:
+            raise ArgumentError("a PackedSequence has lengths already")
+        y, state = self._padded(input.padded, hx, input.lengths, steps_first=True)
+        return PackedSequence(y, input.lengths), state
 
     def _padded(
         self, input: Any, hx: Any, lengths: Any, steps_first: bool = False
