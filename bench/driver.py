@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -64,25 +64,46 @@ class Settings:
 
 
 class Log:
-    """Records, kept and written as they come, one line of JSON each."""
+    """Records, kept and written as they come, one line of JSON each.
 
-    def __init__(self, out: Path | None, say: Callable[[str], None]) -> None:
+    Those that are `known` come first. What the file held before is replaced when they are written,
+    so that no moment is without them. A disk that takes no more ends no run.
+    """
+
+    def __init__(
+        self, out: Path | None, say: Callable[[str], None], known: Sequence[Record] = ()
+    ) -> None:
         self.records: list[Record] = []
         self.say = say
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        self._file = out.open("w") if out is not None else None
+        self._file: TextIO | None = None
+        if out is None:
+            self.records += known
+            return
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = out.with_name(f"{out.name}.new")
+        self._file = beside.open("w")
+        for record in known:
+            self.add(record)
+        if self._file is not None:
+            os.replace(beside, out)
 
     def add(self, record: Record) -> None:
         """Keep a record; the file is complete up to it even if the run is broken off."""
         self.records.append(record)
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             print(json.dumps(record), file=self._file, flush=True)
+        except OSError as error:
+            self.say(f"{self._file.name}: {error}; what comes now is shown, and not written")
+            self.close()
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what it could not write is told
+                file.close()
 
 
 def run(settings: Settings, say: Callable[[str], None] = print) -> list[Record]:

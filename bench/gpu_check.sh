@@ -16,6 +16,7 @@ part=all
 case ${1:-} in tests | figures | all | sanitizer) part=$1 && shift ;; esac
 out=${1:-gpu_check-$(date +%Y%m%d-%H%M%S)}
 python=${PYTHON:-python}
+export PYTHONUNBUFFERED=1 # what is cut off has said what it found
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 missing=$("$python" -c 'from staticnet.backends.cuda import CudaBackend; print(CudaBackend().missing())') || exit 2
@@ -37,14 +38,20 @@ watch() { # name, seconds at most, command ...: its output on the screen and in 
   say "$name"
   [ "$limit" -le "$(left)" ] || limit=$(left)
   if [ "$limit" -le 0 ]; then
-    echo "$name: cut off: $total s have passed" | tee "$out/$name.txt"
+    echo "$name: cut off: $total s have passed" | tee -a "$out/$name.txt"
     failed+=("$name (cut off)")
     return
   fi
-  timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
-  local status=${PIPESTATUS[0]}
-  [ "$status" -eq 124 ] && echo "$name: stopped after $limit s" | tee -a "$out/$name.txt"
-  [ "$status" -eq 0 ] && touch "$out/$name.done" || failed+=("$name ($status)")
+  timeout --signal=INT --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
+  local status=${PIPESTATUS[0]} kept=${PIPESTATUS[1]}
+  case $status in
+  124 | 137) echo "$name: stopped after $limit s" | tee -a "$out/$name.txt" ;;
+  esac
+  if [ "$status" -ne 0 ]; then
+    failed+=("$name ($status)")
+  elif [ "$kept" -ne 0 ] || ! touch "$out/$name.done"; then
+    failed+=("$name (went well, and $out does not hold what it said)")
+  fi
 }
 once() { # as watch, unless it went well before
   if [ -e "$out/$1.done" ]; then say "$1: done before"; else watch "$@"; fi
@@ -80,7 +87,7 @@ figures() {
   watch bench "$((suite + 20))" "$python" -m staticnet bench --suite gpu --rounds 5 --seconds 0.2 \
     --limit "$suite" --out "$out/raw.jsonl" --resume
   say "table"
-  "$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
+  [ ! -e "$out/raw.jsonl" ] || "$python" -m bench.gpu.report "$out/raw.jsonl" | tee "$out/table.txt"
 }
 
 sanitizer() { # of golden graphs and training steps, as the CUDA toolkit's tool sees them

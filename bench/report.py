@@ -6,6 +6,7 @@ python -m bench.report FILE [--markdown OUT.md] [--plot OUT.png] [--against OLD 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -93,8 +94,12 @@ def _number(x: float) -> str:
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a file of results."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    """The records of a file of results; a last one that was broken off is none."""
+    *lines, last = path.read_text().split("\n")
+    found = [json.loads(line) for line in lines if line.strip()]
+    with contextlib.suppress(json.JSONDecodeError):
+        found += [json.loads(last)] if last.strip() else []
+    return found
 
 
 def rows(records: Iterable[Record]) -> list[Row]:

@@ -20,7 +20,7 @@ from cuda_shim import CXX
 from fake_gpu import Gpu
 
 from bench.client import WorkerError
-from bench.driver import Settings, expected
+from bench.driver import Log, Settings, expected
 from bench.gpu import driver, kernels, latency, report, workloads
 from bench.gpu import worker as bench
 from bench.gpu.models import bottlenecks, vision_transformer
@@ -334,8 +334,8 @@ def test_a_client_waits_no_longer_than_the_budget(monkeypatch: pytest.MonkeyPatc
 
 STUB = """#!/bin/sh
 case "$*" in *CudaBackend*) exit 0 ;; esac
-echo "$(basename "$0") $*" >> "$LOG"
-case "$0" in *timeout) shift 2; exec "$@" ;; esac
+echo "$(basename "$0") $*" | tee -a "$LOG"
+case "$0" in *timeout) shift 3; exec "$@" ;; esac
 """
 
 
@@ -373,7 +373,7 @@ def test_each_part_of_the_check_ends_within_four_minutes(
 ) -> None:
     """Nothing may take longer than what is left of them; the benchmark ends by itself before."""
     run, timed = checked(tmp_path, part, passed)
-    limits = [int(line.split()[2]) for line in timed]
+    limits = [int(line.split()[3]) for line in timed]
     assert all(limit <= 240 - passed for limit in limits), timed
     if passed == 300:
         assert timed == []
@@ -399,27 +399,61 @@ def test_a_part_goes_on_with_what_it_lacks(tmp_path: Path) -> None:
     assert len(checked(tmp_path, "all")[1]) == 2
 
 
-def test_passed_tests_are_not_run_again(tmp_path: Path) -> None:
-    file, passed = tmp_path / "test_some.py", tmp_path / "passed.txt"
+def test_a_disk_that_is_full_keeps_nothing_and_ends_nothing(tmp_path: Path) -> None:
+    """What was not kept is not done; records and tests that cannot be written are shown."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "doctor.txt").symlink_to("/dev/full")
+    run, timed = checked(tmp_path, "tests")
+    assert (run.returncode, len(timed)) == (1, len(PARTS["tests"]))
+    assert "failed: doctor (went well, and " in run.stderr
+    assert len(checked(tmp_path, "tests")[1]) == 1
+
+    (tmp_path / "raw.jsonl.new").symlink_to("/dev/full")
+    (tmp_path / "raw.jsonl").write_text("what was there\n", encoding="utf-8")
+    said: list[str] = []
+    log = Log(tmp_path / "raw.jsonl", said.append, [GPU])
+    log.add({"kind": "result"})
+    log.close()
+    assert [r["kind"] for r in log.records] == ["gpu", "result"]
+    (text,) = said
+    assert "No space left on device; what comes now is shown, and not written" in text
+    assert (tmp_path / "raw.jsonl").read_text(encoding="utf-8") == "what was there\n"
+
+    (tmp_path / "passed.txt").symlink_to("/dev/full")
+    status, text = run_some(tmp_path, B="1")
+    assert status == 0, text
+    assert "2 passed" in text
+
+
+def run_some(folder: Path, **environment: str) -> tuple[int, str]:
+    """Two tests, the second of which needs an environment, those that passed left out."""
+    file = folder / "test_some.py"
     file.write_text("import os\ndef test_a(): pass\ndef test_b(): assert 'B' in os.environ\n")
     root = str(Path(bench.__file__).parents[2])
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", str(file), "-v", "-p", "bench.gpu.passed", "-p",
+         "no:cacheprovider", "-n0", f"--passed={folder / 'passed.txt'}", f"--rootdir={folder}"],
+        capture_output=True, text=True, cwd=folder,
+        env={**os.environ, "PYTHONPATH": root, **environment},
+    )  # fmt: skip
+    return run.returncode, run.stdout + run.stderr
 
-    def tests(**environment: str) -> tuple[int, str]:
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", str(file), "-q", "-p", "bench.gpu.passed", "-p",
-             "no:cacheprovider", "-n0", f"--passed={passed}", f"--rootdir={tmp_path}"],
-            capture_output=True, text=True, cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": root, **environment},
-        )  # fmt: skip
-        return run.returncode, run.stdout + run.stderr
 
-    status, text = tests()
+def test_passed_tests_are_not_run_again(tmp_path: Path) -> None:
+    """What fails is written at once; what hung, and so never ended, comes last."""
+    begun, failed = (tmp_path / f"passed.txt.{what}" for what in ("begun", "failed"))
+    begun.write_text("test_some.py::test_a\n", encoding="utf-8")
+    status, text = run_some(tmp_path)
     assert status == 1, text
     assert "1 failed, 1 passed" in text
-    status, text = tests(B="1")
+    assert text.index("::test_b FAILED") < text.index("::test_a PASSED")
+    assert "test_some.py::test_b, call" in failed.read_text(encoding="utf-8")
+    assert "'B' in environ" in failed.read_text(encoding="utf-8")
+    assert not begun.read_text(encoding="utf-8").strip()
+    status, text = run_some(tmp_path, B="1")
     assert status == 0, text
     assert "1 passed, 1 deselected" in text
-    assert tests()[0] == 0
+    assert run_some(tmp_path)[0] == 0
 
 
 def test_a_run_that_resumes_measures_what_is_missing(tmp_path: Path) -> None:
@@ -428,11 +462,13 @@ def test_a_run_that_resumes_measures_what_is_missing(tmp_path: Path) -> None:
         {"kind": "environment"}, GPU,
         result("staticnet", 1.0, 1.0, size=4 << 20), result("torch", 1.0, 1.0, size=4 << 20),
         result("jax", 1.0, None, size=4 << 20, status="cut off"),
+        result("jax", 1.0, None, size=256 << 20, status="missing"),
     ]  # fmt: skip
-    out.write_text("".join(json.dumps(r) + "\n" for r in found), encoding="utf-8")
+    lines = "".join(json.dumps(r) + "\n" for r in found)
+    out.write_text(lines + lines[:10], encoding="utf-8")  # the last one was broken off
     settings = Settings(suite="gpu", workloads=["pointwise"], out=out, resume=True)
     kept = driver.known(settings)
-    assert len(kept) == len(found) - 1
+    assert len(kept) == len(found) - 2
     first, last = driver.plan(settings, kept)
     left = [(unit.sizes, unit.contenders) for unit in (*first, *last)]
     small, large = WORKLOADS["pointwise"].sizes
@@ -462,6 +498,23 @@ def test_latencies_are_measured(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(latency, "LENGTH", 4)
     made = [latency.lstm(stays, 2, 4)[0].specialize().executable for stays in (True, False)]
     assert ["loop1(" in x.program.source for x in made] == [True, False]
+
+
+def test_a_latency_that_fails_ends_no_other(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("of_host", "of_first", "of_streams", "of_loops"):
+        monkeypatch.setattr(latency, name, lambda cupy, data, name=name: print(name))
+
+    def refused(cupy: Any, data: Any) -> None:
+        raise RuntimeError("it is refused")
+
+    monkeypatch.setattr(latency, "of_streams", refused)
+    monkeypatch.setattr(latency, "of_whiles", lambda cupy, data: print("of_whiles"))
+    assert latency.main() == 1
+    found = capsys.readouterr()
+    assert found.out.split() == ["of_host", "of_first", "of_loops", "of_whiles"]
+    assert "RuntimeError: it is refused" in found.err
 
 
 def test_all_contenders_of_the_suite_are_known() -> None:

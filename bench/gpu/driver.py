@@ -107,10 +107,11 @@ class Unit:
 
 
 def known(settings: Settings) -> list[Record]:
-    """The records of the file to go on with, without what was cut off."""
+    """The records of the file to go on with, but those of what was cut off, failed or missing."""
     if not settings.resume or settings.out is None or not settings.out.is_file():
         return []
-    return [r for r in cpu_report.read(settings.out) if r.get("status") != "cut off"]
+    again = ("cut off", "failed", "missing")
+    return [r for r in cpu_report.read(settings.out) if r.get("status") not in again]
 
 
 def plan(settings: Settings, done: Sequence[Record] = ()) -> tuple[list[Unit], list[Unit]]:
@@ -142,7 +143,7 @@ def run(settings: Settings, say: Callable[[str], None] = print) -> list[Record]:
         WorkerError: if staticnet itself cannot start on the GPU.
     """
     done = known(settings)
-    suite = _Suite(settings, Log(settings.out, say), done)
+    suite = _Suite(settings, Log(settings.out, say, done), done)
     try:
         suite.run()
     finally:
@@ -161,8 +162,6 @@ class _Suite:
 
     def run(self) -> None:
         log = self.log
-        for record in self.done:
-            log.add(record)
         if not self.done:
             log.add(environment.describe(self.threads))
         if not any(record["kind"] == "gpu" for record in self.done):

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -134,11 +135,8 @@ def newton(way: str) -> tuple[Any, list[Any]]:
     return step, [np.ones((64, 64), np.float32)]
 
 
-def main() -> None:
-    """Measure and print."""
-    import cupy
-
-    data = mlp.make_data(0)
+def of_host(cupy: Any, data: Any) -> None:
+    """Print the host's time of a captured step."""
     step = mlp.staticnet_step(data, "cuda")
     synchronize = cupy.cuda.get_current_stream().synchronize
     host = [data[name][: mlp.BATCH] for name in "xy"]
@@ -146,8 +144,16 @@ def main() -> None:
     for place, feeds in (("host", host), ("device", there)):
         took = host_seconds(step, feeds, synchronize)
         print(f"host time of a captured step, feeds on the {place}: {duration(took)}")
+
+
+def of_first(cupy: Any, data: Any) -> None:
+    """Print the time of a first step."""
     cold, warm = first_seconds()
     print(f"first step: {duration(cold)} with an empty cache, {duration(warm)} with a full one")
+
+
+def of_streams(cupy: Any, data: Any) -> None:
+    """Print the time of a step on one stream, on several and as one kernel."""
     for batch in BATCHES:
         feeds = [cupy.asarray(data[name][:batch]) for name in "xy"]
         steps = {most: on_streams(most, data, batch) for most in (0, 1, 4)}
@@ -157,6 +163,10 @@ def main() -> None:
             f"batch {batch}: {duration(took[1])} on one stream, {duration(took[4])} on {used}, "
             f"{duration(took[0])} as one kernel"
         )
+
+
+def of_loops(cupy: Any, data: Any) -> None:
+    """Print the time of an LSTM's step in both ways."""
     for batch, units in LSTMS:
         took = {}
         for stays in (False, True):
@@ -166,11 +176,29 @@ def main() -> None:
             f"LSTM of {units} units, batch {batch}: {duration(took[False])} launch by launch, "
             f"{duration(took[True])} with loops that are kernels"
         )
+
+
+def of_whiles(cupy: Any, data: Any) -> None:
+    """Print the time of a `while_loop` in each way."""
     for way in ("kernel", "node", "host"):
         made, given = newton(way)
-        took_one = device_seconds(made, [cupy.asarray(x) for x in given], cupy)
-        print(f"while_loop of {LENGTH} steps as {way}: {duration(took_one)}")
+        took = device_seconds(made, [cupy.asarray(x) for x in given], cupy)
+        print(f"while_loop of {LENGTH} steps as {way}: {duration(took)}")
+
+
+def main() -> int:
+    """Measure and print; -> how many of the parts failed, which ends none of the others."""
+    import cupy
+
+    data, failed = mlp.make_data(0), 0
+    for part in (of_host, of_first, of_streams, of_loops, of_whiles):
+        try:
+            part(cupy, data)
+        except Exception:
+            traceback.print_exc()
+            failed += 1
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

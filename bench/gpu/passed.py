@@ -1,7 +1,10 @@
 """A plugin of pytest that does not run again what has passed: `-p bench.gpu.passed --passed=FILE`.
 
-The file has a line for each test that passed. The process that wrote none collects as ever; workers
-of pytest-xdist leave the writing to the one that started them.
+The file has a line for each test that passed. Beside it, `FILE.begun` has one for each that began:
+those that never ended, since they hung, come last the next time. `FILE.failed` has what failures
+say, written when they happen: a run that is cut off has no end at which to tell them. The process
+that wrote none collects as ever; workers of pytest-xdist leave the writing to the one that started
+them.
 """
 
 from __future__ import annotations
@@ -16,30 +19,61 @@ def pytest_addoption(parser: Any) -> None:
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out what has passed."""
+    """Leave out what has passed, and put what hung last."""
     file = config.getoption("--passed")
-    known = set(file.read_text(encoding="utf-8").splitlines()) if file and file.is_file() else set()
+    if not file:
+        return
+    known, begun = _lines(file), _lines(_beside(file, "begun"))
     gone = [item for item in items if item.nodeid in known]
     items[:] = [item for item in items if item.nodeid not in known]
+    items.sort(key=lambda item: item.nodeid in begun)
     config.hook.pytest_deselected(items=gone)
 
 
+def _beside(file: Path, what: str) -> Path:
+    return file.with_name(f"{file.name}.{what}")
+
+
+def _lines(file: Path) -> set[str]:
+    return set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else set()
+
+
 class _Writer:
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, say: Any) -> None:
+        self._file, self._say = file, say
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note a test that begins."""
+        self._write(_beside(self._file, "begun"), nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Note a test that passed."""
+        """Note a test that passed, and what one that did not says."""
         if report.when == "call" and report.passed:
-            with self._file.open("a", encoding="utf-8") as file:
-                print(report.nodeid, file=file)
+            self._write(self._file, report.nodeid)
+        elif report.failed:
+            text = f"== {report.nodeid}, {report.when}\n{report.longreprtext}\n"
+            self._write(_beside(self._file, "failed"), text)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note that a test ended: of those that began only the ones that hung are kept."""
+        file = _beside(self._file, "begun")
+        left = [line for line in _lines(file) if line != nodeid]
+        self._write(file, "\n".join(left), "w")
+
+    def _write(self, file: Path, text: str, mode: str = "a") -> None:
+        """Write a line; a disk that takes no more ends no run."""
+        try:
+            with file.open(mode, encoding="utf-8") as opened:
+                print(text, file=opened)
+        except OSError as error:
+            self._say(f"{file}: {error}")
 
 
 def pytest_configure(config: Any) -> None:
     """Write where the tests are reported, which workers' are too."""
     file = config.getoption("--passed")
     if file and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Writer(file))
+        config.pluginmanager.register(_Writer(file, print))
 
 
 def pytest_sessionfinish(session: Any, exitstatus: int) -> None:

@@ -20,7 +20,9 @@ COLUMNS = ("workload", "mode", "contender", "wall", "device", "of best peer", "o
 
 def rates(records: Sequence[Record]) -> str:
     """What this GPU reaches."""
-    (gpu,) = [r for r in records if r["kind"] == "gpu"]
+    gpu = next((r for r in records if r["kind"] == "gpu"), None)
+    if gpu is None:
+        return "what this GPU reaches was not measured"
     size, copy = gpu["copies"][-1]
     products = ", ".join(f"{k} products {v / 1e12:.1f} TFLOP/s" for k, v in gpu["products"].items())
     return f"{gpu['name']}: copies of {size >> 20} MiB {copy / 1e9:.0f} GB/s, {products}"
