@@ -2,7 +2,8 @@
    several such runs, or of a cache line of channels, is read from memory once and then again from
    the first cache. Included after threads.h where a program needs it, once a dtype.
 
-   An array is [before, channels, after]. Chunks are summed in lanes, and added up in double, in an
+   An array is [before, channels, after]: `run` is for channels whose elements lie together, and
+   `columns` for after = 1. Chunks are summed in lanes, and added up in double, in an
    order of their own: no sum depends on how threads share the channels. Chunks' moments are
    combined by Chan's formula. Its routines are functions of their own, compiled once, not where each
    launch calls them. */
@@ -41,7 +42,18 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     return sn_moments_tree(wide);                                                                  \
   }
 
-#define SN_MOMENTS(NAME, T)                                                                        \
+/* All parts of an array; threads share them. PARAMETERS and ARGUMENTS stand in brackets. */
+#define SN_CHANNELS(NAME, PARTS, PARAMETERS, ARGUMENTS)                                            \
+  SN_CALLED void NAME(int64_t before, int64_t channels, int64_t after, int shared,                 \
+                      SN_BARE PARAMETERS) {                                                        \
+    const int64_t parts = PARTS;                                                                   \
+    _Pragma("omp parallel for schedule(static) if (shared && SN_TOGETHER)")                        \
+    for (int64_t part = 0; part < parts; ++part)                                                   \
+      NAME##_part(before, channels, after, part, SN_BARE ARGUMENTS);                               \
+  }
+#define SN_BARE(...) __VA_ARGS__
+
+#define SN_MOMENTS_RUN(NAME, T)                                                                    \
   SN_MOMENTS_LANES(NAME, T)                                                                        \
   SN_SMALL void NAME##_add(int64_t n, const T *x, T middle, NAME##_lanes *sum,                     \
                            NAME##_lanes *squares) {                                                \
@@ -56,8 +68,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     }                                                                                              \
   }                                                                                                \
   /* of one channel, whose elements lie together `after` at a time */                              \
-  SN_KERNEL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c,            \
-                            const T *x, T *mean, T *var) {                                         \
+  SN_KERNEL void NAME##_part(int64_t before, int64_t channels, int64_t after, int64_t c,           \
+                             const T *x, T *mean, T *var) {                                        \
     double count = 0, all = 0, square = 0;                                                         \
     const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
     for (int64_t b = 0; b < before; b += together)                                                 \
@@ -76,6 +88,9 @@ SN_SMALL double sn_moments_tree(const double *lane) {
       }                                                                                            \
     mean[c] = (T)(all / count), var[c] = (T)(square / count);                                      \
   }                                                                                                \
+  SN_CHANNELS(NAME, channels, (const T *x, T *mean, T *var), (x, mean, var))
+
+#define SN_MOMENTS_COLUMNS(NAME, T)                                                                \
   /* of channels c, … that lie together, `width` of them */                                        \
   SN_SMALL void NAME##_columns(int64_t rows, int64_t channels, int64_t c, int64_t width,           \
                                const T *x, T *mean, T *var) {                                      \
@@ -104,20 +119,18 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     for (int64_t l = 0; l < width; ++l)                                                            \
       mean[c + l] = (T)(all[l] / count), var[c + l] = (T)(square[l] / count);                      \
   }                                                                                                \
-  SN_KERNEL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *x,   \
-                      T *mean, T *var) {                                                           \
-    if (after > 1) {                                                                               \
-      NAME##_run(before, channels, after, part, x, mean, var);                                     \
-      return;                                                                                      \
-    }                                                                                              \
+  SN_KERNEL void NAME##_part(int64_t before, int64_t channels, int64_t after, int64_t part,        \
+                             const T *x, T *mean, T *var) {                                        \
     const int64_t c = part * sn_lanes, rest = channels - c;                                        \
     if (rest >= sn_lanes)                                                                          \
       NAME##_columns(before, channels, c, sn_lanes, x, mean, var);                                 \
     else                                                                                           \
       NAME##_columns(before, channels, c, rest, x, mean, var);                                     \
-  }
+  }                                                                                                \
+  SN_CHANNELS(NAME, (channels + sn_lanes - 1) / sn_lanes, (const T *x, T *mean, T *var),           \
+              (x, mean, var))
 
-#define SN_CENTERED_SUMS(NAME, T)                                                                  \
+#define SN_CENTERED_SUMS_RUN(NAME, T)                                                              \
   SN_MOMENTS_LANES(NAME, T)                                                                        \
   SN_SMALL void NAME##_add(int64_t n, const T *g, const T *x, T middle, NAME##_lanes *sum,         \
                            NAME##_lanes *product) {                                                \
@@ -129,8 +142,8 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     for (int64_t l = 0; i < n; ++l, ++i)                                                           \
       (*sum)[l] += g[i], (*product)[l] += g[i] * (x[i] - middle);                                  \
   }                                                                                                \
-  SN_KERNEL void NAME##_run(int64_t before, int64_t channels, int64_t after, int64_t c,            \
-                            const T *g, const T *x, const T *mean, T *s, T *t) {                   \
+  SN_KERNEL void NAME##_part(int64_t before, int64_t channels, int64_t after, int64_t c,           \
+                             const T *g, const T *x, const T *mean, T *s, T *t) {                  \
     const T middle = mean[c];                                                                      \
     double sum = 0, product = 0;                                                                   \
     const int64_t together = SN_MAX((int64_t)1, sn_chunk / after);                                 \
@@ -146,6 +159,10 @@ SN_SMALL double sn_moments_tree(const double *lane) {
       }                                                                                            \
     s[c] = (T)sum, t[c] = (T)product;                                                              \
   }                                                                                                \
+  SN_CHANNELS(NAME, channels, (const T *g, const T *x, const T *mean, T *s, T *t),                 \
+              (g, x, mean, s, t))
+
+#define SN_CENTERED_SUMS_COLUMNS(NAME, T)                                                          \
   SN_SMALL void NAME##_columns(int64_t rows, int64_t channels, int64_t c, int64_t width,           \
                                const T *g, const T *x, const T *mean, T *s, T *t) {                \
     double sum[sn_lanes] = {0}, product[sn_lanes] = {0};                                           \
@@ -166,17 +183,15 @@ SN_SMALL double sn_moments_tree(const double *lane) {
     }                                                                                              \
     for (int64_t l = 0; l < width; ++l) s[c + l] = (T)sum[l], t[c + l] = (T)product[l];            \
   }                                                                                                \
-  SN_KERNEL void NAME(int64_t before, int64_t channels, int64_t after, int64_t part, const T *g,   \
-                      const T *x, const T *mean, T *s, T *t) {                                     \
-    if (after > 1) {                                                                               \
-      NAME##_run(before, channels, after, part, g, x, mean, s, t);                                 \
-      return;                                                                                      \
-    }                                                                                              \
+  SN_KERNEL void NAME##_part(int64_t before, int64_t channels, int64_t after, int64_t part,        \
+                             const T *g, const T *x, const T *mean, T *s, T *t) {                  \
     const int64_t c = part * sn_lanes, rest = channels - c;                                        \
     if (rest >= sn_lanes)                                                                          \
       NAME##_columns(before, channels, c, sn_lanes, g, x, mean, s, t);                             \
     else                                                                                           \
       NAME##_columns(before, channels, c, rest, g, x, mean, s, t);                                 \
-  }
+  }                                                                                                \
+  SN_CHANNELS(NAME, (channels + sn_lanes - 1) / sn_lanes,                                          \
+              (const T *g, const T *x, const T *mean, T *s, T *t), (g, x, mean, s, t))
 
 #endif

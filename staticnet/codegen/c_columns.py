@@ -56,15 +56,14 @@ class Columns(Printer):
 
     def _summed(self, loop: Loop, reduces: tuple[Reduce, ...], low: str, high: str) -> list[str]:
         """Combine rows from `low` to `high` into `<name>_all`, a block at a time."""
-        body = tuple(s for s in loop.body if not isinstance(s, Reduce))
-        before, body = fixed_in(body, {s.text for s in self.kernel.outer})
+        before, body = fixed_in(loop.body, {s.text for s in self.kernel.outer})
         inner = [
             *statements(before),
             *(["#pragma omp simd"] if self.simd else []),
             *for_("c", 0, "width", [
                 "const int64_t o = first + c;",
                 *positions(self.kernel.outer, "o"),
-                *statements(body),
+                *statements(tuple(s for s in body if not isinstance(s, Reduce))),
                 *(combined(r, f"{r.name}_row[c]", r.text) for r in reduces),
             ]),
         ]  # fmt: skip

@@ -136,7 +136,8 @@ def fixed_in(
     No compiler can tell that stores leave it as it is; and one that reads a byte for all points
     makes vectors of bytes. What may fail does so in the loop.
     """
-    fixed = tuple(_fixed(body, {*varying, *(s.name for s in body if may_fail(s))}))
+    checked = (s.name for s in body if isinstance(s, At) and may_fail(s))
+    fixed = tuple(_fixed(body, {*varying, *checked}))
     return fixed, tuple(s for s in body if s not in fixed)
 
 

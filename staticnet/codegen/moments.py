@@ -16,22 +16,21 @@ from staticnet.plan.results import results_of
 Pointer = Callable[[Node], str]
 MOMENTS = ("channels", "moments", "centered_sums")
 """The helpers of this file: their common text, and the ops'."""
-LANES = 16  # as in moments.h
 SHARED_WORK = 1 << 15  # elements, below which one thread is faster than two
 
 
 def moments_routine(node: Node, pointer: Pointer) -> list[str]:
     """The C statements of two numbers a channel."""
     before, channels, after = sizes(node)
-    parts = channels if after > 1 else -(-channels // LANES)
     given = ", ".join(map(pointer, (*node.inputs, *results_of(node))))
-    shared = ["#pragma omp parallel for schedule(static) if (SN_TOGETHER)"]
-    return [
-        *(shared if before * channels * after >= SHARED_WORK and parts > 1 else []),
-        f"for (int64_t part = 0; part < {parts}; ++part)",
-        f"  sn_{node.op.name}_{short_name(node.inputs[0].dtype)}"
-        f"({before}, {channels}, {after}, part, {given});",
-    ]
+    shared = int(before * channels * after >= SHARED_WORK)
+    return [f"sn_{_name(node)}({before}, {channels}, {after}, {shared}, {given});"]
+
+
+def _name(node: Node) -> str:
+    """What computes it: `moments_run_f32`, or `moments_columns_f32` of channels that lie last."""
+    way = "run" if sizes(node)[2] > 1 else "columns"
+    return f"{node.op.name}_{way}_{short_name(node.inputs[0].dtype)}"
 
 
 def sizes(node: Node) -> tuple[int, int, int]:
@@ -43,12 +42,12 @@ def sizes(node: Node) -> tuple[int, int, int]:
 
 def moments_needs(node: Node) -> tuple[str, ...]:
     """The helpers that such a node calls."""
-    return "channels", f"{node.op.name} {short_name(node.inputs[0].dtype)}"
+    return "channels", f"{node.op.name} {_name(node)}"
 
 
 def moments_helper(need: str) -> str:
     """The C that defines a helper."""
     if need == "channels":
         return kernel_text("moments.h")
-    op, _, name = need.partition(" ")
-    return f"SN_{op.upper()}(sn_{op}_{name}, {c_type(as_dtype(name))})"
+    name, _, dtype = need.partition(" ")[2].rpartition("_")
+    return f"SN_{name.upper()}(sn_{name}_{dtype}, {c_type(as_dtype(dtype))})"

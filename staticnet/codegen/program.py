@@ -237,13 +237,14 @@ class _Writer:
     def _file(self, blas: str, body: str) -> str:
         multiplies = "sn_call_gemm" in body or "sn_call_held" in body
         uses_blas = multiplies or bool(self._libraries("lapack"))
+        helpers = [helper(need) for need in self.parts.helpers]
         shares = uses_blas or bool(self._libraries("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,
             "CORES": CORES,
             "ROWS": ROWS,
             "USES_BLAS": int(uses_blas),
-            "USES_THREADS": int(shares or "#pragma omp parallel" in body),
+            "USES_THREADS": int(shares or any("omp parallel" in text for text in (body, *helpers))),
             "PARALLEL_COPY": LARGE_COPY,
             "FIRST_OUTPUT": self._starts["output"],
         }
@@ -254,7 +255,7 @@ class _Writer:
         parts.append(kernel_text("blas.h"))
         parts += [_PRODUCT.format(s=s, t=t) for s, t in (("f32", "float"), ("f64", "double"))]
         parts += [_HELD] if "sn_call_held" in body else []
-        parts += [*(helper(need) for need in self.parts.helpers), body]
+        parts += [*helpers, body]
         parts += [] if self.standalone else [kernel_text("run.h")]
         return "\n".join(parts) + "\n"
 
