@@ -14,9 +14,9 @@ from tolerance import close
 
 import staticnet as sn
 from staticnet import nn
+from staticnet.backends.cpu import convolutions
 from staticnet.backends.cpu.blas import PROTOTYPES
-from staticnet.backends.cpu.compiler import find_compiler
-from staticnet.backends.cpu.convolutions import routines
+from staticnet.backends.cpu.compiler import Compiler, find_compiler
 from staticnet.codegen.program import Program, write_program
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 
@@ -447,6 +447,37 @@ def test_a_program_builds_only_the_libraries_that_it_calls() -> None:
     assert program.convolution_routines("product_f32") == [1]
 
 
+def test_ways_that_are_not_built_share_a_library_where_cores_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, w = sn.placeholder((2, 32, 28, 28)), sn.placeholder((32, 32, 3, 3))
+    few, each = sn.placeholder((3, 32, 3, 3)), sn.placeholder((32, 1, 3, 3))
+    wide = sn.placeholder((2, 32, 6, 6), "float64"), sn.placeholder((32, 32, 1, 1), "float64")
+    convolved = [F.conv2d(x, w, stride=2), F.conv2d(x, few), F.conv2d(x, each, groups=32)]
+    program = program_of([x, w, few, each, *wide], [*convolved, F.conv2d(*wide)])
+    assert len(program.convolutions) == 4
+    compiler = Compiler(("gcc",), "gcc", (), openmp=False)
+    built: set[str] = set()
+    monkeypatch.setattr(convolutions, "is_built", lambda text, _: text in built)
+
+    def shared(cores: int) -> set[frozenset[str]]:
+        monkeypatch.setattr(convolutions, "CORES", cores)
+        texts = convolutions.sources(program, compiler)
+        return {frozenset(w for w in texts if texts[w] == text) for text in texts.values()}
+
+    alone = {frozenset([way]) for way in program.convolutions}
+    few_cores = {
+        frozenset(["product_f32", "planes_f32"]),
+        frozenset(["depthwise_f32"]),
+        frozenset(["product_f64"]),
+    }
+    assert shared(64) == alone
+    assert shared(2) == few_cores
+    monkeypatch.setattr(convolutions, "CORES", 64)
+    built.add(convolutions.sources(program, compiler)["planes_f32"])
+    assert shared(2) == alone
+
+
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
 def test_a_library_holds_what_its_program_calls() -> None:
     compiler = find_compiler()
@@ -455,10 +486,11 @@ def test_a_library_holds_what_its_program_calls() -> None:
     y = F.conv2d(x, w)
     for fetched, wanted in ((y, [True, False]), (sn.grad(sn.sum(y), [w])[0], [False, True])):
         program = program_of([x, w], fetched)
-        addresses = routines(program, "planes_f32", compiler)
+        text = convolutions.sources(program, compiler)["planes_f32"]
+        addresses = convolutions.routines(text, "planes_f32", compiler)
         assert [bool(address) for address in addresses][:2] == wanted
 
 
-def program_of(inputs: list[sn.Tensor], y: sn.Tensor) -> Program:
+def program_of(inputs: list[sn.Tensor], y: sn.Tensor | list[sn.Tensor]) -> Program:
     """The C program of a value, which nothing compiles."""
     return write_program(sn.function(inputs, y).specialize().plan, PROTOTYPES)

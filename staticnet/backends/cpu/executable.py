@@ -62,9 +62,8 @@ class CpuExecutable(HostExecutable):
         self.program: Program = write_program(plan, blas.PROTOTYPES, bool(clock))
         self.compiler = compiler
         own = clock + self.program.source
-        by_hand = compiler.by_hand()
-        ways = self.program.convolutions
-        shared = [(convolutions.source(self.program, way), by_hand) for way in ways]
+        ways = convolutions.sources(self.program, compiler)
+        shared = [(text, compiler.by_hand()) for text in dict.fromkeys(ways.values())]
         shared += [(products.source(), compiler)] if self.program.multiplies else []
         # two pieces where the libraries do not keep all cores busy
         pieces = self.program.pieces() if len(shared) < CORES and not clock else ()
@@ -81,8 +80,8 @@ class CpuExecutable(HostExecutable):
             addresses = blas.pointers(letter + name for name in LAPACK).values()
             table = (ctypes.c_void_p * len(LAPACK))(*addresses)
             getattr(library, f"sn_set_lapack_{dtype}")(table)
-        for way in ways:
-            routines = convolutions.routines(self.program, way, compiler)
+        for way, text in ways.items():
+            routines = convolutions.routines(text, way, compiler)
             getattr(library, f"sn_set_convolutions_{way}")(routines)
         self._step = library.sn_step
         self._many = library.sn_run
