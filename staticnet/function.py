@@ -14,7 +14,7 @@ from staticnet.backends.cpu import CpuBackend
 from staticnet.backends.cpu.blas import PROTOTYPES
 from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.numpy import NumpyBackend
-from staticnet.codegen.c_names import as_name, checked_name
+from staticnet.codegen.c_names import as_call, checked_name
 from staticnet.codegen.program import write_program
 from staticnet.codegen.standalone import write_standalone
 from staticnet.compilation import PASSES as PASSES
@@ -312,7 +312,7 @@ class Function(Inspection, Stateful):
         file = Path(path)
         if file.suffix != ".c":
             raise ArgumentError(f"export_c: the path must end in .c, not {file.name!r}")
-        call = as_name(file.stem) if name is None else checked_name(name)
+        call = as_call(file.stem) if name is None else checked_name(name)
         dims = self._compilation.check_dims(dims)
         graph = released(self._compilation.compile(dims, BACKENDS["cpu"])[0])
         for node in graph.all_nodes:

@@ -295,11 +295,12 @@ def test_names_are_free_in_c(tmp_path: Path) -> None:
     assert member_names(["a.b", "a_b", "a-b"]) == ["a_b", "a_b_2", "a_b_3"]
     x = sn.placeholder((2,), name="new")
     f = sn.function(x, x + 1, device="numpy")
-    for name in ("free", "a b", "sn_step", "int", ""):
+    for name in ("free", "a b", "sn_step", "int", "", "k0", "k12_state"):
         with pytest.raises(ArgumentError, match="free in C"):
             f.export_c(tmp_path / "f.c", name)
-    for stem in ("main", "exp"):
+    calls = {"main": "main_", "exp": "exp_", "k0": "x_k0", "state": "state", "p0": "p0"}
+    for stem, call in calls.items():
         source, header = f.export_c(tmp_path / f"{stem}.c")
         compiled("cc", *C11, source, "-o", tmp_path / stem, "-lm")
-        assert f"int {stem}_({stem}__state *state" in header.read_text()
+        assert f"int {call}({call}_state *state" in header.read_text()
         compiled("g++" if shutil.which("g++") else "cc", *STRICT, "-fsyntax-only", header)

@@ -53,6 +53,12 @@ def as_name(text: str) -> str:
     )
 
 
+def as_call(text: str) -> str:
+    """A free name of a function made from a text: a program's kernels are named `k0`, `k1`, …."""
+    name = as_name(text)
+    return f"x_{name}" if re.fullmatch(r"k\d+(_.*)?", name) else name
+
+
 def member_names(texts: Iterable[str]) -> list[str]:
     """A free name for each text, no two the same: `a.b` and `a_b` become `a_b` and `a_b_2`."""
     names: list[str] = []
@@ -67,13 +73,13 @@ def member_names(texts: Iterable[str]) -> list[str]:
 
 
 def checked_name(name: str) -> str:
-    """A name as it is given.
+    """A function's name as it is given.
 
     Raises:
         ArgumentError: if it is none of C, or not free.
     """
-    if as_name(name) != name:
+    if as_call(name) != name:
         raise ArgumentError(
-            f"name {name!r}: give one that is free in C and C++, as {as_name(name)!r}"
+            f"name {name!r}: give one that is free in C and C++, as {as_call(name)!r}"
         )
     return name
