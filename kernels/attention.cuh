@@ -15,6 +15,7 @@ struct sn_attention_sizes {
   int64_t n, heads, groups, queries, keys, d, e;
   int64_t step[4];     // of the mask along its axes
   int64_t rows[4][3];  // between batches, heads and rows of q, k, v, and of y or its cotangent
+  int64_t made[3][3];  // of dq, dk and dv likewise
   bool packed;         // rows are read 16 bytes at a time
 };
 
@@ -391,8 +392,8 @@ __device__ inline void sn_attention_to_queries(
       const sn_attention_rows<X> keys(z, SN_K, k, n, group, k0);
       sn_attention_inner<X, TILE, false>(z, slopes, keys, z.d, on.first, right, y);
     }
-    sn_attention_save<X>(dq + on.head * z.queries * z.d, z.d, on.row, z.queries, z.d, on.first, y,
-                         *scale, *scale);
+    sn_attention_save<X>(dq + n * z.made[SN_Q][0] + h * z.made[SN_Q][1], z.made[SN_Q][2], on.row,
+                         z.queries, z.d, on.first, y, *scale, *scale);
   }
 }
 
@@ -424,10 +425,11 @@ __device__ inline void sn_attention_to_keys(
         sn_attention_inner<X, TILE, true>(z, weights, to_y, z.e, on.first, right, yv);
         sn_attention_inner<X, TILE, true>(z, slopes, queries, z.d, on.first, right, yk);
       }
-    sn_attention_save<X>(dk + on.head * z.keys * z.d, z.d, on.row, z.keys, z.d, on.first, yk,
-                         *scale, *scale);
-    sn_attention_save<X>(dv + on.head * z.keys * z.e, z.e, on.row, z.keys, z.e, on.first, yv,
-                         real(1), real(1));
+    const int64_t group = on.head % z.groups;
+    sn_attention_save<X>(dk + n * z.made[SN_K][0] + group * z.made[SN_K][1], z.made[SN_K][2],
+                         on.row, z.keys, z.d, on.first, yk, *scale, *scale);
+    sn_attention_save<X>(dv + n * z.made[SN_V][0] + group * z.made[SN_V][1], z.made[SN_V][2],
+                         on.row, z.keys, z.e, on.first, yv, real(1), real(1));
   }
 }
 

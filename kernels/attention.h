@@ -137,6 +137,7 @@ typedef struct {
   int64_t n, heads, groups, queries, keys, d, e; /* sizes */
   int64_t step[4];                               /* of the mask along its axes */
   int64_t rows[4][3]; /* elements between batches, heads and rows of q, k, v, and y or its cotangent */
+  int64_t made[3][3]; /* of dq, dk and dv likewise */
   int causal, mask;                              /* 0: none, 1: bool, 2: cells, 3: reals */
   int64_t threads, room;                         /* the elements that each of them works in */
 } sn_attention_sizes_f32;
@@ -146,6 +147,10 @@ enum { sn_attention_q_f32, sn_attention_k_f32, sn_attention_v_f32, sn_attention_
 /* Where a row lies. */
 static int64_t sn_attention_place_f32(const sn_attention_sizes_f32 *z, int of, int64_t n, int64_t h, int64_t row) {
   return n * z->rows[of][0] + h * z->rows[of][1] + row * z->rows[of][2];
+}
+
+static int64_t sn_attention_made_f32(const sn_attention_sizes_f32 *z, int of, int64_t n, int64_t h) {
+  return n * z->made[of][0] + h * z->made[of][1];
 }
 
 /* The number of a query's weight for a key, among all. */
@@ -379,7 +384,7 @@ static void sn_attention_head_f32(const sn_attention_sizes_f32 *z, int64_t n, in
     }
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < z->d; ++j)
-        dq[(q0 + i) * z->d + j] = sn_put_f32(y[i * ds + j] * scale);
+        dq[(q0 + i) * z->made[sn_attention_q_f32][2] + j] = sn_put_f32(y[i * ds + j] * scale);
   }
 }
 
@@ -394,7 +399,9 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
   const int64_t most = sn_attention_padded_f32(SN_MIN(sn_attention_queries_f32, z->queries)), ld = sn_attention_apart_f32(most);
   const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   const int64_t sharing = z->groups ? z->heads / z->groups : 0;
-  const int own_k = SN_HALF_f32 || ds != z->d, own_v = SN_HALF_f32 || es != z->e;
+  const int64_t *const to_k = z->made[sn_attention_k_f32], *const to_v = z->made[sn_attention_v_f32];
+  const int own_k = SN_HALF_f32 || ds != z->d || (z->keys > 1 && to_k[2] != z->d);
+  const int own_v = SN_HALF_f32 || es != z->e || (z->keys > 1 && to_v[2] != z->e);
   const int64_t tasks = z->n * z->groups;
   const double work = (double)(z->n * z->heads) * (double)most * (double)z->keys * (double)ds;
   const int threads = (int)SN_MIN(z->threads, SN_MOST_THREADS);
@@ -405,10 +412,12 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
     sn_real_f32 *const memory = (sn_real_f32 *)scratch + share * z->room;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t at = task * z->keys, n = task / z->groups, group = task % z->groups;
+      const int64_t n = task / z->groups, group = task % z->groups;
+      sn_cell_f32 *const dk_at = dk + sn_attention_made_f32(z, sn_attention_k_f32, n, group);
+      sn_cell_f32 *const dv_at = dv + sn_attention_made_f32(z, sn_attention_v_f32, n, group);
       sn_real_f32 *room = memory;
-      sn_real_f32 *const k_sum = own_k ? sn_attention_take_f32(&room, z->keys * ds) : (sn_real_f32 *)(dk + at * ds);
-      sn_real_f32 *const v_sum = own_v ? sn_attention_take_f32(&room, z->keys * es) : (sn_real_f32 *)(dv + at * es);
+      sn_real_f32 *const k_sum = own_k ? sn_attention_take_f32(&room, z->keys * ds) : (sn_real_f32 *)dk_at;
+      sn_real_f32 *const v_sum = own_v ? sn_attention_take_f32(&room, z->keys * es) : (sn_real_f32 *)dv_at;
       memset(k_sum, 0, (size_t)(z->keys * ds) * sizeof *k_sum);
       memset(v_sum, 0, (size_t)(z->keys * es) * sizeof *v_sum);
       for (int64_t h = group * sharing; h < (group + 1) * sharing; ++h) {
@@ -417,12 +426,12 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
                            k + sn_attention_place_f32(z, sn_attention_k_f32, n, group, 0),
                            v + sn_attention_place_f32(z, sn_attention_v_f32, n, group, 0), *scale,
                            lse + head, delta + head, g + sn_attention_place_f32(z, sn_attention_y_f32, n, h, 0),
-                           mask, &drops, dq + head * z->d, k_sum, v_sum, room);
+                           mask, &drops, dq + sn_attention_made_f32(z, sn_attention_q_f32, n, h), k_sum, v_sum, room);
       }
       for (int64_t i = 0; i < z->keys && own_k; ++i)
-        for (int64_t j = 0; j < z->d; ++j) dk[(at + i) * z->d + j] = sn_put_f32(k_sum[i * ds + j]);
+        for (int64_t j = 0; j < z->d; ++j) dk_at[i * to_k[2] + j] = sn_put_f32(k_sum[i * ds + j]);
       for (int64_t i = 0; i < z->keys && own_v; ++i)
-        for (int64_t j = 0; j < z->e; ++j) dv[(at + i) * z->e + j] = sn_put_f32(v_sum[i * es + j]);
+        for (int64_t j = 0; j < z->e; ++j) dv_at[i * to_v[2] + j] = sn_put_f32(v_sum[i * es + j]);
     }
   }
 }

@@ -12,8 +12,10 @@ from gpu_cases import lower
 
 import staticnet as sn
 from staticnet import nn
+from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.layout import LAYOUTS
 from staticnet.attention.op import Attention
-from staticnet.errors import ArgumentError
+from staticnet.errors import ArgumentError, ShapeError
 from staticnet.ops.base import apply, items
 from staticnet.passes.infer_shape import INFER_SHAPE
 from staticnet.plan.planner import make_plan
@@ -40,6 +42,50 @@ def grouped(x: Any) -> Any:
     )
     y = nn.scaled_dot_product_attention(q[:, :, ::2], k, v[:, ::-1], enable_gqa=True)
     return sn.permute_dims(y, (0, 2, 1, 3))
+
+
+def stacked(x: Any) -> Any:
+    """x: [n, t, 3 h d] -> y: [n, t, h d], as in timm's vision transformers"""
+    n, t, width = x.shape
+    parts = sn.permute_dims(sn.reshape(x, (n, t, 3, 2, width // 6)), (2, 0, 3, 1, 4))
+    y = nn.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)
+    return sn.reshape(sn.permute_dims(y, (0, 2, 1, 3)), (n, t, width // 3))
+
+
+def tokens_first(x: Any) -> Any:
+    """x: [t, n, 3 h d] -> y: [t, n, h d], as in PyTorch's layers without batch_first"""
+    t, n, width = x.shape
+    q, k, v = (
+        sn.permute_dims(
+            sn.reshape(x[:, :, i * width // 3 : (i + 1) * width // 3], (t, n, 2, width // 6)),
+            (1, 2, 0, 3),
+        )
+        for i in range(3)
+    )
+    y = nn.scaled_dot_product_attention(q, k, v)
+    return sn.reshape(sn.permute_dims(y, (2, 0, 1, 3)), (t, n, width // 3))
+
+
+def crossed(x: Any) -> Any:
+    """x: [n, t, 2 h d]; keys and values of all tokens, queries of the first two alone."""
+    n, t, width = x.shape
+    k, v = (
+        sn.permute_dims(
+            sn.reshape(x[:, :, i * width // 2 : (i + 1) * width // 2], (n, t, 2, width // 4)),
+            (0, 2, 1, 3),
+        )
+        for i in range(2)
+    )
+    y = nn.scaled_dot_product_attention(sn.tanh(k[:, :, :2]), k, v)
+    return sn.permute_dims(y, (0, 2, 1, 3))
+
+
+def swapped(x: Any) -> Any:
+    """x: [n, t, 3 h d], values before keys: their gradients are put together in another order."""
+    n, t, width = x.shape
+    parts = sn.reshape(x, (n, t, 3, 2, width // 6))
+    q, v, k = (sn.permute_dims(parts[:, :, i], (0, 2, 1, 3)) for i in range(3))
+    return sn.permute_dims(nn.scaled_dot_product_attention(q, k, v), (0, 2, 1, 3))
 
 
 def shared(x: Any) -> Any:
@@ -72,12 +118,17 @@ def cases() -> dict[str, tuple[Any, tuple[int, ...]]]:
         "grouped": (grouped, (2, 66, 8, 16)),
         "shared": (shared, (2, 5, 24)),
         "both": (first_and_last, (2, 6, 48)),
+        "stacked": (stacked, (2, 67, 48)),
+        "tokens first": (tokens_first, (66, 3, 48)),
+        "crossed": (crossed, (2, 65, 32)),
+        "swapped": (swapped, (2, 5, 48)),
+        "one token": (stacked, (3, 1, 96)),
         "no tokens": (lambda x: of_one_product(x, 2), (2, 0, 48)),
         "one feature": (lambda x: of_one_product(x, 2), (2, 3, 6)),
     }  # fmt: skip
 
 
-FEW = ("packed", "grouped")  # a kernel is compiled for each
+FEW = ("packed", "grouped", "tokens first")  # a kernel is compiled for each
 
 
 @pytest.mark.parametrize(
@@ -137,9 +188,45 @@ def test_nothing_is_copied() -> None:
     loss = sn.sum(sn.square(y @ w[:32]))
     plan = make_plan(lower(sn.function([x, w], sn.grad(loss, w), device="numpy")))
     kinds = [s.groups[0].kind for s in plan.steps]
-    before = kinds[: kinds.index("attention_gradient")]
-    assert before.count("map") == 2, "the scale, and the cotangent of the square"
-    assert before.count("rows") == 1, "the sums of a y"
+    at = kinds.index("attention_gradient")
+    assert kinds[:at].count("map") == 2, "the scale, and the cotangent of the square"
+    assert kinds[:at].count("rows") == 1, "the sums of a y"
+    assert kinds[at + 1] == "matmul", "with the three gradients as they lie"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "joined"),
+    [
+        ("packed", "last", 3),
+        ("stacked", "last", 3),
+        ("tokens first", "tokens", 3),
+        ("grouped", "last", 0),  # of queries that are every other token's
+        ("crossed", "last", 0),  # what queries get goes through a tanh to keys
+        ("swapped", "last", 0),
+        ("shared", "first", 0),
+    ],
+)
+def test_gradients_lie_where_they_are_read(name: str, layout: str, joined: int) -> None:
+    f, shape = cases()[name]
+    x = sn.placeholder(shape)
+    graph = lower(sn.function(x, _grad(sn.sum(sn.square(f(x))), x), device="numpy"))
+    (op,) = (n.op for n in graph.nodes if isinstance(n.op, AttentionGradient))
+    assert (op.layout, op.joined) == (layout, joined)
+
+
+def test_keys_and_values_of_one_projection_are_one_array() -> None:
+    x, m = sn.placeholder((2, 5, 16)), sn.placeholder((2, 7, 32))
+    q = sn.permute_dims(sn.reshape(x, (2, 5, 2, 8)), (0, 2, 1, 3))
+    parts = sn.reshape(m, (2, 7, 2, 2, 8))
+    k, v = (sn.permute_dims(parts[:, :, i], (0, 2, 1, 3)) for i in range(2))
+    y = sn.sum(sn.square(nn.scaled_dot_product_attention(q, k, v)))
+    arrays = [RNG.normal(size=a.shape).astype("f") for a in (x, m)]
+    f = sn.function([x, m], sn.grad(y, [x, m]), device="cpu")
+    (op,) = (n.op for n in lower(f).nodes if isinstance(n.op, AttentionGradient))
+    assert (op.layout, op.joined) == ("last", 2)
+    plain = sn.function([x, m], sn.grad(y, [x, m]), device="numpy", disabled_passes=("library",))
+    for a, b in zip(f(*arrays), plain(*arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_a_result_that_is_read_as_it_is_stays() -> None:
@@ -168,6 +255,55 @@ def test_layouts_are_one_equation() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
     with pytest.raises(ArgumentError, match="layout must be one of"):
         Attention(True, layout="middle")
+
+
+@pytest.mark.parametrize(("layout", "joined"), [("last", 0), ("tokens", 2), ("last", 3)])
+def test_layouts_of_gradients_are_one_equation(layout: str, joined: int) -> None:
+    """Results, their derivatives and batches are those with heads first, put in the layout."""
+    shapes = [(2, h, 5, d) for h, d in ((4, 3), (2, 3), (2, 6), (4, 6))]
+    arrays = [RNG.normal(size=(3, *s)) for s in shapes]
+    xs = [sn.placeholder(a.shape, "float64") for a in arrays]
+    scale = sn.constant(0.5, "float64")
+    axes = LAYOUTS[layout]
+
+    def rows(*parts: Any) -> Any:
+        turned = [sn.permute_dims(x, axes) for x in parts]
+        return sn.concat([sn.reshape(x, (*x.shape[:2], -1)) for x in turned], 2)
+
+    def by(op: AttentionGradient) -> Any:
+        def one(q: Any, k: Any, v: Any, a: Any) -> Any:
+            lse = sn.sum(q, -1)
+            return tuple(items(apply(op, q, k, v, a, scale, lse, sn.cos(lse))))
+
+        made = sn.vmap(one)(*xs)
+        if op.layout == "first":
+            own = 3 - joined
+
+            def put(*three: Any) -> Any:
+                apart = [sn.permute_dims(x, axes) for x in three[:own]]
+                return (*apart, rows(*three[own:])) if joined else tuple(apart)
+
+            made = sn.vmap(put)(*made)
+        return [*made, *sn.grad(sum(sn.sum(x * x * x) for x in made), xs)]
+
+    plain, placed = AttentionGradient(True), AttentionGradient(True, layout=layout, joined=joined)
+    f = sn.function(xs, [*by(plain), *by(placed)], passes=(INFER_SHAPE,))
+    got = f(*arrays)
+    half = len(got) // 2
+    assert half == 3 - max(joined - 1, 0) + 4
+    for a, b in zip(got[:half], got[half:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_what_cannot_be_joined_is_told() -> None:
+    with pytest.raises(ArgumentError, match="joined must be one of"):
+        AttentionGradient(True, joined=3)
+    with pytest.raises(ArgumentError, match="layout must be one of"):
+        AttentionGradient(True, layout="middle")
+    x, m = sn.placeholder((1, 2, 5, 4)), sn.placeholder((1, 2, 6, 4))
+    op, one = AttentionGradient(True, layout="last", joined=3), sn.placeholder((1, 2, 5))
+    with pytest.raises(ShapeError, match="where there are as many"):
+        apply(op, x, m, m, x, sn.constant(1.0, "float32"), one, one)
 
 
 @pytest.mark.slow

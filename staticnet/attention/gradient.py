@@ -8,6 +8,14 @@ from typing import Any, ClassVar
 
 from staticnet.attention import plain
 from staticnet.attention.blocks import by_groups, drop, flat, scores_by_rows, turned, wide
+from staticnet.attention.layout import (
+    JOINED,
+    LAYOUTS,
+    arranged,
+    arranged_arrays,
+    result_shapes,
+    taken_apart,
+)
 from staticnet.attention.operands import (
     check_types,
     factors_of_examples,
@@ -44,11 +52,17 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
     sum of a y less l's cotangent; and what follows if it `drops` -> as q, k, v
 
     Where `given` is "result", y: [n, h, t, e] stands in delta's place, and l has no cotangent.
+
+    Where `layout` is "last", the results have heads behind tokens, [n, t, h, d], and where it is
+    "tokens" [t, n, h, d]; the last `joined` of them are one array, [n, t, (h + g) d + g e] if all
+    are.
     """
 
     causal: bool
     drops: bool = field(default=False, kw_only=True)
     given: str = field(default="delta", kw_only=True)
+    layout: str = field(default="first", kw_only=True)
+    joined: int = field(default=0, kw_only=True)
     arity = None
     names: ClassVar[tuple[str, ...]] = ("q", "k", "v", "a", "scale", "l", "delta")
     same_dtype: ClassVar[slice] = slice(0, 4)
@@ -58,6 +72,12 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
         super().__post_init__()
         if self.given not in GIVEN:
             raise ArgumentError(f"{self.name}: given must be one of {GIVEN}")
+        if self.layout not in LAYOUTS:
+            raise ArgumentError(f"{self.name}: layout must be one of {tuple(LAYOUTS)}")
+        if self.joined not in JOINED or (self.joined and self.layout == "first"):
+            raise ArgumentError(
+                f'{self.name}: joined must be one of {JOINED}, and with layout="first" 0'
+            )
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -74,7 +94,8 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
             raise ShapeError(f"l and delta must have a number for each query of {q}")
         if self.given == "result" and delta != a:
             raise ShapeError(f"the result {delta} must be as its cotangent {a}")
-        return TupleType((q, k, v))
+        own = (q, k, v)
+        return TupleType(tuple(map(q.with_shape, result_shapes(self, [x.shape for x in own]))))
 
     def by_delta(self, *operands: Any) -> Sequence[Any]:
         """The same given delta, which is computed here if the result is given."""
@@ -99,7 +120,7 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
             dq[:, :, at] = flat(xp.matmul(ds, wide(k)[:, :, None]))
             dk += xp.sum(xp.matmul(turned(ds), q_at), 2)
             dv += xp.sum(xp.matmul(turned(drop(xp, w, at, q, drops)), a_at), 2)
-        return dq, dk.astype(k.dtype), dv.astype(v.dtype)
+        return tuple(arranged_arrays(self, xp, (dq, dk.astype(k.dtype), dv.astype(v.dtype))))
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         """In plain ops, which have derivatives of any order."""
@@ -109,7 +130,7 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
         groups, factors = k.shape[1], plain.factors_of(q, k, drops)
         to_q, to_k, to_v = (
             zeros_like(widened(x)) if c is None else widened(c)
-            for c, x in zip(g, (q, k, v), strict=True)
+            for c, x in zip(taken_apart(self, g, (q, k, v)), (q, k, v), strict=True)
         )
         to_q, to_k, to_v = grouped(to_q, groups), expand_dims(to_k, 2), expand_dims(to_v, 2)
         queries, keys = grouped(widened(q), groups), expand_dims(widened(k), 2)
@@ -169,9 +190,10 @@ class AttentionGradient(TensorOp, name="attention_gradient"):
             factors = factors_of_examples(size, n, batched[count:], q, k, operands[count:])
             made = plain.attention_gradient(self.causal, given, mask, factors)
         else:
-            made = items(apply(self, *given, *mask))
+            made = items(apply(replace(self, layout="first", joined=0), *given, *mask))
         dq, dk, dv = (part(x, size, n) for x in made)
-        return [dq if factor is None else astype(dq * factor, dq.dtype), dk, dv]
+        dq = dq if factor is None else astype(dq * factor, dq.dtype)
+        return arranged(self, (dq, dk, dv), 1)
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         q, k, v = operands[:3]

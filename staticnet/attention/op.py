@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from staticnet.attention import plain
 from staticnet.attention.blocks import drop, flat, scores_by_rows, wide
 from staticnet.attention.gradient import AttentionGradient, delta_of, of_scale_and_mask
+from staticnet.attention.layout import LAYOUTS, back, in_layout
 from staticnet.attention.operands import (
     check_types,
     factors_of_examples,
@@ -26,15 +27,14 @@ from staticnet.ops.base import TensorOp, apply, items
 from staticnet.ops.creation import zeros_like
 from staticnet.ops.movement import permute_dims
 
-LAYOUTS = ("first", "last")
-
 
 @dataclass(frozen=True)
 class Attention(TensorOp, name="attention"):
     """(y, l): y = w v, w = softmax(scale q kᵀ + mask) along the keys, l = ln sum(e**scores).
 
     q: [n, h, t, d], k: [n, g, s, d], v: [n, g, s, e], scale: [], mask: [n, h, t, s] or 1 along
-    any axis -> y: [n, h, t, e] or, where `layout` is "last", [n, t, h, e]; l: [n, h, t]
+    any axis -> y: [n, h, t, e] or, where `layout` is "last", [n, t, h, e], and where it is "tokens"
+    [t, n, h, e]; l: [n, h, t]
 
     Head i of the queries has head i // (h / g) of keys and values. `causal`: query i has the keys
     0 … i alone. Where a bool mask is False a key is left out; a floating one is added. A query
@@ -60,7 +60,7 @@ class Attention(TensorOp, name="attention"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.layout not in LAYOUTS:
-            raise ArgumentError(f"{self.name}: layout must be one of {LAYOUTS}")
+            raise ArgumentError(f"{self.name}: layout must be one of {tuple(LAYOUTS)}")
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -70,9 +70,7 @@ class Attention(TensorOp, name="attention"):
     def infer(self, *operands: TensorType) -> TensorType:
         (q, k, v, scale), mask, drops = split_operands(self, operands)
         wide = check_types((q, k, v, scale), mask, drops)
-        n, h, t, _ = q.shape
-        axes = (n, t, h) if self.layout == "last" else (n, h, t)
-        out = q.with_shape((*axes, v.shape[3]))
+        out = q.with_shape(in_layout(self.layout, (*q.shape[:3], v.shape[3])))
         return TupleType((out, q.with_shape(q.shape[:3]).with_dtype(wide)))
 
     def eval(self, xp: Any, *operands: Any) -> Any:
@@ -89,14 +87,13 @@ class Attention(TensorOp, name="attention"):
             y = xp.matmul(powers, wide(v)[:, :, None]) / xp.where(empty, 1, total)
             out[:, :, at] = flat(y)
             lse[:, :, at] = flat(xp.where(empty, INFINITY, xp.log(total) + top))[..., 0]
-        return (out.swapaxes(1, 2) if self.layout == "last" else out), lse
+        return xp.transpose(out, LAYOUTS[self.layout]), lse
 
     def vjp(self, y: Any, g: Any, *operands: Any) -> tuple[Any, ...]:
         (out, lse), (g_out, g_lse) = items(y), g
         (q, k, v, scale), mask, drops = split_operands(self, operands)
         g_out = zeros_like(out) if g_out is None else g_out
-        if self.layout == "last":
-            out, g_out = (permute_dims(x, (0, 2, 1, 3)) for x in (out, g_out))
+        out, g_out = (permute_dims(x, back(self.layout)) for x in (out, g_out))
         delta = delta_of(g_out, out)
         delta = delta if g_lse is None else delta - g_lse
         given = (q, k, v, g_out, scale, lse, delta)
@@ -114,11 +111,11 @@ class Attention(TensorOp, name="attention"):
         made: Sequence[Any]
         if self.drops:
             factors = factors_of_examples(size, n, batched[count:], q, k, operands[count:])
-            y, lse = plain.attention(self.causal, q, k, v, scale, mask, factors)
-            made = [permute_dims(y, (0, 2, 1, 3)) if self.layout == "last" else y, lse]
+            made = plain.attention(self.causal, q, k, v, scale, mask, factors)
         else:
-            made = items(apply(self, q, k, v, scale, *mask))
-        return [part(x, size, n) for x in made]
+            made = items(apply(replace(self, layout="first"), q, k, v, scale, *mask))
+        y, lse = (part(x, size, n) for x in made)
+        return [permute_dims(y, (0, *(1 + i for i in LAYOUTS[self.layout]))), lse]
 
     def flops(self, result: TensorType, *operands: TensorType) -> int | Dim:
         q, k, v = operands[:3]

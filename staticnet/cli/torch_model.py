@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.attention.layout import LAYOUTS
 from staticnet.errors import ArgumentError
 from staticnet.io.onnx.writing.recognised import Group, Groups
 from staticnet.ir.graph import Graph
@@ -204,6 +205,6 @@ class TorchModel:
         def call(q: Any, k: Any, v: Any, scale: Any, mask: Any = None) -> Any:
             gqa = q.shape[1] != k.shape[1]
             y = attend(q, k, v, mask, 0.0, a["causal"], scale=float(scale), enable_gqa=gqa)
-            return (y.transpose(1, 2) if a["layout"] == "last" else y, None)
+            return (y.permute(LAYOUTS[a["layout"]]), None)
 
         return call

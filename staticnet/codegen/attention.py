@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.layout import heads_first, widths
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import split_operands
 from staticnet.codegen.resources import kernel_text
@@ -42,7 +43,8 @@ def attention_routine(
     name = short_name(node.inputs[0].dtype)
     laid = [laid_out(x, in_memory) for x in node.inputs]
     own, mask, drops = attention_parts(node, [f"{pointer(x.below)} + {x.first}" for x in laid])
-    rest = [*(mask or ["0"]), *(drops or ["0"] * 3), *map(pointer, results_of(node)), scratch]
+    made = [f"{pointer(x.below)} + {x.first}" for x in results_laid(node)]
+    rest = [*(mask or ["0"]), *(drops or ["0"] * 3), *made, scratch]
     given = ", ".join(["&sizes", *own, *rest])
     rooms = attention_rooms(node)
     return [
@@ -69,6 +71,29 @@ def laid_out(x: Node, in_memory: Callable[[Node], bool]) -> Laid:
     return Laid(*layout)
 
 
+def results_laid(node: Node) -> list[Laid]:
+    """How the results lie: y and l, or dq, dk and dv, with the steps of batches, heads and rows."""
+    op, results = node.op, results_of(node)
+    if isinstance(op, Attention):
+        y, lse = results
+        return [Laid(y, 0, _with_heads(y, op.layout)), Laid(lse, 0, _steps(fixed(lse.shape)))]
+    assert isinstance(op, AttentionGradient), op
+    laid = [Laid(x, 0, _with_heads(x, op.layout)) for x in results[: 3 - op.joined]]
+    own = [fixed(x.shape) for x in node.inputs[:3]]
+    (whole, *_), first = results[::-1], 0
+    for shape, width in zip(own[3 - op.joined :], widths(op, own), strict=False):
+        _, rows, row = fixed(whole.shape)
+        steps = heads_first(op.layout, (rows * row, row, shape[3], 1))
+        laid.append(Laid(whole, first, _only(shape, steps)))
+        first += width
+    return laid
+
+
+def _with_heads(x: Node, layout: str) -> tuple[int, ...]:
+    """The steps of an array of four axes as if heads came before tokens."""
+    return heads_first(layout, _steps(fixed(x.shape)))
+
+
 def attention_dims(node: Node) -> list[int]:
     """Batch, heads of queries and of keys, queries, keys, features of keys and of values."""
     q, k, v = (fixed(x.shape) for x in node.inputs[:3])
@@ -78,27 +103,30 @@ def attention_dims(node: Node) -> list[int]:
 def attention_sizes(node: Node, laid: Sequence[Laid]) -> str:
     """What `sn_attention_sizes` begins with: dims, and steps of the mask and of all rows.
 
-    The rows are those of q, k, v, and of y or its cotangent.
+    The rows are those of q, k, v, of y or its cotangent, and of dq, dk and dv.
     """
     masks = [x.steps for x in attention_parts(node, laid)[1]] or [(0,) * 4]
-    rows = [x.steps[:3] for x in laid[:3]]
+    made = [x.steps[:3] for x in results_laid(node)]
     if node.op.name == "attention":
-        y = results_of(node)[0]
-        n, a, b, _ = _steps(fixed(y.shape))
-        rows.append((n, b, a) if node.op.attributes()["layout"] == "last" else (n, a, b))
+        rows, made = [*(x.steps[:3] for x in laid[:3]), made[0]], [(0,) * 3] * 3
     else:
-        rows.append(laid[3].steps[:3])
-    parts = [*map(str, attention_dims(node)), _braced(masks[0]), _braced(map(_braced, rows))]
-    return ", ".join(parts)
+        rows = [x.steps[:3] for x in laid[:4]]
+    steps = [_braced(masks[0]), _braced(map(_braced, rows)), _braced(map(_braced, made))]
+    return ", ".join([*map(str, attention_dims(node)), *steps])
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Elements between neighbours along each axis, 0 along one of a single element."""
     steps, step = [0] * len(shape), 1
     for axis, dim in reversed(list(enumerate(shape))):
-        steps[axis] = step if dim > 1 else 0
+        steps[axis] = step
         step *= dim
-    return tuple(steps)
+    return _only(shape, steps)
+
+
+def _only(shape: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
+    """Steps, 0 along an axis of a single element."""
+    return tuple(step if dim > 1 else 0 for dim, step in zip(shape, steps, strict=True))
 
 
 def _braced(parts: Iterable[Any]) -> str:

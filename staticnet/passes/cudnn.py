@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.layout import back, in_layout
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import is_added, leaves_keys
 from staticnet.ir.dtype import BOOL, FLOAT16, FLOAT32, HALVES, is_floating
@@ -68,8 +69,9 @@ def cudnn(graph: Graph, context: Context) -> Graph:
         assert isinstance(node.op, AttentionGradient)
         attention = inputs[_DELTA - 1].inputs[0]  # l is an item of it
         y: Node = build(Item(0), (attention,))
-        if attention.op.attributes()["layout"] == "last":
-            y = build(PermuteDims((0, 2, 1, 3)), (y,))
+        layout = attention.op.attributes()["layout"]
+        if layout != "first":
+            y = build(PermuteDims(back(layout)), (y,))
         given = (*inputs[:_DELTA], y, *inputs[_DELTA + 1 :])
         return build(replace(node.op, given="result"), given)
 
@@ -164,7 +166,7 @@ def _result(node: Node) -> Node | None:
     if not isinstance(attention.op, Attention) or not known:
         return None
     index = tuple(Index.of(Symbol(f"i{axis}", n)) for axis, n in enumerate(fixed(a.shape)))
-    y_index = tuple(index[i] for i in (0, 2, 1, 3)) if attention.op.layout == "last" else index
+    y_index = in_layout(attention.op.layout, index)
     wanted = (_seen(a, index), _seen(build(Item(0), (attention,)), y_index))
     factors = _factors(delta, index)
     return attention if factors in (wanted, wanted[::-1]) else None

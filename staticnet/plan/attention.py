@@ -86,7 +86,7 @@ def _room(node: Node, most: Any, keys: Any, features: Any, of_values: Any) -> An
     block, most = _block(node), _up(most, lanes) + lanes
     wide, of_values_wide = _up(features, lanes), _up(of_values, lanes)
     if isinstance(node.op, AttentionGradient):
-        copied = node.inputs[0].dtype in HALVES
+        copied = node.inputs[0].dtype in HALVES or node.op.attributes()["layout"] != "first"
         parts = [
             *(keys * up for n, up in ((features, wide), (of_values, of_values_wide))
               if copied or up != n),

@@ -13,6 +13,7 @@ from staticnet.codegen.attention import (
     attention_sizes,
     laid_out,
     mask_kind,
+    results_laid,
 )
 from staticnet.codegen.commands import Address
 from staticnet.codegen.cuda.call import Call, Locate
@@ -36,7 +37,7 @@ def attention_routine(node: Node, locate: Locate, in_memory: Callable[[Node], bo
     """The calls that compute an attention or its gradient."""
     n, heads, groups, queries, keys, d, e = attention_dims(node)
     laid = [laid_out(x, in_memory) for x in node.inputs]
-    results = results_of(node)
+    results = results_laid(node)
     if node.op.name == "attention":
         return [_call(node, "attention", results, laid, (n * heads, queries, e), locate)]
     by_queries, by_keys = (n * heads, queries, d), (n * groups, keys, max(d, e))
@@ -48,7 +49,7 @@ def attention_routine(node: Node, locate: Locate, in_memory: Callable[[Node], bo
 
 
 def _call(
-    node: Node, name: str, results: tuple[Node, ...], laid: Sequence[Laid],
+    node: Node, name: str, results: Sequence[Laid], laid: Sequence[Laid],
     task: tuple[int, int, int], locate: Locate,
 ) -> Call:  # fmt: skip
     """A call for tasks of (heads, rows, features); a block has a tile of rows of one head."""
@@ -59,7 +60,7 @@ def _call(
     parameters = [f"const {c_type(x.dtype)} *x{i}" for i, x in enumerate(node.inputs)]
     own, mask, drops = attention_parts(node, [f"x{i}" for i in range(len(node.inputs))])
     given = [*own, *(mask or ["(const unsigned char *)0"]), f"{{{', '.join(drops)}}}"]
-    parameters += [f"{c_type(y.dtype)} *y{i}" for i, y in enumerate(results)]
+    parameters += [f"{c_type(y.below.dtype)} *y{i}" for i, y in enumerate(results)]
     given += [f"y{i}" for i in range(len(results))]
     read = _addresses(node, laid, locate)
     packed = str(_is_packed(node, laid, read)).lower()
@@ -74,7 +75,7 @@ def _call(
             f"constexpr sn_attention_sizes sizes = {{{attention_sizes(node, laid)}, {packed}}};",
             f"sn_{name}<{options}>(sizes, {tasks}, block, blocks, {', '.join(given)});",
         ),
-        (*read, *map(locate, results)),
+        (*read, *(locate(y.below).further(y.first * y.below.dtype.itemsize) for y in results)),
         max(1, min(MAX_BLOCKS, tasks)),
         2 * tile,
         scratch_bytes=_scratch_bytes(node, locate),

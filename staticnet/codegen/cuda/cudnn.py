@@ -14,7 +14,13 @@ from collections.abc import Callable, Sequence
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import is_added
-from staticnet.codegen.attention import Laid, attention_dims, attention_parts, laid_out
+from staticnet.codegen.attention import (
+    Laid,
+    attention_dims,
+    attention_parts,
+    laid_out,
+    results_laid,
+)
 from staticnet.codegen.commands import Address, Operand, Signature
 from staticnet.codegen.cuda.call import Locate
 from staticnet.codegen.cuda.convolution import core_of
@@ -22,7 +28,6 @@ from staticnet.ir.dtype import FLOAT32, HALVES
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant
-from staticnet.plan.results import results_of
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.epilogue import ConvolutionEpilogue
 
@@ -66,19 +71,24 @@ def _attention(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) ->
     arrays = [_laid(name, x, at) for (name, x), at in zip(read, laid, strict=True)]
     below = zip(laid, read, strict=True)
     addresses = [locate(at.below).further(at.first * x.dtype.itemsize) for at, (_, x) in below]
-    results = results_of(node)
-    made = zip(("y", "l") if forward else ("dq", "dk", "dv"), results, strict=True)
-    written = [(name, x) for name, x in made if locate(x).kind != "scratch"]
+    made = list(zip(("y", "l") if forward else ("dq", "dk", "dv"), results_laid(node), strict=True))
+    written = [(name, x) for name, x in made if locate(x.below).kind != "scratch"]
     wanted = ("y",) if forward else ("dq", "dk", "dv")
     if any(name not in dict(written) for name in wanted):
         return None
+    like = dict(zip(("y", "l", "dq", "dk", "dv"), _shapes_of_results(node), strict=True))
     for name, x in written:
-        last = name == "y" and op.attributes()["layout"] == "last"
-        arrays.append(_dense(name, x, (0, 2, 1, 3) if last else range(x.ndim)))
-        addresses.append(locate(x))
+        arrays.append(_operand(name, x.below, like[name], x.steps))
+        addresses.append(locate(x.below).further(x.first * x.below.dtype.itemsize))
     assert isinstance(scale, Constant)
     options = ("causal", causal), ("scale", float(scale.value.scalar))
     return _told(node, arrays, [name for name, _ in written], options, addresses)
+
+
+def _shapes_of_results(node: Node) -> list[tuple[int, ...]]:
+    """Of y, l, dq, dk and dv."""
+    q, k, v = (fixed(x.shape) for x in node.inputs[:3])
+    return [(*q[:3], v[3]), q[:3], q, k, v]
 
 
 def _pairs(node: Node) -> tuple[int, int]:

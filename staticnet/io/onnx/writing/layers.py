@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet.attention.layout import LAYOUTS
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import split_operands
 from staticnet.io.onnx.writing.arrays import sliced
@@ -219,4 +220,5 @@ def _attention(body: Body, node: Node) -> list[str | None]:
     (n, h, t), e = q.shape[:3], v.shape[3]
     y = body.reshape(body("MatMul", weights, values), (n, h, t, e))
     y = y if q.dtype == values.dtype else body.cast(y, q.dtype)
-    return [body.permuted(y, [0, 2, 1, 3]) if op.layout == "last" else y, lse]
+    axes = LAYOUTS[op.layout]
+    return [y if op.layout == "first" else body.permuted(y, list(axes)), lse]

@@ -8,6 +8,7 @@ import numpy as np
 
 from staticnet.attention import plain
 from staticnet.attention.gradient import AttentionGradient
+from staticnet.attention.layout import arranged
 from staticnet.attention.op import Attention
 from staticnet.attention.operands import split_operands
 from staticnet.attention.scores import (
@@ -200,4 +201,4 @@ def _attention_gradient(node: Node) -> Any:
     if op.given == "result":
         given = (*given[:6], sum(widened(given[3]) * widened(given[6]), -1))
     factors = plain.factors_of(given[0], given[1], drops)
-    return plain.attention_gradient(op.causal, given, mask, factors)
+    return arranged(op, plain.attention_gradient(op.causal, given, mask, factors))
