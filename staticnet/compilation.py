@@ -32,6 +32,7 @@ from staticnet.passes.merge_loops import MERGE_LOOPS
 from staticnet.passes.precision import PRECISION
 from staticnet.passes.remat import REMAT
 from staticnet.passes.scatter_updates import SCATTER_UPDATES
+from staticnet.passes.shifted_sums import SHIFTED_SUMS
 from staticnet.passes.sink import SINK
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
@@ -59,6 +60,7 @@ PIPELINE = (
     FLOAT8,
     AUXILIARY,
     CHANNEL_SUMS,
+    SHIFTED_SUMS,
     CONVOLUTION_EPILOGUES,
     CUDNN,
     SCATTER_UPDATES,

@@ -241,8 +241,7 @@ class Fusion:
         return operand if by_routine and operand in self.group_of else base(operand)
 
     def _join(self, node: Node) -> bool:
-        makers = {self.group_of[source] for source in self.sources(node)}
-        latest_first = sorted(makers, key=lambda g: -g.number)
+        latest_first = self._makers(node)
         for group in latest_first:
             why_not = self._why_not(node, group)
             if not why_not:
@@ -251,6 +250,23 @@ class Fusion:
                 return True
             self._keep_apart(node, why_not, group)
         return False
+
+    def _makers(self, node: Node) -> list[Group]:
+        """The groups that make a node's operands, the latest first.
+
+        But one that reduces goes before a map that it can take in: else what it reads, too, would
+        be read by both.
+        """
+        makers = {self.group_of[source] for source in self.sources(node)}
+        latest_first = sorted(makers, key=lambda g: -g.number)
+        if len(latest_first) < 2 or latest_first[0].kind != "map" or not self.enabled:
+            return latest_first
+        takes = [
+            g
+            for g in latest_first
+            if g.fused and g.kind != "map" and not self._why_not_merge(latest_first[0], g)
+        ]
+        return [*takes, *(g for g in latest_first if g not in takes)]
 
     def _keep_apart(self, node: Node, why: str, maker: Group | None = None) -> None:
         """Note why a node is in no kernel with its operands, those of one maker or all."""
