@@ -116,6 +116,11 @@ class Compilation:
     def __post_init__(self) -> None:
         check_pipeline(self.pipeline)
         check_names(self.passes, self.disabled_passes)
+        if INFER_SHAPE.name in self.disabled_passes and self.graph.symbols:
+            raise ArgumentError(
+                f"disabled_passes: {INFER_SHAPE.name} gives {', '.join(sorted(self.graph.symbols))}"
+                " a size, and may be left out only where no dim is symbolic"
+            )
 
     @property
     def passes(self) -> tuple[str, ...]:

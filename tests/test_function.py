@@ -329,3 +329,12 @@ def test_16_bit_floats_compute_in_32() -> None:
         total, dot = f(np.ones(4096, x.dtype))
         assert (float(total), float(dot)) == (4096, 4096)
         assert total.dtype == dtype
+
+
+def test_symbolic_dims_need_infer_shape() -> None:
+    x, _, w = linear()
+    with pytest.raises(ArgumentError, match="infer_shape gives batch a size, and may be left out"):
+        sn.function(x, x @ w, disabled_passes=["infer_shape"])
+    fixed = sn.placeholder((2,))
+    f = sn.function(fixed, fixed * 2, disabled_passes=["infer_shape"])
+    assert f(np.ones(2, "float32")).tolist() == [2, 2]
