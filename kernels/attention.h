@@ -8,6 +8,8 @@
    block. The gradient computes a block's scores again. A task is a block of queries, of the gradient
    a head of keys; each computes its results alone, in one order, so bits do not depend on threads.
 
+   A program is compiled with the masks and dropouts that it has: SN_MASKS_f32 and SN_DROPS_f32.
+
    Dao, "FlashAttention-2: faster attention with better parallelism and work partitioning", 2023. */
 
 typedef sn_real_f32 sn_attention_lanes_f32 __attribute__((vector_size(SN_LANES), aligned(4), may_alias));
@@ -18,6 +20,7 @@ enum {
   sn_attention_keys_f32 = 512 / sizeof(sn_real_f32),
 };
 
+SN_BY_HAND_BEGIN
 SN_FUSED_BEGIN
 /* c [ROWS, VECTORS * width] = a b or, if `add`, c + a b. a's element (i, l) is a[i * ai + l * al],
    rows of b and c are bl and ci elements apart. */
@@ -177,9 +180,9 @@ static void sn_attention_mask_f32(const sn_attention_sizes_f32 *z, int64_t n, in
       s[k * ld + q] = EXPRESSION;                                      \
     }                                                                  \
   }
-  if (z->mask == 1) SN_ADD(uint8_t, x ? s[k * ld + q] : -SN_INF)
-  if (z->mask == 2) SN_ADD(sn_cell_f32, s[k * ld + q] + sn_get_f32(x))
-  if (z->mask == 3) SN_ADD(sn_real_f32, s[k * ld + q] + x)
+  if (SN_MASKS_f32 && z->mask == 1) SN_ADD(uint8_t, x ? s[k * ld + q] : -SN_INF)
+  if (SN_MASKS_f32 && z->mask == 2) SN_ADD(sn_cell_f32, s[k * ld + q] + sn_get_f32(x))
+  if (SN_MASKS_f32 && z->mask == 3) SN_ADD(sn_real_f32, s[k * ld + q] + x)
 #undef SN_ADD
   for (int64_t k = z->causal ? SN_MAX(q0 + 1, k0) : k0 + keys; k < k0 + keys; ++k)
     for (int64_t q = 0; q < SN_MIN(k - q0, rows); ++q) s[(k - k0) * ld + q] = -SN_INF;
@@ -201,6 +204,7 @@ static inline int64_t sn_attention_first_f32(int64_t query) {
   return query > 0 ? query / sn_attention_width_f32 * sn_attention_width_f32 : 0;
 }
 
+SN_BY_HAND_END
 /* scores = their powers below `top`, the greatest so far, and `total` their sums; `factor` is what
    the powers before are to be multiplied by. Key k has queries from k + shift on; before
    them powers are 0. -> whether a factor is not 1 */
@@ -249,6 +253,7 @@ SN_KERNEL void sn_attention_slopes_f32(int64_t keys, int64_t lanes, int64_t shif
   }
 }
 
+SN_BY_HAND_BEGIN
 /* What a task works in, cut from one piece of memory. */
 static sn_real_f32 *sn_attention_take_f32(sn_real_f32 **room, int64_t n) {
   sn_real_f32 *const taken = *room;
@@ -435,3 +440,4 @@ static void sn_attention_gradient_f32(const sn_attention_sizes_f32 *z, const sn_
     }
   }
 }
+SN_BY_HAND_END

@@ -14,7 +14,7 @@ static inline sn_real_f32 sn_attention_factor_f32(sn_u32 word, float kept, sn_re
 SN_KERNEL void sn_attention_drop_f32(const sn_attention_drops_f32 *drops, int64_t first,
                                      int64_t apart, int64_t keys, int64_t lanes,
                                      sn_real_f32 *restrict x, int64_t ld) {
-  if (!drops->key) return;
+  if (!SN_DROPS_f32 || !drops->key) return;
   const sn_u64 key = *drops->key, counter = *drops->counter;
   const float kept = (float)*drops->kept;
   const sn_real_f32 factor = 1 / *drops->kept;

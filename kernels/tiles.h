@@ -17,10 +17,17 @@
 #define SN_TALL 4
 #endif
 
+/* SN_BY_HAND: what is vectors already, or calls what is, compiles sooner at -O2 and is as fast. */
 #if defined(__clang__)
+#define SN_BY_HAND_BEGIN
+#define SN_BY_HAND_END
 #define SN_FUSED_BEGIN _Pragma("clang fp contract(fast)")
 #define SN_FUSED_END _Pragma("clang fp contract(off)")
 #else
+#define SN_BY_HAND_BEGIN                                                                           \
+  _Pragma("GCC push_options")                                                                      \
+      _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")")
+#define SN_BY_HAND_END _Pragma("GCC pop_options")
 #define SN_FUSED_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"fp-contract=fast\")")
 #define SN_FUSED_END _Pragma("GCC pop_options")
 #endif

@@ -21,6 +21,8 @@ from staticnet.plan.results import results_of
 
 Pointer = Callable[[Node], str]
 ATTENTION = frozenset({"attention", "attention_gradient"})
+HELPERS = ("masks", "drops", "attention")
+"""The helpers of this file, in order."""
 
 
 class Laid(NamedTuple):
@@ -140,13 +142,26 @@ def mask_kind(node: Node) -> int:
     return 0
 
 
-def attention_helper(name: str) -> str:
-    """The C that defines the routines for a dtype."""
+def attention_needs(node: Node) -> tuple[str, ...]:
+    """The helpers that such a node calls: the routines, and what those are not compiled without."""
+    name = short_name(node.inputs[0].dtype)
+    _, mask, drops = attention_parts(node, node.inputs)
+    parts = [f"{part} {name}" for part, is_there in (("masks", mask), ("drops", drops)) if is_there]
+    return "tiles", *parts, f"attention {name}"
+
+
+def attention_helper(need: str) -> str:
+    """The C that defines the routines for a dtype, after that of the parts which they have."""
+    part, _, name = need.partition(" ")
+    if part != "attention":
+        return f"#define SN_{part.upper()}_{name} 1"
     dtype = as_dtype(name)
     wide = compute_dtype(dtype)
     real, half = short_name(wide), dtype in HALVES
     weight = "sn_exp_nonpositive_f32" if real == "f32" else "sn_exp_f64"
+    absent = (f"SN_MASKS_{name}", f"SN_DROPS_{name}")
     head = [
+        *(f"#ifndef {part}\n#define {part} 0\n#endif" for part in absent),
         f"typedef {c_type(dtype)} sn_cell_{name};",
         f"typedef {c_type(wide)} sn_real_{name};",
         f"#define SN_HALF_{name} {int(half)}",

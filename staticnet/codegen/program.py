@@ -237,7 +237,8 @@ class _Writer:
     def _file(self, blas: str, body: str) -> str:
         multiplies = "sn_call_gemm" in body or "sn_call_held" in body
         uses_blas = multiplies or bool(self._libraries("lapack"))
-        helpers = [helper(need) for need in self.parts.helpers]
+        ordered = sorted(self.parts.helpers, key=lambda need: need.startswith("attention "))
+        helpers = [helper(need) for need in ordered]  # attention is after the parts that it has
         shares = uses_blas or bool(self._libraries("convolution"))
         numbers = {
             "SLAB_WORK": SLAB_WORK,

@@ -6,7 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from staticnet.codegen.attention import ATTENTION, attention_helper, attention_routine
+from staticnet.codegen.attention import (
+    ATTENTION,
+    HELPERS,
+    attention_helper,
+    attention_needs,
+    attention_routine,
+)
 from staticnet.codegen.c_statements import initial
 from staticnet.codegen.convolution import (
     convolution_helper,
@@ -295,7 +301,7 @@ def needs(node: Node) -> tuple[str, ...]:
     if isinstance(node.op, ChannelOp):
         return moments_needs(node)
     if node.op.name in ATTENTION:
-        return "tiles", f"attention {short_name(node.inputs[0].dtype)}"
+        return attention_needs(node)
     return ("concat",) if node.op.name == "concat" else ()
 
 
@@ -312,8 +318,8 @@ def helper(need: str) -> str:
         return matrix_helper(name)
     if kind == "convolution":
         return convolution_helper(name)
-    if kind == "attention":
-        return attention_helper(name)
+    if kind in HELPERS:
+        return attention_helper(need)
     dtype = as_dtype(name)
     load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":
