@@ -55,12 +55,13 @@ def _kind(operand: Any) -> Any:
 
 @dataclass
 class Execution:
-    """One building of a model's graph."""
+    """One building of a model's graph. `operators` are the schemas and rules of what it met."""
 
     model: Model
     training: bool = False
     knowledge: Knowledge = field(default_factory=Knowledge)
     labels: dict[str, str] = field(default_factory=dict)
+    operators: dict[tuple[str, str, int], tuple[Any, Any]] = field(default_factory=dict)
     fitting: set[tuple[Any, ...]] = field(default_factory=set)  # operands that were checked
     depth: int = 0
     draws: int = 0
@@ -95,18 +96,21 @@ class Execution:
 
     def steps(self, steps: Sequence[Step], scope: Scope) -> None:
         """Run steps, one after another."""
-        for step in steps:
-            operands = [scope[name] if name else None for name in step.inputs]
-            while operands and operands[-1] is None:
-                operands.pop()
-            before = location.set_module(_path(scope.path, step))
-            try:
+        values, before = scope.values, location.set_module(scope.path)
+        try:
+            for step in steps:
+                operands = [
+                    values[x] if x in values else scope[x] if x else None for x in step.inputs
+                ]
+                while operands and operands[-1] is None:
+                    operands.pop()
+                location.set_module(_path(scope.path, step))
                 results = self._results(step, operands, scope)
-            finally:
-                location.set_module(before)
-            for name, value in zip(step.outputs, results, strict=False):
-                if name:
-                    scope.values[name] = value
+                for name, value in zip(step.outputs, results, strict=False):
+                    if name:
+                        values[name] = value
+        finally:
+            location.set_module(before)
 
     def _results(self, step: Step, operands: list[Any], scope: Scope) -> Sequence[Any]:
         """What a step gives. Its errors name it, and all are of the family."""
@@ -133,13 +137,15 @@ class Execution:
         if function is not None:
             return self._function(function, step, operands, scope)
         version = scope.opsets.get(step.domain) or newest(step.domain)
-        known = schema(step.domain, step.op, version)
+        key = (step.domain, step.op, version)
+        if key not in self.operators:
+            self.operators[key] = schema(*key), find(*key)
+        known, rule = self.operators[key]
         call = Call(step, self, scope, known)
-        kinds = (step.domain, step.op, version, *map(_kind, operands))
+        kinds = (key, *map(_kind, operands))
         if kinds not in self.fitting:
             check_operands(known, operands)
             self.fitting.add(kinds)
-        rule = find(step.domain, step.op, version)
         if rule is None:
             return self._function(self._composed(call, operands), step, operands, scope, known)
         results = rule(call, *operands)
@@ -206,7 +212,7 @@ def _told(step: Step, what: str) -> OnnxError:
 
 def _path(path: str, step: Step) -> str:
     """The step's name as that of a module, which its nodes carry."""
-    own = step.name.strip("/").replace("/", ".") or step.op
+    own = (step.name and step.name.strip("/").replace("/", ".")) or step.op
     return f"{path}.{own}" if path else own
 
 

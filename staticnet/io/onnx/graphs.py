@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,6 +40,9 @@ class Reference:
     name: str
 
 
+_NONE: Mapping[str, Any] = {}  # the attributes of all steps that have none
+
+
 class Step(NamedTuple):
     """A node of a graph: an operator on named values; an empty name is an operand left out."""
 
@@ -48,7 +51,7 @@ class Step(NamedTuple):
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Any]
     source: bytes = b""  # as it is in the file, if it is made of others and holds graphs
 
     def __str__(self) -> str:
@@ -93,11 +96,19 @@ class Function:
     opsets: dict[str, int]
 
 
+class _Words(dict[Any, str]):
+    """Names as they are read: each is kept once, however often it stands in a file."""
+
+    def __missing__(self, text: Any) -> str:
+        return self.setdefault(text, word(text))
+
+
 @dataclass
 class Reader:
     """Makes graphs of protos; external data lies in `folder`."""
 
     folder: Folder | None = None
+    words: _Words = field(default_factory=_Words)
 
     def body(self, proto: Any, around: Collection[str] = (), what: str = "") -> Body:
         """A graph, checked: each name has one definition, and each operand is one.
@@ -126,12 +137,11 @@ class Reader:
             self._initialize(body, name, self._dense(sparse, f"{where}: {name!r:.80}"), where)
         defined |= body.initializers.keys()
         body.steps, body.free = self.steps(proto.node, defined, frozenset(around), where)
-        known = defined | set(around) | {name for s in body.steps for name in s.outputs}
+        made = {name for step in body.steps for name in step.outputs}
         for output in body.outputs:
-            if output.name not in known:
+            if not any(output.name in names for names in (made, defined, around)):
                 raise OnnxError(f"{where}: the output {output.name!r:.80} is the result of no node")
         outside = {x.name for x in body.outputs} - defined - inputs
-        made = {name for step in body.steps for name in step.outputs}
         body.free |= frozenset(outside - made)
         return body
 
@@ -164,15 +174,8 @@ class Reader:
         Raises:
             OnnxError: if a name has two definitions or none, or operands run in a circle.
         """
-        outputs: set[str] = set()
-        results = [tuple(map(word, proto.output)) for proto in protos]
-        for proto, names in zip(protos, results, strict=True):
-            for name in names:
-                if name and (name in outputs or name in defined):
-                    raise OnnxError(
-                        f"{where}: {_label(proto)} gives {name!r:.80}, which is defined already"
-                    )
-                outputs.add(name)
+        results = [tuple(map(self.words.__getitem__, proto.output)) for proto in protos]
+        outputs = _outputs(protos, results, defined, where)
         own = defined | outputs
         visible = own | around if around else own
         steps = [
@@ -180,35 +183,39 @@ class Reader:
             for proto, given in zip(protos, results, strict=True)
         ]
         needs = [_needs(step) for step in steps]
-        free: set[str] = set()
-        for step, taken in zip(steps, needs, strict=True):
-            for name in taken:
-                if name in own:
-                    continue
-                if name not in around:
-                    raise OnnxError(f"{where}: {step} takes {name!r:.80}, which nothing defines")
-                free.add(name)
+        free = set().union(*needs) - own
+        if not free <= around:
+            name = next(x for taken in needs for x in taken if x in free and x not in around)
+            step = next(step for step, taken in zip(steps, needs, strict=True) if name in taken)
+            raise OnnxError(f"{where}: {step} takes {name!r:.80}, which nothing defines")
         return _ordered(steps, needs, defined, outputs, where), frozenset(free)
 
     def step(
         self, proto: Any, outputs: tuple[str, ...], visible: Collection[str], where: str
     ) -> Step:
         """A node, whose outputs have been read."""
+        words = self.words
+        op, overload = words[proto.op_type], words[proto.overload]
+        step = Step(
+            f"{op}:{overload}" if overload else op,
+            "" if proto.domain == "ai.onnx" else words[proto.domain],
+            words[proto.name],
+            tuple(map(words.__getitem__, proto.input)),
+            outputs,
+            self._attributes(proto, visible, where) if proto.attribute else _NONE,
+        )
+        if step.attributes and step.bodies and not is_known(step.domain, op):
+            step = step._replace(source=proto.SerializeToString())
+        return step
+
+    def _attributes(self, proto: Any, visible: Collection[str], where: str) -> dict[str, Any]:
         attributes: dict[str, Any] = {}
+        label = f"{where}: {_label(proto)}"
         for attribute in proto.attribute:
-            label = f"{where}: {_label(proto)}"
             if word(attribute.name) in attributes:
                 raise OnnxError(f"{label}: the attribute {attribute.name!r:.60} is there twice")
             attributes[word(attribute.name)] = self.attribute(attribute, visible, label)
-        domain = "" if proto.domain == "ai.onnx" else word(proto.domain)
-        overload, op = word(proto.overload), word(proto.op_type)
-        step = Step(
-            f"{op}:{overload}" if overload else op, domain, word(proto.name),
-            tuple(map(word, proto.input)), outputs, attributes,
-        )  # fmt: skip
-        if step.bodies and not is_known(domain, op):
-            step = step._replace(source=proto.SerializeToString())
-        return step
+        return attributes
 
     def attribute(self, proto: Any, visible: Collection[str], label: str) -> Any:
         """An attribute's value: a number, a text, an array, a graph, or a list of such."""
@@ -281,6 +288,24 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def _outputs(
+    protos: Sequence[Any], results: list[tuple[str, ...]], defined: set[str], where: str
+) -> set[str]:
+    """All that nodes define, each once."""
+    outputs = set().union(*results)
+    if len(outputs) == sum(map(len, results)) and outputs.isdisjoint(defined):
+        return outputs
+    seen: set[str] = set()
+    for proto, names in zip(protos, results, strict=True):
+        for name in names:
+            if name and (name in seen or name in defined):
+                raise OnnxError(
+                    f"{where}: {_label(proto)} gives {name!r:.80}, which is defined already"
+                )
+            seen.add(name)
+    return seen
+
+
 def _unique(names: Iterable[str], what: str) -> set[str]:
     found: set[str] = set()
     for name in names:
@@ -308,7 +333,7 @@ def _ordered(
     """The steps after those that they need; as they stand, if that is so."""
     ready = set(defined)
     for step, names in zip(steps, needs, strict=True):
-        if any(name in outputs and name not in ready for name in names):
+        if not ready.issuperset(names) and not outputs.isdisjoint({*names} - ready):
             break
         ready.update(step.outputs)
     else:

@@ -172,8 +172,9 @@ def _check_limits(count: int, depth: int, what: str) -> None:
 def _all_steps(steps: Iterable[Step]) -> Iterable[Step]:
     for step in steps:
         yield step
-        for body in step.bodies:
-            yield from _all_steps(body.steps)
+        if step.attributes:
+            for body in step.bodies:
+                yield from _all_steps(body.steps)
 
 
 def check_known(step: Step, versions: dict[str, int]) -> None:
