@@ -32,24 +32,31 @@ __device__ inline void sn_in_window(const sn_windows &w, const sn_window &at,
         if (!SN_WINDOW_HAS(&w, 0, d) || !SN_WINDOW_HAS(&w, 1, h) || !SN_WINDOW_HAS(&w, 2, i))
           continue;
         const int64_t place = (d * w.size[1] + h) * w.size[2] + i;
-        each(X::load(x[place * w.channels]), place);
+        const int64_t number = (kd * w.kernel[1] + kh) * w.kernel[2] + kw;
+        each(X::load(x[place * w.channels]), place, number);
       }
 }
 
-template <class X>
+// What an index says: of one byte an element's number in its window, else its place in the plane.
+template <class I>
+__device__ inline int64_t sn_which(int64_t place, int64_t number) {
+  return sizeof(I) == 1 ? number : place;
+}
+
+template <class X, class I>
 __device__ inline void sn_max_pool(const sn_windows &w, int64_t planes, const typename X::memory *x,
-                                   typename X::memory *y, int *index) {
+                                   typename X::memory *y, I *index) {
   typedef typename X::value T;
   SN_EACH(j, planes * sn_volume(w.windows) * w.channels) {
     T best = 0;
     int64_t at = -1;
-    sn_in_window<X>(w, sn_window(w.windows, w, j), x, [&](T value, int64_t place) {
+    sn_in_window<X>(w, sn_window(w.windows, w, j), x, [&](T value, int64_t place, int64_t number) {
       const bool better = at < 0 || value > best || value != value;
       best = better ? value : best;
-      at = better ? place : at;
+      at = better ? sn_which<I>(place, number) : at;
     });
     y[j] = X::store(best);
-    index[j] = (int)at;
+    index[j] = (I)at;
   }
 }
 
@@ -59,7 +66,7 @@ __device__ inline void sn_window_sum(const sn_windows &w, int64_t planes,
   typedef typename X::value T;
   SN_EACH(j, planes * sn_volume(w.windows) * w.channels) {
     T sum = 0;
-    sn_in_window<X>(w, sn_window(w.windows, w, j), x, [&](T value, int64_t) { sum += value; });
+    sn_in_window<X>(w, sn_window(w.windows, w, j), x, [&](T value, int64_t, int64_t) { sum += value; });
     y[j] = X::store(sum);
   }
 }
@@ -77,6 +84,11 @@ __device__ inline bool sn_window_meets(const sn_windows &w, int axis, int64_t i,
   return (i + w.low[axis] - o * w.stride[axis]) % w.gap[axis] == 0;
 }
 
+// Which of its elements that is.
+__device__ inline int64_t sn_element_of(const sn_windows &w, int axis, int64_t i, int64_t o) {
+  return (i + w.low[axis] - o * w.stride[axis]) / w.gap[axis];
+}
+
 template <class F>
 __device__ inline void sn_in_windows(const sn_windows &w, const sn_window &at, F &&each) {
   int64_t first[3], last[3];
@@ -87,19 +99,22 @@ __device__ inline void sn_in_windows(const sn_windows &w, const sn_window &at, F
         if (sn_window_meets(w, 0, at.o[0], od) && sn_window_meets(w, 1, at.o[1], oh) &&
             sn_window_meets(w, 2, at.o[2], ow)) {
           const int64_t row = (at.plane * w.windows[0] + od) * w.windows[1] + oh;
-          each((row * w.windows[2] + ow) * w.channels + at.channel);
+          const int64_t kd = sn_element_of(w, 0, at.o[0], od), kh = sn_element_of(w, 1, at.o[1], oh);
+          const int64_t kw = sn_element_of(w, 2, at.o[2], ow);
+          each((row * w.windows[2] + ow) * w.channels + at.channel,
+               (kd * w.kernel[1] + kh) * w.kernel[2] + kw);
         }
 }
 
-template <class X>
+template <class X, class I>
 __device__ inline void sn_max_pool_gradient(const sn_windows &w, int64_t planes,
-                                            const typename X::memory *g, const int *index,
+                                            const typename X::memory *g, const I *index,
                                             typename X::memory *y) {
   SN_EACH(j, planes * sn_volume(w.size) * w.channels) {
     typename X::value sum = 0;
     const int64_t place = j / w.channels % sn_volume(w.size);
-    sn_in_windows(w, sn_window(w.size, w, j), [&](int64_t o) {
-      if (index[o] == place) sum += X::load(g[o]);
+    sn_in_windows(w, sn_window(w.size, w, j), [&](int64_t o, int64_t number) {
+      if (index[o] == sn_which<I>(place, number)) sum += X::load(g[o]);
     });
     y[j] = X::store(sum);
   }
@@ -110,7 +125,7 @@ __device__ inline void sn_window_spread(const sn_windows &w, int64_t planes,
                                         const typename X::memory *g, typename X::memory *y) {
   SN_EACH(j, planes * sn_volume(w.size) * w.channels) {
     typename X::value sum = 0;
-    sn_in_windows(w, sn_window(w.size, w, j), [&](int64_t o) { sum += X::load(g[o]); });
+    sn_in_windows(w, sn_window(w.size, w, j), [&](int64_t o, int64_t) { sum += X::load(g[o]); });
     y[j] = X::store(sum);
   }
 }

@@ -16,9 +16,13 @@ enum { sn_strip = 256 };
   const int64_t from = shift < 0 ? SN_MIN((step - 1 - shift) / step, n) : 0;              \
   const int64_t to = shift < (w)->size[2] ? SN_MIN(((w)->size[2] - 1 - shift) / step + 1, n) : 0;
 
-/* y, at: the greatest elements of a row of windows and their places. T: the elements' type, A: that
-   they are compared in, LOAD and STORE: between the two. */
-#define SN_MAX_POOL(NAME, T, A, LOAD, STORE)                                                       \
+/* The number of an element in its window, which are counted as its places in a plane are. */
+#define SN_WINDOW_NUMBER(w, kd, kh, kw) (((kd) * (w)->kernel[1] + (kh)) * (w)->kernel[2] + (kw))
+
+/* y, at: the greatest elements of a row of windows, and as I their places or, if SMALL, their numbers
+   in the windows. T: the elements' type, A: that they are compared in, LOAD and STORE: between the
+   two. */
+#define SN_MAX_POOL(NAME, T, I, SMALL, A, LOAD, STORE)                                             \
   SN_SMALL void NAME##_more(int64_t n, const T *restrict x, int64_t step, int64_t place,           \
                             int64_t places, A *restrict best, int32_t *restrict at) {              \
     const int32_t first = (int32_t)place, each = (int32_t)places;                                  \
@@ -30,7 +34,7 @@ enum { sn_strip = 256 };
     }                                                                                              \
   }                                                                                                \
   SN_SMALL void NAME##_strip(const sn_windows *w, int64_t od, int64_t oh, int64_t t, int64_t c,    \
-                             int64_t n, const T *x, T *y, int32_t *index) {                        \
+                             int64_t n, const T *x, T *y, I *index) {                        \
     A best[sn_strip];                                                                              \
     int32_t at[sn_strip];                                                                          \
     for (int64_t j = 0; j < n; ++j) best[j] = 0, at[j] = -1;                                       \
@@ -43,17 +47,20 @@ enum { sn_strip = 256 };
           if (w->channels == 1) {                                                                  \
             SN_WINDOWS_INSIDE(w, kw, t, n)                                                         \
             const int64_t first = row + shift + from * step;                                       \
-            NAME##_more(to - from, x + first, step, first, step, best + from, at + from);          \
+            const int64_t place = SMALL ? SN_WINDOW_NUMBER(w, kd, kh, kw) : first;                 \
+            NAME##_more(to - from, x + first, step, place, SMALL ? 0 : step, best + from,          \
+                        at + from);                                                                \
           } else {                                                                                 \
             const int64_t i = SN_WINDOW_AT(w, 2, t, kw);                                           \
+            const int64_t place = SMALL ? SN_WINDOW_NUMBER(w, kd, kh, kw) : row + i;               \
             if (SN_WINDOW_HAS(w, 2, i))                                                            \
-              NAME##_more(n, x + (row + i) * w->channels + c, 1, row + i, 0, best, at);            \
+              NAME##_more(n, x + (row + i) * w->channels + c, 1, place, 0, best, at);              \
           }                                                                                        \
         }                                                                                          \
       }                                                                                            \
-    for (int64_t j = 0; j < n; ++j) y[j] = STORE(best[j]), index[j] = at[j];                    \
+    for (int64_t j = 0; j < n; ++j) y[j] = STORE(best[j]), index[j] = (I)at[j];                 \
   }                                                                                                \
-  SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y, int32_t *at) {            \
+  SN_SMALL void NAME(const sn_windows *w, int64_t row, const T *x, T *y, I *at) {                  \
     SN_POOL_STRIPS(w, row, NAME##_strip(w, od, oh, t, c, n, x, y + place, at + place))             \
   }
 
@@ -107,15 +114,63 @@ enum { sn_strip = 256 };
   }
 
 /* y: each g added where its window's greatest element was, of one plane. */
-#define SN_MAX_POOL_GRADIENT(NAME, T)                                                              \
-  SN_SMALL void NAME(const sn_windows *w, int64_t plane, const T *g, const int32_t *at, T *y) {    \
+#define SN_MAX_POOL_GRADIENT(NAME, T, I, SMALL)                                                    \
+  SN_SMALL void NAME(const sn_windows *w, int64_t plane, const T *g, const I *at, T *y) {          \
     const int64_t size = w->size[0] * w->size[1] * w->size[2] * w->channels;                       \
     const int64_t windows = w->windows[0] * w->windows[1] * w->windows[2];                         \
+    int64_t away[SMALL ? 256 : 1] = {0}, number = 0; /* from a window's first element */           \
+    for (int64_t kd = 0; SMALL && kd < w->kernel[0]; ++kd)                                         \
+      for (int64_t kh = 0; kh < w->kernel[1]; ++kh)                                                \
+        for (int64_t kw = 0; kw < w->kernel[2]; ++kw)                                              \
+          away[number++] = (kd * w->gap[0] * w->size[1] + kh * w->gap[1]) * w->size[2] +           \
+                           kw * w->gap[2];                                                         \
     g += plane * windows * w->channels, at += plane * windows * w->channels, y += plane * size;    \
     memset(y, 0, (size_t)size * sizeof(T));                                                        \
-    for (int64_t o = 0; o < windows; ++o)                                                          \
-      for (int64_t c = 0; c < w->channels; ++c)                                                    \
-        y[at[o * w->channels + c] * w->channels + c] += g[o * w->channels + c];                    \
+    for (int64_t od = 0; od < w->windows[0]; ++od)                                                 \
+      for (int64_t oh = 0; oh < w->windows[1]; ++oh) {                                             \
+        const int64_t d = SN_WINDOW_AT(w, 0, od, 0), h = SN_WINDOW_AT(w, 1, oh, 0);                \
+        int64_t first = (d * w->size[1] + h) * w->size[2] + SN_WINDOW_AT(w, 2, 0, 0);              \
+        for (int64_t ow = 0; ow < w->windows[2]; ++ow, first += w->stride[2])                      \
+          for (int64_t c = 0; c < w->channels; ++c, ++at, ++g)                                     \
+            y[(SMALL ? first + away[*at] : (int64_t)*at) * w->channels + c] += *g;                 \
+      }                                                                                            \
+  }
+
+/* The same in 16 bits: an element is added up in float, in the order of its windows, and rounded. */
+#define SN_MAX_POOL_GRADIENT_16(NAME, T, I, SMALL, LOAD, STORE)                                    \
+  SN_SMALL void NAME##_add(const sn_windows *w, const int64_t *at, int64_t c, int64_t n,           \
+                           const T *g, const I *index, float *sum) {                               \
+    const int64_t place = (at[0] * w->size[1] + at[1]) * w->size[2] + at[2];                       \
+    for (int64_t kd = w->kernel[0]; kd--;)                                                         \
+      for (int64_t kh = w->kernel[1]; kh--;)                                                       \
+        for (int64_t kw = w->kernel[2]; kw--;) {                                                   \
+          const int64_t k[3] = {kd, kh, kw};                                                       \
+          int64_t o = 0, axis = 0;                                                                 \
+          for (; axis < 3; ++axis) {                                                               \
+            const int64_t from = at[axis] + w->low[axis] - k[axis] * w->gap[axis];                 \
+            if (from < 0 || from % w->stride[axis]) break;                                         \
+            if (from / w->stride[axis] >= w->windows[axis]) break;                                 \
+            o = o * w->windows[axis] + from / w->stride[axis];                                     \
+          }                                                                                        \
+          const I own = (I)(SMALL ? SN_WINDOW_NUMBER(w, kd, kh, kw) : place);                      \
+          const int64_t first = o * w->channels + c, count = axis < 3 ? 0 : n;                     \
+          for (int64_t j = 0; j < count; ++j)                                                      \
+            sum[j] += index[first + j] == own ? LOAD(g[first + j]) : 0;                            \
+        }                                                                                          \
+  }                                                                                                \
+  SN_SMALL void NAME(const sn_windows *w, int64_t plane, const T *g, const I *index, T *y) {       \
+    const int64_t size = w->size[0] * w->size[1] * w->size[2];                                     \
+    const int64_t windows = w->windows[0] * w->windows[1] * w->windows[2] * w->channels;           \
+    g += plane * windows, index += plane * windows, y += plane * size * w->channels;               \
+    for (int64_t place = 0; place < size; ++place)                                                 \
+      for (int64_t c = 0; c < w->channels; c += sn_strip) {                                        \
+        const int64_t n = SN_MIN(w->channels - c, (int64_t)sn_strip);                              \
+        const int64_t row = place / w->size[2];                                                    \
+        const int64_t at[3] = {row / w->size[1], row % w->size[1], place % w->size[2]};            \
+        float sum[sn_strip] = {0};                                                                 \
+        NAME##_add(w, at, c, n, g, index, sum);                                                    \
+        for (int64_t j = 0; j < n; ++j) y[place * w->channels + c + j] = STORE(sum[j]);            \
+      }                                                                                            \
   }
 
 /* y: each g added to all elements of its window, of one plane. The last element of a kernel is the

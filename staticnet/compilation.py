@@ -10,6 +10,7 @@ from staticnet.backends.base import Backend, Executable
 from staticnet.control.call import CallOp
 from staticnet.errors import ArgumentError, CompileError, MemoryLimitError
 from staticnet.ir.graph import Graph
+from staticnet.passes.activations import ACTIVATIONS
 from staticnet.passes.algebraic_simplify import ALGEBRAIC_SIMPLIFY
 from staticnet.passes.auxiliary import AUXILIARY
 from staticnet.passes.channel_sums import CHANNEL_SUMS
@@ -34,6 +35,7 @@ from staticnet.passes.remat import REMAT
 from staticnet.passes.scatter_updates import SCATTER_UPDATES
 from staticnet.passes.shifted_sums import SHIFTED_SUMS
 from staticnet.passes.sink import SINK
+from staticnet.passes.small_places import SMALL_PLACES
 from staticnet.plan.analysis import analyse_memory, layout_of
 from staticnet.plan.certificate import largest_dims
 from staticnet.plan.formula import check_dims
@@ -49,10 +51,12 @@ PIPELINE = (
     ALGEBRAIC_SIMPLIFY,
     CSE,
     PRECISION,
+    ACTIVATIONS,
     LIBRARY,
     KEEP_CASTS,
     CONTRACT,
     DCE,
+    SMALL_PLACES,
     SINK,
     LAYOUT,
     HELD_WEIGHTS,

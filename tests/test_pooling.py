@@ -12,8 +12,10 @@ from gpu_cases import lower
 
 import staticnet as sn
 from staticnet import nn
+from staticnet.backends.cuda import CudaBackend
 from staticnet.backends.cuda.nvrtc import OPTIONS, find_nvrtc
 from staticnet.codegen.cuda.program import write_cuda_program
+from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dtype import as_dtype
 from staticnet.ops.base import apply, items
@@ -63,7 +65,11 @@ def pooled(*xs: Any) -> list[Any]:
             continue
         total = apply(WindowSum(*windows, layout), sn.where(x == x, x * 0.1, 0))
         g = sn.astype(total, "float64" if str(x.dtype) == "float64" else "float32") * 0.3
-        found += [total, apply(MaxPoolGradient(*windows, layout, size), g, places)]
+        gradient = MaxPoolGradient(*windows, layout, size)
+        numbers = items(apply(MaxPool(*windows, layout, numbered=True), x))[1]
+        found += [total, numbers, apply(gradient, g, places), apply(gradient, g, numbers)]
+        half = sn.astype(g, "bfloat16")
+        found += [apply(gradient, half, places), apply(gradient, half, numbers)]
         found.append(apply(WindowSpread(*windows, layout, size), g))
     return found
 
@@ -79,6 +85,50 @@ def test_all_devices_give_the_same_bits(dtype: str, tmp_path: Path) -> None:
             assert y.dtype == right.dtype, (device, i)
             exact = [np.asarray(a).astype("float64") for a in (y, right)]
             np.testing.assert_array_equal(*exact, err_msg=f"{device} {i}")
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_numbers_and_places_say_the_same(windows: Any, layout: str) -> None:
+    """Of the gradient's own derivative, too, which gathers by places; of symbolic sizes."""
+    *own, size = windows
+    shape = (2, 3, *size) if layout == "first" else (2, *size, 3)
+    named = tuple(f"s{i}" if d == size[0] else d for i, d in enumerate(shape))
+    x, v = sn.placeholder(named, name="x"), sn.placeholder(named, name="v")
+    found = []
+    for numbered in (False, True):
+        op = MaxPool(*own, layout, numbered=numbered)
+        y, index = items(apply(op, x))
+        g = y * y
+        back = MaxPoolGradient(*own, layout, op.spatial_of(x))
+        found.append(sn.grad(sn.sum(apply(back, g, index) * v), [x]))
+    f = sn.function([x, v], [*found[0], *found[1]], device="numpy", numerics="exact")
+    rng = np.random.default_rng(2)
+    a, b = f(
+        rng.permutation(int(np.prod(shape))).reshape(shape).astype("f"),
+        rng.normal(size=shape).astype("f"),
+    )
+    assert np.abs(a).sum() > 0
+    np.testing.assert_array_equal(a, b)
+
+
+def for_gpu(x: Any, outputs: Any) -> str:
+    """The text of a function's graph as a GPU's backend compiles it."""
+    graph = sn.function(x, outputs, device="numpy").graph
+    return str(Compilation(graph, CudaBackend(), "fast", "float32", (), None).compile({})[0])
+
+
+def test_a_byte_says_where_a_pool_found_it_if_only_the_gradient_asks() -> None:
+    x = sn.placeholder((2, 3, 9, 8), name="x")
+    y, index = nn.functional.max_pool2d(x, 3, 2, 1, return_indices=True)
+    assert "u8[2,3,5,4]" in for_gpu(x, sn.grad(sn.sum(y * y), [x]))
+    assert "u8[" not in for_gpu(x, [index, *sn.grad(sn.sum(y * y), [x])])
+    wide = nn.functional.max_pool1d(sn.reshape(x, (2, 3, 72)), 70, 1)
+    assert "u8[" in for_gpu(x, sn.grad(sn.sum(wide), [x]))
+    long = nn.functional.max_pool1d(sn.reshape(x, (1, 1, 432)), 257, 1)
+    assert "u8[" not in for_gpu(x, sn.grad(sn.sum(long), [x]))
+    with pytest.raises(ArgumentError, match="whose numbers are no uint8"):
+        MaxPool((257,), (1,), (0,), (0,), (1,), "first", numbered=True)
 
 
 @pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=SLOW), "sm_90"])

@@ -205,3 +205,36 @@ def test_a_sum_that_one_kernel_reads_in_parts_is_made_there() -> None:
     z = b + a @ c
     wanted = np.tanh(z[:, WIDTH // 2 :]) / (1 + np.exp(-z[:, : WIDTH // 2]))
     np.testing.assert_allclose(f(a, b, c), wanted, rtol=1e-12)
+
+
+def pooled_mask(dtype: str) -> Plan:
+    """A mask of what a routine reads, made of what is kept, as behind the pool of a ResNet."""
+    x, g = sn.placeholder((64, 64), dtype, name="x"), sn.placeholder((64, 64), dtype, name="g")
+    z = x @ x
+    y = nn.relu(z * 2)
+    order = sn.argsort(y, axis=1)
+    back = sn.where(y > 0, sn.take_along_axis(g @ g, order, 1), 0)
+    late = back * z if dtype == "float32" else back
+    return sn.function([x, g], [late, sn.sum(z)], device="numpy", disabled_passes=("library",)).plan
+
+
+def test_a_mask_is_made_of_what_is_kept_and_not_of_what_would_be() -> None:
+    """Past the relu, which is over, to the product, which the kernel reads in any case."""
+    plan = pooled_mask("float32")
+    assert {"greater", "relu", "multiply"} <= again(plan)
+    assert not any(str(n.dtype) == "bool" for n in plan.stored)
+
+
+def test_a_mask_of_a_byte_stays_where_its_operand_would_be_read_for_it() -> None:
+    plan = pooled_mask("float64")
+    assert "greater" not in again(plan)
+    assert any(str(n.dtype) == "bool" for n in plan.stored)
+
+
+def test_what_is_widened_for_others_is_stored_as_it_was() -> None:
+    x = sn.placeholder((24, 64), name="x")
+    y = sn.astype(sn.astype(nn.relu(x * 3), "bfloat16"), "float32")
+    plan = make_plan(sn.Graph("g", [x], [sn.sum(sn.reshape(y, (4, 6, 64)), 1), sn.max(y, 0)]))
+    wide = [n for n in plan.blocks if n.type.size == 24 * 64]
+    assert [str(n.dtype) for n in wide] == ["bfloat16"]
+    assert "cast" in again(plan)

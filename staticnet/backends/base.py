@@ -108,7 +108,8 @@ class Backend(Protocol):
     of them that are no better than float32 in float64, which the `library` pass expands there.
     `products` names the floating dtypes whose products it computes, "tf32" if it has that mode,
     "float8" if operands may have 8 bits, "winograd" if its convolutions have that algorithm, "held"
-    if both keep packed weights, "sums" if kernels fuse sums of channels, which then are no routine;
+    if both keep packed weights, "sums" if kernels fuse sums of channels, which then are no routine,
+    "numbers" if pools should number their windows' elements;
     the `library` pass leaves it no other products.
     `keeps_casts` is whether its executables keep a variable that has an `origin` equal to it.
     `loop_cache` is the bytes of a block of a long loop's rows, so that they stay near; 0 takes no

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type
-from staticnet.ir.dtype import HALVES, as_dtype, compute_dtype, short_name
+from staticnet.ir.dtype import HALVES, INT32, UINT8, as_dtype, compute_dtype, short_name
 from staticnet.ir.node import Node
 from staticnet.ir.types import TensorType, fixed
 from staticnet.plan.results import results_of
-from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowOp, WindowSpread
+from staticnet.spatial.pooling import MaxPool, MaxPoolGradient, WindowOp, WindowSpread, WindowSum
 
 Pointer = Callable[[Node], str]
 AXES = 3
@@ -36,7 +36,7 @@ def pooling_routine(node: Node, pointer: Pointer) -> list[str]:
         f"static const sn_windows windows = {text};",
         *(shared if work >= SHARED_WORK else []),
         f"for (int64_t {each} = 0; {each} < {count}; ++{each})",
-        f"  sn_{op.name}_{short_name(node.inputs[0].dtype)}(&windows, {each}, {given});",
+        f"  sn_{'_'.join(_kind(node))}(&windows, {each}, {given});",
     ]
 
 
@@ -67,18 +67,28 @@ def _three(values: tuple[int, ...], fill: int) -> tuple[int, ...]:
 
 def pooling_needs(node: Node) -> tuple[str, ...]:
     """The helpers that such a node calls."""
-    return "pooling", f"{node.op.name} {short_name(node.inputs[0].dtype)}"
+    return "pooling", " ".join(_kind(node))
+
+
+def _kind(node: Node) -> list[str]:
+    """What a helper depends on: the op, the elements' dtype, and whether places are numbers."""
+    small = any(x.dtype == UINT8 for x in (*node.inputs[1:], *results_of(node)[1:]))
+    return [node.op.name, short_name(node.inputs[0].dtype), *(["numbered"] if small else [])]
 
 
 def pooling_helper(need: str) -> str:
     """The C that defines a helper."""
     if need == "pooling":
         return kernel_text("windows.h", "pooling.h")
-    op, _, name = need.partition(" ")
+    op, name, *small = need.split()
     dtype = as_dtype(name)
+    half = dtype in HALVES
     types = [c_type(dtype)]
-    if op in (MaxPool.name, "window_sum"):
-        half = dtype in HALVES
-        types += [c_type(compute_dtype(dtype)), f"sn_load_{name}" if half else ""]
-        types.append(f"sn_store_{name}" if half else "")
-    return f"SN_{op.upper()}(sn_{op}_{name}, {', '.join(types)})"
+    if op in (MaxPool.name, MaxPoolGradient.name):
+        types += [c_type(UINT8 if small else INT32), str(len(small))]
+    if op in (MaxPool.name, WindowSum.name):
+        types.append(c_type(compute_dtype(dtype)))
+    if op in (MaxPool.name, WindowSum.name) or (op == MaxPoolGradient.name and half):
+        types += [f"sn_load_{name}", f"sn_store_{name}"] if half else ["", ""]
+    macro = f"SN_{op.upper()}{'_16' if op == MaxPoolGradient.name and half else ''}"
+    return f"{macro}(sn_{'_'.join((op, name, *small))}, {', '.join(types)})"

@@ -18,13 +18,16 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from staticnet.ir.dtype import HALVES
 from staticnet.ir.node import Node
 from staticnet.ops.base import Elementwise
 from staticnet.ops.indexing import Take
 from staticnet.ops.movement import Concat
+from staticnet.ops.selection import Cast
 from staticnet.plan.roles import Role, base, is_behind_barrier, role
 
 if TYPE_CHECKING:
@@ -39,11 +42,15 @@ _FUNCTION = re.compile(r"/|%|\b(?!relu|maximum|minimum|fabs)[a-z][a-z_0-9]*\(")
 
 @dataclass
 class _Again:
-    """How a value is computed again: the nodes, what they read, and operations for an element."""
+    """How a value is computed again: the nodes, what they read, and operations for an element.
+
+    Of one that `is_widened` the narrower one is stored in its place.
+    """
 
     nodes: set[Node] = field(default_factory=set)
     sources: set[Node] = field(default_factory=set)
     cost: int = 0
+    is_widened: bool = False
 
 
 class Recompute:
@@ -70,13 +77,26 @@ class Recompute:
             group = self.fusion.group_of.get(node)
             if group is None or not self._may_go(node, group):
                 continue
-            again = self._from_memory(node) if self.readers[node] - {group} else None
-            if again is None:
+            if not self.readers[node] - {group}:
                 continue
-            for readers in self._choices(node, group, again):
-                if readers and self._pays(node, readers, again):
-                    self._drop(node, readers, again)
-                    break
+            late = self._late_readers(node, group)
+            ways = (
+                self._widened(node, group), self._from_memory(node), self._from_memory(node, late)
+            )  # fmt: skip
+            found = [self._first_that_pays(node, group, way) for way in ways if way is not None]
+            gain, way, readers = max(found, key=lambda each: each[0], default=(0, None, []))
+            if way is not None and gain > 0:
+                self._drop(node, readers, way)
+
+    def _first_that_pays(
+        self, node: Node, group: Group, again: _Again
+    ) -> tuple[int, _Again, list[Group]]:
+        """The bytes that computing a value again in this way saves, and by which kernels."""
+        for readers in self._choices(node, group, again):
+            gain = self._gain(node, readers, again) if readers else 0
+            if gain > 0:
+                return gain, again, readers
+        return 0, again, []
 
     def _choices(self, node: Node, group: Group, again: _Again) -> list[list[Group]]:
         """The kernels that may compute a value again: all, if then nothing makes it; or the late.
@@ -90,6 +110,8 @@ class Recompute:
         )
         cheap = group.kind == "map" and alone and again.cost <= CHEAP
         all_of_them = sorted(self.readers[node] - {group}, key=lambda g: g.number)
+        if again.is_widened:
+            return [all_of_them]
         if any(isinstance(n.op, Take) for n in again.nodes):
             return [all_of_them] if cheap and all(g.kind == "map" for g in all_of_them) else []
         return [all_of_them, late] if cheap else [late]
@@ -106,10 +128,24 @@ class Recompute:
         free = group.fused and node not in group.rows and node not in self.fixed
         if isinstance(op, Take):  # rows of a table
             return free and op.axis == 0 and node.ndim > 1
-        return free and isinstance(op, Elementwise) and not (op.may_fail or op.where)
+        return free and _is_elementwise(node)
 
-    def _from_memory(self, node: Node) -> _Again | None:
-        """How a value is made of what lies in memory; None if it is not by elementwise ops."""
+    def _widened(self, node: Node, group: Group) -> _Again | None:
+        """A value that was narrower in the same kernel, as that one; None if it was not."""
+        if not isinstance(node.op, Cast):
+            return None
+        narrow = base(node.inputs[0])
+        made_here = self.fusion.group_of.get(narrow) is group and _is_elementwise(narrow)
+        if not made_here or narrow.dtype not in HALVES or _bytes(narrow) >= _bytes(node):
+            return None
+        return _Again({node}, {narrow}, _cost(node), is_widened=True)
+
+    def _from_memory(self, node: Node, late: Sequence[Group] = ()) -> _Again | None:
+        """How a value is made of what lies in memory; None if it is not by elementwise ops.
+
+        For some late kernels: of what they read anyway, or lies there for others still, rather than
+        of what would be kept for them.
+        """
         again = _Again()
         stack = [node]
         while stack:
@@ -122,7 +158,9 @@ class Recompute:
                 return None
             for operand in current.inputs:
                 below = base(operand)
-                if self._lies_in_memory(below) or self._is_of_row(below):
+                if late and self._is_left(below, late):
+                    stack.append(below)
+                elif self._lies_in_memory(below) or self._is_of_row(below):
                     again.sources.add(below)
                 elif role(below) is Role.INLINE:
                     continue
@@ -140,6 +178,13 @@ class Recompute:
             return False
         return node in self.fixed or not group.fused or bool(self.readers[node] - {group})
 
+    def _is_left(self, node: Node, late: Sequence[Group]) -> bool:
+        """Whether a value in memory, which is elementwise, would be kept for some kernels alone."""
+        group = self.fusion.group_of.get(node)
+        if group is None or not group.fused or node in group.rows or not _is_elementwise(node):
+            return False
+        return self._is_over(node, late) and self.readers[node].isdisjoint(late)
+
     def _is_of_row(self, node: Node) -> bool:
         """Whether it is one number a row, which is cheap to keep."""
         group = self.fusion.group_of.get(node)
@@ -149,25 +194,29 @@ class Recompute:
         group = self.fusion.group_of.get(node)
         return group is not None and self._may_go(node, group)
 
-    def _pays(self, node: Node, readers: list[Group], again: _Again) -> bool:
-        if not self.updated.isdisjoint(again.sources):
-            return False  # an update in place would have to wait for the kernels
+    def _gain(self, node: Node, readers: list[Group], again: _Again) -> int:
+        """The bytes that are not moved if kernels compute a value again; 0 if they cannot."""
         size, moved = _bytes(node), 0
+        if any(_bytes(x) * SLACK > size for x in self.updated & again.sources):
+            return 0  # an update in place would have to wait for the kernels
         own = self.fusion.group_of[node]
         alone = self.readers[node] - {own} == set(readers)  # who else reads it has it stored
         saved = (len(readers) + alone) * size
-        if alone and all(n is node or n in again.nodes for n in own.nodes):
+        left = {n for n in own.nodes if n not in again.nodes or self._lies_in_memory(n)} - {node}
+        if alone and not left:
             saved += sum(map(_bytes, again.sources))  # the kernel that made it is gone
         for group in readers:
             if self._points(node, group) > int(node.type.size):
-                return False  # it would be computed more than once
+                return 0  # it would be computed more than once
             if len(again.nodes.union(group.nodes, group.again)) > self.max_nodes:
-                return False
+                return 0
             if any(self._waits(source, group) for source in again.sources):
-                return False
+                return 0
             moved += sum(_bytes(x) for x in again.sources if group not in self.readers[x])
+        if again.is_widened:
+            moved += sum(_bytes(x) for x in again.sources if not self._lies_in_memory(x))
         kept = sum(_bytes(x) for x in again.sources if self._is_over(x, readers))
-        return moved < saved and kept <= size + size // SLACK
+        return saved - moved if kept <= size + size // SLACK else 0
 
     def _points(self, node: Node, group: Group) -> int:
         """At how many points a kernel would compute a value; of a concatenation at those of it."""
@@ -182,7 +231,7 @@ class Recompute:
             return False
         return maker is group or self.fusion.order.waits(maker.number, group.number)
 
-    def _is_over(self, node: Node, late: list[Group]) -> bool:
+    def _is_over(self, node: Node, late: Sequence[Group]) -> bool:
         """Whether all that reads a value runs before one of some kernels; a leaf lies on."""
         if role(node) is Role.LEAF:
             return False
@@ -198,6 +247,11 @@ class Recompute:
             for source in again.sources:
                 self.readers[source].add(group)
         self.readers[node] -= set(late)
+
+
+def _is_elementwise(node: Node) -> bool:
+    """Whether it is so, at all places, and does not fail."""
+    return isinstance(node.op, Elementwise) and not (node.op.may_fail or node.op.where)
 
 
 def _cost(node: Node) -> int:

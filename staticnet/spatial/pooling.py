@@ -8,20 +8,22 @@ has of one channel. Each op's derivative is another of these four or a gather by
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from staticnet.errors import ArgumentError, DTypeError, ShapeError
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import HALVES, INT32
+from staticnet.ir.dtype import HALVES, INT32, UINT8, compute_dtype
 from staticnet.ir.op import Axes
 from staticnet.ir.types import Shape, TensorType, TupleType, format_shape
 from staticnet.ops.arguments import FLOATS, NUMBERS, check_kind
 from staticnet.ops.base import TensorOp, apply, items
 from staticnet.ops.batching import spread_all
+from staticnet.ops.creation import Iota, dim_value
 from staticnet.ops.indexing import take_along_axis
 from staticnet.ops.selection import astype
 from staticnet.ops.shape import reshape
@@ -30,6 +32,7 @@ from staticnet.ops.widening import widened
 LAYOUTS = ("first", "last")
 MAX_SPATIAL = 3
 MAX_PLANE = 2**31 - 1  # elements, whose places are int32
+MAX_NUMBERED = 256  # elements of a window, whose numbers are uint8
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,19 @@ class MaxPool(WindowOp, name="max_pool"):
     """(y, i): the greatest element of each window, and its place in the plane.
 
     NaN is greater than all, the last one's place is taken; of equal elements the first one's.
-    x: [n, c, *s] -> y: [n, c, *t], i: int32 [n, c, *t], or channels last
+    If `numbered`, i is the element's number in its window instead, of which a window may have 256.
+    x: [n, c, *s] -> y: [n, c, *t], i: int32, or uint8, [n, c, *t], or channels last
     """
+
+    numbered: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.numbered and math.prod(self.kernel) > MAX_NUMBERED:
+            raise ArgumentError(
+                f"{self.name}: a window of {self.kernel} has more than {MAX_NUMBERED} elements, "
+                "whose numbers are no uint8; leave numbered=False"
+            )
 
     def infer(self, *operands: TensorType) -> TensorType:
         (x,) = operands
@@ -170,7 +184,7 @@ class MaxPool(WindowOp, name="max_pool"):
             raise ShapeError(f"a plane may have {MAX_PLANE} elements, not {plane}")
         y = x.with_shape(self.with_spatial(x.shape, self.windows(spatial)))
         self._check_filled(spatial)
-        return TupleType((y, y.with_dtype(INT32)))
+        return TupleType((y, y.with_dtype(UINT8 if self.numbered else INT32)))
 
     def _check_filled(self, spatial: Shape) -> None:
         """Raise ShapeError if a window may have no element of the array."""
@@ -200,12 +214,13 @@ class MaxPool(WindowOp, name="max_pool"):
         shape = self.with_spatial(x.shape, windows)
         padded, places = self.padded(xp, x, 0), self.places(xp, spatial)
         y, index = xp.zeros(shape, x.dtype), xp.full(shape, -1, INT32)
-        for offset in self.offsets():
+        for number, offset in enumerate(self.offsets()):
             at = self.shifted(offset, windows)  # type: ignore[arg-type]
             value, place = padded[at], places[at]
             better = (place >= 0) & ((index < 0) | (value > y) | (value != value))
-            y, index = xp.where(better, value, y), xp.where(better, place, index)
-        return y, index
+            own = xp.asarray(number, INT32) if self.numbered else place
+            y, index = xp.where(better, value, y), xp.where(better, own, index)
+        return y, index.astype(UINT8) if self.numbered else index
 
     def vjp(self, y: Any, g: Any, x: Any) -> tuple[Any, ...]:
         (gy, _), (_, index) = g, items(y)
@@ -223,8 +238,8 @@ class MaxPool(WindowOp, name="max_pool"):
 class MaxPoolGradient(WindowOp, name="max_pool_gradient"):
     """y[i] = the sum of g[o] over the windows o whose place is i: the transpose of the gather.
 
-    g: [n, c, *t], index: int32 [n, c, *t] as `MaxPool` gives it -> y: [n, c, *spatial], or channels
-    last. 16-bit floats, which would be rounded after each addition, are refused.
+    g: [n, c, *t], index: int32, or numbers as uint8, [n, c, *t] as `MaxPool` gives it
+    -> y: [n, c, *spatial], or channels last. 16-bit floats are added up in float32.
     """
 
     spatial: Shape
@@ -233,17 +248,46 @@ class MaxPoolGradient(WindowOp, name="max_pool_gradient"):
 
     def infer(self, *operands: TensorType) -> TensorType:
         g, index = operands
-        _check_wide(g.dtype)
-        if index.shape != g.shape or index.dtype != INT32:
+        check_kind(g.dtype, FLOATS)
+        if index.shape != g.shape or index.dtype not in (INT32, UINT8):
             raise ShapeError(f"the places must be {g.with_dtype(INT32)}, not {index}")
         return _transposed(self, g)
 
     def eval(self, xp: Any, g: Any, index: Any) -> Any:
         spatial: Any = self.spatial
+        wide = g.astype(compute_dtype(g.dtype))
+        if index.dtype == UINT8:
+            index = self._in_plane(xp, index)
         places = self.places(xp, spatial)
-        return self.spread(xp, g, spatial, lambda at: xp.where(places[at] == index, g, 0))
+        y = self.spread(xp, wide, spatial, lambda at: xp.where(places[at] == index, wide, 0))
+        return y.astype(g.dtype)
+
+    def _in_plane(self, xp: Any, numbers: Any) -> Any:
+        """The places in a plane of elements of these numbers in their windows."""
+        places, windows = self.places(xp, self.spatial), self.spatial_of(numbers)  # type: ignore[arg-type]
+        found = xp.zeros(numbers.shape, INT32)
+        for number, offset in enumerate(self.offsets()):
+            found = xp.where(numbers == number, places[self.shifted(offset, windows)], found)
+        return found
+
+    def _counted(self, numbers: Any) -> Any:
+        """The same of a graph's node."""
+        rest: Any = astype(numbers, INT32)
+        size: Any = 1
+        total: Any = 0
+        before = 2 if self.layout == "first" else 1
+        for axis in reversed(range(len(self.kernel))):
+            window = apply(Iota(numbers.shape, before + axis, INT32))
+            element = rest % self.kernel[axis] * self.dilations[axis]
+            place = window * self.strides[axis] - self.low[axis] + element
+            total = total + place * size
+            rest = rest // self.kernel[axis]
+            size = size * astype(dim_value(self.spatial[axis], place), INT32)
+        return total
 
     def vjp(self, y: Any, g: Any, own: Any, index: Any) -> tuple[Any, ...]:
+        if index.dtype == UINT8:
+            index = self._counted(index)
         flat = reshape(g, self._flat(g.shape))
         places = reshape(index, self._flat(index.shape))
         axis = 2 if self.layout == "first" else 1

@@ -32,7 +32,7 @@ from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
 __all__ = ["CudaBackend"]
-PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums"})
+PRODUCTS = frozenset({"float16", "bfloat16", "float32", "float64", "tf32", "sums", "numbers"})
 FLOAT8_CAPABILITY = (8, 9)
 _CUDA_DEVICES = (2, 13)  # DLPack's CUDA memory, also managed; pinned memory (3) is the host's
 

@@ -16,7 +16,7 @@ from staticnet.io.onnx.writing.elementwise import takes
 from staticnet.io.onnx.writing.plainer import attention_parts, attention_scores
 from staticnet.io.onnx.writing.table import writes
 from staticnet.ir.dim import Dim, size_of
-from staticnet.ir.dtype import FLOAT64, INT32, INT64
+from staticnet.ir.dtype import FLOAT64, INT32, INT64, UINT8
 from staticnet.ir.node import Node
 from staticnet.ops.shape import expand_dims
 from staticnet.ops.widening import widened
@@ -117,6 +117,8 @@ def _convolution_weight(body: Body, node: Node) -> Any:
 def _max_pool(body: Body, node: Node) -> Any:
     op, (x,) = node.op, node.inputs
     assert isinstance(op, MaxPool)
+    if op.numbered:
+        raise refusal(node, "ONNX counts places through the plane")
     if any(p >= k for p, k in zip((*op.low, *op.high), (*op.kernel, *op.kernel), strict=True)):
         raise refusal(node, "ONNX pads by less than a window")
     wider = takes("MaxPool", body.model.opset, x.dtype)
@@ -143,6 +145,8 @@ def _max_pool(body: Body, node: Node) -> Any:
 def _max_pool_gradient(body: Body, node: Node) -> Any:
     op, (g, places) = node.op, node.inputs
     assert isinstance(op, MaxPoolGradient)
+    if places.dtype == UINT8:
+        raise refusal(node, "ONNX counts places through the plane")
     body.model.needs(16, node, "a scatter that adds")
     n, c, *t = shape_first(op, g.shape)
     plane, windows = size_of(op.spatial), size_of(t)
