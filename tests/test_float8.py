@@ -249,6 +249,27 @@ class TestWhatIsRounded:
         assert "float32" not in formats_of(f.graph)
         assert formats_of(f.graph).total() == 2
 
+    def test_where_operands_are_rounded(self) -> None:
+        """A cotangent of three parts with its bias' sum; attention's result as products read it."""
+        x = sn.placeholder((2, 128, 128), name="x")
+        layer = nn.MultiheadAttention(128, 2, batch_first=True)
+        y, _ = layer(x, x, x, need_weights=False)
+        loss = sn.mean(sn.square(y))
+        f = sn.function(x, loss, updates=sn.optim.SGD(lr=0.1).minimize(loss), precision="float8")
+        made = Compilation(f.graph, CudaBackend(), "fast", "float8", (), None)
+        plan = made.plan(made.compile({})[0], {})
+        rounding = {
+            x.shape: (group.kind, {n.op.name for n in group.nodes} & {"float8_amax", "sum"})
+            for _, group in plan.launched
+            for x in group.nodes
+            if x.op.name == "float8"
+        }
+        rows, columns = ("rows", {"float8_amax"}), ("columns", {"float8_amax", "sum"})
+        weights = dict.fromkeys([(384, 128), (128, 128)], rows)
+        assert (
+            rounding.items() >= ({(2, 128, 2, 64): rows, (2, 128, 384): columns} | weights).items()
+        )
+
     def test_a_text_says_it_too(self) -> None:
         """Where nothing tells what differentiation made, the first product of a weight does."""
         f, _ = network("numpy", precision="float32")

@@ -12,6 +12,8 @@ from gpu_cases import lower
 
 import staticnet as sn
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.ops.barrier import OptimizationBarrier
+from staticnet.ops.base import apply
 from staticnet.plan.planner import make_plan
 from staticnet.plan.siblings import MOST
 
@@ -93,3 +95,63 @@ def test_fewer_than_all_rows_are_another_array() -> None:
     w = sn.placeholder((WIDTH,), name="w")
     f = sn.function([x, w], [sn.sum(x[1:] * w, 0), sn.sum(x, 0)], device="numpy")
     assert [sums(group) for group in columns(f)] == [1, 1]
+
+
+def kernels(*outputs: Any, inputs: Any, updates: Any = ()) -> list[str]:
+    plan = make_plan(sn.Graph("rows", list(inputs), list(outputs), tuple(updates)))
+    return [group.kind for _, group in plan.launched]
+
+
+def test_numbers_of_rows_are_made_where_their_array_is_read() -> None:
+    x, w = sn.placeholder((ROWS, WIDTH), name="x"), sn.placeholder((WIDTH,), name="w")
+    top, total = sn.max(sn.abs(x), 1), sn.sum(x * x, 1)
+    assert kernels(top, total, inputs=[x]) == ["rows"]
+    assert kernels(sn.tanh(x * w), top, inputs=[x, w]) == ["rows"]
+    assert kernels(sn.nn.softmax(x), top, inputs=[x]) == ["rows"]
+
+
+def test_numbers_of_rows_stay_apart() -> None:
+    """Where the other kernel waits for them, turns the array, writes its next value, or has few."""
+    x, v = sn.placeholder((ROWS, WIDTH), name="x"), sn.variable(np.ones((ROWS, WIDTH), "f"), "v")
+    top = sn.max(sn.abs(x), 1)
+    m = sn.expand_dims(top, 0) @ sn.tanh(x)
+    assert kernels(m, x * m, inputs=[x]).count("rows") == 1
+    assert kernels(x * m, top, inputs=[x]) == kernels(x * m, inputs=[x])
+    assert sorted(kernels(sn.tanh(x[::-1]), top, inputs=[x])) == ["map", "rows"]
+    few = sn.placeholder((3, WIDTH), name="few")
+    assert sorted(kernels(sn.tanh(few), sn.max(few, 1), inputs=[few])) == ["map", "rows"]
+    later = apply(OptimizationBarrier(0), x)
+    assert sorted(kernels(sn.tanh(later), top, inputs=[x])) == ["map", "rows"]
+    updated = kernels(sn.max(sn.abs(v), 1), inputs=[], updates=[(v, v * 0.5)])
+    assert sorted(updated) == ["map", "rows"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "shim"])
+def test_values_with_numbers_of_rows(device: str, tmp_path: Path) -> None:
+    x = sn.placeholder((ROWS, WIDTH), name="x")
+    outputs = [sn.max(sn.abs(x), 1), sn.sum(x * x, 1, keepdims=True), sn.tanh(x)]
+    a = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype("f")
+    if device == "shim":
+        if CXX is None:
+            pytest.skip("no g++ on this machine")
+        failed, made, _ = Machine(lower(sn.function(x, outputs, device="numpy")), tmp_path).run(
+            [a], []
+        )
+        assert failed == 0
+    else:
+        made = sn.function(x, outputs, device="cpu")(a)
+    wanted = [np.abs(a).max(1), (a.astype("d") ** 2).sum(1, keepdims=True), np.tanh(a)]
+    for y, e in zip(made, wanted, strict=True):
+        np.testing.assert_allclose(y, e, 1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 700])
+def test_a_plan_for_all_sizes_has_them(size: int) -> None:
+    """Also where there are few rows: the kernels of a function are those of all its sizes."""
+    x = sn.placeholder(("batch", WIDTH), name="x")
+    f = sn.function(x, [sn.max(sn.abs(x), 1), sn.tanh(x)], device="cpu")
+    a = np.random.default_rng(0).normal(size=(size, WIDTH)).astype("f")
+    top, all_of_it = f(a)
+    np.testing.assert_array_equal(top, np.abs(a).max(1))
+    np.testing.assert_allclose(all_of_it, np.tanh(a), 1e-6)
+    assert [group.kind for _, group in f.specialize(batch=size).plan.launched] == ["rows"]

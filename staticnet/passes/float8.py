@@ -31,7 +31,7 @@ from staticnet.ir.node import Node, build
 from staticnet.ir.types import Shape
 from staticnet.ops.arithmetic import abs as absolute
 from staticnet.ops.barrier import Unchanged
-from staticnet.ops.base import Elementwise, Reduction, apply, constant
+from staticnet.ops.base import Elementwise, Item, Reduction, apply, constant
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.float8 import (
     GREATEST,
@@ -177,13 +177,14 @@ def with_float8(graph: Graph) -> Graph:
     columns = _summed_down(inlined)
     updated = {target for target, value in inlined.updates if value is not target}
     trains = any(part.base in updated for part in parts)
+    down = {n for n in inlined.nodes if _is_down(n) and _base(n.inputs[0]) in columns}
     lines = location.merge([node.provenance for node in products], NAME)
     with location.attributed(lines):
         scales = _Delayed(parts, columns) if trains else _Current(columns)
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node not in products:
-            return keep(node, inputs)
+            return _sum_where_made(node, inputs[0]) if node in down else keep(node, inputs)
         left, right = products[node]
         x, a, i = _rounded(inputs[0], left, scales)
         y, b, j = _rounded(matrix_transpose(inputs[1]), right, scales)
@@ -200,11 +201,12 @@ def _rounded(x: Any, part: Part, scales: _Delayed | _Current) -> tuple[Node, Nod
     """x in 8 bits, and what undoes its scale: a vector and the place in it.
 
     It is rounded where its elements are made, not where they are viewed. A weight's slices are
-    views of all of it; of others no more may be needed.
+    views of all of it; of others no more may be needed. What a routine makes, as attention, lies in
+    memory, and is rounded as products read it.
     """
     views = []
     moving = (PermuteDims, Unchanged, Slice if isinstance(part.base, Variable) else Reshape)
-    while isinstance(x.op, moving):
+    while isinstance(x.op, moving) and not _is_turned_result(x):
         views.append(x.op)
         (x,) = x.inputs
     scale, factors, at = scales.of(part, x)
@@ -214,16 +216,44 @@ def _rounded(x: Any, part: Part, scales: _Delayed | _Current) -> tuple[Node, Nod
     return q, factors, at
 
 
-def _summed_down(graph: Graph) -> set[Node]:
-    """What is summed over all axes but the last, as a cotangent is for a bias.
+def _is_turned_result(x: Node) -> bool:
+    return isinstance(x.op, PermuteDims) and isinstance(x.inputs[0].op, Item)
 
-    Not what is made of sums along rows, as behind a norm: a kernel of rows makes it.
+
+def _summed_down(graph: Graph) -> dict[Node, int]:
+    """What is summed over all axes but the last, as a cotangent is for a bias, and along how many.
+
+    It may have been reshaped for it. Not what is made of sums along rows, as behind a norm: a
+    kernel of rows makes it.
     """
-    found = set()
-    for node in graph.nodes:
-        if isinstance(node.op, Sum) and node.op.axes == tuple(range(node.inputs[0].ndim - 1)):
-            found.add(_base(node.inputs[0]))
-    return {x for x in found if not _is_made_of_rows(x)}
+    found: dict[Node, int] = {}
+    for node in filter(_is_down, graph.nodes):
+        (x,) = node.inputs
+        made, count = _base(x), x.ndim - 1
+        alike = made.ndim > count and made.shape[:count] == x.shape[:count]
+        found[made] = count if alike else made.ndim - 1
+    return {x: count for x, count in found.items() if not _is_made_of_rows(x)}
+
+
+def _is_down(node: Node) -> bool:
+    """Whether it is a sum over all axes but the last."""
+    return isinstance(node.op, Sum) and node.op.axes == tuple(range(node.inputs[0].ndim - 1))
+
+
+def _sum_where_made(node: Node, x: Node) -> Any:
+    """A sum down columns, of what is reshaped as it was before: the kernel that makes it sums it.
+
+    x: [*rows, n], of [*rows, *columns] -> [n]
+    """
+    assert isinstance(node.op, Sum)
+    made: Any = x
+    while isinstance(made.op, Reshape | Unchanged):
+        (made,) = made.inputs
+    count = len(node.op.axes)
+    if made is x or made.ndim <= count or made.shape[:count] != x.shape[:count]:
+        return build(node.op, (x,))
+    total: Any = reshape(build(Sum(node.op.axes, False), (made,)), node.shape)
+    return total
 
 
 def _is_made_of_rows(x: Node) -> bool:
@@ -239,14 +269,14 @@ def _is_made_of_rows(x: Node) -> bool:
     return False
 
 
-def _magnitudes(x: Any, down: bool) -> Any:
-    """The greatest magnitudes along rows, or down columns.  x: [*s] -> [n]
+def _magnitudes(x: Any, down: int) -> Any:
+    """The greatest magnitudes along rows, or `down` so many axes of columns.  x: [*s] -> [n]
 
     The kernel that makes x, or that sums it so, finds them.
     """
     found = absolute(x)
     if x.ndim > 1:
-        found = _greatest(found, *(range(x.ndim - 1) if down else [x.ndim - 1]))
+        found = _greatest(found, *(range(down) if down else [x.ndim - 1]))
     return reshape(found, (size_of(found.shape),))
 
 
@@ -267,7 +297,7 @@ def _limit(e5m2: bool) -> float:
 class _Delayed:
     """Scales from the magnitudes of past steps, of which there is a row for each part."""
 
-    def __init__(self, parts: list[Part], columns: set[Node]) -> None:
+    def __init__(self, parts: list[Part], columns: dict[Node, int]) -> None:
         self.columns = columns
         self.rows = {part: i for i, part in enumerate(parts)}
         zeros = np.zeros((len(parts), HISTORY), np.float32)
@@ -280,7 +310,7 @@ class _Delayed:
     def of(self, part: Part, x: Any) -> tuple[Any, Any, int]:
         """The scale of x, and what undoes it: a vector, and the place in it."""
         if part not in self.found:
-            self.found[part] = _magnitudes(x, part.base in self.columns)
+            self.found[part] = _magnitudes(x, self.columns.get(part.base, 0))
         row = self.rows[part]
         return self.scales[row], self.factors, row
 
@@ -299,12 +329,12 @@ class _Delayed:
 class _Current:
     """Scales from the magnitudes as they are."""
 
-    def __init__(self, columns: set[Node]) -> None:
+    def __init__(self, columns: dict[Node, int]) -> None:
         self.columns = columns
 
     def of(self, part: Part, x: Any) -> tuple[Any, Any, int]:
         """The scale of x, and what undoes it: a vector, and the place in it."""
-        amax = _finite(_greatest(_magnitudes(x, part.base in self.columns), 0))
+        amax = _finite(_greatest(_magnitudes(x, self.columns.get(part.base, 0)), 0))
         limit = np.float32(_limit(part.e5m2))
         scale = apply(Float8Scale(), amax, constant(limit))
         return scale, reshape(1 / scale, (1,)), 0

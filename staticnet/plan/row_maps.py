@@ -92,7 +92,7 @@ class RowMaps:
 
         A reduction down few columns has a kernel of rows, too, but its rows are those columns.
         """
-        if any(isinstance(x.op, Reduction) and not _is_of_rows(x, group) for x in group.nodes):
+        if any(isinstance(x.op, Reduction) and not is_of_rows(x, group) for x in group.nodes):
             return False
         whole = axes_of(group.domain)
         if not all(self._reads_at(node, whole, group) for node in gone.nodes):
@@ -105,7 +105,7 @@ class RowMaps:
         if (gone.domain, gone.inner) != (group.domain, group.inner):
             return False
         reductions = (x for x in (*gone.nodes, *group.nodes) if isinstance(x.op, Reduction))
-        if not all(_is_of_rows(x, group) for x in reductions):
+        if not all(is_of_rows(x, group) for x in reductions):
             return False
         return self._meets(gone, group) and self._meets(group, gone)
 
@@ -162,7 +162,7 @@ class RowMaps:
         return not self.fusion.moved(inside, index, group)
 
 
-def _is_of_rows(node: Node, group: Group) -> bool:
+def is_of_rows(node: Node, group: Group) -> bool:
     """Whether a reduction is over the last axes of the kernel's domain."""
     rank = len(group.domain)
     axes: tuple[int, ...] = getattr(node.op, "axes", ())
