@@ -16,7 +16,7 @@ from staticnet import nn, optim
 from staticnet.cli import ending
 from staticnet.cli.numbers import positive, positive_int
 from staticnet.io import datasets
-from staticnet.report import class_accuracy, predictions_page
+from staticnet.report import class_accuracy, predictions_page, shown_share
 from staticnet.train import Trainer
 from staticnet.train.data.images import read_image
 
@@ -111,7 +111,7 @@ def tell(trainer, data, page):
     for name, share in zip(
         CLASSES, class_accuracy(data.test_labels, taken, len(CLASSES)), strict=True
     ):
-        print(f"  {name:12} {share:.1%}")
+        print(f"  {name:12} {shown_share(share)}")
     if page:
         text = predictions_page(
             "CIFAR-10: right and wrong", data.test_images, data.test_labels, scores, CLASSES

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.backends.base import Backend, Source
 from staticnet.backends.profile import Profile
 from staticnet.compilation import Compilation
@@ -159,7 +160,7 @@ class Inspection:
             OSError: if the file cannot be written.
         """
         file = Path(path)
-        file.write_text(document_page(self.document(*feeds, **dims)), encoding="utf-8")
+        files.write(file, document_page(self.document(*feeds, **dims)))
         return file
 
     def probe(self, node: Node, /, *args: Any, **named: Any) -> Probe:

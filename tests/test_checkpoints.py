@@ -19,10 +19,10 @@ import pytest
 from training import examples, network, trainer
 
 import staticnet as sn
-from staticnet import nn, optim
+from staticnet import files, nn, optim
 from staticnet.backends.cpu.compiler import find_compiler
 from staticnet.errors import StateError
-from staticnet.io import files, safetensors
+from staticnet.io import safetensors
 from staticnet.train import Callback, Checkpoint, EarlyStopping, Trainer, checkpoint
 
 COMPILES = True
@@ -353,7 +353,7 @@ def test_what_is_not_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout")
 def test_the_standard_output_is_written_to_where_it_is(tmp_path: Path) -> None:
     """By a pipe, a new file and one that is appended to; between what else is printed."""
-    code = "from staticnet.io import files; print(1); files.write('{}', '2\\n'); print(3)"
+    code = "from staticnet import files; print(1); files.write('{}', '2\\n'); print(3)"
     log = tmp_path / "log"
     for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
         command = [sys.executable, "-c", code.format(name)]

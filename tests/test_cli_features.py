@@ -78,6 +78,8 @@ def test_a_page_of_right_and_wrong(tmp_path: Path) -> None:
     np.testing.assert_allclose(class_accuracy(labels, taken, 3), [2 / 3, 2 / 3, np.nan])
     page = predictions_page("Six & more", images, labels, scores, ["<cat>", "dog", "cow"])
     assert "<title>Six &amp; more</title>" in page
+    assert "no images" in page
+    assert "nan" not in page
     assert "4 of 6 images are right: 66.67%" in page
     assert "&lt;cat&gt; (1)" in page
     assert "<cat>" not in page

@@ -218,6 +218,7 @@ def test_a_configuration_reads_back() -> None:
         (("--set", "optimizer=adam"), "optimizer 'adam': give one of sn.optim"),
         (("--set", "schedule=steps"), "schedule 'steps': there are constant, cosine, onecycle"),
         (("--set", "network=cnn"), "cnn: takes images [channels, height, width], not [4]"),
+        (("--set", "network=gpt"), "gpt: takes a text, as --data FILE.txt, not x float32[n,4]"),
         (("--set", "data=nowhere"), "nowhere: no such file or folder; data are CIFAR"),
     ],
 )
@@ -228,6 +229,23 @@ def test_what_is_wrong_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_text_is_for_networks_of_texts(tmp_path: Path, capsys: Any) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("to be or not to be, " * 40, encoding="utf-8")
+    assert run("train", "mlp", "--data", text, "--out", tmp_path / "run") == 2
+    assert "takes floating-point numbers, not x int64[n,64], " in capsys.readouterr().err
+
+
+def test_files_that_are_not_there_are_told_without_numbers(tmp_path: Path, capsys: Any) -> None:
+    for file in (tmp_path / "a.sn", tmp_path / "b.onnx"):
+        assert run("inspect", file) == 2
+        assert capsys.readouterr().err == f"staticnet inspect: {file}: No such file or directory\n"
+    page = Path("/dev/full")
+    if page.exists():
+        assert run("derive", "x*x", "--html", page) == 2
+        assert "/dev/full: No space left on device" in capsys.readouterr().err
 
 
 def test_no_run_is_told(tmp_path: Path, capsys: Any) -> None:

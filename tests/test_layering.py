@@ -16,7 +16,7 @@ import staticnet
 ROOT = Path(staticnet.__file__).parent
 ROOMS = (
     ("errors",),
-    ("flags",),
+    ("files", "flags"),
     ("ir",),
     ("ops",),
     ("linalg", "spatial", "attention"),

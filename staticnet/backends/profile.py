@@ -8,10 +8,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from staticnet import files
 from staticnet.backends.rates import Rates
 from staticnet.ir.location import common_module
 from staticnet.ir.shown import Shown, Table
@@ -161,7 +161,7 @@ class Profile(Shown):
             events.append({"name": name, "ph": "X", "pid": 1, "tid": 1, **place, "args": args})
             start += timed.seconds
         trace = {"traceEvents": events, "displayTimeUnit": "ns"}
-        Path(path).write_text(json.dumps(trace), encoding="utf-8")
+        files.write(path, json.dumps(trace))
 
 
 class Lap(NamedTuple):

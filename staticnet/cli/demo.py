@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
-from staticnet import nn, optim
+from staticnet import files, nn, optim
 from staticnet.cli.extras import require
 from staticnet.errors import ArgumentError
 from staticnet.function import Function
-from staticnet.io import files, safetensors
+from staticnet.io import safetensors
 from staticnet.nn.mode import in_mode
 from staticnet.passes.manager import Records
 from staticnet.report import graph_html

@@ -28,9 +28,16 @@ def status(name: str, act: Callable[[], object]) -> int:
         print(f"{name}: {interrupt if interrupt.args else 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     except (StaticnetError, OSError) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {' '.join(_told(error).split())}", file=sys.stderr)
         return WRONG
     return 0
+
+
+def _told(error: StaticnetError | OSError) -> str:
+    """What was wrong; of the system's errors the file and the reason, without a number."""
+    if isinstance(error, StaticnetError) or error.filename is None or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def interrupted(out: str | None) -> KeyboardInterrupt:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.cli.run_config import Config, changed, read
 from staticnet.errors import ArgumentError, DataError
-from staticnet.io import files
 from staticnet.train import Trainer, checkpoint
 from staticnet.train.data import Source
 
@@ -62,7 +62,7 @@ def _write_page(file: Path, trainer: Trainer, held: Source, classes: Sequence[st
         ArgumentError: if the examples are no images in classes.
     """
     from staticnet.cli.run_data import images_of
-    from staticnet.report import class_accuracy, predictions_page
+    from staticnet.report import class_accuracy, predictions_page, shown_share
 
     shape = held.layout.types[0][1]
     if len(shape) != 3 or shape[0] not in (1, 3) or not classes:
@@ -71,7 +71,7 @@ def _write_page(file: Path, trainer: Trainer, held: Source, classes: Sequence[st
     scores = trainer.predict(images)
     accuracies = class_accuracy(labels, scores.argmax(axis=1), len(classes))
     for name, share in zip(classes, accuracies, strict=True):
-        print(f"  {name:12} {share:.1%}")
+        print(f"  {name:12} {shown_share(share)}")
     title = "Right and wrong predictions"
     files.write(file, predictions_page(title, images, labels, scores, classes))
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
-from staticnet import features, nn
+from staticnet import features, files, nn
 from staticnet.cli.run_data import RunData, images_of
 from staticnet.errors import DataError
-from staticnet.io import files
 from staticnet.report import article
 from staticnet.report.pixels import as_pixels, coloured, glowing, sheet, signed, stretched
 from staticnet.report.png import png

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import staticnet as sn
+from staticnet import files
 from staticnet.cli.models import ModelFile, is_onnx, read_model
 from staticnet.compare.table import plain
 from staticnet.cost import analyse
 from staticnet.errors import ArgumentError
-from staticnet.io import files, safetensors
+from staticnet.io import safetensors
 from staticnet.ir.dim import Dim
 from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node, modules_of

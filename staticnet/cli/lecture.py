@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.cli.extras import require
-from staticnet.io import files
 
 
 def add_to(commands: Any) -> None:

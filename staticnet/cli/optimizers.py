@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import ArgumentError
-from staticnet.io import files
 from staticnet.report.paths import paths_page
 
 Array = np.ndarray[Any, Any]

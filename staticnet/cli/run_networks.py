@@ -14,6 +14,7 @@ from staticnet.cli.run_data import RunData
 from staticnet.cli.text_networks import character_gpt, character_lstm
 from staticnet.errors import ArgumentError
 from staticnet.train import Callback, EarlyStopping, Trainer
+from staticnet.train.data.source import Layout
 
 Shape = tuple[int, ...]
 LEAST_CYCLE = 4  # steps that rise and fall
@@ -66,6 +67,18 @@ def _need_images(name: str, shape: Shape) -> None:
         raise ArgumentError(f"{name}: takes images [channels, height, width], not {list(shape)}")
 
 
+def _check_kind(name: str, layout: Layout) -> None:
+    """Raise ArgumentError if a network of texts is given anything else, or another one a text."""
+    is_text = layout.types[0][0].kind in "iu"
+    if name in TEXT and not is_text:
+        raise ArgumentError(f"{name}: takes a text, as --data FILE.txt, not {layout}")
+    if is_text and name not in TEXT:
+        raise ArgumentError(
+            f"{name}: takes floating-point numbers, not {layout}; a text is for "
+            f"{' and '.join(TEXT)}"
+        )
+
+
 def lstm(shape: Shape, outputs: int, config: Config) -> nn.Module:
     """Two layers of an LSTM over characters."""
     return Characters(character_lstm(nn, units=4 * config.width, characters=outputs))
@@ -83,6 +96,8 @@ NAMES: dict[str, Callable[[Shape, int, Config], nn.Module]] = {
     "lstm": lstm,
     "gpt": gpt,
 }
+TEXT = ("lstm", "gpt")
+"""Those that read characters."""
 
 
 def trainer(config: Config, data: RunData, device: str) -> tuple[Trainer, list[Callback]]:
@@ -97,6 +112,7 @@ def trainer(config: Config, data: RunData, device: str) -> tuple[Trainer, list[C
     nn.manual_seed(config.seed)
     layout = data.training.layout
     shape = layout.types[0][1]
+    _check_kind(config.network, layout)
     classes = layout.types[1][0].kind in "iu"
     outputs = len(data.classes) if classes else math.prod(layout.types[1][1])
     model = NAMES[config.network](shape, outputs, config)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.cli.eval import CLASSES
 from staticnet.cli.run_config import PRESETS, Config, assignments, changed, read
 from staticnet.errors import ArgumentError
-from staticnet.io import files
 from staticnet.train import Callback, Trainer, checkpoint
 
 

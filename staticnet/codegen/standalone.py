@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.codegen.convolution import convolution_library, convolution_routines
 from staticnet.codegen.interface import ENTRIES, Interface, renamed
 from staticnet.codegen.lapack import LAPACK
@@ -61,13 +62,12 @@ class Standalone:
         Raises:
             OSError: if one cannot be written.
         """
-        files = [folder / f"{self.name}.c", folder / f"{self.name}.h"]
-        files[0].write_text(self.text, encoding="utf-8")
-        files[1].write_text(self.header, encoding="utf-8")
+        made: dict[str, bytes | str] = {f"{self.name}.c": self.text, f"{self.name}.h": self.header}
         if self.companion is not None:
-            files.append(folder / _companion_name(self.name))
-            files[2].write_bytes(self.companion)
-        return files
+            made[_companion_name(self.name)] = self.companion
+        for name, content in made.items():
+            files.write(folder / name, content)
+        return [folder / name for name in made]
 
 
 def write_standalone(

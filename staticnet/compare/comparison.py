@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.compare.table import HEADER, cells, lines, shown
 from staticnet.errors import ArgumentError
 from staticnet.ir.shown import html_table
@@ -77,12 +79,14 @@ class Comparison:
         out.mkdir(parents=True, exist_ok=True)
         picture = waterfall.as_svg(figure)
         self.data["waterfall_svg"] = picture
-        figure.savefig(out / "waterfall.png", dpi=120)
-        files = {
+        pixels = io.BytesIO()
+        figure.savefig(pixels, dpi=120)
+        made: dict[str, bytes | str] = {
             "compare.json": json.dumps(self.data, indent=1),
             "waterfall.svg": picture,
             "report.html": comparison_page(self.data),
         }
-        for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8")
-        return [out / name for name in (*files, "waterfall.png")]
+        made["waterfall.png"] = pixels.getvalue()
+        for name, content in made.items():
+            files.write(out / name, content)
+        return [out / name for name in made]

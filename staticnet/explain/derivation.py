@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.autodiff.forward import push
 from staticnet.errors import ArgumentError, GradientError
 from staticnet.explain.checking import Checked, check
@@ -164,7 +165,7 @@ class Derivation(Shown):
         from staticnet.explain.derivation_page import page
 
         file = Path(path)
-        file.write_text(page(self), encoding="utf-8")
+        files.write(file, page(self))
         return file
 
     def tables(self) -> list[Table]:

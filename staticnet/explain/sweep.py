@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.autodiff.reverse import NoDerivative, local_products
 from staticnet.errors import ArgumentError, GradientError
 from staticnet.explain.checking import given_values
@@ -96,7 +97,7 @@ class Backprop(Shown):
         from staticnet.explain.sweep_page import page
 
         file = Path(path)
-        file.write_text(page(self), encoding="utf-8")
+        files.write(file, page(self))
         return file
 
     def _repr_html_(self) -> str:

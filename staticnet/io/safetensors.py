@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import StateError, StaticnetError
-from staticnet.io import files
 from staticnet.ir.dtype import DTYPES, as_dtype
 from staticnet.ops.arguments import check_unmasked
 

@@ -2,7 +2,7 @@
 
 from staticnet.report.document import document, graph_document
 from staticnet.report.page import comparison_page, document_page, graph_html
-from staticnet.report.predictions import class_accuracy, predictions_page
+from staticnet.report.predictions import class_accuracy, predictions_page, shown_share
 
 __all__ = [
     "class_accuracy",
@@ -12,4 +12,5 @@ __all__ = [
     "graph_document",
     "graph_html",
     "predictions_page",
+    "shown_share",
 ]

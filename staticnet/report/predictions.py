@@ -57,10 +57,20 @@ def class_accuracy(labels: Array, taken: Array, classes: int) -> Array:
     return np.divide(right, counts, out=np.full(classes, np.nan), where=counts > 0)
 
 
+def shown_share(share: float) -> str:
+    """`71.3%`; of NaN, which is a class without images, that there are none."""
+    return "no images" if np.isnan(share) else f"{share:.1%}"
+
+
 def _by_class(labels: Array, taken: Array, classes: Sequence[str]) -> article.Part:
     shares = class_accuracy(labels, taken, len(classes))
     rows = [
-        (name, int((labels == i).sum()), f"{shares[i]:.1%}", _mistakes(labels, taken, i, classes))
+        (
+            name,
+            int((labels == i).sum()),
+            shown_share(shares[i]),
+            _mistakes(labels, taken, i, classes),
+        )
         for i, name in enumerate(classes)
     ]
     return article.table(("class", "images", "right", "most often taken for"), rows)

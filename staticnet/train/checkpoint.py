@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import StateError
-from staticnet.io import files, safetensors
+from staticnet.io import safetensors
 
 Array = np.ndarray[Any, Any]
 FORMAT = 1

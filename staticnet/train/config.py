@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from staticnet import files
 from staticnet.errors import ArgumentError
-from staticnet.io import files
 
 if TYPE_CHECKING:
     from staticnet.train.loop import Options

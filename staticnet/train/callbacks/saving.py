@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import ArgumentError
-from staticnet.io import files
 from staticnet.ops.arguments import as_size
 from staticnet.train import checkpoint
 from staticnet.train.callbacks.base import Best, Callback

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import ArgumentError
-from staticnet.io import files
 from staticnet.ops.arguments import as_size
 from staticnet.train.callbacks.base import Callback
 
