@@ -24,7 +24,7 @@ from staticnet.ir.user_functions import guarded
 from staticnet.ir.value import Value
 from staticnet.ops.state import Variable, placeholder
 from staticnet.optim.base import Optimizer as Rule
-from staticnet.optim.base import Parameters, parameters_of
+from staticnet.optim.parameters import Parameters, parameters_of
 from staticnet.optim.updates import Updates
 from staticnet.state_dict import Stateful
 

@@ -13,7 +13,8 @@ from staticnet.ops.arithmetic import abs, maximum
 from staticnet.ops.selection import astype, where
 from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import expm1, sqrt
-from staticnet.optim.base import Rate, State, UpdateRule, l2, lerp, with_rate, zeros
+from staticnet.optim.base import State, UpdateRule, l2, lerp, with_rate, zeros
+from staticnet.optim.numbers import Rate
 
 
 def bias_correction(beta: float, t: Any) -> Any:

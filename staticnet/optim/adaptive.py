@@ -9,7 +9,8 @@ import numpy as np
 
 from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import sqrt
-from staticnet.optim.base import Rate, State, UpdateRule, full, l2, lerp, zeros
+from staticnet.optim.base import State, UpdateRule, full, l2, lerp, zeros
+from staticnet.optim.numbers import Rate
 
 
 @dataclass(frozen=True)

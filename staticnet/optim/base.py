@@ -1,4 +1,4 @@
-"""What every optimizer shares: parameters, groups, the step count, precision and checks.
+"""What every optimizer shares: the step count, precision, and options of groups.
 
 An optimizer is one frozen dataclass. Its fields are hyper-parameters, `initial_state` says what it
 keeps for a parameter, and `update` is its formula for one parameter.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
@@ -16,49 +16,27 @@ import numpy as np
 
 from staticnet.autodiff import grad
 from staticnet.control.state_updates import updates_in
-from staticnet.errors import ArgumentError, GradientError, ShapeError
-from staticnet.ir.dtype import DType, compute_dtype, is_floating
+from staticnet.errors import ArgumentError, GradientError
+from staticnet.ir.dtype import compute_dtype
 from staticnet.ir.hints import check_call, missing_name, raise_own
-from staticnet.ir.node import Node, describe, topological
-from staticnet.ir.user_functions import guarded
+from staticnet.ir.node import Node
 from staticnet.ir.value import Value
-from staticnet.ops.promotion import is_scalar, python_number
+from staticnet.ops.promotion import is_scalar
 from staticnet.ops.selection import astype
 from staticnet.ops.state import Variable, variable
 from staticnet.optim.formula import first_state, next_value
+from staticnet.optim.numbers import Rate, checked_field, rate_at
+from staticnet.optim.parameters import (
+    Parameters,
+    check_gradients,
+    check_used,
+    groups_of,
+    parameters_of,
+    trainable_of,
+)
 from staticnet.optim.updates import Updates
 
-Rate: TypeAlias = float | Value | Callable[[Value], Any]
-Parameters: TypeAlias = Variable | Sequence[Variable] | Sequence[Mapping[str, Any]]
 State: TypeAlias = dict[str, Any]
-
-_NOT_NEGATIVE = (lambda x: 0 <= x < np.inf, "a number >= 0")
-_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "lr": _NOT_NEGATIVE,
-    "lr_decay": _NOT_NEGATIVE,
-    "momentum": _NOT_NEGATIVE,
-    "momentum_decay": _NOT_NEGATIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "eps": _NOT_NEGATIVE,
-    "eps_root": _NOT_NEGATIVE,
-    "alpha": _NOT_NEGATIVE,
-    "initial_accumulator_value": _NOT_NEGATIVE,
-    "clip_value": _NOT_NEGATIVE,
-    "max_norm": _NOT_NEGATIVE,
-    "lambd": _NOT_NEGATIVE,
-    "etas": _NOT_NEGATIVE,
-    "step_sizes": _NOT_NEGATIVE,
-    "t0": (lambda x: -np.inf < x < np.inf, "a number"),
-    "init_scale": (lambda x: _LEAST <= x <= _LARGEST, "a float32 number > 0, not subnormal"),
-    "growth_factor": (lambda x: 1 < x < np.inf, "a number > 1"),
-    "backoff_factor": (lambda x: 0 < x < 1, "a number in (0, 1)"),
-    "dampening": (lambda x: -np.inf < x < np.inf, "a number"),
-    "decay": (lambda x: 0 <= x <= 1, "a number in [0, 1]"),
-    "rho": (lambda x: 0 <= x <= 1, "a number in [0, 1]"),
-    "betas": (lambda x: 0 <= x < 1, "two numbers in [0, 1)"),
-}
-
 
 HINTS = {
     "step": "compile updates into a step, sn.function(inputs, loss, updates=rule.minimize(loss)), "
@@ -104,7 +82,7 @@ class Optimizer:
                 f"minimize: the loss must be a graph node, not {loss!r:.60}; it comes first, then "
                 "the variables"
             )
-        chosen = _groups(trainable_of(loss) if wrt is None else wrt)
+        chosen = groups_of(trainable_of(loss) if wrt is None else wrt)
         groups = [{**options, "params": params} for options, params in chosen]
         updates = self.apply(self.gradients(loss, parameters_of(groups)), groups)
         assert isinstance(loss, Node)
@@ -188,7 +166,7 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
-            checked = _checked(type(self).__name__, each, getattr(self, each.name))
+            checked = checked_field(type(self).__name__, each, getattr(self, each.name))
             object.__setattr__(self, each.name, checked)
 
     @property
@@ -250,7 +228,7 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
 
     def _rules(self, wrt: Parameters) -> Iterator[tuple[UpdateRule, Variable]]:
         """Each parameter with the rule of its group."""
-        for options, parameters in _groups(wrt):
+        for options, parameters in groups_of(wrt):
             rule = self.override(options) if options else self
             for w in parameters:
                 yield rule, w
@@ -278,50 +256,6 @@ class UpdateRule(Optimizer, metaclass=_LearningRate):
         return dataclasses.replace(self, **changes)
 
 
-def rate_at(what: str, lr: Rate, step: Any, dtype: DType) -> Any:
-    """The learning rate of a step: a number, or a scalar of the given dtype.
-
-    Raises:
-        ArgumentError: if a schedule gives something else.
-    """
-    rate = guarded(f"{what}: lr", lr)(step) if callable(lr) else lr
-    if not isinstance(rate, Value):
-        return checked_number(what, "lr", rate)
-    if rate.shape != () or not is_floating(rate.dtype):
-        raise ArgumentError(f"{what}: lr must be a floating-point scalar, not {describe(rate)}")
-    return astype(rate, dtype)
-
-
-def checked_number(what: str, name: str, value: Any) -> float:
-    """`value` as a Python float, which widens no dtype.
-
-    Raises:
-        ArgumentError: if it is no number, or out of the range of what is called `name`.
-    """
-    inside, legal = _RANGES[name]
-    number = python_number(value) if is_scalar(value) else None
-    if number is None or isinstance(number, bool) or not inside(number):
-        raise ArgumentError(f"{what}: {name} must be {legal}, not {value!r:.60}")
-    return float(number)
-
-
-def _checked(what: str, each: dataclasses.Field[Any], value: Any) -> Any:
-    if isinstance(each.default, bool):
-        if not isinstance(value, bool):
-            raise ArgumentError(f"{what}: {each.name} must be True or False, not {value!r:.60}")
-        return value
-    if each.name == "lr" and (callable(value) or isinstance(value, Value)):
-        return value
-    pair = isinstance(each.default, tuple) and each.name != "betas"
-    if each.name not in _RANGES or pair:
-        return value  # a user's own, which knows what it may be
-    if each.name != "betas":
-        return checked_number(what, each.name, value)
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ArgumentError(f"{what}: betas must be {_RANGES['betas'][1]}, not {value!r:.60}")
-    return tuple(checked_number(what, "betas", beta) for beta in value)
-
-
 def check_inner(what: str, optimizer: Any) -> None:
     """Raise ArgumentError unless `what` may stand around it: an optimizer that takes gradients."""
     if not isinstance(optimizer, Optimizer):
@@ -336,99 +270,6 @@ def takes_the_loss(who: str) -> ArgumentError:
         f"{who} takes the loss, by minimize(loss), for it looks at several places; gradients alone "
         "do not do, so nothing wraps it: leave out clipping, averages, accumulation and scaling"
     )
-
-
-def parameters_of(wrt: Parameters) -> list[Variable]:
-    """The variables that `wrt` names, in its order.
-
-    Raises:
-        ArgumentError: if it holds something else, or a variable twice.
-        GradientError: if it is empty.
-    """
-    parameters = [w for _, group in _groups(wrt) for w in group]
-    if not parameters:
-        raise GradientError("minimize: wrt is empty; there is nothing to update")
-    if len(set(parameters)) != len(parameters):
-        raise ArgumentError("minimize: wrt names a variable twice")
-    return parameters
-
-
-def _groups(wrt: Parameters) -> list[tuple[dict[str, Any], list[Variable]]]:
-    """Each group's hyper-parameters and variables; a plain list is one group."""
-    if isinstance(wrt, str) or not isinstance(wrt, Iterable):
-        raise ArgumentError(
-            f"minimize: wrt must hold variables, as model.parameters() does, not be {wrt!r:.60}"
-        )
-    listed: list[Any] = [wrt] if isinstance(wrt, Variable | Mapping) else list(wrt)
-    if not any(isinstance(each, Mapping) for each in listed):
-        return [({}, _variables(listed))]
-    groups = []
-    for group in listed:
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise ArgumentError(f"minimize: a group is a dict with 'params', not {group!r:.60}")
-        options = {name: x for name, x in group.items() if name != "params"}
-        params = group["params"]
-        groups.append((options, _variables([params] if isinstance(params, Value) else params)))
-    return groups
-
-
-def _variables(values: Iterable[Any]) -> list[Variable]:
-    listed = list(values)
-    for value in listed:
-        if not isinstance(value, Variable):
-            raise ArgumentError(f"minimize: wrt must hold variables, not {value!r:.60}")
-    return listed
-
-
-def trainable_of(loss: Value) -> list[Variable]:
-    """The trainable floating-point variables that a loss needs, in the graph's order.
-
-    Raises:
-        GradientError: if there are none, or it is no node.
-    """
-    if not isinstance(loss, Node):
-        raise GradientError(f"minimize: the loss must be a graph node, not {loss!r:.60}")
-    found = [
-        node
-        for node in topological([loss])
-        if isinstance(node, Variable) and node.trainable and is_floating(node.dtype)
-    ]
-    if not found:
-        raise GradientError(
-            f"minimize: the loss {describe(loss)} ({loss.provenance}) depends on no trainable "
-            "variable; make one with sn.variable(value), or name some in wrt"
-        )
-    return found
-
-
-def check_used(loss: Value, wrt: Sequence[Variable]) -> None:
-    """Raise GradientError if the loss depends on one of the variables in no way."""
-    reached = set(topological([loss])) if isinstance(loss, Node) else set(wrt)
-    unused = [w for w in wrt if w not in reached]
-    if unused:
-        named = ", ".join(f"{describe(w)} ({w.provenance})" for w in unused)
-        raise GradientError(
-            f"minimize: the loss {describe(loss)} does not depend on {named}; leave it out, or "
-            "leave out wrt to update what the loss depends on"
-        )
-
-
-def check_gradients(grads: Mapping[Variable, Value], wrt: Parameters | None) -> None:
-    """Raise unless `grads` maps variables to gradients of their shapes, for all that `wrt` names.
-
-    Raises:
-        ArgumentError, GradientError, ShapeError: as `Optimizer.apply` says.
-    """
-    if not isinstance(grads, Mapping):
-        raise ArgumentError(f"apply: grads is a mapping {{variable: gradient}}, not {grads!r:.60}")
-    for w in parameters_of(list(grads)):
-        g = grads[w]
-        if not isinstance(g, Value) or not is_floating(g.dtype):
-            raise ArgumentError(f"apply: the gradient of {describe(w)} cannot be {g!r:.60}")
-        if g.shape != w.shape:
-            raise ShapeError(f"apply: the gradient of {describe(w)} has another shape: {g!r}")
-    if wrt is not None and set(parameters_of(wrt)) != set(grads):
-        raise GradientError("apply: grads and wrt must name the same variables")
 
 
 def with_rate(lr: Rate | None, options: dict[str, Any]) -> dict[str, Any]:

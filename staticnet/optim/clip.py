@@ -17,7 +17,7 @@ from staticnet.ops.arithmetic import minimum
 from staticnet.ops.selection import astype, clip
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import sqrt
-from staticnet.optim.base import checked_number
+from staticnet.optim.numbers import checked_number
 
 Gradients = TypeVar("Gradients", bound=Mapping[Any, Value] | Sequence[Value])
 

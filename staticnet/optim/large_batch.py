@@ -13,7 +13,8 @@ from staticnet.ops.shape import sum
 from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import sqrt
 from staticnet.optim.adam import bias_correction, moments
-from staticnet.optim.base import Rate, State, UpdateRule, zeros
+from staticnet.optim.base import State, UpdateRule, zeros
+from staticnet.optim.numbers import Rate
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,10 @@ from staticnet.ops.reduction import max
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import expand_dims, reshape, sum
 from staticnet.ops.state import Variable, variable
-from staticnet.optim.base import (
-    Optimizer,
-    Parameters,
-    check_used,
-    checked_number,
-    parameters_of,
-    takes_the_loss,
-    trainable_of,
-)
+from staticnet.optim.base import Optimizer, takes_the_loss
 from staticnet.optim.line_search import StrongWolfe
+from staticnet.optim.numbers import checked_number
+from staticnet.optim.parameters import Parameters, check_used, parameters_of, trainable_of
 from staticnet.optim.updates import Updates
 
 Carry = dict[str, Any]

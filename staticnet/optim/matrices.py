@@ -18,7 +18,8 @@ from staticnet.ops.reduction import mean
 from staticnet.ops.shape import sum
 from staticnet.ops.state import Variable
 from staticnet.ops.transcendental import rsqrt, sqrt
-from staticnet.optim.base import Rate, State, UpdateRule, checked_number, lerp, zeros
+from staticnet.optim.base import State, UpdateRule, lerp, zeros
+from staticnet.optim.numbers import Rate, checked_number
 
 
 @dataclass(frozen=True)

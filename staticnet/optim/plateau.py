@@ -11,7 +11,7 @@ import numpy as np
 from staticnet.errors import ArgumentError
 from staticnet.ops.arguments import as_int
 from staticnet.ops.state import Variable, variable
-from staticnet.optim.base import checked_number
+from staticnet.optim.numbers import checked_number
 
 
 @dataclass(frozen=True)

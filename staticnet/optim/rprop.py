@@ -11,7 +11,8 @@ from staticnet.errors import ArgumentError
 from staticnet.ops.arithmetic import maximum, minimum, sign
 from staticnet.ops.selection import where
 from staticnet.ops.state import Variable
-from staticnet.optim.base import Rate, State, UpdateRule, checked_number, zeros
+from staticnet.optim.base import State, UpdateRule, zeros
+from staticnet.optim.numbers import Rate, checked_number
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,9 @@ from staticnet.ops.arguments import as_size
 from staticnet.ops.comparison import isfinite
 from staticnet.ops.selection import astype, where
 from staticnet.ops.state import Variable, variable
-from staticnet.optim.base import (
-    Optimizer,
-    Parameters,
-    check_gradients,
-    check_inner,
-    checked_number,
-)
+from staticnet.optim.base import Optimizer, check_inner
+from staticnet.optim.numbers import checked_number
+from staticnet.optim.parameters import Parameters, check_gradients
 from staticnet.optim.updates import Updates
 from staticnet.optim.wrappers import all_finite, skip_nonfinite
 

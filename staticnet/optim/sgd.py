@@ -11,7 +11,8 @@ from staticnet.errors import ArgumentError
 from staticnet.ops.arithmetic import maximum
 from staticnet.ops.selection import where
 from staticnet.ops.state import Variable
-from staticnet.optim.base import Rate, State, UpdateRule, l2, with_rate, zeros
+from staticnet.optim.base import State, UpdateRule, l2, with_rate, zeros
+from staticnet.optim.numbers import Rate
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,10 @@ from staticnet.ops.comparison import isfinite
 from staticnet.ops.reduction import all
 from staticnet.ops.selection import astype, where
 from staticnet.ops.state import Variable, variable
-from staticnet.optim.base import (
-    Optimizer,
-    Parameters,
-    Rate,
-    check_gradients,
-    check_inner,
-    checked_number,
-    lerp,
-    rate_at,
-)
+from staticnet.optim.base import Optimizer, check_inner, lerp
 from staticnet.optim.clip import clip_by_global_norm, clip_by_value, values_of
+from staticnet.optim.numbers import Rate, checked_number, rate_at
+from staticnet.optim.parameters import Parameters, check_gradients
 from staticnet.optim.updates import Updates
 
 

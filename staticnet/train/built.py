@@ -11,7 +11,8 @@ from staticnet.errors import ArgumentError
 from staticnet.function import Function
 from staticnet.nn.module import Module
 from staticnet.ops.state import Variable
-from staticnet.optim.base import Optimizer, Parameters
+from staticnet.optim.base import Optimizer
+from staticnet.optim.parameters import Parameters
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.wrappers import Averaged
 from staticnet.train.data.source import Layout

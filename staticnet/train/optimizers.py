@@ -11,7 +11,8 @@ from staticnet.function import Function, function
 from staticnet.ir.dtype import FLOAT64
 from staticnet.ir.value import Value
 from staticnet.ops.state import placeholder
-from staticnet.optim.base import Optimizer, UpdateRule, rate_at
+from staticnet.optim.base import Optimizer, UpdateRule
+from staticnet.optim.numbers import rate_at
 from staticnet.optim.plateau import ReduceLROnPlateau
 from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import SequentialLR

@@ -15,7 +15,8 @@ from staticnet.ir.hints import missing_name
 from staticnet.nn import functional
 from staticnet.nn.module import Module
 from staticnet.ops.arguments import as_size
-from staticnet.optim.base import Optimizer, Parameters
+from staticnet.optim.base import Optimizer
+from staticnet.optim.parameters import Parameters
 from staticnet.train import checkpoint, loop
 from staticnet.train.built import Built
 from staticnet.train.data.source import Plan, Source

@@ -9,7 +9,7 @@ import numpy as np
 
 from staticnet.errors import ArgumentError
 from staticnet.ops.arguments import as_size
-from staticnet.optim.base import checked_number
+from staticnet.optim.numbers import checked_number
 from staticnet.optim.schedule import ExponentialLR
 from staticnet.train.callbacks.base import Callback
 from staticnet.train.data.source import Plan
