@@ -21,6 +21,7 @@ from staticnet.passes.cse import CSE
 from staticnet.passes.cudnn import CUDNN
 from staticnet.passes.dce import DCE
 from staticnet.passes.float8 import FLOAT8
+from staticnet.passes.grouped import GROUPED
 from staticnet.passes.held_weights import HELD_WEIGHTS
 from staticnet.passes.hoist import HOIST
 from staticnet.passes.infer_shape import INFER_SHAPE
@@ -62,6 +63,7 @@ PIPELINE = (
     HELD_WEIGHTS,
     INFER_SHAPE,
     FLOAT8,
+    GROUPED,
     AUXILIARY,
     CHANNEL_SUMS,
     SHIFTED_SUMS,

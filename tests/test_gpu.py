@@ -362,6 +362,29 @@ def test_float8_products(formats: tuple[bool, bool]) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_grouped_products(precision: str) -> None:
+    """Attention by three layers, with fewer keys than queries, and their gradients."""
+    rng, (n, t, c, d) = np.random.default_rng(4), (8, 1024, 512, 64)
+    widths = (c, c // 2, c // 2)
+    variables = [sn.variable(rng.normal(0, 0.05, (m, c)).astype("f")) for m in widths]
+    variables += [sn.variable(rng.normal(0, 0.1, m).astype("f")) for m in widths]
+    x = sn.placeholder((n, t, c), name="x")
+    q, k, v = (
+        sn.permute_dims(sn.reshape(x @ w.T + b, (n, t, -1, d)), (0, 2, 1, 3))
+        for w, b in zip(variables[:3], variables[3:], strict=True)
+    )
+    y = sn.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    made = sn.grad(sn.mean(y * y), [*variables, x])
+    f = sn.function([x], made, device="cuda", precision=precision)
+    assert "products of one operand" in str(f.passes())
+    feed = rng.normal(size=(n, t, c)).astype("f")
+    plain = sn.function([x], made, device="cuda", disabled_passes=("grouped",))
+    for mine, theirs in zip(f(feed), plain(feed), strict=True):
+        error = np.linalg.norm(mine.get() - theirs.get()) / np.linalg.norm(theirs.get())
+        assert error < {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}[precision]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("activation", [sn.relu, lambda z: sn.nn.gelu(z, "tanh")])
 def test_auxiliary_products(activation: Callable[[Any], Any], precision: str) -> None:
     """Gradients of both weights' layouts; half of the first layer is 0, where relu has none."""

@@ -8,6 +8,7 @@ from staticnet.ir.graph import Graph
 from staticnet.ir.node import Node
 from staticnet.ir.types import fixed
 from staticnet.ops.base import Constant, Item
+from staticnet.ops.movement import Concat
 from staticnet.plan.failures import may_fail
 from staticnet.plan.fusion import Fusion, Group
 from staticnet.plan.memory import Lifetime, arrange, padded
@@ -206,18 +207,20 @@ class _Planner:
         }
         size = {node: int(padded(sizes.value(node))) for node in stored}
         scratch = {group: sizes.scratch(group) for group in self.groups}
-        return Values(size, makes, reads, late, over, scratch, self._computed_again())
+        return Values(size, makes, reads, late, over, scratch, self._on_demand())
 
-    def _computed_again(self) -> frozenset[Group]:
-        """The groups that compute from behind barriers alone: they are to run late."""
-        again: set[Node] = set()
+    def _on_demand(self) -> frozenset[Group]:
+        """The groups that are to run late: what computes from behind barriers alone, or puts
+        together what lies in memory before the run."""
+        late: set[Node] = set()
         for node in self.graph.nodes:
-            behind = {x for x in node.inputs if is_behind_barrier(x) or base(x) in again}
+            behind = {x for x in node.inputs if is_behind_barrier(x) or base(x) in late}
             rest = (base(x) for x in node.inputs if x not in behind)
             free = all(role(x) in (Role.INLINE, Role.LEAF) for x in rest)
-            if node in self.fusion.group_of and behind and free:
-                again.add(node)
-        return frozenset(group for group in self.groups if again.issuperset(group.nodes))
+            joins = isinstance(node.op, Concat) and not behind
+            if node in self.fusion.group_of and free and (behind or joins):
+                late.add(node)
+        return frozenset(group for group in self.groups if late.issuperset(group.nodes))
 
     def _guard(self) -> None:
         """The step before which a failure must be noticed: the first that writes state."""

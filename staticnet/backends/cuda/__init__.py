@@ -28,6 +28,7 @@ from staticnet.ops.library import EPILOGUES
 from staticnet.passes.convolution_epilogues import OFFER as CONVOLUTION
 from staticnet.passes.cudnn import CALLS
 from staticnet.passes.cudnn import NAME as CUDNN
+from staticnet.passes.grouped_operands import OFFER as GROUPED
 from staticnet.plan.plan import Plan
 from staticnet.plan.planner import make_plan
 
@@ -41,7 +42,7 @@ class CudaBackend:
     """Compiles for an NVIDIA GPU through CuPy, NVRTC and cuBLASLt."""
 
     name = "cuda"
-    epilogues = EPILOGUES | AUXILIARY | {CONVOLUTION}
+    epilogues = EPILOGUES | AUXILIARY | {CONVOLUTION, GROUPED}
     narrow_epilogues = frozenset({"gelu", "gelu_bias"})  # in float64 an H100 was 8e-9 off
     keeps_casts = True
     channels_last = True  # our own kernels and cuDNN's read channels 16 bytes at a time
