@@ -133,37 +133,78 @@ static inline void sn_lines_f32(int64_t n, int64_t k, const float *b, int64_t ap
     for (int64_t j = 0; j < n; ++j) to[l * n + j] = b[j * apart + l];
 }
 
-/* The indices that sort n elements `step` apart, by merging; stable; NaN is greatest. Where there is
-   no memory to merge in, they are inserted one by one. */
-#define SN_ARGSORT(NAME, T, LOAD)                                                                  \
-  static inline int NAME##_before(T x, T y, int descending) {                                      \
-    const int xn = LOAD(x) != LOAD(x), yn = LOAD(y) != LOAD(y);                                    \
-    if (descending) return xn || yn ? xn > yn : LOAD(x) > LOAD(y);                                 \
-    return xn || yn ? xn < yn : LOAD(x) < LOAD(y);                                                 \
+/* Numbers in the order of floats, NaN last; -0 is 0. */
+static inline uint64_t sn_order_f32(float x) {
+  const float zero = x + 0.0f;
+  uint32_t bits;
+  memcpy(&bits, &zero, sizeof bits);
+  if (x != x) return UINT32_MAX;
+  return bits >> 31 ? (uint32_t)~bits : bits | 0x80000000u;
+}
+
+static inline uint64_t sn_order_f64(double x) {
+  const double zero = x + 0.0;
+  uint64_t bits;
+  memcpy(&bits, &zero, sizeof bits);
+  if (x != x) return UINT64_MAX;
+  return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
+}
+
+typedef struct {
+  uint64_t key;
+  int64_t at;
+} sn_sorted;
+
+/* Sorts by keys of so many bytes, equal ones as they stand: few by insertion, more byte by byte.
+   -> which of the two rooms has them */
+static inline sn_sorted *sn_sort_keys(int64_t n, int bytes, sn_sorted *from, sn_sorted *to) {
+  if (n <= 32) {
+    for (int64_t i = 1, j; i < n; ++i) {
+      const sn_sorted x = from[i];
+      for (j = i; j && x.key < from[j - 1].key; --j) from[j] = from[j - 1];
+      from[j] = x;
+    }
+    return from;
+  }
+  int64_t place[8][256];
+  memset(place, 0, (size_t)bytes * sizeof *place);
+  for (int64_t i = 0; i < n; ++i)
+    for (int b = 0; b < bytes; ++b) ++place[b][from[i].key >> 8 * b & 255];
+  for (int b = 0; b < bytes; ++b) {
+    if (place[b][from[0].key >> 8 * b & 255] == n) continue; /* all have the same */
+    for (int64_t d = 0, sum = 0; d < 256; ++d) {
+      const int64_t count = place[b][d];
+      place[b][d] = sum;
+      sum += count;
+    }
+    for (int64_t i = 0; i < n; ++i) to[place[b][from[i].key >> 8 * b & 255]++] = from[i];
+    sn_sorted *const swap = from;
+    from = to;
+    to = swap;
+  }
+  return from;
+}
+
+/* y = the places of x [n] in order, by ORDER(x), a number of BYTES; elements are `step` apart. Where
+   there is no memory to sort in, they are inserted one by one. */
+#define SN_ARGSORT(NAME, T, ORDER, BYTES)                                                          \
+  static inline uint64_t NAME##_key(T x, int descending) {                                         \
+    return (descending ? ~(uint64_t)(ORDER(x)) : (uint64_t)(ORDER(x))) &                           \
+           UINT64_MAX >> (64 - 8 * (BYTES));                                                       \
   }                                                                                                \
   static void NAME(int64_t n, const T *x, int64_t *y, int64_t step, int descending) {              \
-    int64_t *const room = (int64_t *)malloc(2 * (size_t)n * sizeof(int64_t));                      \
+    sn_sorted *const room = (sn_sorted *)malloc(2 * (size_t)n * sizeof(sn_sorted));                \
     if (!room) {                                                                                   \
       for (int64_t i = 0, j; i < n; y[j * step] = i++)                                             \
-        for (j = i; j && NAME##_before(x[i * step], x[y[(j - 1) * step] * step], descending); --j) \
+        for (j = i; j && NAME##_key(x[i * step], descending) <                                     \
+                             NAME##_key(x[y[(j - 1) * step] * step], descending);                  \
+             --j)                                                                                  \
           y[j * step] = y[(j - 1) * step];                                                         \
       return;                                                                                      \
     }                                                                                              \
-    int64_t *from = room, *to = room + n;                                                          \
-    for (int64_t i = 0; i < n; ++i) from[i] = i;                                                   \
-    for (int64_t width = 1; width < n; width *= 2) {                                               \
-      for (int64_t low = 0; low < n; low += 2 * width) {                                           \
-        const int64_t middle = SN_MIN(low + width, n), high = SN_MIN(low + 2 * width, n);          \
-        int64_t i = low, j = middle;                                                               \
-        for (int64_t o = low; o < high; ++o) {                                                     \
-          const int right = i >= middle ||                                                         \
-              (j < high && NAME##_before(x[from[j] * step], x[from[i] * step], descending));       \
-          to[o] = right ? from[j++] : from[i++];                                                   \
-        }                                                                                          \
-      }                                                                                            \
-      int64_t *const swap = from; from = to; to = swap;                                            \
-    }                                                                                              \
-    for (int64_t i = 0; i < n; ++i) y[i * step] = from[i];                                         \
+    for (int64_t i = 0; i < n; ++i) room[i] = (sn_sorted){NAME##_key(x[i * step], descending), i}; \
+    const sn_sorted *const found = sn_sort_keys(n, BYTES, room, room + n);                         \
+    for (int64_t i = 0; i < n; ++i) y[i * step] = found[i].at;                                     \
     free(room);                                                                                    \
   }
 

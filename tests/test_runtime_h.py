@@ -21,8 +21,7 @@ SOURCE = """
 #include <stdlib.h>
 #define malloc(n) NULL
 #include "runtime.h"
-#define LOAD(x) (x)
-SN_ARGSORT(sort, float, LOAD)
+SN_ARGSORT(sort, float, sn_order_f32, 4)
 void argsort(int64_t n, const float *x, int64_t *y, int64_t step, int descending) {
   sort(n, x, y, step, descending);
 }
@@ -31,7 +30,7 @@ void argsort(int64_t n, const float *x, int64_t *y, int64_t step, int descending
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("step", [1, 3])
-def test_a_sort_without_memory_to_merge_in(tmp_path: Path, descending: bool, step: int) -> None:
+def test_a_sort_without_memory_to_sort_in(tmp_path: Path, descending: bool, step: int) -> None:
     assert compiler is not None
     (tmp_path / "sort.c").write_text(SOURCE, encoding="utf-8")
     command = [*compiler.command, "-shared", "-fPIC", f"-I{kernels_path()}", "-w"]

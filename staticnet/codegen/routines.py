@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from staticnet.codegen.attention import (
     ATTENTION,
     HELPERS,
@@ -25,7 +27,7 @@ from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, po
 from staticnet.codegen.products import begun, begun_together, matmul_routine, product_way
 from staticnet.codegen.regions import LINE, Way
 from staticnet.codegen.resources import kernel_text
-from staticnet.codegen.scope import c_type, spelled
+from staticnet.codegen.scope import c_type, literal, spelled
 from staticnet.ir.dtype import (
     HALVES,
     DType,
@@ -305,6 +307,21 @@ def needs(node: Node) -> tuple[str, ...]:
     return ("concat",) if node.op.name == "concat" else ()
 
 
+def _sort_helper(name: str) -> str:
+    """The C that sorts a dtype: its numbers in order are unsigned ones of as many bytes."""
+    dtype = as_dtype(name)
+    bytes_ = compute_dtype(dtype).itemsize
+    if dtype in HALVES:
+        order = f"#define sn_order_{name}(x) sn_order_f32(sn_load_{name}(x))"
+    elif dtype.kind == "f":
+        order = ""
+    else:
+        least = np.iinfo(dtype).min if dtype.kind == "i" else 0
+        order = f"#define sn_order_{name}(x) ((uint64_t)(x) - (uint64_t){literal(least, dtype)})"
+    sort = f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, sn_order_{name}, {bytes_})"
+    return "\n".join([order, sort]) if order else sort
+
+
 def helper(need: str) -> str:
     """The C that defines a helper."""
     if need in ("concat", "convolution_sizes", "tiles"):
@@ -321,9 +338,8 @@ def helper(need: str) -> str:
     if kind in HELPERS:
         return attention_helper(need)
     dtype = as_dtype(name)
-    load = f"sn_load_{name}" if dtype in HALVES else ""
     if kind == "argsort":
-        return f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, {load})"
+        return _sort_helper(name)
     product, kind = f"sn_product_{name}", c_type(dtype)
     if dtype not in HALVES:
         return f"SN_PRODUCT_IN_VECTORS({product}, {kind})"
