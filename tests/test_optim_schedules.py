@@ -24,6 +24,17 @@ SAME = [
     ("CosineAnnealingWarmRestarts", {"T_0": 7}),
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
     ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
+    ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.2, "total_iters": 17}),
+    ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+]
+
+CYCLES = [
+    {"step_size_up": 7},
+    {"step_size_up": 4, "step_size_down": 9, "mode": "triangular2"},
+    {"step_size_up": 9, "step_size_down": 1, "mode": "exp_range", "gamma": 0.9},
+    {"step_size_up": 5, "scale_fn": lambda cycle: 1 / cycle},
+    {"step_size_up": 5, "scale_fn": lambda t: 0.97**t, "scale_mode": "iterations"},
 ]
 
 
@@ -60,11 +71,29 @@ def test_a_schedule_follows_pytorch(name, options):
 
 
 @pytest.mark.parametrize("strategy", ["cos", "linear"])
-@pytest.mark.parametrize("options", [{}, {"pct_start": 0.45, "div_factor": 7.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pct_start": 0.45, "div_factor": 7.0},
+        {"three_phase": True},
+        {"pct_start": 0.2, "three_phase": True, "final_div_factor": 10.0},
+    ],
+)
 def test_one_cycle_follows_pytorch(strategy, options):
     options = {"total_steps": STEPS + 1, "anneal_strategy": strategy, **options}
     expected = theirs(lambda library, optimizer: library.OneCycleLR(optimizer, LR, **options))
     np.testing.assert_allclose(ours(optim.OneCycleLR(LR, **options)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", CYCLES)
+def test_cycles_follow_pytorch(options):
+    expected = theirs(
+        lambda library, optimizer: library.CyclicLR(
+            optimizer, LR / 10, LR, cycle_momentum=False, **options
+        )
+    )
+    np.testing.assert_allclose(ours(optim.CyclicLR(LR / 10, LR, **options)), expected, rtol=1e-9)
 
 
 def test_one_cycle_stays_at_its_end():
@@ -107,6 +136,11 @@ def test_constant_and_python_steps():
         (lambda: optim.LinearLR(LR, total_iters=-1), "LinearLR: total_iters"),
         (lambda: optim.OneCycleLR(LR, 10, anneal_strategy="step"), "OneCycleLR: anneal_strategy"),
         (lambda: optim.OneCycleLR(LR, 10, pct_start=1.0), "OneCycleLR: pct_start"),
+        (lambda: optim.OneCycleLR(LR, 10, 0.6, three_phase=True), "leave steps for three phases"),
+        (lambda: optim.LambdaLR(LR, 0.9), "LambdaLR: lr_lambda is a function, not 0.9"),
+        (lambda: optim.CyclicLR(LR, 1.0, 0), "CyclicLR: step_size_up"),
+        (lambda: optim.CyclicLR(LR, 1.0, mode="square"), "CyclicLR: mode is one of triangular,"),
+        (lambda: optim.CyclicLR(LR, 1.0, scale_mode="step"), "CyclicLR: scale_mode"),
         (lambda: optim.SequentialLR([optim.Constant(LR)] * 3, [5]), "2 rising milestones"),
         (lambda: optim.SequentialLR([optim.Constant(LR)] * 3, [5, 4]), "2 rising milestones"),
     ],

@@ -11,6 +11,7 @@ from staticnet.optim.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
 from staticnet.optim.adaptive import Adadelta, Adagrad, RMSprop
 from staticnet.optim.base import Optimizer, UpdateRule
 from staticnet.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from staticnet.optim.cycles import CyclicLR, OneCycleLR
 from staticnet.optim.evolution import CMAES, DE, PGPE, OpenES
 from staticnet.optim.large_batch import LAMB, Lion
 from staticnet.optim.lbfgs import LBFGS
@@ -20,12 +21,13 @@ from staticnet.optim.rprop import Rprop
 from staticnet.optim.scaling import LossScaling
 from staticnet.optim.schedule import (
     Constant,
+    ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
     ExponentialLR,
+    LambdaLR,
     LinearLR,
     MultiStepLR,
-    OneCycleLR,
     PolynomialLR,
     Schedule,
     SequentialLR,
@@ -61,9 +63,12 @@ __all__ = [
     "Averaged",
     "Clipped",
     "Constant",
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
+    "LambdaLR",
     "LinearLR",
     "Lion",
     "LossScaling",

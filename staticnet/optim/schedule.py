@@ -123,6 +123,37 @@ class LinearLR(Schedule):
 
 
 @dataclass(frozen=True)
+class ConstantLR(Schedule):
+    """lr(t) = lr * factor for t < total_iters, then lr."""
+
+    lr: float
+    factor: float = 1 / 3
+    total_iters: int = 5
+
+    def rate(self, t: Any) -> Any:
+        return where(t < self.total_iters, constant(self.lr * self.factor, FLOAT64), self.lr)
+
+
+@dataclass(frozen=True)
+class LambdaLR(Schedule):
+    """lr(t) = lr * lr_lambda(t): any function of the step's node.
+
+    Raises:
+        ArgumentError: if lr_lambda is no function.
+    """
+
+    lr: float
+    lr_lambda: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.lr_lambda):
+            raise ArgumentError(f"LambdaLR: lr_lambda is a function, not {self.lr_lambda!r:.60}")
+
+    def rate(self, t: Any) -> Any:
+        return self.lr * guarded("LambdaLR: lr_lambda", self.lr_lambda)(t)
+
+
+@dataclass(frozen=True)
 class PolynomialLR(Schedule):
     """lr(t) = lr * (1 - min(t / total_iters, 1))**power."""
 
@@ -146,7 +177,7 @@ class CosineAnnealingLR(Schedule):
     eta_min: float = 0.0
 
     def rate(self, t: Any) -> Any:
-        return _cosine(self.lr, self.eta_min, t / self.T_max)
+        return cosine(self.lr, self.eta_min, t / self.T_max)
 
 
 @dataclass(frozen=True)
@@ -173,7 +204,7 @@ class CosineAnnealingWarmRestarts(Schedule):
     def rate(self, t: Any) -> Any:
         if self.T_mult == 1:
             progress = (t - self.T_0 * floor_divide(t, self.T_0)) / self.T_0
-            return _cosine(self.lr, self.eta_min, progress)
+            return cosine(self.lr, self.eta_min, progress)
         starts, lengths = [0], [self.T_0]
         while starts[-1] < 2**53:  # beyond that a float64 counts no single steps
             starts.append(starts[-1] + lengths[-1])
@@ -181,54 +212,12 @@ class CosineAnnealingWarmRestarts(Schedule):
         firsts, sizes = (constant(np.array(x, FLOAT64)) for x in (starts, lengths))
         period = sum(astype(t >= firsts, INT64)) - 1
         progress = (t - take(firsts, period)) / take(sizes, period)
-        return _cosine(self.lr, self.eta_min, progress)
+        return cosine(self.lr, self.eta_min, progress)
 
 
-def _cosine(start: float, end: float, progress: Any) -> Any:
+def cosine(start: float, end: float, progress: Any) -> Any:
+    """From start to end along half a period.  progress: [] in [0, 1] -> []"""
     return end + (start - end) / 2 * (1 + cos(math.pi * progress))
-
-
-def _linear(start: float, end: float, progress: Any) -> Any:
-    return start + (end - start) * progress
-
-
-_ANNEALING: dict[str, Callable[[float, float, Any], Any]] = {"cos": _cosine, "linear": _linear}
-
-
-@dataclass(frozen=True)
-class OneCycleLR(Schedule):
-    """lr(t) rises from max_lr / div_factor to max_lr, then falls to that / final_div_factor.
-
-    The top is at t = pct_start * total_steps - 1, the end at total_steps - 1, where it stays.
-    Smith, Topin, "Super-convergence: very fast training of neural networks using large learning
-    rates", 2018.
-
-    Raises:
-        ArgumentError: if anneal_strategy is unknown or pct_start leaves one of the phases empty.
-    """
-
-    max_lr: float
-    total_steps: int
-    pct_start: float = 0.3
-    anneal_strategy: str = "cos"
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.anneal_strategy not in _ANNEALING:
-            raise ArgumentError(f"OneCycleLR: anneal_strategy is one of {sorted(_ANNEALING)}")
-        if not 0 < self.pct_start * self.total_steps - 1 < self.total_steps - 1:
-            raise ArgumentError("OneCycleLR: pct_start must leave steps for both phases")
-
-    def rate(self, t: Any) -> Any:
-        anneal = _ANNEALING[self.anneal_strategy]
-        top, end = self.pct_start * self.total_steps - 1, self.total_steps - 1
-        initial = self.max_lr / self.div_factor
-        rising = anneal(initial, self.max_lr, t / top)
-        progress = minimum((t - top) / (end - top), 1.0)
-        falling = anneal(self.max_lr, initial / self.final_div_factor, progress)
-        return where(t <= top, rising, falling)
 
 
 @dataclass(frozen=True)
