@@ -254,8 +254,8 @@ class Fusion:
     def _makers(self, node: Node) -> list[Group]:
         """The groups that make a node's operands, the latest first.
 
-        But one that reduces goes before a map that it can take in: else what it reads, too, would
-        be read by both.
+        But one that sums down columns goes before a map that it can take in: what it reads, too,
+        would else be read by both.
         """
         makers = {self.group_of[source] for source in self.sources(node)}
         latest_first = sorted(makers, key=lambda g: -g.number)
@@ -264,7 +264,7 @@ class Fusion:
         takes = [
             g
             for g in latest_first
-            if g.fused and g.kind != "map" and not self._why_not_merge(latest_first[0], g)
+            if g.fused and g.columns and not self._why_not_merge(latest_first[0], g)
         ]
         return [*takes, *(g for g in latest_first if g not in takes)]
 

@@ -181,6 +181,28 @@ def elementwise_of_scalars(node: Node) -> Value | None:
     return broadcast_to(once, node.shape)
 
 
+@structural(Elementwise, lambda x: reshape(x, (1, -1, 1)) * 2 + reshape(-x, (1, -1, 1)))
+def elementwise_of_vectors(node: Node) -> Value | None:
+    """An elementwise op on vectors along a later axis: its result is a vector, put along that.
+
+    So all that is computed of channels' numbers is over one space, whatever they are used with.
+    Numbers of rows stay along the first axis, where kernels of rows have theirs.
+    """
+    vectors = [x.inputs[0] if isinstance(x.op, Reshape) else x for x in node.inputs]
+    long = [v for v, x in zip(vectors, node.inputs, strict=True) if v is not x]
+    if node.ndim < 2 or node.shape[0] != 1 or not long or node.op.on_host:
+        return None
+    if any(v.ndim != 1 or v.shape != long[0].shape for v in long):
+        return None
+    if any(x.shape != node.shape for v, x in zip(vectors, node.inputs, strict=True) if v is not x):
+        return None
+    if node.type.size != long[0].type.size or any(
+        v.ndim for v, x in zip(vectors, node.inputs, strict=True) if v is x
+    ):
+        return None
+    return reshape(apply(node.op, *vectors), node.shape)
+
+
 @structural(Flip, lambda x: flip(flip(x, 0), 0))
 def flip_of_flip(node: Node) -> Value | None:
     """The same axes reversed twice."""
@@ -281,6 +303,7 @@ STRUCTURE_RULES = (
     reshape_of_broadcast_scalar,
     elementwise_of_broadcast,
     elementwise_of_scalars,
+    elementwise_of_vectors,
     flip_of_flip,
     slice_of_everything,
     cast_there_and_back,
