@@ -61,6 +61,21 @@ def product(m: int, k: int, n: int, dtype: str, device: str = "numpy") -> tuple[
     return sn.function([xs, w], [total, ys], device=device), feeds
 
 
+def rounded(m: int, n: int, kept: bool) -> tuple[Any, list[Any]]:
+    """Steps whose left matrix is rounded in them; unless it is `kept`, the result lies over it."""
+    xs, w = sn.placeholder((3, m, n), name="xs"), sn.placeholder((2 * n, n), "bfloat16", "w")
+
+    def body(c: Any, x: Any) -> Any:
+        left = sn.concat([sn.sin(c), sn.cos(c) * x], 1)
+        y = sn.astype(sn.astype(left, "bfloat16") @ w, "float32")
+        return sn.tanh(y) + x, sn.sum(left) if kept else sn.sum(y)
+
+    total, ys = sn.scan(body, xs[1], xs)
+    rng = np.random.default_rng(1)
+    feeds = [(rng.normal(size=x.shape) / 4).astype(x.dtype) for x in (xs, w)]
+    return sn.function([xs, w], [total, ys], device="numpy"), feeds
+
+
 # rows, units and precision; tiles of both loops, which three blocks share
 CASES: dict[str, tuple[Callable[[], tuple[Any, list[Any]]], list[int]]] = {
     "lstm_one_each": (lambda: recurrent("LSTM", 16, 16, "bfloat16"), [4, 2]),
@@ -77,10 +92,12 @@ CASES: dict[str, tuple[Callable[[], tuple[Any, list[Any]]], list[int]]] = {
     "rnn": (lambda: recurrent("RNN", 20, 40, "tf32"), [10, 10]),
     "long": (lambda: product(17, 1100, 13, "bfloat16"), [4]),
     "long_float16": (lambda: product(2, 515, 40, "float16"), [5]),
+    "rounded": (lambda: rounded(2, 40, True), [5]),
+    "rounded_below": (lambda: rounded(2, 40, False), [5]),
     "in_turn": (lambda: product(70, 33, 13, "float16"), [3]),
     "lstm_in_turn": (lambda: recurrent("LSTM", 50, 9, "float16"), [2, 2]),
 }
-DEFAULT = ("lstm_one_each", "long", "in_turn")
+DEFAULT = ("lstm_one_each", "rounded_below", "long", "in_turn")
 FEW = Chip(3)  # on which blocks have rows below each other
 
 

@@ -169,7 +169,10 @@ class _Finder:
         return not any((x.kind, x.at) == (y.kind, y.at) for x in places)
 
     def _source(self, before: Sequence[Stage], p: Product) -> Address | None:
-        """Where the left matrix lies in float32, if the command before rounds it for this alone."""
+        """Where the left matrix lies in float32, if the command before rounds it for this alone.
+
+        The plan has no more of it than the cast's time: the product's result may lie there.
+        """
         cast = before[-1][0] if before and len(before[-1]) == 1 else None
         if not isinstance(cast, Launch) or not self._rounds(cast, p.m * p.k):
             return None
@@ -181,7 +184,9 @@ class _Finder:
             a for c in self.loop.commands if c is not cast and c is not p for a in addresses(c)
         ]
         used = any((a.kind, a.at) == (x.kind, x.at) for a in (*others, *self.carries))
-        return None if used else source
+        places = ((source, 4 * p.m * p.k), (p.result.address, p.m * p.n * p.dtype.itemsize))
+        over = overlap(*(reach(self.loop, address, nbytes) for address, nbytes in places))
+        return None if used or over else source
 
     def _rounds(self, launch: Launch, count: int) -> bool:
         """Whether all that it does is to cast so many elements of float32 that lie in a line."""
