@@ -8,7 +8,8 @@
    block. The gradient computes a block's scores again. A task is a block of queries, of the gradient
    a head of keys; each computes its results alone, in one order, so bits do not depend on threads.
 
-   A program is compiled with the masks and dropouts that it has: SN_MASKS_f32 and SN_DROPS_f32.
+   A program is compiled with the masks and dropouts that it has, SN_MASKS_f32 and SN_DROPS_f32, and
+   up to SN_FEW_f32 queries are computed one by one, which is 0 where none has so few.
 
    Dao, "FlashAttention-2: faster attention with better parallelism and work partitioning", 2023. */
 
@@ -264,11 +265,94 @@ static sn_real_f32 *sn_attention_take_f32(sn_real_f32 **room, int64_t n) {
 /* Lanes between rows of turned queries; not a power of two, lest they share sets of the cache. */
 static int64_t sn_attention_apart_f32(int64_t lanes) { return lanes + (lanes > sn_attention_width_f32) * sn_attention_width_f32; }
 
+SN_FUSED_BEGIN
+/* s [keys, filled up to vectors] = rows of k times q, whose features are filled up to vectors: as many
+   rows as a vector has lanes are summed along features at a time. */
+static void sn_attention_dots_f32(int64_t keys, int64_t depth, const sn_real_f32 *q,
+                                  sn_attention_rows_f32 k, sn_real_f32 *s) {
+  enum { width = sn_attention_width_f32 };
+  sn_real_f32 apart[width * width], turned[width * width];
+  for (int64_t j = 0; j < keys; j += width) {
+    for (int64_t u = 0; u < width; ++u) {
+      const sn_real_f32 *const row = k.at + SN_MIN(j + u, keys - 1) * k.step;
+      sn_attention_lanes_f32 sum = {0};
+      for (int64_t l = 0; l < depth; l += width)
+        sum += *(const sn_attention_lanes_f32 *)(q + l) * *(const sn_attention_lanes_f32 *)(row + l);
+      *(sn_attention_lanes_f32 *)(apart + u * width) = sum;
+    }
+    sn_attention_square_f32(apart, width, turned, width);
+    sn_attention_lanes_f32 all = *(const sn_attention_lanes_f32 *)turned;
+    for (int64_t i = 1; i < width; ++i) all += *(const sn_attention_lanes_f32 *)(turned + i * width);
+    *(sn_attention_lanes_f32 *)(s + j) = all;
+  }
+}
+SN_FUSED_END
+
+/* Scores s [keys], a multiple of the width, become their powers below `top`, the greatest so far, and
+   `total` the sum. -> what the powers before are to be multiplied by */
+SN_KERNEL sn_real_f32 sn_attention_row_powers_f32(int64_t keys, sn_real_f32 *s, sn_real_f32 *top,
+                                                  sn_real_f32 *total) {
+  enum { width = sn_attention_width_f32 };
+  sn_real_f32 best[width], part[width] = {0}, high = *top;
+  for (int64_t l = 0; l < width; ++l) best[l] = s[l];
+  for (int64_t j = width; j < keys; j += width)
+    for (int64_t l = 0; l < width; ++l) best[l] = s[j + l] > best[l] ? s[j + l] : best[l];
+  for (int64_t l = 0; l < width; ++l) high = best[l] > high ? best[l] : high;
+  const sn_real_f32 factor = *top == high ? 1 : sn_weight_f32(*top - high);
+  const sn_real_f32 base = high == -SN_INF ? 0 : high;
+  for (int64_t j = 0; j < keys; j += width)
+#pragma omp simd simdlen(sn_attention_width_f32)
+    for (int64_t l = 0; l < width; ++l) {
+      s[j + l] = sn_weight_f32(s[j + l] - base);
+      part[l] += s[j + l];
+    }
+  for (int64_t half = width / 2; half; half /= 2)
+    for (int64_t l = 0; l < half; ++l) part[l] += part[l + half];
+  *top = high;
+  *total = *total * factor + part[0];
+  return factor;
+}
+
+/* One query, q0, of one head: its scores lie in a row, where a block's lanes would be empty. */
+static void sn_attention_query_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
+                                   const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
+                                   sn_real_f32 scale, const void *mask, sn_cell_f32 *out,
+                                   sn_real_f32 *lse, sn_real_f32 *room) {
+  const int64_t ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
+  const int64_t reach = sn_attention_reach_f32(z, q0 + 1);
+  sn_real_f32 *const query = sn_attention_take_f32(&room, ds), *const y = sn_attention_take_f32(&room, es);
+  sn_real_f32 *const s = sn_attention_take_f32(&room, sn_attention_keys_f32);
+  sn_real_f32 *const copy = sn_attention_take_f32(&room, sn_attention_keys_f32 * SN_MAX(ds, es));
+  const int64_t k_step = z->rows[sn_attention_k_f32][2], v_step = z->rows[sn_attention_v_f32][2];
+  sn_real_f32 top = -SN_INF, total = 0;
+  sn_attention_take_rows_f32(1, z->d, q, 0, query, &scale);
+  memset(y, 0, (size_t)es * sizeof *y);
+  for (int64_t k0 = 0; k0 < reach; k0 += sn_attention_keys_f32) {
+    const int64_t keys = SN_MIN(sn_attention_keys_f32, reach - k0), all = sn_attention_padded_f32(keys);
+    sn_attention_dots_f32(keys, ds, query, sn_attention_take_rows_f32(keys, z->d, k + k0 * k_step, k_step, copy, 0), s);
+    sn_attention_mask_f32(z, n, h, q0, 1, k0, keys, mask, s, 1);
+    for (int64_t j = keys; j < all; ++j) s[j] = -SN_INF;
+    const sn_real_f32 factor = sn_attention_row_powers_f32(all, s, &top, &total);
+    for (int64_t j = 0; j < es; ++j) y[j] *= factor;
+    const sn_attention_rows_f32 vb = sn_attention_take_rows_f32(keys, z->e, v + k0 * v_step, v_step, copy, 0);
+    sn_attention_multiply_f32(sn_attention_depth_to_f32, keys, 1, es, keys, s, 0, 1, vb.at, vb.step, y, es, 1);
+  }
+  const sn_real_f32 by = total == 0 ? 1 : 1 / total;
+  for (int64_t j = 0; j < z->e; ++j) out[j] = sn_put_f32(y[j] * by);
+  *lse = total == 0 ? SN_INF : sn_log_f32(total) + top;
+}
+
 /* A block of queries, from q0 on, of one head. */
 static void sn_attention_block_f32(const sn_attention_sizes_f32 *z, int64_t n, int64_t h, int64_t q0,
                           const sn_cell_f32 *q, const sn_cell_f32 *k, const sn_cell_f32 *v,
                           sn_real_f32 scale, const void *mask, const sn_attention_drops_f32 *drops,
                           sn_cell_f32 *out, sn_real_f32 *lse, sn_real_f32 *room) {
+  if (z->queries <= SN_FEW_f32 && !drops->key) {
+    const int64_t q_apart = z->rows[sn_attention_q_f32][2], y_apart = z->rows[sn_attention_y_f32][2];
+    for (int64_t i = 0; i < z->queries; ++i)
+      sn_attention_query_f32(z, n, h, i, q + i * q_apart, k, v, scale, mask, out + i * y_apart, lse + i, room);
+    return;
+  }
   const int64_t rows = SN_MIN(sn_attention_queries_f32, z->queries - q0), lanes = sn_attention_padded_f32(rows);
   const int64_t ld = sn_attention_apart_f32(lanes), ds = sn_attention_padded_f32(z->d), es = sn_attention_padded_f32(z->e);
   const int64_t reach = sn_attention_reach_f32(z, q0 + rows);

@@ -240,6 +240,26 @@ def test_blocks_in_c_are_the_reference(dtype, tolerance):
             np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float32", 2e-5), *(pytest.param(*x, marks=pytest.mark.slow) for x in (
+        ("float64", 1e-13), ("bfloat16", 2e-2), ("float16", 2e-3)))],
+)  # fmt: skip
+def test_few_queries_are_computed_one_by_one(dtype, tolerance):
+    """As a decoder has them: with every kind of mask, and features that fill no vector."""
+    wide = "float64" if dtype == "float64" else "float32"
+    keep = rng.random((4, 3, 300)) > 0.5
+    keep[:, 1] = False
+    keep[0, 0, :256] = False  # two blocks without a key before one that has some
+    added = rng.normal(size=(1, 300)).astype(wide)
+    calls = [{}, {"is_causal": True}, {"attn_mask": keep, "scale": 2.0}, {"attn_mask": added}]
+    calls = [{"enable_gqa": True, **call} for call in calls]
+    shapes = ((2, 4, 3, 24), (2, 2, 300, 24), (2, 2, 300, 33))
+    wanted = compared("numpy", dtype, shapes, calls)
+    for got, want in zip(compared("cpu", dtype, shapes, calls), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
+
+
 def test_later_keys_are_left_out_and_nothing_stale_is_read():
     """Blocks on the diagonal, whole and cut; a run before has left NaN in the scratch memory."""
     lengths = [(1, 1), (5, 5), (13, 40), (40, 13), (64, 64), (129, 129), (300, 150), (200, 260)]

@@ -21,8 +21,9 @@ from staticnet.plan.results import results_of
 
 Pointer = Callable[[Node], str]
 ATTENTION = frozenset({"attention", "attention_gradient"})
-HELPERS = ("masks", "drops", "attention")
-"""The helpers of this file, in order."""
+HELPERS = ("masks", "drops", "few", "attention")
+"""The helpers of this file, in order: parts, and the routines that have them."""
+FEW = 4  # queries that are computed one by one, as a decoder has them
 
 
 class Laid(NamedTuple):
@@ -146,20 +147,21 @@ def attention_needs(node: Node) -> tuple[str, ...]:
     """The helpers that such a node calls: the routines, and what those are not compiled without."""
     name = short_name(node.inputs[0].dtype)
     _, mask, drops = attention_parts(node, node.inputs)
-    parts = [f"{part} {name}" for part, is_there in (("masks", mask), ("drops", drops)) if is_there]
-    return "tiles", *parts, f"attention {name}"
+    few = node.op.name == "attention" and fixed(node.inputs[0].shape)[2] <= FEW
+    parts = {"masks": mask, "drops": drops, "few": few}
+    return "tiles", *(f"{part} {name}" for part in parts if parts[part]), f"attention {name}"
 
 
 def attention_helper(need: str) -> str:
     """The C that defines the routines for a dtype, after that of the parts which they have."""
     part, _, name = need.partition(" ")
     if part != "attention":
-        return f"#define SN_{part.upper()}_{name} 1"
+        return f"#define SN_{part.upper()}_{name} {FEW if part == 'few' else 1}"
     dtype = as_dtype(name)
     wide = compute_dtype(dtype)
     real, half = short_name(wide), dtype in HALVES
     weight = "sn_exp_nonpositive_f32" if real == "f32" else "sn_exp_f64"
-    absent = (f"SN_MASKS_{name}", f"SN_DROPS_{name}")
+    absent = [f"SN_{part.upper()}_{name}" for part in HELPERS[:-1]]
     head = [
         *(f"#ifndef {part}\n#define {part} 0\n#endif" for part in absent),
         f"typedef {c_type(dtype)} sn_cell_{name};",
