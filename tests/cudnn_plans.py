@@ -100,6 +100,16 @@ def attention(
     return inputs, [y, *sn.grad(sn.sum(sn.tanh(y)), inputs)]
 
 
+def packed(tokens_first: bool) -> Any:
+    """Rows of one projection, whose gradients lie side by side."""
+    x = sn.placeholder((256, 2, 2304) if tokens_first else (2, 256, 2304))
+    parts = sn.reshape(x * 2, (*x.shape[:2], 3, 12, 64))
+    axes = (1, 2, 0, 3) if tokens_first else (0, 2, 1, 3)
+    q, k, v = (sn.permute_dims(parts[:, :, i], axes) for i in range(3))
+    y = sn.tanh(nn.scaled_dot_product_attention(q, k, v, is_causal=True))
+    return [x], sn.grad(sn.sum(y), [x])
+
+
 def convolution(
     channels: int, outputs: int, size: int, stride: int = 1, groups: int = 1, ndim: int = 2
 ) -> Any:
@@ -143,6 +153,8 @@ def cases() -> Iterator[Signature]:
     yield from signatures(*attention(8, 2, 197, 64, False, window), "bfloat16")
     slopes = -np.abs(np.subtract.outer(np.arange(256), np.arange(256))) * np.ones((4, 1, 1))
     yield from signatures(*attention(4, 4, 256, 64, False, slopes.astype("f")), "float16")
+    yield from signatures(*packed(False), "bfloat16")
+    yield from signatures(*packed(True), "float16")
     yield from signatures(*convolution(64, 128, 28, 2), "bfloat16")
     yield from signatures(*convolution(64, 64, 14, groups=64), "float16")
     yield from signatures(*bottleneck(), "bfloat16")
@@ -179,6 +191,7 @@ def main() -> None:
             "last": all(x.steps[1] == 1 for x in images),
             "images": sum(x.nbytes for x in images),
             "names": [x.name for x in signature.arrays],
+            "apart": {x.name: x.steps for x in signature.arrays if x.name in ("dq", "dk", "dv")},
         }
         print(json.dumps(told), flush=True)
     os._exit(0)  # cuDNN would tidy up what the driver never had

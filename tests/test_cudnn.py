@@ -110,6 +110,29 @@ def test_attention_and_its_gradient(causal: bool, gpu: Gpu, cudnn: FakeCudnn) ->
     assert "cuDNN, or k" in str(f.specialize().executable.program)
 
 
+@pytest.mark.parametrize("tokens_first", [False, True])
+def test_gradients_are_written_side_by_side(tokens_first: bool, gpu: Gpu, cudnn: FakeCudnn) -> None:
+    """As one projection of all three, or of keys and values, takes them."""
+    x = sn.placeholder((12, 2, 96) if tokens_first else (2, 12, 96), name="x")
+    m = sn.placeholder((*x.shape[:2], 64), name="m")
+    axes = (1, 2, 0, 3) if tokens_first else (0, 2, 1, 3)
+    parts, pairs = (sn.reshape(a * 2, (*a.shape[:2], -1, 4, 8)) for a in (x, m))
+    q, k, v = (sn.permute_dims(parts[:, :, i], axes) for i in range(3))
+    keys, values = (sn.permute_dims(pairs[:, :, i], axes) for i in range(2))
+    y = nn.scaled_dot_product_attention(q, k, v) + nn.scaled_dot_product_attention(q, keys, values)
+    loss = sn.sum(sn.tanh(y) ** 2)
+    feeds = [RNG.normal(scale=0.4, size=a.shape).astype("f") for a in (x, m)]
+    f = check(([x, m], [loss, *sn.grad(loss, [x, m])], feeds), **OPTIONS)
+    nodes = f.specialize().graph.nodes
+    joined = {n.op.joined for n in nodes if isinstance(n.op, AttentionGradient)}
+    assert joined == {0, 2}, "queries are of both"
+    loss = sn.sum(sn.tanh(nn.scaled_dot_product_attention(q, k, v)) ** 2)
+    f = check(([x], [loss, *sn.grad(loss, [x])], feeds[:1]), **OPTIONS)
+    (op,) = (n.op for n in f.specialize().graph.nodes if isinstance(n.op, AttentionGradient))
+    assert (op.joined, op.layout) == (3, "tokens" if tokens_first else "last")
+    assert calls(gpu).count("sdpa_backward") >= 3
+
+
 def test_only_a_result_needs_no_logarithms(gpu: Gpu, cudnn: FakeCudnn) -> None:
     inputs, outputs, feeds = attention()
     check((inputs, outputs[:1], feeds), **OPTIONS)
@@ -628,10 +651,12 @@ def test_nvidias_cudnn_makes_plans_for_a_gpu_that_is_not_there(tmp_path: Path) -
     *told, first, second = map(json.loads, ran.stdout.splitlines())
     counts = Counter(x["kind"] for x in told)
     assert counts == {
-        "attention": 4, "attention_gradient": 4, "convolution": 7, "convolution_input": 7,
+        "attention": 6, "attention_gradient": 6, "convolution": 7, "convolution_input": 7,
         "convolution_weight": 11, "convolution_epilogue": 20,
     }  # fmt: skip
     assert sum(x["last"] for x in told if x["kind"].startswith("convolution")) == 33
+    apart = [x["apart"]["dv"] for x in told if x["kind"] == "attention_gradient"]
+    assert apart[-2:] == [[256 * 2304, 64, 2304, 1], [2304, 64, 2 * 2304, 1]], "of one array"
     followed = {tuple(x["names"][2:-1]) for x in told if x["kind"] == "convolution_epilogue"}
     assert followed == {
         (), ("gate",), ("mask",), ("shift",), ("scale", "shift"), ("scale", "shift", "beside"),
