@@ -106,7 +106,7 @@ def count_theirs(net: Network) -> Counts:
     torch.nn.functional.scaled_dot_product_attention = flash
 
     def objective(x: Any, y: Any) -> Any:
-        with torch.autocast("cuda", torch.bfloat16, enabled=net.precision == "bfloat16"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=net.of_peers == "bfloat16"):
             scores = model(x).reshape(-1, net.classes)
             return torch.nn.functional.cross_entropy(scores, y.reshape(-1))
 
