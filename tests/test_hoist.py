@@ -139,6 +139,31 @@ def test_loops_of_sums_vanish() -> None:
     np.testing.assert_allclose(step(x), 1 + x.sum() + x[:, 0, 0].sum(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_carry_that_no_later_carry_needs_is_stacked_for_products(
+    reverse: bool, stacked: bool
+) -> None:
+    """What the step before was given: the products are of all steps at once, and of its rows."""
+    x, w = RNG.normal(size=(5, 3, 4)), RNG.normal(size=(4, 4))
+    rows, v = nodes = inputs([x, w])
+
+    def step(before: Any, row: Any) -> Any:
+        y = sn.tanh(before @ v) + row
+        return sn.sin(row), (y, before) if stacked else (y,)
+
+    last, ys = sn.scan(step, rows[0], rows, reverse=reverse)
+    made = sn.function(nodes, [last, *ys, *sn.grad(sn.sum(ys[0] ** 2), nodes)], device="numpy")
+    assert products(sn.parse(made.as_text(after="hoist")))["inside"] == 0
+    exact = sn.function(nodes, made.graph.outputs, device="numpy", numerics="exact")
+    for found, wanted in zip(made(x, w), exact(x, w), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    order = x[::-1] if reverse else x
+    befores = np.stack([x[0], *np.sin(order[:-1])])
+    wanted_ys = np.tanh(befores @ w) + order
+    np.testing.assert_allclose(made(x, w)[1], wanted_ys[::-1] if reverse else wanted_ys)
+
+
 def test_what_may_fail_is_not_computed_for_a_loop_that_makes_no_step() -> None:
     table, at = np.arange(4.0), np.int64(9)
     t, i = inputs([table, at])

@@ -202,7 +202,8 @@ class Fission:
                 continue
             seen.add(node)
             is_product = _is_one_product(node, self.varying)
-            if self._is_there(node) or node in core or not (is_product or _is_light(node)):
+            ends = self._is_there(node) or node in core or not node.inputs  # a carry has none
+            if ends or not (is_product or _is_light(node)):
                 cut.append(self._shown(node))
             else:
                 products += is_product
