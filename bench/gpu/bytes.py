@@ -5,7 +5,8 @@
 Ours are the plan's: each kernel's buffers once, as `plan.bytes_moved` has them, and the certificate
 of memory. Of `torch.compile` it is what Inductor's scheduler counts of each kernel after fusion, of
 products, attention and convolutions their operands and results, and of the fused optimizer what it
-reads and writes; its memory is Inductor's estimate for both ways, with weights and moments beside.
+reads and writes; its memory is Inductor's estimate for both ways, with weights, moments and the
+batch beside, as ours has them.
 It plans for an H100 that `described.py` describes. Attention is the flash kernel's. What Inductor
 pads products with, which it decides by measuring, is left out, and so is what allocators round.
 """
@@ -130,7 +131,7 @@ def count_theirs(net: Network) -> Counts:
     states = STATES[net.rule]
     return {
         "moved": sum(c["moved"] for c in found) + weights * (3 + 2 * states),
-        "peak": max(c["peak"] for c in found) + weights * (1 + states),
+        "peak": max(c["peak"] for c in found) + weights * (1 + states) + x.nbytes + y.nbytes,
     }
 
 
