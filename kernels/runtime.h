@@ -158,7 +158,7 @@ typedef struct {
 /* Sorts by keys of so many bytes, equal ones as they stand: few by insertion, more byte by byte.
    -> which of the two rooms has them */
 static inline sn_sorted *sn_sort_keys(int64_t n, int bytes, sn_sorted *from, sn_sorted *to) {
-  if (n <= 32) {
+  if (n <= 64) {
     for (int64_t i = 1, j; i < n; ++i) {
       const sn_sorted x = from[i];
       for (j = i; j && x.key < from[j - 1].key; --j) from[j] = from[j - 1];
