@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import staticnet as sn
@@ -67,3 +68,17 @@ def test_a_module_of_the_users_own_is_named() -> None:
 
     with pytest.raises(ArgumentError, match=rf"^Gate: takes even lengths: x .* \({LINE}\)$"):
         Gate()(X)
+
+
+def test_iterating_a_symbolic_axis_says_what_loops() -> None:
+    n = sn.placeholder(("n", 3), name="n")
+    with pytest.raises(StaticnetError, match=rf"length n, .* sn.scan or sn.map: n .*\({LINE}\)$"):
+        list(n)
+    with pytest.raises(StaticnetError, match=r"length 5000; at most 4096 slices unstack; loop"):
+        sn.unstack(sn.placeholder((5000,)))
+
+
+def test_a_run_has_a_path() -> None:
+    trainer = sn.train.Trainer(nn.Linear(3, 3), nn.mse_loss, device="numpy")
+    with pytest.raises(ArgumentError, match="fit: out is a folder's path, not 5"):
+        trainer.fit((np.ones((2, 3), "f"), np.ones((2, 3), "f")), out=5)  # type: ignore[arg-type]

@@ -370,11 +370,19 @@ def unstack(x: Any, axis: int = 0) -> tuple[Value, ...]:
     """The slices of x along `axis`, without that axis.
 
     Raises:
-        ShapeError: if the axis is symbolic.
+        ShapeError: if the axis is symbolic, or longer than 4096.
     """
     x = as_value(x)
     axis = normalize_axis(axis, x.ndim)
     length = x.shape[axis]
-    if not isinstance(length, int) or length > MAX_PARTS:
-        raise ShapeError(f"axis {axis} has length {length}; at most {MAX_PARTS} slices unstack")
+    if not isinstance(length, int):
+        raise ShapeError(
+            f"axis {axis} has the length {length}, a number only when it is fed, and so many slices"
+            " as no graph can know; loop over it by sn.scan or sn.map"
+        )
+    if length > MAX_PARTS:
+        raise ShapeError(
+            f"axis {axis} has length {length}; at most {MAX_PARTS} slices unstack; loop over more "
+            "by sn.scan or sn.map"
+        )
     return tuple(squeeze(part, axis) for part in split(x, [1] * length, axis))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staticnet.backends.pieces import next_count
-from staticnet.errors import StateError, StaticnetError
+from staticnet.errors import ArgumentError, StateError, StaticnetError
 from staticnet.ops.random import as_seed
 from staticnet.train import checkpoint
 from staticnet.train.callbacks.base import as_callbacks
@@ -52,6 +53,17 @@ class Options:
         """What the order of the examples depends on."""
         names = ("batch_size", "seed", "shuffle", "drop_last")
         return {name: getattr(self, name) for name in names} | {"examples": source.examples}
+
+
+def as_folder(out: Any) -> Path | None:
+    """The folder of a run, or None.
+
+    Raises:
+        ArgumentError: if it is no path.
+    """
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise ArgumentError(f"fit: out is a folder's path, not {out!r:.60}")
+    return None if out is None else Path(out)
 
 
 def all_callbacks(given: Any, out: Path | None, progress: bool) -> list[Any]:

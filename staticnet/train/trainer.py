@@ -152,7 +152,7 @@ class Trainer(Built):
             shuffle=shuffle,
             drop_last=drop_last,
             resume=resume,
-            out=None if out is None else Path(out),
+            out=loop.as_folder(out),
         )
         steps = steps_per_epoch
         steps = None if steps is None else as_size(steps, "fit: steps_per_epoch")
