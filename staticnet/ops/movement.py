@@ -377,7 +377,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Value, ...]:
     length = x.shape[axis]
     if not isinstance(length, int):
         raise ShapeError(
-            f"axis {axis} has the length {length}, a number only when it is fed, and so many slices"
+            f"axis {axis} has length {length}, a number only when it is fed, and so many slices"
             " as no graph can know; loop over it by sn.scan or sn.map"
         )
     if length > MAX_PARTS:
