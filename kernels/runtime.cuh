@@ -97,16 +97,19 @@ struct sn_held {
   }
 };
 
-// Keeps the compiler from holding what one loop took apart, in a register each, for the next loop.
+// What the compiler has to take for another value: it cannot hold what one loop made of it for the
+// next loop, in registers of its own.
+__device__ inline void sn_again(int &number) { asm volatile("" : "+r"(number)); }
+
 template <class T, int N>
 __device__ inline void sn_again(sn_held<T, N> &held) {
 #pragma unroll
   for (int i = 0; i < sn_held<T, N>::WORDS; ++i) asm volatile("" : "+r"(held.words[i]));
 }
 
-template <class T, int N, int COUNT>
-__device__ inline void sn_again(sn_pack<T, N> (&held)[COUNT]) {
-  constexpr int WORDS = sizeof(T) * N / 4;
+template <class T, int COUNT>
+__device__ inline void sn_again(T (&held)[COUNT]) {
+  constexpr int WORDS = sizeof(T) / 4;
 #pragma unroll
   for (int i = 0; i < (WORDS ? COUNT : 0); ++i) {
     unsigned words[WORDS ? WORDS : 1];

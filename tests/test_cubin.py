@@ -174,6 +174,34 @@ def test_packs_are_moved_16_bytes_at_a_time() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_long_rows_stay_in_registers(architecture: str) -> None:
+    """Blocks of 1024 threads have 64 registers each, half of which may hold a row."""
+    made = []
+    for n, dtype in (
+        (65536, "bfloat16"),
+        (50304, "float16"),
+        (32768, "bfloat16"),
+        (16384, "float32"),
+    ):
+        x, t = sn.placeholder((300, n), dtype, "x"), sn.placeholder((300,), "int64", "t")
+        w = sn.placeholder((n,), dtype, "w")
+        made.append(([x, t], sn.nn.functional.cross_entropy(x, t)))
+        made.append(([x], sn.sum(sn.astype(sn.nn.softmax(x), "float32") ** 2)))
+        if n < 50000:
+            y = sn.nn.functional.layer_norm(x, (n,), w, w)
+            made.append(([x, w], sn.sum(sn.astype(y, "float32") ** 2)))
+    for inputs, loss in made:
+        x = inputs[0]
+        f = sn.function(inputs, sn.grad(loss, [x]), device="numpy")
+        rows = [each for each in compiled(f, architecture) if each[0] == "rows"]
+        assert any(math.prod(launch.block) == 1024 for _, launch, _ in rows)
+        for _, launch, kernel in rows:
+            assert kernel.frame == 0, f"{launch.function} of {x.type}: {kernel}"
+            assert kernel.does["LDG.128"] or kernel.does["LDG.64"]
+
+
+@pytest.mark.slow
 def test_products_of_16_bits_are_on_matrix_units() -> None:
     """Attention whose heads lie in one product, and convolutions with channels last."""
     x = sn.placeholder((2, 128, 3, 4, 64), "bfloat16", "x")

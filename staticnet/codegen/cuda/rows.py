@@ -127,13 +127,13 @@ class _Rows:
         inside = self.writer.positions(self.kernel.outer, "o")
         held = self._held(packs)
         inside += self._arrays(held, packs)
-        for loop in self.kernel.loops:
+        for number, loop in enumerate(self.kernel.loops):
             inside += self._row(loop.before, "lane == 0")
             found = reduces(loop.body)
             inside += starts(found)
             if (self.kernel.keeps or held.arrays) and self.length:
                 first = f"const {index} e = {self._packs(f'j * {lanes} + lane')};"
-                inside += self._again(held)
+                inside += self._again(held) if number else []
                 element = block(f"if (e < {self.length})", self._element(loop, held))
                 head = f"for (int j = 0; j < {packs}; ++j)"
                 inside += ["#pragma unroll", *block(head, [first, *element])]
@@ -149,7 +149,8 @@ class _Rows:
         else:
             step = f"o += {wide}blocks * {rows}"
             over = block(f"for ({first} o < {self.kernel.rows}; {step})", inside)
-        return Part((f"const int lane = threadIdx.x % {lanes};", *over), blocks, threads)
+        lines = (f"int lane = threadIdx.x % {lanes};", *over)
+        return Part(lines, blocks, threads, together=int(threads == 1024 and bool(held.arrays)))
 
     def _held(self, packs: int) -> Held:
         """The loads that several loops make, as many as registers hold."""
@@ -206,13 +207,14 @@ class _Rows:
         return lines
 
     def _again(self, held: Held) -> list[str]:
-        """Before a loop: what shares registers is taken apart anew, and not held for it, too."""
-        dtypes, filled = self._dtypes(), {slot.partition("[")[0] for slot in held.filled}
-        return [
-            f"sn_again({name});"
-            for (buffer, _), name in held.arrays.items()
-            if name in filled and dtypes[buffer].itemsize < REGISTER
-        ]
+        """Before a loop after the first: it reads, and takes apart what is held, anew.
+
+        Its turns are written out as the first's are: a compiler that sees them compute the same
+        holds all of it, and that may be far more than there are registers.
+        """
+        filled = {slot.partition("[")[0] for slot in held.filled}
+        names = [name for name in held.arrays.values() if name in filled]
+        return ["sn_again(lane);", *(f"sn_again({name});" for name in names)]
 
     def _dtypes(self) -> dict[str, DType]:
         return {p.name: p.dtype for p in self.kernel.parameters}

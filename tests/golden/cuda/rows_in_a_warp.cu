@@ -1,7 +1,7 @@
 extern "C" __global__ void __launch_bounds__(128)
 k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   const int block = blockIdx.x;
-  const int lane = threadIdx.x % 32;
+  int lane = threadIdx.x % 32;
   const int o = block * 4 + threadIdx.x / 32;
   const int i0 = o;
   float k0[8];
@@ -24,6 +24,7 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   }
   a1 = sn_reduce<sn_max<float>, 32>(a1);
   float a4 = 0;
+  sn_again(lane);
   sn_again(h0);
   #pragma unroll
   for (int j = 0; j < 2; ++j) {
@@ -44,6 +45,7 @@ k0(const uint16_t *__restrict__ p0, uint16_t *__restrict__ p1) {
   }
   a4 = sn_reduce<sn_sum<float>, 32>(a4);
   const float r1_0 = 1.0f / a4;
+  sn_again(lane);
   sn_again(h0);
   #pragma unroll
   for (int j = 0; j < 2; ++j) {
