@@ -291,6 +291,17 @@ __device__ inline void sn_sum_parts(const typename X::value *partial, typename X
   }
 }
 
+// Weights [o, i, k] as [o, k, i]: `elements` are those of all o and i, `places` those of k.
+template <class T>
+__device__ inline void sn_turn_weights(const T *w, T *turned, int64_t elements, int64_t inputs,
+                                       int64_t places) {
+  SN_EACH(number, elements) {
+    const int64_t o = sn_quotient(number, inputs), i = number - o * inputs;
+    for (int64_t k = 0; k < places; ++k)
+      turned[(o * places + k) * inputs + i] = w[number * places + k];
+  }
+}
+
 // An element of the result for each LANES threads: for groups too narrow for tiles.
 template <class X, class Form, int LANES, class After = sn_as_is>
 __device__ inline void sn_convolve_each(const sn_convolution_sizes &c,

@@ -41,17 +41,35 @@ __device__ inline int64_t sn_quotient(int64_t a, int64_t b) {
   return ((a | b) >> 32) == 0 ? (int64_t)((unsigned)a / (unsigned)b) : a / b;
 }
 
+// The same of numbers of less than 32 bits, as those of weights' elements are.
+__device__ inline int sn_short_quotient(int64_t a, int64_t b) {
+  return (int)((unsigned)a / (unsigned)b);
+}
+
 // Takes a number apart into what comes before three axes of these sizes, and places along them.
-__device__ inline int64_t sn_take_apart(int64_t number, const int64_t *size, int64_t *place) {
+template <class I, class J>
+__device__ inline int64_t sn_take_apart(int64_t number, const I *size, J *place) {
   for (int axis = 2; axis >= 0; --axis) {
     const int64_t before = sn_quotient(number, size[axis]);
-    place[axis] = number - before * size[axis];
+    place[axis] = (J)(number - before * size[axis]);
     number = before;
   }
   return number;
 }
 
-__device__ inline int64_t sn_points(const int64_t *size) { return size[0] * size[1] * size[2]; }
+template <class I, class J>
+__device__ inline void sn_take_apart_short(int number, const I *size, J *place) {
+  for (int axis = 2; axis >= 0; --axis) {
+    const int before = sn_short_quotient(number, size[axis]);
+    place[axis] = number - before * (int)size[axis];
+    number = before;
+  }
+}
+
+template <class I>
+__device__ inline int64_t sn_points(const I *size) {
+  return (int64_t)size[0] * size[1] * size[2];
+}
 
 struct sn_forward {
   enum { in_a = true };  // the operand that has an outside
@@ -86,8 +104,9 @@ struct sn_forward {
   }
   __device__ void depth(int64_t number, sn_depth &d) const {
     int64_t k[3];
-    const int64_t before = sn_quotient(number, c.inputs), i = number - before * c.inputs;
-    sn_take_apart(before, c.k, k);
+    int before = sn_short_quotient(number, c.inputs);
+    const int i = (int)number - before * (int)c.inputs;
+    sn_take_apart_short(before, c.k, k);
     d.a = i * c.x[1];
     d.b = i * c.w[1];
     for (int axis = 0; axis < 3; ++axis) {
@@ -106,24 +125,25 @@ struct sn_input {
   const int64_t *limit;
   // of the phase: its residues, the first kernel's place q (s = residue + stride q - low) and how
   // many there are, and the elements k that meet it: the first, how many, and the step between them
-  int64_t residue[3], first[3], count[3], k_first[3], k_count[3], k_step[3];
+  int residue[3], first[3], count[3], k_first[3], k_count[3], k_step[3];
 
   __device__ sn_input(const sn_convolution_sizes &sizes, int64_t group, int64_t phase)
       : c(sizes) {
     sn_take_apart(phase, c.stride, residue);
     for (int axis = 0; axis < 3; ++axis) {
-      const int64_t stride = c.stride[axis], before = c.low[axis] - residue[axis];
+      const int stride = (int)c.stride[axis], dilation = (int)c.dilation[axis];
+      const int before = (int)c.low[axis] - residue[axis], k = (int)c.k[axis];
       first[axis] = before > 0 ? (before + stride - 1) / stride : 0;
-      const int64_t rest = c.s[axis] - (stride * first[axis] - before);
+      const int rest = (int)c.s[axis] - (stride * first[axis] - before);
       count[axis] = rest > 0 ? (rest + stride - 1) / stride : 0;
       k_step[axis] = 1;
-      while (k_step[axis] * c.dilation[axis] % stride) ++k_step[axis];
+      while (k_step[axis] * dilation % stride) ++k_step[axis];
       k_first[axis] = 0;
       while (k_first[axis] < k_step[axis] &&
-             k_first[axis] * c.dilation[axis] % stride != residue[axis])
+             k_first[axis] * dilation % stride != residue[axis])
         ++k_first[axis];
-      const bool met = k_first[axis] < k_step[axis] && k_first[axis] < c.k[axis];
-      k_count[axis] = met ? (c.k[axis] - k_first[axis] + k_step[axis] - 1) / k_step[axis] : 0;
+      const bool met = k_first[axis] < k_step[axis] && k_first[axis] < k;
+      k_count[axis] = met ? (k - k_first[axis] + k_step[axis] - 1) / k_step[axis] : 0;
     }
     rows = c.n * sn_points(count);
     columns = c.inputs;
@@ -150,15 +170,16 @@ struct sn_input {
     to = i * c.x[1];
   }
   __device__ void depth(int64_t number, sn_depth &d) const {
-    int64_t j[3];
-    const int64_t before = sn_quotient(number, c.outputs), o = number - before * c.outputs;
-    sn_take_apart(before, k_count, j);
+    int j[3];
+    const int before = sn_short_quotient(number, c.outputs);
+    const int o = (int)number - before * (int)c.outputs;
+    sn_take_apart_short(before, k_count, j);
     d.a = o * c.y[1];
     d.b = o * c.w[0];
     for (int axis = 0; axis < 3; ++axis) {
-      const int64_t k = k_first[axis] + j[axis] * k_step[axis];
-      const int64_t t = (k * c.dilation[axis] - residue[axis]) / c.stride[axis];
-      d.c[axis] = (int)-t;
+      const int k = k_first[axis] + j[axis] * k_step[axis];
+      const int t = (k * (int)c.dilation[axis] - residue[axis]) / (int)c.stride[axis];
+      d.c[axis] = -t;
       d.a -= t * c.y[axis + 2];
       d.b += k * c.w[axis + 2];
     }

@@ -224,7 +224,30 @@ def test_products_of_16_bits_are_on_matrix_units() -> None:
         kinds = [kind for kind in found if kind.startswith("convolution")]
         assert len(kinds) == 3
         for kind in kinds:
-            assert any(kernel.does["HMMA"] for kernel in found[kind]), kind
+            multiply = [kernel for kernel in found[kind] if kernel.does["HMMA"]]
+            assert multiply, kind
+            for kernel in multiply:  # weights too, though the user's have channels apart
+                assert kernel.does["LDG.128"], kind
+                assert not kernel.does["LDG.16"], kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_two_blocks_of_a_convolution_find_room(architecture: str) -> None:
+    """Of large tiles, also with what follows the sum; and four of small ones."""
+    nn = sn.nn.functional
+    for dtype, precision in (("bfloat16", "float32"), ("float32", "tf32")):
+        shapes = {"x": (32, 64, 28, 28), "w": (256, 64, 3, 3), "b": (256,), "v": (64, 256, 3, 3)}
+        x, w, b, v = (sn.placeholder(shape, dtype, name) for name, shape in shapes.items())
+        y = nn.conv2d(nn.relu(nn.conv2d(x, w, b, padding=1)), v, padding=1)
+        launches = compiled(
+            sn.function([x, w, b, v], y, device="numpy", precision=precision), architecture
+        )
+        tiles = [each for each in launches if each[2].does["HMMA"]]
+        assert {math.prod(launch.block) for _, launch, _ in tiles} == {128, 256}
+        for _, launch, kernel in tiles:
+            assert kernel.frame == 0
+            assert occupancy(launch, kernel, architecture) >= 0.25
 
 
 @pytest.mark.slow

@@ -98,15 +98,40 @@ def test_parts_of_a_depth_are_summed_in_order(dtype: str, tmp_path: Path, monkey
     check(f, feeds, machine, 1e-5 if dtype == "float32" else None)
 
 
-def test_channels_that_come_last_are_read_in_packs() -> None:
-    """Also beside weights that lie as the user's, with a kernel of more than one element."""
+@pytest.mark.parametrize("often", [False, True])
+def test_channels_that_come_last_are_read_in_packs(often: bool, monkeypatch: Any) -> None:
+    """And those of weights, which lie as the user's, where they are read often."""
+    monkeypatch.setattr(calls, "READERS", 2 if often else 3)
     source = write_cuda_program(make_plan(lower(all_three(WIDE, ["last"], "bfloat16")[0]))).body
+    assert ("sn_turn_weights" in source) == often
     for form, reading in (
-        ("forward", "true, 8, true, 1"),
-        ("input", "true, 8, false, 1"),
+        ("forward", f"true, 8, true, {8 if often else 1}"),
+        ("input", f"true, 8, false, {8 if often else 1}"),
         ("weight", "false, 8, false, 8"),
     ):
         assert re.search(rf"sn_convolve<sn_of_bf16, sn_{form}, [^;]*, {reading}>", source), form
+
+
+@needs_shim
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_are_turned_for_many_places(dtype: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """To the bit what they give as they lie; behind sums of parts of a depth, too."""
+    problems = {name: PROBLEMS[name] for name in ("plain", "groups", "cubes", "deep")}
+    f, feeds = all_three(problems, ["last"], dtype)
+    monkeypatch.setattr(calls, "LEAST_TILES", 1)
+    found = []
+    for readers in (1, 1000):
+        monkeypatch.setattr(calls, "READERS", readers)
+        folder = tmp_path / str(readers)
+        folder.mkdir()
+        machine = Machine(lower(f), folder)
+        text = machine.program.body
+        assert ("sn_turn_weights" in text) == (readers == 1)
+        assert "sn_sum_parts<" in text
+        check(f, feeds, machine, 1e-5 if dtype == "float32" else None)
+        found.append(machine.run(feeds, [])[1])
+    for turned, as_it_lies in zip(*found, strict=True):
+        np.testing.assert_array_equal(turned, as_it_lies)
 
 
 @needs_shim

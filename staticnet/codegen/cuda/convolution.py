@@ -16,9 +16,11 @@ from staticnet.codegen.convolution import sizes_of
 from staticnet.codegen.cuda.call import Call, Locate
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.scope import c_type
+from staticnet.ir.dim import size_of
 from staticnet.ir.dtype import FLOAT32, HALVES, compute_dtype, short_name
 from staticnet.ir.node import Node, build
 from staticnet.ir.types import fixed
+from staticnet.plan.memory import padded
 from staticnet.spatial.epilogue import ConvolutionEpilogue
 
 NARROW = 8  # rows or columns of a group below which tiles would be mostly empty
@@ -26,6 +28,8 @@ PACK_BYTES = 16
 ENOUGH_BLOCKS = 264  # two for each multiprocessor of an H100
 LEAST_TILES = 8  # of the depth that a block sums
 MOST_PARTIAL = 32 << 20  # bytes of partial sums
+READERS = 8  # tiles of rows that read each weight: from so many on channels are put side by side
+TURNING = ("convolution", "convolution_input")  # which read weights
 SCRATCH = Address("scratch", 0)
 _FORMS = {
     "convolution": "sn_forward",
@@ -95,7 +99,15 @@ def convolution_routine(node: Node, locate: Locate, tf32: bool) -> list[Call]:
     problem = _problem(core, sizes_of(core), addresses)
     if min(problem.rows, problem.columns) < NARROW:
         return [_each(core, problem, addresses, after)]
-    return _tiled(core, problem, addresses, _method(core, problem, tf32), after)
+    method = _method(core, problem, tf32)
+    if not _turns(core, problem, method):
+        return _tiled(core, problem, addresses, method, after)
+    sizes, room = _turned(problem.sizes), int(partial_bytes(node))
+    place = SCRATCH.further(room - int(padded(b.type.nbytes)))
+    to = (addresses[0], place, addresses[2])
+    turn = _turn(problem.sizes, b, addresses[1], place)
+    calls = [turn, *_tiled(core, _problem(core, sizes, to), to, method, after)]
+    return [replace(call, scratch_bytes=room) for call in calls]
 
 
 def _after(node: Node, locate: Locate) -> _After:
@@ -142,16 +154,66 @@ def finish_routine(node: Node, locate: Locate) -> Call:
     return _after(node, locate).on(call)
 
 
+def _turns(node: Node, problem: _Problem, method: _Method) -> bool:
+    """Whether weights are made anew, with their channels side by side: read in packs, and often.
+
+    What they are multiplied with has its channels last, and a kernel of more than an element.
+    """
+    sizes, pack = problem.sizes, PACK_BYTES // node.dtype.itemsize
+    last = sizes["x"][1] == sizes["y"][1] == 1
+    often = _tiles(problem, method)[0] >= READERS
+    reads = node.op.name in TURNING
+    return reads and last and often and sizes["w"][1] > 1 and sizes["inputs"][0] % pack == 0
+
+
+def _turned(sizes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The sizes with the steps of weights whose channels lie side by side."""
+    (inputs,), (_, second, third) = sizes["inputs"], sizes["k"]
+    steps = inputs * math.prod(sizes["k"]), 1, second * third * inputs, third * inputs, inputs
+    return {**sizes, "w": steps}
+
+
+def _turn(
+    sizes: dict[str, tuple[int, ...]], weight: Node, source: Address, target: Address
+) -> Call:
+    """The call that writes weights [o, i, k] as [o, k, i]."""
+    kind, (inputs,), places = c_type(weight.dtype), sizes["inputs"], math.prod(sizes["k"])
+    elements = int(weight.type.size) // places
+    return Call(
+        (f"const {kind} *w", f"{kind} *turned", "int64_t elements", "int64_t inputs",
+         "int64_t places"),
+        ("sn_turn_weights(w, turned, elements, inputs, places);",),
+        (source, target, Number(elements, 8), Number(inputs, 8), Number(places, 8)),
+        max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS))), THREADS,
+    )  # fmt: skip
+
+
 def partial_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
-    """Bytes of partial sums, whether or not matrix units take float32; `size` gives a dim's."""
+    """Bytes that a convolution works in, whether or not matrix units take float32.
+
+    They are partial sums, and behind them weights made anew; `size` gives a dim's.
+    """
     elements = math.prod(map(size, node.shape))
     node = core_of(node)
     problem = _problem(node, sizes_of(node, size), (SCRATCH,) * 3) if elements else None
     if problem is None or min(problem.rows, problem.columns) < NARROW:
         return 0
     nbytes = elements * compute_dtype(node.dtype).itemsize
-    most = max(_parts(problem, _method(node, problem, tf32), nbytes) for tf32 in (False, True))
-    return most * nbytes if most > 1 else 0
+    methods = [_method(node, problem, tf32) for tf32 in (False, True)]
+    most = max(_parts(problem, method, nbytes) for method in methods)
+    partial = most * nbytes if most > 1 else 0
+    if not any(_turns(node, problem, method) for method in methods):
+        return partial
+    weights = math.prod(map(size, node.inputs[1].shape)) * node.dtype.itemsize
+    return int(padded(partial) + padded(weights))
+
+
+def most_partial_bytes(node: Node) -> Any:
+    """A bound of `partial_bytes` where dims are symbolic."""
+    core = core_of(node)
+    reads = core.op.name in TURNING
+    weight = padded(size_of(core.inputs[1].shape) * node.dtype.itemsize) if reads else 0
+    return MOST_PARTIAL + weight
 
 
 def _problem(
@@ -233,6 +295,7 @@ def _tiled(
     if parts == 1:
         body = after.given(body)
     call = _call(node, problem, addresses, counts, body, blocks * parts, method.threads)
+    call = replace(call, together=_together(node, problem, method))
     if parts == 1:
         return [after.on(call)]
     kind = c_type(wide)
@@ -249,6 +312,20 @@ def _tiled(
         max(1, min(MAX_BLOCKS, ceil_div(elements, THREADS))), THREADS, False, parts * nbytes,
     )  # fmt: skip
     return [call, after.on(total)]
+
+
+def _together(node: Node, problem: _Problem, method: _Method) -> int:
+    """How many blocks a multiprocessor has at once, or 0 for what the compiler expects.
+
+    Two large tiles find registers where both operands are read in packs, but for a gradient. Of
+    small ones that are not, to have one more of its own accord the compiler may spill.
+    """
+    if "units" not in method.text:
+        return 0
+    packed = min(pack for _, pack in problem.reading) > 1
+    if method.threads == THREADS:
+        return 2 if packed and node.op.name == "convolution" else 0
+    return 0 if packed else 2
 
 
 def _each(node: Node, problem: _Problem, addresses: Sequence[Address], after: _After) -> Call:

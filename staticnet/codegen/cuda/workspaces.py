@@ -12,7 +12,7 @@ from typing import Any
 
 from staticnet.attention.gradient import AttentionGradient
 from staticnet.codegen.cuda import columns, rows
-from staticnet.codegen.cuda.convolution import MOST_PARTIAL, partial_bytes
+from staticnet.codegen.cuda.convolution import most_partial_bytes, partial_bytes
 from staticnet.codegen.cuda.matrices import most_room_bytes, room_bytes
 from staticnet.control.while_loop import WhileLoop
 from staticnet.ir.dim import size_of
@@ -78,7 +78,7 @@ def most_routine_bytes(node: Node) -> Any:
     """A bound of `routine_bytes` where dims are symbolic."""
     op = node.op
     if isinstance(op, ConvolutionOp | ConvolutionEpilogue):
-        return MOST_PARTIAL
+        return most_partial_bytes(node)
     if isinstance(op, MatrixOp):
         return padded(most_room_bytes(node))
     if isinstance(op, AttentionGradient):
