@@ -172,3 +172,34 @@ def test_no_image_of_float32_lies_in_memory() -> None:
     images = [n for n in plan.blocks if n.type.size >= 16 * 16 * 16 * 16]
     others = [(str(n.dtype), n.op.name) for n in images if str(n.dtype) != "bfloat16"]
     assert sorted(others) == [("bool", "greater"), ("uint8", "item")]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_limited_on_both_sides_keeps_one_mask(precision: str) -> None:
+    x, w, v = placeholders((64, 8), (8, 8), (8, 8))
+    y = F.relu6(x @ w)
+    loss = sn.sum(F.relu6(y @ v) ** 2)
+    _, plan, notes = compiled([x, w, v], [loss, *sn.grad(loss, [w, v])], precision)
+    assert notes["algebraic_simplify"]["choices_by_one_value"] == 2
+    masks = [n for n in plan.blocks if str(n.dtype) == "bool"]
+    assert {n.op.name for n in masks} <= {"logical_or"}
+    assert len(masks) <= 2
+
+
+def test_one_mask_is_where_either_was() -> None:
+    """At the limits and without a number, by both ways to choose."""
+    x, g = placeholders((7,), (7,))
+    outputs = [
+        *sn.grad(sn.sum(F.relu6(x) * g), [x]),
+        sn.where(x > 0, sn.where(x < 6, g, -1), -1),
+        sn.where(x > 0, -1, sn.where(x >= 6, -1, g)),
+    ]
+    f = sn.function([x, g], outputs, device="numpy")
+    a = np.array([-1, -0.0, 0, 3, 6, 7, np.nan], "f")
+    b = np.arange(1, 8, dtype="f")
+    inside = (a > 0) & (a < 6)
+    wanted = [
+        np.where(inside | np.isnan(a), b, 0), np.where(inside, b, -1), np.where(a > 0, -1, b),
+    ]  # fmt: skip
+    for made, right in zip(f(a, b), wanted, strict=True):
+        np.testing.assert_array_equal(made, right)

@@ -15,7 +15,14 @@ from staticnet.ir.value import Value
 from staticnet.ops.arguments import FLOATS, NUMBERS, broadcast_shapes
 from staticnet.ops.arithmetic import Maximum, Minimum, maximum
 from staticnet.ops.base import Constant, Elementwise, apply, constant
-from staticnet.ops.comparison import Greater, GreaterEqual, Less, LessEqual
+from staticnet.ops.comparison import (
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    logical_and,
+    logical_or,
+)
 from staticnet.ops.creation import eye
 from staticnet.ops.evaluate import evaluate
 from staticnet.ops.implicit import Implicit, PseudoInverse
@@ -203,6 +210,32 @@ def elementwise_of_vectors(node: Node) -> Value | None:
     return reshape(apply(node.op, *vectors), node.shape)
 
 
+@structural(Where, lambda x, y: where(x > y, y, where(x < y, y, x)), EXACT, NUMBERS)
+def choices_by_one_value(node: Node) -> Value | None:
+    """Two choices by comparisons of one value, of which either gives the same: one choice.
+
+    As in the derivative of what is limited on both sides, for which then one mask is kept.
+    """
+    first, x, y = node.inputs
+    for chosen, inner, join in ((x, y, logical_or), (y, x, logical_and)):
+        if not isinstance(inner.op, Where):
+            continue
+        second = inner.inputs[0]
+        same, rest = inner.inputs[1:] if join is logical_or else inner.inputs[:0:-1]
+        if same is chosen and _share_an_operand(first, second):
+            both = join(first, second)
+            return where(both, chosen, rest) if join is logical_or else where(both, rest, chosen)
+    return None
+
+
+def _share_an_operand(a: Node, b: Node) -> bool:
+    """Whether two nodes are comparisons, one of whose operands is the same."""
+    comparisons = (Greater, GreaterEqual, Less, LessEqual)
+    if not (isinstance(a.op, comparisons) and isinstance(b.op, comparisons)):
+        return False
+    return any(x is y for x in a.inputs for y in b.inputs if not isinstance(x.op, Constant))
+
+
 @structural(Flip, lambda x: flip(flip(x, 0), 0))
 def flip_of_flip(node: Node) -> Value | None:
     """The same axes reversed twice."""
@@ -293,6 +326,7 @@ def expand(x: Any) -> Any:
 
 STRUCTURE_RULES = (
     where_of_constant,
+    choices_by_one_value,
     limit_by_number,
     reshape_of_reshape,
     permute_of_permute,
