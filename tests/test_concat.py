@@ -125,6 +125,29 @@ def test_many_parts_on_a_gpu(dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+@pytest.mark.parametrize(
+    ("widths", "first", "pack"),
+    [((16, 32, 16), 0, 16), ((16, 32, 24), 0, 1), ((16, 16), 3, 1), ((16, 48), 16, 16)],
+    ids=["whole", "a short part", "a part amid a row", "a part at a piece"],
+)
+def test_runs_are_copied_by_sixteen_bytes(
+    widths: tuple[int, ...], first: int, pack: int, tmp_path: Path
+) -> None:
+    """Where all begin at, and are, multiples of them; the first part is a view from `first` on."""
+    rng = np.random.default_rng(1)
+    feeds = [rng.integers(0, 99, (5, n), "uint8") for n in (widths[0] + first, *widths[1:])]
+    feeds[0] = np.pad(feeds[0], ((0, 0), (0, -feeds[0].shape[1] % 16)))
+    xs = [sn.placeholder(a.shape, "uint8") for a in feeds]
+    view = xs[0][:, first : first + widths[0]]
+    f = sn.function(xs, sn.concat([view, *xs[1:]], 1), device="numpy")
+    machine = Machine(lower(f), tmp_path)
+    failed, (got,), _ = machine.run(feeds, [])
+    assert failed == 0
+    np.testing.assert_array_equal(got, f(*feeds))
+    assert f"const sn_pack<uint8_t, {pack}> *part[{len(widths)}]" in machine.program.body
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 def test_more_parts_than_a_launch_takes(tmp_path: Path) -> None:
     x = sn.placeholder((300, 3), name="x")
     order = np.random.default_rng(0).permutation(300)

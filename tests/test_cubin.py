@@ -171,6 +171,9 @@ def test_packs_are_moved_16_bytes_at_a_time() -> None:
     updates = [*found.get("map", []), *found.get("beside", [])]
     assert any(k.does["LDG.128"] and k.does["STG.128"] for k in updates)
     assert all(k.does["LDG.128"] for k in found["rows"])
+    parts = [sn.placeholder((64, n), "bfloat16") for n in (256, 128)]
+    found = check(sn.function(parts, sn.concat(parts, 1), device="numpy"), "sm_90")
+    assert all(k.does["STG.128"] for k in found["concat"])
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from staticnet.codegen.cuda.matrices import matrix_routine
 from staticnet.codegen.cuda.moments import moments_routine
 from staticnet.codegen.cuda.part import MAX_BLOCKS, THREADS, ceil_div
 from staticnet.codegen.cuda.pooling import pooling_routine
+from staticnet.codegen.cuda.statements import PACK_BYTES
 from staticnet.codegen.routines import SCANS, SCATTERS, neutral, parts_of
 from staticnet.codegen.scope import c_type
 from staticnet.ir.dtype import DType, short_name
@@ -156,38 +157,52 @@ def _lines(sizes: dict[str, int]) -> int:
 
 
 def _concat(node: Node, locate: Locate, in_memory: Callable[[Node], bool]) -> list[Call]:
-    """Calls that each copy some of the parts; a thread finds its element's part by bisection."""
+    """Calls that each copy some of the parts; a thread finds its piece's part by bisection."""
     before, parts = parts_of(node, in_memory)
     size, kind = node.dtype.itemsize, c_type(node.dtype)
     row, first = sum(run for *_, run in parts), 0
+    pack = _piece(node, before, parts, locate)
+    piece = f"sn_pack<{kind}, {pack}>"
     calls = []
     for some in (parts[i : i + MAX_PARTS] for i in range(0, len(parts), MAX_PARTS)):
         ends = [0]
         for *_, run in some:
-            ends.append(ends[-1] + run)
-        steps = ", ".join(str(step) for _, _, step, _ in some)
+            ends.append(ends[-1] + run // pack)
+        steps = ", ".join(str(step // pack) for _, _, step, _ in some)
         operands: list[_Operand] = [
             (f"x{k}", node.dtype, locate(x).further(place * size), False)
             for k, (x, place, _, _) in enumerate(some)
         ]
         call = _call(
             [*operands, ("y", node.dtype, locate(node).further(first * size), True)],
-            {"before": before, "row": row},
-            f"sn_concat(part, step, end, {len(some)}, y, before, row);",
+            {"before": before, "row": row // pack},
+            f"sn_concat(part, step, end, {len(some)}, ({piece} *)y, before, row);",
             _blocks(before * ends[-1]),
         )
         tables = (
-            f"__shared__ const {kind} *part[{len(some)}];",  # a thread's own would be 1 KiB each
+            f"__shared__ const {piece} *part[{len(some)}];",  # a thread's own would be 1 KiB each
             f"static const int64_t step[] = {{{steps}}};",
             f"static const int64_t end[] = {{{', '.join(map(str, ends))}}};",
             "if (threadIdx.x == 0) {",
-            *(f"  part[{k}] = x{k};" for k in range(len(some))),
+            *(f"  part[{k}] = (const {piece} *)x{k};" for k in range(len(some))),
             "}",
             "__syncthreads();",
         )
         calls.append(replace(call, body=(*tables, *call.body)))
-        first += ends[-1]
+        first += ends[-1] * pack
     return calls
+
+
+def _piece(
+    node: Node, before: int, parts: Sequence[tuple[Node, int, int, int]], locate: Locate
+) -> int:
+    """How many elements a thread copies at once: 16 bytes, where all runs and places are so."""
+    size = node.dtype.itemsize
+    pack = PACK_BYTES // size
+    steps = [step for _, _, step, _ in parts] if before > 1 else []
+    whole = all(n % pack == 0 for n in (*steps, *(run for *_, run in parts)))
+    places = [locate(node), *(locate(x).further(at * size) for x, at, _, _ in parts)]
+    return pack if whole and all(x.is_aligned(PACK_BYTES) for x in places) else 1
 
 
 def _scan(node: Node, op: Any, locate: Locate) -> list[Call]:
