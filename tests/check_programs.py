@@ -35,6 +35,7 @@ class Way:
     threads: int = 2
     with_inner: bool = False  # all values that were made are outputs, too
     many: bool = False  # by `run` and not by calls
+    persistent: bool = False  # as one kernel, where the estimate says so
 
 
 NO_PASSES = tuple(name for name in PASSES if name != "infer_shape")
@@ -148,7 +149,8 @@ def run_shim(
     left_out = [name for name in way.left_out if name != "fusion"]
     lowered, _ = run_passes(graph, PIPELINE, dims=dims, numerics=way.numerics, disabled=left_out)
     with tempfile.TemporaryDirectory() as folder:
-        machine = Machine(lowered, Path(folder), arena=True, fuse="fusion" not in way.left_out)
+        fuse, one = "fusion" not in way.left_out, way.persistent
+        machine = Machine(lowered, Path(folder), arena=True, fuse=fuse, persistent=one)
     found: list[Any] = []
     variables = lowered.variables
     state = [feed(v, program.seed) for v in variables]

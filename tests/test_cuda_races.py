@@ -19,6 +19,8 @@ import test_cuda_persistent as whole
 import test_cuda_resident as resident
 from cuda_shim import CXX, KernelFailure, Machine, build, run_kernel
 from gpu_cases import BATCHES, GOLDEN, STEPS, golden_graph, lower, samples_of_all_dtypes, states
+from random_programs import batch
+from random_terms import feed
 
 import staticnet as sn
 from staticnet.codegen.commands import Launch
@@ -26,7 +28,9 @@ from staticnet.codegen.cuda import choice, loops
 from staticnet.codegen.cuda.program import HEADERS
 from staticnet.codegen.launches import CudaProgram
 from staticnet.codegen.resources import kernel_text, kernels_path
+from staticnet.compilation import PIPELINE
 from staticnet.ir.dtype import DTYPES
+from staticnet.passes.manager import run_passes
 
 pytestmark = pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
 OF_WARP, OF_GRID = 1 << 20, 1 << 21  # as in shim/races.h
@@ -171,6 +175,25 @@ def test_golden_graphs_have_no_races(part: int, tmp_path: Path) -> None:
         machine = Machine(lower(f, **dims), tmp_path, watched=True)
         told = machine.race(feeds, states(machine.graph))
         assert told == "", f"{file.parent.name}/{file.stem}: {told}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("kind", "count", "blocks"), [("small", 5, 0), ("small", 2, 8), ("large", 2, 0)]
+)
+def test_random_programs_have_no_races(
+    kind: str, count: int, blocks: int, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Launch by launch, or as one kernel of so many blocks; values share an arena."""
+    if blocks:
+        whole.of_blocks(blocks, monkeypatch)
+    program = batch(9000 + seed, count, kind)
+    graph, _ = run_passes(program.graph, PIPELINE)
+    machine = Machine(graph, tmp_path, arena=True, watched=True, persistent=blocks > 0)
+    state = [feed(v, program.seed) for v in graph.variables]
+    for reverse in (False, True):
+        assert machine.race(program.feeds(0, {}), state, reverse) == ""
 
 
 def attention(tokens: int, dtype: str, **options: Any) -> Case:

@@ -10,6 +10,7 @@ import pytest
 from check_programs import NO_PASSES, Check, Fault, Runs, Way, must_hold, shrunk
 from cuda_shim import CXX
 from random_programs import batch, make, replay, side_by_side
+from test_cuda_persistent import of_blocks
 
 import staticnet.backends.cpu as cpu
 from staticnet.backends.cpu.compiler import find_compiler
@@ -130,6 +131,15 @@ def test_more_of_run_and_calls(seed: int, unoptimised: None, thrown_away: None) 
 def test_programs_as_cuda(seed: int) -> None:
     unfused = Way("shim", left_out=("fusion",))
     must_hold(batch(seed, 15), [Check(SHIM, N, "values"), Check(SHIM, unfused)])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+@pytest.mark.parametrize("seed", range(7100, 7108))
+def test_programs_as_one_kernel(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one block, or of several."""
+    of_blocks((1, 8)[seed % 2], monkeypatch)
+    must_hold(batch(seed, 3), [Check(Way("shim", persistent=True), N, "values")])
 
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.sn"))
