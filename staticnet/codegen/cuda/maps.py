@@ -54,7 +54,8 @@ def _line(kernel: Kernel, writer: Writer) -> Part:
     pack = writer.pack(loop.body, v, width)
     lines = [
         *_each(writer, f"{v.text}_0", "", packs, pack, width),
-        *_each(writer, v.text, f"{packs} + ", "n", one, 1),
+        f"const {writer.index} {v.text} = {packs} + {writer.wide}block * {THREADS} + threadIdx.x;",
+        *block(f"if ({v.text} < n)", one),  # fewer than a pack, and so no thread has two
     ]
     points = _points(kernel, f"{v.text}_0", width, pack, loop.body)
     return Part(tuple(lines), _blocks(v.extent, width), n=v.extent, points=points)
