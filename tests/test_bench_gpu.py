@@ -96,13 +96,12 @@ def small(network: Network) -> Network:
 def test_networks_of_the_gpu_train_as_in_torch(network: Network) -> None:
     """Ours on NumPy and JAX's beside eager PyTorch, of the same weights: each step's loss."""
     pytest.importorskip("torch")
-    jax = pytest.importorskip("jax")
+    pytest.importorskip("jax")
     network = small(network)
     data = network.make_data(0)
     wanted = network.reference(data)["call"]
     for build, mode in itertools.product((network.staticnet, network.jax), ("call", "run")):
-        with jax.enable_x64(False):  # other tests of this process may have it on
-            losses = build(data, "numpy").modes[mode].check(STEPS)
+        losses = build(data, "numpy").modes[mode].check(STEPS)
         np.testing.assert_allclose(losses, wanted, rtol=2e-3)
     assert len(set(wanted)) == STEPS
 

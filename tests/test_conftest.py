@@ -55,3 +55,9 @@ def test_without_xdist(request: pytest.FixtureRequest) -> None:
 def test_what_the_budget_names_is_there(name: str) -> None:
     file, *_, function = name.split("::")
     assert f"def {function}(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
+def test_no_file_leaves_jax_in_64_bits() -> None:
+    """`with jax.enable_x64(True)` ends; what a setting changes, later tests of the process see."""
+    setting = "jax_enable_" + "x64"
+    assert [f.name for f in HERE.glob("*.py") if setting in f.read_text(encoding="utf-8")] == []

@@ -58,19 +58,19 @@ def programs(f: Any, module: Any, grad: Any, scan: Any, vmap: Any) -> dict[str, 
 
 def jax_values(kind: str, name: str, order: int) -> list[Any]:
     jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
     make = {"vjp": doubled, "jvp": doubled_forward}[kind]
-    f = make(jnp, {"vjp": jax.custom_vjp, "jvp": jax.custom_jvp}[kind], 2 / order)
-    program = programs(f, jnp, jax.grad, jax.lax.scan, jax.vmap)[name]
-    found = [program(X, Y)]
-    if order:
-        first = jax.grad(program, (0, 1))
-        found += first(X, Y)
-    if order > 1:
-        second = jax.grad(lambda x, y: jnp.sum(first(x, y)[0] * x), (0, 1))
-        found += second(X, Y)
-    return [np.asarray(x) for x in found]
+    with jax.enable_x64(True):
+        f = make(jnp, {"vjp": jax.custom_vjp, "jvp": jax.custom_jvp}[kind], 2 / order)
+        program = programs(f, jnp, jax.grad, jax.lax.scan, jax.vmap)[name]
+        found = [program(X, Y)]
+        if order:
+            first = jax.grad(program, (0, 1))
+            found += first(X, Y)
+        if order > 1:
+            second = jax.grad(lambda x, y: jnp.sum(first(x, y)[0] * x), (0, 1))
+            found += second(X, Y)
+        return [np.asarray(x) for x in found]
 
 
 def grad_of(f: Any) -> Any:

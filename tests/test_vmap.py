@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,10 @@ def run(f: Callable[..., Any], *arrays: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def jax() -> Any:
+def jax() -> Iterator[Any]:
     found = pytest.importorskip("jax", reason="JAX is the oracle")
-    found.config.update("jax_enable_x64", True)
-    return found
+    with found.enable_x64(True):
+        yield found
 
 
 @pytest.fixture(scope="module")
