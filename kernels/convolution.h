@@ -45,6 +45,11 @@ SN_APART void sn_pack_image_f32(int64_t channels, const sn_stored_f32 *x, int64_
                                 int64_t of_pixel, const int64_t *size, const sn_box *box,
                                 float *to) {
   const int flat = box->count[2] == 1 && size[2] == 1 && box->start[2] == 0;
+  if (flat && box->count[1] == 1 && size[1] == 1 && box->start[1] == 0) { /* of one axis */
+    sn_pack_line_f32(channels, x, of_channel, of_pixel, size[0], box->start[0], box->count[0],
+                     box->every[0], to);
+    return;
+  }
   for (int64_t i = 0; i < box->count[0]; ++i, to += box->along[0]) {
     const int64_t a = box->start[0] + i * box->every[0];
     const sn_stored_f32 *const plane = x + a * size[1] * size[2] * of_pixel;
