@@ -44,6 +44,17 @@ void sn_set_lapack_f64(void *const *routines) {
 #define SN_SHARED_f64(batch, work) \
   ((batch) > 1 && (double)(batch) * (double)(work) > 1e6 && SN_TOGETHER)
 
+/* Memory of so many threads, one after the other: numbers that are copied, those that LAPACK works in,
+   and its integers, which take no more than as many numbers. */
+typedef struct {
+  double *at;
+  int64_t threads, copied, numbers, integers;
+} sn_room_f64;
+
+static double *sn_room_of_f64(sn_room_f64 r, int64_t share) {
+  return r.at + share * (r.copied + r.numbers + r.integers);
+}
+
 static int sn_all_finite_f64(int64_t n, const double *x) {
   double zero = 0;
   for (int64_t i = 0; i < n; ++i) zero += x[i] * 0;
@@ -117,50 +128,43 @@ static void sn_lu_f64(int64_t batch, int64_t n, const double *x, double *y, int6
 /* q: [m, k] with orthonormal columns, r: [k, n] upper triangular, x: [m, n] = q r; m >= n, and k
    is n, or m for all of q. */
 static void sn_qr_f64(int64_t batch, int64_t m, int64_t n, int64_t k, const double *x, double *q,
-                      double *r, volatile int *error, int site) {
+                      double *r, sn_room_f64 own) {
   const int rows = (int)n, columns = (int)m, all = (int)k, lead = SN_MAX(all, 1);
-#pragma omp parallel if (SN_SHARED_f64(batch, 4 * m * n * k))
+  const int size = (int)own.numbers;
+#pragma omp parallel num_threads(own.threads) if (SN_SHARED_f64(batch, 4 * m * n * k))
   {
-    double *room = NULL, best[2] = {1, 1}, tau = 0;
-    int size = -1, info = 0;
-    if (n) sn_f64_gelqf(&rows, &columns, q, &lead, &tau, best, &size, &info);
-    if (k) sn_f64_orglq(&all, &columns, &rows, q, &lead, &tau, best + 1, &size, &info);
-    size = (int)SN_MAX(SN_MAX(best[0], best[1]), 1);
-    room = (double *)malloc(((size_t)n + (size_t)size) * sizeof(double));
-    if (!room) *error = site;
+    SN_THREAD
+    double *const tau = sn_room_of_f64(own, share), *const room = tau + own.copied;
+    int info = 0;
+    (void)shares;
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < batch; ++b) {
-      if (!room) continue;
       const double *const from = x + b * m * n;
       double *const to = q + b * m * k, *const right = r + b * k * n;
       for (int64_t i = 0; i < m; ++i) memcpy(to + i * k, from + i * n, (size_t)n * sizeof(double));
-      if (n) sn_f64_gelqf(&rows, &columns, to, &lead, room, room + n, &size, &info);
+      if (n) sn_f64_gelqf(&rows, &columns, to, &lead, tau, room, &size, &info);
       for (int64_t i = 0; i < k; ++i)
         for (int64_t j = 0; j < n; ++j) right[i * n + j] = i > j ? 0 : to[i * k + j];
-      if (k) sn_f64_orglq(&all, &columns, &rows, to, &lead, room, room + n, &size, &info);
+      if (k) sn_f64_orglq(&all, &columns, &rows, to, &lead, tau, room, &size, &info);
     }
-    free(room);
   }
 }
 
 /* w: ascending eigenvalues, v: [n, n], its columns their eigenvectors; x is symmetric. */
 static void sn_eigh_f64(int64_t batch, int64_t n, const double *x, double *w, double *v,
-                        volatile int *error, int site) {
-  const int order = (int)n;
+                        sn_room_f64 own, volatile int *error, int site) {
+  const int order = (int)n, size = (int)own.numbers, least = (int)own.integers;
   if (!n) return;
-#pragma omp parallel if (SN_SHARED_f64(batch, 9 * n * n * n))
+#pragma omp parallel num_threads(own.threads) if (SN_SHARED_f64(batch, 9 * n * n * n))
   {
-    double *room, best = 1;
-    int *whole, least = 1, size = -1, info = 0;
-    sn_f64_syevd("V", "U", &order, v, &order, w, &best, &size, &least, &size, &info);
-    size = (int)best;
-    room = (double *)malloc((size_t)size * sizeof(double));
-    whole = (int *)malloc((size_t)least * sizeof(int));
-    if (!room || !whole) *error = site;
+    SN_THREAD
+    double *const room = sn_room_of_f64(own, share);
+    int *const whole = (int *)(room + size);
+    int info = 0;
+    (void)shares;
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < batch; ++b) {
       double *const to = v + b * n * n;
-      if (!room || !whole) continue;
       memcpy(to, x + b * n * n, (size_t)(n * n) * sizeof(double));
       info = !sn_all_finite_f64(n * n, to);
       if (!info)
@@ -173,36 +177,30 @@ static void sn_eigh_f64(int64_t batch, int64_t n, const double *x, double *w, do
           to[j * n + i] = old;
         }
     }
-    free(room);
-    free(whole);
   }
 }
 
 /* x: [m, n] = u diag(s) v, s descending; u: [m, k], s: [k], v: [k, n], where k is the lesser of m
    and n, or if `full` u: [m, m], v: [n, n]. */
 static void sn_svd_f64(int64_t batch, int64_t m, int64_t n, int full, const double *x, double *u,
-                       double *s, double *v, volatile int *error, int site) {
+                       double *s, double *v, sn_room_f64 own, volatile int *error, int site) {
   const int64_t k = SN_MIN(m, n), across = full ? m : k, down = full ? n : k;
-  const int rows = (int)n, columns = (int)m, lead = (int)across;
+  const int rows = (int)n, columns = (int)m, lead = (int)across, size = (int)own.numbers;
   const char *const job = full ? "A" : "S";
   if (!k) { /* no values, and any basis */
     for (int64_t i = 0; i < batch * m * across; ++i) u[i] = i % (m * m) % (m + 1) == 0;
     for (int64_t i = 0; i < batch * down * n; ++i) v[i] = i % (n * n) % (n + 1) == 0;
     return;
   }
-#pragma omp parallel if (SN_SHARED_f64(batch, 22 * m * n * k))
+#pragma omp parallel num_threads(own.threads) if (SN_SHARED_f64(batch, 22 * m * n * k))
   {
-    double *room, *copy, best = 1;
-    int *whole, size = -1, info = 0;
-    sn_f64_gesdd(job, &rows, &columns, u, &rows, s, v, &rows, u, &lead, &best, &size, &info, &info);
-    size = (int)best;
-    room = (double *)malloc((size_t)size * sizeof(double));
-    copy = (double *)malloc((size_t)(m * n) * sizeof(double));
-    whole = (int *)malloc((size_t)(8 * k) * sizeof(int));
-    if (!room || !copy || !whole) *error = site;
+    SN_THREAD
+    double *const copy = sn_room_of_f64(own, share), *const room = copy + own.copied;
+    int *const whole = (int *)(room + size);
+    int info = 0;
+    (void)shares;
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < batch; ++b) {
-      if (!room || !copy || !whole) continue;
       memcpy(copy, x + b * m * n, (size_t)(m * n) * sizeof(double));
       info = !sn_all_finite_f64(m * n, copy);
       if (!info)
@@ -210,8 +208,5 @@ static void sn_svd_f64(int64_t batch, int64_t m, int64_t n, int full, const doub
                      u + b * m * across, &lead, room, &size, whole, &info);
       if (info) *error = site;
     }
-    free(room);
-    free(copy);
-    free(whole);
   }
 }

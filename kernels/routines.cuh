@@ -188,11 +188,11 @@ __device__ inline void sn_merge_pass(const typename X::memory *x, const int64_t 
   }
 }
 
-// y[b, i, a] = from[line (b, a), i].
+// y[b, i, a] = from[line (b, a), i], of i below count.
 __device__ inline void sn_unline(const int64_t *from, int64_t *y, int64_t before, int64_t n,
-                                 int64_t after) {
-  SN_EACH(place, before * n * after) {
-    const int64_t b = place / after / n, i = place / after % n, a = place % after;
+                                 int64_t after, int64_t count) {
+  SN_EACH(place, before * count * after) {
+    const int64_t b = place / after / count, i = place / after % count, a = place % after;
     y[place] = from ? from[(b * after + a) * n + i] : i;
   }
 }

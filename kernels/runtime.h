@@ -185,27 +185,51 @@ static inline sn_sorted *sn_sort_keys(int64_t n, int bytes, sn_sorted *from, sn_
   return from;
 }
 
-/* y = the places of x [n] in order, by ORDER(x), a number of BYTES; elements are `step` apart. Where
-   there is no memory to sort in, they are inserted one by one. */
-#define SN_ARGSORT(NAME, T, ORDER, BYTES)                                                          \
-  static inline uint64_t NAME##_key(T x, int descending) {                                         \
-    return (descending ? ~(uint64_t)(ORDER(x)) : (uint64_t)(ORDER(x))) &                           \
-           UINT64_MAX >> (64 - 8 * (BYTES));                                                       \
+/* y = the places of the first k of x [n] in order, by ORDER(x), a number of type KEY; elements are
+   `step` apart. So many as `most` are sorted at once, in a room for twice as many: all n, or no fewer
+   than k and a block more. Of all that are sorted k are kept, and of what follows what is before the
+   last of them is sorted with them: soon at first, for what may follow to be less, then ever later. */
+enum { sn_sorted_block = 32 };
+#define SN_FIRST(NAME, T, ORDER, KEY)                                                              \
+  static inline KEY NAME##_key(T x, int descending) {                                              \
+    return (KEY)(descending ? ~(KEY)ORDER(x) : (KEY)ORDER(x));                                     \
   }                                                                                                \
-  static void NAME(int64_t n, const T *x, int64_t *y, int64_t step, int descending) {              \
-    sn_sorted *const room = (sn_sorted *)malloc(2 * (size_t)n * sizeof(sn_sorted));                \
-    if (!room) {                                                                                   \
-      for (int64_t i = 0, j; i < n; y[j * step] = i++)                                             \
-        for (j = i; j && NAME##_key(x[i * step], descending) <                                     \
-                             NAME##_key(x[y[(j - 1) * step] * step], descending);                  \
-             --j)                                                                                  \
-          y[j * step] = y[(j - 1) * step];                                                         \
-      return;                                                                                      \
+  /* Whether one of a block is before the last that is kept; not looked for where they lie apart. */ \
+  static inline int NAME##_any(const T *x, int64_t step, int descending, KEY last) {               \
+    int any = 0;                                                                                   \
+    if (step != 1) return 1;                                                                       \
+    for (int l = 0; l < sn_sorted_block; ++l) any |= NAME##_key(x[l], descending) < last;          \
+    return any;                                                                                    \
+  }                                                                                                \
+  SN_SMALL void NAME##_by(int64_t n, int64_t k, const T *x, int64_t *y, int64_t step,              \
+                          int descending, sn_sorted *room, int64_t most) {                         \
+    sn_sorted *kept = room;                                                                        \
+    for (int64_t i = 0; i < most; ++i) kept[i] = (sn_sorted){NAME##_key(x[i * step], descending), i}; \
+    kept = sn_sort_keys(most, sizeof(KEY), room, room + most);                                     \
+    int64_t soon = SN_MIN(k + 2 * sn_sorted_block, most);                                          \
+    for (int64_t i = most, count = k; i < n; i += sn_sorted_block) {                               \
+      const int64_t end = SN_MIN(i + sn_sorted_block, n);                                          \
+      const KEY last = (KEY)kept[k - 1].key;                                                       \
+      if (end - i < sn_sorted_block || NAME##_any(x + i * step, step, descending, last))           \
+        for (int64_t j = i; j < end; ++j) {                                                        \
+          kept[count] = (sn_sorted){NAME##_key(x[j * step], descending), j};                       \
+          count += kept[count].key < last;                                                         \
+        }                                                                                          \
+      if (count == k || (count + sn_sorted_block <= soon && end < n)) continue;                    \
+      kept = sn_sort_keys(count, sizeof(KEY), kept, kept == room ? room + most : room);            \
+      count = k;                                                                                   \
+      soon = SN_MIN(2 * soon, most);                                                               \
     }                                                                                              \
-    for (int64_t i = 0; i < n; ++i) room[i] = (sn_sorted){NAME##_key(x[i * step], descending), i}; \
-    const sn_sorted *const found = sn_sort_keys(n, BYTES, room, room + n);                         \
-    for (int64_t i = 0; i < n; ++i) y[i * step] = found[i].at;                                     \
-    free(room);                                                                                    \
+    for (int64_t i = 0; i < k; ++i) y[i * step] = kept[i].at;                                      \
+  }                                                                                                \
+  static void NAME(int64_t n, int64_t k, const T *x, int64_t *y, int64_t step, int descending,     \
+                   sn_sorted *room, int64_t most) {                                                \
+    if (step != 1)                                                                                 \
+      NAME##_by(n, k, x, y, step, descending, room, most);                                         \
+    else if (descending)                                                                           \
+      NAME##_by(n, k, x, y, 1, 1, room, most);                                                     \
+    else                                                                                           \
+      NAME##_by(n, k, x, y, 1, 0, room, most);                                                     \
   }
 
 #endif

@@ -277,6 +277,7 @@ OTHERS = [
     S("cummax", lambda x: sn.cummax(x, 1), distinct(2, 3, 4), torch=lambda t, x: t.cummax(x, 1).values),
     S("cummin", lambda x: sn.cummin(x, 2), distinct(2, 3, 4), torch=lambda t, x: t.cummin(x, 2).values),
     S("logcumsumexp", lambda x: sn.logcumsumexp(x, 1), CUBE, torch=lambda t, x: t.logcumsumexp(x, 1)),
+    S("top_k", lambda x: sn.top_k(x, 2, 1)[1], distinct(3, 4), torch=lambda t, x: t.topk(x, 2, 1)[1]),
     S("argsort", lambda x: sn.argsort(x, 1, descending=True), distinct(3, 4), torch=lambda t, x: t.argsort(x, 1, descending=True)),
     S("digamma", sn.digamma, X, torch="its derivative has nine digits there; see test_special"),
     S("polygamma", lambda x: sn.polygamma(1, x), X, torch="has nine digits; see test_special"),

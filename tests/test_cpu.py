@@ -488,3 +488,22 @@ def test_rows_are_sorted_byte_by_byte() -> None:
         ys += [sn.argsort(x, axis=1), sn.argsort(x, axis=1, descending=True), sn.argsort(x, axis=0)]
     for got, wanted in zip(*both(xs, ys, feeds), strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_the_first_few_are_those_of_all_sorted() -> None:
+    """Values and places, whatever is kept meanwhile: of equal ones the first, NaN as greatest."""
+    rng = np.random.default_rng(0)
+    xs, ys, feeds = [], [], []
+    for dtype in FEW:
+        values = rng.integers(-9, 9, (2, 1100)) * (1 if dtype.kind in "biu" else 1000.7)
+        if dtype.kind not in "biu":
+            values[1, :6] = [np.nan, np.inf, -np.inf, -0.0, 0.0, np.nan]
+        for axis in (1, 0) if dtype == np.float32 else (1,):
+            feed = (values if axis else values.T).astype(np.int64 if dtype.kind in "iu" else dtype)
+            x = sn.placeholder(feed.shape, dtype)
+            xs.append(x)
+            feeds.append(feed.astype(dtype))
+            for k, largest in ((0, True), (1, False), (5, True), (1097, False)):
+                ys += sn.top_k(x, k, axis, largest)
+    for got, wanted in zip(*both(xs, ys, feeds), strict=True):
+        assert np.asarray(got).tobytes() == np.asarray(wanted).tobytes()

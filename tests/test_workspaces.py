@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.compilation import Compilation
 from staticnet.ir.dim import substitute
 from staticnet.plan.certificate import certify
+from staticnet.plan.factors import factor_rooms
 from staticnet.plan.planner import make_plan
 from staticnet.plan.symbolic import SymbolicPlan
 
@@ -48,12 +50,23 @@ def factors(n: Any, t: Any) -> tuple[Any, Any]:
     return [x, y], [*sn.linalg.svd(x, full_matrices=False), sn.sort(y, 1)]
 
 
+def decomposed(n: Any, t: Any) -> tuple[Any, Any]:
+    x, y = sn.placeholder((n, t, t), name="x"), sn.placeholder((n, 9, 4), name="y")
+    results = [*sn.linalg.eigh(x), *sn.linalg.svd(x), *sn.linalg.qr(y)]
+    return [x, y], results
+
+
+def chosen(n: Any, t: Any) -> tuple[Any, Any]:
+    x = sn.placeholder((n, 40 * t), name="x")
+    return [x], [*sn.top_k(x, 9), sn.top_k(x, 1, 0, largest=False)[1], sn.argsort(x, 0)]
+
+
 def loop(n: Any, t: Any) -> tuple[Any, Any]:
     x = sn.placeholder((n, t), name="x")
     return [x], sn.while_loop(lambda y: sn.max(y) < 10, lambda y: y + sn.sort(y, 1) * 2, x)
 
 
-CASES = (attention, convolution, columns, rows, factors, loop)
+CASES = (attention, convolution, columns, rows, factors, decomposed, chosen, loop)
 SIZES = [dict(zip("nt", sizes, strict=True)) for sizes in itertools.product((1, 3, 40), (1, 2, 64))]
 
 
@@ -66,11 +79,15 @@ def test_launches_take_what_the_plan_says(make: Any) -> None:
         assert write_cuda_program(plan).arena_bytes == plan.arena_bytes, sizes
 
 
-@pytest.mark.parametrize("make", CASES)
-def test_the_certificate_holds_at_all_sizes(make: Any) -> None:
+@pytest.mark.parametrize(
+    ("make", "backend"),
+    [*((make, CudaBackend) for make in CASES),
+     *((make, CpuBackend) for make in (factors, decomposed, chosen, loop))],
+)  # fmt: skip
+def test_the_certificate_holds_at_all_sizes(make: Any, backend: Any) -> None:
     inputs, outputs = make(*(sn.Dim(name) for name in "nt"))
     f = sn.function(inputs, outputs, device="numpy")
-    made = Compilation(f.graph, CudaBackend(), "fast", "float32", (), None)
+    made = Compilation(f.graph, backend(), "fast", "float32", (), None)
     plan = made.symbolic_plan()
     arena = certify(plan).arena
     for dims in SIZES:
@@ -105,3 +122,30 @@ def test_graphs_in_loops_are_planned_for_their_device() -> None:
     symbolic = SymbolicPlan(f.graph, workspaces=ON_DEVICE)
     assert symbolic.bind({"t": 100}).arena_bytes == symbolic.arena_bytes({"t": 100})
     assert symbolic.arena_bytes({"t": 100}) < SymbolicPlan(f.graph).arena_bytes({"t": 100})
+
+
+def test_a_sort_has_a_room_for_each_thread() -> None:
+    """Two entries of 16 bytes for each element that is sorted at once; of a few, not all."""
+    x, cores = sn.placeholder((7, 5000), name="x"), min(os.cpu_count() or 1, 7)
+
+    def scratch(y: Any) -> int:
+        plan = make_plan(sn.Graph("g", [x], [y]))
+        return int(plan.arena_bytes - plan.scratch)
+
+    assert scratch(sn.argsort(x)) == cores * 5000 * 32
+    assert scratch(sn.top_k(x, 5)[1]) == cores * 512 * 32
+    assert scratch(sn.top_k(x, 500)[1]) == cores * 2000 * 32
+    assert scratch(sn.top_k(x, 4999)[1]) == cores * 5000 * 32
+
+
+def test_lapack_has_what_it_would_rather_have() -> None:
+    """A routine that is asked says how much: no less is planned, so that it cuts as it would."""
+    from scipy.linalg import lapack
+
+    for m, n in [(1, 1), (2, 3), (40, 7), (7, 40), (65, 64), (300, 20), (20, 300)]:
+        x = sn.placeholder((m, n), "float64", name="x")
+        for full in (False, True):
+            node = sn.linalg.svd(x, full_matrices=full)[0].inputs[0]
+            wanted, info = lapack.dgesdd_lwork(n, m, compute_uv=1, full_matrices=int(full))
+            assert info == 0
+            assert factor_rooms(node).numbers >= wanted

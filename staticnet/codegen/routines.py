@@ -43,13 +43,17 @@ from staticnet.ops.indexing import ScatterAdd
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
+from staticnet.ops.sorting import Argsort
 from staticnet.plan.layouts import part_layout
+from staticnet.plan.sorting import HALVES as ROOM_HALVES
+from staticnet.plan.sorting import sort_rooms
 from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import WindowOp
 
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
 SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterProd))
 SCATTERED = 1 << 17  # elements that are added to others, from which two threads are faster
+SORTED = 1 << 14  # elements of rows, from which two threads sort them faster
 Pointer = Callable[[Node], str]
 
 
@@ -66,8 +70,10 @@ def routine(
         return _concat(node, pointer, in_memory)
     if isinstance(node.op, Implicit):
         return begun(node, pointer)
+    if isinstance(node.op, Argsort):
+        return _sort(node, pointer, scratch)
     if isinstance(node.op, MatrixOp):
-        return matrix_routine(node, pointer)
+        return matrix_routine(node, pointer, scratch)
     if isinstance(node.op, ConvolutionOp):
         return convolution_routine(node, pointer, scratch, held)
     if isinstance(node.op, WindowOp):
@@ -85,6 +91,8 @@ def routine_way(node: Node) -> tuple[Way, bool]:
         return product_way(node)
     if _is_cut(node):
         return Way.SHARED, node.inputs[1].type.size >= SCATTERED
+    if isinstance(node.op, Argsort):
+        return Way.SHARED, node.inputs[0].type.size >= SORTED
     alone = isinstance(node.op, Implicit) or node.op.name in _ROUTINES
     return Way.FIRST if alone else Way.APART, False
 
@@ -240,16 +248,26 @@ def _add(node: Node, updates: Node, to: str, source: str, pointer: Pointer) -> l
     return [f"      {pointer(node)}[{to}] += {pointer(updates)}[{source}];"]
 
 
-def _argsort(node: Node, op: Any, pointer: Pointer) -> list[str]:
-    (x,) = node.inputs
+def _sort(node: Node, pointer: Pointer, scratch: str) -> list[str]:
+    """Rows are sorted by as many threads as have a room in `scratch`."""
+    (x,), op = node.inputs, node.op
+    assert isinstance(op, Argsort), op
     before, n, after = _around(x, op.axis)
-    sort = f"sn_argsort_{short_name(x.dtype)}"
-    place = f"b*{n * after} + a"
+    count, rooms = fixed(node.shape)[op.axis], sort_rooms(node)
+    if node.type.size == 0:
+        return []
+    rows = before * after
+    room = f"(sn_sorted *)({scratch}) + share*{ROOM_HALVES * rooms.elements}"
+    given = [
+        n, count, f"{pointer(x)} + b*{n * after} + a", f"{pointer(node)} + b*{count * after} + a",
+        after, int(op.descending), room, rooms.elements,
+    ]  # fmt: skip
     return [
-        f"for (int64_t b = 0; b < {before}; ++b)",
-        f"  for (int64_t a = 0; a < {after}; ++a)",
-        f"    {sort}({n}, {pointer(x)} + {place}, {pointer(node)} + {place}, {after}, "
-        f"{int(op.descending)});",
+        f"const int64_t cut = SN_MIN(shares, {rooms.threads});",
+        f"for (int64_t r = {rows}*share/cut; share < cut && r < {rows}*(share + 1)/cut; ++r) {{",
+        f"  const int64_t b = r/{after}, a = r%{after};",
+        f"  sn_first_{short_name(x.dtype)}({', '.join(map(str, given))});",
+        "}",
     ]
 
 
@@ -282,7 +300,6 @@ _ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
     "scatter_add": _scatter,
     "scatter_add_along_axis": _scatter_along,
     **dict.fromkeys(SCATTERS, _scatter_along),
-    "argsort": _argsort,
     "argmax": _extremum,
     "argmin": _extremum,
 }
@@ -290,8 +307,8 @@ _ROUTINES: dict[str, Callable[[Node, Any, Pointer], list[str]]] = {
 
 def needs(node: Node) -> tuple[str, ...]:
     """The helpers that a routine's C calls and the prelude must define, in order."""
-    if node.op.name == "argsort":
-        return (f"argsort {short_name(node.inputs[0].dtype)}",)
+    if isinstance(node.op, Argsort):
+        return (f"sort {short_name(node.inputs[0].dtype)}",)
     if node.op.name == "matmul":
         return (f"product {short_name(node.dtype)}",)
     if isinstance(node.op, MatrixOp):
@@ -318,7 +335,7 @@ def _sort_helper(name: str) -> str:
     else:
         least = np.iinfo(dtype).min if dtype.kind == "i" else 0
         order = f"#define sn_order_{name}(x) ((uint64_t)(x) - (uint64_t){literal(least, dtype)})"
-    sort = f"SN_ARGSORT(sn_argsort_{name}, {c_type(dtype)}, sn_order_{name}, {bytes_})"
+    sort = f"SN_FIRST(sn_first_{name}, {c_type(dtype)}, sn_order_{name}, uint{8 * bytes_}_t)"
     return "\n".join([order, sort]) if order else sort
 
 
@@ -338,7 +355,7 @@ def helper(need: str) -> str:
     if kind in HELPERS:
         return attention_helper(need)
     dtype = as_dtype(name)
-    if kind == "argsort":
+    if kind == "sort":
         return _sort_helper(name)
     product, kind = f"sn_product_{name}", c_type(dtype)
     if dtype not in HALVES:

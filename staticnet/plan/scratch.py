@@ -11,13 +11,16 @@ from typing import Any
 
 from staticnet.ir.node import Node
 from staticnet.ir.types import Shape
+from staticnet.ops.sorting import Argsort
 from staticnet.plan.attention import ATTENTION, attention_bytes, most_attention_bytes
 from staticnet.plan.convolution import convolution_bytes, most_bytes
+from staticnet.plan.factors import FACTORS, factor_bytes, most_factor_bytes
 from staticnet.plan.fusion import Group
 from staticnet.plan.held import held_bytes, most_held_bytes
 from staticnet.plan.memory import padded
 from staticnet.plan.partials import most_partial_bytes, partial_bytes
 from staticnet.plan.results import body_bytes, room_bytes
+from staticnet.plan.sorting import most_sort_bytes, sort_bytes
 from staticnet.spatial.convolution import ConvolutionOp
 
 
@@ -48,6 +51,10 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
         return held_bytes(node.op, size)
     if isinstance(node.op, ATTENTION):
         return int(padded(attention_bytes(node, size)))
+    if isinstance(node.op, Argsort):
+        return int(padded(sort_bytes(node, size)))
+    if node.op.name in FACTORS:
+        return int(padded(factor_bytes(node, size)))
     if not isinstance(node.op, ConvolutionOp):
         return 0
     shapes = [tuple(map(size, x.shape)) for x in (*node.inputs, node)]
@@ -60,6 +67,10 @@ def most_routine_bytes(node: Node) -> Any:
         return most_held_bytes(node.op)
     if isinstance(node.op, ATTENTION):
         return padded(most_attention_bytes(node))
+    if isinstance(node.op, Argsort):
+        return padded(most_sort_bytes(node))
+    if node.op.name in FACTORS:
+        return padded(most_factor_bytes(node))
     if not isinstance(node.op, ConvolutionOp):
         return 0
     shapes = [x.shape for x in (*node.inputs, node)]

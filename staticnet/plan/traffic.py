@@ -1,4 +1,4 @@
-"""What a kernel moves: the bytes it reads from memory and writes there; and its allocations."""
+"""What a kernel moves: the bytes it reads from memory and writes there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from staticnet.plan.plan import Plan
 
 _ADDED = ScatterAdd | ScatterAddAlongAxis | Scatter
-_ROOMS = {"qr": 1, "eigh": 2, "svd": 3}
 
 
 @dataclass(frozen=True)
@@ -103,20 +102,3 @@ def _uses(group: Group, fusion: Fusion) -> dict[tuple[Node, Node], int]:
 
 def _bytes(node: Node) -> int:
     return int(node.type.nbytes)
-
-
-def allocations(group: Group) -> int:
-    """How often a group's routine asks the system for memory: to sort, once for each row.
-
-    What LAPACK works in is asked for once a call.
-    """
-    (node, *_) = group.nodes
-    if group.bodies:
-        return over_steps(group, lambda body: body.allocations)
-    if node.op.name != "argsort":
-        return _ROOMS.get(node.op.name, 0)
-    (x,) = node.inputs
-    rows = 1
-    for axis, n in enumerate(fixed(x.shape)):
-        rows *= 1 if axis == node.op.attributes()["axis"] else n
-    return rows

@@ -261,10 +261,14 @@ def _scatter_call(
 
 
 def _argsort(node: Node, op: Any, locate: Locate) -> list[Call]:
-    """A pass for each doubling of the runs, from one half of the scratch memory to the other."""
+    """A pass for each doubling of the runs, from one half of the scratch memory to the other.
+
+    Of a line its beginning is the result.
+    """
     (x,) = node.inputs
     sizes = _around(x, op.axis)
-    nbytes = int(node.type.nbytes)
+    nbytes = int(x.type.size) * node.dtype.itemsize
+    kept = {**sizes, "count": fixed(node.shape)[op.axis]}
     halves = [Address("scratch", 0), Address("scratch", 0, nbytes)]
     blocks = _blocks(math.prod(sizes.values()))
     body = (
@@ -283,9 +287,9 @@ def _argsort(node: Node, op: Any, locate: Locate) -> list[Call]:
     result: _Operand = ("y", node.dtype, locate(node), True)
     if calls:
         source: _Operand = ("from", node.dtype, halves[1 - turn], False)
-        last = "sn_unline(from, y, before, n, after);"
-        return [*calls, _call([source, result], sizes, last, blocks, False, 2 * nbytes)]
-    return [_call([result], sizes, "sn_unline(0, y, before, n, after);", blocks)]
+        last = "sn_unline(from, y, before, n, after, count);"
+        return [*calls, _call([source, result], kept, last, blocks, False, 2 * nbytes)]
+    return [_call([result], kept, "sn_unline(0, y, before, n, after, count);", blocks)]
 
 
 def _extremum(node: Node, op: Any, locate: Locate) -> list[Call]:
@@ -306,6 +310,7 @@ _ROUTINES: dict[str, Callable[[Node, Any, Locate], list[Call]]] = {
     "scatter_add_along_axis": _scatter_along,
     **dict.fromkeys(SCATTERS, _scatter_along),
     "argsort": _argsort,
+    "top_k": _argsort,
     "argmax": _extremum,
     "argmin": _extremum,
 }

@@ -68,7 +68,7 @@ def routine_bytes(node: Node, size: Callable[[Any], int] = int) -> int:
     if isinstance(op, AttentionGradient):
         return int(delta_bytes(node, size))
     if isinstance(op, Argsort):
-        shape = [size(dim) for dim in node.shape]
+        shape = [size(dim) for dim in node.inputs[0].shape]
         halves = 2 * math.prod(shape) * node.dtype.itemsize
         return int(padded(halves)) if shape[op.axis] > 1 else 0
     return ALIGNMENT if isinstance(op, WhileLoop) else 0  # for whether it goes on
@@ -84,7 +84,7 @@ def most_routine_bytes(node: Node) -> Any:
     if isinstance(op, AttentionGradient):
         return delta_bytes(node, lambda dim: dim)
     if isinstance(op, Argsort):
-        return padded(2 * size_of(node.shape) * node.dtype.itemsize)
+        return padded(2 * size_of(node.inputs[0].shape) * node.dtype.itemsize)
     return ALIGNMENT if isinstance(op, WhileLoop) else 0
 
 

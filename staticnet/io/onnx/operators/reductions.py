@@ -125,8 +125,10 @@ def top_k(call: Call, x: Any, k: Any) -> Any:
 
 
 def _top(call: Call, x: Any, count: Any) -> Any:
-    axis = call.axis(x.ndim)
-    order = sn.argsort(x, axis=axis, descending=bool(call.integer("largest", 1)))
+    axis, down = call.axis(x.ndim), bool(call.integer("largest", 1))
+    if isinstance(count, int):
+        return sn.top_k(x, count, axis, down)
+    order = sn.argsort(x, axis=axis, descending=down)
     part = tuple(slice(0, count) if i == axis else slice(None) for i in range(x.ndim))
     at = order[part]
     return sn.take_along_axis(x, at, axis=axis), sn.astype(at, sn.int64)

@@ -37,7 +37,7 @@ from staticnet.ops.reduction import (
 )
 from staticnet.ops.scattering import ScatterMax, ScatterMin, ScatterProd, ScatterSet
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum
-from staticnet.ops.sorting import Argsort
+from staticnet.ops.sorting import Argsort, TopK
 
 REDUCTIONS = {Sum: "ReduceSum", Max: "ReduceMax", Min: "ReduceMin", Prod: "ReduceProd"}
 SCATTERS: dict[type[Op], str] = {ScatterSet: "none", ScatterAddAlongAxis: "add", ScatterProd: "mul",
@@ -260,13 +260,13 @@ def _accumulated(body: Body, node: Node, step: Callable[[Body, str, str], str]) 
 # order and places
 
 
-@writes(Argsort)
+@writes(Argsort, TopK)
 def _argsort(body: Body, node: Node) -> str:
     op, (x,) = node.op, node.inputs
     assert isinstance(op, Argsort)
     wider = takes("TopK", body.model.opset, x.dtype)
     given = x if wider == x.dtype else body.cast(x, wider)
-    count = body.size(x.shape[op.axis])
+    count = body.size(node.shape[op.axis])
     found = body(
         "TopK", given, count, results=2, axis=op.axis, largest=int(op.descending), sorted=1
     )
