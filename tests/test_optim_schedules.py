@@ -1,5 +1,7 @@
 """Schedules against PyTorch's schedulers in float64, step by step."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,7 @@ def test_a_schedule_follows_pytorch(name, options):
         {"pct_start": 0.45, "div_factor": 7.0},
         {"three_phase": True},
         {"pct_start": 0.2, "three_phase": True, "final_div_factor": 10.0},
+        {"total_steps": None, "epochs": 3, "steps_per_epoch": STEPS},
     ],
 )
 def test_one_cycle_follows_pytorch(strategy, options):
@@ -119,8 +122,12 @@ def test_warm_up_then_cosine_then_decay_follows_pytorch():
         optim.CosineAnnealingLR(LR, T_max=30),
         optim.ExponentialLR(LR, gamma=0.8),
     ]
-    found = ours(optim.SequentialLR(parts, milestones))
-    np.testing.assert_allclose(found, theirs(sequence), rtol=1e-12, atol=1e-15)
+    for schedule in (
+        optim.SequentialLR(parts, milestones),
+        optim.SequentialLR(schedulers=parts, milestones=milestones),
+    ):
+        np.testing.assert_allclose(ours(schedule), theirs(sequence), rtol=1e-12, atol=1e-15)
+        assert dataclasses.replace(schedule) == schedule
 
 
 def test_constant_and_python_steps():
@@ -141,6 +148,11 @@ def test_constant_and_python_steps():
         (lambda: optim.CyclicLR(LR, 1.0, 0), "CyclicLR: step_size_up"),
         (lambda: optim.CyclicLR(LR, 1.0, mode="square"), "CyclicLR: mode is one of triangular,"),
         (lambda: optim.CyclicLR(LR, 1.0, scale_mode="step"), "CyclicLR: scale_mode"),
+        (lambda: optim.OneCycleLR(LR), "OneCycleLR: give total_steps, or epochs and steps_per"),
+        (lambda: optim.OneCycleLR(LR, epochs=3), "OneCycleLR: give total_steps, or epochs"),
+        (lambda: optim.OneCycleLR(LR, epochs=3, steps_per_epoch=0.5), "steps_per_epoch"),
+        (lambda: optim.SequentialLR([LR], [], schedulers=[LR]), "give either"),
+        (lambda: optim.SequentialLR([], []), "SequentialLR: give schedules"),
         (lambda: optim.SequentialLR([optim.Constant(LR)] * 3, [5]), "2 rising milestones"),
         (lambda: optim.SequentialLR([optim.Constant(LR)] * 3, [5, 4]), "2 rising milestones"),
     ],

@@ -434,6 +434,29 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
         trainer().fit((X, Y), epochs=5, out=out, progress=False)
 
 
+def test_going_on_needs_a_place_or_steps() -> None:
+    ours = plain()
+    with pytest.raises(ArgumentError, match=r"resume=True goes on from a run's folder; .*by out="):
+        ours.fit((X, Y), resume=True, progress=False)
+    with pytest.raises(ArgumentError, match=r"resume must be True or False, not 'step_3\.safet"):
+        ours.fit((X, Y), resume="step_3.safetensors", progress=False)  # type: ignore[arg-type]
+    ours.fit((X, Y), progress=False)
+    ours.fit((X, Y), epochs=3, resume=True, progress=False)
+    assert ours.epoch == 3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_is_predicted_of_nothing_has_its_shape(device: str) -> None:
+    ours = trainer(device)
+    found = ours.predict(X[:0])
+    assert (found.shape, found.dtype) == ((0, CLASSES), np.dtype("float32"))
+    for nothing in ([], {}):
+        with pytest.raises(ArgumentError, match="there are no (examples|arrays)"):
+            ours.predict(nothing)
+    with pytest.raises(ArgumentError, match="there are no examples"):
+        ours.evaluate((X[:0], Y[:0]))
+
+
 @pytest.mark.slow
 def test_it_trains_on_a_gpu_as_on_numpy(gpu: Any, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(70, 3)).astype("float32")

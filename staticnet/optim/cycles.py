@@ -26,23 +26,33 @@ class OneCycleLR(Schedule):
     """lr(t) rises from max_lr / div_factor to max_lr, then falls to that / final_div_factor.
 
     The top is at t = pct_start * total_steps - 1, the end at total_steps - 1, where it stays. With
-    `three_phase` it falls as it has risen, and only then on.
+    `three_phase` it falls as it has risen, and only then on. Where total_steps is None it is
+    epochs * steps_per_epoch.
     Smith, Topin, "Super-convergence: very fast training of neural networks using large learning
     rates", 2018.
 
     Raises:
-        ArgumentError: if anneal_strategy is unknown or pct_start leaves one of the phases empty.
+        ArgumentError: if anneal_strategy is unknown, pct_start leaves one of the phases empty, or
+            the number of steps is not given.
     """
 
     max_lr: float
-    total_steps: int
+    total_steps: int | None = None
     pct_start: float = 0.3
     anneal_strategy: str = "cos"
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     three_phase: bool = False
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
+        if self.total_steps is None:
+            if self.epochs is None or self.steps_per_epoch is None:
+                raise ArgumentError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+            epochs = as_size(self.epochs, "OneCycleLR: epochs")
+            steps = as_size(self.steps_per_epoch, "OneCycleLR: steps_per_epoch")
+            object.__setattr__(self, "total_steps", epochs * steps)
         super().__post_init__()
         as_bool(self.three_phase, "OneCycleLR: three_phase")
         if self.anneal_strategy not in _ANNEALING:
@@ -53,7 +63,8 @@ class OneCycleLR(Schedule):
             raise ArgumentError(f"OneCycleLR: pct_start must leave steps for {count} phases")
 
     def _ends(self) -> list[float]:
-        top, end = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        steps = self.total_steps or 0
+        top, end = self.pct_start * steps - 1, steps - 1
         return [top, 2 * top, end] if self.three_phase else [top, end]
 
     def rate(self, t: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import numpy as np
@@ -224,16 +224,24 @@ def cosine(start: float, end: float, progress: Any) -> Any:
 class SequentialLR:
     """lr(t) = schedules[i](t - milestones[i-1]) for milestones[i-1] <= t < milestones[i].
 
-    Warm-up, then another: `SequentialLR([LinearLR(lr, total_iters=100), cosine], [100])`.
+    Warm-up, then another: `SequentialLR([LinearLR(lr, total_iters=100), cosine], [100])`. They may
+    be called `schedulers`, as in PyTorch.
 
     Raises:
         ArgumentError: if the milestones do not rise or are not one fewer than the schedules.
     """
 
-    schedules: Sequence[Callable[[Any], Any]]
-    milestones: Sequence[int]
+    schedules: Sequence[Callable[[Any], Any]] = ()
+    milestones: Sequence[int] = ()
+    schedulers: InitVar[Sequence[Callable[[Any], Any]] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, schedulers: Sequence[Callable[[Any], Any]] | None) -> None:
+        if schedulers is not None:
+            if self.schedules:
+                raise ArgumentError("SequentialLR: schedules and schedulers are one; give either")
+            object.__setattr__(self, "schedules", schedulers)
+        if not self.schedules:
+            raise ArgumentError("SequentialLR: give schedules, and where each but the first begins")
         ends = [as_int(end, "SequentialLR: a milestone") for end in as_tuple(self.milestones)]
         if len(ends) != len(self.schedules) - 1 or ends != sorted(set(ends)):
             raise ArgumentError(

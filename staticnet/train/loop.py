@@ -17,6 +17,7 @@ import numpy as np
 
 from staticnet.backends.pieces import next_count
 from staticnet.errors import ArgumentError, StateError, StaticnetError
+from staticnet.ops.arguments import as_bool
 from staticnet.ops.random import as_seed
 from staticnet.train import checkpoint
 from staticnet.train.callbacks.base import as_callbacks
@@ -48,6 +49,8 @@ class Options:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_seed(self.seed))
+        for name in ("shuffle", "drop_last", "resume"):
+            as_bool(getattr(self, name), f"fit: {name}")
 
     def recorded(self, source: Source) -> dict[str, Any]:
         """What the order of the examples depends on."""
@@ -131,6 +134,11 @@ def fit(trainer: Trainer, options: Options, held: Source | None) -> History:
 
 def _open(trainer: Trainer, options: Options) -> Any:
     """Make the run's folder; -> its last checkpoint, if the run goes on from it."""
+    if options.resume and options.out is None and not trainer.step:
+        raise ArgumentError(
+            "fit: resume=True goes on from a run's folder; say which, by out='runs/name', or give "
+            "load_checkpoint a file before"
+        )
     own = trainer.out is not None and trainer.out == options.out
     trainer.out = options.out
     if options.out is None:

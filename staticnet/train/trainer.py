@@ -19,7 +19,7 @@ from staticnet.optim.base import Optimizer
 from staticnet.optim.parameters import Parameters
 from staticnet.train import checkpoint, loop
 from staticnet.train.built import Built
-from staticnet.train.data.source import Plan, Source
+from staticnet.train.data.source import Plan, Source, on_host
 from staticnet.train.data.sources import as_source, inputs_only
 from staticnet.train.history import History
 from staticnet.train.loaded import Reader
@@ -136,8 +136,9 @@ class Trainer(Built):
 
         With `out`, a run's folder gets checkpoints, `metrics.csv` and TensorBoard's events.
         `resume=True` goes on from the last checkpoint there, if there is one, bit for bit, until
-        `epochs` in all are made. Ctrl-C ends the epoch where it is, with a checkpoint, and gives
-        the history so far, `interrupted`; a second one stops at once.
+        `epochs` in all are made; without `out`, a trainer that has steps goes on. Ctrl-C ends the
+        epoch where it is, with a checkpoint, and gives the history so far, `interrupted`; a second
+        one stops at once.
 
         Raises:
             ArgumentError: if an argument does not fit, or the model, the loss or a metric.
@@ -189,7 +190,7 @@ class Trainer(Built):
     def predict(self, x: Any, *, batch_size: int = PREDICTED) -> Any:
         """What the model gives for inputs, in evaluation: arrays, in its own tree of them.
 
-        x: [n, *s], or a source or batches of inputs, whose targets are left -> [n, *t]
+        x: [n, *s], or a source or batches of inputs, whose targets are left -> [n, *t]; n may be 0
 
         Raises:
             ArgumentError: if x are no inputs of this model.
@@ -199,6 +200,7 @@ class Trainer(Built):
         program = self.prediction(source.layout)
         size = as_size(batch_size, "predict: batch_size")
         rows = [outputs for outputs, _ in _steps(source, program.function, size)]
+        rows = rows or [_of_nothing(source, program.function)]
         leaves = [_joined(column) for column in zip(*rows, strict=True)]
         return program.tree.unflatten(leaves)
 
@@ -288,6 +290,14 @@ def _steps(source: Source, function: Any, size: int) -> Iterator[tuple[list[Arra
             count = min(2 * count, 64)
     finally:
         epoch.close()
+
+
+def _of_nothing(source: Source, function: Any) -> list[Array]:
+    """The outputs of a batch of no examples, as those of one step.  -> [1, 0, *t]"""
+    empty = [np.zeros((0, *shape), dtype) for dtype, shape in source.layout.types]
+    outputs = function(*empty)
+    listed = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return [on_host(output)[None] for output in listed]
 
 
 def _joined(column: Sequence[Array]) -> Array:

@@ -21,6 +21,7 @@ class ArraySource:
     """Inputs and targets as arrays, each in a tuple, list or dict of them if there are several.
 
     An epoch's order is `sn.random.permutation` under (seed, epoch): the same on every device.
+    With `empty` there may be no examples: an epoch of them has no batches.
 
     Raises:
         ArgumentError: if the arrays differ in length, or there are no examples.
@@ -28,10 +29,10 @@ class ArraySource:
 
     exact = True
 
-    def __init__(self, inputs: Any, targets: Any = None) -> None:
+    def __init__(self, inputs: Any, targets: Any = None, *, empty: bool = False) -> None:
         self.layout, arrays = Layout.of((inputs, targets))
         self.arrays = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in arrays]
-        self.examples: int = length_of(self.arrays, self.layout.names)
+        self.examples: int = length_of(self.arrays, self.layout.names, empty)
         self._placed: tuple[str, list[Any]] = ("", [])
 
     def epoch(self, plan: Plan) -> ArrayEpoch:

@@ -166,17 +166,19 @@ def integers_of(layout: Layout, arrays: Sequence[Array], rows: Array | None = No
     return "; ".join(told) or "it was computed, as the data holds no integers"
 
 
-def length_of(arrays: Sequence[Array], names: Sequence[str]) -> int:
+def length_of(arrays: Sequence[Array], names: Sequence[str], empty: bool = False) -> int:
     """The number of examples.
 
     Raises:
-        ArgumentError: if arrays differ in it, or there are none.
+        ArgumentError: if arrays differ in it, or there are none and `empty` does not allow it.
     """
     lengths = {name: len(x) for name, x in zip(names, arrays, strict=True)}
+    if not lengths:
+        raise ArgumentError("data: there are no arrays")
     if len(set(lengths.values())) != 1:
         shown = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ArgumentError(f"data: arrays must have one number of examples: {shown}")
     (count,) = set(lengths.values())
-    if not count:
+    if not count and not empty:
         raise ArgumentError("data: there are no examples")
     return count

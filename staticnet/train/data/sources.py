@@ -60,7 +60,7 @@ def inputs_only(what: str, data: Any) -> Source:
         hasattr(each, "ndim") or isinstance(each, tuple | dict) for each in data[:1]
     )
     if hasattr(data, "ndim") or isinstance(data, tuple | dict) or numbers:
-        return ArraySource(data)
+        return ArraySource(data, empty=not isinstance(data, list))
     if isinstance(data, str) or not (isinstance(data, Iterable) or callable(data)):
         raise ArgumentError(f"{what}: takes inputs as an array, or batches; not {data!r:.60}")
     return _batches(data)
