@@ -125,15 +125,31 @@ def linear_moved() -> tuple[list[Any], dict[str, Any]]:
     ], {"w1": (2, 3), "w2": (3, 3), "b": (5,), "table": (1, 2, 5)}  # fmt: skip
 
 
+def linear_dropped() -> tuple[list[Any], dict[str, Any]]:
+    """y = x dropout(w) + (b, b): of a model that was exported in training."""
+    return [
+        make("Dropout", ["w"], ["d", "mask"]), make("MatMul", ["x", "d"], ["0"]),
+        make("Tile", ["b", "twice"], ["t"]), make("Add", ["0", "t"], ["1"]),
+        make("Mul", ["1", "scale"], ["y"]),
+    ], {"w": (3, 4), "b": (2,), "scale": (1,)}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("made", "wanted"),
-    [(lstm, {"w", "r", "b"}), (layer_norm, {"g", "b"}), (linear_moved, {"w1", "w2", "b"})],
+    [
+        (lstm, {"w", "r", "b"}),
+        (layer_norm, {"g", "b"}),
+        (linear_moved, {"w1", "w2", "b"}),
+        (linear_dropped, {"w", "b"}),
+    ],
 )
 def test_weights_without_names_are_known_by_their_place(made: Any, wanted: set[str]) -> None:
     nodes, dims = renamed(*made())
-    axes = onnx.numpy_helper.from_array(np.array([0]), "axes")
+    counts = [
+        onnx.numpy_helper.from_array(np.array([i]), n) for i, n in ((0, "axes"), (2, "twice"))
+    ]
     model = model_of(nodes, dims, x=(2, 2, 3) if made is lstm else (2, 3))
-    model.graph.initializer.append(axes)
+    model.graph.initializer.extend(counts)
     assert trained(model) == {f"onnx::{name}" for name in wanted}
     loaded = sn.io.onnx.load(model)
     assert loaded(*loaded.placeholders()) is not None

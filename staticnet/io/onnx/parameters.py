@@ -33,9 +33,9 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Sum", "Concat"})
 MOVES = frozenset(
     {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "CastLike",
-     "Expand", "Slice", "Split"}
+     "Expand", "Tile", "Slice", "Split", "Dropout"}
 )  # fmt: skip
-"""Operators whose result is of their first operand's values."""
+"""Operators whose result, Dropout's first, is of their first operand's values."""
 SHAPES = frozenset({"Shape", "Size"})
 _PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*")
 _NUMBERED = re.compile(r"val_\d+|.*const.*", re.IGNORECASE)
@@ -178,7 +178,8 @@ class Uses:
             if function is not None:
                 results = self._called(function, step, operands)
             elif step.op in MOVES and operands:
-                results = [operands[0]._replace(varies=plain.varies)] * len(step.outputs)
+                moved = operands[0]._replace(varies=plain.varies)
+                results = [moved] * (1 if step.op == "Dropout" else len(step.outputs))
             elif step.op in WEIGHTS:
                 results = [self._weighted(step, operands, plain)] * len(step.outputs)
             elif step.op in _STAGED:
