@@ -19,6 +19,7 @@ enum { sn_broad = 2, sn_summed = 2, sn_high = 6 };
 #define SN_SUM_HEIGHTS(S) SN_PLANE_HEIGHTS(S)
 #endif
 #define SN_PLANE_HEIGHTS(S) S(6) S(5) S(4) S(3) S(2) S(1)
+enum { sn_broadest = 8 }; /* of a strip of one output: as many chains as hide an addition's latency */
 typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
 
 /* tile (+)= what is at each offset of some vectors, times HIGH rows of a strip whose steps lie `apart`. */
@@ -27,21 +28,21 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
                      const float *w, const sn_keep_f32 *mask, float *tile) {                       \
     sn_wide_f32 sum[HIGH][BROAD];                                                                  \
     _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i)                                         \
-        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                    \
+        _Pragma("GCC unroll 8") for (int j = 0; j < BROAD; ++j)                                    \
             sum[i][j] = BEGIN(tile + (i * BROAD + j) * sn_wide_lanes_f32);                         \
     for (int64_t s = 0; s < steps; ++s, w += apart) {                                              \
       sn_wide_f32 x[BROAD];                                                                        \
-      _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                      \
+      _Pragma("GCC unroll 8") for (int j = 0; j < BROAD; ++j)                                      \
           x[j] = TAKE(sn_beside_f32(at[j] + offset[s]), *mask);                                    \
       _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i) {                                     \
         sn_wide_f32 left = LEFT(w + i * LINE);                                                     \
         SN_LOADED(left);                                                                           \
-        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j)                                    \
+        _Pragma("GCC unroll 8") for (int j = 0; j < BROAD; ++j)                                    \
             sum[i][j] = SN_FMA_f32(left, x[j], sum[i][j]);                                         \
       }                                                                                            \
     }                                                                                              \
     _Pragma("GCC unroll 8") for (int i = 0; i < HIGH; ++i)                                         \
-        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; ++j) memcpy(                            \
+        _Pragma("GCC unroll 8") for (int j = 0; j < BROAD; ++j) memcpy(                            \
             tile + (i * BROAD + j) * sn_wide_lanes_f32, &sum[i][j], sizeof sum[i][j]);             \
   }
 #define SN_NOTHING_f32(tile) SN_ALL_f32(0)
@@ -56,6 +57,7 @@ typedef __typeof__((sn_wide_f32){0} < (sn_wide_f32){0}) sn_keep_f32;
   SN_TILE_f32(sn_rest_##HIGH##_f32, HIGH, sn_summed, sn_beside_f32, SN_MASKED_f32,                 \
               sn_beside_f32, sn_wide_lanes_f32)
 SN_PLANE_HEIGHTS(SN_TILES_f32)
+SN_TILE_f32(sn_single_output_f32, 1, sn_broadest, SN_NOTHING_f32, SN_WHOLE_f32, SN_SAME_f32, 1)
 SN_SUM_HEIGHTS(SN_TILES_OF_SUMS_f32)
 
 typedef void sn_tile_call_f32(int64_t, int64_t, const int64_t *, const float *const *,
@@ -185,11 +187,12 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
   const int64_t pixels = sn_volume(p->result), lanes = sn_wide_lanes_f32, high = v->planes;
   const int64_t all = rows->images * rows->rows * ((rows->count + lanes - 1) / lanes);
   if (all == 0) return; /* a remainder without pixels has no rows, nor any beside each other */
+  const int64_t broad = high == 1 && all > sn_broad ? sn_broadest : sn_broad;
   float tile[6 * sn_broad * sn_wide_lanes_f32];
-  const float *at[sn_broad], *line = x + sn_row_offset(rows, 0);
-  int64_t to[sn_broad], some[sn_broad], m = 0, row = 0, first = 0;
-  for (int64_t i = 0; i < all; i += sn_broad) {
-    for (int64_t j = 0; j < sn_broad; ++j) {
+  const float *at[sn_broadest], *line = x + sn_row_offset(rows, 0);
+  int64_t to[sn_broadest], some[sn_broadest], m = 0, row = 0, first = 0;
+  for (int64_t i = 0; i < all; i += broad) {
+    for (int64_t j = 0; j < broad; ++j) {
       at[j] = line + first;
       to[j] = m * v->groups * p->width * pixels + sn_row_place(rows, row) + first * rows->apart;
       some[j] = SN_LEAST(lanes, rows->count - first);
@@ -199,11 +202,14 @@ SN_APART void sn_outputs_of_planes_f32(const sn_convolution *v, const sn_product
       line = x + m * rows->of_image + sn_row_offset(rows, row);
     }
     for (int64_t o = 0; o < p->width; o += high) {
-      sn_tile_of_f32(sn_outputs_of_f32, high, sn_broad, 1, steps, offset, at, w + o * steps, NULL,
-                     tile);
+      if (broad == sn_broadest)
+        sn_single_output_f32(steps, 1, offset, at, w + o * steps, NULL, tile);
+      else
+        sn_tile_of_f32(sn_outputs_of_f32, high, sn_broad, 1, steps, offset, at, w + o * steps, NULL,
+                       tile);
       for (int64_t u = 0; u < SN_LEAST(high, p->width - o); ++u)
-        for (int64_t j = 0; j < sn_broad; ++j)
-          sn_write_f32(some[j], tile + (u * sn_broad + j) * lanes, y + to[j] + (o + u) * pixels,
+        for (int64_t j = 0; j < broad; ++j)
+          sn_write_f32(some[j], tile + (u * broad + j) * lanes, y + to[j] + (o + u) * pixels,
                        rows->apart);
     }
   }

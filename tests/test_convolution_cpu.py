@@ -176,6 +176,7 @@ def test_depthwise_convolutions_of_long_rows_agree() -> None:
     for size, kernel, steps in (
         ((9, 60), (3, 5), (1, 1)),
         ((50,), (7,), (1,)),
+        ((150,), (9,), (1,)),  # more vectors than a tile of many outputs has
         ((5, 64), (2, 2), (1, 2)),
     ):
         pads = tuple(k // 2 for k in kernel)
