@@ -138,6 +138,16 @@ def test_a_sort_has_a_room_for_each_thread() -> None:
     assert scratch(sn.top_k(x, 4999)[1]) == cores * 5000 * 32
 
 
+def test_threads_are_gathered_for_more_than_one_long_row() -> None:
+    def gathers(*shape: int) -> bool:
+        x = sn.placeholder(shape, name="x")
+        return "omp parallel if" in sn.function(x, sn.argsort(x), device="cpu").source()
+
+    assert gathers(2, 1 << 14) == (os.cpu_count() != 1)
+    assert not gathers(1, 1 << 16)
+    assert not gathers(20, 50)
+
+
 def test_lapack_has_what_it_would_rather_have() -> None:
     """A routine that is asked says how much: no less is planned, so that it cuts as it would."""
     from scipy.linalg import lapack

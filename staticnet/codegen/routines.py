@@ -25,7 +25,7 @@ from staticnet.codegen.lapack import matrix_helper, matrix_routine
 from staticnet.codegen.moments import MOMENTS, moments_helper, moments_needs, moments_routine
 from staticnet.codegen.pooling import POOLING, pooling_helper, pooling_needs, pooling_routine
 from staticnet.codegen.products import begun, begun_together, matmul_routine, product_way
-from staticnet.codegen.regions import LINE, Way
+from staticnet.codegen.regions import LINE, PARALLEL_WORK, Way
 from staticnet.codegen.resources import kernel_text
 from staticnet.codegen.scope import c_type, literal, spelled
 from staticnet.ir.dtype import (
@@ -43,7 +43,7 @@ from staticnet.ops.indexing import ScatterAdd
 from staticnet.ops.matrices import MatrixOp
 from staticnet.ops.moments import ChannelOp
 from staticnet.ops.scattering import Scatter, ScatterMax, ScatterMin, ScatterProd, ScatterSet
-from staticnet.ops.sorting import Argsort
+from staticnet.ops.sorting import Argsort, TopK
 from staticnet.plan.layouts import part_layout
 from staticnet.plan.sorting import HALVES as ROOM_HALVES
 from staticnet.plan.sorting import sort_rooms
@@ -53,7 +53,7 @@ from staticnet.spatial.pooling import WindowOp
 SCANS = ("cumulative_sum", "cumulative_prod", "cummax", "cummin", "logcumsumexp")
 SCATTERS = tuple(op.name for op in (ScatterSet, ScatterMax, ScatterMin, ScatterProd))
 SCATTERED = 1 << 17  # elements that are added to others, from which two threads are faster
-SORTED = 1 << 14  # elements of rows, from which two threads sort them faster
+SORTED = 8  # times the work of looking at an element
 Pointer = Callable[[Node], str]
 
 
@@ -92,7 +92,8 @@ def routine_way(node: Node) -> tuple[Way, bool]:
     if _is_cut(node):
         return Way.SHARED, node.inputs[1].type.size >= SCATTERED
     if isinstance(node.op, Argsort):
-        return Way.SHARED, node.inputs[0].type.size >= SORTED
+        work = int(node.inputs[0].type.size) * (1 if isinstance(node.op, TopK) else SORTED)
+        return Way.SHARED, sort_rooms(node).threads > 1 and work >= PARALLEL_WORK
     alone = isinstance(node.op, Implicit) or node.op.name in _ROUTINES
     return Way.FIRST if alone else Way.APART, False
 
