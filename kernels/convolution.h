@@ -165,8 +165,8 @@ SN_APART void sn_next_pixels_f32(sn_walk_f32 *walk, int64_t many, const float *x
                                  const float **at, float **to) {
   const sn_axis *const axis = walk->axis;
   const int64_t *const along = walk->box->along, *const of = walk->place->of;
-  const int in = axis[2].count > 1 ? 2 : 1; /* the axis that lines lie along */
-  int64_t *const next = in == 2 ? &walk->c : &walk->b;
+  const int in = axis[2].count > 1 ? 2 : axis[1].count > 1; /* the axis that lines lie along */
+  int64_t *const next = in == 2 ? &walk->c : in == 1 ? &walk->b : &walk->a;
   const int64_t every = axis[in].stride * along[in], apart = axis[in].step * of[in];
   while (many > 0) {
     const int64_t some = SN_LEAST(many, axis[in].count - *next);
@@ -180,7 +180,8 @@ SN_APART void sn_next_pixels_f32(sn_walk_f32 *walk, int64_t many, const float *x
     *next = 0;
     if (in == 2 && ++walk->b < axis[1].count) continue;
     walk->b = 0;
-    if (++walk->a == axis[0].count) walk->a = 0, ++walk->image;
+    if (in > 0 && ++walk->a < axis[0].count) continue;
+    walk->a = 0, ++walk->image;
   }
 }
 

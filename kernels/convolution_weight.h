@@ -29,11 +29,11 @@ typedef struct {
 
 SN_APART sn_lines sn_lines_of(const sn_band *band, const sn_box *box, const sn_axis *axis,
                               int64_t *offset) {
-  const int q = axis[2].count > 1 ? 2 : 1; /* the axis that they lie along */
+  const int q = axis[2].count > 1 ? 2 : axis[1].count > 1; /* the axis that they lie along */
   const int64_t step = axis[q].stride * box->along[q];
   sn_lines lines = {0, axis[q].count * step, step, offset};
   for (int64_t m = 0; m < band->images; ++m)
-    for (int64_t a = 0; a < axis[0].count; ++a)
+    for (int64_t a = 0; a < (q > 0 ? axis[0].count : 1); ++a)
       for (int64_t b = 0; b < (q == 2 ? axis[1].count : 1); ++b)
         offset[lines.count++] = m * box->size + a * axis[0].stride * box->along[0] +
                                 b * axis[1].stride * box->along[1];
