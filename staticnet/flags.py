@@ -10,7 +10,8 @@
 | `STATICNET_CACHE=DIR` | where built code lies; else `staticnet` in `XDG_CACHE_HOME`, `~/.cache` |
 | `CC="gcc -m64"` | the C compiler, with arguments; else the first of those on `PATH` |
 
-An unknown `STATICNET_…` name or an illegal value raises `FlagError` with the legal ones.
+An empty one is as one that is not set. An unknown `STATICNET_…` name or an illegal value raises
+`FlagError` with the legal ones.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def _listen() -> None:
 
 
 def _debug() -> frozenset[str]:
-    topics = frozenset(filter(None, os.environ.get("STATICNET_DEBUG", "").split(",")))
+    listed = map(str.strip, os.environ.get("STATICNET_DEBUG", "").split(","))
+    topics = frozenset(filter(None, listed))
     unknown = sorted(topics - set(_TOPICS))
     if unknown:
         raise FlagError(f"STATICNET_DEBUG={','.join(unknown)}: the legal topics are {_TOPICS}")
@@ -106,7 +108,7 @@ def _debug() -> frozenset[str]:
 
 
 def _switch(name: str, default: str) -> bool:
-    value = os.environ.get(name, default)
+    value = os.environ.get(name) or default
     if value not in ("0", "1"):
         raise FlagError(f"{name}={value!r}: use 0 or 1")
     return value == "1"

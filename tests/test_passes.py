@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import staticnet as sn
+from staticnet import flags
 from staticnet.compilation import PIPELINE
 from staticnet.errors import ArgumentError, FlagError, VerifyError
 from staticnet.passes.manager import Context, Pass, run_passes
@@ -150,6 +151,8 @@ def test_debug_prints_where_no_logging_is_configured() -> None:
     [
         ("STATICNET_DEBUG", "passes,everything", "everything: the legal topics are"),
         ("STATICNET_VERIFY", "yes", "use 0 or 1"),
+        ("STATICNET_DEBUG", "passes, all", "STATICNET_DEBUG=all: the legal topics are"),
+        ("STATICNET_DUMP", __file__, r"STATICNET_DUMP=.*\.sn cannot be written: .*; name a folder"),
         ("STATICNET_VERIFFY", "1", "STATICNET_VERIFFY is not a staticnet variable; the legal"),
     ],
 )
@@ -157,6 +160,19 @@ def test_wrong_flags(monkeypatch: pytest.MonkeyPatch, name: str, value: str, mes
     monkeypatch.setenv(name, value)
     with pytest.raises(FlagError, match=message):
         run_passes(small(), PIPELINE)
+
+
+def test_empty_flags_are_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEBUG", "DUMP", "VERIFY", "DATA", "TUNE", "CACHE"):
+        monkeypatch.delenv(f"STATICNET_{name}", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    unset = flags.read()
+    for name in ("DEBUG", "DUMP", "VERIFY", "DATA", "TUNE", "CACHE"):
+        monkeypatch.setenv(f"STATICNET_{name}", "")
+    monkeypatch.setenv("CC", "")
+    assert flags.read() == unset
+    monkeypatch.setenv("STATICNET_DEBUG", " passes, time,")
+    assert flags.read().debug == {"passes", "time"}
 
 
 def test_the_verifier_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from staticnet import flags
-from staticnet.errors import ArgumentError, VerifyError
+from staticnet.errors import ArgumentError, FlagError, VerifyError
 from staticnet.ir.graph import Graph
 from staticnet.ir.location import Location, user_line, written_at
 from staticnet.ir.node import Node, build
@@ -247,6 +247,7 @@ def run_passes(
     Raises:
         ArgumentError: if `disabled` names no pass.
         VerifyError: naming the pass after which the graph is broken.
+        FlagError: if the environment has an illegal value, or its dumps cannot be written.
     """
     check_names([p.name for p in pipeline], disabled)
     settings = flags.read()
@@ -289,6 +290,12 @@ def _report(record: Record, name: str, settings: flags.Flags) -> None:
         told = record if "passes" in settings.debug else f"{record.name}: {record.seconds:.6f} s"
         log.info("%s", told)
     if settings.dump is not None:
-        settings.dump.mkdir(parents=True, exist_ok=True)
         file = settings.dump / f"{name}.{record.name}.sn"
-        file.write_text(f"{record.graph}\n", encoding="utf-8")
+        try:
+            settings.dump.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{record.graph}\n", encoding="utf-8")
+        except OSError as error:
+            raise FlagError(
+                f"STATICNET_DUMP={settings.dump}: {file} cannot be written: "
+                f"{error.strerror or error}; name a folder that can be"
+            ) from error
