@@ -218,6 +218,8 @@ class _Matcher:
     def _is_private(self, product: Node, root: Node, found: dict[str, Node]) -> bool:
         """Whether a product is used on the way to a root alone."""
         leaves = {node for name, node in found.items() if name != "g"}
+        if product in leaves:  # it is multiplied by what is made of itself
+            return False
         between = {product: True}
 
         def leads(node: Node) -> bool:

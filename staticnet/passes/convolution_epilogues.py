@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from staticnet.ir import location
@@ -118,6 +119,11 @@ class _Chain:
         sizes = (*(1,) * (z.ndim - x.ndim), *x.shape)
         return sizes[self.axis] == z.shape[self.axis] and x.type.size == z.shape[self.axis]
 
+    def as_far_as(self, covered: Sequence[Node]) -> _Chain:
+        """The chain as it is now, whatever is taken in yet."""
+        own = replace(self, scales=[*self.scales], shifts=[*self.shifts])
+        return replace(own, covered=[*covered])
+
     def take(self, node: Node, user: Node, fixed_statistics: bool) -> bool:
         """Whether the only user of the chain's last node is its next one, which it then is."""
         op = user.op
@@ -205,6 +211,7 @@ class _Finder:
     def _chain(self, node: Node, taken: set[Node]) -> _Chain:
         """What follows a convolution, up to the last node that is more than a cast."""
         chain, covered = _Chain(node), list[Node]()
+        ended = chain
         fixed = node.dtype in HALVES or self.context.precision == "tf32"
         while node not in self.roots and len(self.users.get(node, ())) == 1:
             (user,) = self.users[node]
@@ -213,10 +220,8 @@ class _Finder:
             covered.append(user)
             node = user
             if self._may_end(chain, user):
-                chain.covered = list(covered)
-        if all(isinstance(x.op, Cast) for x in chain.covered):
-            chain.covered = []
-        return chain
+                ended = chain.as_far_as(covered)
+        return _Chain(ended.convolution) if all(map(_is_cast, ended.covered)) else ended
 
     def _may_end(self, chain: _Chain, node: Node) -> bool:
         """Whether a chain's result may be the node: in float16, if no more is asked of it."""
@@ -240,6 +245,10 @@ class _Finder:
             there |= any(isinstance(x.op, Cast) and x.dtype == dtype for x in self.users[y])
         if there:
             chain.activation, chain.mask, chain.gate = "gate", None, y
+
+
+def _is_cast(x: Node) -> bool:
+    return isinstance(x.op, Cast)
 
 
 def _is_zero(x: Node) -> bool:

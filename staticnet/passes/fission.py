@@ -26,6 +26,7 @@ from staticnet.control.residuals import behind_barriers, usual_bytes
 from staticnet.control.scan import Scan
 from staticnet.control.trace import parameters
 from staticnet.ir import location
+from staticnet.ir.dtype import is_floating
 from staticnet.ir.node import Node, build, dependents, topological
 from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Constant, Item
@@ -363,10 +364,16 @@ def _transposed(x: Node) -> Node:
     return x.inputs[0] if x.op == _TRANSPOSE else build(_TRANSPOSE, (x,))
 
 
+def _rounds(node: Node) -> bool:
+    """Whether it is a float in another format: as well that of a sum as a sum of those."""
+    is_cast = isinstance(node.op, Cast) and is_floating(node.dtype)
+    return is_cast and is_floating(node.inputs[0].dtype)
+
+
 def _product_under(term: Node) -> Product | None:
     """The product of matrices that a term is, or shows cast or transposed."""
     turned = False
-    while isinstance(term.op, Cast) or term.op == _TRANSPOSE:
+    while _rounds(term) or term.op == _TRANSPOSE:
         turned ^= term.op == _TRANSPOSE
         (term,) = term.inputs
     if not isinstance(term.op, Matmul) or term.ndim != 2:

@@ -11,6 +11,8 @@ to what it takes the place of. Attention writes its heads where they are read ne
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from staticnet.ir import location
 from staticnet.ir.dtype import FLOAT32, FLOAT64, HALVES, DType
 from staticnet.ir.graph import Graph
@@ -174,10 +176,19 @@ def _product_and_bias(node: Node) -> tuple[Node | None, Node | None]:
         return _product(node), None
     for left, right in (node.inputs, node.inputs[::-1]):
         product = _product(left)
-        fits = product is not None and left.shape == node.shape and right is not product
-        if product is not None and fits and _is_bias(right, product):
+        if product is None or left.shape != node.shape:
+            continue
+        if _is_bias(right, product) and all(right is not x for x in _way(left, product)):
             return product, right
     return None, None
+
+
+def _way(node: Node, product: Node) -> Iterator[Node]:
+    """The nodes down to the product that one shows, both among them."""
+    yield node
+    while node is not product:
+        (node,) = node.inputs
+        yield node
 
 
 def _product(node: Node) -> Node | None:

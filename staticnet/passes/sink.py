@@ -96,21 +96,22 @@ def _at_its_step(x: Node) -> Sunk | None:
     """A row of x from rows of its operands, if those take hardly more memory than x."""
     if (rows := _rows(x)) is None:
         return None
-    given, types = list(zip(x.inputs, rows, strict=True)), []
+    places = list(zip(x.inputs, rows, strict=True))
+    given, types = dict.fromkeys(places), []  # an operand twice is read once
     size = usual_bytes(x)
     if sum(usual_bytes(operand) for operand, row in given if row) > size + size // SLACK:
         return None
     for operand, row in given:
         types.append(operand.type.with_shape(operand.shape[1:]) if row else operand.type)
     sunk = Sunk(x, [], [])
-    own: list[Node] = []
+    own: dict[tuple[Node, bool], Node] = {}
     for (operand, row), parameter in zip(given, parameters("sunk", types), strict=True):
         number = not row and isinstance(operand.op, Constant)
-        own.append(operand if number else parameter)
+        own[operand, row] = operand if number else parameter
         if not number:
             (sunk.xs if row else sunk.captured).append(Given(operand, parameter))
     with location.attributed(x.provenance):
-        return sunk._replace(value=build(x.op, tuple(own)))
+        return sunk._replace(value=build(x.op, tuple([own[place] for place in places])))
 
 
 def _rows(x: Node) -> list[bool] | None:
