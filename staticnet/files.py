@@ -8,7 +8,9 @@ import re
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write(file: str | os.PathLike[str], data: bytes | str) -> None:
@@ -21,14 +23,27 @@ def write(file: str | os.PathLike[str], data: bytes | str) -> None:
         OSError: if it cannot be written, naming it; what was there is there.
     """
     content = data.encode() if isinstance(data, str) else data
+    with written(file) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def written(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A stream to write all of a file to, as `write` does: it is the file once the block ends.
+
+    Raises:
+        OSError: if it cannot be written, naming it; what was there is there.
+    """
     target, descriptor = Path(os.path.realpath(file)), _descriptor(file)
     try:
         if descriptor is not None:
-            _stream(os.dup(descriptor), content)
+            opened = _stream(os.dup(descriptor))
         elif target.exists() and not target.is_file():
-            _stream(target, content)
+            opened = _stream(target)
         else:
-            _replace(target, content)
+            opened = _replacement(target)
+        with opened as stream:
+            yield stream
     except OSError as error:  # a full disk names no file, and others the one beside it
         raise _named(error, Path(file) if descriptor is not None else target) from error
 
@@ -40,18 +55,20 @@ def _descriptor(file: str | os.PathLike[str]) -> int | None:
     return int(number[1]) if number else {"/dev/stdout": 1, "/dev/stderr": 2}.get(name)
 
 
-def _stream(to: int | Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _stream(to: int | Path) -> Iterator[BinaryIO]:
     for buffered in (sys.stdout, sys.stderr):  # what was printed before stands before it
         buffered.flush()
     with open(to, "wb") as stream:
-        stream.write(content)
+        yield stream
 
 
-def _replace(target: Path, content: bytes) -> None:
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+@contextlib.contextmanager
+def _replacement(target: Path) -> Iterator[BinaryIO]:
+    partial = target.with_name(f".{uuid.uuid4().hex}.partial")  # no longer than a name may be
     try:
         with partial.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if target.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import multiprocessing
@@ -21,6 +22,7 @@ from training import examples, network, trainer
 import staticnet as sn
 from staticnet import files, nn, optim
 from staticnet.backends.cpu.compiler import find_compiler
+from staticnet.cli.run import write as write_results
 from staticnet.errors import StateError
 from staticnet.io import safetensors
 from staticnet.train import Callback, Checkpoint, EarlyStopping, Trainer, checkpoint
@@ -321,6 +323,52 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     run(whole)
     run(again, out=tmp_path, resume=True)
     same(again, whole)
+
+
+def test_a_name_may_be_as_long_as_the_system_has_them(tmp_path: Path) -> None:
+    """And what a writer that was killed left beside it is removed."""
+    for length in (255, 214, 1):
+        files.write(tmp_path / ("n" * length), b"all")
+        assert (tmp_path / ("n" * length)).read_bytes() == b"all"
+    assert len(list(tmp_path.iterdir())) == 3
+    with files.written(tmp_path / "n") as stream:
+        (left,) = {file for file in tmp_path.iterdir() if file.name.strip("n")}
+        stream.write(b"half")
+        assert (tmp_path / "n").read_bytes() == b"all"
+    assert (tmp_path / "n").read_bytes() == b"half"
+    left.touch()
+    files.remove_partial(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_every_writer_follows_a_link(tmp_path: Path) -> None:
+    x = sn.placeholder((2,), name="x")
+    graph, there = sn.Graph("g", [x], [x * 2]), tmp_path / "there"
+    there.mkdir()
+
+    def linked(name: str) -> Path:
+        (there / name).write_bytes(b"old")
+        (there / name).chmod(0o604)
+        (tmp_path / name).symlink_to(there / name)
+        return tmp_path / name
+
+    sn.io.model_explorer.save(linked("g.json"), graph)
+    assert json.loads((there / "g.json").read_text())["graphs"]
+    write_results(linked("y.npy"), {"y": np.arange(3)})
+    assert list(np.load(there / "y.npy")) == [0, 1, 2]
+    write_results(linked("y.npz"), {"y": np.arange(3)})
+    assert list(np.load(there / "y.npz")["y"]) == [0, 1, 2]
+    written = ["g.json", "y.npy", "y.npz"]
+    if importlib.util.find_spec("onnx"):
+        big = sn.Graph("g", [x], [x + sn.constant(np.ones((2048, 2), np.float32))])
+        linked("g.onnx.data")
+        sn.io.onnx.save(linked("g.onnx"), big, external=True)
+        assert (there / "g.onnx.data").stat().st_size == 2048 * 2 * 4
+        written += ["g.onnx", "g.onnx.data"]
+    assert sorted(file.name for file in there.iterdir()) == sorted(written)
+    for name in written:
+        assert (tmp_path / name).is_symlink()
+        assert (there / name).stat().st_mode & 0o777 == 0o604
 
 
 def test_what_is_not_written_is_named(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ class TestRegistration:
             lambda: model.register_buffer("a.b", np.ones(2)),
             lambda: model.register_buffer("inner", np.ones(2)),
             lambda: model.register_buffer("scale", np.ones(2)),
+            lambda: model.register_buffer("scale", model.scale),
+            lambda: model.register_buffer("kept", model.inner.weight),
             lambda: model.register_parameter("mean", np.ones(2)),
+            lambda: model.register_parameter("mean", model.mean),
             lambda: model.register_parameter("", np.ones(2)),
             lambda: model.register_parameter(3, np.ones(2)),  # type: ignore[arg-type]
             lambda: model.add_module("other", np.ones(2)),  # type: ignore[arg-type]
@@ -60,6 +63,9 @@ class TestRegistration:
                 act()
         with pytest.raises(DTypeError):
             model.register_buffer("words", "text")
+        assert [n for n, _ in model.named_parameters()] == ["scale", "inner.weight", "inner.bias"]
+        model.register_parameter("scale", model.scale)
+        model.add_module("inner", model.inner)
 
     def test_parts_are_found_by_name(self) -> None:
         model = nn.Sequential(Registered())

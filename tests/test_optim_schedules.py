@@ -132,6 +132,11 @@ def test_warm_up_then_cosine_then_decay_follows_pytorch():
 
 def test_constant_and_python_steps():
     assert (ours(optim.Constant(LR)) == LR).all()
+    assert (ours(optim.LambdaLR(LR, lambda t: 1.0)) == LR).all()
+    assert (ours(optim.CyclicLR(0.0, LR, 1, 1, scale_fn=lambda cycle: 1)) >= 0).all()
+    stairs = optim.SequentialLR([lambda t: LR, lambda t: sn.astype(t, "float32")], [3])
+    assert list(ours(stairs)[:5]) == [LR] * 3 + [0, 1]
+    assert dataclasses.replace(optim.Constant(np.float32(0.5))) == optim.Constant(0.5)
     assert sn.function([], optim.ExponentialLR(1.0, 0.5)(3))() == 0.125
 
 
@@ -146,6 +151,21 @@ def test_constant_and_python_steps():
         (lambda: optim.OneCycleLR(LR, 10, 0.6, three_phase=True), "leave steps for three phases"),
         (lambda: optim.LambdaLR(LR, 0.9), "LambdaLR: lr_lambda is a function, not 0.9"),
         (lambda: optim.CyclicLR(LR, 1.0, 0), "CyclicLR: step_size_up"),
+        (lambda: optim.CyclicLR("a", 1.0, 3), "CyclicLR: base_lr must be a number, not 'a'"),
+        (lambda: optim.CyclicLR(LR, 1.0, scale_fn=3), "CyclicLR: scale_fn is a function, not 3"),
+        (lambda: optim.CyclicLR(LR, 1.0, mode=["triangular"]), "CyclicLR: mode is one of"),
+        (lambda: optim.OneCycleLR(LR, 10, pct_start="a"), "OneCycleLR: pct_start must be a num"),
+        (
+            lambda: optim.OneCycleLR(LR, 10, anneal_strategy=["cos"]),
+            "anneal_strategy is one of cos",
+        ),
+        (lambda: optim.ConstantLR(LR, -1), r"ConstantLR: factor must be in \[0, 1\]"),
+        (lambda: optim.ConstantLR(LR, 2), r"ConstantLR: factor must be in \[0, 1\]"),
+        (lambda: optim.Constant(True), "Constant: lr must be a number"),
+        (lambda: optim.MultiStepLR(LR, [3], gamma=None), "MultiStepLR: gamma must be a number"),
+        (lambda: optim.CosineAnnealingWarmRestarts(LR, 3, 0), "Restarts: T_mult"),
+        (lambda: optim.CosineAnnealingWarmRestarts(LR, 3, eta_min="a"), "Restarts: eta_min"),
+        (lambda: optim.LambdaLR("a", lambda t: t), "LambdaLR: lr must be a number"),
         (lambda: optim.CyclicLR(LR, 1.0, mode="square"), "CyclicLR: mode is one of triangular,"),
         (lambda: optim.CyclicLR(LR, 1.0, scale_mode="step"), "CyclicLR: scale_mode"),
         (lambda: optim.OneCycleLR(LR), "OneCycleLR: give total_steps, or epochs and steps_per"),
@@ -210,6 +230,8 @@ def test_a_plateau_is_state_of_the_step():
         ({"factor": 1.0}, "factor must be"),
         ({"threshold_mode": "both"}, "threshold_mode must be"),
         ({"patience": -1}, "patience"),
+        ({"factor": "a"}, "factor must be a number"),
+        ({"min_lr": None}, "min_lr must be a number"),
     ],
 )
 def test_a_plateau_refuses_what_pytorch_has_not(options, message):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import staticnet as sn
+from staticnet import files
 from staticnet.backends.base import DEVICES
 from staticnet.cli.models import ModelFile, is_onnx, naming, read_inputs, read_model
 from staticnet.errors import ArgumentError
@@ -112,15 +111,10 @@ def write(file: Path, results: Mapping[str, Array]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with open(partial, "wb") as stream:
-            if file.suffix == ".npy":
-                (only,) = results.values()
-                np.save(stream, only)
-            else:
-                arrays: dict[str, Any] = dict(results)
-                np.savez(stream, **arrays)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.written(file) as stream:
+        if file.suffix == ".npy":
+            (only,) = results.values()
+            np.save(stream, only)
+        else:
+            arrays: dict[str, Any] = dict(results)
+            np.savez(stream, **arrays)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
+from staticnet import files
 from staticnet.cost import CostAnalysis, NodeCost, analyse
 from staticnet.io.onnx.writing.target import Target, target_of
 from staticnet.ir.graph import Graph
@@ -36,14 +35,7 @@ def save(path: str | os.PathLike[str], model: Any, *, inputs: Any = None) -> Non
         ArgumentError: if `model` is none of these, or a module is given no inputs.
         OSError: if the file cannot be written.
     """
-    text = json.dumps(collection(target_of(model, inputs)), ensure_ascii=False)
-    file = Path(path)
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write(path, json.dumps(collection(target_of(model, inputs)), ensure_ascii=False))
 
 
 def collection(target: Target) -> dict[str, Any]:

@@ -192,11 +192,18 @@ class Holder:
         One that is not `persistent` is no part of `state_dict`.
 
         Raises:
-            ArgumentError: if the name is none, or another attribute's.
+            ArgumentError: if the name is none, or another attribute's, or the value is a parameter
+                of this module.
             DTypeError: if the value has no supported dtype.
         """
         if value is not None and not isinstance(value, Variable):
             value = make_variable(value, trainable=False)
+        own = next((n for n, v in self._all_variables() if v is value and not v.buffer), None)
+        if own is not None:
+            raise ArgumentError(
+                f"register_buffer: {name!r:.60} would end the training of {type(self).__name__}'s "
+                f"parameter {own}; register an array or a Variable of its own"
+            )
         self._register("register_buffer", name, value, _is_buffer)
         if value is not None:
             value.trainable, value.buffer = False, True
@@ -229,7 +236,7 @@ class Holder:
     def _register(self, what: str, name: Any, value: Any, gives_way: Callable[[Any], bool]) -> None:
         check_key(name, what)
         held = vars(self).get(name)
-        is_free = held is None or held is value or gives_way(held)
+        is_free = held is None or gives_way(held)
         if name in dir(type(self)) or not is_free:
             raise ArgumentError(
                 f"{what}: {type(self).__name__} has an attribute {name!r:.60} already; choose "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,16 @@ from staticnet.ir.user_functions import guarded
 from staticnet.ops.arguments import as_bool, as_size
 from staticnet.ops.arithmetic import floor_divide, minimum
 from staticnet.ops.selection import where
-from staticnet.optim.schedule import Schedule, cosine
+from staticnet.optim.schedule import Schedule, as_rate, cosine
 
 
 def _linear(start: float, end: float, progress: Any) -> Any:
     return start + (end - start) * progress
+
+
+def _check_name(what: str, name: Any, legal: Sequence[str]) -> None:
+    if not isinstance(name, str) or name not in legal:
+        raise ArgumentError(f"{what} is one of {', '.join(legal)}, not {name!r:.60}")
 
 
 _ANNEALING: dict[str, Callable[[float, float, Any], Any]] = {"cos": cosine, "linear": _linear}
@@ -55,8 +60,7 @@ class OneCycleLR(Schedule):
             object.__setattr__(self, "total_steps", epochs * steps)
         super().__post_init__()
         as_bool(self.three_phase, "OneCycleLR: three_phase")
-        if self.anneal_strategy not in _ANNEALING:
-            raise ArgumentError(f"OneCycleLR: anneal_strategy is one of {sorted(_ANNEALING)}")
+        _check_name("OneCycleLR: anneal_strategy", self.anneal_strategy, sorted(_ANNEALING))
         ends = [0, *self._ends()]
         if ends != sorted(set(ends)):
             count = "three" if self.three_phase else "both"
@@ -93,7 +97,8 @@ class CyclicLR(Schedule):
     Smith, "Cyclical learning rates for training neural networks", 2017.
 
     Raises:
-        ArgumentError: if a count of steps is no positive int, or a mode unknown.
+        ArgumentError: if a count of steps is no positive int, a rate no number, a mode unknown, or
+            scale_fn no function.
     """
 
     base_lr: float
@@ -106,14 +111,16 @@ class CyclicLR(Schedule):
     scale_mode: str = "cycle"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("step_size_up", "step_size_down"):
             if getattr(self, name) is not None:
                 steps = as_size(getattr(self, name), f"CyclicLR: {name}")
                 object.__setattr__(self, name, steps)
-        if self.mode not in _MODES and self.scale_fn is None:
-            raise ArgumentError(f"CyclicLR: mode is one of {', '.join(_MODES)}, not {self.mode!r}")
-        if self.scale_mode not in ("cycle", "iterations"):
-            raise ArgumentError("CyclicLR: scale_mode is one of cycle, iterations")
+        if self.scale_fn is None:
+            _check_name("CyclicLR: mode", self.mode, _MODES)
+        elif not callable(self.scale_fn):
+            raise ArgumentError(f"CyclicLR: scale_fn is a function, not {self.scale_fn!r:.60}")
+        _check_name("CyclicLR: scale_mode", self.scale_mode, ("cycle", "iterations"))
 
     def rate(self, t: Any) -> Any:
         up = self.step_size_up
@@ -126,7 +133,7 @@ class CyclicLR(Schedule):
     def _scale(self, cycle: Any, t: Any) -> Any:
         if self.scale_fn is not None:
             scale = guarded("CyclicLR: scale_fn", self.scale_fn)
-            return scale(cycle if self.scale_mode == "cycle" else t)
+            return as_rate(scale(cycle if self.scale_mode == "cycle" else t))
         if self.mode == "triangular2":
             return 0.5 ** (cycle - 1)
         return 1.0 if self.mode == "triangular" else self.gamma**t

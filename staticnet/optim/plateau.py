@@ -12,6 +12,7 @@ from staticnet.errors import ArgumentError
 from staticnet.ops.arguments import as_int
 from staticnet.ops.state import Variable, variable
 from staticnet.optim.numbers import checked_number
+from staticnet.optim.schedule import as_factor
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class ReduceLROnPlateau:
             raise ArgumentError(
                 f"{what}: threshold_mode must be 'rel' or 'abs', not {self.threshold_mode!r:.60}"
             )
+        for name in ("factor", "threshold", "min_lr", "eps"):
+            as_factor(getattr(self, name), f"{what}: {name}")
         if not 0 < self.factor < 1:
             raise ArgumentError(f"{what}: factor must be a number in (0, 1), not {self.factor!r}")
         for name in ("patience", "cooldown"):

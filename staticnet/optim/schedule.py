@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ import numpy as np
 from staticnet.errors import ArgumentError
 from staticnet.ir.dtype import FLOAT64, INT64
 from staticnet.ir.user_functions import guarded
+from staticnet.ir.value import Value
 from staticnet.ops.arguments import as_int, as_size, as_tuple
 from staticnet.ops.arithmetic import floor_divide, minimum
 from staticnet.ops.base import as_value, constant
 from staticnet.ops.indexing import take
+from staticnet.ops.promotion import is_scalar, python_number
 from staticnet.ops.selection import astype, where
 from staticnet.ops.shape import sum
 from staticnet.ops.transcendental import cos
@@ -31,22 +33,45 @@ class Schedule:
     """lr = f(t), t the number of updates made before.  step: int64 [] -> lr: float64 []
 
     Raises:
-        ArgumentError: if a count of steps is not a positive int.
+        ArgumentError: if a count of steps is not a positive int, or a rate or factor no number.
     """
 
     def __post_init__(self) -> None:
-        for name in ("step_size", "T_max", "total_iters", "total_steps"):
+        what = type(self).__name__
+        for name in ("step_size", "T_max", "total_iters", "total_steps", "T_0", "T_mult"):
             if hasattr(self, name):
-                steps = as_size(getattr(self, name), f"{type(self).__name__}: {name}")
-                object.__setattr__(self, name, steps)
+                object.__setattr__(self, name, as_size(getattr(self, name), f"{what}: {name}"))
+        for each in fields(self):
+            if each.type in ("float", float):
+                number = as_factor(getattr(self, each.name), f"{what}: {each.name}")
+                object.__setattr__(self, each.name, number)
 
     def __call__(self, step: Any) -> Any:
         """The rate of the update after `step` others.  step: int64 [] -> lr: float64 []"""
-        return self.rate(astype(as_value(step), FLOAT64))
+        return as_rate(self.rate(astype(as_value(step), FLOAT64)))
 
     def rate(self, t: Any) -> Any:
         """The formula.  t: float64 [] -> lr: float64 []"""
         raise NotImplementedError
+
+
+def as_factor(value: Any, what: str) -> Any:
+    """A number as a float; a node as it is.
+
+    Raises:
+        ArgumentError: if it is neither.
+    """
+    if isinstance(value, Value):
+        return value
+    number = python_number(value) if is_scalar(value) else None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ArgumentError(f"{what} must be a number, not {value!r:.60}")
+    return float(number)
+
+
+def as_rate(rate: Any) -> Any:
+    """What a schedule gives, a number or a node, as a node.  -> float64 []"""
+    return astype(rate if isinstance(rate, Value) else constant(rate, FLOAT64), FLOAT64)
 
 
 @dataclass(frozen=True)
@@ -84,6 +109,7 @@ class MultiStepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         steps = [as_int(m, "MultiStepLR: a milestone") for m in as_tuple(self.milestones)]
         object.__setattr__(self, "milestones", tuple(sorted(steps)))
 
@@ -124,11 +150,20 @@ class LinearLR(Schedule):
 
 @dataclass(frozen=True)
 class ConstantLR(Schedule):
-    """lr(t) = lr * factor for t < total_iters, then lr."""
+    """lr(t) = lr * factor for t < total_iters, then lr.
+
+    Raises:
+        ArgumentError: if factor is not in [0, 1], or total_iters no positive int.
+    """
 
     lr: float
     factor: float = 1 / 3
     total_iters: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.factor, Value) and not 0 <= self.factor <= 1:
+            raise ArgumentError(f"ConstantLR: factor must be in [0, 1], not {self.factor!r:.60}")
 
     def rate(self, t: Any) -> Any:
         return where(t < self.total_iters, constant(self.lr * self.factor, FLOAT64), self.lr)
@@ -146,11 +181,12 @@ class LambdaLR(Schedule):
     lr_lambda: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not callable(self.lr_lambda):
             raise ArgumentError(f"LambdaLR: lr_lambda is a function, not {self.lr_lambda!r:.60}")
 
     def rate(self, t: Any) -> Any:
-        return self.lr * guarded("LambdaLR: lr_lambda", self.lr_lambda)(t)
+        return self.lr * as_rate(guarded("LambdaLR: lr_lambda", self.lr_lambda)(t))
 
 
 @dataclass(frozen=True)
@@ -195,11 +231,6 @@ class CosineAnnealingWarmRestarts(Schedule):
     T_0: int
     T_mult: int = 1
     eta_min: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("T_0", "T_mult"):
-            count = as_size(getattr(self, name), f"CosineAnnealingWarmRestarts: {name}")
-            object.__setattr__(self, name, count)
 
     def rate(self, t: Any) -> Any:
         if self.T_mult == 1:
@@ -251,10 +282,10 @@ class SequentialLR:
         object.__setattr__(self, "milestones", ends)
 
     def __call__(self, step: Any) -> Any:
-        """The rate of the update after `step` others.  step: int64 [] -> lr: []"""
+        """The rate of the update after `step` others.  step: int64 [] -> lr: float64 []"""
         step = as_value(step)
         first, *later = (guarded("SequentialLR: a schedule", each) for each in self.schedules)
-        rate = first(step)
+        rate = as_rate(first(step))
         for start, schedule in zip(self.milestones, later, strict=True):
-            rate = where(step < start, rate, schedule(step - start))
+            rate = where(step < start, rate, as_rate(schedule(step - start)))
         return rate

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from staticnet import files
 from staticnet.errors import ArgumentError, OnnxError
 from staticnet.io.onnx.library import newest, onnx
 from staticnet.io.onnx.reading import BUFFER, CONSTANT, KINDS, PARAMETER
@@ -45,14 +45,13 @@ def write(
         external = size >= LARGE // 2
     data = file.with_name(f"{file.name}.data")
     if external:
-        with _replaced(data) as partial:
-            _write_external(proto, arrays, partial, data.name)
+        with files.written(data) as stream:
+            _write_external(proto, arrays, stream, data.name)
     else:
         if size >= LARGE:
             raise OnnxError(f"save: {size} bytes of weights do not fit one file; external=True")
         proto.graph.initializer.extend(tensor(name, a) for name, a in arrays.items())
-    with _replaced(file) as partial:
-        partial.write_bytes(proto.SerializeToString())
+    files.write(file, proto.SerializeToString())
 
 
 def _checked(opset: int | None) -> int:
@@ -158,39 +157,22 @@ def _names(graph: Any) -> set[str]:
     return names
 
 
-def _write_external(proto: Any, arrays: Mapping[str, Array], file: Path, location: str) -> None:
+def _write_external(
+    proto: Any, arrays: Mapping[str, Array], stream: BinaryIO, location: str
+) -> None:
     """Write the bytes of tensors, and tell the model where they lie."""
-    with open(file, "wb") as stream:
-        for name, array in arrays.items():
-            entry = described(name, array)
-            if array.nbytes >= ALIGNMENT:
-                stream.write(bytes(-stream.tell() % ALIGNMENT))
-                place = {"location": location, "offset": stream.tell(), "length": array.nbytes}
-                entry.data_location = onnx().TensorProto.EXTERNAL
-                for key, value in place.items():
-                    entry.external_data.add(key=key, value=str(value))
-                stream.write(little(array))
-            else:
-                entry.raw_data = little(array)
-            proto.graph.initializer.append(entry)
-
-
-class _replaced:
-    """A file beside another, which takes its place when all of it is written."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-
-    def __enter__(self) -> Path:
-        return self.partial
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        try:
-            if kind is None:
-                os.replace(self.partial, self.target)
-        finally:
-            self.partial.unlink(missing_ok=True)
+    for name, array in arrays.items():
+        entry = described(name, array)
+        if array.nbytes >= ALIGNMENT:
+            stream.write(bytes(-stream.tell() % ALIGNMENT))
+            place = {"location": location, "offset": stream.tell(), "length": array.nbytes}
+            entry.data_location = onnx().TensorProto.EXTERNAL
+            for key, value in place.items():
+                entry.external_data.add(key=key, value=str(value))
+            stream.write(little(array))
+        else:
+            entry.raw_data = little(array)
+        proto.graph.initializer.append(entry)
 
 
 def _version() -> str:
