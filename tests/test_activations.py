@@ -76,6 +76,51 @@ def test_what_begins_in_float32_stays_there() -> None:
     assert found([x, w, b], [logits - sn.max(logits, -1, keepdims=True)]) == {}
 
 
+@pytest.mark.parametrize("rows", [(), (1,), (2,), (1, 1), (2, 3)])
+def test_a_stream_of_one_row_is_no_bias(rows: tuple[int, ...]) -> None:
+    """Numbers do not depend on how many rows there are: a stream keeps 2^-12 beside 1."""
+    x, w, b = placeholders((*rows, 8), (8, 8), (8,))
+    out = F.linear(x + x @ w, w) + (x + x @ w)
+    assert found([x, w], [out]) == {}
+    f = sn.function([x, w], out, device="numpy", precision="bfloat16")
+    begin = np.full(x.shape, 1 + 2.0**-12, "f")
+    np.testing.assert_array_equal(f(begin, np.zeros((8, 8), "f")), begin)
+    learned = nn.Linear(8, 8)
+    for biased in (F.linear(x, w, b), learned(x), x @ w + 2 * learned.bias):
+        assert found([x, w, b], [biased @ w + biased]) == {"activations in bfloat16": 1}
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (2, 3, 8), (2, 3, 4, 8)])
+def test_sums_of_rows_are_no_pools(shape: tuple[int, ...]) -> None:
+    """They are of pixels where a convolution made those."""
+    x, w, b = placeholders(shape, (8, 8), (8,))
+    y = F.relu(x @ w + b)
+    axes = tuple(range(2, len(shape))) or (1,)
+    for normed in (F.layer_norm(y, (8,)), F.layer_norm(y, y.shape[axes[0] :])):
+        assert found([x, w, b], [normed]) == {}
+    assert found([x, w, b], [sn.mean(y, axes), sn.sum(y)]) == {}
+
+
+@pytest.mark.parametrize("size", [(5,), (5, 6), (3, 4, 5)])
+def test_means_of_pixels_are_pools(size: tuple[int, ...]) -> None:
+    x, v, w = placeholders((2, 3, *size), (4, 3, *(1 for _ in size)), (4, 4))
+    conv = [F.conv1d, F.conv2d, F.conv3d][len(size) - 1]
+    y = F.relu(nn.BatchNorm1d(4)(conv(x, v))) if len(size) == 1 else F.relu(conv(x, v))
+    pooled = sn.mean(y, tuple(range(2, y.ndim)))
+    loss = sn.sum(pooled @ w)
+    assert found([x, v, w], [loss, *sn.grad(loss, [v])]) == {"activations in bfloat16": 1}
+
+
+def test_powers_are_in_float32() -> None:
+    """As in autocast's list of them, by whatever ops they are computed."""
+    x, w = placeholders((6, 8), (8, 8))
+    t = x @ w
+    for y in (1 / t, t**-1, t**2, t**3, 3 / t, t**-2):
+        assert found([x, w], [(y @ w) + y]) == {}
+    for y in (t / 3, t / (t + 1), t * (t + 1), 3 * t):
+        assert found([x, w], [(y @ w) + y]) == {"activations in bfloat16": 1}
+
+
 def test_outputs_keep_float32() -> None:
     x, r, w = placeholders((1, 4, 2, 2), (1, 4, 2, 2), (4, 4, 1, 1))
     y = F.relu(F.conv2d(x, w) + F.conv2d(r, w))

@@ -406,3 +406,29 @@ def test_special_values_are_numpys(shape: tuple[int, ...]) -> None:
     assert np.isinf(results[0][0][0])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("numerics", ["fast", "exact"])
+def test_one_vector_and_one_number_keep_their_axes(device: Any, numerics: Any) -> None:
+    """What simplifies ops on views of vectors and of scalars does not lose a channel's axis."""
+    v = sn.placeholder((6,), name="one_vector")
+    u = sn.placeholder((1,), name="one_channel")
+    s = sn.placeholder((), name="one_number")
+    own = np.linspace(0.5, 2, 24, dtype="f").reshape(4, 6)
+    outputs, wanted = [], []
+    a = np.linspace(-1, 1, 6, dtype="f")
+    for x, at, c in (
+        *((sn.reshape(v, (1, 6, *(1,) * n)) * 2, 2 * a, 6) for n in range(4)), (v[None], a, 6),
+        (sn.expand_dims(u, (0, 2)), np.float32([3]), 1),
+        *((sn.broadcast_to(s, (n, 6, 3)), np.full(6, 5, "f"), 6) for n in (1, 2)),
+    ):  # fmt: skip
+        mean, var, scale, shift = own[:, :c]
+        y = F.batch_norm(x, mean, var, scale, shift, training=False)
+        outputs.append(y)
+        flat = (at - mean) / np.sqrt(var + 1e-5) * scale + shift
+        column = flat.reshape(1, c, *(1,) * (x.ndim - 2))
+        wanted.append(np.broadcast_to(column, y.shape))
+    f = sn.function([v, u, s], outputs, device=device, numerics=numerics)
+    for y, right in zip(f(a, np.float32([3]), np.float32(5)), wanted, strict=True):
+        np.testing.assert_allclose(y, right, 1e-5, 1e-6)

@@ -104,6 +104,14 @@ def test_older_and_newer_opsets(opset: int | None, tmp_path: Path) -> None:
     assert not {"Exp", "MatMul"} & set(kinds)
 
 
+def test_a_norm_by_hand_may_have_an_eps_of_any_shape(tmp_path: Path) -> None:
+    x = sn.placeholder(("n", 6), name="x")
+    d = x - sn.mean(x, -1, keepdims=True)
+    for eps in (np.float32([1e-5]), np.full((1, 1), 1e-5, "f"), np.full(6, 1e-5, "f")):
+        y = d * sn.rsqrt(sn.mean(d * d, -1, keepdims=True) + eps)
+        agrees(tmp_path / "eps.onnx", sn.function(x, y, device="numpy"), normal(3, 6))
+
+
 def test_groups_become_one_operator_where_nothing_reads_their_inside(tmp_path: Path) -> None:
     x, w, b = sn.placeholder(("n", 6), name="x"), sn.variable(normal(6), "w"), sn.variable(normal(6), "b")  # noqa: E501 # fmt: skip
     image = sn.placeholder(("n", 2, 5), name="image")

@@ -205,6 +205,29 @@ def test_passes_see_it_like_any_op() -> None:
     np.testing.assert_allclose(half(X), X @ np.ones((3, 2)) / 2, atol=2e-2)
 
 
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_shape_rule_meets_the_shapes_that_were_called(device: str) -> None:
+    """No rewrite of broadcasts and reshapes applies an op to operands that its rule refuses."""
+
+    def matrices(x: Any, y: Any) -> Any:
+        assert x.ndim == 2
+        assert x.shape == y.shape
+        return x
+
+    op = sn.custom_op("of_matrices", lambda x, y: x + 2 * y, matrices, scalar="{0} + 2 * {1}")
+    number, vector, matrix = (sn.placeholder(s, name=f"r{len(s)}") for s in ((), (3,), (2, 3)))
+    many = sn.broadcast_to(number, (2, 3))
+    outputs = [
+        op(many, many * 2), op(vector[None], sn.reshape(vector * 2, (1, 3))),
+        op(matrix, sn.broadcast_to(vector, (2, 3))), op(matrix, many),
+    ]  # fmt: skip
+    f = sn.function([number, vector, matrix], outputs, device=device)
+    for y, right in zip(
+        f(np.float32(2), np.ones(3, "f"), np.full((2, 3), 3, "f")), (10, 5, 5, 7), strict=True
+    ):
+        np.testing.assert_array_equal(y, np.full(y.shape, right, "f"))
+
+
 def test_batches() -> None:
     x = sn.placeholder((2, 3), name="x")
     xs = sn.placeholder((5, 2, 3), name="xs")

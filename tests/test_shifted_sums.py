@@ -159,6 +159,13 @@ def test_it_is_done_where_it_pays_and_to_nothing_else() -> None:
     assert rewritten([x, other], [sn.sum((x - sn.mean(x, AXES)) * other, AXES)])[1] == 0
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_the_number_of_rows_has_any_shape(shape: tuple[int, ...]) -> None:
+    x = sn.placeholder((4096, 8), name="x")
+    mean = sn.sum(x, 0, keepdims=True) / np.full(shape, 4096, "f")
+    assert rewritten([x], [sn.sum((x - mean) * (x - mean), 0), mean])[1] == 1
+
+
 def test_another_columns_mean_is_not_taken_for_its_own() -> None:
     x = sn.placeholder((4096, 8, 8), name="x")
     mean = sn.mean(x, 0)
@@ -227,3 +234,18 @@ def test_kernels_compute_it(tmp_path: Path) -> None:
     for mean, var, values in ((*found[:2], wide), (*found[2:], scaled.astype(np.float64))):
         np.testing.assert_allclose(mean.ravel(), values.mean(AXES), 1e-7)
         np.testing.assert_allclose(var.ravel()[1:], values.var(AXES)[1:], 1e-4)
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++ on this machine")
+def test_kernels_sum_many_rows_in_parts(tmp_path: Path) -> None:
+    """What cancels is little, but only where the sums themselves are near: not one by one."""
+    x = sn.placeholder((1 << 18, 8), name="x")
+    graph, _, notes = compiled([x], moments(x, (0,), keepdims=False))
+    assert notes["shifted_sums"] == {"variances in one pass": 1}
+    means = np.array([0, 1, -30, 1e3, -1e3, 1e4, 1e5, -1e6])
+    data = (np.random.default_rng(1).standard_normal(x.shape) + means).astype("f")
+    failed, (mean, var), _ = Machine(graph, tmp_path).run([data], [])
+    assert not failed
+    wide = data.astype(np.float64)
+    np.testing.assert_allclose(var, wide.var(0), 4 * EPS)
+    np.testing.assert_allclose(mean, wide.mean(0), EPS, 1e-7)

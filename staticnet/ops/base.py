@@ -278,7 +278,8 @@ class Elementwise(TensorOp):
 
     `kinds` says which operands it takes; `of_bools` what users' calls on bools alone mean, if it
     takes none; `gives_bool` whether its result is bool; `numpy` is NumPy's name of it, where that
-    differs.
+    differs. A `positional` one is told of its operands' axes, by an attribute or a user's shape
+    rule: a rewrite may not apply it to other shapes than those that it was called on.
     """
 
     same_dtype: ClassVar[slice] = ALL
@@ -286,6 +287,7 @@ class Elementwise(TensorOp):
     of_bools: ClassVar[type[Op] | None] = None
     gives_bool: ClassVar[bool] = False
     numpy: ClassVar[str] = ""
+    positional: ClassVar[bool] = False
 
     def infer(self, *operands: TensorType) -> TensorType:
         first = operands[self.same_dtype][0]

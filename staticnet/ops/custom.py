@@ -127,7 +127,7 @@ def custom_op(
         "same_dtype": ALL if elementwise else NONE,
     }
     if elementwise:
-        contents["kinds"] = KINDS[dtypes]
+        contents |= {"kinds": KINDS[dtypes], "positional": infer is not None}
     annotated = [(n, p.annotation, field()) for n, p in attributes.items()]
     parent: type[Op] = OwnElementwise if elementwise else Own
     cls = _declared(name, parent, annotated, contents)

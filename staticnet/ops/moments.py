@@ -157,6 +157,7 @@ class Normalize(Elementwise, name="normalize_channels"):
     axis: int
     arity = 4
     kinds = FLOATS
+    positional = True
     scalar = "({0} - {1}) * {2} + {3}"
 
     def infer(self, *operands: TensorType) -> TensorType:

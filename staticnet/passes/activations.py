@@ -5,8 +5,8 @@
 `precision` casts at products, so an activation between two convolutions lay in memory twice: in
 float32 for a shortcut, a pool or the mask of its gradient, and in 16 bits for the product.
 PyTorch's autocast has it in 16 bits alone: what products give stays of 16 bits through norms of
-channels, pools, and elementwise ops that are not in its float32 list. Where such a value is cast
-for a product, or its windows or pixels are pooled, that cast is what all others read, widened
+channels, max pools, and elementwise ops that are not in its float32 list. Where such a value is
+cast for a product, or its windows or pixels are pooled, that cast is what all others read, widened
 again. What a kernel has in registers keeps float32, and so do residual streams that begin in
 float32, as GPT-2's.
 
@@ -38,12 +38,14 @@ from staticnet.ops.moments import Normalize
 from staticnet.ops.movement import Concat
 from staticnet.ops.selection import Cast, Relu, StopGradient, Where
 from staticnet.ops.shape import Reshape, Sum
+from staticnet.ops.state import Placeholder
 from staticnet.ops.transcendental import Sigmoid, Tanh
 from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import COMPUTE_TYPES, PRODUCTS, cast
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics
 from staticnet.rewrite.structure import cast_there_and_back
+from staticnet.spatial.convolution import ConvolutionOp
 from staticnet.spatial.pooling import MaxPool, MaxPoolGradient
 
 NAME = "activations"
@@ -93,11 +95,15 @@ class _Finder:
         self.roots = set(graph.roots)
         self.users: dict[Node, list[Node]] = defaultdict(list)
         self.narrow: set[Node] = set()
+        self.images: set[Node] = set()
+        self.reads = _inputs_below(graph)
         for node in graph.nodes:
             for x in dict.fromkeys(node.inputs):
                 self.users[x].append(node)
             if not isinstance(node.type, TupleType) and self._is_narrow(node):
                 self.narrow.add(node)
+                if self._is_image(node):
+                    self.images.add(node)
 
     def shared(self) -> set[Node]:
         """Activations that are cast for a product or a pool, and read by others, too."""
@@ -134,7 +140,7 @@ class _Finder:
             return op.index == 0 and node.inputs[0].inputs[0] in self.narrow
         if isinstance(op, MaxPoolGradient):
             return node.inputs[0] in self.narrow
-        if not isinstance(op, WIDEST):
+        if not isinstance(op, WIDEST) or self._is_power(node):
             return False
         floats = [x for x in node.inputs if is_floating(x.dtype)]
         if isinstance(op, Add) and any(self._is_biased(*pair) for pair in (floats, floats[::-1])):
@@ -147,13 +153,30 @@ class _Finder:
         widened = isinstance(node.op, Cast) and node.dtype == FLOAT32
         return widened and node.inputs[0].dtype == self.compute
 
+    def _is_power(self, node: Node) -> bool:
+        """Whether it is c / x or x * x, which autocast has in float32, as powers."""
+        if isinstance(node.op, Divide):
+            return node.inputs[0] not in self.narrow
+        return isinstance(node.op, Multiply) and node.inputs[0] is node.inputs[1]
+
     def _is_biased(self, product: Node, bias: Node) -> bool:
-        """Whether a product's result is added to numbers of one of its axes."""
+        """Whether to a product's result a vector is added that is no activation.
+
+        It depends on no input of several axes, nor on a vector that the product depends on.
+        """
         while isinstance(product.op, Reshape):
             (product,) = product.inputs
         if not (self._was(product) and isinstance(product.inputs[0].op, PRODUCTS)):
             return False
-        return sum(size != 1 for size in bias.shape) <= 1
+        bias = _below(bias)
+        return bias.ndim <= 1 and not self.reads[bias] & (_ARRAYS | self.reads[product])
+
+    def _is_image(self, node: Node) -> bool:
+        """Whether a value of 16 bits has the pixels of a convolution's result, on axes 2 and on."""
+        if self._was(node):
+            below = _below(node.inputs[0])
+            return isinstance(below.op, ConvolutionOp) and below.ndim == node.ndim
+        return any(x in self.images and x.ndim == node.ndim for x in node.inputs)
 
     def _is_shared(self, node: Node) -> bool:
         if not isinstance(node.op, (Normalize, *WIDEST)) or node in self.roots:
@@ -164,13 +187,39 @@ class _Finder:
         if self.compute != BFLOAT16:
             masks = all(isinstance(x.op, Greater) and _is_zero(x.inputs[1]) for x in others)
             return isinstance(node.op, Relu) and bool(casts and others) and masks
-        pooled = any(isinstance(x.op, MaxPool) or _is_mean_of_pixels(x) for x in others)
+        pooled = any(isinstance(x.op, MaxPool) or self._is_mean_of_pixels(x) for x in others)
         return bool(casts and others) or (pooled and len(others) > 1)
 
+    def _is_mean_of_pixels(self, x: Node) -> bool:
+        """Whether it sums the pixels of images, as a pool of all of them does."""
+        if not isinstance(x.op, Sum) or x.inputs[0] not in self.images:
+            return False
+        return x.op.axes == tuple(range(2, x.inputs[0].ndim))
 
-def _is_mean_of_pixels(x: Node) -> bool:
-    """Whether it sums the pixels of images, as a pool of all of them does."""
-    return isinstance(x.op, Sum) and x.inputs[0].ndim == len(x.op.axes) + 2 and min(x.op.axes) == 2
+
+_ARRAYS = 1  # the bit of all inputs of several axes; each other input has its own
+
+
+def _inputs_below(graph: Graph) -> dict[Node, int]:
+    """Of each node, as bits, which inputs it depends on; of variables none, which are weights."""
+    reads: dict[Node, int] = {}
+    vectors = 0
+    for node in graph.nodes:
+        bits = 0
+        for x in node.inputs:
+            bits |= reads[x]
+        if isinstance(node.op, Placeholder):
+            vectors += node.ndim <= 1
+            bits = 1 << vectors if node.ndim <= 1 else _ARRAYS
+        reads[node] = bits
+    return reads
+
+
+def _below(node: Node) -> Node:
+    """What a chain of views shows."""
+    while node.op.moves:
+        (node,) = node.inputs
+    return node
 
 
 def _is_zero(x: Node) -> bool:

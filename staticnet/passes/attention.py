@@ -192,7 +192,7 @@ def _number(x: Node) -> float | None:
         (x,) = x.inputs
     if not isinstance(x.op, Constant) or x.type.size != 1:
         return None
-    return float(x.op.value.array.reshape(()))
+    return float(x.op.value.scalar)
 
 
 def _leaves_out(x: Node, mask: Node, inverted: bool) -> bool:

@@ -123,7 +123,7 @@ def _count(x: Node, axes: Sequence[int]) -> int:
 
 
 def _is(n: Node, number: int) -> bool:
-    return isinstance(n.op, Constant) and n.type.size == 1 and float(n.op.value.array) == number
+    return isinstance(n.op, Constant) and n.type.size == 1 and n.op.value.scalar == number
 
 
 def _below(node: Node) -> Node:
@@ -173,7 +173,7 @@ def _sample(node: Node, places: Places, room: list[int]) -> Node | None:
     """
     if all(node.shape[axis] == 1 for axis in places):
         return node
-    if isinstance(node.op, Elementwise) and not node.op.on_host:
+    if isinstance(node.op, Elementwise) and not (node.op.on_host or node.op.positional):
         room[0] -= 1
         parts = [_sample_operand(node, x, places, room) for x in node.inputs]
         if room[0] < 0 or any(part is None for part in parts):

@@ -163,6 +163,8 @@ def reshape_of_broadcast_scalar(node: Node) -> Value | None:
 @structural(Elementwise, lambda x: broadcast_to(x[0], x.shape) < x)
 def elementwise_of_broadcast(node: Node) -> Value | None:
     """An elementwise op broadcasts by itself: an operand's broadcast to its shape is not needed."""
+    if _is_positional(node):
+        return None
     for i, x in enumerate(node.inputs):
         if not isinstance(x.op, BroadcastTo):
             continue
@@ -179,7 +181,7 @@ def elementwise_of_scalars(node: Node) -> Value | None:
     Now, if all of them are numbers.
     """
     scalars = [x.inputs[0] if isinstance(x.op, BroadcastTo) else x for x in node.inputs]
-    if node.ndim == 0 or any(x.ndim for x in scalars):
+    if node.ndim == 0 or any(x.ndim for x in scalars) or _is_positional(node):
         return None
     once = apply(node.op, *scalars)
     numbers = [x.op.value.array for x in scalars if isinstance(x.op, Constant)]
@@ -197,7 +199,9 @@ def elementwise_of_vectors(node: Node) -> Value | None:
     """
     vectors = [x.inputs[0] if isinstance(x.op, Reshape) else x for x in node.inputs]
     long = [v for v, x in zip(vectors, node.inputs, strict=True) if v is not x]
-    if node.ndim < 2 or node.shape[0] != 1 or not long or node.op.on_host:
+    if node.ndim < 2 or node.shape[0] != 1 or not long:
+        return None
+    if node.op.on_host or _is_positional(node):
         return None
     if any(v.ndim != 1 or v.shape != long[0].shape for v in long):
         return None
@@ -208,6 +212,11 @@ def elementwise_of_vectors(node: Node) -> Value | None:
     ):
         return None
     return reshape(apply(node.op, *vectors), node.shape)
+
+
+def _is_positional(node: Node) -> bool:
+    """Whether an elementwise op is told of its operands' axes."""
+    return isinstance(node.op, Elementwise) and node.op.positional
 
 
 @structural(Where, lambda x, y: where(x > y, y, where(x < y, y, x)), EXACT, NUMBERS)

@@ -17,6 +17,7 @@ from staticnet.nn.arguments import as_floating, as_number, check_choice
 from staticnet.ops import selection, transcendental
 from staticnet.ops.arithmetic import logaddexp
 from staticnet.ops.base import function, named
+from staticnet.ops.creation import ones_like
 from staticnet.ops.library import gelu_tanh
 from staticnet.ops.reduction import max
 from staticnet.ops.selection import astype, stop_gradient, where
@@ -61,10 +62,13 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
     """y = x where x > 0, else alpha * (e**x - 1).  input x: [*s] -> y: [*s]
 
+    At 0 the derivative is alpha, and the second one 0, as PyTorch's.
     Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2016.
     """
     x = as_floating(input)
-    return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
+    is_one = isinstance(alpha, int | float) and alpha == 1
+    above = x if is_one else x * where(x > 0, ones_like(x), alpha)
+    return where(x >= 0, above, alpha * expm1(where(x >= 0, 0, x)))
 
 
 @function
@@ -111,6 +115,7 @@ def silu(input: Any, inplace: bool = False) -> Value:
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
     """y = x where x > 0, else alpha * (e**(x / alpha) - 1).  input x: [*s] -> y: [*s]
 
+    At 0 the second derivative is 0, as PyTorch's.
     Barron, "Continuously differentiable exponential linear units", 2017.
 
     Raises:
@@ -119,7 +124,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
     x, scale = as_floating(input), as_number(alpha, "alpha", -math.inf, math.inf)
     if scale == 0:
         raise ArgumentError("alpha must not be 0")
-    return where(x > 0, x, scale * expm1(where(x > 0, 0, x) / scale))
+    return where(x >= 0, x, scale * expm1(where(x >= 0, 0, x) / scale))
 
 
 @function

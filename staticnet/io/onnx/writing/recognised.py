@@ -160,12 +160,12 @@ def _layer_norm(node: Node) -> Group | None:
         return None
     x, eps = centred.inputs[0], rate.inputs[0].inputs[1]
     ratio = rate.inputs[0].inputs[0]
-    if not isinstance(eps.op, Constant) or not _is(ratio, Divide):
+    if not isinstance(eps.op, Constant) or eps.type.size != 1 or not _is(ratio, Divide):
         return None
     total = ratio.inputs[0]
     if not isinstance(total.op, Sum) or (bias is not None and weight is None):
         return None
-    shape, value = x.shape[total.op.axes[0] :], float(eps.op.value.array)
+    shape, value = x.shape[total.op.axes[0] :], float(eps.op.value.scalar)
     if layer_norm(x, shape, weight, bias, value) is not node:
         return None
     if weight is None and not all(isinstance(d, int) for d in shape):
@@ -183,10 +183,12 @@ def _batch_norm(node: Node) -> Group | None:
         return None
     variance, eps = rate.inputs[0].inputs
     laid = [v for v in (average, variance, weight, bias) if v is not None]
-    if not isinstance(eps.op, Constant) or not all(_is(v, Reshape) for v in laid):
+    if not isinstance(eps.op, Constant) or eps.type.size != 1:
+        return None
+    if not all(_is(v, Reshape) for v in laid):
         return None
     m, v, w, b = (None if a is None else a.inputs[0] for a in (average, variance, weight, bias))
-    value = float(eps.op.value.array)
+    value = float(eps.op.value.scalar)
     if batch_norm(x, m, v, w, b, eps=value) is not node or not isinstance(x.shape[1], int):
         return None
     by = np.ones(x.shape[1], x.dtype) if w is None else w
