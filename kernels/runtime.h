@@ -134,7 +134,7 @@ static inline void sn_lines_f32(int64_t n, int64_t k, const float *b, int64_t ap
 }
 
 /* Numbers in the order of floats, NaN last; -0 is 0. */
-static inline uint64_t sn_order_f32(float x) {
+static inline uint32_t sn_order_f32(float x) {
   const float zero = x + 0.0f;
   uint32_t bits;
   memcpy(&bits, &zero, sizeof bits);
@@ -155,10 +155,12 @@ typedef struct {
   int64_t at;
 } sn_sorted;
 
+enum { sn_inserted = 64, sn_sorted_block = 32 };
+
 /* Sorts by keys of so many bytes, equal ones as they stand: few by insertion, more byte by byte.
    -> which of the two rooms has them */
 static inline sn_sorted *sn_sort_keys(int64_t n, int bytes, sn_sorted *from, sn_sorted *to) {
-  if (n <= 64) {
+  if (n <= sn_inserted) {
     for (int64_t i = 1, j; i < n; ++i) {
       const sn_sorted x = from[i];
       for (j = i; j && x.key < from[j - 1].key; --j) from[j] = from[j - 1];
@@ -189,7 +191,6 @@ static inline sn_sorted *sn_sort_keys(int64_t n, int bytes, sn_sorted *from, sn_
    `step` apart. So many as `most` are sorted at once, in a room for twice as many: all n, or no fewer
    than k and a block more. Of all that are sorted k are kept, and of what follows what is before the
    last of them is sorted with them: soon at first, for what may follow to be less, then ever later. */
-enum { sn_sorted_block = 32 };
 #define SN_FIRST(NAME, T, ORDER, KEY)                                                              \
   static inline KEY NAME##_key(T x, int descending) {                                              \
     return (KEY)(descending ? ~(KEY)ORDER(x) : (KEY)ORDER(x));                                     \
@@ -204,10 +205,11 @@ enum { sn_sorted_block = 32 };
   SN_SMALL void NAME##_by(int64_t n, int64_t k, const T *x, int64_t *y, int64_t step,              \
                           int descending, sn_sorted *room, int64_t most) {                         \
     sn_sorted *kept = room;                                                                        \
-    for (int64_t i = 0; i < most; ++i) kept[i] = (sn_sorted){NAME##_key(x[i * step], descending), i}; \
-    kept = sn_sort_keys(most, sizeof(KEY), room, room + most);                                     \
+    const int64_t start = most < n && k <= sn_inserted ? SN_MAX(k, sn_sorted_block) : most;        \
+    for (int64_t i = 0; i < start; ++i) kept[i] = (sn_sorted){NAME##_key(x[i * step], descending), i}; \
+    kept = sn_sort_keys(start, sizeof(KEY), room, room + most);                                    \
     int64_t soon = SN_MIN(k + 2 * sn_sorted_block, most);                                          \
-    for (int64_t i = most, count = k; i < n; i += sn_sorted_block) {                               \
+    for (int64_t i = start, count = k; i < n; i += sn_sorted_block) {                              \
       const int64_t end = SN_MIN(i + sn_sorted_block, n);                                          \
       const KEY last = (KEY)kept[k - 1].key;                                                       \
       if (end - i < sn_sorted_block || NAME##_any(x + i * step, step, descending, last))           \

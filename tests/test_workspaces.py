@@ -159,3 +159,9 @@ def test_lapack_has_what_it_would_rather_have() -> None:
             wanted, info = lapack.dgesdd_lwork(n, m, compute_uv=1, full_matrices=int(full))
             assert info == 0
             assert factor_rooms(node).numbers >= wanted
+    for n in (1, 2, 13, 14, 40, 300):
+        wanted, integers, _ = lapack.dsyevd_lwork(n)
+        node = sn.linalg.eigh(sn.placeholder((n, n), "float64", name="x"))[0].inputs[0]
+        rooms = factor_rooms(node)
+        assert rooms.numbers >= wanted
+        assert rooms.integers >= integers
