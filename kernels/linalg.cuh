@@ -64,7 +64,6 @@ __device__ inline void sn_cholesky(const T *x, T *y, int64_t batch, int64_t n, i
         if (k <= i) l[i * n + k] -= l[i * n + j] * l[k * n + j];
       }
     }
-    __syncthreads();
   }
 }
 
@@ -91,7 +90,6 @@ __device__ inline void sn_triangular_solve(const T *a, const T *x, T *y, int64_t
         to[r * k + c] -= (TRANSPOSED ? t[i * n + r] : t[r * n + i]) * to[i * k + c];
       }
     }
-    __syncthreads();
   }
 }
 
@@ -106,8 +104,7 @@ __device__ inline void sn_lu(const T *x, T *y, int64_t *place, T *sign, int64_t 
     T parity = 1;
     SN_SHARE(i, 0, n * n) lu[i] = x[b * n * n + i];
     SN_SHARE(i, 0, n) place[b * n + i] = i;
-    for (int64_t j = 0; j < n; ++j) {
-      __syncthreads();
+    for (int64_t j = 0; j < n; ++j) {  // what this thread reads of row j, it wrote
       most[me] = -1;
       where[me] = j;
       SN_SHARE(c, j, n) {
@@ -144,7 +141,6 @@ __device__ inline void sn_lu(const T *x, T *y, int64_t *place, T *sign, int64_t 
         lu[r * n + c] -= lu[r * n + j] * lu[j * n + c];
       }
     }
-    __syncthreads();
     if (me == 0) sign[b] = parity;
   }
 }
@@ -185,7 +181,6 @@ __device__ inline void sn_qr(const T *x, T *q, T *r, int64_t batch, int64_t m, i
       const T head = scale != 0 ? first / scale : 0;
       const T norm = scale * sn_real<T>::root(head * head + rest), beta = first > 0 ? -norm : norm;
       const bool reflects = !(rest <= least);  // so v's squares do not vanish, and NaN passes on
-      __syncthreads();
       SN_SHARE(i, j + 1, m) to[i * k + j] = reflects ? to[i * k + j] / (first - beta) : 0;
       if (reflects && threadIdx.x == 0) to[j * k + j] = beta;
       __syncthreads();
@@ -193,20 +188,17 @@ __device__ inline void sn_qr(const T *x, T *q, T *r, int64_t batch, int64_t m, i
       __syncthreads();
     }
     SN_SHARE(e, 0, k * n) right[e] = e / n <= e % n ? to[e / n * k + e % n] : 0;
-    __syncthreads();
     SN_SHARE(e, 0, m * (k - n)) {
       const int64_t i = e / (k - n), c = n + e % (k - n);
       to[i * k + c] = i == c;
     }
     for (int64_t j = n - 1; j >= 0; --j) {
-      __syncthreads();
       const T rest = sn_squares_below<T, THREADS>(to, j, m, k, (T)1);
       const T tau = rest != 0 ? 2 / (1 + rest) : 0;  // of a reflection: 2 / |v|^2
       sn_reflect(to, j, k, m, k, tau);
       __syncthreads();
       SN_SHARE(i, 0, m) to[i * k + j] = i < j ? 0 : i == j ? 1 - tau : -tau * to[i * k + j];
     }
-    __syncthreads();
   }
 }
 
@@ -248,7 +240,7 @@ __device__ inline void sn_eigh(const T *x, T *w, T *v, T *room, int64_t batch, i
       to[e] = e / n == e % n;
     }
     int sweep = 0;
-    for (; sweep < sn_sweeps && finite; ++sweep) {
+    for (; sweep < sn_sweeps && finite && n > 1; ++sweep) {
       if (threadIdx.x == 0) rotated = 0;
       for (int64_t round = 0; round < even - 1; ++round) {
         __syncthreads();
@@ -286,13 +278,12 @@ __device__ inline void sn_eigh(const T *x, T *w, T *v, T *room, int64_t batch, i
           row[q] = s * old + c * row[q];
         }
       }
-      __syncthreads();
-      const int again = rotated;
+      const int again = rotated;  // nobody rotates since two barriers ago
       __syncthreads();
       if (!again) break;
     }
     if (sweep == sn_sweeps) sn_fail(error, site);
-    __syncthreads();
+    __syncthreads();  // also where nothing is rotated
     SN_SHARE(i, 0, n) values[i] = a[i * n + i] * scale;
     __syncthreads();
     SN_SHARE(e, 0, n * n) a[e] = to[e];
@@ -303,7 +294,6 @@ __device__ inline void sn_eigh(const T *x, T *w, T *v, T *room, int64_t batch, i
       w[b * n + place] = values[i];
       for (int64_t r = 0; r < n; ++r) to[r * n + place] = a[r * n + i];
     }
-    __syncthreads();
   }
 }
 
@@ -352,7 +342,6 @@ __device__ inline void sn_complete(T *u, int64_t known, int64_t count, int64_t l
       SN_SHARE(i, 0, length) mine[i * step] /= norm;
     }
   }
-  __syncthreads();
 }
 
 // x: [m, n] = u diag(s) v, s descending; u: [m, across], s: [k], v: [down, n]. Jacobi's method on

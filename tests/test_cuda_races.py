@@ -63,6 +63,11 @@ extern "C" __global__ void by_vote(int *x, int *y) {
 extern "C" __global__ void by_blocks(int *x, int *y) {
   y[threadIdx.x] = x[threadIdx.x];
 }
+extern "C" __global__ void after_atomics(int *x, int *y) {
+  atomicCAS(x, 0, 1);
+  __syncthreads();
+  y[threadIdx.x] = x[0];
+}
 extern "C" __global__ void after_many_readers(int *x, int *y) {
   y[threadIdx.x] = x[0];
   __syncthreads();
@@ -94,7 +99,7 @@ RACES = ("by_vote", "by_blocks")  # though nothing is taken out
 LINES = [i + 1 for i, line in enumerate(KNOWN.split("\n")) if "__sync" in line]
 ORDERED = {
     "in_block": LINES[0], "in_warp": OF_WARP + LINES[1], "in_grid": OF_GRID + 5,
-    "after_many_readers": LINES[2],
+    "after_atomics": LINES[2], "after_many_readers": LINES[3],
 }  # fmt: skip
 
 
@@ -233,14 +238,17 @@ def routines() -> Case:
     return sn.function([x, y, i], outputs, device="numpy"), feeds
 
 
-def factorisations() -> Case:
+TINY, LARGE = ((5, 3), (3, 5), (4, 4)), ((40, 2), (2, 40), (20, 20))
+
+
+def factorisations(shapes: tuple[tuple[int, int], ...], batch: int = 1) -> Case:
     """All of them, of tall, wide and square matrices."""
     rng = np.random.default_rng(0)
     inputs, outputs, feeds = list[Any](), list[Any](), list[Any]()
-    for m, n in ((9, 5), (5, 9), (6, 6)):
-        a = sn.placeholder((1, m, n), "float64", f"a{m}")
+    for m, n in shapes:
+        a = sn.placeholder((batch, m, n), "float64", f"a{m}")
         inputs.append(a)
-        feeds.append(rng.normal(size=(1, m, n)))
+        feeds.append(rng.normal(size=(batch, m, n)))
         outputs += [*sn.linalg.qr(a), *sn.linalg.svd(a, full_matrices=False)]
         outputs += [*sn.linalg.svd(a), *sn.linalg.qr(a, mode="complete")]
         if m == n:
@@ -250,10 +258,21 @@ def factorisations() -> Case:
     return sn.function(inputs, outputs, device="numpy"), feeds
 
 
+def not_finite() -> Case:
+    """What fails before anything is rotated."""
+    a, b = (sn.placeholder((2, 9, 9), "float64", name) for name in "ab")
+    outputs = [*sn.linalg.eigh(a), *sn.linalg.svd(b)]
+    return sn.function([a, b], outputs, device="numpy"), [np.full((2, 9, 9), np.inf)] * 2
+
+
 @pytest.mark.slow
-def test_factorisations_have_no_races(tmp_path: Path) -> None:
-    f, feeds = factorisations()
-    assert Machine(lower(f), tmp_path, watched=True).race(feeds, []) == ""
+@pytest.mark.parametrize("shape", LARGE)
+def test_factorisations_have_no_races(shape: tuple[int, int], tmp_path: Path) -> None:
+    """Larger than a warp or a block, where a block has several."""
+    f, feeds = factorisations((shape,), 3)
+    machine = Machine(lower(f), tmp_path, watched=True)
+    machine.program = in_turns(machine.program)
+    assert machine.race(feeds, [], reverse=True) == ""
 
 
 def of_blocks(count: int) -> Callable[[pytest.MonkeyPatch], None]:
@@ -294,6 +313,10 @@ WHERE: dict[str, list[Made]] = {
     ],
     "convolution.cuh": [(lambda: convolution("bfloat16"), apart, {})],
     "routines.cuh": [(scattered, apart, {}), (routines, apart, {})],
+    "linalg.cuh": [
+        (lambda: factorisations(TINY), apart, {}),
+        (not_finite, apart, {}),
+    ],
     "persistent.cuh": [
         (lambda: whole.chain(50), of_blocks(1), STAYS),
         (lambda: whole.chain(50), of_blocks(3), STAYS),

@@ -46,7 +46,7 @@ inline uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 template <class T>
 inline T atomicCAS(T *place, T expected, T wanted) {
-  SHIM_WATCH(races::rest();)
+  SHIM_WATCH(races::access(place, sizeof(T), true, true); races::rest();)
   const T old = *place;
   if (old == expected) *place = wanted;
   SHIM_WATCH(races::watch();)

@@ -3,7 +3,8 @@
 //
 // - `__syncthreads`, in one block, or a barrier of 128 threads of it, among these;
 // - a barrier of the grid, where blocks run together;
-// - `__syncwarp`, among the lanes that it names. Votes, shuffles and matrix units order no memory.
+// - `__syncwarp`, among the lanes that it names. Votes, shuffles and matrix units order no memory;
+// - nothing where both are atomic.
 //
 // `shim_without` names one barrier that orders nothing: threads still meet there, so what they
 // compute stays the same, and what needs the barrier is a race.
@@ -29,11 +30,12 @@ constexpr int kWarp = 32, kGroup = 128;
 // Who: one thread, or some of a warp, of a group, of a block, of several blocks.
 enum Who { kOne, kSomeOfWarp, kSomeOfGroup, kSomeOfBlock, kSomeOfGrid };
 
-// An access, or what several threads read: the last of them, and the latest time of any.
+// An access, or what several threads read, or did at once: the last of them, and the latest time of any.
 struct Access {
   int thread = -1, block;
   Who who;
   unsigned epoch, group, turn, grid;  // barriers that the block, group, warp and grid had had
+  bool atomic = false;
 };
 
 struct Cell {
@@ -110,27 +112,29 @@ SHIM_QUIET inline void report(const char *how, uintptr_t at, const Access &other
                 thread, block, how, other.thread, other.block, (void *)at);
 }
 
-SHIM_QUIET inline void touch(uintptr_t at, bool writes) {
+SHIM_QUIET inline void touch(uintptr_t at, bool writes, bool atomic) {
   const char *p = (const char *)at;
   const bool own = (p >= __bss_start && p < _end) || (p >= rooms && p < rooms_end);
   Cell &c = *cell(at);
   if (c.launch != launch) c = {launch, {}, {}};
   if (own && c.written.block != block) c.written = {};
   if (own && c.read.block != block) c.read = {};
-  if (!comes_after(c.written)) report(writes ? "writes over" : "reads what was written by", at, c.written);
+  const bool both = atomic && c.written.atomic, after = comes_after(c.written);
+  if (!after && !both) report(writes ? "writes over" : "reads what was written by", at, c.written);
   if (!writes) {
     c.read = comes_after(c.read) ? now() : together(c.read);
     return;
   }
   if (!comes_after(c.read)) report("writes over what was read by", at, c.read);
-  c.written = now();
+  c.written = both && !after ? together(c.written) : now();
+  c.written.atomic = atomic;
 }
 
-SHIM_QUIET inline void access(const void *p, size_t bytes, bool writes) {
+SHIM_QUIET inline void access(const void *p, size_t bytes, bool writes, bool atomic = false) {
   const char *at = (const char *)p;
   if (!watching || (at >= stacks && at < stacks_end) || (at >= state && at < state_end)) return;
   if (at == shim_ignored) return;
-  for (size_t i = 0; i < bytes; ++i) touch((uintptr_t)at + i, writes);
+  for (size_t i = 0; i < bytes; ++i) touch((uintptr_t)at + i, writes, atomic);
 }
 
 SHIM_QUIET inline void rest() { watching = false; }
