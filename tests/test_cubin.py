@@ -184,14 +184,16 @@ def test_long_rows_stay_in_registers(architecture: str) -> None:
     for n, dtype in (
         (65536, "bfloat16"),
         (50304, "float16"),
+        (50257, "float16"),
         (32768, "bfloat16"),
         (16384, "float32"),
     ):
         x, t = sn.placeholder((300, n), dtype, "x"), sn.placeholder((300,), "int64", "t")
         w = sn.placeholder((n,), dtype, "w")
         made.append(([x, t], sn.nn.functional.cross_entropy(x, t)))
-        made.append(([x], sn.sum(sn.astype(sn.nn.softmax(x), "float32") ** 2)))
-        if n < 50000:
+        if n % 2 == 0:
+            for result in (sn.nn.softmax(x), sn.logsumexp(x, axis=-1)):
+                made.append(([x], sn.sum(sn.astype(result, "float32") ** 2)))
             y = sn.nn.functional.layer_norm(x, (n,), w, w)
             made.append(([x, w], sn.sum(sn.astype(y, "float32") ** 2)))
     for inputs, loss in made:
@@ -201,7 +203,8 @@ def test_long_rows_stay_in_registers(architecture: str) -> None:
         assert any(math.prod(launch.block) == 1024 for _, launch, _ in rows)
         for _, launch, kernel in rows:
             assert kernel.frame == 0, f"{launch.function} of {x.type}: {kernel}"
-            assert kernel.does["LDG.128"] or kernel.does["LDG.64"]
+            if math.prod(launch.block) == 1024 and x.shape[1] % 2 == 0:
+                assert kernel.does["LDG.128"] or kernel.does["LDG.64"]
 
 
 @pytest.mark.slow

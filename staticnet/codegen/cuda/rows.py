@@ -132,11 +132,12 @@ class _Rows:
             found = reduces(loop.body)
             inside += starts(found)
             if (self.kernel.keeps or held.arrays) and self.length:
-                first = f"const {index} e = {self._packs(f'j * {lanes} + lane')};"
-                inside += self._again(held) if number else []
+                apart = self._apart(held, packs, threads, number)
+                turn = [*apart, f"const {index} e = {self._packs(f'j * {lanes} + lane')};"]
+                inside += self._again(held, anew=not apart) if number else []
                 element = block(f"if (e < {self.length})", self._element(loop, held))
                 head = f"for (int j = 0; j < {packs}; ++j)"
-                inside += ["#pragma unroll", *block(head, [first, *element])]
+                inside += ["#pragma unroll", *block(head, [*turn, *element])]
             else:
                 inside += self._over(loop, "lane", str(self.length), lanes)
             inside += _reduced(found, lanes)
@@ -206,15 +207,28 @@ class _Rows:
                 lines.append(f"{c_type(dtype)} {name}[{size}];")
         return lines
 
-    def _again(self, held: Held) -> list[str]:
-        """Before a loop after the first: it reads, and takes apart what is held, anew.
+    def _again(self, held: Held, anew: bool) -> list[str]:
+        """Before a loop after the first: it reads (`anew`), and takes apart what is held, anew.
 
         Its turns are written out as the first's are: a compiler that sees them compute the same
         holds all of it, and that may be far more than there are registers.
         """
         filled = {slot.partition("[")[0] for slot in held.filled}
         names = [name for name in held.arrays.values() if name in filled]
-        return ["sn_again(lane);", *(f"sn_again({name});" for name in names)]
+        return ["sn_again(lane);"] * anew + [f"sn_again({name});" for name in names]
+
+    def _apart(self, held: Held, packs: int, threads: int, number: int) -> list[str]:
+        """In the turns of loop `number`: where they begin is computed anew, for four elements once.
+
+        A compiler that knows all places at once mixes the turns, and has none of the registers that
+        takes where the row fills most of a thread's. The first loop's packs are read all at once.
+        """
+        dtypes = self._dtypes()
+        taken = sum(self._held_bytes(dtypes[buffer], packs) for buffer, _ in held.arrays)
+        turns = max(1, 4 // self.width)
+        if threads < 1024 or 2 * taken <= MAX_HELD_BYTES or (number == 0 and turns == 1):
+            return []
+        return [f"if (j % {turns} == 0) sn_again(lane);" if turns > 1 else "sn_again(lane);"]
 
     def _dtypes(self) -> dict[str, DType]:
         return {p.name: p.dtype for p in self.kernel.parameters}
