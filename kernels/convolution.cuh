@@ -183,7 +183,9 @@ struct sn_after {
     return sum;
   }
   __device__ int64_t channel(int64_t place) const {
-    return HOW & 3 ? first_of(place) % channels : 0;
+    if (!(HOW & 3)) return 0;
+    const int64_t first = first_of(place);
+    return first - sn_quotient(first, channels) * channels;
   }
   // The channel of whose elements one lies there that has zeros for all other coordinates.
   __device__ int64_t first_of(int64_t place) const { return step == 1 ? place : place / step; }

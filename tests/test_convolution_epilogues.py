@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cuda_shim import CXX, Machine
 import staticnet as sn
 from staticnet import nn
 from staticnet.backends.cuda import CudaBackend
+from staticnet.codegen.cuda.program import write_cuda_program
 from staticnet.compilation import Compilation
 from staticnet.errors import ArgumentError, CompileError, DTypeError, ShapeError
 from staticnet.nn import functional as F
@@ -165,6 +167,20 @@ def test_fixed_statistics_are_part_of_it(tmp_path: Path) -> None:
     made = [x, w, r, mean, var, g, b], [z]
     assert check(made, tmp_path, "bfloat16") == {"fused convolution scale shift add relu": 1}
     assert lowered(*made)[1] == {}, "in float32 the mean would cancel later"
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_kernels_do_not_depend_on_the_number_of_channels(biased: bool) -> None:
+    """So that a network's layers share them: a compiler takes half a second for each."""
+    kernels = ((16, 8, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3))
+    x, *given = placeholders("float32", (2, 8, 6, 6), *kernels, *[(k[0],) for k in kernels])
+    y, inputs = x, [x, *given] if biased else [x, *given[:3]]
+    for w, b in zip(given[:3], given[3:], strict=True):
+        y = F.relu(F.conv2d(y, w, b if biased else None, padding=1))
+    f = sn.function(inputs, y, device="numpy")
+    made = Compilation(f.graph, CudaBackend(), "fast", "float32", (), None)
+    program = write_cuda_program(made.plan(made.compile({})[0], {}))
+    assert len(set(re.findall(" after = {.*", program.body))) == 1
 
 
 def two_uses(kind: str) -> Any:

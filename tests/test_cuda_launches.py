@@ -177,6 +177,21 @@ def test_updates_of_all_parameters_are_one_launch() -> None:
     program = program_of(x, [], updates={v: v * 0.5 + x for v in variables})
     assert len(program.launches) == 1
     assert program.body.count("static __device__ void") == 1, "sizes are arguments"
+    (name,) = re.findall(r"static __device__ void (\w+)\(", program.body)
+    assert program.body.count(f"{name}(") == 2, "it is written out once"
+
+
+def test_what_two_functions_do_side_by_side_is_two_calls() -> None:
+    """Members of one function lie together, whatever lies between them in the plan."""
+    xs = [sn.placeholder((n, 3), name=f"x{n}") for n in range(2, 8)]
+    made = [sn.exp(x) if n % 2 else sn.tanh(x) for n, x in enumerate(xs)]
+    program = program_of(xs, made)
+    (launch,) = program.launches
+    assert isinstance(launch, Launch)
+    names = re.findall(r"static __device__ void (\w+)\(", program.body)
+    assert [program.body.count(f"{name}(") for name in names] == [2, 2]
+    feeds = [x.at for x in launch.arguments if isinstance(x, Address) and x.kind == "feed"]
+    assert feeds == [0, 2, 4, 1, 3, 5]
 
 
 def test_sums_of_columns_side_by_side_are_two_launches() -> None:

@@ -27,7 +27,9 @@ from unittest import mock
 
 from bench.environment import ROOT, describe
 
-NETWORKS = ("mlp", "cifar_bn", "char_lstm", "resnet50", "vit_b16", "gpt2_124m")
+NETWORKS = (
+    "mlp", "cifar_bn", "char_lstm", "resnet50", "vit_b16", "gpt2_124m", "gpt2_124m_float8",
+)  # fmt: skip
 PARTS = ("import", "declaration", "passes", "plan", "text", "kernels", "rest")
 COMPILED = PARTS[2:]
 CALLS, BLOCKS = 500, 21

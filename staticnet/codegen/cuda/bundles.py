@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from staticnet.codegen.commands import FAILED, Argument, Number
 from staticnet.codegen.cuda.call import Call
@@ -40,31 +40,65 @@ def arrays_of(text: str, types: tuple[str, ...] = ()) -> dict[Any, int]:
 def side_by_side(calls: Sequence[tuple[str, Call, int]], guarded: bool) -> Call:
     """One function for several calls, each given with its device function and its site.
 
+    Those of one device function lie together: their text is there once, and the compiler's work.
     A guarded one is told of failures in any case.
     """
     parameters: list[str] = []
     arguments: list[Argument] = []
-    members: list[tuple[int, int, str]] = []
+    members: dict[str, list[_Member]] = {name: [] for name, _, _ in calls}
     first = 0
-    for number, (name, call, site) in enumerate(calls):
-        given = [f"block - {first}" if first else "block", str(call.blocks)]
-        for parameter in call.parameters:
-            declared, own = _renamed(parameter, f"a{number}_")
-            parameters.append(declared)
-            given.append(own)
-        arguments += call.arguments
-        if call.may_fail:
-            parameters.append(f"int site{number}")
-            arguments.append(Number(site))
-            given += ["error", f"site{number}"]
-        members.append((first, first + call.blocks, f"{name}({', '.join(given)});"))
+    for number, (name, call, site) in enumerate(sorted(calls, key=_order(calls))):
+        own = [*call.parameters, *["int site"] * call.may_fail]
+        named = [_renamed(parameter, f"a{number}_") for parameter in own]
+        parameters += [declared for declared, _ in named]
+        arguments += [*call.arguments, *[Number(site)] * call.may_fail]
+        given = (f"block - {first}" if first else "block", str(call.blocks), *(x for _, x in named))
+        members[name].append(_Member(first, tuple(own), given))
         first += call.blocks
     if any(call.may_fail for _, call, _ in calls) and not guarded:
         parameters.append("int *error")
         arguments.append(FAILED)
-    body = tuple(_choice(members))
+    body = tuple(_choice([(x[0].first, _called(name, x)) for name, x in members.items()]))
     together = max(call.together for _, call, _ in calls) or BUNDLE_BLOCKS
     return Call(tuple(parameters), body, tuple(arguments), first, THREADS, together=together)
+
+
+class _Member(NamedTuple):
+    """A call's first block, the parameters of its function, and what it is given for them.
+
+    Before these it is given the number of its own block, and of those that it has.
+    """
+
+    first: int
+    parameters: tuple[str, ...]
+    given: tuple[str, ...]
+
+
+def _order(calls: Sequence[tuple[str, Call, int]]) -> Callable[[tuple[str, Call, int]], int]:
+    """A key that puts calls of a function together, where its first is."""
+    places = {name: i for i, (name, _, _) in reversed(list(enumerate(calls)))}
+    return lambda call: places[call[0]]
+
+
+def _called(name: str, members: Sequence[_Member]) -> list[str]:
+    """The calls of a function as one: the compiler would write it out as often as it is called."""
+    parameters = ["int at", "int of", *members[0].parameters]
+    if len(members) == 1:
+        return [_call(name, members[0].parameters, members[0].given)]
+    local = [_renamed(x.replace("__restrict__ ", ""), "own_") for x in parameters]
+    chosen = [
+        (m.first, [" ".join(f"{x} = {y};" for (_, x), y in zip(local, m.given, strict=True))])
+        for m in members
+    ]
+    declared = " ".join(f"{x};" for x, _ in local)
+    return [declared, *_choice(chosen), _call(name, members[0].parameters, [x for _, x in local])]
+
+
+def _call(name: str, parameters: Sequence[str], given: Sequence[str]) -> str:
+    """A call; what is told of failures, before the place of it, is the same for all."""
+    told = ["error"] if "int site" in parameters else []
+    last = len(given) - len(told)
+    return f"{name}({', '.join([*given[:last], *told, *given[last:]])});"
 
 
 def _renamed(parameter: str, prefix: str) -> tuple[str, str]:
@@ -74,10 +108,13 @@ def _renamed(parameter: str, prefix: str) -> tuple[str, str]:
     return parameter[:at] + name, name
 
 
-def _choice(members: Sequence[tuple[int, int, str]]) -> list[str]:
-    """The call of the member whose blocks this one is of, found by bisection."""
+def _choice(members: Sequence[tuple[int, list[str]]]) -> list[str]:
+    """The lines of the member whose blocks this one is of, found by bisection.
+
+    Members are given with the first of their blocks.
+    """
     if len(members) == 1:
-        return [members[0][2]]
+        return members[0][1]
     half = len(members) // 2
     return [
         f"if (block < {members[half][0]}) {{",

@@ -70,7 +70,7 @@ class _After:
     """What follows a sum, as `sn_after` of `kernels/convolution.cuh` is told."""
 
     parameters: tuple[str, ...] = ()
-    arguments: tuple[Address, ...] = ()
+    arguments: tuple[Argument, ...] = ()
     lines: tuple[str, ...] = ()
 
     def given(self, call: str) -> str:
@@ -126,10 +126,11 @@ def _after(node: Node, locate: Locate) -> _After:
     of_channels = [parts[name] for name in names[:2] if name in parts] or [node]
     made = f"sn_after<{', '.join(f'sn_of_{short_name(x.dtype)}' for x in (node, *of_channels[:1]))}"
     members = [name if name in parts else "0" for name in (*names, "mask", "gate")]
-    members += [str(math.prod(shape[axis + 1 :])), str(shape[axis])]
+    by_channel = bool(how & 3)  # else the text is that of all sizes
+    members += [str(math.prod(shape[axis + 1 :])), "channels"] if by_channel else ["1", "1"]
     return _After(
-        tuple(f"{kinds[name]}{name}" for name in parts),
-        tuple(locate(x) for x in parts.values()),
+        (*(f"{kinds[name]}{name}" for name in parts), *["int64_t channels"] * by_channel),
+        (*(locate(x) for x in parts.values()), *[Number(shape[axis], 8)] * by_channel),
         (f"const {made}, {how}> after = {{{', '.join(members)}}};",),
     )
 
