@@ -88,6 +88,20 @@ def test_names_as_modules_give_them_train_where_nothing_is_told() -> None:
     assert trained(model_of(nodes, dims, told)) == {"blocks.0.gamma"}
 
 
+def test_a_parameter_trains_through_the_curve_that_keeps_it_in_range() -> None:
+    """As Swin's `exp(clip(logit_scale))` and gates `tanh(gate)` are."""
+    nodes = [
+        make("Clip", ["attn.logit_scale", "", "most"], ["c"]), make("Exp", ["c"], ["e"]),
+        make("Mul", ["x", "e"], ["0"]), make("Tanh", ["gate"], ["t"]),
+        make("Mul", ["0", "t"], ["1"]),
+        make("Exp", ["/grid"], ["g"]), make("Add", ["1", "g"], ["y"]),
+    ]  # fmt: skip
+    model = model_of(nodes, {"attn.logit_scale": (2, 3), "gate": (3,), "/grid": (2, 3)})
+    most = onnx.numpy_helper.from_array(np.array(4.6, "f"), "most")
+    model.graph.initializer.append(most)
+    assert trained(model) == {"attn.logit_scale", "gate"}
+
+
 def test_an_exporter_that_tells_is_believed() -> None:
     dims = {**HEAD, "temperature": ()}
     nodes = [*head()[:-1], make("Mul", ["2", "temperature"], ["3"]), make("Add", ["3", "/grid"], ["y"])]  # noqa: E501 # fmt: skip

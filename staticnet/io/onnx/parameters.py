@@ -36,6 +36,8 @@ MOVES = frozenset(
      "Expand", "Tile", "Slice", "Split", "Dropout"}
 )  # fmt: skip
 """Operators whose result, Dropout's first, is of their first operand's values."""
+CURVES = frozenset({"Abs", "Clip", "Exp", "Log", "Neg", "Sigmoid", "Softplus", "Tanh"})
+"""Operators by which modules keep a number in its range: `exp(log_scale)`, `tanh(gate)`."""
 SHAPES = frozenset({"Shape", "Size"})
 _PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*")
 _NUMBERED = re.compile(r"val_\d+|.*const.*", re.IGNORECASE)
@@ -180,6 +182,8 @@ class Uses:
             elif step.op in MOVES and operands:
                 moved = operands[0]._replace(varies=plain.varies)
                 results = [moved] * (1 if step.op == "Dropout" else len(step.outputs))
+            elif step.op in CURVES and operands:
+                results = [plain._replace(made=operands[0].made)]
             elif step.op in WEIGHTS:
                 results = [self._weighted(step, operands, plain)] * len(step.outputs)
             elif step.op in _STAGED:
