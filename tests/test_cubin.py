@@ -239,6 +239,16 @@ def test_products_of_16_bits_are_on_matrix_units() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_heads_of_more_features_than_a_block_has_keep_within_the_table(architecture: str) -> None:
+    q = sn.placeholder((2, 4, 130, 80), "float32", "q")
+    y = sn.nn.scaled_dot_product_attention(q, q, q)
+    for precision in ("float32", "tf32"):
+        grads = sn.grad(sn.sum(sn.square(y)), [q])
+        check(sn.function(q, grads, device="numpy", precision=precision), architecture)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_two_blocks_of_a_convolution_find_room(architecture: str) -> None:
     """Of large tiles, also with what follows the sum; and four of small ones."""
     nn = sn.nn.functional

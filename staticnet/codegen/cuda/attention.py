@@ -29,6 +29,7 @@ from staticnet.plan.results import results_of
 
 FEATURES = 64  # of a result that a block computes
 TOGETHER = 8  # blocks of float32, which take 27 KiB of shared memory each
+TOGETHER_BY_KEYS = 6  # of those by keys, which take 36 KiB
 WARP = 32
 DELTA = 6  # which operand of the gradient it is, or what it is made of
 
@@ -67,6 +68,7 @@ def _call(
     if _by_result(node):
         parameters[DELTA] = f"const {c_type(compute_dtype(dtype))} *x{DELTA}"
         read[DELTA] = _delta_address(node, locate)
+    together = TOGETHER_BY_KEYS if name == "attention_to_keys" else TOGETHER
     causal = str(node.op.attributes()["causal"]).lower()
     options = f"sn_of_{short_name(dtype)}, {tile}, {causal}, {mask_kind(node)}, {int(bool(drops))}"
     return Call(
@@ -79,7 +81,7 @@ def _call(
         max(1, min(MAX_BLOCKS, tasks)),
         2 * tile,
         scratch_bytes=_scratch_bytes(node, locate),
-        together=TOGETHER if dtype == FLOAT32 else 0,
+        together=together if dtype == FLOAT32 else 0,
     )
 
 
