@@ -97,6 +97,16 @@ OF_LAYERS = {
 
 
 @pytest.mark.usefixtures("any_size")
+def test_what_would_need_itself_leaves_the_others() -> None:
+    """A covariance: the sums for the mean are not to be had with the product that takes it off."""
+    x, _, gradients = network("gelu")
+    y = sn.tanh(x)
+    centred = y - sn.sum(y, 0) / ROWS
+    graph = sn.Graph("g", [x], [*gradients, centred.T @ y])
+    assert sorted(fused(graph)) == sorted(OF_LAYERS["gelu"])
+
+
+@pytest.mark.usefixtures("any_size")
 class TestNetworks:
     @pytest.mark.parametrize("activation", OF_LAYERS)
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

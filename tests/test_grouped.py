@@ -275,6 +275,118 @@ def deep(f: Numbers, x: Any) -> Any:
     return y
 
 
+def compared(graph: sn.Graph, feed: Any) -> dict[str, int]:
+    """What the pass did to a graph, whose values on NumPy are those without it."""
+    after, notes = optimised(graph)
+    plain, _ = optimised(graph, disabled=["grouped"])
+    runs = [
+        sn.function(list(g.inputs), list(g.outputs), passes=(INFER_SHAPE,), device="numpy")(feed)
+        for g in (after, plain)
+    ]
+    for mine, wanted in zip(*runs, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-9, atol=1e-9)
+    return notes
+
+
+def doubles(*shape: int) -> Any:
+    return sn.variable(RNG.normal(0, 0.3, shape))
+
+
+def gates(x: Any) -> Any:
+    """Products of one operand, whose gradients are made side by side."""
+    return sn.tanh(x @ doubles(24, C).T) * (x @ doubles(24, C).T)
+
+
+X = RNG.normal(size=(8, C))
+
+
+@pytest.mark.usefixtures("any_size")
+def test_what_is_added_to_itself_counts_twice() -> None:
+    """Nodes have it as both operands: it is read by one, and not once."""
+    x, e = sn.placeholder((8, C), "float64", name="x"), doubles(C)
+    u = x * e
+    loss = sn.mean(sn.square(gates(u + u) @ doubles(C, 24).T))
+    assert "sums of products" not in compared(sn.Graph("g", [x], sn.grad(loss, [e])), X)
+    g = [sn.tanh(x), sn.sigmoid(x)]
+    s, t = (y @ doubles(C, C) for y in g)
+    for total, sums in ((s + t, 1), ((s + t) + t, 0), ((s + t) * 3 + (s + t), 1)):
+        outputs = [sn.tanh(y) for y in (*(each.T @ x for each in g), total)]
+        assert compared(sn.Graph("g", [x], outputs), X).get("sums of products", 0) == sums
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize(("dtype", "found"), [("int32", 0), ("float32", 0), ("float64", 1)])
+def test_a_cast_that_changes_numbers_is_not_looked_through(dtype: str, found: int) -> None:
+    """Sums of whole numbers are not whole numbers of sums, nor are sums of what was rounded."""
+    x = sn.placeholder((8, C), "float64", name="x")
+    g = [4 * sn.tanh(x * n) for n in (1, 2)]
+    turned = [y.T @ x for y in g]
+    t = [sn.astype(y @ doubles(C, C), dtype) for y in g]
+    outputs = [sn.tanh(y) for y in turned] + [t[0] + t[1]]
+    outputs += [sn.sum(sn.astype(y, dtype), 0) for y in g]
+    notes = compared(sn.Graph("g", [x], outputs), X)
+    assert notes.get("sums of products", 0) == found
+    assert notes["gradients side by side"] == 2
+
+
+@pytest.mark.usefixtures("any_size")
+def test_what_float16_may_not_hold_is_summed_before_it_is_rounded() -> None:
+    x = sn.placeholder((8, C), "float32", name="x")
+    g = [x * 5e5, x * -4e5]
+    turned = [sn.astype(y, "float16").T @ sn.astype(sn.tanh(x), "float16") for y in g]
+    outputs = [sn.isfinite(y) for y in turned] + [sn.sum(y, 0) for y in g]
+    graph = sn.Graph("g", [x], outputs)
+    after, notes = optimised(graph)
+    assert notes["gradients side by side"] == 2
+    f = sn.function([x], list(after.outputs), passes=(INFER_SHAPE,), device="numpy")
+    assert all(np.isfinite(y).all() for y in f(np.ones((8, C), "f"))[2:])
+
+
+def test_what_layers_share_is_not_held_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is needed a little later than the one before it, and the last long after the first."""
+    monkeypatch.setattr(grouped_operands, "LEAST_BYTES", -(1 << 40))
+    h = x = sn.placeholder((8, C), "float64", name="x")
+    for _ in range(8):
+        h = h + sn.tanh((h @ doubles(C, C).T) * sn.sigmoid(x @ doubles(C, C).T))
+    after, notes = optimised(sn.Graph("g", [x], [h]))
+    widest = max(node.shape[1] for node in after.nodes if "matmul" in node.op.name)
+    assert notes["products of one operand"] > 2
+    assert widest <= 3 * C
+
+
+@pytest.mark.usefixtures("any_size")
+def test_what_would_need_itself_leaves_the_others() -> None:
+    """A bias that is made of a product beside it."""
+    x = sn.placeholder((8, C), name="x")
+    w = [sn.variable(RNG.normal(0, 0.3, (C, C)).astype("f")) for _ in range(4)]
+    z = sn.tanh(x)
+    p = z @ w[0].T + sn.variable(np.ones(C, "f"))
+    q = z @ w[1].T + sn.mean(sn.tanh(p), 0)
+    good = sn.tanh(x @ w[2].T) * (x @ w[3].T)
+    graph = sn.Graph("g", [x], [sn.tanh(q), good])
+    after, notes = optimised(graph)
+    assert notes == {"products of one operand": 2}
+    runs = [
+        sn.function([x], outputs, device="numpy")(X.astype("f"))
+        for outputs in (list(after.outputs), list(graph.outputs))
+    ]
+    for mine, wanted in zip(*runs, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_two_groups_that_are_added_are_counted_once() -> None:
+    """One sum is of the products of both; the first has it."""
+    x, y = sn.placeholder((8, C), "float64", name="x"), doubles(8, C)
+    g = [sn.tanh(x), sn.sigmoid(x), x * x, sn.cos(x)]
+    turned = [each.T @ at for each, at in zip(g, (x, x, y, y), strict=True)]
+    terms = [each @ doubles(C, C) for each in g]
+    total = terms[0] + terms[1] + terms[2] + terms[3]
+    graph = sn.Graph("g", [x], [sn.tanh(each) for each in (*turned, total)])
+    notes = compared(graph, X)
+    assert (notes["gradients side by side"], notes["sums of products"]) == (4, 1)
+
+
 @pytest.mark.usefixtures("any_size")
 def test_what_is_returned_or_no_weight_is_left_alone() -> None:
     x, y = sn.placeholder((8, 16), name="x"), sn.placeholder((16, 8), name="y")

@@ -130,6 +130,19 @@ def test_a_column_with_a_row_stays_inside() -> None:
     assert products(hoisted(sn.function(nodes, y, device="numpy"))) == {"inside": 1}
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_a_sum_of_whole_numbers_is_not_that_of_products(dtype: str) -> None:
+    """What is rounded toward zero at each step stays there; what only gets more digits does not."""
+    x = RNG.normal(size=(6, 3, 4)).astype("f")
+    (node,) = nodes = inputs([x])
+    start = np.zeros((4, 4), dtype)
+    total, _ = sn.scan(lambda c, x: (c + sn.astype(x.T @ sn.sin(x), dtype), None), start, node)
+    step = sn.function(nodes, total, device="numpy")
+    assert products(hoisted(step)) == {"inside" if dtype == "int32" else "outside": 1}
+    wanted = sum((a.T @ np.sin(a)).astype(dtype) for a in x)
+    np.testing.assert_allclose(step(x), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_loops_of_sums_vanish() -> None:
     x = RNG.normal(size=(5, 3, 2))
     (node,) = nodes = inputs([x])

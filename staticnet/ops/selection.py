@@ -7,6 +7,7 @@ from operator import ge, gt, le, lt
 from typing import Any, ClassVar
 
 from staticnet.ir.dtype import BOOL, FLOAT32, UINT8, DType, as_dtype, is_floating, is_integer
+from staticnet.ir.node import Node
 from staticnet.ir.types import TensorType
 from staticnet.ir.value import FUNCTIONS, Value
 from staticnet.ops.arguments import ANY, BOOLS, check_kind
@@ -100,6 +101,15 @@ def astype(x: Any, dtype: Any) -> Value:
         return constant(x, dtype)
     x = as_value(x)
     return x if x.dtype == dtype else apply(Cast(dtype), x)
+
+
+def widens(node: Node) -> bool:
+    """Whether a node is a float in a larger format: a cast that changes no number."""
+    if not isinstance(node.op, Cast):
+        return False
+    (x,) = node.inputs
+    floats = is_floating(node.dtype) and is_floating(x.dtype)
+    return floats and node.dtype.itemsize > x.dtype.itemsize
 
 
 def as_numbers(x: Any) -> Value:

@@ -31,7 +31,7 @@ from staticnet.ops.selection import StopGradient, Where
 from staticnet.ops.shape import BroadcastTo, Reshape, Sum, reshape, sum
 from staticnet.ops.transcendental import Exp
 from staticnet.passes.manager import Context
-from staticnet.rewrite.replacement import Replacement, resolved, with_replaced
+from staticnet.rewrite.replacement import Plan, Replacement, feasible, resolved, with_replaced
 
 FAR_BELOW = -1e8  # a score of so little beside any other has weight 0
 
@@ -63,12 +63,12 @@ def hand_written(graph: Graph, context: Context) -> Graph:
     for _ in range(2):  # again without those whose weights are read elsewhere
         if not found:
             return graph
-        planned: dict[Node, Replacement] = {}
-        for match in found:
-            planned |= _replacements(known, match)
-        new = resolved(graph, planned, "library")
-        if new is None:
+        plans = [Plan(_replacements(known, match)) for match in found]
+        possible = feasible(graph, plans)
+        found = [m for m, plan in zip(found, plans, strict=True) if plan in possible]
+        if not found:
             return graph
+        new = resolved(graph, possible, "library")
         changed = with_replaced(graph, new, "library")
         left = set(changed.nodes)
         kept = [m for m in found if new.get(m.product, m.product) not in left]

@@ -13,7 +13,6 @@ What the backend's library lacks is expanded. See docs/adr/0053.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,7 @@ from staticnet.passes.manager import Context, Pass
 from staticnet.passes.precision import cast_below_views, holds
 from staticnet.rewrite.driver import keep, rebuild, rewrite
 from staticnet.rewrite.pattern import Numerics, Pattern
-from staticnet.rewrite.replacement import Replacement, resolved, with_replaced
+from staticnet.rewrite.replacement import Plan, Replacement, feasible, resolved, with_replaced
 from staticnet.rewrite.structure import cast_there_and_back
 
 NAME = "auxiliary"
@@ -121,13 +120,13 @@ class _Matcher:
 
     graph: Graph
     context: Context
-    planned: dict[Node, Replacement] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+    planned: set[Node] = field(default_factory=set)
     users: dict[Node, set[Node]] = field(default_factory=dict)
     sums: dict[Rows, list[Node]] = field(default_factory=dict)
-    fused: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> Graph:
-        """The graph with all that is found; itself if a node would then need itself."""
+        """The graph with all that is found, but for what would have a node need itself."""
         for node in self.graph.nodes:
             for operand in node.inputs:
                 self.users.setdefault(operand, set()).add(node)
@@ -137,11 +136,12 @@ class _Matcher:
             self._activation_gradient(node)
         for node in self.graph.nodes:
             self._bias_gradient(node)
-        new = resolved(self.graph, self.planned, NAME) if self.planned else None
-        if new is None:
+        plans = feasible(self.graph, [plan for plan in self.plans if plan.nodes])
+        if not plans:
             return self.graph
-        self.context.notes.update(self.fused)
-        changed = with_replaced(self.graph, new, NAME)
+        for plan in plans:
+            self.context.notes.update(plan.notes)
+        changed = with_replaced(self.graph, resolved(self.graph, plans, NAME), NAME)
         return rewrite(changed, (cast_there_and_back,), NAME, self.context.notes)
 
     def _offers(self, name: str, product: Node) -> bool:
@@ -166,10 +166,11 @@ class _Matcher:
         name = MatmulActivationGradient(activation).epilogue(3)
         if not self._offers(name, product) or not self._is_private(product, root, found):
             return
+        self.plans.append(Plan())
         saved = self._saved(activation, found, product)
         if saved is None:
             return
-        self.fused[f"fused {name}"] += 1
+        self._count(name)
         needs = [*product.inputs, saved]
         item = _item_of(MatmulActivationGradient(activation))
 
@@ -210,7 +211,7 @@ class _Matcher:
         name = op.epilogue(len(product.inputs))
         if not roots or not self._offers(name, product):
             return
-        self.fused[f"fused {name}"] += 1
+        self._count(name)
         self._plan(product, list(product.inputs), _item_of(op), 1)
         for root in roots:
             self._plan(root, list(product.inputs), _item_of(op), 0)
@@ -251,7 +252,8 @@ class _Matcher:
             totals = self._offers(name, product) and self._sums_of(rows, product)
             if not totals:
                 continue
-            self.fused[f"fused {name}"] += 1
+            self.plans.append(Plan())
+            self._count(name)
             self._plan(product, list(product.inputs), _item_of(op), 0)
             for total in totals:
                 self._plan(total, list(product.inputs), _item_of(op), 1)
@@ -265,7 +267,11 @@ class _Matcher:
         return self.sums.pop(rows, [])
 
     def _plan(self, node: Node, needs: list[Node], make: Make, index: int) -> None:
-        self.planned[node] = Replacement(needs, lambda new: make(new, index, node))
+        self.plans[-1].nodes[node] = Replacement(needs, lambda new: make(new, index, node))
+        self.planned.add(node)
+
+    def _count(self, name: str) -> None:
+        self.plans[-1].notes[f"fused {name}"] += 1
 
 
 def _item_of(op: AuxiliaryProduct) -> Make:

@@ -41,11 +41,10 @@ from staticnet.passes.grouped_operands import (
 )
 from staticnet.passes.manager import Context, Pass
 from staticnet.rewrite.pattern import Numerics
-from staticnet.rewrite.replacement import Replacement, resolved, with_replaced
+from staticnet.rewrite.replacement import Plan, Replacement, feasible, resolved, with_replaced
 
 NAME = "grouped"
 NEAR = 2  # products, for which what is needed a little longer may wait
-Planned = dict[Node, Replacement]
 Member = tuple[Node, Weight]
 
 
@@ -54,16 +53,15 @@ def grouped(graph: Graph, context: Context) -> Graph:
     if OFFER not in context.epilogues:
         return graph
     for find in (_find_products, find_gradients):
-        notes = Counter[str]()
-        planned = find(graph, notes)
-        new = resolved(graph, planned, NAME) if planned else None
-        if new is not None:
-            context.notes.update(notes)
-            graph = with_replaced(graph, new, NAME)
+        plans = feasible(graph, find(graph))
+        if plans:
+            graph = with_replaced(graph, resolved(graph, plans, NAME), NAME)
+        for plan in plans:
+            context.notes.update(plan.notes)
     return graph
 
 
-def _find_products(graph: Graph, notes: Counter[str]) -> Planned:
+def _find_products(graph: Graph) -> list[Plan]:
     """Products of one left operand by several weights."""
     users, roots = users_of(graph), set(graph.roots)
     found: dict[Any, list[Member]] = {}
@@ -75,14 +73,14 @@ def _find_products(graph: Graph, notes: Counter[str]) -> Planned:
                 key = (node.inputs[0], node.op, weight.turned)
                 found.setdefault(key, []).append((node, weight))
     ends = _ends(graph, users)
-    planned: Planned = {}
+    plans = []
     for (x, *_), all_members in found.items():
         for members in _needed_as_long(all_members, ends):
             saved = (len(members) - 1) * nbytes(x)
             if pays(saved, [weight for _, weight in members]):
-                notes["products of one operand"] += len(members)
-                planned |= _as_one(members)
-    return planned
+                notes = Counter({"products of one operand": len(members)})
+                plans.append(Plan(_as_one(members), notes))
+    return plans
 
 
 def _ends(graph: Graph, users: Users) -> dict[Node, int]:
@@ -98,17 +96,20 @@ def _ends(graph: Graph, users: Users) -> dict[Node, int]:
 
 
 def _needed_as_long(members: Sequence[Member], ends: Mapping[Node, int]) -> list[list[Member]]:
-    """Those of products that are needed until about the same time: they lie in one array."""
+    """Those of products that are needed until about the same time: they lie in one array.
+
+    That is the time of the first: of neighbours each a little later, all would wait for the last.
+    """
     order = sorted(members, key=lambda member: ends[member[0]])
     groups: list[list[Member]] = []
     for member in order:
-        if not groups or ends[member[0]] - ends[groups[-1][-1][0]] > NEAR:
+        if not groups or ends[member[0]] - ends[groups[-1][0][0]] > NEAR:
             groups.append([])
         groups[-1].append(member)
     return groups
 
 
-def _as_one(members: Sequence[Member]) -> Planned:
+def _as_one(members: Sequence[Member]) -> dict[Node, Replacement]:
     """Each product as columns of one."""
     products, weights = [node for node, _ in members], [weight for _, weight in members]
     count = len(members)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from staticnet.attention.gradient import AttentionGradient
-from staticnet.ir.dtype import compute_dtype, is_floating
+from staticnet.ir.dtype import FLOAT16, compute_dtype, is_floating
 from staticnet.ir.graph import Graph
 from staticnet.ir.index import Index, Symbol, linear
 from staticnet.ir.node import Node, build
@@ -18,7 +18,7 @@ from staticnet.ops.arithmetic import Add
 from staticnet.ops.base import Elementwise, Item, Reduction, apply, items
 from staticnet.ops.linalg import Matmul
 from staticnet.ops.movement import concat, matrix_transpose
-from staticnet.ops.selection import Cast, astype
+from staticnet.ops.selection import Cast, astype, widens
 from staticnet.ops.shape import Reshape, Sum, reshape, sum
 from staticnet.passes.grouped_operands import (
     LEAST_BYTES,
@@ -31,9 +31,7 @@ from staticnet.passes.grouped_operands import (
     users_of,
     weight_of,
 )
-from staticnet.rewrite.replacement import Replacement
-
-Planned = dict[Node, Replacement]
+from staticnet.rewrite.replacement import Plan, Replacement
 
 
 @dataclass
@@ -75,36 +73,45 @@ class _Summed(NamedTuple):
     weights: list[Weight]
 
 
-def find_gradients(graph: Graph, notes: Counter[str]) -> Planned:
+def find_gradients(graph: Graph) -> list[Plan]:
     """Products by weights' gradients and by x's, of gradients that can be made side by side."""
-    return _Finder(graph, notes).run()
+    return _Finder(graph).run()
 
 
 @dataclass
 class _Finder:
     graph: Graph
-    notes: Counter[str]
-    planned: Planned = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+    planned: set[Node] = field(default_factory=set)
+    roots: set[Node] = field(default_factory=set)
     users: dict[Node, list[Node]] = field(default_factory=dict)
 
-    def run(self) -> Planned:
-        """What the nodes of all groups become."""
-        self.users = users_of(self.graph)
+    def run(self) -> list[Plan]:
+        """What the nodes of each group become."""
+        self.users, self.roots = users_of(self.graph), set(self.graph.roots)
         for group in self._groups():
-            if not self.planned.keys().isdisjoint(self._results(group)):
+            if not self.planned.isdisjoint(self._results(group)):
                 continue
             summed = self._summed(group)
             by_x = (len(group.made) - 1) * nbytes(group.x) >= LEAST_BYTES
             if not by_x and summed is None:
                 continue
+            self.plans.append(Plan())
             self._make(group)
-            self.notes["gradients side by side"] += len(group.made)
+            self._count("gradients side by side", len(group.made))
             if by_x:
                 self._by_x(group)
             if summed is not None:
                 self._by_weights(group, summed)
             self._sums(group)
-        return self.planned
+        return self.plans
+
+    def _plan(self, node: Node, needs: list[Node], make: Callable[[list[Any]], Any]) -> None:
+        self.plans[-1].nodes[node] = Replacement(needs, make)
+        self.planned.add(node)
+
+    def _count(self, what: str, number: int) -> None:
+        self.plans[-1].notes[what] += number
 
     def _groups(self) -> list[_Group]:
         found: dict[Any, list[tuple[Node, Node, Node]]] = {}
@@ -142,8 +149,7 @@ class _Finder:
         return last
 
     def _can_be_one(self, group: _Group) -> bool:
-        roots = set(self.graph.roots)
-        if not roots.isdisjoint(self._results(group)):
+        if not self.roots.isdisjoint(self._results(group)):
             return False
         maker = group.maker
         if maker is not None:
@@ -175,7 +181,7 @@ class _Finder:
                 whole = concat(parts, -1)
                 return columns(whole, group.starts[i], group.widths[i])
 
-            self.planned[node] = Replacement(needs, make)
+            self._plan(node, needs, make)
 
     def _make_attention(self, group: _Group, maker: Node) -> None:
         op = maker.op
@@ -193,7 +199,7 @@ class _Finder:
                 part = columns(made[first], group.starts[i], group.widths[i])
                 return reshape(part, node.shape)
 
-            self.planned[node] = Replacement(list(maker.inputs), make)
+            self._plan(node, list(maker.inputs), make)
 
     def _whole(self, group: _Group, made: Any) -> Any:
         """The matrix of all, of what the first of the parts became."""
@@ -205,7 +211,7 @@ class _Finder:
 
     def _by_x(self, group: _Group) -> None:
         """Plan the products by x as parts of one."""
-        self.notes["gradients by weights"] += len(group.made)
+        self._count("gradients by weights", len(group.made))
         parts = zip(group.products, group.starts, group.widths, strict=True)
         for node, start, width in parts:
 
@@ -217,7 +223,7 @@ class _Finder:
                     return wide[start : start + width]
                 return columns(apply(Matmul(), matrix_transpose(x), g), start, width)
 
-            self.planned[node] = Replacement([group.x, group.made[0]], make)
+            self._plan(node, [group.x, group.made[0]], make)
 
     def _summed(self, group: _Group) -> _Summed | None:
         """The sum of the products by weights."""
@@ -241,22 +247,28 @@ class _Finder:
         paths = [self._path(p) for p in products]
         ends = [path[-1] for path in paths]
         root = self._root(ends[0])
-        terms = [] if root is None else self._terms(root)
-        if root is None or not {*ends} <= {*terms} or len(set(ends)) != len(ends):
+        if root is None or root in self.planned:
+            return None
+        terms = self._terms(root)
+        times = Counter(terms)
+        if any(times[end] != 1 or self._only_user(end) is None for end in ends):
             return None
         if len({tuple((x.op, x.shape) for x in path[1:]) for path in paths}) != 1:
             return None
         return _Summed(root, [x for x in terms if x not in set(ends)], paths[0], weights)
 
     def _only_user(self, node: Node) -> Node | None:
+        """The node that alone reads one, and once."""
         users = self.users.get(node, [])
-        return users[0] if len(users) == 1 and node not in set(self.graph.roots) else None
+        if len(users) != 1 or node in self.roots:
+            return None
+        return users[0] if Counter(users[0].inputs)[node] == 1 else None
 
     def _path(self, product: Node) -> list[Node]:
         """A product, and as what it is added: widened, and its rows cut."""
         path = [product]
         while (user := self._only_user(path[-1])) is not None:
-            if not isinstance(user.op, Reshape) and not _widens(user):
+            if not isinstance(user.op, Reshape) and not widens(user):
                 break
             path.append(user)
         return path
@@ -279,7 +291,7 @@ class _Finder:
 
     def _by_weights(self, group: _Group, summed: _Summed) -> None:
         """Plan the sum of the products by weights as one product, added to the other terms."""
-        self.notes["sums of products"] += 1
+        self._count("sums of products", 1)
         weights = summed.weights
         needs = [group.made[0], *(w.variable for w in weights), *summed.others]
 
@@ -292,11 +304,11 @@ class _Finder:
                 total = total + x
             return total
 
-        self.planned[summed.root] = Replacement(needs, make)
+        self._plan(summed.root, needs, make)
 
     def _sums(self, group: _Group) -> None:
         """Plan the sums of the gradients' rows as parts of those of the whole."""
-        below = {_origin(node): i for i, node in enumerate(group.made)}
+        below = {x: i for i, node in enumerate(group.made) for x in (node, _origin(node))}
         for node in self.graph.nodes:
             if not isinstance(node.op, Sum) or node.op.keepdims:
                 continue
@@ -310,7 +322,7 @@ class _Finder:
                 total = sum(astype(g, compute_dtype(g.dtype)), 0)
                 return astype(columns(total, group.starts[i], group.widths[i]), node.dtype)
 
-            self.planned[node] = Replacement([group.made[0]], make)
+            self._plan(node, [group.made[0]], make)
 
 
 def _kind(made: Node) -> Any:
@@ -351,13 +363,10 @@ def _is_of_a_map(node: Node) -> bool:
     return True
 
 
-def _widens(node: Node) -> bool:
-    return isinstance(node.op, Cast) and is_floating(node.inputs[0].dtype)
-
-
 def _origin(node: Node) -> Node:
-    """What a gradient is, before it was rounded."""
-    return node.inputs[0] if _widens(node) else node
+    """What a gradient is, before it was rounded, unless that may be what float16 does not hold."""
+    rounded = isinstance(node.op, Cast) and is_floating(node.inputs[0].dtype)
+    return node.inputs[0] if rounded and node.dtype != FLOAT16 else node
 
 
 def _rows_in_order(total: Node) -> Node | None:
@@ -374,7 +383,7 @@ def _rows_in_order(total: Node) -> Node | None:
         if x.op.moves:
             (below,) = x.inputs
             index = x.op.source(index, fixed(below.shape))
-        elif not _widens(x):
+        elif not widens(x):
             break
         (x,) = x.inputs
     return x if linear(index, fixed(x.shape)) == whole else None
