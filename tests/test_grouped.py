@@ -258,7 +258,7 @@ def test_little_is_left_alone() -> None:
 @pytest.mark.usefixtures("any_size")
 def test_what_is_needed_longer_lies_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries and keys are turned and gone; values wait for the way back, with nothing beside."""
-    monkeypatch.setattr(grouped, "NEAR", 2)
+    monkeypatch.setattr(grouped, "NEAR", 3)
     monkeypatch.setitem(MODELS, "deep", deep)
     x, variables, _, loss = network("deep", arrays())
     _, notes = optimised(sn.Graph("g", [x], sn.grad(loss, variables)))

@@ -44,7 +44,7 @@ from staticnet.rewrite.pattern import Numerics
 from staticnet.rewrite.replacement import Plan, Replacement, feasible, resolved, with_replaced
 
 NAME = "grouped"
-NEAR = 2  # products, for which what is needed a little longer may wait
+NEAR = 3  # products after the first is read, for which the others of a group may wait
 Member = tuple[Node, Weight]
 
 
