@@ -81,6 +81,14 @@ def cancels(graph: Any) -> bool:
     return any(node.op.name in rounded for node in graph.nodes)
 
 
+def narrows(graph: Any) -> bool:
+    """Whether it rounds to 16 bits on its way to wider results: a convolution's store does once
+    what the graph does twice."""
+    casts = [x.dtype for x in graph.nodes if x.op.name == "cast"]
+    halves = any(is_floating(dtype) and dtype.itemsize == 2 for dtype in casts)
+    return halves and all(x.dtype.itemsize > 2 for x in graph.outputs)
+
+
 def nests(graph: Any) -> bool:
     """Whether a loop of a graph holds another: rounding grows with each of its many steps."""
     held = (x for node in graph.nodes for x in node.op.graphs.values())

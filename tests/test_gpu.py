@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_cases import BATCHES, GOLDEN, STEPS, cancels, golden_graph, nests, samples_of_all_dtypes
+from gpu_cases import (
+    BATCHES,
+    GOLDEN,
+    STEPS,
+    cancels,
+    golden_graph,
+    narrows,
+    nests,
+    samples_of_all_dtypes,
+)  # fmt: skip
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
@@ -66,7 +75,7 @@ def tolerance(x: Any, growth: int = 1) -> float | None:
 
 def growth_of(f: Any) -> int:
     """How much differences grow: later steps begin with those of earlier ones, as do loops'."""
-    if nests(f.graph) or cancels(f.graph):
+    if nests(f.graph) or cancels(f.graph) or narrows(f.graph):
         return MUCH
     return 10 if f.graph.updates else 1
 
