@@ -324,13 +324,14 @@ def test_whatever_holds_a_large_result_keeps_its_memory(hold: Any) -> None:
     assert [ctypes.c_float.from_address(place).value for place in places] == [0, 1, 2, 3]
 
 
-def test_threads_hold_large_results_of_their_own() -> None:
+@pytest.mark.parametrize("nbytes", [arrays.LARGE, arrays.HUGE, arrays.HUGE + 4])
+def test_threads_hold_large_results_of_their_own(nbytes: int) -> None:
     x = sn.placeholder((1,), name="x")
-    f = sn.function(x, x + sn.constant(np.zeros(1 << 18, np.float32)), device="cpu")
+    f = sn.function(x, x + sn.constant(np.zeros(nbytes // 4, np.float32)), device="cpu")
 
     def wrong(thread: int) -> int:
         held, found = [], 0
-        for i in range(60):
+        for i in range(30):
             number = 1000 * thread + i
             held.append((number, f(np.float32([number]))))
             held = held[-1 - i % 4 :]
@@ -341,12 +342,20 @@ def test_threads_hold_large_results_of_their_own() -> None:
         assert sum(pool.map(wrong, range(4))) == 0
 
 
-def test_a_loop_that_holds_one_result_takes_turns_between_two_memories() -> None:
-    x = sn.placeholder((1 << 18,), name="x")
+def test_a_view_holds_the_memory_that_is_counted() -> None:
+    for size in (1, arrays.LARGE, arrays.HUGE, arrays.HUGE + 1, 9 << 20):
+        memory = arrays.allocate(size)
+        assert memory.nbytes == size
+        assert arrays.view(memory, (size,), "u1").base is memory
+
+
+@pytest.mark.parametrize("nbytes", [arrays.LARGE, arrays.HUGE, arrays.HUGE + 4])
+def test_a_loop_that_holds_one_result_takes_turns_between_two_memories(nbytes: int) -> None:
+    x = sn.placeholder((nbytes // 4,), name="x")
     f = sn.function(x, x + 1.0, device="cpu")
     places, y = [], None
     for i in range(6):
-        y = f(np.full(1 << 18, i, np.float32))
+        y = f(np.full(nbytes // 4, i, np.float32))
         assert (y == i + 1).all()
         places.append(y.__array_interface__["data"][0])
     assert places[0::2] == 3 * [places[0]]

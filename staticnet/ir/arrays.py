@@ -65,11 +65,14 @@ def allocate(size: int) -> np.ndarray[Any, Any]:
         covered = (skipped + size) // HUGE_PAGE * HUGE_PAGE  # what is left takes small pages
         with contextlib.suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE, first, covered)
-    return whole[first + skipped :][:size]
+    return np.frombuffer(memory, np.uint8, size, first + skipped)  # no slice: views hold it
 
 
 def view(memory: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-    """The array of a shape at the start of some bytes; it holds them."""
+    """The array of a shape at the start of some bytes; it holds them, so their count tells.
+
+    The bytes must not be a slice: NumPy's views hold the array that a slice is of.
+    """
     return np.ndarray(shape, dtype, memory)
 
 

@@ -82,8 +82,6 @@ class Qr(MatrixOp, name="qr"):
 
     complete: bool
     several = True
-    may_fail = True
-    problem = "there is no memory to work in"
 
     def infer(self, *operands: TensorType) -> TensorType:
         (x,) = operands

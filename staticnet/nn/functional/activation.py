@@ -66,8 +66,8 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
     Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2016.
     """
     x = as_floating(input)
-    is_one = isinstance(alpha, int | float) and alpha == 1
-    above = x if is_one else x * where(x > 0, ones_like(x), alpha)
+    as_it_is = isinstance(alpha, int | float) and (alpha == 1 or not math.isfinite(alpha))
+    above = x if as_it_is else x * where(x > 0, ones_like(x), alpha)
     return where(x >= 0, above, alpha * expm1(where(x >= 0, 0, x)))
 
 
