@@ -30,7 +30,7 @@ from staticnet.ops.comparison import isfinite
 from staticnet.ops.indexing import Take, TakeAlongAxis
 from staticnet.ops.movement import Concat, Pad, Slice, permute_dims
 from staticnet.ops.random import RandomBits
-from staticnet.ops.selection import where
+from staticnet.ops.selection import Cast, astype, where
 from staticnet.ops.shape import Sum, reshape
 from staticnet.ops.shape import sum as total
 from staticnet.passes.channel_sums import LEAST_ELEMENTS, OFFER
@@ -214,8 +214,17 @@ def _shift(x: Node, axes: tuple[int, ...]) -> Any:
     first = rows[(..., *(slice(0, 1) for _ in axes))]
     own = tuple(range(len(kept), x.ndim))
     apart = total(rows - first, own, keepdims=True)
-    k = first + apart / float(_count(sample, axes))
+    k = _on_grid(first + apart / float(_count(sample, axes)), x)
     return where(isfinite(k), k, 0.0)
+
+
+def _on_grid(k: Any, x: Node) -> Any:
+    """k among the numbers that x has where these are of 16 bits: as exact a difference.
+
+    Else all differences have the same last bits, those of k, and all sums round the same way.
+    """
+    source = x.inputs[0].dtype if isinstance(x.op, Cast) else x.dtype
+    return astype(astype(k, source), x.dtype) if source in HALVES else k
 
 
 def _mean(node: Node, pair: Pair, new: Mapping[Node, Node]) -> Any:

@@ -135,7 +135,7 @@ class Siblings:
 
 def _is_turned(x: Node, group: Group) -> bool:
     """Whether it is a view of all of a kernel's points whose rows lie in strides."""
-    if not x.op.moves or base(x).type.size != math.prod(group.domain):
+    if not (x.op.moves and x.ndim) or base(x).type.size != math.prod(group.domain):
         return False
     index = axes_of(fixed(x.shape))
     return (
