@@ -169,7 +169,7 @@ __device__ inline void sn_reflect(T *q, int64_t j, int64_t last, int64_t m, int6
 // reflections, whose vectors lie in q until it is made of them.
 template <class T, int THREADS>
 __device__ inline void sn_qr(const T *x, T *q, T *r, int64_t batch, int64_t m, int64_t n,
-                             int64_t k, int *, int) {
+                             int64_t k) {
   constexpr T eps = sn_real<T>::eps, least = eps * eps * eps * eps;
   SN_MATRICES(b, batch) {
     T *const to = q + b * m * k, *const right = r + b * k * n;
