@@ -434,13 +434,12 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
         trainer().fit((X, Y), epochs=5, out=out, progress=False)
 
 
-def test_going_on_needs_a_place_or_steps() -> None:
+def test_scripts_that_go_on_if_there_is_a_run_begin_without_a_folder() -> None:
     ours = plain()
-    with pytest.raises(ArgumentError, match=r"resume=True goes on from a run's folder; .*by out="):
-        ours.fit((X, Y), resume=True, progress=False)
     with pytest.raises(ArgumentError, match=r"resume must be True or False, not 'step_3\.safet"):
         ours.fit((X, Y), resume="step_3.safetensors", progress=False)  # type: ignore[arg-type]
-    ours.fit((X, Y), progress=False)
+    ours.fit((X, Y), resume=True, progress=False)
+    assert ours.epoch == 1
     ours.fit((X, Y), epochs=3, resume=True, progress=False)
     assert ours.epoch == 3
 

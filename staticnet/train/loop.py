@@ -134,11 +134,6 @@ def fit(trainer: Trainer, options: Options, held: Source | None) -> History:
 
 def _open(trainer: Trainer, options: Options) -> Any:
     """Make the run's folder; -> its last checkpoint, if the run goes on from it."""
-    if options.resume and options.out is None and not trainer.step:
-        raise ArgumentError(
-            "fit: resume=True goes on from a run's folder; say which, by out='runs/name', or give "
-            "load_checkpoint a file before"
-        )
     own = trainer.out is not None and trainer.out == options.out
     trainer.out = options.out
     if options.out is None:
