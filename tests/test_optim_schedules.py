@@ -239,3 +239,20 @@ def test_a_plateau_refuses_what_pytorch_has_not(options, message):
         optim.ReduceLROnPlateau(LR, **options)
     with pytest.raises(ArgumentError, match="step takes a number"):
         optim.ReduceLROnPlateau(LR).step("good")
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        optim.Constant,
+        lambda lr: optim.ConstantLR(lr, 0.5, 3), lambda f: optim.ConstantLR(1.0, f, 3),
+        lambda lr: optim.LambdaLR(lr, lambda t: 1.0), lambda lr: optim.StepLR(lr, 2),
+        lambda lr: optim.CyclicLR(lr, 0.3, 3), lambda lr: optim.OneCycleLR(lr, 10),
+    ],
+)  # fmt: skip
+def test_a_rate_may_be_a_node(schedule):
+    t, rate = sn.placeholder((), "int64", name="t"), sn.variable(np.float64(0.125), "rate")
+    held = sn.function(t, schedule(rate)(t), device="numpy")
+    fixed = sn.function(t, schedule(0.125)(t), device="numpy")
+    for step in (0, 2, 3, 5):
+        assert held(step) == pytest.approx(fixed(step))

@@ -81,7 +81,7 @@ class Constant(Schedule):
     lr: float
 
     def rate(self, t: Any) -> Any:
-        return constant(self.lr, FLOAT64)
+        return as_rate(self.lr)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class ConstantLR(Schedule):
             raise ArgumentError(f"ConstantLR: factor must be in [0, 1], not {self.factor!r:.60}")
 
     def rate(self, t: Any) -> Any:
-        return where(t < self.total_iters, constant(self.lr * self.factor, FLOAT64), self.lr)
+        return where(t < self.total_iters, as_rate(self.lr * self.factor), self.lr)
 
 
 @dataclass(frozen=True)
